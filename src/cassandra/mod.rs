@@ -1,0 +1,7 @@
+//! What Cassandra itself defines: names of tables and SSTable components, digests, schema history, CQL.
+//!
+//! A leaf: it knows nothing of stores, archives or mounts, and does no I/O.
+
+mod names;
+
+pub use names::{Component, Format, SstableId, SstableName, TableId, TableName};

@@ -1,0 +1,20 @@
+//! cassmount presents remote Cassandra backup sets as a tree of files.
+//!
+//! The parts, and the one direction in which they may use each other, are drawn in `docs/architecture.md`.
+
+pub mod archive;
+pub mod cache;
+pub mod cassandra;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod fs;
+pub mod keys;
+pub mod reader;
+pub mod scratch;
+pub mod store;
+pub mod time;
+pub mod tree;
+
+pub use error::{Error, Kind, Result};
