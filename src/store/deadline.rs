@@ -1,0 +1,115 @@
+//! How long an operation may take, and when a failed attempt is worth another.
+//!
+//! `object_store`'s own limit is one for the whole request, so that a large range over a slow line never arrives. Here:
+//! - an attempt fails when nothing arrives for [`Deadlines::no_progress`];
+//! - the operation fails when its time is over: the timeout, plus what its bytes take at [`SLOWEST`], plus what the throttle held
+//!   it back;
+//! - between attempts there is a growing, jittered pause.
+
+use crate::{Error, Kind, Result};
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A line slower than this, bytes per second, is as good as down.
+const SLOWEST: u64 = 256 << 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Three attempts that hang fit into a timeout; but nobody waits longer than this for a first byte.
+const LONGEST_SILENCE: Duration = Duration::from_secs(20);
+
+/// The limits of a store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    timeout: Duration,
+    no_progress: Duration,
+}
+
+impl Deadlines {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { timeout, no_progress: (timeout / 3).min(LONGEST_SILENCE) }
+    }
+
+    /// Starts the clock of an operation that moves `bytes`.
+    pub(super) fn start(&self, bytes: u64) -> Attempts {
+        let whole = self.timeout + Duration::from_millis(bytes * 1000 / SLOWEST);
+        Attempts { ends: Instant::now() + whole, no_progress: self.no_progress, pause: FIRST_PAUSE }
+    }
+}
+
+/// The attempts at one operation.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    ends: Instant,
+    no_progress: Duration,
+    pause: Duration,
+}
+
+impl Attempts {
+    /// Runs one step of an attempt, which must show progress in time.
+    pub(super) async fn within<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
+        self.until(self.ends.min(Instant::now() + self.no_progress), step).await
+    }
+
+    /// Runs something that may take all the time there is.
+    pub(super) async fn before_the_end<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
+        self.until(self.ends, step).await
+    }
+
+    async fn until<T>(&self, end: Instant, step: impl Future<Output = Result<T>>) -> Result<T> {
+        let started = Instant::now();
+        tokio::time::timeout_at(end, step).await.unwrap_or_else(|_| {
+            let waited = started.elapsed().as_secs_f64();
+            Err(Error::new(Kind::TimedOut, format!("no answer from the store for {waited:.1} s")))
+        })
+    }
+
+    /// Time in which we made the store wait is not the store's fault.
+    pub(super) fn extend(&mut self, by: Duration) {
+        self.ends += by;
+    }
+
+    /// How long to wait before the next attempt, or the error when there shall be none.
+    pub(super) fn pause_after(&mut self, error: Error) -> Result<Duration> {
+        if !matches!(error.kind(), Kind::Unreachable | Kind::TimedOut) {
+            return Err(error);
+        }
+        // Jitter: the many readers of a store that comes back must not all come at once.
+        let jitter = RandomState::new().hash_one(0_u8) % 1000;
+        let pause = self.pause / 2 + self.pause * jitter as u32 / 2000;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        if Instant::now() + pause >= self.ends { Err(error) } else { Ok(pause) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_outage_is_worth_another_attempt() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut attempts = Deadlines::new(Duration::from_mins(1)).start(0);
+            assert!(attempts.pause_after(Error::new(Kind::Denied, "no")).is_err());
+            assert!(attempts.pause_after(Error::new(Kind::Corrupt, "short")).is_err());
+            let mut before = Duration::ZERO;
+            for _ in 0..6 {
+                let pause = attempts.pause_after(Error::new(Kind::Unreachable, "down")).unwrap();
+                assert!(pause <= LONGEST_PAUSE && pause >= before / 4, "{pause:?} after {before:?}");
+                before = pause;
+            }
+        });
+    }
+
+    #[test]
+    fn no_attempt_begins_after_the_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut attempts = Deadlines::new(Duration::from_millis(20)).start(0);
+            let error = attempts.pause_after(Error::new(Kind::Unreachable, "down")).unwrap_err();
+            assert_eq!(error.kind(), Kind::Unreachable, "the cause, not the lack of time, is what helps a person");
+        });
+    }
+}

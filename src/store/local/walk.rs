@@ -1,0 +1,184 @@
+//! Lists a directory, one level or all below it, in memory bounded by the depth and not by the number of files.
+
+use super::{OPEN_DIRECTORY, Root, failed, metadata};
+use crate::store::ObjectMeta;
+use crate::store::backend::{Listing, Page};
+use crate::store::stats::Counters;
+use crate::{Error, Kind, Result};
+use rustix::fs::{AtFlags, Dir, FileType, Mode};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use tokio::sync::mpsc;
+
+/// Entries of a page.
+const PAGE: usize = 1000;
+/// No layout is nearly as deep; each level of a walk holds a descriptor.
+const DEEPEST: usize = 100;
+
+/// Walks and sends pages, the last of them an error if the walk fails. Returns early when nobody receives any more.
+pub(super) fn run(root: &Root, listing: &Listing, counters: &Counters, pages: &mpsc::Sender<Result<Page>>) {
+    let page = listing.limit.unwrap_or(PAGE).clamp(1, PAGE);
+    let mut walk = Walk { listing, counters, pages, page_size: page, page: Page::default() };
+    let walked = match root.open_directory(&listing.prefix) {
+        Ok(directory) => walk.directory(directory, &mut listing.prefix.clone(), 0).and_then(|()| walk.flush()),
+        // As in a bucket: a prefix without objects is an empty listing. The root is held open and always there.
+        Err(error) if error.kind() == Kind::NotFound && !listing.prefix.is_empty() => Ok(()),
+        Err(error) => Err(Halt::Failed(error)),
+    };
+    if let Err(Halt::Failed(error)) = walked {
+        // Nobody receives any more: nobody needs it.
+        let _ = pages.blocking_send(Err(error));
+    }
+}
+
+enum Halt {
+    /// Nobody receives any more.
+    Abandoned,
+    Failed(Error),
+}
+
+struct Walk<'a> {
+    listing: &'a Listing,
+    counters: &'a Counters,
+    pages: &'a mpsc::Sender<Result<Page>>,
+    page_size: usize,
+    page: Page,
+}
+
+impl Walk<'_> {
+    /// Lists `directory`, whose keys begin with `prefix`, which is as before afterwards.
+    fn directory(&mut self, directory: OwnedFd, prefix: &mut String, depth: usize) -> Result<(), Halt> {
+        let mut entries = Dir::new(directory).map_err(|errno| broken(prefix, errno))?;
+        while let Some(entry) = entries.read() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                // Deleted while we read it.
+                Err(Errno::NOENT) if depth > 0 => return Ok(()),
+                Err(errno) => return Err(broken(prefix, errno)),
+            };
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let Ok(name) = entry.file_name().to_str() else {
+                let name = entry.file_name().to_string_lossy();
+                self.counters.skip(&format!("{prefix}{name}"), "its name is not UTF-8");
+                continue;
+            };
+            let length = prefix.len();
+            prefix.push_str(name);
+            let parent = entries.fd().map_err(|errno| broken(prefix, errno))?;
+            let listed = self.entry(parent, entry.file_name(), entry.file_type(), prefix, depth);
+            prefix.truncate(length);
+            listed?;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        parent: impl AsFd,
+        name: &CStr,
+        kind: FileType,
+        key: &mut String,
+        depth: usize,
+    ) -> Result<(), Halt> {
+        let parent = parent.as_fd();
+        match kind {
+            FileType::Directory => return self.subdirectory(parent, name, key, depth),
+            FileType::RegularFile if !self.wanted(key) => return Ok(()),
+            // Some file systems do not tell the kind here.
+            FileType::RegularFile | FileType::Unknown => {}
+            other => {
+                self.skip_special(key, other);
+                return Ok(());
+            }
+        }
+        let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(broken(key, errno)),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if self.wanted(key) => self.object(metadata(key.as_str().into(), &stat)),
+            FileType::RegularFile => Ok(()),
+            FileType::Directory => self.subdirectory(parent, name, key, depth),
+            other => {
+                self.skip_special(key, other);
+                Ok(())
+            }
+        }
+    }
+
+    fn subdirectory(&mut self, parent: impl AsFd, name: &CStr, key: &mut String, depth: usize) -> Result<(), Halt> {
+        if self.listing.one_level {
+            if self.wanted_below(key) {
+                let name = key[self.listing.prefix.len()..].to_owned();
+                self.page.prefixes.push(name);
+                return self.flush_full();
+            }
+            return Ok(());
+        }
+        if !self.wanted_below(key) {
+            return Ok(());
+        }
+        if depth >= DEEPEST {
+            self.counters.skip(key, "it is nested too deeply");
+            return Ok(());
+        }
+        match rustix::fs::openat(parent, name, OPEN_DIRECTORY, Mode::empty()) {
+            Ok(directory) => {
+                key.push('/');
+                self.directory(directory, key, depth + 1)
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
+            // Such as lost+found of a disk that holds backups: it must not take the rest with it.
+            Err(Errno::ACCESS | Errno::PERM) => {
+                self.counters.skip(key, "it is a directory that we may not read");
+                Ok(())
+            }
+            Err(errno) => Err(broken(key, errno)),
+        }
+    }
+
+    fn wanted(&self, key: &str) -> bool {
+        self.listing.after.as_deref().is_none_or(|after| key > after)
+    }
+
+    /// Whether a directory can hold keys that are wanted: those begin with its own key and a slash.
+    fn wanted_below(&self, key: &str) -> bool {
+        let Some(after) = self.listing.after.as_deref() else { return true };
+        match after.strip_prefix(key) {
+            Some(rest) => rest.as_bytes().first().is_none_or(|next| *next <= b'/'),
+            None => key > after,
+        }
+    }
+
+    fn skip_special(&self, key: &str, kind: FileType) {
+        let reason = match kind {
+            FileType::Symlink => "it is a symbolic link, which is not followed",
+            _ => "it is neither a file nor a directory",
+        };
+        self.counters.skip(key, reason);
+    }
+
+    fn object(&mut self, object: ObjectMeta) -> Result<(), Halt> {
+        self.page.objects.push(object);
+        self.flush_full()
+    }
+
+    fn flush_full(&mut self) -> Result<(), Halt> {
+        if self.page.objects.len() + self.page.prefixes.len() >= self.page_size { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Halt> {
+        self.pages.blocking_send(Ok(std::mem::take(&mut self.page))).map_err(|_| Halt::Abandoned)
+    }
+}
+
+fn broken(key: &str, errno: Errno) -> Halt {
+    let error = failed(format_args!("list {key:?}"), &errno.into());
+    // Names that vanish are dealt with where that may happen; a listing that breaks off is no missing name.
+    let error = if error.kind() == Kind::NotFound { Error::new(Kind::Io, error.to_string()) } else { error };
+    Halt::Failed(error)
+}

@@ -1,0 +1,74 @@
+//! How to reach a source.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of a store, each from a flag, the environment or the config file; nothing here reads the environment itself.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// S3's region; otherwise the environment's, the profile's, `us-east-1`.
+    pub region: Option<String>,
+    /// Where an S3-compatible server is, `http(s)://host[:port]`. Plain HTTP is only spoken to an `http://` one.
+    pub endpoint_url: Option<String>,
+    /// A profile of `~/.aws/config` and `~/.aws/credentials`. One that is named here goes before credentials of the environment.
+    pub profile: Option<String>,
+    /// Send requests unsigned, for public buckets.
+    pub no_sign_request: bool,
+    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`. Otherwise chosen by the endpoint: AWS's own gets the latter.
+    pub force_path_style: bool,
+    /// A PEM file of certificates to trust besides the system's.
+    pub ca_bundle: Option<PathBuf>,
+    /// Bytes per second over all requests.
+    pub throttle: Option<u64>,
+    /// How long an operation may go without success, attempts included. A large range is given more: see `deadline`.
+    pub timeout: Duration,
+    /// Requests in flight.
+    pub max_requests: usize,
+    /// The process's environment (`AWS_…`, `AZURE_…`, `GOOGLE_…`, `HOME`), as far as it matters to a store; may hold secrets.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            region: None,
+            endpoint_url: None,
+            profile: None,
+            no_sign_request: false,
+            force_path_style: false,
+            ca_bundle: None,
+            throttle: None,
+            timeout: Duration::from_mins(1),
+            max_requests: 16,
+            environment: Vec::new(),
+        }
+    }
+}
+
+impl StoreOptions {
+    #[allow(dead_code, reason = "S3 needs it")]
+    /// The value of an environment variable; an empty one counts as not set, as the AWS tools have it.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        let found = self.environment.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variables: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("StoreOptions")
+            .field("region", &self.region)
+            .field("endpoint_url", &self.endpoint_url)
+            .field("profile", &self.profile)
+            .field("no_sign_request", &self.no_sign_request)
+            .field("force_path_style", &self.force_path_style)
+            .field("ca_bundle", &self.ca_bundle)
+            .field("throttle", &self.throttle)
+            .field("timeout", &self.timeout)
+            .field("max_requests", &self.max_requests)
+            .field("environment", &variables)
+            .finish()
+    }
+}

@@ -1,0 +1,96 @@
+//! Counters: what was asked of the store, for `status` and for tests that bound it.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How many names are remembered of those left out; the rest is only counted.
+const REMEMBERED: usize = 100;
+
+/// What was asked of a store since it was opened. Requests count every attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Pages of listings.
+    pub list_requests: u64,
+    pub head_requests: u64,
+    /// Ranges.
+    pub get_requests: u64,
+    /// Bytes of bodies.
+    pub bytes: u64,
+    /// Attempts after the first.
+    pub retries: u64,
+    /// Names that listings left out, each time they met them.
+    pub skipped_names: u64,
+}
+
+impl StoreStats {
+    pub fn requests(&self) -> u64 {
+        self.list_requests + self.head_requests + self.get_requests
+    }
+}
+
+/// A name in the source that cannot be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedName {
+    /// Printable.
+    pub name: String,
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    list: AtomicU64,
+    head: AtomicU64,
+    get: AtomicU64,
+    bytes: AtomicU64,
+    retries: AtomicU64,
+    skipped: AtomicU64,
+    names: Mutex<Vec<SkippedName>>,
+}
+
+impl Counters {
+    pub(super) fn list(&self) {
+        self.list.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn head(&self) {
+        self.head.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn get(&self) {
+        self.get.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn retry(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// A listing leaves `name` out.
+    pub(super) fn skip(&self, name: &str, reason: &'static str) {
+        self.skipped.fetch_add(1, Relaxed);
+        let name = name.escape_debug().to_string();
+        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if names.len() < REMEMBERED && !names.iter().any(|skipped| skipped.name == name) {
+            tracing::warn!(name, reason, "a name in the source cannot be shown");
+            names.push(SkippedName { name, reason });
+        }
+    }
+
+    pub(super) fn skipped_names(&self) -> Vec<SkippedName> {
+        self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn snapshot(&self) -> StoreStats {
+        StoreStats {
+            list_requests: self.list.load(Relaxed),
+            head_requests: self.head.load(Relaxed),
+            get_requests: self.get.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            skipped_names: self.skipped.load(Relaxed),
+        }
+    }
+}
