@@ -42,6 +42,12 @@ pub enum Kind {
     IsDirectory,
     /// Something still uses it.
     Busy,
+    /// The name is longer than 255 bytes.
+    NameTooLong,
+    /// Cannot be renamed in place; programs then copy and delete.
+    CrossDevice,
+    /// No one may do this to such a node, e.g. hard-link a directory.
+    NotPermitted,
     /// A wrong argument, option or name.
     Invalid,
     /// The operation does not exist here.

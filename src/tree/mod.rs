@@ -5,12 +5,13 @@
 use crate::Result;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::sync::Arc;
 
 /// What a directory entry is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Serialize, Deserialize)]
 pub enum NodeKind {
     Directory,
     File,
@@ -20,7 +21,7 @@ pub enum NodeKind {
 /// Attributes of a node; owner and mode are the mount's to give.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Attr {
-    /// A function of the path and, for files, of the content's identity; never 0, bit 63 clear (scratch uses it).
+    /// A function of the path and, for files, of the content's identity; never 0, 1 only for the root, bit 63 clear (scratch uses it).
     pub ino: u64,
     pub kind: NodeKind,
     /// Bytes; 0 for directories.
