@@ -1,0 +1,76 @@
+//! The configuration of a node: a small `cassandra.yaml`, a rack and a log.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use super::node::{NodeOptions, Ports};
+
+/// The data centre that the sample's keyspaces are replicated in.
+const DATACENTER: &str = "dc1";
+
+/// Writes the files of `<directory>/conf`.
+pub(crate) fn write(directory: &Path, address: Ipv4Addr, ports: &Ports, options: &NodeOptions) -> io::Result<()> {
+    let conf = directory.join("conf");
+    fs::create_dir_all(&conf)?;
+    fs::write(conf.join("cassandra.yaml"), yaml(directory, address, ports, options))?;
+    fs::write(conf.join("cassandra-rackdc.properties"), format!("dc={DATACENTER}\nrack=rack1\n"))?;
+    fs::write(conf.join("logback.xml"), LOGBACK)?;
+    fs::write(conf.join("logback-tools.xml"), LOGBACK_TOOLS)
+}
+
+fn yaml(directory: &Path, address: Ipv4Addr, ports: &Ports, options: &NodeOptions) -> String {
+    let directory = directory.display();
+    let Ports { storage, native, .. } = ports;
+    let incremental = options.incremental_backups;
+    let extra = &options.extra_yaml;
+    // auto_snapshot is off because tests truncate a lot, and a snapshot each time costs time and shows nothing.
+    format!(
+        "cluster_name: cassmount-tests
+num_tokens: 4
+partitioner: org.apache.cassandra.dht.Murmur3Partitioner
+endpoint_snitch: GossipingPropertyFileSnitch
+seed_provider:
+  - class_name: org.apache.cassandra.locator.SimpleSeedProvider
+    parameters: [{{seeds: \"{address}:{storage}\"}}]
+listen_address: {address}
+storage_port: {storage}
+rpc_address: {address}
+native_transport_port: {native}
+data_file_directories: [\"{directory}/data\"]
+commitlog_directory: \"{directory}/commitlog\"
+saved_caches_directory: \"{directory}/saved_caches\"
+hints_directory: \"{directory}/hints\"
+cdc_raw_directory: \"{directory}/cdc_raw\"
+commitlog_sync: periodic
+commitlog_sync_period: 10s
+commitlog_segment_size: 8MiB
+commitlog_total_space: 128MiB
+memtable_heap_space: 96MiB
+memtable_offheap_space: 96MiB
+materialized_views_enabled: true
+auto_snapshot: false
+incremental_backups: {incremental}
+{extra}
+"
+    )
+}
+
+const LOGBACK: &str = r#"<configuration>
+  <appender name="log" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%-5level [%thread] %date{ISO8601} %logger{0}: %msg%n</pattern></encoder>
+  </appender>
+  <root level="INFO"><appender-ref ref="log"/></root>
+</configuration>
+"#;
+
+/// As Cassandra's own logback-tools.xml: warnings of a tool go to stderr, away from what it prints.
+const LOGBACK_TOOLS: &str = r#"<configuration>
+  <appender name="stderr" class="ch.qos.logback.core.ConsoleAppender">
+    <target>System.err</target>
+    <encoder><pattern>%-5level %date{HH:mm:ss,SSS} %msg%n</pattern></encoder>
+  </appender>
+  <root level="WARN"><appender-ref ref="stderr"/></root>
+</configuration>
+"#;

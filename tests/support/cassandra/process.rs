@@ -1,0 +1,140 @@
+//! Running a program with a deadline and all of its output at hand.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How often a running program is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// What a program that has ended left behind.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    command: String,
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) elapsed: Duration,
+}
+
+impl Finished {
+    /// Its standard output.
+    ///
+    /// # Panics
+    /// With everything it printed, when it did not exit with 0.
+    #[track_caller]
+    pub(crate) fn expect_success(self) -> String {
+        assert!(self.status.success(), "{self}");
+        self.stdout
+    }
+
+    /// Standard output and standard error, one after the other: the tools do not agree on where a message goes.
+    pub(crate) fn printed(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+impl std::fmt::Display for Finished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { command, status, stdout, stderr, elapsed } = self;
+        write!(f, "{command}\n{status} after {elapsed:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
+
+/// A program at work, in a process group of its own. Dropping it kills the group.
+pub(crate) struct Running {
+    command: String,
+    child: Child,
+    stdout: File,
+    stderr: File,
+    started: Instant,
+    ended: bool,
+}
+
+/// Starts `command`, its output going to unnamed files: a full pipe can then never hold it up.
+#[track_caller]
+pub(crate) fn spawn(command: &mut Command) -> Running {
+    let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let started = Instant::now();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(stdout.try_clone().unwrap())
+        .stderr(stderr.try_clone().unwrap())
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    Running { command: format!("{command:?}"), child, stdout, stderr, started, ended: false }
+}
+
+/// Runs `command` to its end.
+///
+/// # Panics
+/// When it has not ended after `deadline`, with what it printed until then.
+#[track_caller]
+pub(crate) fn run(command: &mut Command, deadline: Duration) -> Finished {
+    spawn(command).wait(deadline)
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it has not ended `deadline` after now, with what it printed until then.
+    #[track_caller]
+    pub(crate) fn wait(mut self, deadline: Duration) -> Finished {
+        let until = Instant::now() + deadline;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() >= until {
+                self.kill();
+                let (stdout, stderr) = (contents(&mut self.stdout), contents(&mut self.stderr));
+                panic!("not done after {deadline:?}: {}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", self.command);
+            }
+            std::thread::sleep(POLL);
+        };
+        self.ended = true;
+        Finished {
+            command: std::mem::take(&mut self.command),
+            status,
+            stdout: contents(&mut self.stdout),
+            stderr: contents(&mut self.stderr),
+            elapsed: self.started.elapsed(),
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(group) = Pid::from_raw(self.child.id() as i32) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = self.child.wait();
+        self.ended = true;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.kill();
+        }
+    }
+}
+
+fn contents(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,118 @@
+//! Cassandra's own tools, and CQL, on a node.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::node::Node;
+use super::process::{Finished, run};
+use super::truth::Truth;
+
+/// Longest run of one tool.
+pub(crate) const TOOL_DEADLINE: Duration = Duration::from_mins(4);
+
+impl Node {
+    /// `nodetool <words>`.
+    pub(crate) fn nodetool(&self, words: &[&str]) -> Finished {
+        run(self.nodetool_command().args(words), TOOL_DEADLINE)
+    }
+
+    fn nodetool_command(&self) -> Command {
+        let mut command = self.tool("org.apache.cassandra.tools.NodeTool");
+        command.args(["-h", "127.0.0.1", "-p", &self.ports.jmx.to_string()]);
+        command
+    }
+
+    /// `nodetool import <options> <keyspace> <table> <directories>`.
+    pub(crate) fn import(&self, options: &[&str], table: &str, directories: &[PathBuf]) -> Finished {
+        let (keyspace, table) = table.split_once('.').expect("a qualified table name");
+        let mut command = self.nodetool_command();
+        command.arg("import").args(options).args([keyspace, table.trim_matches('"')]).args(directories);
+        run(&mut command, TOOL_DEADLINE)
+    }
+
+    /// `sstableloader <options> <directory>` into this node.
+    pub(crate) fn sstableloader(&self, directory: &Path, options: &[&str]) -> Finished {
+        run(&mut self.sstableloader_command(directory, options), TOOL_DEADLINE)
+    }
+
+    pub(crate) fn sstableloader_command(&self, directory: &Path, options: &[&str]) -> Command {
+        let mut command = self.tool("org.apache.cassandra.tools.BulkLoader");
+        command
+            .args(["-d", &self.address.to_string(), "-p", &self.ports.native.to_string()])
+            .args(["-sp", &self.ports.storage.to_string()])
+            .args(options)
+            .arg(directory);
+        command
+    }
+
+    /// `sstablemetadata <files>`: one report after the other, in the order of `files`.
+    pub(crate) fn sstablemetadata<P: AsRef<Path>>(&self, files: &[P]) -> Finished {
+        let mut command = self.tool("org.apache.cassandra.tools.SSTableMetadataViewer");
+        command.args(files.iter().map(AsRef::as_ref));
+        run(&mut command, TOOL_DEADLINE)
+    }
+
+    /// `sstabledump <data file>`.
+    pub(crate) fn sstabledump(&self, data_file: &Path) -> Finished {
+        run(self.tool("org.apache.cassandra.tools.SSTableExport").arg(data_file), TOOL_DEADLINE)
+    }
+
+    /// A command line of this node's release and configuration, up to and with the main class.
+    fn tool(&self, main_class: &str) -> Command {
+        let conf = self.conf_directory();
+        let mut command = self.installation.tool(&conf);
+        command
+            .arg(format!("-Dcassandra.config=file://{}/cassandra.yaml", conf.display()))
+            .arg(format!("-Dlogback.configurationFile={}/logback-tools.xml", conf.display()))
+            .arg(main_class);
+        command
+    }
+
+    /// Runs a CQL statement.
+    ///
+    /// # Panics
+    /// With the server's message, when it refuses.
+    #[track_caller]
+    pub(crate) fn cql(&self, statement: &str) {
+        if let Err(error) = self.try_cql(statement) {
+            panic!("{statement}: {error}");
+        }
+    }
+
+    /// Runs a CQL statement, or gives the server's message.
+    pub(crate) fn try_cql(&self, statement: &str) -> Result<(), String> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.execute(statement).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The rows of `SELECT JSON <selection>`, as text; `selection` is what follows `SELECT JSON`.
+    #[track_caller]
+    pub(crate) fn json_rows(&self, selection: &str) -> Vec<String> {
+        let statement = format!("SELECT JSON {selection}");
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = session.execute(&statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        let cells = rows.into_iter().flatten().flatten();
+        cells.map(|cell| String::from_utf8(cell).expect("JSON is UTF-8")).collect()
+    }
+
+    /// Everything that `table`, a qualified name as CQL writes it, holds.
+    pub(crate) fn truth(&self, table: &str) -> Truth {
+        Truth::of(&self.json_rows(&format!("* FROM {table}")))
+    }
+
+    /// The directory in which the node keeps `table` now.
+    pub(crate) fn live_directory(&self, table: &str) -> PathBuf {
+        let (keyspace, table) = table.split_once('.').expect("a qualified table name");
+        let table = table.trim_matches('"');
+        let selection =
+            format!("id FROM system_schema.tables WHERE keyspace_name = '{keyspace}' AND table_name = '{table}'");
+        let rows = self.json_rows(&selection);
+        let row: Value = serde_json::from_str(rows.first().expect("the table exists")).expect("JSON");
+        let id = row["id"].as_str().expect("a table id").replace('-', "");
+        self.data_directory().join(keyspace).join(format!("{table}-{id}"))
+    }
+}
