@@ -1,0 +1,27 @@
+//! What may be chosen about reading.
+
+use std::time::Duration;
+
+/// Limits of a [`super::Reader`].
+#[derive(Clone, Debug)]
+pub struct ReaderOptions {
+    /// How long a pass may go without any progress.
+    pub timeout: Duration,
+    /// How long one operation waits for a pass at most. The pass goes on; the next read joins it.
+    pub wait_limit: Duration,
+    /// Bytes of memory for what is being fetched, inflated and kept ready, in all.
+    pub memory_limit: u64,
+    /// Passes at a time; the next one waits for its turn.
+    pub max_passes: usize,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_mins(1),
+            wait_limit: Duration::from_mins(30),
+            memory_limit: 96 << 20,
+            max_passes: 4,
+        }
+    }
+}
