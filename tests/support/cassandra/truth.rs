@@ -120,9 +120,9 @@ impl<'a> Scanner<'a> {
 
 #[test]
 fn rows_are_rewritten_by_the_recipe() {
-    let row = r#"{"id": 7, "vip": true, "note": null, "total": 1.10, "tags": ["b"], "m": {"z": 1, "a": null}, "s": "x\"}"}"#;
-    let line =
-        r#"{"id": "7", "m": {"a": "None", "z": "1"}, "note": null, "s": "x\"}", "tags": ["b"], "total": "1.10", "vip": "True"}"#;
+    let row =
+        r#"{"id": 7, "vip": true, "note": null, "total": 1.10, "tags": ["b"], "m": {"z": 1, "a": null}, "s": "x\"}"}"#;
+    let line = r#"{"id": "7", "m": {"a": "None", "z": "1"}, "note": null, "s": "x\"}", "tags": ["b"], "total": "1.10", "vip": "True"}"#;
     assert_eq!(canonical(row), line);
     assert_eq!(Truth::of(&[]).sha256, hex(&Sha256::digest("")));
 }

@@ -1,0 +1,276 @@
+//! What the catalog knows of a host, on disk: a later process has it at once and lists only what is new.
+//!
+//! The file's format is described in `docs/formats.md`. It is a cache: one that cannot be read is ignored and written anew.
+
+use super::load::HostSets;
+use super::local::LocalTime;
+use super::manifest::{Manifest, ManifestState};
+use super::packed::{ETag, PackedArchive, TableKey};
+use super::set::{BackupSet, SetFile};
+use super::stray::Strays;
+use super::{Host, Tag};
+use crate::cassandra::TableName;
+use crate::time::Timestamp;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const MAGIC: [u8; 8] = *b"cassmcat";
+const VERSION: u32 = 1;
+/// Magic, version (little-endian), BLAKE3 of what follows.
+const HEADER_LEN: usize = 8 + 4 + 32;
+/// Checksummed local data, so this only keeps a mistake from filling memory.
+const MAX_PLAIN: u64 = 4 << 30;
+
+/// A directory of catalog files, one per source and host.
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    directory: PathBuf,
+    source: Arc<str>,
+}
+
+impl Disk {
+    pub(super) fn new(directory: PathBuf, source: &str) -> Self {
+        Self { directory, source: source.into() }
+    }
+
+    fn path(&self, host: &Host) -> PathBuf {
+        let mut name = blake3::Hasher::new();
+        name.update(&(self.source.len() as u64).to_le_bytes()).update(self.source.as_bytes()).update(host.0.as_bytes());
+        self.directory.join(format!("{}.catalog", &name.finalize().to_hex()[..32]))
+    }
+
+    /// What is kept of `host`, if anything can be read. Blocks.
+    pub(super) fn load(&self, host: &Host) -> Option<HostSets> {
+        let path = self.path(host);
+        match read(&path) {
+            Ok(Some(kept)) if *kept.source == *self.source && kept.host == *host => kept.unpack(),
+            Ok(_) => None,
+            Err(e) => {
+                tracing::warn!("ignoring the kept catalog of {host}: {e}");
+                None
+            }
+        }
+    }
+
+    /// Replaces what is kept of the host. Blocks.
+    pub(super) fn save(&self, sets: &HostSets) -> Result<()> {
+        let bytes = encode(&Kept::pack(&self.source, sets))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+            .map_err(|e| Error::io(format!("create {}", self.directory.display()), e))?;
+        let path = self.path(&sets.host);
+        let failed = |e| Error::io(format!("write {}", path.display()), e);
+        let mut file = tempfile::Builder::new()
+            .prefix(".catalog-")
+            .permissions(std::fs::Permissions::from_mode(0o600))
+            .tempfile_in(&self.directory)
+            .map_err(failed)?;
+        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        file.persist(&path).map_err(|e| failed(e.error))?;
+        Ok(())
+    }
+
+    /// Forgets a host that is gone. Blocks.
+    pub(super) fn remove(&self, host: &Host) {
+        let _ = std::fs::remove_file(self.path(host));
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Kept>> {
+    match std::fs::read(path) {
+        Ok(bytes) => decode(&bytes).map(Some),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(format!("read {}", path.display()), e)),
+    }
+}
+
+fn encode(kept: &Kept) -> Result<Vec<u8>> {
+    let plain = postcard::to_stdvec(kept).map_err(|e| Error::invalid("cannot encode the catalog").with_source(e))?;
+    let packed = zstd::encode_all(&plain[..], 3).map_err(|e| Error::io("compress the catalog", e))?;
+    let mut bytes = Vec::with_capacity(HEADER_LEN + packed.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(blake3::hash(&packed).as_bytes());
+    bytes.extend_from_slice(&packed);
+    Ok(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Result<Kept> {
+    let (header, packed) = bytes.split_at_checked(HEADER_LEN).ok_or_else(|| Error::corrupt("it is cut off"))?;
+    if header[..8] != MAGIC {
+        return Err(Error::corrupt("it is no catalog"));
+    }
+    if header[8..12] != VERSION.to_le_bytes() {
+        return Err(Error::corrupt("another version of the program wrote it"));
+    }
+    if header[12..] != *blake3::hash(packed).as_bytes() {
+        return Err(Error::corrupt("its checksum differs"));
+    }
+    let mut plain = Vec::new();
+    let decoder = zstd::Decoder::new(packed).map_err(|e| Error::io("unpack the catalog", e))?;
+    std::io::copy(&mut std::io::Read::take(decoder, MAX_PLAIN), &mut plain)
+        .map_err(|e| Error::io("unpack the catalog", e))?;
+    postcard::from_bytes(&plain).map_err(|e| Error::corrupt("it cannot be decoded").with_source(e))
+}
+
+/// A host as it is kept. What repeats stands in a table once.
+#[derive(PartialEq, Debug, Serialize, Deserialize)]
+struct Kept {
+    source: Arc<str>,
+    host: Host,
+    listed: Timestamp,
+    strays: Strays,
+    tables: Vec<TableKey>,
+    /// Token lists.
+    tokens: Vec<Arc<[Arc<str>]>>,
+    sets: Vec<KeptSet>,
+}
+
+#[derive(PartialEq, Debug, Serialize, Deserialize)]
+struct KeptSet {
+    tag: Tag,
+    prefix: Arc<str>,
+    tag_time: Option<LocalTime>,
+    listed: Timestamp,
+    /// Its tokens are the list of that number, and empty here.
+    manifest: ManifestState,
+    tokens: Option<u32>,
+    files: Vec<SetFile>,
+    missing: Vec<TableName>,
+    unlisted: Vec<TableName>,
+    strays: Strays,
+    archives: Vec<KeptArchive>,
+}
+
+#[derive(PartialEq, Debug, Serialize, Deserialize)]
+struct KeptArchive {
+    table: u32,
+    size: u64,
+    modified: Timestamp,
+    e_tag: ETag,
+}
+
+impl Kept {
+    fn pack(source: &Arc<str>, host: &HostSets) -> Self {
+        let mut tables: Table<Arc<TableKey>> = Table::default();
+        let mut tokens: Table<Arc<[Arc<str>]>> = Table::default();
+        let sets = host.sets.iter().map(|set| KeptSet::pack(set, &mut tables, &mut tokens)).collect();
+        Self {
+            source: source.clone(),
+            host: host.host.clone(),
+            listed: host.listed,
+            strays: host.strays.clone(),
+            tables: tables.list.iter().map(|key| TableKey::clone(key)).collect(),
+            tokens: tokens.list,
+            sets,
+        }
+    }
+
+    /// `None` when a number in it points nowhere.
+    fn unpack(self) -> Option<HostSets> {
+        let mut interner = super::packed::Interner::default();
+        let tables: Vec<Arc<TableKey>> = self.tables.iter().map(|key| interner.table(&key.table, &key.below)).collect();
+        let tokens = self.tokens;
+        let host = self.host;
+        let sets = self.sets.into_iter().map(|set| set.unpack(&host, &tables, &tokens, &mut interner).map(Arc::new));
+        let sets = sets.collect::<Option<Vec<_>>>()?;
+        Some(HostSets::new(host, sets, self.strays, self.listed))
+    }
+}
+
+impl KeptSet {
+    fn pack(set: &BackupSet, tables: &mut Table<Arc<TableKey>>, tokens: &mut Table<Arc<[Arc<str>]>>) -> Self {
+        let mut manifest = set.manifest.clone();
+        let tokens = match &mut manifest {
+            ManifestState::Good(Manifest { tokens: list, .. }) => Some(tokens.number(&std::mem::take(list))),
+            _ => None,
+        };
+        let archive = |archive: &PackedArchive| KeptArchive {
+            table: tables.number(&archive.key),
+            size: archive.size,
+            modified: archive.modified,
+            e_tag: archive.e_tag.clone(),
+        };
+        Self {
+            tag: set.tag.clone(),
+            prefix: set.prefix.clone(),
+            tag_time: set.tag_time,
+            listed: set.listed,
+            manifest,
+            tokens,
+            files: set.files.clone(),
+            missing: set.missing.clone(),
+            unlisted: set.unlisted.clone(),
+            strays: set.strays.clone(),
+            archives: set.archives.iter().map(archive).collect(),
+        }
+    }
+
+    fn unpack(
+        self,
+        host: &Host,
+        tables: &[Arc<TableKey>],
+        tokens: &[Arc<[Arc<str>]>],
+        interner: &mut super::packed::Interner,
+    ) -> Option<BackupSet> {
+        let archive = |archive: KeptArchive| {
+            let key = tables.get(archive.table as usize)?.clone();
+            Some(PackedArchive { key, size: archive.size, modified: archive.modified, e_tag: archive.e_tag })
+        };
+        let mut manifest = self.manifest;
+        if let ManifestState::Good(good) = &mut manifest {
+            good.share(interner);
+            good.tokens = tokens.get(self.tokens? as usize)?.clone();
+        }
+        let mut files = self.files;
+        for file in &mut files {
+            file.name = interner.string(&file.name);
+        }
+        Some(BackupSet {
+            host: host.clone(),
+            tag: self.tag,
+            manifest,
+            time: Timestamp::default(),
+            utc_offset: 0,
+            files,
+            missing: self.missing.iter().map(|table| interner.name(table)).collect(),
+            unlisted: self.unlisted.iter().map(|table| interner.name(table)).collect(),
+            strays: self.strays,
+            tag_time: self.tag_time,
+            prefix: self.prefix,
+            archives: self.archives.into_iter().map(archive).collect::<Option<_>>()?,
+            listed: self.listed,
+        })
+    }
+}
+
+/// Numbers equal values in the order in which they come.
+struct Table<T> {
+    list: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { list: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Table<T> {
+    fn number(&mut self, value: &T) -> u32 {
+        if let Some(number) = self.numbers.get(value) {
+            return *number;
+        }
+        let number = self.list.len() as u32;
+        self.list.push(value.clone());
+        self.numbers.insert(value.clone(), number);
+        number
+    }
+}

@@ -1,0 +1,295 @@
+//! [`Catalog`]: hosts and their sets, listed when somebody asks, kept in memory and on disk, refreshed without anybody waiting.
+
+use super::Host;
+use super::disk::Disk;
+use super::layout::{CassOps, Hosts, Layout};
+use super::load::{HostSets, Lister};
+use super::objects::Objects;
+use crate::time::Timestamp;
+use crate::{Error, Kind, Result};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Semaphore, watch};
+
+/// How a catalog reads its source.
+#[derive(Clone)]
+pub struct CatalogOptions {
+    /// Where what was listed is kept; `None`: nowhere.
+    pub directory: Option<PathBuf>,
+    /// Requests to the store in flight at once.
+    pub parallel: usize,
+    /// How the source's keys are read.
+    pub layout: Arc<dyn Layout>,
+}
+
+impl Default for CatalogOptions {
+    fn default() -> Self {
+        Self { directory: None, parallel: 32, layout: Arc::new(CassOps) }
+    }
+}
+
+/// The hosts of a source and their sets.
+///
+/// A host is listed when it is first asked for, once however many ask. What is known stays until a refresh: [`Catalog::refresh`], or
+/// [`Catalog::keep_fresh`] in the background. All methods need a tokio runtime.
+pub struct Catalog {
+    lister: Lister,
+    disk: Option<Disk>,
+    hosts: Mutex<Slot<Hosts>>,
+    sets: Mutex<HashMap<Host, Slot<HostSets>>>,
+    /// Counts the changes that were noticed.
+    generation: watch::Sender<u64>,
+}
+
+/// A value that is known, and the work that finds it anew.
+struct Slot<T> {
+    known: Option<Arc<T>>,
+    running: Option<Work<T>>,
+}
+
+/// Work that all can wait for who need it.
+type Work<T> = Shared<BoxFuture<'static, Result<Arc<T>>>>;
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { known: None, running: None }
+    }
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalog").field("source", &self.lister.objects.name()).finish_non_exhaustive()
+    }
+}
+
+impl Catalog {
+    /// Does no I/O yet.
+    pub fn open(objects: Arc<dyn Objects>, options: CatalogOptions) -> Arc<Self> {
+        let parallel = options.parallel.max(1);
+        let disk = options.directory.map(|directory| Disk::new(directory, objects.name()));
+        let permits = Arc::new(Semaphore::new(parallel));
+        Arc::new(Self {
+            lister: Lister { objects, layout: options.layout, permits, parallel },
+            disk,
+            hosts: Mutex::default(),
+            sets: Mutex::default(),
+            generation: watch::Sender::new(0),
+        })
+    }
+
+    /// The source's name, as the store tells it.
+    pub fn source(&self) -> &str {
+        self.lister.objects.name()
+    }
+
+    /// The hosts, listed once; later ones come with a refresh.
+    pub async fn hosts(self: &Arc<Self>) -> Result<Arc<Hosts>> {
+        if let Some(known) = &lock(&self.hosts).known {
+            return Ok(known.clone());
+        }
+        self.refresh_hosts().await
+    }
+
+    /// The host's sets: those in memory, else those kept on disk, which are then refreshed in the background, else listed now.
+    /// `Kind::NotFound` only when the store says that there is no such host.
+    pub async fn host(self: &Arc<Self>, host: &Host) -> Result<Arc<HostSets>> {
+        if let Some(known) = self.known(host) {
+            return Ok(known);
+        }
+        self.run(host, false).await
+    }
+
+    /// The host's sets, listed now as far as they may have changed: for a command that must not answer with yesterday's sets.
+    pub async fn host_now(self: &Arc<Self>, host: &Host) -> Result<Arc<HostSets>> {
+        if self.disk.is_some() && self.known(host).is_none() {
+            // What is on disk saves most of the listing.
+            self.run(host, false).await?;
+        }
+        self.run(host, true).await
+    }
+
+    /// The host's sets if they are in memory. No I/O.
+    pub fn known(&self, host: &Host) -> Option<Arc<HostSets>> {
+        lock(&self.sets).get(host)?.known.clone()
+    }
+
+    /// Lists the hosts, and those hosts again that somebody asked for. What cannot be listed stays as it was, and the first reason is returned.
+    pub async fn refresh(self: &Arc<Self>) -> Result<()> {
+        let mut result = self.refresh_hosts().await.map(drop);
+        let touched: Vec<Host> =
+            lock(&self.sets).iter().filter(|(_, slot)| slot.known.is_some()).map(|(host, _)| host.clone()).collect();
+        for host in touched {
+            match self.run(&host, true).await {
+                Ok(_) => {}
+                Err(e) if e.kind() == Kind::NotFound => {}
+                Err(e) => result = result.and(Err(e)),
+            }
+        }
+        result
+    }
+
+    /// Refreshes every `period` until the catalog is dropped.
+    pub fn keep_fresh(self: &Arc<Self>, period: Duration) -> tokio::task::JoinHandle<()> {
+        let catalog = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(period).await;
+                let Some(catalog) = catalog.upgrade() else { return };
+                if let Err(e) = catalog.refresh().await {
+                    tracing::warn!("cannot refresh the catalog of {}: {e}", catalog.source());
+                }
+            }
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
+    }
+
+    /// A number that grows with every change that was noticed: new or deleted hosts, sets, objects.
+    pub fn generation(&self) -> u64 {
+        *self.generation.borrow()
+    }
+
+    /// Tells of new generations.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    async fn refresh_hosts(self: &Arc<Self>) -> Result<Arc<Hosts>> {
+        let running = {
+            let mut slot = lock(&self.hosts);
+            let catalog = self.clone();
+            slot.running.get_or_insert_with(|| spawn(async move { catalog.find_hosts().await })).clone()
+        };
+        running.await
+    }
+
+    async fn find_hosts(&self) -> Result<Arc<Hosts>> {
+        let found = self.lister.layout.hosts(&*self.lister.objects).await.map(Arc::new);
+        let mut slot = lock(&self.hosts);
+        slot.running = None;
+        let found = found?;
+        if slot.known.as_ref().is_some_and(|known| *known != found) {
+            self.changed();
+        }
+        slot.known = Some(found.clone());
+        Ok(found)
+    }
+
+    /// One task per host at a time, whoever waits for it; it goes on when nobody does. Unless `again`, what is known will do.
+    fn run(self: &Arc<Self>, host: &Host, again: bool) -> Work<HostSets> {
+        let mut sets = lock(&self.sets);
+        let slot = sets.entry(host.clone()).or_default();
+        match (&slot.known, &slot.running) {
+            (Some(known), _) if !again => futures::future::ready(Ok(known.clone())).boxed().shared(),
+            (_, Some(running)) => running.clone(),
+            _ => {
+                let (catalog, host) = (self.clone(), host.clone());
+                slot.running.insert(spawn(async move { catalog.find_host(host).await })).clone()
+            }
+        }
+    }
+
+    async fn find_host(self: Arc<Self>, host: Host) -> Result<Arc<HostSets>> {
+        let mut known = self.known(&host);
+        let mut kept = false;
+        if known.is_none() {
+            known = self.load(&host).await;
+            kept = known.is_some();
+        }
+        let found = match known.clone() {
+            Some(known) if kept => Ok(known),
+            known => {
+                let found = self.lister.host(&host, known.as_deref(), now()).await.map(Arc::new);
+                if let Ok(found) = &found
+                    && known.as_ref().is_none_or(|known| found.saves_listing(known))
+                {
+                    self.save(found.clone());
+                }
+                found
+            }
+        };
+        let mut sets = lock(&self.sets);
+        match &found {
+            Ok(found) => {
+                let slot = sets.entry(host.clone()).or_default();
+                slot.running = None;
+                if known.is_some_and(|known| known.differs(found)) {
+                    self.changed();
+                }
+                slot.known = Some(found.clone());
+            }
+            Err(e) if e.kind() == Kind::NotFound => {
+                sets.remove(&host);
+                if known.is_some() {
+                    self.changed();
+                    self.forget(host.clone());
+                }
+            }
+            Err(_) => {
+                if let Some(slot) = sets.get_mut(&host) {
+                    slot.running = None;
+                }
+            }
+        }
+        drop(sets);
+        if kept {
+            let refreshed = self.run(&host, true);
+            tokio::spawn(async move {
+                if let Err(e) = refreshed.await {
+                    tracing::warn!("cannot refresh the catalog of {host}: {e}");
+                }
+            });
+        }
+        found
+    }
+
+    async fn load(&self, host: &Host) -> Option<Arc<HostSets>> {
+        let (disk, host) = (self.disk.clone()?, host.clone());
+        tokio::task::spawn_blocking(move || disk.load(&host)).await.ok().flatten().map(Arc::new)
+    }
+
+    /// In the background: nobody waits for a cache to be written.
+    fn save(&self, sets: Arc<HostSets>) {
+        if let Some(disk) = self.disk.clone() {
+            tokio::task::spawn_blocking(move || {
+                if let Err(e) = disk.save(&sets) {
+                    tracing::warn!("cannot keep the catalog of {}: {e}", sets.host);
+                }
+            });
+        }
+    }
+
+    fn forget(&self, host: Host) {
+        if let Some(disk) = self.disk.clone() {
+            tokio::task::spawn_blocking(move || disk.remove(&host));
+        }
+    }
+
+    fn changed(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+}
+
+/// Work that goes on when nobody waits for it, and whose result all get who do.
+fn spawn<T: Send + Sync + 'static>(work: impl Future<Output = Result<Arc<T>>> + Send + 'static) -> Work<T> {
+    let task = tokio::spawn(work);
+    async move { task.await.unwrap_or_else(|e| Err(Error::new(Kind::Io, "the catalog's worker failed").with_source(e))) }
+        .boxed()
+        .shared()
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+/// The values behind are replaced whole, so a panic elsewhere leaves them right.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

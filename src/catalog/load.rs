@@ -1,0 +1,302 @@
+//! Lists a host: all of it the first time, later only what may have changed.
+
+use super::chain::Chains;
+use super::layout::{Layout, Part, SetPlace, SetPlaces};
+use super::local::Offsets;
+use super::manifest::{ParsedManifest, own_offset};
+use super::objects::Objects;
+use super::packed::Interner;
+use super::set::{BackupSet, ListedSet, SetBuilder};
+use super::stray::Strays;
+use super::{Host, Tag};
+use crate::time::Timestamp;
+use crate::{Error, Kind, Result};
+use futures::{StreamExt, TryStreamExt};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// A host's sets as they were at one time. Never changes: a refresh makes another one.
+#[derive(Clone, Debug)]
+pub struct HostSets {
+    pub host: Host,
+    /// Sorted by time, then tag.
+    pub sets: Vec<Arc<BackupSet>>,
+    /// Keys of the host that belong to no set.
+    pub strays: Strays,
+    /// The restore points of these sets.
+    pub chains: Chains,
+    /// The host's UTC offset over time.
+    pub offsets: Offsets,
+    /// When the host was last listed.
+    pub listed: Timestamp,
+    /// Indices into `sets`, by tag.
+    by_tag: Vec<u32>,
+}
+
+impl HostSets {
+    /// Puts the sets in order and works out what each tells about the others.
+    pub(super) fn new(host: Host, mut sets: Vec<Arc<BackupSet>>, strays: Strays, listed: Timestamp) -> Self {
+        let offsets = settle_times(&mut sets);
+        sets.sort_by(|a, b| (a.time, &a.tag).cmp(&(b.time, &b.tag)));
+        let mut by_tag: Vec<u32> = (0..sets.len() as u32).collect();
+        by_tag.sort_by(|a, b| sets[*a as usize].tag.cmp(&sets[*b as usize].tag));
+        Self { host, chains: Chains::new(&sets), sets, strays, offsets, listed, by_tag }
+    }
+
+    /// The set of that name.
+    pub fn set(&self, tag: &str) -> Option<&Arc<BackupSet>> {
+        let found = self.by_tag.binary_search_by(|i| (*self.sets[*i as usize].tag.0).cmp(tag)).ok()?;
+        Some(&self.sets[self.by_tag[found] as usize])
+    }
+
+    /// Whether anything but the time of listing differs.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<BackupSet>, &Arc<BackupSet>)| Arc::ptr_eq(a, b) || a.is_same_but_listed(b);
+        self.strays != other.strays
+            || self.sets.len() != other.sets.len()
+            || !self.sets.iter().zip(&other.sets).all(same)
+    }
+
+    /// Whether a process that starts with `older` would list more than one that starts with this.
+    pub(super) fn saves_listing(&self, older: &Self) -> bool {
+        const DAY_US: i64 = 24 * 3_600_000_000;
+        let gained = |(new, old): (&Arc<BackupSet>, &Arc<BackupSet>)| {
+            is_settled(new) && (!is_settled(old) || new.listed.0.saturating_sub(old.listed.0) > DAY_US)
+        };
+        self.differs(older) || self.sets.iter().zip(&older.sets).any(gained)
+    }
+}
+
+/// Fills in each set's offset and, where there is no manifest, its time.
+///
+/// Where a manifest is written in UTC, a long run and a zone west of Greenwich look alike in it: an offset that both neighbours contradict,
+/// both with the same later one, is taken for a long run.
+fn settle_times(sets: &mut [Arc<BackupSet>]) -> Offsets {
+    let mut order: Vec<usize> = (0..sets.len()).filter(|i| sets[*i].is_finished()).collect();
+    order.sort_by_key(|i| (sets[*i].manifest.good().map(|m| m.time), sets[*i].tag.clone()));
+    let told: Vec<Told> = order.iter().map(|i| Told::by(&sets[*i])).collect();
+    let settled: Vec<Option<i32>> = (0..told.len()).map(|i| settle_offset(&told, i)).collect();
+    let offsets = Offsets::new(told.iter().zip(&settled).filter_map(|(told, offset)| Some((told.time, (*offset)?))));
+
+    for ((index, told), offset) in order.iter().zip(&told).zip(&settled) {
+        set_time(&mut sets[*index], told.time, offset.or_else(|| offsets.near(told.time)));
+    }
+    for set in sets.iter_mut().filter(|set| !set.is_finished()) {
+        let time = estimated_time(set, &offsets);
+        set_time(set, time, offsets.near(time));
+    }
+    offsets
+}
+
+fn set_time(set: &mut Arc<BackupSet>, time: Timestamp, utc_offset: Option<i32>) {
+    let utc_offset = utc_offset.unwrap_or(0);
+    if (set.time, set.utc_offset) != (time, utc_offset) {
+        let set = Arc::make_mut(set);
+        (set.time, set.utc_offset) = (time, utc_offset);
+    }
+}
+
+fn estimated_time(set: &BackupSet, offsets: &Offsets) -> Timestamp {
+    let by_tag = set.tag_time.map(|local| offsets.moment(local).unwrap_or_else(|| local.at_offset(0)));
+    by_tag.or_else(|| set.modified().map(|(first, _)| first)).unwrap_or_default()
+}
+
+/// What one finished set tells of its host's offset.
+struct Told {
+    time: Timestamp,
+    offset: Option<i32>,
+    /// The manifest itself names it.
+    certain: bool,
+}
+
+impl Told {
+    fn by(set: &BackupSet) -> Self {
+        let Some(manifest) = set.manifest.good() else {
+            return Self { time: set.time, offset: None, certain: false };
+        };
+        let offset = own_offset(manifest, set.tag_time, set.modified().map(|(first, _)| first));
+        Self { time: manifest.time, offset, certain: manifest.stated_offset != 0 }
+    }
+}
+
+fn settle_offset(told: &[Told], index: usize) -> Option<i32> {
+    let own = told[index].offset?;
+    if told[index].certain {
+        return Some(own);
+    }
+    let before = told[..index].iter().rev().find_map(|t| t.offset);
+    let after = told[index + 1..].iter().find_map(|t| t.offset);
+    match (before, after) {
+        (Some(before), Some(after)) if before == after && own < before => Some(before),
+        _ => Some(own),
+    }
+}
+
+/// What a listing needs.
+#[derive(Clone)]
+pub(super) struct Lister {
+    pub(super) objects: Arc<dyn Objects>,
+    pub(super) layout: Arc<dyn Layout>,
+    /// Requests in flight, over all hosts.
+    pub(super) permits: Arc<Semaphore>,
+    /// Sets of one host listed at once.
+    pub(super) parallel: usize,
+}
+
+/// Largest manifest that is read, bytes: one of a million tables has some 40 MB.
+const MAX_MANIFEST: u64 = 48 << 20;
+/// Most archives of one set; Cassandra is unusable long before.
+const MAX_ARCHIVES: usize = 1_000_000;
+/// A set may still be written, or cleaned up, this long after its last upload.
+const YOUNG_US: i64 = 6 * 3_600_000_000;
+/// A set without a good manifest may get one this long.
+const HOPELESS_US: i64 = 7 * 24 * 3_600_000_000;
+/// A set is listed again after this long in any case, a few at a refresh, since parts of it may have been deleted.
+const AUDIT_US: i64 = 7 * 24 * 3_600_000_000;
+const AUDITED_AT_ONCE: usize = 64;
+/// Expiry takes the oldest sets first, object by object: so many are always looked at.
+const OLDEST_WATCHED: usize = 2;
+
+impl Lister {
+    /// Lists the host; sets of `known` that cannot have changed are taken over. `Kind::NotFound` when there is no such host.
+    pub(super) async fn host(&self, host: &Host, known: Option<&HostSets>, now: Timestamp) -> Result<HostSets> {
+        let places = {
+            let _permit = self.permit().await?;
+            self.layout.sets(&*self.objects, host).await?
+        };
+        let SetPlaces { sets: places, strays } = places;
+        if places.is_empty() && strays.is_empty() {
+            return Err(Error::not_found(format!("the source has no host {host:?}", host = &*host.0)));
+        }
+        let mut interner = Interner::default();
+        let mut old: HashMap<&Tag, &Arc<BackupSet>> = HashMap::new();
+        for set in known.iter().flat_map(|known| &known.sets) {
+            interner.adopt(&set.archives);
+            old.insert(&set.tag, set);
+        }
+        let audited = known.map(|known| to_audit(known, now)).unwrap_or_default();
+        let mut sets = Vec::with_capacity(places.len());
+        let mut to_list = Vec::new();
+        for (position, place) in places.into_iter().enumerate() {
+            let known = old.get(&place.tag).copied();
+            match known {
+                Some(set) if position >= OLDEST_WATCHED && is_settled(set) && !audited.contains(&set.tag) => {
+                    sets.push(set.clone());
+                }
+                _ => to_list.push((place, known.cloned())),
+            }
+        }
+        let mut listed = futures::stream::iter(to_list)
+            .map(|(place, known)| async move {
+                let found = self.set(host, &place, known.as_deref(), now).await?;
+                Ok::<_, Error>((found, known))
+            })
+            .buffer_unordered(self.parallel);
+        while let Some((found, known)) = listed.try_next().await? {
+            let set = match found {
+                Found::Gone => continue,
+                Found::New(listed, manifest) => Arc::new(listed.finish(manifest, &mut interner)),
+                Found::Same => match known {
+                    Some(mut set) => {
+                        Arc::make_mut(&mut set).listed = now;
+                        set
+                    }
+                    None => continue,
+                },
+            };
+            sets.push(set);
+        }
+        drop(listed);
+        let host = host.clone();
+        // Sorting thousands of sets is no work for the thread that answers others.
+        tokio::task::spawn_blocking(move || HostSets::new(host, sets, strays, now))
+            .await
+            .map_err(|e| Error::new(Kind::Io, "the catalog's worker failed").with_source(e))
+    }
+
+    async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
+        self.permits.acquire().await.map_err(|e| Error::new(Kind::Unreachable, "the catalog was closed").with_source(e))
+    }
+
+    async fn set(&self, host: &Host, place: &SetPlace, known: Option<&BackupSet>, now: Timestamp) -> Result<Found> {
+        /// A manifest that is replaced between listing and reading is worth another look, but not for ever.
+        const ATTEMPTS: usize = 3;
+        let mut attempt = 1;
+        loop {
+            match self.try_set(host, place, known, now).await {
+                Err(e) if matches!(e.kind(), Kind::Changed | Kind::NotFound) && attempt < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_set(&self, host: &Host, place: &SetPlace, known: Option<&BackupSet>, now: Timestamp) -> Result<Found> {
+        let _permit = self.permit().await?;
+        let listed = self.list(host, place, now).await?;
+        let Some(listed) = listed else { return Ok(Found::Gone) };
+        if known.is_some_and(|known| listed.is_same_as(known)) {
+            return Ok(Found::Same);
+        }
+        let manifest = match listed.file(self.layout.manifest_name()) {
+            None => Ok(None),
+            Some(object) if object.size > MAX_MANIFEST => Err(format!("it is {} bytes long", object.size)),
+            Some(object) => match self.objects.read(object).await {
+                Ok(bytes) => self.layout.manifest(&place.tag, &bytes).map(Some),
+                // This one object cannot be read, though the bucket can: an unusable set, not an outage.
+                Err(e) if matches!(e.kind(), Kind::Denied | Kind::Corrupt) => Err(e.to_string()),
+                Err(e) => return Err(e),
+            },
+        };
+        Ok(Found::New(Box::new(listed), manifest))
+    }
+
+    /// `None` when nothing is there any more.
+    async fn list(&self, host: &Host, place: &SetPlace, now: Timestamp) -> Result<Option<ListedSet>> {
+        let mut builder = SetBuilder::new(host, &place.tag, place.local, &place.prefix, now);
+        let mut objects = self.objects.list(&place.prefix);
+        let (mut seen, mut archives) = (false, 0);
+        while let Some(object) = objects.try_next().await? {
+            // A store that answers with something else than it was asked for is not to be guessed at.
+            let Some(below) = object.key.strip_prefix(&*place.prefix) else { continue };
+            seen = true;
+            match self.layout.classify(below) {
+                Ok(Part::Archive(table)) => {
+                    archives += 1;
+                    if archives > MAX_ARCHIVES {
+                        return Err(Error::invalid(format!("more than {MAX_ARCHIVES} archives in one set"))
+                            .with_object(&place.prefix));
+                    }
+                    builder.archive(table, object);
+                }
+                Ok(Part::File(name)) => builder.file(name, object),
+                Err(reason) => builder.stray(&object, reason),
+            }
+        }
+        Ok(seen.then(|| builder.listed()))
+    }
+}
+
+/// How a set was found.
+enum Found {
+    /// Nothing is left of it.
+    Gone,
+    /// As it is known already.
+    Same,
+    New(Box<ListedSet>, Result<Option<ParsedManifest>, String>),
+}
+
+/// Whether the set will not change any more, but for deletion: finished, and its last upload long past when it was last listed.
+fn is_settled(set: &BackupSet) -> bool {
+    let newest = set.modified().map_or(set.time, |(_, last)| last.max(set.time));
+    let age = set.listed.0.saturating_sub(newest.0);
+    age > if set.is_finished() { YOUNG_US } else { HOPELESS_US }
+}
+
+/// The sets that were not looked at for longest.
+fn to_audit(known: &HostSets, now: Timestamp) -> Vec<Tag> {
+    let mut due: Vec<&Arc<BackupSet>> =
+        known.sets.iter().filter(|set| now.0.saturating_sub(set.listed.0) > AUDIT_US).collect();
+    due.sort_by_key(|set| set.listed);
+    due.into_iter().take(AUDITED_AT_ONCE).map(|set| set.tag.clone()).collect()
+}

@@ -1,0 +1,42 @@
+//! What the catalog asks of a store: listings and small objects.
+
+use crate::Result;
+use crate::store::{Level, ObjectMeta, Store};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+/// The part of [`Store`] that the catalog uses, so that it can be tried against a million generated keys.
+pub trait Objects: Send + Sync + 'static {
+    /// See [`Store::list`].
+    fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>>;
+
+    /// See [`Store::list_level`].
+    fn list_level<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Level>>;
+
+    /// A whole small object, exactly this version of it; at most [`crate::store::MAX_RANGE`] long.
+    fn read<'a>(&'a self, object: &'a ObjectMeta) -> BoxFuture<'a, Result<Bytes>>;
+
+    /// See [`Store::name`].
+    fn name(&self) -> &str;
+}
+
+impl Objects for Store {
+    fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
+        Self::list(self, prefix)
+    }
+
+    fn list_level<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Level>> {
+        Box::pin(Self::list_level(self, prefix))
+    }
+
+    fn read<'a>(&'a self, object: &'a ObjectMeta) -> BoxFuture<'a, Result<Bytes>> {
+        Box::pin(async move {
+            if object.size == 0 { Ok(Bytes::new()) } else { self.get_range(object, 0..object.size).await }
+        })
+    }
+
+    fn name(&self) -> &str {
+        Self::name(self)
+    }
+}

@@ -1,0 +1,302 @@
+//! One backup set of one host, and how it is put together from a listing.
+
+use super::local::LocalTime;
+use super::manifest::{Manifest, ManifestState, ParsedManifest};
+use super::packed::{ETag, Interner, PackedArchive, TableKey};
+use super::stray::{StrayReason, Strays};
+use super::{Host, Tag};
+use crate::cassandra::TableName;
+use crate::store::ObjectMeta;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Full or incremental.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetKind {
+    /// A snapshot of every table.
+    Full,
+    /// What was flushed since the set before.
+    Incremental,
+}
+
+impl SetKind {
+    /// As the format's manifests call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Incremental => "incremental",
+        }
+    }
+}
+
+/// One table's archive in one set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableArchive {
+    pub table: TableName,
+    pub object: Arc<ObjectMeta>,
+}
+
+/// A file that a set has for itself: backup_manifest.json, schema.cql, schema_mapping.json.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SetFile {
+    pub name: Arc<str>,
+    pub object: Arc<ObjectMeta>,
+}
+
+/// One backup set of one host.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BackupSet {
+    pub host: Host,
+    pub tag: Tag,
+    pub manifest: ManifestState,
+    /// The manifest's time; of a set that did not finish, about when it was started.
+    pub time: Timestamp,
+    /// The host's UTC offset at that time, seconds: the manifest's, or told by tag and time, here or in the sets beside it; else 0.
+    pub utc_offset: i32,
+    /// Sorted by name.
+    pub files: Vec<SetFile>,
+    /// Tables that the manifest lists and that have no archive here. Sorted.
+    pub missing: Vec<TableName>,
+    /// Tables that have an archive here and that the manifest's list lacks. Sorted.
+    pub unlisted: Vec<TableName>,
+    /// Keys below the set that fit nothing.
+    pub strays: Strays,
+    /// The tag as a reading of the host's clock.
+    pub(super) tag_time: Option<LocalTime>,
+    /// What all of its keys start with.
+    pub(super) prefix: Arc<str>,
+    /// Sorted by table; each table once.
+    pub(super) archives: Vec<PackedArchive>,
+    /// When it was last listed.
+    pub(super) listed: Timestamp,
+}
+
+impl BackupSet {
+    /// Whether it is complete as far as its own script is concerned: it has a manifest that can be used.
+    pub fn is_finished(&self) -> bool {
+        self.manifest.good().is_some()
+    }
+
+    /// Full or incremental, from the manifest; of a set that did not finish, what its files look like.
+    pub fn kind(&self) -> SetKind {
+        match &self.manifest {
+            ManifestState::Good(manifest) => manifest.kind,
+            _ if self.files.iter().any(|f| &*f.name == "schema.cql" || &*f.name == "schema_mapping.json") => {
+                SetKind::Full
+            }
+            _ => SetKind::Incremental,
+        }
+    }
+
+    /// When its script started, to the minute: the tag under the host's offset, never later than [`Self::time`]. What a full holds is what
+    /// was there shortly after this moment; it may have been uploaded hours later.
+    pub fn start(&self) -> Timestamp {
+        /// An offset that makes a run longer than this is wrong.
+        const LONGEST_RUN_US: i64 = 48 * 3_600_000_000;
+        match self.tag_time.map(|local| local.at_offset(self.utc_offset)) {
+            Some(start) if start <= self.time && self.time.0.saturating_sub(start.0) <= LONGEST_RUN_US => start,
+            _ => self.time,
+        }
+    }
+
+    /// How many archives there are.
+    pub fn archive_count(&self) -> usize {
+        self.archives.len()
+    }
+
+    /// Bytes of all archives as stored.
+    pub fn stored_size(&self) -> u64 {
+        self.archives.iter().fold(0, |sum, archive| sum.saturating_add(archive.size))
+    }
+
+    /// The tables that have an archive, sorted.
+    pub fn tables(&self) -> impl ExactSizeIterator<Item = &TableName> + Clone {
+        self.archives.iter().map(|archive| &archive.key.table)
+    }
+
+    pub fn has(&self, table: &TableName) -> bool {
+        self.find(table).is_some()
+    }
+
+    pub fn archive(&self, table: &TableName) -> Option<TableArchive> {
+        self.find(table).map(|archive| self.unpack(archive))
+    }
+
+    /// All archives, sorted by table.
+    pub fn archives(&self) -> impl ExactSizeIterator<Item = TableArchive> + '_ {
+        self.archives.iter().map(|archive| self.unpack(archive))
+    }
+
+    /// The archives of one keyspace, sorted by table.
+    pub fn archives_of<'a>(&'a self, keyspace: &str) -> impl Iterator<Item = TableArchive> + 'a {
+        let from = self.archives.partition_point(|a| *a.key.table.keyspace < *keyspace);
+        let to = self.archives.partition_point(|a| *a.key.table.keyspace <= *keyspace);
+        self.archives[from..to].iter().map(|archive| self.unpack(archive))
+    }
+
+    pub fn file(&self, name: &str) -> Option<&Arc<ObjectMeta>> {
+        self.files.iter().find(|file| &*file.name == name).map(|file| &file.object)
+    }
+
+    fn find(&self, table: &TableName) -> Option<&PackedArchive> {
+        let found = self.archives.binary_search_by(|archive| archive.key.table.cmp(table)).ok()?;
+        Some(&self.archives[found])
+    }
+
+    fn unpack(&self, archive: &PackedArchive) -> TableArchive {
+        TableArchive { table: archive.key.table.clone(), object: Arc::new(archive.object(&self.prefix)) }
+    }
+
+    /// Whether only the time of listing differs.
+    pub(super) fn is_same_but_listed(&self, other: &Self) -> bool {
+        Self { listed: other.listed, ..self.clone() } == *other
+    }
+
+    /// When the first and the last of its objects were written, as the store says.
+    pub(super) fn modified(&self) -> Option<(Timestamp, Timestamp)> {
+        let files = self.files.iter().map(|file| file.object.modified);
+        let times = || self.archives.iter().map(|archive| archive.modified).chain(files.clone());
+        Some((times().min()?, times().max()?))
+    }
+}
+
+/// Puts a set together while it is listed.
+#[derive(Debug)]
+pub(super) struct SetBuilder {
+    pub(super) set: BackupSet,
+    found: Vec<(TableName, ObjectMeta)>,
+}
+
+impl SetBuilder {
+    pub(super) fn new(
+        host: &Host,
+        tag: &Tag,
+        tag_time: Option<LocalTime>,
+        prefix: &Arc<str>,
+        listed: Timestamp,
+    ) -> Self {
+        let set = BackupSet {
+            host: host.clone(),
+            tag: tag.clone(),
+            manifest: ManifestState::Missing,
+            time: Timestamp::default(),
+            utc_offset: 0,
+            files: Vec::new(),
+            missing: Vec::new(),
+            unlisted: Vec::new(),
+            strays: Strays::default(),
+            tag_time,
+            prefix: prefix.clone(),
+            archives: Vec::new(),
+            listed,
+        };
+        Self { set, found: Vec::new() }
+    }
+
+    pub(super) fn archive(&mut self, table: TableName, object: ObjectMeta) {
+        self.found.push((table, object));
+    }
+
+    pub(super) fn file(&mut self, name: &str, object: ObjectMeta) {
+        self.set.files.push(SetFile { name: name.into(), object: Arc::new(object) });
+    }
+
+    pub(super) fn stray(&mut self, object: &ObjectMeta, reason: StrayReason) {
+        self.set.strays.push(object.key.clone(), Some(object.size), reason);
+    }
+
+    /// The listed objects in order; the manifest comes after.
+    pub(super) fn listed(mut self) -> ListedSet {
+        self.found.sort_by(|a, b| (&a.0, &a.1.key).cmp(&(&b.0, &b.1.key)));
+        let mut archives: Vec<(TableName, ObjectMeta)> = Vec::with_capacity(self.found.len());
+        for (table, object) in std::mem::take(&mut self.found) {
+            if archives.last().is_some_and(|last| last.0 == table) {
+                self.stray(&object, StrayReason::Duplicate);
+            } else {
+                archives.push((table, object));
+            }
+        }
+        self.set.strays.sort();
+        self.set.files.sort_by(|a, b| a.name.cmp(&b.name));
+        self.set.files.shrink_to_fit();
+        ListedSet { set: self.set, archives }
+    }
+}
+
+/// A set as listed, before its manifest is known.
+#[derive(Debug)]
+pub(super) struct ListedSet {
+    set: BackupSet,
+    archives: Vec<(TableName, ObjectMeta)>,
+}
+
+impl ListedSet {
+    pub(super) fn file(&self, name: &str) -> Option<&Arc<ObjectMeta>> {
+        self.set.file(name)
+    }
+
+    /// Whether `known` holds the same objects, each in the same version.
+    pub(super) fn is_same_as(&self, known: &BackupSet) -> bool {
+        let same = |(packed, (_, object)): (&PackedArchive, &(TableName, ObjectMeta))| packed.is(&known.prefix, object);
+        self.set.files == known.files
+            && self.set.strays == known.strays
+            && self.archives.len() == known.archives.len()
+            && known.archives.iter().zip(&self.archives).all(same)
+    }
+
+    /// Completes the set; what repeats in every set of a host is shared through `interner`.
+    pub(super) fn finish(
+        mut self,
+        manifest: Result<Option<ParsedManifest>, String>,
+        interner: &mut Interner,
+    ) -> BackupSet {
+        let prefix_len = self.set.prefix.len();
+        self.set.archives = self
+            .archives
+            .iter()
+            .map(|(table, object)| PackedArchive {
+                key: interner.table(table, object.key.get(prefix_len..).unwrap_or_default()),
+                size: object.size,
+                modified: object.modified,
+                e_tag: ETag::pack(object.e_tag.as_deref()),
+            })
+            .collect();
+        self.set.manifest = match manifest {
+            Ok(None) => ManifestState::Missing,
+            Ok(Some(ParsedManifest { mut manifest, tables })) => {
+                if let Some(tables) = &tables {
+                    self.set.compare(tables, interner);
+                }
+                manifest.share(interner);
+                ManifestState::Good(manifest)
+            }
+            Err(reason) => ManifestState::Damaged(reason.into()),
+        };
+        for file in &mut self.set.files {
+            file.name = interner.string(&file.name);
+        }
+        self.set
+    }
+}
+
+impl BackupSet {
+    /// Notes where the manifest's sorted list and the archives differ.
+    fn compare(&mut self, listed: &[TableName], interner: &mut Interner) {
+        self.missing = listed.iter().filter(|table| !self.has(table)).map(|table| interner.name(table)).collect();
+        let unlisted = |key: &&Arc<TableKey>| listed.binary_search(&key.table).is_err();
+        self.unlisted =
+            self.archives.iter().map(|archive| &archive.key).filter(unlisted).map(|key| key.table.clone()).collect();
+    }
+}
+
+impl Manifest {
+    /// Shares what is the same in most of a host's manifests.
+    pub(super) fn share(&mut self, interner: &mut Interner) {
+        for text in [&mut self.cluster, &mut self.datacenter, &mut self.rack, &mut self.address] {
+            *text = text.as_ref().map(|text| interner.string(text));
+        }
+        self.tokens = interner.list(&self.tokens);
+    }
+}

@@ -1,0 +1,102 @@
+//! Keys that fit nothing: reported, never shown, and never a reason to fail.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a key is not part of a backup set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StrayReason {
+    /// Not a host's name.
+    NotAHost,
+    /// Not a backup set's name.
+    NotATag,
+    /// An archive that was left behind unencrypted.
+    Plaintext,
+    /// Neither an archive nor one of the set's own files.
+    Unknown,
+    /// An archive whose keyspace or table cannot exist in Cassandra.
+    NotATable,
+    /// The name holds control bytes or is not safe in a file system.
+    Hostile,
+    /// An object that stands for a directory.
+    DirectoryMarker,
+    /// A second archive of a table that has one in this set.
+    Duplicate,
+}
+
+impl fmt::Display for StrayReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAHost => "not a host name",
+            Self::NotATag => "not a backup set's name",
+            Self::Plaintext => "an unencrypted archive left behind",
+            Self::Unknown => "neither an archive nor a file of a backup set",
+            Self::NotATable => "not a table name of Cassandra",
+            Self::Hostile => "a name with bytes that no host or table has",
+            Self::DirectoryMarker => "an object that only marks a directory",
+            Self::Duplicate => "a second archive of one table",
+        })
+    }
+}
+
+/// One key (or, ending in `/`, all keys below it) that fits nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Stray {
+    /// As the store has it; untrusted, print it with `Display` of this type.
+    pub key: Arc<str>,
+    /// Bytes, where it is one object.
+    pub size: Option<u64>,
+    pub reason: StrayReason,
+}
+
+/// The key with control characters escaped, and the reason.
+impl fmt::Display for Stray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.key.chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// Strays of one place; only the first [`Strays::KEPT`] are kept, so that a bucket full of them cannot fill memory.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Strays {
+    list: Vec<Stray>,
+    more: u64,
+}
+
+impl Strays {
+    /// How many are kept by name.
+    pub const KEPT: usize = 1000;
+
+    pub fn push(&mut self, key: impl Into<Arc<str>>, size: Option<u64>, reason: StrayReason) {
+        if self.list.len() < Self::KEPT {
+            self.list.push(Stray { key: key.into(), size, reason });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Those that are kept, in order of their keys.
+    pub fn list(&self) -> &[Stray] {
+        &self.list
+    }
+
+    /// How many there are besides.
+    pub fn more(&self) -> u64 {
+        self.more
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// A listing has no order of its own; reports shall have one.
+    pub(super) fn sort(&mut self) {
+        self.list.sort_by(|a, b| a.key.cmp(&b.key));
+        self.list.shrink_to_fit();
+    }
+}
