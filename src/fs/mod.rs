@@ -1,1 +1,23 @@
 //! The FUSE adapter: one function per operation, and the one place where errors become errnos.
+//!
+//! It translates and nothing else: names, attributes and contents are the [`Overlay`](crate::scratch::Overlay)'s.
+//! Rules that everything here keeps:
+//!
+//! - Every request has a deadline, because fuser passes no interrupts on: a process waiting for us cannot be killed.
+//! - Inode numbers and directory offsets are functions of what they name, and file handles hold nothing that could not
+//!   be rebuilt, so that a process that takes over the connection can answer for the one before it.
+//! - Contents never change behind the kernel's back, so it may keep what it has read.
+
+mod adapter;
+mod attr;
+mod device;
+mod errno;
+mod inodes;
+mod listing;
+mod mounted;
+mod open_files;
+mod options;
+
+pub use device::{Device, unmount};
+pub use mounted::{Mounted, mount, serve};
+pub use options::MountOptions;

@@ -237,11 +237,13 @@ impl<V: View> Overlay<V> {
         self.attr(node).await
     }
 
+    /// Whether no name leads to an inode of the scratch layer any more.
+    pub fn is_removed(&self, ino: u64) -> bool {
+        self.with_state(|state| state.inodes.get(&ino).is_some_and(|inode| inode.names == 0)).unwrap_or(false)
+    }
+
     /// The kernel forgot this inode: what was kept of a removed one can go.
     pub async fn forget(&self, ino: u64) {
-        if self.with_state(|state| state.inodes.get(&ino).is_some_and(|inode| inode.names == 0)) != Some(true) {
-            return;
-        }
         let forgotten = self.commit(Caller::default(), move |state| {
             let removed = state.inodes.get(&ino).is_some_and(|inode| inode.names == 0);
             Ok((if removed { vec![Record::Forget { ino }] } else { Vec::new() }, ()))

@@ -1,0 +1,164 @@
+//! A mount being served: from taking the device over to its end.
+
+use super::MountOptions;
+use super::adapter::{Adapter, REQUEST_SIZE};
+use super::device::{self, Device};
+use crate::scratch::{Overlay, Shadowed};
+use crate::tree::View;
+use crate::{Error, Kind, Result};
+use fuser::{Config, INodeNo, Notifier, Session, SessionACL};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long the session may take to end once the directory is unmounted.
+const END_GRACE: Duration = Duration::from_secs(10);
+
+/// A served mount. Dropping it unmounts, detaching users that are left: call [`Self::unmount`] to respect them.
+#[derive(Debug)]
+pub struct Mounted {
+    mountpoint: PathBuf,
+    notifier: Notifier,
+    /// Our number of the root, which the kernel calls 1.
+    root: u64,
+    /// `Some` once the session has ended.
+    ended: watch::Receiver<Option<Result<()>>>,
+}
+
+/// Mounts `overlay` on a directory and serves it on the current Tokio runtime. Blocks for the mount itself.
+///
+/// [`Kind::Denied`] where the user may not, with what to do about it.
+///
+/// # Panics
+/// Outside of a Tokio runtime.
+pub fn mount<V: View>(overlay: Arc<Overlay<V>>, mountpoint: &Path, mut options: MountOptions) -> Result<Mounted> {
+    options.read_only |= overlay.is_read_only();
+    let device = Device::mount(mountpoint, &options)?;
+    let mountpoint = device.mountpoint.clone();
+    let mounted = serve(overlay, device, options, |_| Ok(()));
+    if mounted.is_err() {
+        detach(&mountpoint);
+    }
+    mounted
+}
+
+/// Serves a device that is mounted already, on the current Tokio runtime. Blocks for the kernel's greeting.
+///
+/// `greeted` gets the descriptor when the greeting is over and no request was taken: the moment to put another
+/// connection in its place.
+///
+/// # Panics
+/// Outside of a Tokio runtime.
+pub fn serve<V: View>(
+    overlay: Arc<Overlay<V>>,
+    device: Device,
+    options: MountOptions,
+    greeted: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+) -> Result<Mounted> {
+    use std::os::fd::AsFd;
+    let Device { fd, mountpoint } = device;
+    let mut config = Config::default();
+    // Each thread reads the one descriptor: requests read from a clone of it would die with this process.
+    (config.n_threads, config.clone_fd) = (Some(options.threads.max(1)), false);
+    // The kernel lets in whom the mount option names.
+    let acl = SessionACL::All;
+    let root = overlay.root().ino();
+    let adapter = Adapter::new(overlay, options, tokio::runtime::Handle::current());
+    let session = Session::from_fd(adapter, fd, acl, config).map_err(|e| Error::io("begin the FUSE session", e))?;
+    greeted(session.as_fd())?;
+    let notifier = session.notifier();
+    let (end, ended) = watch::channel(None);
+    let run = move || {
+        let result = session.run().map_err(|e| Error::io("serve the FUSE session", e));
+        end.send_replace(Some(result));
+    };
+    std::thread::Builder::new().name("fuse".into()).spawn(run).map_err(|e| Error::io("start a thread", e))?;
+    raise_read_ahead(&mountpoint);
+    Ok(Mounted { mountpoint, notifier, root, ended })
+}
+
+impl Mounted {
+    /// Absolute, without symbolic links.
+    pub fn mountpoint(&self) -> &Path {
+        &self.mountpoint
+    }
+
+    /// Tells the kernel what to forget.
+    pub fn notifier(&self) -> &Notifier {
+        &self.notifier
+    }
+
+    /// Unmounts and waits until the session has ended. [`Kind::Busy`] while anyone uses the mount; it goes on then.
+    pub async fn unmount(&self) -> Result<()> {
+        if self.ended.borrow().is_some() {
+            return Ok(());
+        }
+        let mountpoint = self.mountpoint.clone();
+        let unmounted = tokio::task::spawn_blocking(move || device::unmount(&mountpoint)).await;
+        unmounted.map_err(|e| Error::new(Kind::Io, "unmounting failed").with_source(e))??;
+        let late = |_| Error::new(Kind::TimedOut, "unmounted, but requests are still being answered");
+        tokio::time::timeout(END_GRACE, self.wait()).await.map_err(late)?
+    }
+
+    /// Waits until the session has ended: unmounted by us or anyone, or aborted.
+    pub async fn wait(&self) -> Result<()> {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(Ok(())),
+            Err(_) => Err(Error::new(Kind::Io, "the thread that serves the mount failed")),
+        }
+    }
+
+    /// Makes the kernel forget what it cached of a scratch layer that was emptied.
+    pub async fn forget(&self, shadowed: Shadowed) -> Result<()> {
+        let (notifier, root) = (self.notifier.clone(), self.root);
+        let forget = move || {
+            let theirs = |ino| if ino == root { INodeNo::ROOT } else { INodeNo(ino) };
+            // The kernel may have dropped any of it by itself.
+            for (directory, name) in &shadowed.names {
+                let _ = notifier.inval_entry(theirs(*directory), name);
+            }
+            for ino in &shadowed.inodes {
+                let _ = notifier.inval_inode(theirs(*ino), 0, 0);
+            }
+        };
+        let done = tokio::task::spawn_blocking(forget).await;
+        done.map_err(|e| Error::new(Kind::Io, "invalidating the kernel's cache failed").with_source(e))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.ended.borrow().is_none() && device::unmount(&self.mountpoint).is_err() {
+            detach(&self.mountpoint);
+        }
+    }
+}
+
+/// The last resort: the directory is free at once, the session ends when its last user has gone.
+fn detach(mountpoint: &Path) {
+    use rustix::mount::UnmountFlags;
+    if rustix::mount::unmount(mountpoint, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_err() {
+        let _ = std::process::Command::new("fusermount3").args(["-u", "-z", "--"]).arg(mountpoint).output();
+    }
+}
+
+/// The kernel starts with 128 KiB, whatever was agreed on; root may raise it for the mount.
+fn raise_read_ahead(mountpoint: &Path) {
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return };
+    // Not by stat: that would be a request to ourselves.
+    let shown = mountpoint.to_string_lossy().replace('\\', r"\134").replace(' ', r"\040").replace('\t', r"\011");
+    let device = mounts.lines().rev().find_map(|line| {
+        let mut fields = line.split(' ');
+        let device = fields.nth(2)?;
+        (fields.nth(1)? == shown).then_some(device)
+    });
+    if let Some(device) = device {
+        let path = format!("/sys/class/bdi/{device}/read_ahead_kb");
+        if let Err(error) = std::fs::write(&path, (REQUEST_SIZE >> 10).to_string()) {
+            tracing::debug!(path, %error, "read-ahead stays at the kernel's default");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! How a mount looks and behaves.
+
+use std::time::Duration;
+
+/// Options of one mount. The defaults belong to the user who mounts.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// Owner of everything that nobody changed in the scratch layer.
+    pub uid: u32,
+    pub gid: u32,
+    /// Permission bits of backup files and directories (`0..=0o7777`).
+    pub file_mode: u16,
+    pub dir_mode: u16,
+    /// Mounted read-only (`EROFS`), whatever the overlay could do.
+    pub read_only: bool,
+    /// Lets users other than the mounting one in; for an ordinary user /etc/fuse.conf must allow it.
+    pub allow_other: bool,
+    /// What `mount` and `df` show as the source.
+    pub fsname: String,
+    /// The longest that any request may take; it fails with `ETIMEDOUT` then.
+    pub deadline: Duration,
+    /// Threads that take requests from the kernel. The work itself is done on the Tokio runtime.
+    pub threads: usize,
+    /// Lets the kernel read cached files itself, where it can (Linux 6.9, CAP_SYS_ADMIN).
+    pub passthrough: bool,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            file_mode: 0o644,
+            dir_mode: 0o755,
+            read_only: false,
+            allow_other: false,
+            fsname: "cassmount".to_owned(),
+            deadline: Duration::from_secs(120),
+            threads: 2,
+            passthrough: true,
+        }
+    }
+}
