@@ -18,7 +18,7 @@ pub(super) const ABSENT_TTL: Duration = Duration::from_secs(1);
 /// links to the latest one move on.
 pub(super) fn ttl(kind: NodeKind) -> Duration {
     match kind {
-        NodeKind::File => Duration::from_secs(3600),
+        NodeKind::File => Duration::from_hours(1),
         NodeKind::Directory => Duration::from_secs(10),
         NodeKind::Symlink => Duration::from_secs(1),
     }

@@ -91,9 +91,28 @@ impl<N: Clone> Inodes<N> {
         names.reverse();
         format!("/{}", names.join("/"))
     }
+}
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.known().len()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::NodeKind;
+
+    fn node(ino: u64) -> Node<()> {
+        Node::own(ino, NodeKind::Directory)
+    }
+
+    #[test]
+    fn what_the_kernel_forgets_as_often_as_it_was_told_is_gone() {
+        let inodes = Inodes::new(node(77));
+        assert_eq!(inodes.ours(fuser::INodeNo::ROOT), 77);
+        inodes.remember(77, OsStr::new("a"), &node(5));
+        inodes.remember(77, OsStr::new("a"), &node(5));
+        inodes.remember(5, OsStr::new("b"), &node(6));
+        assert_eq!(inodes.path(6, Some(OsStr::new("c"))), "/a/b/c");
+        assert!(!inodes.forget(5, 1));
+        assert!(inodes.forget(5, 1));
+        assert!(inodes.get(5).is_none());
+        assert!(!inodes.forget(77, 100) && inodes.get(77).is_some());
     }
 }

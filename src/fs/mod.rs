@@ -16,6 +16,7 @@ mod inodes;
 mod listing;
 mod mounted;
 mod open_files;
+mod operations;
 mod options;
 
 pub use device::{Device, unmount};

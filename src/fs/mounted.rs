@@ -1,8 +1,9 @@
 //! A mount being served: from taking the device over to its end.
 
 use super::MountOptions;
-use super::adapter::{Adapter, REQUEST_SIZE};
+use super::adapter::Adapter;
 use super::device::{self, Device};
+use super::operations::REQUEST_SIZE;
 use crate::scratch::{Overlay, Shadowed};
 use crate::tree::View;
 use crate::{Error, Kind, Result};

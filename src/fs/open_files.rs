@@ -80,7 +80,8 @@ impl OpenFiles {
             Some(_) if write => reply.error(super::errno::errno(Kind::Busy)),
             Some(backing) => {
                 entry.handles += 1;
-                reply.opened_passthrough(HANDLE, FopenFlags::FOPEN_KEEP_CACHE, backing);
+                // No other flag: there are no cached pages to keep, and the kernel refuses to be told of them.
+                reply.opened_passthrough(HANDLE, FopenFlags::empty(), backing);
             }
             None => {
                 entry.handles += 1;

@@ -35,7 +35,7 @@ impl Default for MountOptions {
             read_only: false,
             allow_other: false,
             fsname: "cassmount".to_owned(),
-            deadline: Duration::from_secs(120),
+            deadline: Duration::from_mins(2),
             threads: 2,
             passthrough: true,
         }

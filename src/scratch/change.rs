@@ -84,7 +84,7 @@ impl<V: View> Overlay<V> {
                 Ok((vec![Record::Create { dir, name: raw, shadows, ino, body, mode, uid, gid, at }], ino))
             })
             .await?;
-        Ok(Node { ino, kind, backup: None })
+        Ok(Node::own(ino, kind))
     }
 
     /// A further name of the same file; a backup's content is not copied for it.

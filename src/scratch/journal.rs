@@ -160,7 +160,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     fn frames() -> Vec<Frame> {
-        let at = Moment::from(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let at = Moment::from(UNIX_EPOCH + Duration::from_hours(500_000));
         let ino = State::default().next_ino();
         let (name, mode, uid, gid) = (b"a".to_vec(), 0o644, 7, None);
         let create = |name, ino, body| Record::Create { dir: 1, name, shadows: false, ino, body, mode, uid, gid, at };

@@ -31,16 +31,24 @@ impl Place {
     }
 }
 
+/// A node of the backup and where it is.
+pub(super) type Backup<N> = (N, Arc<Place>);
+
 /// A node of the merged tree; `N` is the view's.
 #[derive(Clone, Debug)]
 pub struct Node<N> {
     pub(super) ino: u64,
     pub(super) kind: NodeKind,
-    /// The backup's node behind it, and where that is.
-    pub(super) backup: Option<(N, Arc<Place>)>,
+    /// What is behind it, unless it is the scratch layer's own.
+    pub(super) backup: Option<Backup<N>>,
 }
 
 impl<N> Node<N> {
+    /// A node of the scratch layer's own.
+    pub(crate) fn own(ino: u64, kind: NodeKind) -> Self {
+        Self { ino, kind, backup: None }
+    }
+
     /// Never changes while the node exists; bit 63 tells nodes of the scratch layer.
     pub fn ino(&self) -> u64 {
         self.ino

@@ -2,7 +2,7 @@
 
 use super::ScratchOptions;
 use super::lease::{Lease, Leases};
-use super::node::{Attr, Entry, Node, Place, Shadowed, Usage};
+use super::node::{Attr, Backup, Entry, Node, Place, Shadowed, Usage};
 use super::state::{Body, Dir, Name, Seen, State};
 use super::upper::Upper;
 use crate::tree::{NodeKind, OpenFile, View};
@@ -10,14 +10,14 @@ use crate::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A [`View`] with a writable layer above it, or none for a strictly read-only mount.
 pub struct Overlay<V: View> {
     pub(super) view: V,
     pub(super) leases: Arc<Leases>,
     /// Backup nodes that have attributes or names of their own, by inode number.
-    adopted: Mutex<HashMap<u64, (V::Node, Arc<Place>)>>,
+    adopted: Mutex<HashMap<u64, Backup<V::Node>>>,
     root: Arc<Place>,
 }
 
@@ -108,7 +108,7 @@ impl<V: View> Overlay<V> {
         if let Some(backup) = self.adopted().get(&ino) {
             return Ok(Node { ino, kind, backup: Some(backup.clone()) });
         }
-        let Some(path) = path else { return Ok(Node { ino, kind, backup: None }) };
+        let Some(path) = path else { return Ok(Node::own(ino, kind)) };
         // Only after a restart: the journal says where the node is.
         let mut node = self.root();
         for name in path {
@@ -123,12 +123,12 @@ impl<V: View> Overlay<V> {
         Ok(node)
     }
 
-    fn adopted(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (V::Node, Arc<Place>)>> {
+    fn adopted(&self) -> MutexGuard<'_, HashMap<u64, Backup<V::Node>>> {
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers the backup's node of an inode that is about to get attributes or names of its own.
-    pub(super) fn adopt(&self, ino: u64, backup: (V::Node, Arc<Place>)) {
+    pub(super) fn adopt(&self, ino: u64, backup: Backup<V::Node>) {
         self.adopted().entry(ino).or_insert(backup);
     }
 
