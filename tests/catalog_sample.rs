@@ -40,9 +40,10 @@ async fn every_set() {
     let hosts = catalog.hosts().await.unwrap();
     assert_eq!(hosts.hosts, [Host::new("cass-a"), Host::new("cass-b")]);
     assert!(hosts.strays.is_empty());
-    for (host, rows, address, token) in
-        [("cass-a", CASS_A, "127.0.0.1", "-4180655684295732606"), ("cass-b", CASS_B, "127.0.0.3", "-3544249817525298095")]
-    {
+    for (host, rows, address, token) in [
+        ("cass-a", CASS_A, "127.0.0.1", "-4180655684295732606"),
+        ("cass-b", CASS_B, "127.0.0.3", "-3544249817525298095"),
+    ] {
         let sets = catalog.host(&Host::new(host)).await.unwrap();
         assert!(sets.strays.is_empty());
         assert_eq!(sets.sets.len(), rows.len());
@@ -77,9 +78,8 @@ async fn every_restore_point() {
         let sets = catalog.host(&Host::new(host)).await.unwrap();
         let chains = &sets.chains;
         assert_eq!(chains.problems, []);
-        let chain = |tag: &str| -> Vec<String> {
-            chains.point(tag).unwrap().sets().map(|set| set.tag.to_string()).collect()
-        };
+        let chain =
+            |tag: &str| -> Vec<String> { chains.point(tag).unwrap().sets().map(|set| set.tag.to_string()).collect() };
         assert_eq!(chains.points().len(), 6);
         assert_eq!(chain(rows[0].0), [rows[0].0]);
         assert_eq!(chain(rows[3].0), rows[..4].iter().map(|row| row.0).collect::<Vec<_>>());

@@ -4,6 +4,8 @@
 //! function from lists to values. Nothing here reads an archive.
 
 pub mod chain;
+#[cfg(test)]
+mod chain_tests;
 mod disk;
 mod hosts;
 #[cfg(test)]
@@ -18,6 +20,7 @@ mod set;
 mod stray;
 #[cfg(test)]
 mod testing;
+pub mod when;
 
 pub use chain::{Chains, Problem, RestorePoint};
 pub use hosts::{Catalog, CatalogOptions};
@@ -27,6 +30,7 @@ pub use manifest::{Manifest, ManifestState};
 pub use objects::Objects;
 pub use set::{BackupSet, SetFile, SetKind, TableArchive};
 pub use stray::{Stray, StrayReason, Strays};
+pub use when::{When, parse_time};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

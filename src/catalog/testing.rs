@@ -1,6 +1,11 @@
 //! A source in memory for the tests of this part.
 
+use super::local::LocalTime;
 use super::objects::Objects;
+use super::packed::Interner;
+use super::set::SetBuilder;
+use super::{BackupSet, Host, HostSets, SetKind, Strays, Tag, manifest};
+use crate::cassandra::TableName;
 use crate::store::{Level, ObjectMeta};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
@@ -9,8 +14,8 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 pub(super) struct MemoryObjects {
@@ -101,7 +106,74 @@ impl Objects for MemoryObjects {
         })
     }
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "memory://test"
     }
+}
+
+/// A set to be made without a store.
+#[derive(Clone, Debug)]
+pub(super) struct TestSet {
+    /// Seconds since the epoch.
+    pub(super) start: i64,
+    /// Seconds.
+    pub(super) length: i64,
+    /// `None`: it did not finish.
+    pub(super) kind: Option<SetKind>,
+    pub(super) damaged: bool,
+    /// Of the host's clock, seconds.
+    pub(super) offset: i32,
+    /// Whether the manifest states the offset.
+    pub(super) stated: bool,
+    /// Of keyspace `ks`.
+    pub(super) tables: Vec<&'static str>,
+}
+
+impl Default for TestSet {
+    fn default() -> Self {
+        Self { start: 0, length: 0, kind: None, damaged: false, offset: 0, stated: false, tables: vec!["t"] }
+    }
+}
+
+impl TestSet {
+    pub(super) fn end(&self) -> i64 {
+        self.start + self.length
+    }
+
+    fn local(&self) -> LocalTime {
+        LocalTime((self.start + i64::from(self.offset)).div_euclid(60) * 60)
+    }
+
+    pub(super) fn tag(&self) -> String {
+        jiff::Timestamp::from_second(self.local().0).unwrap().strftime("%Y-%m-%d-%H-%M").to_string()
+    }
+
+    pub(super) fn build(&self) -> BackupSet {
+        let tag = Tag::new(self.tag());
+        let prefix: Arc<str> = format!("host/{tag}/").into();
+        let mut builder = SetBuilder::new(&Host::new("host"), &tag, Some(self.local()), &prefix, Timestamp::default());
+        // Later than anything: as if copied.
+        let modified = Timestamp(i64::MAX);
+        for table in &self.tables {
+            let object = ObjectMeta { key: format!("{prefix}ks/{table}.x").into(), size: 1, e_tag: None, modified };
+            builder.archive(TableName::new("ks", *table), object);
+        }
+        let kind = if self.kind == Some(SetKind::Full) { "full" } else { "incremental" };
+        let (time, offset) =
+            (jiff::Timestamp::from_second(self.end()).unwrap(), if self.stated { self.offset } else { 0 });
+        let stamp = time.display_with_offset(jiff::tz::Offset::from_seconds(offset).unwrap());
+        let json = format!("{{\"backup_type\":\"{kind}\",\"timestamp_utc\":\"{stamp}\"}}");
+        let manifest = match self.kind {
+            _ if self.damaged => Err("it is bad".into()),
+            None => Ok(None),
+            Some(_) => manifest::parse(&tag.0, json.as_bytes()).map(Some),
+        };
+        builder.listed().finish(manifest, &mut Interner::default())
+    }
+}
+
+/// The sets as one host's.
+pub(super) fn host_sets(sets: &[TestSet]) -> HostSets {
+    let sets = sets.iter().map(|set| Arc::new(set.build())).collect();
+    HostSets::new(Host::new("host"), sets, Strays::default(), Timestamp::default())
 }
