@@ -3,5 +3,7 @@
 //! A leaf: it knows nothing of stores, archives or mounts, and does no I/O.
 
 mod names;
+pub mod schema;
+pub mod sstable;
 
 pub use names::{Component, Format, SstableId, SstableName, TableId, TableName};

@@ -1,0 +1,132 @@
+//! The serialization header in `Statistics.db`: which columns the rows have, and the bases of their times.
+
+use super::Layout;
+use super::bytes::Cursor;
+use super::marshal::DataType;
+use crate::{Error, Result};
+
+/// 2015-09-22T00:00:00Z, from which Cassandra's `EncodingStats` counts its own fields.
+const EPOCH_SECONDS: i64 = 1_442_880_000;
+
+/// `MetadataType.HEADER.ordinal()`.
+const HEADER_COMPONENT: u32 = 3;
+
+/// More columns than any table has (`system_schema` has 30); bounds what a lying count can make us allocate.
+const MAX_COLUMNS: usize = 65_536;
+
+/// A column of the serialization header.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Column {
+    pub name: String,
+    pub data_type: DataType,
+}
+
+/// What the rows of one SSTable have in common (`SerializationHeader.Component`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    pub key: DataType,
+    pub clustering: Vec<DataType>,
+    /// Sorted as rows have them: those of one cell first, then by name.
+    pub static_columns: Vec<Column>,
+    /// Sorted like the static ones.
+    pub regular_columns: Vec<Column>,
+    /// Microseconds, added to every timestamp.
+    pub(super) min_timestamp: i64,
+    /// Seconds, added to every local deletion time.
+    pub(super) min_local_deletion: i64,
+    /// Seconds, added to every time to live.
+    pub(super) min_ttl: i64,
+}
+
+pub(super) fn read(layout: Layout, statistics: &[u8]) -> Result<Header> {
+    let component = find_component(layout, statistics).map_err(in_statistics)?;
+    parse(Cursor::new(component)).map_err(in_statistics)
+}
+
+fn in_statistics(error: Error) -> Error {
+    Error::new(error.kind(), "Statistics.db cannot be read").with_source(error)
+}
+
+/// Finds the header among the components, checking the CRC-32s of the table of contents and of the component.
+fn find_component(layout: Layout, statistics: &[u8]) -> Result<&[u8]> {
+    let mut toc = Cursor::new(statistics);
+    let count = toc.u32()?;
+    if count == 0 || count > 64 {
+        return Err(Error::corrupt(format!("it claims {count} components")));
+    }
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&count.to_be_bytes());
+    let check = |toc: &mut Cursor<'_>, crc: &crc32fast::Hasher| {
+        if layout.checked_metadata && toc.u32()? != crc.clone().finalize() {
+            return Err(Error::corrupt("the CRC-32 of its table of contents differs"));
+        }
+        Ok(())
+    };
+    check(&mut toc, &crc)?;
+    let mut start = None;
+    let mut offsets = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        let (kind, offset) = (toc.u32()?, toc.u32()?);
+        crc.update(&kind.to_be_bytes());
+        crc.update(&offset.to_be_bytes());
+        if kind == HEADER_COMPONENT {
+            start = Some(offset);
+        }
+        offsets.push(offset);
+    }
+    check(&mut toc, &crc)?;
+    let start = start.ok_or_else(|| Error::corrupt("it has no serialization header"))? as usize;
+    let end = offsets.iter().map(|&o| o as usize).filter(|&o| o > start).min().unwrap_or(statistics.len());
+    let component = statistics.get(start..end).ok_or_else(|| Error::corrupt("it is cut short"))?;
+    if !layout.checked_metadata {
+        return Ok(component);
+    }
+    let (component, crc) =
+        component.split_last_chunk::<4>().ok_or_else(|| Error::corrupt("its serialization header has no CRC-32"))?;
+    if crc32fast::hash(component) != u32::from_be_bytes(*crc) {
+        return Err(Error::corrupt("the CRC-32 of its serialization header differs"));
+    }
+    Ok(component)
+}
+
+fn parse(mut bytes: Cursor<'_>) -> Result<Header> {
+    let min_timestamp = (bytes.vint()? as i64).wrapping_add(EPOCH_SECONDS * 1_000_000);
+    // Cassandra keeps this difference in an `int`, which may be negative.
+    let min_local_deletion = EPOCH_SECONDS + i64::from(bytes.vint()? as i32);
+    let min_ttl = i64::from(bytes.vint()? as i32);
+    let key = data_type(&mut bytes)?;
+    let count = count(&mut bytes)?;
+    let clustering = (0..count).map(|_| data_type(&mut bytes)).collect::<Result<_>>()?;
+    let static_columns = columns(&mut bytes)?;
+    let regular_columns = columns(&mut bytes)?;
+    Ok(Header { key, clustering, static_columns, regular_columns, min_timestamp, min_local_deletion, min_ttl })
+}
+
+fn count(bytes: &mut Cursor<'_>) -> Result<usize> {
+    let count = bytes.vint32()? as usize;
+    // Each takes at least a byte.
+    if count > MAX_COLUMNS.min(bytes.remaining()) {
+        return Err(Error::corrupt(format!("it claims {count} columns")));
+    }
+    Ok(count)
+}
+
+fn text(bytes: &mut Cursor<'_>) -> Result<String> {
+    let text = bytes.vint_bytes()?;
+    String::from_utf8(text.to_vec()).map_err(|_| Error::corrupt("a name in it is not UTF-8"))
+}
+
+fn data_type(bytes: &mut Cursor<'_>) -> Result<DataType> {
+    Ok(DataType::parse(&text(bytes)?))
+}
+
+fn columns(bytes: &mut Cursor<'_>) -> Result<Vec<Column>> {
+    let count = count(bytes)?;
+    let mut columns = (0..count)
+        .map(|_| Ok(Column { name: text(bytes)?, data_type: data_type(bytes)? }))
+        .collect::<Result<Vec<_>>>()?;
+    // As `Columns` sorts them when it reads a header: the bitmaps in the rows count in this order.
+    columns
+        .sort_by(|a, b| (a.data_type.multi_cell, a.name.as_bytes()).cmp(&(b.data_type.multi_cell, b.name.as_bytes())));
+    Ok(columns)
+}
