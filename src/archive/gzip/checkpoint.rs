@@ -1,0 +1,86 @@
+//! Places in a gzip from which inflating can start, and how far apart they are.
+
+use serde::{Deserialize, Serialize};
+
+/// A place from which inflating can start, given the [`Window`](super::Window) that belongs to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Bits of gzip before it.
+    pub bit: u64,
+    /// Plain bytes before it.
+    pub plain: u64,
+    /// CRC-32 of the plain bytes of the gzip member it lies in, up to it.
+    pub member_crc: u32,
+    /// How many plain bytes these are.
+    pub member_len: u64,
+}
+
+impl Checkpoint {
+    /// Offset of the gzip byte that holds its first bit: input goes on from there.
+    pub fn byte(&self) -> u64 {
+        self.bit / 8
+    }
+}
+
+/// How far apart checkpoints are, in plain bytes.
+///
+/// A window costs up to ~8 KiB in the index, so the spacing must grow with the archive: the base follows from the object's
+/// size, and doubles as the plain stream grows beyond what that let expect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Spacing {
+    base: u64,
+}
+
+impl Spacing {
+    /// The closest, for all but huge archives.
+    pub const MIN: u64 = 2 << 20;
+
+    /// An object is not cut into (many) more spans than this: 300 GB end up at 8 MiB and ~270 MB of windows.
+    const SPANS: u64 = 24 << 10;
+
+    /// For an archive whose object is this long, bytes.
+    pub fn for_object(size: u64) -> Self {
+        let mut base = Self::MIN;
+        while size / base > Self::SPANS {
+            base *= 2;
+        }
+        Self { base }
+    }
+
+    /// No checkpoints but the one at the start.
+    pub const fn none() -> Self {
+        Self { base: u64::MAX }
+    }
+
+    /// Exactly this base, at least 1 KiB: for tests and measurements.
+    pub fn every(bytes: u64) -> Self {
+        Self { base: bytes.max(1 << 10) }
+    }
+
+    /// The spacing that holds from this plain offset on.
+    pub fn at(self, plain: u64) -> u64 {
+        let mut spacing = self.base;
+        // Each further 2 * SPANS of the current spacing double it, so their number grows with the logarithm only.
+        while spacing < u64::MAX / 4 && plain / spacing >= 2 * Self::SPANS {
+            spacing *= 2;
+        }
+        spacing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spacing_grows_so_that_the_index_does_not() {
+        assert_eq!(Spacing::for_object(0).at(0), 2 << 20);
+        assert_eq!(Spacing::for_object(1 << 30).at(10 << 30), 2 << 20);
+        let huge = Spacing::for_object(200_000_000_000);
+        assert_eq!(huge.at(0), 8 << 20);
+        assert_eq!(huge.at(300_000_000_000), 8 << 20);
+        // A bomb: 10 TB from 10 GB.
+        assert!(Spacing::for_object(10 << 30).at(10 << 40) >= 128 << 20);
+        assert_eq!(Spacing::none().at(u64::MAX), u64::MAX);
+    }
+}

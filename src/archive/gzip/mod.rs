@@ -1,0 +1,412 @@
+//! gzip (RFC 1952) as a stream: several members, every check, and checkpoints on the way.
+//!
+//! [`Inflater`] takes compressed bytes in any pieces and hands out the plain ones in [`Segment`]s. What a later reader needs
+//! to start at a checkpoint is in its [`Window`]; see `docs/formats.md`, "Seek index". As gzip does, zeros behind the last
+//! member are passed over, anything else there is a warning.
+
+mod checkpoint;
+mod header;
+mod window;
+
+pub use checkpoint::{Checkpoint, Spacing};
+pub use window::{MAX_PACKED_LEN, PendingWindow, Window};
+
+use super::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
+use crate::{Error, Result};
+use header::{HeaderParser, Parsed};
+use std::mem;
+use window::{BlockStart, Recent};
+
+/// Plain bytes in a full [`Segment`]: large enough for inflate's speed, small enough for the CPU's caches.
+pub const SEGMENT_LEN: usize = 512 << 10;
+
+/// A piece of the plain stream.
+#[derive(Debug)]
+pub struct Segment {
+    /// At most [`SEGMENT_LEN`] bytes; may be empty.
+    pub plain: Vec<u8>,
+    /// The checkpoint right behind `plain`. When it is as far into the plain stream as the one before it, it replaces it.
+    pub checkpoint: Option<Checkpoint>,
+    /// Windows that became known with this segment; each names its checkpoint, which lies a little further back.
+    pub windows: Vec<PendingWindow>,
+}
+
+/// Why [`Inflater::inflate`] returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// All input is used up.
+    Input,
+    /// The output is full.
+    Output,
+    /// A checkpoint lies right behind the last byte of the output.
+    Checkpoint(Checkpoint),
+}
+
+/// What a whole gzip was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GzipSummary {
+    /// Plain bytes of all members.
+    pub plain_size: u64,
+    pub warnings: Vec<String>,
+}
+
+/// Inflates a gzip. After an error it is of no more use.
+pub struct Inflater {
+    raw: RawInflate,
+    phase: Phase,
+    spacing: Spacing,
+    /// Gzip bytes used so far.
+    consumed: u64,
+    /// Plain bytes so far.
+    plain: u64,
+    /// CRC-32 and length of the current member's plain bytes; `None` when it was entered without knowing them.
+    check: Option<MemberCheck>,
+    /// Where the last checkpoint was: gzip bytes and plain bytes.
+    last: Option<(u64, u64)>,
+    /// The start of the current block, while blocks are watched one by one (which costs some 8 % of the speed).
+    block: Option<BlockStart>,
+    /// A block much longer than the spacing was seen: all further ones are watched, so that they can be cut.
+    endless_blocks: bool,
+    recent: Recent,
+    collecting: Option<PendingWindow>,
+    windows: Vec<PendingWindow>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// In a member's header; the flag tells whether it is the first.
+    Header(HeaderParser, bool),
+    /// At a checkpoint, some bits into the next byte.
+    Enter {
+        bits: u32,
+    },
+    Body,
+    Trailer {
+        bytes: [u8; TRAILER_LEN],
+        have: usize,
+    },
+    /// Only zeros so far behind a member.
+    Zeros,
+    Garbage,
+}
+
+struct MemberCheck {
+    crc: crc32fast::Hasher,
+    len: u64,
+}
+
+const TRAILER_LEN: usize = 8;
+
+/// Input given to zlib at once: bounds how late a checkpoint comes in a stream that yields (nearly) nothing.
+const MAX_INPUT: usize = 256 << 10;
+
+impl Inflater {
+    /// At the start of a gzip.
+    pub fn new(spacing: Spacing) -> Self {
+        Self {
+            raw: RawInflate::new(),
+            phase: Phase::Header(HeaderParser::new(), true),
+            spacing,
+            consumed: 0,
+            plain: 0,
+            check: None,
+            last: None,
+            block: None,
+            endless_blocks: false,
+            recent: Recent::default(),
+            collecting: None,
+            windows: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// At a checkpoint, with all checks: input goes on with the gzip byte [`Checkpoint::byte`].
+    pub fn resume(checkpoint: &Checkpoint, window: &Window, spacing: Spacing) -> Result<Self> {
+        let mut this = Self::enter(checkpoint, window)?;
+        this.spacing = spacing;
+        this.block = window.block().cloned();
+        this.endless_blocks = this.block.is_some();
+        this.check = Some(MemberCheck {
+            crc: crc32fast::Hasher::new_with_initial_len(checkpoint.member_crc, checkpoint.member_len),
+            len: checkpoint.member_len,
+        });
+        Ok(this)
+    }
+
+    /// At a checkpoint, for a span only: the member it starts in cannot be checked, and there are no further checkpoints.
+    pub fn enter(checkpoint: &Checkpoint, window: &Window) -> Result<Self> {
+        let mut this = Self::new(Spacing::none());
+        window.restore(&mut this.raw)?;
+        this.phase = Phase::Enter { bits: (checkpoint.bit % 8) as u32 };
+        this.consumed = checkpoint.byte();
+        this.plain = checkpoint.plain;
+        this.last = Some((checkpoint.byte(), checkpoint.plain));
+        Ok(this)
+    }
+
+    /// Plain bytes so far.
+    pub fn plain_offset(&self) -> u64 {
+        self.plain
+    }
+
+    /// Inflates all of `compressed` into segments.
+    pub fn push(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
+        let mut input = compressed;
+        loop {
+            let mut plain = Vec::with_capacity(SEGMENT_LEN);
+            let stop = self.inflate(&mut input, &mut plain)?;
+            let checkpoint = if let Stop::Checkpoint(checkpoint) = stop { Some(checkpoint) } else { None };
+            let windows = self.take_windows();
+            if !plain.is_empty() || checkpoint.is_some() || !windows.is_empty() {
+                out(Segment { plain, checkpoint, windows })?;
+            }
+            if stop == Stop::Input {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Windows that became known since the last call.
+    pub fn take_windows(&mut self) -> Vec<PendingWindow> {
+        mem::take(&mut self.windows)
+    }
+
+    /// The low-level way: appends plain bytes to `plain`, up to its capacity, and takes what it used off `input`.
+    /// Windows pile up until [`Self::take_windows`].
+    pub fn inflate(&mut self, input: &mut &[u8], plain: &mut Vec<u8>) -> Result<Stop> {
+        loop {
+            if input.is_empty() {
+                return Ok(Stop::Input);
+            }
+            match &mut self.phase {
+                Phase::Header(..) => {
+                    if let Some(checkpoint) = self.header(input)? {
+                        return Ok(Stop::Checkpoint(checkpoint));
+                    }
+                }
+                Phase::Enter { bits } => {
+                    let bits = *bits;
+                    self.phase = Phase::Body;
+                    if bits > 0 {
+                        let byte = input[0];
+                        self.use_input(input, 1);
+                        self.raw.prime(8 - bits, byte >> bits);
+                    }
+                }
+                Phase::Body => {
+                    // A last block may end, and a trailer follow, without any output: input comes first.
+                    if plain.len() == plain.capacity() {
+                        return Ok(Stop::Output);
+                    }
+                    if let Some(checkpoint) = self.body(input, plain)? {
+                        return Ok(Stop::Checkpoint(checkpoint));
+                    }
+                }
+                Phase::Trailer { bytes, have } => {
+                    let n = input.len().min(TRAILER_LEN - *have);
+                    bytes[*have..*have + n].copy_from_slice(&input[..n]);
+                    *have += n;
+                    let complete = (*have == TRAILER_LEN).then_some(*bytes);
+                    self.use_input(input, n);
+                    if let Some(bytes) = complete {
+                        self.check_trailer(bytes)?;
+                        self.phase = Phase::Header(HeaderParser::new(), false);
+                    }
+                }
+                Phase::Zeros => {
+                    let zeros = input.iter().take_while(|&&b| b == 0).count();
+                    self.use_input(input, zeros);
+                    if !input.is_empty() {
+                        self.garbage();
+                    }
+                }
+                Phase::Garbage => {
+                    self.use_input(input, input.len());
+                }
+            }
+        }
+    }
+
+    /// Checks that the gzip ended where it may. `out` gets the windows of the last checkpoints.
+    pub fn finish(mut self, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<GzipSummary> {
+        match &self.phase {
+            // As gzip has it, a lone 1f behind the last member is garbage too.
+            Phase::Header(header, false) if header.is_empty() => {}
+            Phase::Header(header, false) if !header.has_magic() => self.garbage(),
+            Phase::Zeros | Phase::Garbage => {}
+            _ => return Err(self.corrupt("the gzip ends too early")),
+        }
+        self.window_complete();
+        let windows = self.take_windows();
+        if !windows.is_empty() {
+            out(Segment { plain: Vec::new(), checkpoint: None, windows })?;
+        }
+        Ok(GzipSummary { plain_size: self.plain, warnings: self.warnings })
+    }
+
+    fn header(&mut self, input: &mut &[u8]) -> Result<Option<Checkpoint>> {
+        let Phase::Header(parser, first) = &mut self.phase else { unreachable!("called in a header only") };
+        let first = *first;
+        if !first && parser.is_empty() && input[0] == 0 {
+            self.phase = Phase::Zeros;
+            return Ok(None);
+        }
+        match parser.push(input) {
+            Err(error) => Err(self.corrupt(error)),
+            Ok(Parsed::More) => {
+                self.use_input(input, input.len());
+                Ok(None)
+            }
+            Ok(Parsed::NotGzip) if first => Err(self.corrupt("does not start as a gzip")),
+            Ok(Parsed::NotGzip) => {
+                self.garbage();
+                Ok(None)
+            }
+            Ok(Parsed::Complete(n)) => {
+                self.use_input(input, n);
+                self.raw.reset();
+                self.phase = Phase::Body;
+                self.check = Some(MemberCheck { crc: crc32fast::Hasher::new(), len: 0 });
+                let bit = self.consumed * 8;
+                // A compressor that makes endless blocks mostly does so from the start.
+                self.block = Some(BlockStart::new(bit, &self.recent, self.consumed));
+                // Nothing before a member's start is referred to, so a checkpoint here is cheap: take it a little earlier.
+                Ok(self.due(self.spacing.at(self.plain) / 2).then(|| self.checkpoint(bit, None)))
+            }
+        }
+    }
+
+    fn body(&mut self, input: &mut &[u8], plain: &mut Vec<u8>) -> Result<Option<Checkpoint>> {
+        let spacing = self.spacing.at(self.plain);
+        let (_, last_plain) = self.last.unwrap_or_default();
+        let target = last_plain.saturating_add(spacing);
+        // How long to wait for the end of a block before cutting it.
+        let patience = target.saturating_add(spacing / 2);
+        let due = self.due(spacing);
+        let stop_at = if due || self.block.is_some() { StopAt::BlockBoundary } else { StopAt::End };
+        let limit = match self.plain {
+            // zlib must stop right there, or spans overshoot by a buffer.
+            plain if plain < target => target - plain,
+            plain if plain < patience => patience - plain,
+            // On to the end of the symbol.
+            _ if self.block.is_some() => 1,
+            _ => u64::MAX,
+        };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let start = plain.len();
+        let piece = &input[..input.len().min(MAX_INPUT)];
+        let progress = match self.raw.inflate(piece, plain, limit, stop_at) {
+            Ok(progress) => progress,
+            Err(BadDeflate(what)) => return Err(self.corrupt(what)),
+        };
+        if let Some(check) = &mut self.check {
+            check.crc.update(&plain[start..]);
+            check.len += progress.produced as u64;
+        }
+        self.plain += progress.produced as u64;
+        self.use_input(input, progress.consumed);
+        let bit = self.consumed * 8 - u64::from(progress.unused_bits);
+        if self.collecting.as_ref().is_some_and(|w| w.is_full() || self.plain - w.checkpoint.plain >= WINDOW_LEN as u64)
+        {
+            self.window_complete();
+        }
+        match progress.at {
+            At::End => {
+                self.window_complete();
+                self.block = None;
+                self.phase = Phase::Trailer { bytes: [0; TRAILER_LEN], have: 0 };
+                Ok(None)
+            }
+            At::Boundary => {
+                self.endless_blocks |= self.plain >= patience;
+                self.block = self.endless_blocks.then(|| BlockStart::new(bit, &self.recent, self.consumed));
+                Ok(self.due(spacing).then(|| self.checkpoint(bit, None)))
+            }
+            At::Middle | At::Symbols if self.plain >= patience && progress.produced == limit => Ok(self.cut_block(bit)),
+            At::Middle | At::Symbols => Ok(None),
+        }
+    }
+
+    /// A checkpoint within a block whose end is not in sight, when the last symbol is out completely.
+    fn cut_block(&mut self, bit: u64) -> Option<Checkpoint> {
+        self.endless_blocks = true;
+        let block = self.block.clone()?;
+        match self.raw.symbol() {
+            // Of a symbol that is read but not out, nothing is used: inflating starts before it.
+            Some((read_bits, 0)) => Some(self.checkpoint(bit - u64::from(read_bits), Some(block))),
+            _ => None,
+        }
+    }
+
+    /// Whether a checkpoint is wanted, if the last one should be this far back. Counting input as well bounds the compressed
+    /// bytes of a span in a stream of nearly nothing but empty blocks or members.
+    fn due(&self, spacing: u64) -> bool {
+        let Some((consumed, plain)) = self.last else { return true };
+        self.plain - plain >= spacing || self.consumed - consumed >= spacing.saturating_mul(2)
+    }
+
+    fn checkpoint(&mut self, bit: u64, block: Option<BlockStart>) -> Checkpoint {
+        let (member_crc, member_len) =
+            self.check.as_ref().map_or((0, 0), |check| (check.crc.clone().finalize(), check.len));
+        let checkpoint = Checkpoint { bit, plain: self.plain, member_crc, member_len };
+        self.last = Some((self.consumed, self.plain));
+        self.window_complete();
+        let tail = self.recent.since(checkpoint.byte(), self.consumed);
+        self.collecting = Some(PendingWindow::new(checkpoint, self.raw.window(), block, tail));
+        checkpoint
+    }
+
+    fn window_complete(&mut self) {
+        self.windows.extend(self.collecting.take());
+    }
+
+    fn use_input(&mut self, input: &mut &[u8], count: usize) {
+        let (used, rest) = input.split_at(count);
+        *input = rest;
+        self.consumed += count as u64;
+        self.recent.push(used);
+        if let Some(window) = &mut self.collecting {
+            window.push(used);
+        }
+        if let Some(block) = &mut self.block {
+            block.push(used);
+        }
+    }
+
+    fn check_trailer(&mut self, trailer: [u8; TRAILER_LEN]) -> Result<()> {
+        let Some(MemberCheck { crc, len }) = self.check.take() else { return Ok(()) };
+        let [a, b, c, d, e, f, g, h] = trailer;
+        let (expected, found) = (u32::from_le_bytes([a, b, c, d]), crc.finalize());
+        if expected != found {
+            return Err(self.corrupt(format!("CRC-32 is {found:08x}, the gzip says {expected:08x}")));
+        }
+        let expected = u32::from_le_bytes([e, f, g, h]);
+        if expected != len as u32 {
+            return Err(self.corrupt(format!("length is {len}, the gzip says {expected} (modulo 2^32)")));
+        }
+        Ok(())
+    }
+
+    fn garbage(&mut self) {
+        self.phase = Phase::Garbage;
+        self.warnings.push("garbage behind the end of the gzip was ignored".to_owned());
+    }
+
+    fn corrupt(&self, what: impl std::fmt::Display) -> Error {
+        Error::corrupt(format!("{what} (plain byte {}, gzip byte {})", self.plain, self.consumed))
+    }
+}
+
+impl std::fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inflater")
+            .field("phase", &self.phase)
+            .field("consumed", &self.consumed)
+            .field("plain", &self.plain)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

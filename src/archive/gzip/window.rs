@@ -1,0 +1,255 @@
+//! What inflating from a checkpoint needs besides the compressed bytes behind it.
+//!
+//! Deflate refers back up to 32 KiB, so a checkpoint needs the last 32 KiB of plain data before it: its window. Of these
+//! only the few KiB that are really referred to are kept. A checkpoint inside a block also needs the header of that block.
+
+use super::super::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
+use super::Checkpoint;
+use crate::{Error, Result};
+
+/// Longest result of [`Window::pack`], bytes.
+pub const MAX_PACKED_LEN: usize = 48 << 10;
+
+/// The longest block header: 3 + 14 bits, 19 code lengths of 3 bits, 320 lengths of at most 14 bits; rounded up.
+const MAX_BLOCK_HEADER: usize = 640;
+
+/// Compressed bytes kept to find out what the 32 KiB behind a checkpoint refer to. Deflate expands by far less.
+const MAX_TAIL: usize = 40 << 10;
+
+/// The plain bytes before a checkpoint, as far as they are needed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Window {
+    /// At most 32 KiB; bytes that nothing refers to may be zero.
+    bytes: Vec<u8>,
+    block: Option<BlockStart>,
+}
+
+/// The first bytes of a deflate block, of which at least the header is used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct BlockStart {
+    /// Bits of the first byte that belong to what is before the block.
+    skip: u8,
+    bytes: Vec<u8>,
+}
+
+impl BlockStart {
+    pub(super) fn new(bit: u64, recent: &Recent, consumed: u64) -> Self {
+        Self { skip: (bit % 8) as u8, bytes: recent.since(bit / 8, consumed) }
+    }
+
+    pub(super) fn push(&mut self, input: &[u8]) {
+        let room = MAX_BLOCK_HEADER.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(&input[..input.len().min(room)]);
+    }
+}
+
+impl Window {
+    pub(super) fn block(&self) -> Option<&BlockStart> {
+        self.block.as_ref()
+    }
+
+    /// Brings a decoder to the checkpoint, but for the bits of the first byte.
+    pub(super) fn restore(&self, raw: &mut RawInflate) -> Result<()> {
+        raw.set_window(&self.bytes);
+        let Some(block) = &self.block else { return Ok(()) };
+        let bad = || Error::corrupt("a checkpoint's block header is damaged");
+        let (&first, rest) = block.bytes.split_first().ok_or_else(bad)?;
+        let skip = u32::from(block.skip % 8);
+        raw.prime(8 - skip, first >> skip);
+        let progress = raw.inflate(rest, &mut Vec::new(), 0, StopAt::BlockHeader).map_err(|BadDeflate(_)| bad())?;
+        if progress.at != At::Symbols {
+            return Err(bad());
+        }
+        raw.drop_unused_bits();
+        Ok(())
+    }
+
+    /// The form in which an index keeps it: `docs/formats.md`, "Windows".
+    pub fn pack(&self) -> Vec<u8> {
+        let mut packed = Vec::new();
+        match &self.block {
+            None => packed.push(0),
+            Some(block) => {
+                packed.extend([1, block.skip]);
+                packed.extend((block.bytes.len() as u16).to_le_bytes());
+                packed.extend(&block.bytes);
+            }
+        }
+        packed.extend((self.bytes.len() as u16).to_le_bytes());
+        if !self.bytes.is_empty() {
+            let zstd = zstd::bulk::compress(&self.bytes, 3).expect("compressing to memory does not fail");
+            packed.extend(zstd);
+        }
+        debug_assert!(packed.len() <= MAX_PACKED_LEN);
+        packed
+    }
+
+    pub fn unpack(packed: &[u8]) -> Result<Self> {
+        Self::try_unpack(packed).ok_or_else(|| Error::corrupt("a checkpoint's window is damaged"))
+    }
+
+    fn try_unpack(packed: &[u8]) -> Option<Self> {
+        let (&kind, mut rest) = packed.split_first()?;
+        let block = match kind {
+            0 => None,
+            1 => {
+                let (&[skip, low, high], more) = rest.split_first_chunk()?;
+                let len = usize::from(u16::from_le_bytes([low, high]));
+                let (bytes, more) = more.split_at_checked(len)?;
+                rest = more;
+                (skip < 8 && len <= MAX_BLOCK_HEADER).then_some(())?;
+                Some(BlockStart { skip, bytes: bytes.to_vec() })
+            }
+            _ => return None,
+        };
+        let (&len, zstd) = rest.split_first_chunk()?;
+        let len = usize::from(u16::from_le_bytes(len));
+        let bytes = match len {
+            0 if zstd.is_empty() => Vec::new(),
+            1..=WINDOW_LEN => zstd::bulk::decompress(zstd, len).ok()?,
+            _ => return None,
+        };
+        (bytes.len() == len).then_some(Self { bytes, block })
+    }
+}
+
+/// A checkpoint's whole window and the compressed bytes behind it: all that is needed to find out which part of the window
+/// to keep. That takes a fraction of a millisecond and may be done by any thread.
+#[derive(Clone, Debug)]
+pub struct PendingWindow {
+    pub checkpoint: Checkpoint,
+    window: Window,
+    tail: Vec<u8>,
+}
+
+impl PendingWindow {
+    pub(super) fn new(checkpoint: Checkpoint, bytes: Vec<u8>, block: Option<BlockStart>, tail: Vec<u8>) -> Self {
+        Self { checkpoint, window: Window { bytes, block }, tail }
+    }
+
+    pub(super) fn push(&mut self, input: &[u8]) {
+        let room = MAX_TAIL.saturating_sub(self.tail.len());
+        self.tail.extend_from_slice(&input[..input.len().min(room)]);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.tail.len() >= MAX_TAIL
+    }
+
+    /// The window with every byte that is not referred to zeroed.
+    pub fn into_window(mut self) -> Window {
+        if let Some(used) = self.referenced() {
+            for (byte, used) in self.window.bytes.iter_mut().zip(used) {
+                if !used {
+                    *byte = 0;
+                }
+            }
+        }
+        self.window
+    }
+
+    /// Which bytes of the window are referred to; `None` when that cannot be told.
+    ///
+    /// Only the first 32 KiB behind the checkpoint can refer to the window. Inflated with windows that hold the low byte of
+    /// each byte's own position, the high byte, and the inverted low byte, they show themselves where the bytes came from:
+    /// whatever differs between the first and the last is a copy.
+    fn referenced(&self) -> Option<Vec<bool>> {
+        let len = self.window.bytes.len();
+        let mut used = vec![false; len];
+        if len == 0 {
+            return Some(used);
+        }
+        let low = self.inflate_with(|i| i as u8)?;
+        let high = self.inflate_with(|i| (i >> 8) as u8)?;
+        let inverted = self.inflate_with(|i| !(i as u8))?;
+        for ((&low, &high), &inverted) in low.iter().zip(&high).zip(&inverted) {
+            if low != inverted {
+                *used.get_mut(usize::from(high) << 8 | usize::from(low))? = true;
+            }
+        }
+        Some(used)
+    }
+
+    fn inflate_with(&self, byte: impl Fn(usize) -> u8) -> Option<Vec<u8>> {
+        let bytes = (0..self.window.bytes.len()).map(byte).collect();
+        let mut raw = RawInflate::new();
+        Window { bytes, block: self.window.block.clone() }.restore(&mut raw).ok()?;
+        let mut input = self.tail.as_slice();
+        let skip = (self.checkpoint.bit % 8) as u32;
+        if skip > 0 {
+            let (&first, rest) = input.split_first()?;
+            raw.prime(8 - skip, first >> skip);
+            input = rest;
+        }
+        let mut out = Vec::with_capacity(WINDOW_LEN);
+        let progress = raw.inflate(input, &mut out, WINDOW_LEN, StopAt::End).ok()?;
+        (out.len() == WINDOW_LEN || progress.at == At::End).then_some(out)
+    }
+}
+
+/// zlib holds at most 63 bits of used input, and a symbol has at most 48.
+const RECENT_LEN: usize = 16;
+
+/// The last few bytes of input: checkpoints lie within bytes that are used already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Recent([u8; RECENT_LEN]);
+
+impl Recent {
+    pub(super) fn push(&mut self, input: &[u8]) {
+        match input.last_chunk() {
+            Some(last) => self.0 = *last,
+            None => {
+                self.0.rotate_left(input.len());
+                self.0[RECENT_LEN - input.len()..].copy_from_slice(input);
+            }
+        }
+    }
+
+    /// Bytes from this offset up to `consumed`, at most [`RECENT_LEN`].
+    pub(super) fn since(&self, offset: u64, consumed: u64) -> Vec<u8> {
+        let count = (consumed - offset) as usize;
+        assert!(count <= RECENT_LEN, "zlib keeps fewer bits");
+        self.0[RECENT_LEN - count..].to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn recent_bytes() {
+        let mut recent = Recent::default();
+        recent.push(b"abc");
+        recent.push(b"d");
+        assert_eq!(recent.since(2, 4), b"cd");
+        recent.push(b"0123456789abcdefghij");
+        assert_eq!(recent.since(24, 24), b"");
+        assert_eq!(recent.since(16, 24), b"cdefghij");
+    }
+
+    #[test]
+    fn packed_windows_come_back() {
+        let block = Some(BlockStart { skip: 3, bytes: vec![1, 2, 3] });
+        for window in [
+            Window::default(),
+            Window { bytes: vec![7; 5], block: None },
+            Window { bytes: (0..WINDOW_LEN).map(|i| (i * i >> 7) as u8).collect(), block },
+        ] {
+            assert_eq!(Window::unpack(&window.pack()).unwrap(), window);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn unpacking_anything_is_harmless(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0..3_u8) {
+            if let Some(first) = bytes.first_mut() {
+                *first = kind;
+            }
+            if let Ok(window) = Window::unpack(&bytes) {
+                let _ = window.restore(&mut RawInflate::new());
+            }
+        }
+    }
+}
