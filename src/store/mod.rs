@@ -10,6 +10,7 @@ mod backend;
 mod deadline;
 mod local;
 mod options;
+mod remote;
 mod source;
 mod stats;
 mod throttle;
@@ -20,7 +21,7 @@ pub use source::Source;
 pub use stats::{SkippedName, StoreStats};
 
 use crate::time::Timestamp;
-use crate::{Error, Kind, Result};
+use crate::{Error, Result};
 use bytes::{Bytes, BytesMut};
 use deadline::{Attempts, Deadlines};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -80,7 +81,7 @@ impl Store {
                 let local = local::LocalDirectory::open(directory, Arc::clone(&counters))?;
                 (local.name(), Arc::new(local))
             }
-            _ => return Err(Error::new(Kind::Unsupported, format!("{source}: this kind of source is not built yet"))),
+            _ => (source.to_string(), Arc::new(remote::connect(source, options, Arc::clone(&counters))?)),
         };
         Ok(Self::assemble(name, backend, options, counters))
     }

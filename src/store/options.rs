@@ -47,7 +47,6 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
-    #[allow(dead_code, reason = "S3 needs it")]
     /// The value of an environment variable; an empty one counts as not set, as the AWS tools have it.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         let found = self.environment.iter().find(|(key, _)| key == name);
