@@ -169,7 +169,7 @@ proptest! {
         stated: bool,
     ) {
         let mut zones = zones;
-        zones.sort();
+        zones.sort_unstable();
         // A manifest that states +00:00 is taken for one that states nothing.
         let stated = stated && zones.first().is_some_and(|zone| zone.0 == 0) && zones.iter().all(|zone| zone.1 != 0);
         let tests = history(&runs, &zones, stated);

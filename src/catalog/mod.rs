@@ -14,6 +14,7 @@ pub mod layout;
 mod load;
 mod local;
 pub mod manifest;
+pub mod merge;
 mod objects;
 mod packed;
 mod set;
