@@ -1,1 +1,5 @@
-fn main() {}
+//! The `cassmount` command; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    cassmount::cli::main()
+}

@@ -1,1 +1,44 @@
-//! The command line.
+//! The command line: turns arguments into calls of the other parts, and results into words.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod args;
+mod control;
+mod daemon;
+mod holders;
+mod list;
+mod logging;
+mod mount_helper;
+mod open;
+mod runtime_state;
+mod table;
+mod unmount;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = mount_helper::expand(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Printing fails only when nobody listens any more.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let done = match cli.command {
+        Command::Mount(_) => Err(crate::Error::new(crate::Kind::Unsupported, "mounting comes next")),
+        Command::Unmount(args) => unmount::run(&args),
+        Command::List(args) => list::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cassmount: {error}");
+            ExitCode::from(if error.kind() == crate::Kind::Invalid { 2 } else { 1 })
+        }
+    }
+}

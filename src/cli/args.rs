@@ -1,0 +1,212 @@
+//! Arguments: the option groups that commands share, and the commands themselves.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::{parse_duration, parse_rate, parse_size};
+
+/// Browse Cassandra backups as files, and restore straight from them.
+///
+/// SOURCE is where the backups are: s3://bucket[/prefix], gs://bucket[/prefix], az://container[/prefix], file:///dir or a directory.
+/// Nothing is ever written to it.
+#[derive(Parser, Debug)]
+#[command(name = "cassmount", version, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+First steps:
+  cassmount list s3://cass-backups                       which hosts have backups
+  cassmount list s3://cass-backups node1                 which restore points that host has
+  cassmount mount s3://cass-backups /mnt --key-file K    see them all as files under /mnt
+  ls /mnt/node1/restore-points/latest
+  cassmount unmount /mnt
+
+On a node with /etc/backup/config.json the bucket and the key are taken from there: `cassmount mount /mnt`.";
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Mount a backup source as a tree of files
+    Mount(MountArgs),
+    /// Unmount, and wait until the daemon has gone
+    #[command(visible_alias = "umount")]
+    Unmount(UnmountArgs),
+    /// List hosts, or one host's backup sets and restore points
+    List(ListArgs),
+}
+
+/// Where the backups are and how to reach them.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Source")]
+pub struct SourceArgs {
+    /// Read settings from this file, as it is found on the nodes [default: /etc/backup/config.json if it exists]
+    #[arg(long, value_name = "FILE", env = "CASSMOUNT_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Region of the bucket
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Address of an S3-compatible service, e.g. https://minio.example:9000
+    #[arg(long, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// Profile of ~/.aws/config and ~/.aws/credentials
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Do not sign requests: for public buckets
+    #[arg(long)]
+    pub no_sign_request: bool,
+    /// Address the bucket as part of the path, not of the host name
+    #[arg(long)]
+    pub force_path_style: bool,
+    /// Trust the certificate authorities in this PEM file
+    #[arg(long, value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
+    /// Fetch at most this much per second, e.g. 50M
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub throttle: Option<u64>,
+    /// Give up on an operation that made no progress for this long
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub timeout: Duration,
+}
+
+/// Where the passphrases are. A passphrase itself is never an argument.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Keys")]
+pub struct KeyArgs {
+    /// File whose first line is the passphrase, as for openssl's -pass file:; repeat it for rotated keys
+    #[arg(long, value_name = "FILE", env = "CASSMOUNT_KEY_FILE", value_delimiter = ':')]
+    pub key_file: Vec<PathBuf>,
+    /// Command that prints the passphrase on the first line of its standard output
+    #[arg(long, value_name = "COMMAND")]
+    pub key_command: Option<String>,
+}
+
+/// What stays on the local disk.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Cache")]
+pub struct CacheArgs {
+    /// Directory for verified plaintext, mode 0700 [default: /var/cache/cassmount for root, else ~/.cache/cassmount]
+    #[arg(long, value_name = "DIR", env = "CASSMOUNT_CACHE_DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Most bytes to keep there [default: 10G, or a quarter of the free space if that is less]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub cache_size: Option<u64>,
+    /// Most memory for data in flight
+    #[arg(long, value_name = "SIZE", default_value = "96M", value_parser = parse_size)]
+    pub memory_limit: u64,
+}
+
+/// Mounts SOURCE on MOUNTPOINT and returns once it is ready, or with the reason why not.
+#[derive(Args, Debug)]
+pub struct MountArgs {
+    /// SOURCE and MOUNTPOINT; SOURCE may be left out where the configuration names the bucket
+    #[arg(value_name = "SOURCE MOUNTPOINT", num_args = 1..=2, required = true)]
+    pub places: Vec<String>,
+    /// Stay in the foreground and log to standard error
+    #[arg(short, long)]
+    pub foreground: bool,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub view: ViewArgs,
+    #[command(flatten)]
+    pub access: AccessArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What the mount shows.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "What is shown")]
+pub struct ViewArgs {
+    /// Show only this host, as the root of the mount
+    #[arg(long, value_name = "HOST")]
+    pub source_host: Option<String>,
+    /// Show only what was there then: a date, a minute (2026-11-21-03-15), RFC 3339 or unix seconds
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Name table directories after the live tables in this Cassandra data directory
+    #[arg(long, value_name = "DIR")]
+    pub live_data_dir: Option<PathBuf>,
+    /// The same with the configuration's cassandra_data_dir
+    #[arg(long)]
+    pub match_live_ids: bool,
+}
+
+/// Who may do what.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Access")]
+pub struct AccessArgs {
+    /// Refuse every change (EROFS); sstableloader and nodetool import need the scratch layer and fail then
+    #[arg(long)]
+    pub read_only: bool,
+    /// Most bytes that programs may write into the mount's private scratch layer
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    pub scratch_size: u64,
+    /// Let other users than the one who mounts in (needs user_allow_other in /etc/fuse.conf, or root)
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Owner of all files, as a name or number [default: who mounts]
+    #[arg(long, value_name = "USER")]
+    pub uid: Option<String>,
+    /// Group of all files, as a name or number [default: who mounts]
+    #[arg(long, value_name = "GROUP")]
+    pub gid: Option<String>,
+    /// Mode of files, octal
+    #[arg(long, value_name = "MODE", default_value = "0644", value_parser = parse_mode)]
+    pub file_mode: u16,
+    /// Mode of directories, octal
+    #[arg(long, value_name = "MODE", default_value = "0755", value_parser = parse_mode)]
+    pub dir_mode: u16,
+}
+
+/// Where messages go.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Messages")]
+pub struct LogArgs {
+    /// Directory for the log file of a mount in the background [default: /var/log/cassmount for root, else ~/.local/state/cassmount]
+    #[arg(short, long, value_name = "DIR")]
+    pub log_directory: Option<PathBuf>,
+    /// Log every operation
+    #[arg(short, long)]
+    pub debug: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct UnmountArgs {
+    pub mountpoint: PathBuf,
+    /// Detach it even if programs still use it; it goes away with the last of them
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Lists the hosts of SOURCE, or the backup sets of one HOST and what is wrong with them.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// SOURCE, then optionally a HOST; SOURCE may be `-` for the configuration's bucket
+    #[arg(value_name = "SOURCE")]
+    pub source_place: Option<String>,
+    pub host: Option<String>,
+    /// Print JSON (see docs/json.md)
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+fn parse_mode(text: &str) -> Result<u16, String> {
+    u16::from_str_radix(text.trim_start_matches("0o"), 8)
+        .ok()
+        .filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| "expected an octal mode such as 0644".into())
+}

@@ -1,0 +1,136 @@
+//! Where messages go: standard error in the foreground, a bounded log file in the background.
+
+use super::args::LogArgs;
+use crate::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// A log file is put aside as `….old` when it reaches this size, bytes: at most twice this is kept.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Messages of commands: warnings, to standard error.
+pub(super) fn to_terminal(args: &LogArgs) {
+    let level = if args.debug { "debug" } else { "warn" };
+    // A second initialisation can only come from a test; the first one stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_writer(io::stderr)
+        .without_time()
+        .with_target(false)
+        .try_init();
+}
+
+/// Messages of a mount that stays in the foreground.
+pub(super) fn to_stderr(args: &LogArgs) {
+    let level = if args.debug { "debug" } else { "info" };
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr).with_target(false).try_init();
+}
+
+/// Messages of a mount in the background; returns the log file's path.
+pub(super) fn to_file(args: &LogArgs, mountpoint: &Path) -> Result<PathBuf> {
+    let directory = args.log_directory.clone().map_or_else(default_directory, Ok)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)
+        .map_err(|e| Error::io(format_args!("create the log directory {}", directory.display()), e))?;
+    let place: String = mountpoint
+        .to_string_lossy()
+        .trim_matches('/')
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { '-' })
+        .collect();
+    let path = directory.join(format!("cassmount-{place}.log"));
+    let log = LogFile::open(path.clone()).map_err(|e| Error::io(format_args!("open the log {}", path.display()), e))?;
+    let level = if args.debug { "debug" } else { "info" };
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_writer(log)
+        .with_ansi(false)
+        .with_target(false)
+        .try_init();
+    Ok(path)
+}
+
+/// Our own messages at `level`; those of libraries only when something is wrong.
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::new(format!("warn,cassmount={level}"))
+}
+
+fn default_directory() -> Result<PathBuf> {
+    if rustix::process::getuid().is_root() {
+        return Ok("/var/log/cassmount".into());
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
+    state
+        .map(|path| path.join("cassmount"))
+        .ok_or_else(|| Error::invalid("there is no home directory for the log: name one with --log-directory"))
+}
+
+struct LogFile {
+    path: PathBuf,
+    open: Mutex<(File, u64)>,
+}
+
+impl LogFile {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let open = Mutex::new(append(&path)?);
+        Ok(Self { path, open })
+    }
+}
+
+fn append(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::options().create(true).append(true).mode(0o600).open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}
+
+impl Write for &LogFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if open.1 >= MOST_BYTES {
+            fs::rename(&self.path, self.path.with_extension("log.old"))?;
+            *open = append(&self.path)?;
+        }
+        let written = open.0.write(line)?;
+        open.1 += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogFile {
+    type Writer = &'a LogFile;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = LogFile::open(directory.path().join("x.log")).unwrap();
+        let line = vec![b'x'; 1 << 20];
+        for _ in 0..40 {
+            (&log).write_all(&line).unwrap();
+        }
+        let kept: u64 =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+        assert!((MOST_BYTES..=2 * MOST_BYTES + (1 << 20)).contains(&kept), "{kept}");
+    }
+}

@@ -1,0 +1,158 @@
+//! What runs where: one small JSON file per mount in the run-time directory, and what /proc/self/mountinfo says.
+
+use crate::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// One running mount.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub(super) struct RunningMount {
+    pub(super) pid: u32,
+    pub(super) mountpoint: PathBuf,
+    pub(super) source: String,
+    pub(super) cache_dir: PathBuf,
+    pub(super) log: Option<PathBuf>,
+}
+
+/// `/run/cassmount` for root, `$XDG_RUNTIME_DIR/cassmount` or `/tmp/cassmount-<uid>` for others; 0700.
+pub(super) fn directory() -> Result<PathBuf> {
+    let uid = rustix::process::getuid();
+    let path = if uid.is_root() {
+        PathBuf::from("/run/cassmount")
+    } else {
+        std::env::var_os("XDG_RUNTIME_DIR").map_or_else(
+            || PathBuf::from(format!("/tmp/cassmount-{}", uid.as_raw())),
+            |run| PathBuf::from(run).join("cassmount"),
+        )
+    };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)
+        .map_err(|e| Error::io(format_args!("create {}", path.display()), e))?;
+    Ok(path)
+}
+
+impl RunningMount {
+    /// Where the state of a mount at `mountpoint` is.
+    fn path(mountpoint: &Path) -> Result<PathBuf> {
+        let name = blake3::hash(mountpoint.as_os_str().as_bytes()).to_hex();
+        Ok(directory()?.join(format!("{}.json", &name[..16])))
+    }
+
+    /// The socket on which the mount at `mountpoint` answers.
+    pub(super) fn socket(mountpoint: &Path) -> Result<PathBuf> {
+        Ok(Self::path(mountpoint)?.with_extension("sock"))
+    }
+
+    /// Every mount that was announced by this user and whose daemon still lives.
+    pub(super) fn all() -> Result<Vec<Self>> {
+        let directory = directory()?;
+        let entries =
+            fs::read_dir(&directory).map_err(|e| Error::io(format_args!("read {}", directory.display()), e))?;
+        let mut found: Vec<Self> = entries
+            .flatten()
+            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"))
+            .filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok())
+            .filter(|mount: &Self| Path::new(&format!("/proc/{}", mount.pid)).exists())
+            .collect();
+        found.sort_by(|a, b| a.mountpoint.cmp(&b.mountpoint));
+        Ok(found)
+    }
+
+    /// Writes the state; the returned guard takes it away again.
+    pub(super) fn announce(&self) -> Result<Announced> {
+        let path = Self::path(&self.mountpoint)?;
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::new(Kind::Io, "cannot encode the mount's state").with_source(e))?;
+        let temporary = path.with_extension(format!("tmp{}", self.pid));
+        let written = fs::File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, &text))
+            .and_then(|()| fs::rename(&temporary, &path));
+        written.map_err(|e| Error::io(format_args!("write {}", path.display()), e))?;
+        Ok(Announced(path))
+    }
+
+    /// The mount that was announced for `mountpoint`.
+    pub(super) fn find(mountpoint: &Path) -> Option<Self> {
+        let text = fs::read(Self::path(mountpoint).ok()?).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+/// Takes the announcement away when dropped.
+pub(super) struct Announced(PathBuf);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Device (major, minor) of the topmost file system mounted exactly at `mountpoint`; `None` if nothing is.
+pub(super) fn mounted_device(mountpoint: &Path) -> Option<(u32, u32)> {
+    mount_line(mountpoint).map(|(device, _)| device)
+}
+
+/// Whether the topmost file system mounted exactly at `mountpoint` is one of ours.
+pub(super) fn is_ours(mountpoint: &Path) -> bool {
+    mount_line(mountpoint).is_some_and(|(_, kind)| kind == "fuse.cassmount")
+}
+
+fn mount_line(mountpoint: &Path) -> Option<((u32, u32), String)> {
+    let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    table.lines().rev().find_map(|line| {
+        let mut fields = line.split(' ');
+        let device = fields.nth(2)?;
+        let place = unescape(fields.nth(1)?);
+        if place != mountpoint.as_os_str() {
+            return None;
+        }
+        let kind = line.split(" - ").nth(1)?.split(' ').next()?;
+        let (major, minor) = device.split_once(':')?;
+        Some(((major.parse().ok()?, minor.parse().ok()?), kind.to_owned()))
+    })
+}
+
+/// mountinfo writes space, tab, newline and backslash as `\ooo`.
+fn unescape(field: &str) -> OsString {
+    let bytes = field.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let octal = field
+            .get(at + 1..at + 4)
+            .filter(|_| bytes[at] == b'\\')
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        plain.push(octal.unwrap_or(bytes[at]));
+        at += if octal.is_some() { 4 } else { 1 };
+    }
+    OsString::from_vec(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_escapes() {
+        assert_eq!(unescape(r"/mnt/a\040b\134c"), OsString::from(r"/mnt/a b\c"));
+        assert_eq!(unescape(r"/mnt/\9"), OsString::from(r"/mnt/\9"));
+    }
+
+    #[test]
+    fn the_root_is_mounted_and_not_ours() {
+        assert!(mounted_device(Path::new("/")).is_some());
+        assert!(!is_ours(Path::new("/")));
+        assert_eq!(mounted_device(Path::new("/no/such/place")), None);
+    }
+}

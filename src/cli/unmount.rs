@@ -1,0 +1,89 @@
+//! `cassmount unmount`: unmounts and waits until the daemon has gone.
+
+use super::args::UnmountArgs;
+use super::holders::{describe, holders};
+use super::runtime_state::{RunningMount, is_ours, mounted_device};
+use crate::{Error, Kind, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::mount::UnmountFlags;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::Command;
+
+/// How long the daemon may take to clean up once the kernel has let go of the mount.
+const GRACE_MS: u16 = 30_000;
+
+pub(super) fn run(args: &UnmountArgs) -> Result<()> {
+    // Not canonicalize: that would ask the mount itself, which may not answer.
+    let mountpoint = std::path::absolute(&args.mountpoint).map_err(|e| Error::io("find the current directory", e))?;
+    let mountpoint: std::path::PathBuf = mountpoint.components().collect();
+    if mounted_device(&mountpoint).is_none() {
+        return Err(Error::new(Kind::NotFound, format!("nothing is mounted at {}", mountpoint.display())));
+    }
+    if !is_ours(&mountpoint) {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("what is mounted at {} is not cassmount's", mountpoint.display()),
+        ));
+    }
+    let daemon =
+        RunningMount::find(&mountpoint).and_then(|mount| rustix::process::Pid::from_raw(mount.pid.cast_signed()));
+    // Opened before unmounting, so that the pid cannot come to mean another process.
+    let daemon = daemon.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+    detach(&mountpoint, args.force)?;
+    if let Some(daemon) = daemon.filter(|_| !args.force) {
+        let gone = poll(&mut [PollFd::new(daemon.as_fd(), PollFlags::POLLIN)], PollTimeout::from(GRACE_MS))
+            .map_err(|e| Error::io("wait for the daemon", e.into()))?;
+        if gone == 0 {
+            let message = format!(
+                "{} is unmounted, but its daemon is still running after {} s",
+                mountpoint.display(),
+                GRACE_MS / 1000
+            );
+            return Err(Error::new(Kind::TimedOut, message));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the mount out of the tree; `lazily` even while it is in use.
+pub(super) fn detach(mountpoint: &Path, lazily: bool) -> Result<()> {
+    let flags = if lazily { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    match rustix::mount::unmount(mountpoint, flags) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::BUSY) => Err(busy(mountpoint)),
+        // Only root may unmount(2); everybody may ask fusermount3 for their own.
+        Err(rustix::io::Errno::PERM) => ask_fusermount(mountpoint, lazily),
+        Err(error) => Err(Error::io(format_args!("unmount {}", mountpoint.display()), error.into())),
+    }
+}
+
+fn ask_fusermount(mountpoint: &Path, lazily: bool) -> Result<()> {
+    let output = Command::new("fusermount3")
+        .arg(if lazily { "-uz" } else { "-u" })
+        .arg("--")
+        .arg(mountpoint)
+        .output()
+        .map_err(|e| Error::io("run fusermount3 (package fuse3)", e))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        Ok(())
+    } else if said.contains("busy") {
+        Err(busy(mountpoint))
+    } else {
+        Err(Error::new(Kind::Denied, said.trim().to_owned()))
+    }
+}
+
+fn busy(mountpoint: &Path) -> Error {
+    let place = mountpoint.display();
+    let message = match describe(&holders(mountpoint)) {
+        Some(who) => format!(
+            "{place} is busy: in use by {who}. Stop them, or detach it all the same with: cassmount unmount --force {place}"
+        ),
+        None => format!(
+            "{place} is busy, and who uses it cannot be seen from here (try as root). --force detaches it all the same"
+        ),
+    };
+    Error::new(Kind::Busy, message)
+}
