@@ -1,0 +1,53 @@
+//! First touch: `cp -r` of a table of more than 1 GB from a fresh mount with an empty cache, against `openssl enc -d | tar xz` of the same archive, both to the
+//! same disk, in turns. Options: `--mebibytes N` (1100), `--repetitions N` (3).
+
+mod support;
+
+use std::fs;
+use support::{Mount, Report, fixture, median, option, settle, shell};
+
+fn main() {
+    let mebibytes = option("mebibytes").map_or(1100, |n| n.parse().expect("--mebibytes N"));
+    let repetitions: usize = option("repetitions").map_or(3, |n| n.parse().expect("--repetitions N"));
+    let bucket = fixture::bucket(mebibytes);
+    let source = bucket.path.to_str().expect("UTF-8 path").to_owned();
+    let key = bucket.key_file.to_str().expect("UTF-8 path").to_owned();
+    let (mut pipeline, mut touched, mut again, mut ready, mut rss) = (vec![], vec![], vec![], vec![], 0);
+    for _ in 0..repetitions {
+        let work = tempfile::tempdir_in(support::data_dir()).expect("create a directory");
+        let (by_hand, copied) = (work.path().join("by-hand"), work.path().join("copied"));
+        let cache = work.path().join("cache");
+        fs::create_dir(&by_hand).expect("create a directory");
+        // Both find the archive in the page cache: neither pays for the other's reading.
+        shell(&format!("cat {} > /dev/null", bucket.archive().display()));
+        settle();
+        pipeline.push(shell(&bucket.unpack_script(&by_hand)));
+        settle();
+        let mount = Mount::start(
+            &source,
+            work.path(),
+            &["--key-file", &key, "--cache-dir", cache.to_str().expect("UTF-8 path"), "--cache-size", "20G"],
+        );
+        ready.push(mount.ready_after);
+        let table = bucket.table_in(&mount.mountpoint);
+        touched.push(shell(&format!("cp -r {} {}", table.display(), copied.display())));
+        shell(&format!("diff -r {} {}", by_hand.display(), copied.display()));
+        fs::remove_dir_all(&copied).expect("remove the copy");
+        settle();
+        again.push(shell(&format!("cp -r {} {}", table.display(), copied.display())));
+        rss = rss.max(mount.peak_rss());
+        drop(mount);
+    }
+    let (pipeline, touched) = (median(pipeline), median(touched));
+    let mut report = Report::new("first touch");
+    report.bytes("plain data", bucket.plain_size);
+    report.bytes("archive", fs::metadata(bucket.archive()).expect("stat the archive").len());
+    report.count("repetitions", repetitions as u64);
+    report.seconds("openssl enc -d | tar xz", pipeline);
+    report.seconds("cp -r from a fresh mount, empty cache", touched);
+    report.ratio("speed against the pipeline", pipeline.as_secs_f64() / touched.as_secs_f64());
+    report.seconds("cp -r again", median(again));
+    report.seconds("mount to ready", median(ready));
+    report.bytes("peak RSS of the daemon", rss);
+    report.print();
+}

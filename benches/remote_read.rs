@@ -1,0 +1,147 @@
+//! Reading a table of more than 1 GB in place, over S3 with 20 ms of latency per request, seek index known and nothing cached: one random 4 KiB read, 1,000 of them by
+//! 1 and by 16 threads; and one file in order over a link of 100 MB/s with 50 ms of latency, with and without the index. Options: `--mebibytes N` (1100).
+
+#[path = "support/slow_s3.rs"]
+mod slow_s3;
+mod support;
+
+use slow_s3::Link;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use support::{Mount, Report, fixture, median, option};
+
+fn main() {
+    let mebibytes = option("mebibytes").map_or(1100, |n| n.parse().expect("--mebibytes N"));
+    let bucket = fixture::bucket(mebibytes);
+    let runtime = tokio::runtime::Runtime::new().expect("start a runtime");
+    let work = tempfile::tempdir_in(support::data_dir()).expect("create a directory");
+    let mut report = Report::new("remote reads");
+    let archive = fs::metadata(bucket.archive()).expect("stat the archive").len();
+    report.bytes("archive", archive);
+
+    let near = Link::new(Duration::from_millis(20), None);
+    let endpoint = format!("http://{}", runtime.block_on(near.clone().serve(bucket.path.parent().expect("a parent"))));
+    let indexed = work.path().join("indexed");
+    let mount = |cache: &Path, endpoint: &str| {
+        let key = bucket.key_file.to_str().expect("UTF-8 path");
+        let cache = cache.to_str().expect("UTF-8 path");
+        let options = [
+            "--endpoint-url",
+            endpoint,
+            "--no-sign-request",
+            "--force-path-style",
+            "--region",
+            "us-east-1",
+            "--key-file",
+            key,
+        ];
+        Mount::start(
+            "s3://bucket",
+            work.path(),
+            &[&options[..], &["--cache-dir", cache, "--cache-size", "20G"]].concat(),
+        )
+    };
+    // The first listing of the table runs the pass that leaves the index.
+    let first = mount(&indexed, &endpoint);
+    let start = Instant::now();
+    fs::read_dir(bucket.table_in(&first.mountpoint)).expect("list the table");
+    report.seconds("first ls of the table (the pass)", start.elapsed());
+    drop(first);
+    let index: u64 = size_of(&indexed.join("index"));
+    report.bytes("seek index", index);
+    report.ratio("seek index / plain data, percent", index as f64 * 100.0 / bucket.plain_size as f64);
+
+    let mut times = Vec::new();
+    let mut fetched = 0;
+    for round in 0..5 {
+        forget_files(&indexed);
+        let mount = mount(&indexed, &endpoint);
+        let data = data_files(&bucket.table_in(&mount.mountpoint));
+        let before = near.bytes.load(Ordering::Relaxed);
+        let start = Instant::now();
+        read_4k(&data[0], 12_345_678 * (round + 1));
+        times.push(start.elapsed());
+        fetched = fetched.max(near.bytes.load(Ordering::Relaxed) - before);
+    }
+    report.seconds("one random 4 KiB read", median(times));
+    report.bytes("fetched for it, at most", fetched);
+
+    for threads in [1, 16] {
+        forget_files(&indexed);
+        let mount = mount(&indexed, &endpoint);
+        let data = data_files(&bucket.table_in(&mount.mountpoint));
+        let (bytes, requests) = (near.bytes.load(Ordering::Relaxed), near.requests.load(Ordering::Relaxed));
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let data = &data;
+                scope.spawn(move || {
+                    let mut state = 0x2545_f491_4f6c_dd1d_u64.wrapping_mul(thread + 1);
+                    for _ in 0..1000 / threads {
+                        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                        read_4k(&data[(state >> 33) as usize % data.len()], state >> 20);
+                    }
+                });
+            }
+        });
+        report.seconds(&format!("1,000 random 4 KiB reads, {threads} threads"), start.elapsed());
+        report.bytes(&format!("fetched for them, {threads} threads"), near.bytes.load(Ordering::Relaxed) - bytes);
+        report
+            .count(&format!("requests for them, {threads} threads"), near.requests.load(Ordering::Relaxed) - requests);
+        report.bytes(&format!("peak RSS of the daemon, {threads} threads"), mount.peak_rss());
+    }
+
+    let far = Link::new(Duration::from_millis(50), Some(100_000_000));
+    let endpoint = format!("http://{}", runtime.block_on(far.clone().serve(bucket.path.parent().expect("a parent"))));
+    for (what, cache) in [("with the index", indexed), ("without", work.path().join("fresh"))] {
+        forget_files(&cache);
+        let mount = mount(&cache, &endpoint);
+        let before = far.bytes.load(Ordering::Relaxed);
+        let start = Instant::now();
+        for file in data_files(&bucket.table_in(&mount.mountpoint)) {
+            std::io::copy(&mut File::open(file).expect("open"), &mut std::io::sink()).expect("read");
+        }
+        let elapsed = start.elapsed();
+        let carried = far.bytes.load(Ordering::Relaxed) - before;
+        report.seconds(&format!("every Data.db in order, {what}"), elapsed);
+        report
+            .ratio(&format!("share of the 100 MB/s link used, {what}"), carried as f64 / elapsed.as_secs_f64() / 100e6);
+        report.bytes(&format!("peak RSS of the daemon, in order, {what}"), mount.peak_rss());
+    }
+    report.print();
+}
+
+/// Takes the cached bytes away and leaves the indexes.
+fn forget_files(cache: &Path) {
+    for name in ["files", "spans"] {
+        let _ = fs::remove_dir_all(cache.join(name));
+    }
+}
+
+fn size_of(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(
+            |entry| {
+                if entry.path().is_dir() { size_of(&entry.path()) } else { entry.metadata().map_or(0, |m| m.len()) }
+            },
+        )
+        .sum()
+}
+
+fn data_files(table: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(table).expect("list the table").flatten().map(|entry| entry.path());
+    let mut found: Vec<PathBuf> =
+        entries.filter(|path| path.to_str().is_some_and(|name| name.ends_with("-Data.db"))).collect();
+    found.sort();
+    found
+}
+
+fn read_4k(path: &Path, anywhere: u64) {
+    let file = File::open(path).expect("open");
+    let pages = file.metadata().expect("stat").len() / 4096 - 1;
+    file.read_exact_at(&mut [0; 4096], anywhere % pages * 4096).expect("read");
+}

@@ -1,0 +1,171 @@
+//! A backup bucket with one large table: SSTable-like data, packed by the real tar, gzip and openssl.
+
+use super::{data_dir, shell};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+pub const HOST: &str = "bench-a";
+pub const TAG: &str = "2026-11-20-03-00";
+pub const TABLE: &str = "readings-5b2f64a0c5a511f0a1b2c3d4e5f60718";
+const PASSPHRASE: &str = "a passphrase for benchmarks";
+
+/// A generated bucket.
+pub struct Bucket {
+    pub path: PathBuf,
+    pub key_file: PathBuf,
+    /// Total bytes of the table's files.
+    pub plain_size: u64,
+}
+
+impl Bucket {
+    pub fn archive(&self) -> PathBuf {
+        self.path.join(HOST).join(TAG).join("metrics/readings.tar.gz.enc")
+    }
+
+    /// Where the table's snapshot is below a mount point.
+    pub fn table_in(&self, mountpoint: &Path) -> PathBuf {
+        mountpoint.join(HOST).join("restore-points").join(TAG).join("metrics").join(TABLE)
+    }
+
+    /// What a person runs today to get the table's files into `target`.
+    pub fn unpack_script(&self, target: &Path) -> String {
+        format!(
+            "openssl enc -d -aes-256-cbc -pbkdf2 -md sha256 -pass file:{} -in {} | tar xz -C {}",
+            self.key_file.display(),
+            self.archive().display(),
+            target.display()
+        )
+    }
+}
+
+/// Makes a bucket with one table of `mebibytes` MiB in SSTables of 256 MiB, or takes the one that an earlier run made.
+pub fn bucket(mebibytes: u64) -> Bucket {
+    let base = data_dir().join(format!("bucket-{mebibytes}"));
+    let bucket = Bucket { path: base.join("bucket"), key_file: base.join("key.txt"), plain_size: mebibytes << 20 };
+    if bucket.archive().exists() {
+        return bucket;
+    }
+    eprintln!("making {mebibytes} MiB of SSTables and packing them with tar, gzip and openssl …");
+    let _ = fs::remove_dir_all(&base);
+    let table = base.join("plain");
+    let set = bucket.path.join(HOST).join(TAG);
+    fs::create_dir_all(&table).expect("create a directory");
+    fs::create_dir_all(set.join("metrics")).expect("create a directory");
+    fs::write(&bucket.key_file, format!("{PASSPHRASE}\n")).expect("write the key");
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut left = bucket.plain_size;
+    let mut generation = 0;
+    while left > 0 {
+        generation += 1;
+        let size = left.min(256 << 20);
+        write_sstable(&table, generation, size, &mut random);
+        left -= size;
+    }
+    let id = TABLE.rsplit('-').next().expect("an id");
+    let dashed = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
+    fs::write(
+        table.join("schema.cql"),
+        format!("CREATE TABLE metrics.readings (id int PRIMARY KEY) WITH ID = {dashed};\n"),
+    )
+    .expect("write");
+    fs::write(table.join("manifest.json"), "{\"files\":[]}").expect("write");
+    fs::write(
+        set.join("backup_manifest.json"),
+        format!(
+            r#"{{"cluster_name":"bench","backup_id":"{TAG}","backup_type":"full","timestamp_utc":"2026-11-20T03:00:10+00:00",
+            "source_node":{{"ip_address":"127.0.0.1","datacenter":"dc1","rack":"r1","tokens":["0"]}},"tables_backed_up_count":1}}"#
+        ),
+    )
+    .expect("write the manifest");
+    fs::write(set.join("schema_mapping.json"), format!(r#"{{"metrics.readings":"{TABLE}"}}"#))
+        .expect("write the mapping");
+    let archive = bucket.archive();
+    let partial = archive.with_extension("partial");
+    shell(&format!(
+        "tar -C {} -c . | gzip | openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256 -pass file:{} -out {}",
+        table.display(),
+        bucket.key_file.display(),
+        partial.display()
+    ));
+    fs::rename(partial, archive).expect("finish the archive");
+    fs::remove_dir_all(table).expect("remove the plain files");
+    bucket
+}
+
+/// One SSTable: Data.db of LZ4-compressed 16 KiB chunks, each with its CRC-32, as Cassandra writes them, and small other components.
+fn write_sstable(table: &Path, generation: u32, size: u64, random: &mut Random) {
+    let name = |component: &str| table.join(format!("nb-{generation}-big-{component}"));
+    let mut data = BufWriter::with_capacity(1 << 20, File::create(name("Data.db")).expect("create Data.db"));
+    let mut digest = crc32fast::Hasher::new();
+    let mut written = 0;
+    while written < size {
+        let chunk = lz4_flex::block::compress(&rows(random));
+        let crc = crc32fast::hash(&chunk).to_be_bytes();
+        for part in [&chunk[..], &crc[..]] {
+            data.write_all(part).expect("write Data.db");
+            digest.update(part);
+        }
+        written += chunk.len() as u64 + 4;
+    }
+    data.flush().expect("write Data.db");
+    fs::write(name("Digest.crc32"), digest.finalize().to_string()).expect("write the digest");
+    let index: Vec<u8> = (0..size / 4096).flat_map(|entry| (random.next() ^ entry).to_be_bytes()).collect();
+    fs::write(name("Index.db"), index).expect("write Index.db");
+    for (component, content) in [
+        ("Statistics.db", &b"statistics"[..]),
+        ("Summary.db", b"summary"),
+        ("Filter.db", b"filter"),
+        ("CompressionInfo.db", b"info"),
+    ] {
+        fs::write(name(component), content).expect("write a component");
+    }
+    fs::write(
+        name("TOC.txt"),
+        "Data.db\nIndex.db\nStatistics.db\nSummary.db\nFilter.db\nCompressionInfo.db\nDigest.crc32\nTOC.txt\n",
+    )
+    .expect("write TOC.txt");
+}
+
+/// 16 KiB of rows of a sensor table: keys, timestamps that grow, values, words that recur.
+fn rows(random: &mut Random) -> Vec<u8> {
+    const WORDS: [&str; 12] = [
+        "temperature",
+        "pressure",
+        "humidity",
+        "ok",
+        "warning",
+        "north",
+        "south",
+        "pump",
+        "valve",
+        "tank",
+        "offline",
+        "calibrated",
+    ];
+    let mut rows = Vec::with_capacity(16 << 10);
+    while rows.len() < 16 << 10 {
+        rows.extend_from_slice(&random.next().to_be_bytes());
+        rows.extend_from_slice(&(1_795_000_000_000_000 + random.next() % 86_400_000_000).to_be_bytes());
+        for _ in 0..3 {
+            let word = WORDS[(random.next() % 12) as usize];
+            rows.push(word.len() as u8);
+            rows.extend_from_slice(word.as_bytes());
+        }
+        rows.extend_from_slice(format!("{:.2}", (random.next() % 100_000) as f64 / 100.0).as_bytes());
+    }
+    rows.truncate(16 << 10);
+    rows
+}
+
+/// xorshift64*: the data must be the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}

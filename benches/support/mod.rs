@@ -1,0 +1,140 @@
+//! What the benchmarks share: generated backups, the mounted binary, medians, and the report.
+#![allow(dead_code)] // each benchmark uses its part
+
+pub mod fixture;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Where generated data stays between runs: on the disk that is measured.
+pub fn data_dir() -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-data");
+    std::fs::create_dir_all(&dir).expect("create the benchmark's data directory");
+    dir
+}
+
+/// The value of `--NAME VALUE` among the benchmark's arguments.
+pub fn option(name: &str) -> Option<String> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != &format!("--{name}"));
+    arguments.nth(1)
+}
+
+/// Runs a shell pipeline and returns its wall time; a failing part fails the benchmark.
+pub fn shell(script: &str) -> Duration {
+    let start = Instant::now();
+    let status = Command::new("bash").args(["-c", &format!("set -euo pipefail; {script}")]).status().expect("run bash");
+    assert!(status.success(), "{script}: {status}");
+    start.elapsed()
+}
+
+/// Writes back what earlier work left dirty, so that nobody pays for it in a measured time.
+pub fn settle() {
+    shell("sync");
+}
+
+/// The built binary, mounted; unmounted when dropped.
+pub struct Mount {
+    pub mountpoint: PathBuf,
+    pub ready_after: Duration,
+    pid: u32,
+}
+
+impl Mount {
+    /// Mounts `source` on a new directory below `work` with the options given.
+    pub fn start(source: &str, work: &Path, options: &[&str]) -> Self {
+        Self::start_with(source, work, options, &[])
+    }
+
+    pub fn start_with(source: &str, work: &Path, options: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mountpoint = work.join("mnt");
+        std::fs::create_dir_all(&mountpoint).expect("create the mount point");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cassmount"));
+        command
+            .args(["mount", source])
+            .arg(&mountpoint)
+            .args(options)
+            .arg("--log-directory")
+            .arg(work)
+            .stdin(Stdio::null());
+        command.envs(environment.iter().copied());
+        let start = Instant::now();
+        let status = command.status().expect("run cassmount");
+        assert!(status.success(), "cassmount mount: {status}");
+        let ready_after = start.elapsed();
+        let pid = daemon_of(&mountpoint);
+        Self { mountpoint, ready_after, pid }
+    }
+
+    /// Peak resident memory of the daemon so far, bytes.
+    pub fn peak_rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("read the daemon's status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number of kB") * 1024
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ =
+            Command::new(env!("CARGO_BIN_EXE_cassmount")).args(["unmount", "--force"]).arg(&self.mountpoint).status();
+    }
+}
+
+fn daemon_of(mountpoint: &Path) -> u32 {
+    let place = mountpoint.to_str().expect("UTF-8 path");
+    for process in std::fs::read_dir("/proc").expect("read /proc").flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let command = std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
+        let words: Vec<&str> = command.split('\0').collect();
+        if words.get(1) == Some(&"mount") && words.contains(&place) {
+            return pid;
+        }
+    }
+    panic!("no daemon serves {place}")
+}
+
+pub fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Collects rows and prints them as a table, then as one line of JSON.
+pub struct Report {
+    title: &'static str,
+    rows: Vec<(String, String, serde_json::Value)>,
+}
+
+impl Report {
+    pub fn new(title: &'static str) -> Self {
+        Self { title, rows: Vec::new() }
+    }
+
+    pub fn seconds(&mut self, what: &str, time: Duration) {
+        self.rows.push((what.into(), format!("{:.3} s", time.as_secs_f64()), time.as_secs_f64().into()));
+    }
+
+    pub fn ratio(&mut self, what: &str, ratio: f64) {
+        self.rows.push((what.into(), format!("{ratio:.2} x"), ratio.into()));
+    }
+
+    pub fn bytes(&mut self, what: &str, count: u64) {
+        self.rows.push((what.into(), format!("{:.1} MiB", count as f64 / f64::from(1 << 20)), count.into()));
+    }
+
+    pub fn count(&mut self, what: &str, count: u64) {
+        self.rows.push((what.into(), count.to_string(), count.into()));
+    }
+
+    pub fn print(&self) {
+        let width = self.rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
+        let mut text = format!("\n{}\n", self.title);
+        for (what, shown, _) in &self.rows {
+            let _ = writeln!(text, "  {what:width$}  {shown}");
+        }
+        let json: serde_json::Map<_, _> =
+            self.rows.iter().map(|(what, _, value)| (what.clone(), value.clone())).collect();
+        println!("{text}\n{}", serde_json::json!({ "benchmark": self.title, "results": json }));
+    }
+}

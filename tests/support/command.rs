@@ -1,0 +1,77 @@
+//! The built binary, mounted in a directory of its own and always unmounted.
+#![allow(dead_code)] // each test uses its part
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A mount made with `cassmount mount`, in the background as a user would have it.
+pub struct Mounted {
+    pub mountpoint: PathBuf,
+    work: tempfile::TempDir,
+}
+
+/// The binary under test.
+pub fn cassmount() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cassmount"));
+    // Nothing of the machine's own configuration may decide a test.
+    for variable in [
+        "CASSMOUNT_KEY_FILE",
+        "CASSMOUNT_CACHE_DIR",
+        "AWS_PROFILE",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_REGION",
+    ] {
+        command.env_remove(variable);
+    }
+    command.env("CASSMOUNT_CONFIG", "/dev/null");
+    command
+}
+
+impl Mounted {
+    /// Mounts `source` with further arguments; panics with what the command said if that fails.
+    pub fn start(source: &str, arguments: &[&str]) -> Self {
+        Self::try_start(source, arguments).unwrap_or_else(|output| panic!("mount failed: {output:?}"))
+    }
+
+    pub fn try_start(source: &str, arguments: &[&str]) -> Result<Self, Output> {
+        let work = tempfile::tempdir().unwrap();
+        let mountpoint = work.path().join("mnt");
+        std::fs::create_dir(&mountpoint).unwrap();
+        let mut command = cassmount();
+        command.args(["mount", source]).arg(&mountpoint).arg("--log-directory").arg(work.path().join("log"));
+        if !arguments.contains(&"--cache-dir") {
+            command.arg("--cache-dir").arg(work.path().join("cache"));
+        }
+        let output = command.args(arguments).output().unwrap();
+        let mounted = Self { mountpoint, work };
+        if output.status.success() { Ok(mounted) } else { Err(output) }
+    }
+
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.mountpoint.join(below)
+    }
+
+    /// What the daemon logged so far.
+    pub fn log(&self) -> String {
+        let files = std::fs::read_dir(self.work.path().join("log")).into_iter().flatten().flatten();
+        files.map(|file| std::fs::read_to_string(file.path()).unwrap_or_default()).collect()
+    }
+
+    /// `cassmount unmount`, as a user would.
+    pub fn unmount(&self) -> Output {
+        cassmount().arg("unmount").arg(&self.mountpoint).output().unwrap()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the mount\n{}---", self.log());
+        }
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        if table.contains(&*self.mountpoint.to_string_lossy()) && !self.unmount().status.success() {
+            let _ = cassmount().args(["unmount", "--force"]).arg(&self.mountpoint).output();
+        }
+    }
+}
