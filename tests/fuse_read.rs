@@ -12,6 +12,7 @@ use mount::TestMount;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -172,6 +173,80 @@ fn large_directories_list_every_name_once() {
     assert_eq!(names.len(), 5000);
     assert_eq!(names.into_iter().collect::<BTreeSet<_>>().len(), 5000);
     mount.unmount();
+}
+
+#[test]
+fn seekdir_comes_back_to_its_place_whatever_was_removed_meanwhile() {
+    needs_fuse!("seekdir_comes_back_to_its_place_whatever_was_removed_meanwhile");
+    let tree = (0..700).fold(MemoryTree::new(), |tree, i| tree.file(&format!("d/{i}"), "x"));
+    let mut mount = TestMount::new(tree);
+    let mut dir = rustix::fs::Dir::new(File::open(mount.at("d")).unwrap()).unwrap();
+    let mut read = |dir: &mut rustix::fs::Dir| -> Vec<_> {
+        dir.by_ref().map(|entry| entry.map(|e| (e.file_name().to_owned(), e.offset())).unwrap()).collect()
+    };
+    let all = read(&mut dir);
+    assert_eq!(all.len(), 702);
+    for place in [0, 1, 2, 100, 699, 701] {
+        dir.seek(all[place].1).unwrap();
+        assert_eq!(read(&mut dir), all[place + 1..], "after entry {place}");
+    }
+    // Offsets are functions of the names: they hold in another handle, and where names have gone.
+    for (name, _) in all.iter().filter(|(name, _)| name.to_bytes()[0] == b'3') {
+        fs::remove_file(mount.at("d").join(name.to_str().unwrap())).unwrap();
+    }
+    let mut other = rustix::fs::Dir::new(File::open(mount.at("d")).unwrap()).unwrap();
+    other.by_ref().next();
+    for place in [0, 100, 350, 699] {
+        other.seek(all[place].1).unwrap();
+        let left = all[place + 1..].iter().filter(|(name, _)| name.to_bytes()[0] != b'3');
+        assert_eq!(read(&mut other), left.cloned().collect::<Vec<_>>());
+    }
+    drop((dir, other));
+    mount.unmount();
+}
+
+/// The test program runs itself again as an ordinary user: only a process that is one can show that it works for one.
+#[test]
+fn an_ordinary_user_mounts_through_fusermount3() {
+    needs_fuse!("an_ordinary_user_mounts_through_fusermount3");
+    if rustix::process::geteuid().is_root() {
+        let program = tempfile::tempdir().unwrap();
+        fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let copy = program.path().join("test");
+        fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        // Some machines keep /dev/fuse to root; in a mount namespace of its own the test has one for everybody.
+        let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse && exec setpriv \
+            --reuid=65534 --regid=65534 --clear-groups ./test --exact an_ordinary_user_mounts_through_fusermount3 --nocapture";
+        let output = Command::new("unshare").args(["-m", "sh", "-c", script]).current_dir(program.path()).output();
+        match output {
+            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => eprintln!("SKIPPED an_ordinary_user_mounts_through_fusermount3: unshare: {error}"),
+        }
+        return;
+    }
+    if Command::new("fusermount3").arg("-V").output().is_err() {
+        eprintln!("SKIPPED an_ordinary_user_mounts_through_fusermount3: no fusermount3");
+        return;
+    }
+    let mut mount = TestMount::new(small_tree().backed_file("cached", content(100_000)));
+    assert_eq!(fs::read(mount.at("cached")).unwrap(), content(100_000));
+    let attr = fs::metadata(mount.at("ks")).unwrap();
+    assert_eq!(attr.uid(), rustix::process::geteuid().as_raw());
+    fs::write(mount.at("new"), "x").unwrap();
+    let busy = File::open(mount.at("new")).unwrap();
+    let error = mount.runtime.block_on(mount.mounted.as_ref().unwrap().unmount()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy, "{error}");
+    drop(busy);
+    mount.unmount();
+    if !fs::read_to_string("/etc/fuse.conf")
+        .is_ok_and(|conf| conf.lines().any(|line| line.trim() == "user_allow_other"))
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let options = MountOptions { allow_other: true, ..MountOptions::default() };
+        let error = cassmount::fs::Device::mount(directory.path(), &options).unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied);
+        assert!(error.to_string().contains("/etc/fuse.conf"), "{error}");
+    }
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl<V: View> Overlay<V> {
         if victim.kind == NodeKind::Directory {
             return Err(Error::new(Kind::IsDirectory, "a directory is removed with rmdir"));
         }
-        self.remove(by, dir.ino, name, victim.ino, None).await
+        self.remove(by, dir.ino, name, &victim, None).await
     }
 
     /// Removes an empty directory.
@@ -126,11 +126,20 @@ impl<V: View> Overlay<V> {
             return Err(Error::new(Kind::NotDirectory, "not a directory"));
         }
         let inside = self.names_below(&victim).await?;
-        self.remove(by, dir.ino, name, victim.ino, Some(inside)).await
+        self.remove(by, dir.ino, name, &victim, Some(inside)).await
     }
 
     /// `inside`: for a directory, the backup's names in it.
-    async fn remove(&self, by: Caller, dir: u64, name: &OsStr, ino: u64, inside: Option<Vec<Vec<u8>>>) -> Result<()> {
+    async fn remove(
+        &self,
+        by: Caller,
+        dir: u64,
+        name: &OsStr,
+        victim: &Node<V::Node>,
+        inside: Option<Vec<Vec<u8>>>,
+    ) -> Result<()> {
+        let ino = victim.ino;
+        let adoption = self.adoption_if_used(victim).await?;
         let (name, at, is_dir) = (name.as_bytes().to_vec(), Moment::now(), inside.is_some());
         let gone = absent(OsStr::from_bytes(&name));
         self.commit(by, move |state| {
@@ -139,7 +148,7 @@ impl<V: View> Overlay<V> {
             }
             check_empty(state, ino, inside.as_deref())?;
             let whiteout = state.needs_whiteout(dir, &name);
-            Ok((vec![Record::Remove { dir, name, ino, whiteout, is_dir, at }], ()))
+            Ok((adopting(state, ino, adoption, Record::Remove { dir, name, ino, whiteout, is_dir, at }), ()))
         })
         .await?;
         self.free_if_unused(ino).await
@@ -181,6 +190,10 @@ impl<V: View> Overlay<V> {
             _ => {}
         }
         let adoption = self.adoption(&source).await?;
+        let used = match &target {
+            Some(target) => self.adoption_if_used(target).await?,
+            None => None,
+        };
         let (from, to, ino, at) = (from.ino, to.ino, source.ino, Moment::now());
         let target = target.map(|target| target.ino);
         let gone = absent(from_name);
@@ -206,7 +219,8 @@ impl<V: View> Overlay<V> {
             let replaced = replaced.map(|ino| (ino, is_dir));
             let record =
                 Record::Rename { from, from_name: from_raw, to, to_name: to_raw, ino, whiteout, shadows, replaced, at };
-            Ok((adopting(state, ino, adoption, record), ()))
+            let used = used.filter(|_| target.is_some_and(|target| !state.inodes.contains_key(&target)));
+            Ok((used.into_iter().chain(adopting(state, ino, adoption, record)).collect(), ()))
         })
         .await?;
         match target {
@@ -231,8 +245,13 @@ impl<V: View> Overlay<V> {
         if change != Change::default() {
             let adoption = self.adoption(node).await?;
             let (ino, at) = (node.ino, Moment::now());
+            let mtime = change.mtime;
             self.commit(by, move |state| Ok((adopting(state, ino, adoption, Record::SetAttr { ino, change, at }), ())))
                 .await?;
+            if let Some(mtime) = mtime {
+                let leases = self.leases.clone();
+                blocking(move || upper(&leases)?.stamp(ino, mtime)).await?;
+            }
         }
         self.attr(node).await
     }
@@ -292,6 +311,11 @@ impl<V: View> Overlay<V> {
         let Some((below, _)) = &dir.backup else { return Ok(Vec::new()) };
         let entries = self.view.list(below).await?;
         Ok(entries.iter().map(|entry| entry.name.as_bytes().to_vec()).collect())
+    }
+
+    /// A file that is open when its last name goes lives on: the upper layer must know that it has no name.
+    async fn adoption_if_used(&self, node: &Node<V::Node>) -> Result<Option<Record>> {
+        if self.leases.is_used(node.ino) { self.adoption(node).await } else { Ok(None) }
     }
 
     /// The record that makes a node of the backup known to the upper layer; `None` if it is.

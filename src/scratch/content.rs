@@ -43,11 +43,12 @@ impl<V: View> Overlay<V> {
             .filter(|&end| i64::try_from(end).is_ok())
             .ok_or_else(|| Error::invalid("a file cannot be that long"))?;
         self.edit(lease, move |upper, ino, file| {
-            upper.resize(ino, |size| size.max(end))?;
+            let at = upper.resize(ino, |size| size.max(end))?;
             file.write_all_at(&data, offset).map_err(|e| {
                 upper.measure(ino, file);
                 Error::io("write a file of the scratch directory", e)
             })?;
+            stamp(file, at);
             Ok(data.len() as u32)
         })
         .await
@@ -58,11 +59,13 @@ impl<V: View> Overlay<V> {
         let lease = self.open(node, false).await?;
         self.copy_up(node, &lease, size).await?;
         self.edit(&lease, move |upper, ino, file| {
-            upper.resize(ino, |_| size)?;
+            let at = upper.resize(ino, |_| size)?;
             file.set_len(size).map_err(|e| {
                 upper.measure(ino, file);
                 Error::io("truncate a file of the scratch directory", e)
-            })
+            })?;
+            stamp(file, at);
+            Ok(())
         })
         .await
     }
@@ -112,17 +115,7 @@ impl<V: View> Overlay<V> {
                 }
             };
             blocking(move || {
-                let upper = leases.upper.as_ref().ok_or_else(read_only)?;
-                upper
-                    .dir
-                    .publish(ino)
-                    .and_then(|()| {
-                        upper.commit(0, |state| {
-                            let adopt = adoption.filter(|_| !state.inodes.contains_key(&ino));
-                            Ok((adopt.into_iter().chain([Record::CopiedUp { ino, size }]).collect(), ()))
-                        })
-                    })
-                    .inspect_err(|_| upper.budget.release(size))?;
+                leases.upper.as_ref().ok_or_else(read_only)?.take_over(ino, adoption, &file, size)?;
                 let _ = lease.slot.file.set(file);
                 Ok(())
             })
@@ -173,6 +166,13 @@ async fn copy(
     }
 }
 
+/// Gives a content file the time of its inode: what a process that takes over goes by.
+pub(super) fn stamp(file: &File, mtime: Moment) {
+    if let Err(error) = file.set_modified(mtime.into()) {
+        tracing::debug!(%error, "a file of the scratch directory has not the time of its inode");
+    }
+}
+
 fn read_file(file: &File, offset: u64, len: u32) -> Result<Bytes> {
     let mut data = vec![0; len as usize];
     let mut filled = 0;
@@ -189,8 +189,45 @@ fn read_file(file: &File, offset: u64, len: u32) -> Result<Bytes> {
 }
 
 impl Upper {
-    /// Sets a file's size and time of change, paying for growth first. The caller holds the slot's `edit`.
-    fn resize(&self, ino: u64, new: impl FnOnce(u64) -> u64) -> Result<()> {
+    /// Makes a finished copy the content of its inode.
+    fn take_over(&self, ino: u64, adoption: Option<Record>, file: &File, size: u64) -> Result<()> {
+        let publish = || {
+            self.dir.publish(ino)?;
+            self.commit(0, |state| {
+                let adoption = adoption.filter(|_| !state.inodes.contains_key(&ino));
+                Ok((adoption.into_iter().chain([Record::CopiedUp { ino, size }]).collect(), ()))
+            })
+        };
+        publish().inspect_err(|_| {
+            self.dir.remove_content(ino);
+            self.budget.release(size);
+        })?;
+        if let Some(mtime) = self.state().inodes.get(&ino).map(|inode| inode.mtime) {
+            stamp(file, mtime);
+        }
+        Ok(())
+    }
+
+    /// Gives the content of an inode, if it has any of its own, this time of change.
+    pub(super) fn stamp(&self, ino: u64, mtime: Moment) -> Result<()> {
+        if matches!(self.state().inodes.get(&ino).map(|inode| &inode.body), Some(Body::File { freed: false, .. })) {
+            stamp(&self.dir.open_content(ino)?, mtime);
+        }
+        Ok(())
+    }
+
+    /// Opens the content file of an inode; it may come into being only now.
+    pub(super) fn open_content(&self, ino: u64) -> Result<File> {
+        let file = self.dir.open_content(ino)?;
+        if let Some(mtime) = self.state().inodes.get(&ino).map(|inode| inode.mtime) {
+            stamp(&file, mtime);
+        }
+        Ok(file)
+    }
+
+    /// Sets a file's size and time of change, paying for growth first. The caller holds the slot's `edit`, and gives the
+    /// file this time once it is changed.
+    fn resize(&self, ino: u64, new: impl FnOnce(u64) -> u64) -> Result<Moment> {
         let mut state = self.state_mut();
         let Some(inode) = state.inodes.get_mut(&ino) else {
             return Err(Error::new(Kind::Changed, "the file was removed"));
@@ -207,7 +244,7 @@ impl Upper {
         *size = wanted;
         inode.mtime = Moment::now();
         inode.ctime = inode.mtime;
-        Ok(())
+        Ok(inode.mtime)
     }
 
     /// After a failed change: the file's real size counts.

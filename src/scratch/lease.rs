@@ -40,6 +40,10 @@ impl Leases {
         self.slots().values().any(|(slot, _)| slot.file.get().is_some())
     }
 
+    pub(super) fn is_used(&self, ino: u64) -> bool {
+        self.slots().contains_key(&ino)
+    }
+
     /// Takes a lease. [`Kind::Changed`] if the last name and user of the inode have gone.
     pub(super) fn take(self: &Arc<Self>, ino: u64) -> Result<Lease> {
         let slot = {

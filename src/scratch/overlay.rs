@@ -215,7 +215,7 @@ impl<V: View> Overlay<V> {
         let (leases, slot, ino) = (self.leases.clone(), lease.slot.clone(), lease.ino);
         super::content::blocking(move || {
             let upper = leases.upper.as_ref().ok_or_else(super::change::read_only)?;
-            let file = upper.dir.open_content(ino)?;
+            let file = upper.open_content(ino)?;
             let _ = slot.file.set(Arc::new(file));
             Ok(())
         })

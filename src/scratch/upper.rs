@@ -50,11 +50,9 @@ impl Upper {
             found.insert(ino);
             budget.charge(metadata.len());
             inode.body = Body::File { size: metadata.len(), freed: false };
-            // Writes are not journalled: a file changed after the last journalled change of its attributes says when.
-            let written = metadata.modified().map_or(inode.mtime, Moment::from);
-            if written > inode.ctime {
-                (inode.mtime, inode.ctime) = (written, written);
-            }
+            // Writes are not journalled: the file itself says when it was last changed.
+            inode.mtime = metadata.modified().map_or(inode.mtime, Moment::from);
+            inode.ctime = inode.ctime.max(inode.mtime);
         }
         for (ino, inode) in &mut state.inodes {
             if let Body::File { size, .. } = &mut inode.body
