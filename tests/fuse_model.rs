@@ -241,7 +241,6 @@ fn run(actions: &[Action]) -> std::result::Result<(), TestCaseError> {
         prop_assert_eq!(&on_mount, &on_disk, "step {}: {:?}", step, action);
     }
     prop_assert_eq!(mounted.tree(), real.tree());
-    // What the layer charged is what its files hold, and all of it is given back.
     mounted.handles = Default::default();
     mount.unmount();
     Ok(())

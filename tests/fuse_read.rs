@@ -181,7 +181,7 @@ fn seekdir_comes_back_to_its_place_whatever_was_removed_meanwhile() {
     let tree = (0..700).fold(MemoryTree::new(), |tree, i| tree.file(&format!("d/{i}"), "x"));
     let mut mount = TestMount::new(tree);
     let mut dir = rustix::fs::Dir::new(File::open(mount.at("d")).unwrap()).unwrap();
-    let mut read = |dir: &mut rustix::fs::Dir| -> Vec<_> {
+    let read = |dir: &mut rustix::fs::Dir| -> Vec<_> {
         dir.by_ref().map(|entry| entry.map(|e| (e.file_name().to_owned(), e.offset())).unwrap()).collect()
     };
     let all = read(&mut dir);

@@ -88,7 +88,7 @@ fn nodetool_import_rewrites_statistics_and_moves_files_away() {
 fn everyday_tools_work() {
     needs_fuse!("everyday_tools_work");
     let mut mount = TestMount::new(tree());
-    let script = r#"
+    let script = r"
         cp -a ks/t-1 copy; cmp copy/nb-1-big-Data.db ks/t-1/nb-1-big-Data.db; cat copy/.idx/nb-1-big-Data.db
         mv ks/t-1 moved; test ! -e ks/t-1; cat moved/nb-1-big-TOC.txt
         touch moved/new; touch -d 2001-02-03T04:05:06.789012345Z moved/nb-1-big-TOC.txt; stat -c %y moved/nb-1-big-TOC.txt
@@ -102,7 +102,7 @@ fn everyday_tools_work() {
         chmod 600 moved/nb-1-big-Data.db; stat -c '%a %s' moved/nb-1-big-Data.db
         printf more >> moved/nb-1-big-Statistics.db; cat moved/nb-1-big-Statistics.db; echo
         rm -r moved copy a ks link; ls -A
-    "#;
+    ";
     // The backup's times and the order of directories aside, a plain directory does just the same.
     let plain = tempfile::tempdir().unwrap();
     fs::create_dir_all(plain.path().join("ks/t-1/.idx")).unwrap();
