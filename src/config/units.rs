@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(parse_rate("50M/s"), Ok(50 << 20));
         assert!(parse_rate("0").is_err() && parse_rate("fast").is_err());
         assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
         assert!(parse_duration("0s").is_err() && parse_duration("-1s").is_err() && parse_duration("1y").is_err());
     }
 }

@@ -212,7 +212,7 @@ async fn answer(
 fn broken(body: Body, bytes: usize, stall: bool) -> Body {
     let begun = body.scan(bytes, |left, piece| {
         let piece = piece.map(|mut piece| piece.split_to((*left).min(piece.len()))).map_err(io::Error::other);
-        *left -= piece.as_ref().map_or(0, |piece| piece.len());
+        *left -= piece.as_ref().map_or(0, bytes::Bytes::len);
         std::future::ready(piece.as_ref().is_ok_and(|piece| !piece.is_empty()).then_some(piece))
     });
     let end = stream::once(async move {
