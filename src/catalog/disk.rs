@@ -2,6 +2,7 @@
 //!
 //! The file's format is described in `docs/formats.md`. It is a cache: one that cannot be read is ignored and written anew.
 
+use super::kept::{self, Format};
 use super::load::HostSets;
 use super::local::LocalTime;
 use super::manifest::{Manifest, ManifestState};
@@ -9,22 +10,15 @@ use super::packed::{ETag, PackedArchive, TableKey};
 use super::set::{BackupSet, SetFile};
 use super::stray::Strays;
 use super::{Host, Tag};
+use crate::Result;
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-const MAGIC: [u8; 8] = *b"cassmcat";
-const VERSION: u32 = 1;
-/// Magic, version (little-endian), BLAKE3 of what follows.
-const HEADER_LEN: usize = 8 + 4 + 32;
-/// Checksummed local data, so this only keeps a mistake from filling memory.
-const MAX_PLAIN: u64 = 4 << 30;
+const FORMAT: Format = Format { magic: *b"cassmcat", version: 1 };
 
 /// A directory of catalog files, one per source and host.
 #[derive(Clone, Debug)]
@@ -39,15 +33,13 @@ impl Disk {
     }
 
     fn path(&self, host: &Host) -> PathBuf {
-        let mut name = blake3::Hasher::new();
-        name.update(&(self.source.len() as u64).to_le_bytes()).update(self.source.as_bytes()).update(host.0.as_bytes());
-        self.directory.join(format!("{}.catalog", &name.finalize().to_hex()[..32]))
+        kept::path(&self.directory, &self.source, host, "catalog")
     }
 
     /// What is kept of `host`, if anything can be read. Blocks.
     pub(super) fn load(&self, host: &Host) -> Option<HostSets> {
         let path = self.path(host);
-        match read(&path) {
+        match FORMAT.read::<Kept>(&path) {
             Ok(Some(kept)) if *kept.source == *self.source && kept.host == *host => kept.unpack(),
             Ok(_) => None,
             Err(e) => {
@@ -59,65 +51,13 @@ impl Disk {
 
     /// Replaces what is kept of the host. Blocks.
     pub(super) fn save(&self, sets: &HostSets) -> Result<()> {
-        let bytes = encode(&Kept::pack(&self.source, sets))?;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory)
-            .map_err(|e| Error::io(format!("create {}", self.directory.display()), e))?;
-        let path = self.path(&sets.host);
-        let failed = |e| Error::io(format!("write {}", path.display()), e);
-        let mut file = tempfile::Builder::new()
-            .prefix(".catalog-")
-            .permissions(std::fs::Permissions::from_mode(0o600))
-            .tempfile_in(&self.directory)
-            .map_err(failed)?;
-        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        file.persist(&path).map_err(|e| failed(e.error))?;
-        Ok(())
+        FORMAT.write(&self.path(&sets.host), &Kept::pack(&self.source, sets))
     }
 
     /// Forgets a host that is gone. Blocks.
     pub(super) fn remove(&self, host: &Host) {
         let _ = std::fs::remove_file(self.path(host));
     }
-}
-
-fn read(path: &Path) -> Result<Option<Kept>> {
-    match std::fs::read(path) {
-        Ok(bytes) => decode(&bytes).map(Some),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(format!("read {}", path.display()), e)),
-    }
-}
-
-fn encode(kept: &Kept) -> Result<Vec<u8>> {
-    let plain = postcard::to_stdvec(kept).map_err(|e| Error::invalid("cannot encode the catalog").with_source(e))?;
-    let packed = zstd::encode_all(&plain[..], 3).map_err(|e| Error::io("compress the catalog", e))?;
-    let mut bytes = Vec::with_capacity(HEADER_LEN + packed.len());
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(blake3::hash(&packed).as_bytes());
-    bytes.extend_from_slice(&packed);
-    Ok(bytes)
-}
-
-fn decode(bytes: &[u8]) -> Result<Kept> {
-    let (header, packed) = bytes.split_at_checked(HEADER_LEN).ok_or_else(|| Error::corrupt("it is cut off"))?;
-    if header[..8] != MAGIC {
-        return Err(Error::corrupt("it is no catalog"));
-    }
-    if header[8..12] != VERSION.to_le_bytes() {
-        return Err(Error::corrupt("another version of the program wrote it"));
-    }
-    if header[12..] != *blake3::hash(packed).as_bytes() {
-        return Err(Error::corrupt("its checksum differs"));
-    }
-    let mut plain = Vec::new();
-    let decoder = zstd::Decoder::new(packed).map_err(|e| Error::io("unpack the catalog", e))?;
-    std::io::copy(&mut std::io::Read::take(decoder, MAX_PLAIN), &mut plain)
-        .map_err(|e| Error::io("unpack the catalog", e))?;
-    postcard::from_bytes(&plain).map_err(|e| Error::corrupt("it cannot be decoded").with_source(e))
 }
 
 /// A host as it is kept. What repeats stands in a table once.

@@ -7,9 +7,13 @@ pub mod chain;
 #[cfg(test)]
 mod chain_tests;
 mod disk;
+mod history;
 mod hosts;
 #[cfg(test)]
 mod hosts_tests;
+pub mod incarnation;
+mod kept;
+mod knowledge;
 pub mod layout;
 mod load;
 mod local;
@@ -24,7 +28,9 @@ mod testing;
 pub mod when;
 
 pub use chain::{Chains, Problem, RestorePoint};
+pub use history::{Depth, HostHistory, SchemaReader};
 pub use hosts::{Catalog, CatalogOptions};
+pub use knowledge::{Knowledge, declared_id, parse_mapping};
 pub use load::HostSets;
 pub use local::{LocalTime, Offsets};
 pub use manifest::{Manifest, ManifestState};

@@ -1,0 +1,171 @@
+//! What is known of a host's tables beside its listing: schema history and table ids. Pure; it only ever grows.
+
+use super::Tag;
+use super::set::{BackupSet, SetKind};
+use crate::cassandra::schema::{Facts, Timeline};
+use crate::cassandra::{TableId, TableName};
+use crate::store::ObjectMeta;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// One version of an object, in 16 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(super) struct Identity([u8; 16]);
+
+impl Identity {
+    pub(super) fn of(object: &ObjectMeta) -> Self {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&(object.key.len() as u64).to_le_bytes())
+            .update(object.key.as_bytes())
+            .update(&object.size.to_le_bytes());
+        match &object.e_tag {
+            Some(e_tag) => hash.update(e_tag.as_bytes()),
+            None => hash.update(&object.modified.0.to_le_bytes()),
+        };
+        let mut identity = [0; 16];
+        identity.copy_from_slice(&hash.finalize().as_bytes()[..16]);
+        Self(identity)
+    }
+}
+
+/// The schema history of one host, and the table ids that its archives and mappings name.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Knowledge {
+    timeline: Timeline,
+    /// The archives whose facts are in the timeline.
+    read: BTreeSet<Identity>,
+    /// `WITH ID` in a table's archive of a set, and when that set was started.
+    declared: BTreeMap<TableName, BTreeMap<Tag, (Timestamp, TableId)>>,
+    /// schema_mapping.json.
+    mapped: BTreeMap<TableName, BTreeMap<Tag, TableId>>,
+    /// Sets whose system_schema could not be read, and why. Tried again by the next process.
+    #[serde(skip)]
+    gaps: BTreeMap<Tag, Arc<str>>,
+}
+
+impl Knowledge {
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// Sets whose system_schema could not be read, and why.
+    pub fn gaps(&self) -> &BTreeMap<Tag, Arc<str>> {
+        &self.gaps
+    }
+
+    /// The id that the table's own archive in a set declares. Returns whether it is news.
+    pub fn declare(&mut self, set: &BackupSet, table: &TableName, id: TableId) -> bool {
+        let of_table = self.declared.entry(table.clone()).or_default();
+        of_table.insert(set.tag.clone(), (set.start(), id)) != Some((set.start(), id))
+    }
+
+    /// The ids that a set's schema_mapping.json names. Returns whether any is news.
+    pub fn map(&mut self, set: &BackupSet, mapping: &BTreeMap<TableName, TableId>) -> bool {
+        let mut news = false;
+        for (table, id) in mapping {
+            news |= self.mapped.entry(table.clone()).or_default().insert(set.tag.clone(), *id) != Some(*id);
+        }
+        news
+    }
+
+    /// (set, its start, id), by tag.
+    pub(super) fn declared(&self, table: &TableName) -> impl Iterator<Item = (&Tag, Timestamp, TableId)> {
+        self.declared.get(table).into_iter().flatten().map(|(tag, (start, id))| (tag, *start, *id))
+    }
+
+    /// (set, id), by tag.
+    pub(super) fn mapped(&self, table: &TableName) -> impl Iterator<Item = (&Tag, TableId)> {
+        self.mapped.get(table).into_iter().flatten().map(|(tag, id)| (tag, *id))
+    }
+
+    /// Whether all of these archives' facts are known.
+    pub(super) fn has_read<'a>(&self, archives: impl IntoIterator<Item = &'a Arc<ObjectMeta>>) -> bool {
+        archives.into_iter().all(|object| self.read.contains(&Identity::of(object)))
+    }
+
+    /// Adds what a set's system_schema tells. What a full lacks was gone when it was started, if `archives` are all that it has of the
+    /// tables that `facts` are about.
+    pub(super) fn learn<'a>(
+        &mut self,
+        set: &BackupSet,
+        facts: &Facts,
+        archives: impl IntoIterator<Item = &'a Arc<ObjectMeta>>,
+    ) {
+        self.timeline.add(set.start(), set.kind() == SetKind::Full && set.is_finished(), facts);
+        self.read.extend(archives.into_iter().map(|object| Identity::of(object)));
+        self.gaps.remove(&set.tag);
+    }
+
+    pub(super) fn note_gap(&mut self, set: &BackupSet, reason: Arc<str>) {
+        self.gaps.insert(set.tag.clone(), reason);
+    }
+
+    pub(super) fn is_gap(&self, set: &BackupSet) -> bool {
+        self.gaps.contains_key(&set.tag)
+    }
+}
+
+/// Reads schema_mapping.json: `{"ks.table": "table-<32 hex>"}`. Entries that make no sense are left out; `None` when it is no such JSON.
+pub fn parse_mapping(bytes: &[u8]) -> Option<BTreeMap<TableName, TableId>> {
+    let json: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
+    let entry = |(name, directory): (String, serde_json::Value)| {
+        let (keyspace, table) = name.split_once('.')?;
+        let (directory_table, id) = directory.as_str()?.rsplit_once('-')?;
+        let valid = TableName::is_valid_part(keyspace) && TableName::is_valid_part(table) && directory_table == table;
+        valid.then_some((TableName::new(keyspace, table), TableId::parse(id).ok()?))
+    };
+    Some(json.into_iter().filter_map(entry).collect())
+}
+
+/// The id in a table's own schema.cql: `CREATE TABLE IF NOT EXISTS ks.t (…) WITH ID = <uuid> AND …`. Text in quotes is not looked into.
+pub fn declared_id(schema_cql: &str) -> Option<TableId> {
+    let mut words = Words { rest: schema_cql };
+    while let Some(word) = words.next() {
+        // Only the first word after WITH or AND can be the option.
+        if word.eq_ignore_ascii_case("with") || word.eq_ignore_ascii_case("and") {
+            let mut ahead = Words { rest: words.rest };
+            if ahead.next().is_some_and(|w| w.eq_ignore_ascii_case("id")) && ahead.next() == Some("=") {
+                return TableId::parse(ahead.next()?).ok();
+            }
+        }
+    }
+    None
+}
+
+/// CQL in words; quoted text, comments and blanks are passed over.
+struct Words<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        loop {
+            self.rest = self.rest.trim_start();
+            let first = self.rest.chars().next()?;
+            let after = |rest: &'a str, end: &str, skip: usize| {
+                rest.get(skip..).and_then(|tail| tail.find(end).map(|at| &tail[at + end.len()..])).unwrap_or_default()
+            };
+            if first == '\'' || first == '"' {
+                self.rest = after(self.rest, if first == '"' { "\"" } else { "'" }, 1);
+            } else if self.rest.starts_with("--") || self.rest.starts_with("//") {
+                self.rest = after(self.rest, "\n", 2);
+            } else if self.rest.starts_with("/*") {
+                self.rest = after(self.rest, "*/", 2);
+            } else {
+                let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+                let length = self.rest.find(|c| !word(c)).unwrap_or(self.rest.len()).max(if word(first) {
+                    1
+                } else {
+                    first.len_utf8()
+                });
+                let (found, rest) = self.rest.split_at(length);
+                self.rest = rest;
+                return Some(found);
+            }
+        }
+    }
+}
