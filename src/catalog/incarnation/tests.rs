@@ -162,7 +162,7 @@ fn mappings_and_declarations_make_candidates() {
     assert!(knowledge.map(set, &BTreeMap::from([(table.clone(), old)])));
     assert!(!knowledge.map(set, &BTreeMap::from([(table.clone(), old)])));
     let found = Candidates::new(&table, &knowledge);
-    assert!(matches!(&found.list()[..], [one] if one.id == old && matches!(one.evidence, Evidence::Mapping { .. })));
+    assert!(matches!(found.list(), [one] if one.id == old && matches!(one.evidence, Evidence::Mapping { .. })));
     assert!(knowledge.declare(set, &table, new));
     assert!(!knowledge.declare(set, &table, new));
     let found = Candidates::new(&table, &knowledge);
