@@ -112,12 +112,14 @@ impl RawInflate {
         window
     }
 
-    /// The symbol at which a call that filled its output stopped: bits read of it, and bytes of it that are out already.
-    /// `None` in a stored block or outside of blocks.
-    pub(super) fn symbol(&self) -> Option<(u32, u32)> {
+    /// Whether a call that wanted more input stopped with no bit of a symbol used: it can be read anew from the unused bits.
+    /// False in a stored block or outside of blocks.
+    pub(super) fn is_between_symbols(&self) -> bool {
         // SAFETY: the struct's invariant.
         let mark = unsafe { z::inflateMark(&raw const *self.stream) };
-        Some((u32::try_from(mark >> 16).ok()?, (mark & 0xffff) as u32))
+        // Upper half: bits used of the symbol that is being read, -1 outside of Huffman codes; lower half: bytes of it that
+        // are out already. (Only a 0 is to be relied on: zlib-rs 0.6.8 forgets to count a distance's code.)
+        mark == 0
     }
 
     /// Inflates as much as input and spare capacity of `output` allow, or up to `stop_at`; appends to `output`, at most

@@ -47,6 +47,8 @@ pub enum Stop {
 pub struct GzipSummary {
     /// Plain bytes of all members.
     pub plain_size: u64,
+    /// Compressed bytes of all members: without what may follow them.
+    pub gzip_size: u64,
     pub warnings: Vec<String>,
 }
 
@@ -59,6 +61,10 @@ pub struct Inflater {
     consumed: u64,
     /// Plain bytes so far.
     plain: u64,
+    /// Gzip bytes up to the end of the last complete member.
+    members_end: u64,
+    /// Plain bytes before the current member, as far as known.
+    member_start: u64,
     /// CRC-32 and length of the current member's plain bytes; `None` when it was entered without knowing them.
     check: Option<MemberCheck>,
     /// Where the last checkpoint was: gzip bytes and plain bytes.
@@ -69,6 +75,8 @@ pub struct Inflater {
     endless_blocks: bool,
     recent: Recent,
     collecting: Option<PendingWindow>,
+    /// Left over from a push without output.
+    buffer: Vec<u8>,
     windows: Vec<PendingWindow>,
     warnings: Vec<String>,
 }
@@ -98,6 +106,9 @@ struct MemberCheck {
 
 const TRAILER_LEN: usize = 8;
 
+/// Plain bytes of a member in which every block is watched: a compressor that makes endless ones does so from the start.
+const WATCHED: u64 = 1 << 20;
+
 /// Input given to zlib at once: bounds how late a checkpoint comes in a stream that yields (nearly) nothing.
 const MAX_INPUT: usize = 256 << 10;
 
@@ -110,12 +121,15 @@ impl Inflater {
             spacing,
             consumed: 0,
             plain: 0,
+            members_end: 0,
+            member_start: 0,
             check: None,
             last: None,
             block: None,
             endless_blocks: false,
             recent: Recent::default(),
             collecting: None,
+            buffer: Vec::new(),
             windows: Vec::new(),
             warnings: Vec::new(),
         }
@@ -127,6 +141,7 @@ impl Inflater {
         this.spacing = spacing;
         this.block = window.block().cloned();
         this.endless_blocks = this.block.is_some();
+        this.member_start = checkpoint.plain.saturating_sub(checkpoint.member_len);
         this.check = Some(MemberCheck {
             crc: crc32fast::Hasher::new_with_initial_len(checkpoint.member_crc, checkpoint.member_len),
             len: checkpoint.member_len,
@@ -154,12 +169,15 @@ impl Inflater {
     pub fn push(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
         let mut input = compressed;
         loop {
-            let mut plain = Vec::with_capacity(SEGMENT_LEN);
+            let mut plain = mem::take(&mut self.buffer);
+            plain.reserve_exact(SEGMENT_LEN);
             let stop = self.inflate(&mut input, &mut plain)?;
             let checkpoint = if let Stop::Checkpoint(checkpoint) = stop { Some(checkpoint) } else { None };
             let windows = self.take_windows();
             if !plain.is_empty() || checkpoint.is_some() || !windows.is_empty() {
                 out(Segment { plain, checkpoint, windows })?;
+            } else {
+                self.buffer = plain;
             }
             if stop == Stop::Input {
                 return Ok(());
@@ -211,6 +229,7 @@ impl Inflater {
                     self.use_input(input, n);
                     if let Some(bytes) = complete {
                         self.check_trailer(bytes)?;
+                        self.members_end = self.consumed;
                         self.phase = Phase::Header(HeaderParser::new(), false);
                     }
                 }
@@ -242,7 +261,7 @@ impl Inflater {
         if !windows.is_empty() {
             out(Segment { plain: Vec::new(), checkpoint: None, windows })?;
         }
-        Ok(GzipSummary { plain_size: self.plain, warnings: self.warnings })
+        Ok(GzipSummary { plain_size: self.plain, gzip_size: self.members_end, warnings: self.warnings })
     }
 
     fn header(&mut self, input: &mut &[u8]) -> Result<Option<Checkpoint>> {
@@ -267,9 +286,9 @@ impl Inflater {
                 self.use_input(input, n);
                 self.raw.reset();
                 self.phase = Phase::Body;
+                self.member_start = self.plain;
                 self.check = Some(MemberCheck { crc: crc32fast::Hasher::new(), len: 0 });
                 let bit = self.consumed * 8;
-                // A compressor that makes endless blocks mostly does so from the start.
                 self.block = Some(BlockStart::new(bit, &self.recent, self.consumed));
                 // Nothing before a member's start is referred to, so a checkpoint here is cheap: take it a little earlier.
                 Ok(self.due(self.spacing.at(self.plain) / 2).then(|| self.checkpoint(bit, None)))
@@ -285,17 +304,17 @@ impl Inflater {
         let patience = target.saturating_add(spacing / 2);
         let due = self.due(spacing);
         let stop_at = if due || self.block.is_some() { StopAt::BlockBoundary } else { StopAt::End };
+        // Symbol by symbol, nearly: a symbol has hardly fewer bits than a byte.
+        let cutting = self.plain >= patience && self.block.is_some();
         let limit = match self.plain {
             // zlib must stop right there, or spans overshoot by a buffer.
             plain if plain < target => target - plain,
             plain if plain < patience => patience - plain,
-            // On to the end of the symbol.
-            _ if self.block.is_some() => 1,
             _ => u64::MAX,
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let piece = &input[..input.len().min(if cutting { 1 } else { MAX_INPUT })];
         let start = plain.len();
-        let piece = &input[..input.len().min(MAX_INPUT)];
         let progress = match self.raw.inflate(piece, plain, limit, stop_at) {
             Ok(progress) => progress,
             Err(BadDeflate(what)) => return Err(self.corrupt(what)),
@@ -320,23 +339,20 @@ impl Inflater {
             }
             At::Boundary => {
                 self.endless_blocks |= self.plain >= patience;
-                self.block = self.endless_blocks.then(|| BlockStart::new(bit, &self.recent, self.consumed));
+                let watch = self.endless_blocks || self.plain - self.member_start < WATCHED;
+                self.block = watch.then(|| BlockStart::new(bit, &self.recent, self.consumed));
                 Ok(self.due(spacing).then(|| self.checkpoint(bit, None)))
             }
-            At::Middle | At::Symbols if self.plain >= patience && progress.produced == limit => Ok(self.cut_block(bit)),
+            At::Middle | At::Symbols if cutting && plain.len() < plain.capacity() => Ok(self.cut_block(bit)),
             At::Middle | At::Symbols => Ok(None),
         }
     }
 
-    /// A checkpoint within a block whose end is not in sight, when the last symbol is out completely.
+    /// A checkpoint within a block whose end is not in sight, if no symbol is read in part.
     fn cut_block(&mut self, bit: u64) -> Option<Checkpoint> {
         self.endless_blocks = true;
         let block = self.block.clone()?;
-        match self.raw.symbol() {
-            // Of a symbol that is read but not out, nothing is used: inflating starts before it.
-            Some((read_bits, 0)) => Some(self.checkpoint(bit - u64::from(read_bits), Some(block))),
-            _ => None,
-        }
+        self.raw.is_between_symbols().then(|| self.checkpoint(bit, Some(block)))
     }
 
     /// Whether a checkpoint is wanted, if the last one should be this far back. Counting input as well bounds the compressed
@@ -376,12 +392,12 @@ impl Inflater {
 
     fn check_trailer(&mut self, trailer: [u8; TRAILER_LEN]) -> Result<()> {
         let Some(MemberCheck { crc, len }) = self.check.take() else { return Ok(()) };
-        let [a, b, c, d, e, f, g, h] = trailer;
-        let (expected, found) = (u32::from_le_bytes([a, b, c, d]), crc.finalize());
+        let trailer = u64::from_le_bytes(trailer);
+        let (expected, found) = (trailer as u32, crc.finalize());
         if expected != found {
             return Err(self.corrupt(format!("CRC-32 is {found:08x}, the gzip says {expected:08x}")));
         }
-        let expected = u32::from_le_bytes([e, f, g, h]);
+        let expected = (trailer >> 32) as u32;
         if expected != len as u32 {
             return Err(self.corrupt(format!("length is {len}, the gzip says {expected} (modulo 2^32)")));
         }

@@ -196,12 +196,11 @@ pub(super) struct Recent([u8; RECENT_LEN]);
 
 impl Recent {
     pub(super) fn push(&mut self, input: &[u8]) {
-        match input.last_chunk() {
-            Some(last) => self.0 = *last,
-            None => {
-                self.0.rotate_left(input.len());
-                self.0[RECENT_LEN - input.len()..].copy_from_slice(input);
-            }
+        if let Some(last) = input.last_chunk() {
+            self.0 = *last;
+        } else {
+            self.0.rotate_left(input.len());
+            self.0[RECENT_LEN - input.len()..].copy_from_slice(input);
         }
     }
 
@@ -235,7 +234,7 @@ mod tests {
         for window in [
             Window::default(),
             Window { bytes: vec![7; 5], block: None },
-            Window { bytes: (0..WINDOW_LEN).map(|i| (i * i >> 7) as u8).collect(), block },
+            Window { bytes: (0..WINDOW_LEN).map(|i| (i * 7 / 5) as u8).collect(), block },
         ] {
             assert_eq!(Window::unpack(&window.pack()).unwrap(), window);
         }

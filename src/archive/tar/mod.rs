@@ -84,6 +84,13 @@ pub struct TarState {
     global: Records,
 }
 
+impl TarState {
+    /// Plain bytes up to here.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum At {
     Header,
@@ -139,15 +146,29 @@ impl TarReader {
             local: Records::default(),
             global: Records::default(),
         };
-        Self::resume(state, Vec::new())
+        Self::with(state, Vec::new())
     }
 
     /// Goes on where [`Self::state`] was taken, given the members that [`Self::members`] had then.
-    pub fn resume(state: TarState, members: Vec<Member>) -> Self {
-        let crc = match &state.at {
-            At::Data { member, left } => {
-                crc32fast::Hasher::new_with_initial_len(member.crc32, member.size.saturating_sub(*left))
+    pub fn resume(state: TarState, members: Vec<Member>) -> Result<Self> {
+        let sound = match &state.at {
+            At::Data { member, left } => *left > 0 && *left <= member.size && member.size <= MAX_SIZE,
+            At::Skip { left } => *left > 0,
+            At::Record { bytes, left, .. } => {
+                (1..=MAX_RECORD_LEN).contains(left) && bytes.len() as u64 + left <= MAX_RECORD_LEN
             }
+            _ => true,
+        };
+        if sound && state.block.len() < BLOCK_LEN && state.offset <= MAX_SIZE {
+            Ok(Self::with(state, members))
+        } else {
+            Err(Error::corrupt("a saved state of a tar contradicts itself"))
+        }
+    }
+
+    fn with(state: TarState, members: Vec<Member>) -> Self {
+        let crc = match &state.at {
+            At::Data { member, left } => crc32fast::Hasher::new_with_initial_len(member.crc32, member.size - left),
             _ => crc32fast::Hasher::new(),
         };
         let name_bytes = members.iter().map(|member| member.raw_name.len()).sum();

@@ -1,0 +1,210 @@
+//! Makes an index while an archive is read for the first time.
+
+use super::format::{self, Footer, MAX_SPANS, RecordKind, Save, Start};
+use super::{Identity, Index, Span, VERSION, WindowRef};
+use crate::archive::Member;
+use crate::archive::gzip::{Checkpoint, GzipSummary, PendingWindow, Segment, Spacing};
+use crate::archive::tar::{TarReader, TarState, TarSummary};
+use crate::{Error, Result};
+use std::collections::VecDeque;
+use std::mem;
+
+/// Plain bytes between two save points: what a kill may cost.
+const SAVE_EVERY: u64 = 256 << 20;
+
+/// Takes the [`Segment`]s of a pass and gives the bytes of the index file, to be appended as they come.
+#[derive(Debug)]
+pub struct IndexBuilder {
+    identity: Identity,
+    /// Bytes that are not taken yet, and where in the file they go.
+    output: Vec<u8>,
+    output_offset: u64,
+    spans: Vec<Span>,
+    /// Checkpoints whose spans are not complete, or whose windows are not known yet.
+    open: VecDeque<OpenSpan>,
+    hasher: blake3::Hasher,
+    plain: u64,
+    save_every: u64,
+    /// Plain offset, spans and members at the last save.
+    saved: (u64, usize, usize),
+    /// Waits for its checkpoint's window.
+    pending_save: Option<PendingSave>,
+}
+
+#[derive(Debug)]
+struct OpenSpan {
+    checkpoint: Checkpoint,
+    window: Option<WindowRef>,
+    hash: Option<[u8; 32]>,
+}
+
+#[derive(Debug)]
+struct PendingSave {
+    checkpoint: Checkpoint,
+    tar: TarState,
+    members: Vec<Member>,
+}
+
+impl IndexBuilder {
+    /// `spacing` is the one that the inflater has; a resumed pass goes on with it.
+    pub fn new(identity: Identity, spacing: Spacing) -> Result<Self> {
+        let mut this = Self::empty(identity, 0);
+        let start = Start { version: VERSION, identity: this.identity.clone(), spacing };
+        this.record(RecordKind::Start, &encode(&start)?);
+        Ok(this)
+    }
+
+    fn empty(identity: Identity, output_offset: u64) -> Self {
+        Self {
+            identity,
+            output: Vec::new(),
+            output_offset,
+            spans: Vec::new(),
+            open: VecDeque::new(),
+            hasher: blake3::Hasher::new(),
+            plain: 0,
+            save_every: SAVE_EVERY,
+            saved: (0, 0, 0),
+            pending_save: None,
+        }
+    }
+
+    /// Goes on at a save point, behind `output_offset` bytes of the file.
+    pub(super) fn resume(
+        identity: Identity,
+        spans: Vec<Span>,
+        members: usize,
+        checkpoint: Checkpoint,
+        window: WindowRef,
+        output_offset: u64,
+    ) -> Self {
+        let mut this = Self::empty(identity, output_offset);
+        this.plain = checkpoint.plain;
+        this.saved = (checkpoint.plain, spans.len(), members);
+        this.spans = spans;
+        this.open.push_back(OpenSpan { checkpoint, window: Some(window), hash: None });
+        this
+    }
+
+    /// Sets how many plain bytes lie between two save points, 256 MiB unless told.
+    #[must_use]
+    pub fn save_every(mut self, plain_bytes: u64) -> Self {
+        self.save_every = plain_bytes;
+        self
+    }
+
+    /// Takes the next segment, after `tar` has read it. True when a save point came with it: worth an fsync of the file once
+    /// [`Self::take_output`] is written.
+    pub fn segment(&mut self, segment: Segment, tar: &TarReader) -> Result<bool> {
+        let Segment { plain, checkpoint, windows } = segment;
+        self.hasher.update(&plain);
+        self.plain += plain.len() as u64;
+        if let Some(checkpoint) = checkpoint {
+            self.checkpoint(checkpoint, tar)?;
+        }
+        let mut saved = false;
+        for window in windows {
+            saved |= self.window(window)?;
+        }
+        self.close_spans();
+        Ok(saved)
+    }
+
+    /// Bytes to append to the file.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.output_offset += self.output.len() as u64;
+        mem::take(&mut self.output)
+    }
+
+    /// Completes the file: its last bytes are the [`Self::take_output`] that this returns. Call it only when everything
+    /// about the archive was verified.
+    pub fn finish(mut self, gzip: GzipSummary, tar: TarSummary) -> Result<(Index, Vec<u8>)> {
+        self.close_hash();
+        // Behind a checkpoint at the very end there is nothing to read.
+        if self.open.back().is_some_and(|last| last.checkpoint.plain == gzip.plain_size) {
+            self.open.pop_back();
+        }
+        self.close_spans();
+        if !self.open.is_empty() || self.plain != gzip.plain_size {
+            return Err(Error::invalid("the index got less than the whole archive"));
+        }
+        let index = Index {
+            identity: self.identity.clone(),
+            gzip_size: gzip.gzip_size,
+            plain_size: gzip.plain_size,
+            spans: mem::take(&mut self.spans),
+            members: tar.members,
+            warnings: [gzip.warnings, tar.warnings].concat(),
+        };
+        let payload = format::pack(&index)?;
+        let offset = self.record(RecordKind::Head, &payload);
+        self.output.extend(Footer::new(offset, &payload).encode());
+        Ok((index, self.take_output()))
+    }
+
+    fn checkpoint(&mut self, checkpoint: Checkpoint, tar: &TarReader) -> Result<()> {
+        if self.spans.len() + self.open.len() >= MAX_SPANS {
+            return Err(Error::corrupt("the archive is too large to be indexed"));
+        }
+        if self.open.back().is_some_and(|last| last.hash.is_none() && last.checkpoint.plain == checkpoint.plain) {
+            // Nothing but empty blocks and members since the last one: this one is nearer.
+            self.open.pop_back();
+            self.pending_save.take_if(|save| save.checkpoint.plain == checkpoint.plain);
+        }
+        self.close_hash();
+        self.open.push_back(OpenSpan { checkpoint, window: None, hash: None });
+        if self.pending_save.is_none() && self.plain - self.saved.0 >= self.save_every {
+            let members = tar.members()[self.saved.2..].to_vec();
+            self.pending_save = Some(PendingSave { checkpoint, tar: tar.state(), members });
+        }
+        Ok(())
+    }
+
+    /// Writes a window; true when that completed a save.
+    fn window(&mut self, pending: PendingWindow) -> Result<bool> {
+        let checkpoint = pending.checkpoint;
+        let Some(at) = self.open.iter().position(|open| open.checkpoint == checkpoint) else {
+            // Its checkpoint was replaced.
+            return Ok(false);
+        };
+        let packed = pending.into_window().pack();
+        let offset = self.record(RecordKind::Window, &packed);
+        let window = WindowRef { offset, len: packed.len() as u32, crc32: crc32fast::hash(&packed) };
+        self.open[at].window = Some(window);
+        self.close_spans();
+        let Some(save) = self.pending_save.take_if(|save| save.checkpoint == checkpoint) else {
+            return Ok(false);
+        };
+        let PendingSave { checkpoint, tar, members } = save;
+        let complete = self.spans.iter().rposition(|span| span.plain < checkpoint.plain).map_or(0, |last| last + 1);
+        let (_, spans_before, members_before) = self.saved;
+        self.saved = (checkpoint.plain, complete, members_before + members.len());
+        let spans = self.spans[spans_before..complete].to_vec();
+        self.record(RecordKind::Save, &encode(&Save { spans, members, checkpoint, window, tar })?);
+        Ok(true)
+    }
+
+    /// The span that ends here is hashed completely.
+    fn close_hash(&mut self) {
+        if let Some(last) = self.open.back_mut() {
+            last.hash = Some(*self.hasher.finalize().as_bytes());
+            self.hasher.reset();
+        }
+    }
+
+    fn close_spans(&mut self) {
+        while let Some(OpenSpan { checkpoint, window: Some(window), hash: Some(hash) }) = self.open.front() {
+            self.spans.push(Span { bit: checkpoint.bit, plain: checkpoint.plain, window: *window, hash: *hash });
+            self.open.pop_front();
+        }
+    }
+
+    /// Tells where in the file the payload starts.
+    fn record(&mut self, kind: RecordKind, payload: &[u8]) -> u64 {
+        self.output_offset + format::push_record(&mut self.output, kind, payload) as u64
+    }
+}
+
+fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    postcard::to_stdvec(value).map_err(|e| Error::corrupt("cannot encode a part of the index").with_source(e))
+}

@@ -1,0 +1,180 @@
+//! The seek index of an archive: where to start for any plain byte, and what the archive holds.
+//!
+//! The plain stream is cut into spans at checkpoints. One span is read by itself: fetch [`Index::span_object_range`], then
+//! [`Index::read_span`] decrypts, inflates and checks it. The format is described in `docs/formats.md`, "Seek index";
+//! [`IndexBuilder`] writes it as a journal, so that a pass that was killed goes on from its last save point ([`replay`]).
+
+mod builder;
+mod format;
+mod journal;
+
+pub use builder::IndexBuilder;
+pub use format::{FOOTER_LEN, Footer, VERSION};
+pub use journal::{Resumption, replay};
+
+use super::Member;
+use super::envelope::{self, BLOCK_LEN, CipherKey, HEADER_LEN};
+use super::gzip::{Checkpoint, Inflater, Stop, Window};
+use crate::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The longest span that is read by itself, bytes of plain data. Longer ones exist only in gzips with rare, huge blocks.
+pub const MAX_SPAN_LEN: u64 = 128 << 20;
+
+/// What tells one archive from another without reading it: with CBC the last block depends on all before it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Identity {
+    /// Bytes of the object.
+    pub object_size: u64,
+    /// Its first bytes: magic and salt when it is sealed.
+    pub start: [u8; HEADER_LEN],
+    /// Its last bytes.
+    pub end: [u8; 32],
+}
+
+impl Identity {
+    /// Whether it is in openssl's envelope, rather than a bare gzip.
+    pub fn is_sealed(&self) -> bool {
+        self.start.starts_with(envelope::MAGIC)
+    }
+
+    /// Bytes before the gzip.
+    fn header_len(&self) -> u64 {
+        if self.is_sealed() { HEADER_LEN as u64 } else { 0 }
+    }
+}
+
+/// The part of the plain stream from one checkpoint to the next.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Span {
+    /// Bits of gzip before it.
+    pub bit: u64,
+    /// Plain bytes before it.
+    pub plain: u64,
+    /// Where its packed window is.
+    pub window: WindowRef,
+    /// BLAKE3 of its plain bytes.
+    pub hash: [u8; 32],
+}
+
+/// Where in the index file a packed window is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WindowRef {
+    pub offset: u64,
+    pub len: u32,
+    pub crc32: u32,
+}
+
+/// An index without its windows, which stay in the file until they are needed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Index {
+    pub identity: Identity,
+    /// Bytes of the gzip, without what may follow it.
+    pub gzip_size: u64,
+    /// Bytes of the plain stream.
+    pub plain_size: u64,
+    /// By offset; none is empty, and together they are the plain stream.
+    pub spans: Vec<Span>,
+    /// In the order of the archive.
+    pub members: Vec<Member>,
+    /// What was odd about the archive.
+    pub warnings: Vec<String>,
+}
+
+impl Index {
+    /// The span that holds this plain byte; `None` behind the end.
+    pub fn span_of(&self, plain_offset: u64) -> Option<usize> {
+        if plain_offset >= self.plain_size {
+            return None;
+        }
+        self.spans.partition_point(|span| span.plain <= plain_offset).checked_sub(1)
+    }
+
+    /// The plain bytes of a span.
+    ///
+    /// # Panics
+    /// When there is no such span, like all functions here that take one.
+    pub fn span_plain_range(&self, span: usize) -> Range<u64> {
+        let end = self.spans.get(span + 1).map_or(self.plain_size, |next| next.plain);
+        self.spans[span].plain..end
+    }
+
+    /// The bytes of the object that [`Self::read_span`] needs: for a sealed one whole cipher blocks, and the one before them.
+    pub fn span_object_range(&self, span: usize) -> Range<u64> {
+        let start = self.spans[span].bit / 8;
+        let end = self.spans.get(span + 1).map_or(self.gzip_size, |next| next.bit.div_ceil(8));
+        if !self.identity.is_sealed() {
+            return start..end;
+        }
+        // The header is as long as a block: the block before, as an offset in the object, is the offset in the gzip.
+        let block = BLOCK_LEN as u64;
+        start / block * block..end.next_multiple_of(block) + self.identity.header_len()
+    }
+
+    /// Where in the index file the packed window of a span is.
+    pub fn window_range(&self, span: usize) -> Range<u64> {
+        let window = self.spans[span].window;
+        window.offset..window.offset + u64::from(window.len)
+    }
+
+    /// The plain bytes of a span, verified; `key` is needed for a sealed object. `Kind::Unsupported` when the span is longer
+    /// than [`MAX_SPAN_LEN`].
+    pub fn read_span(
+        &self,
+        span: usize,
+        packed_window: &[u8],
+        key: Option<&CipherKey>,
+        object_bytes: &[u8],
+    ) -> Result<Vec<u8>> {
+        let Span { bit, plain, window, hash } = &self.spans[span];
+        let range = self.span_plain_range(span);
+        let len = range.end - range.start;
+        if len > MAX_SPAN_LEN {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("a span of {len} bytes is too long to be read by itself"),
+            ));
+        }
+        if packed_window.len() != window.len as usize || crc32fast::hash(packed_window) != window.crc32 {
+            return Err(Error::corrupt("the seek index is damaged: a window's CRC-32 differs"));
+        }
+        let object_range = self.span_object_range(span);
+        if object_bytes.len() as u64 != object_range.end - object_range.start {
+            return Err(Error::invalid("not the object range of this span"));
+        }
+        let opened = self.open(object_range.start, key, object_bytes)?;
+        let skip = if self.identity.is_sealed() { (bit / 8 % BLOCK_LEN as u64) as usize } else { 0 };
+        let mut input = &opened.as_deref().unwrap_or(object_bytes)[skip..];
+
+        let checkpoint = Checkpoint { bit: *bit, plain: *plain, member_crc: 0, member_len: 0 };
+        let mut inflater = Inflater::enter(&checkpoint, &Window::unpack(packed_window)?)?;
+        let mut out = Vec::with_capacity(len as usize);
+        while let Stop::Checkpoint(_) = inflater.inflate(&mut input, &mut out)? {}
+        // The capacity may be more than was asked for.
+        out.truncate(len as usize);
+        if out.len() as u64 != len || blake3::hash(&out) != *hash {
+            return Err(Error::corrupt(format!(
+                "plain bytes {} to {} differ from what the index says",
+                range.start, range.end
+            )));
+        }
+        Ok(out)
+    }
+
+    /// The gzip bytes in a range of a sealed object, from the second block of `bytes` on.
+    fn open(&self, offset: u64, key: Option<&CipherKey>, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+        if !self.identity.is_sealed() {
+            return Ok(None);
+        }
+        let key = key.ok_or_else(|| Error::new(Kind::NoKey, "the archive is encrypted"))?;
+        let (before, blocks) = bytes
+            .split_first_chunk()
+            .filter(|(_, blocks)| blocks.len() % BLOCK_LEN == 0)
+            .ok_or_else(|| Error::corrupt("the object does not consist of whole cipher blocks"))?;
+        let mut plain = blocks.to_vec();
+        let mut decryptor = if offset == 0 { key.decryptor() } else { key.decryptor_after(*before) };
+        decryptor.decrypt(&mut plain);
+        Ok(Some(plain))
+    }
+}
