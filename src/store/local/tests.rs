@@ -184,3 +184,29 @@ async fn a_root_that_is_gone_is_not_an_empty_one() {
     assert_eq!(store.list_level("").await.unwrap_err().kind(), Kind::Io);
     assert_eq!(store.head("x").await.unwrap_err().kind(), Kind::Io);
 }
+
+/// Run it with `--ignored --nocapture` for the figures.
+#[tokio::test]
+#[ignore = "makes a million files"]
+async fn a_million_files_in_a_directory() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("d")).unwrap();
+    for i in 0..1_000_000 {
+        fs::File::create(root.path().join(format!("d/{i}"))).unwrap();
+    }
+    let store = open(root.path());
+    let resident = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        status.lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned()
+    };
+    let before = resident();
+    let started = std::time::Instant::now();
+    let count = store.list("").try_fold(0, |count, _| std::future::ready(Ok(count + 1))).await.unwrap();
+    let listed = started.elapsed();
+    let started = std::time::Instant::now();
+    assert_eq!(store.list_level("").await.unwrap().prefixes, ["d"]);
+    let level = started.elapsed();
+    println!("{count} files listed in {listed:?}, the level above in {level:?}; {before} -> {}", resident());
+    assert_eq!(count, 1_000_000);
+    assert!(level < std::time::Duration::from_millis(50));
+}

@@ -89,3 +89,27 @@ async fn beginning(body: HttpResponseBody) -> String {
     }
     String::from_utf8_lossy(&begun).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::aws::AmazonS3Builder;
+    use object_store::{ObjectStore, PutOptions};
+
+    #[tokio::test]
+    async fn a_write_does_not_leave() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let builder = AmazonS3Builder::new()
+            .with_bucket_name("bucket")
+            .with_endpoint(format!("http://{}", listener.local_addr().unwrap()))
+            .with_allow_http(true)
+            .with_skip_signature(true)
+            .with_http_connector(Connector::default());
+        let client = builder.build().unwrap();
+        let options = PutOptions { extensions: for_objects(), ..PutOptions::default() };
+        let error = client.put_opts(&"key".into(), "content".into(), options).await.unwrap_err();
+        assert!(error.to_string().contains("PUT is not sent"), "{error}");
+        let connected = tokio::time::timeout(std::time::Duration::from_millis(50), listener.accept()).await;
+        assert!(connected.is_err(), "nobody has even connected");
+    }
+}
