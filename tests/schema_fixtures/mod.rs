@@ -1,4 +1,5 @@
 //! The fixtures of `tests/data/system_schema`: SSTables of real nodes with what sstabledump says of each.
+//! `tests/data/system_schema/README.md` tells how they were made.
 
 #![allow(dead_code)] // Each test binary uses its part.
 
@@ -38,13 +39,32 @@ pub(crate) type Components = Vec<(String, Vec<u8>)>;
 pub(crate) fn tables(archive: &str) -> BTreeMap<(String, String, String), Components> {
     let mut tables = BTreeMap::<_, Components>::new();
     for (path, bytes) in files(archive) {
-        let mut parts = path.split('/').map(str::to_owned);
-        let (host, set, keyspace, table, file) =
-            (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap(), parts.next());
-        assert_eq!(keyspace, "system_schema");
-        tables.entry((host, set, table)).or_default().push((file.unwrap(), bytes));
+        if let [host, set, "system_schema", table, file] = path.split('/').collect::<Vec<_>>()[..] {
+            let table = (host.to_owned(), set.to_owned(), table.to_owned());
+            tables.entry(table).or_default().push((file.to_owned(), bytes));
+        }
     }
     tables
+}
+
+/// What a node said of its schema (`DESCRIBE SCHEMA WITH INTERNALS`) right after a set was taken.
+#[derive(serde::Deserialize)]
+pub(crate) struct Described {
+    /// Microseconds since 1970.
+    pub(crate) micros: i64,
+    pub(crate) full: bool,
+    /// Keyspace, kind, name and CQL.
+    pub(crate) statements: Vec<(String, String, String, String)>,
+}
+
+/// The descriptions in an archive by set, where it has them.
+pub(crate) fn described(archive: &str) -> BTreeMap<String, Described> {
+    let files = files(archive).into_iter();
+    let descriptions =
+        files.filter_map(|(path, bytes)| Some((path.strip_suffix("/described.json")?.to_owned(), bytes)));
+    descriptions
+        .map(|(path, bytes)| (path.rsplit('/').next().unwrap().to_owned(), serde_json::from_slice(&bytes).unwrap()))
+        .collect()
 }
 
 fn directory() -> std::path::PathBuf {

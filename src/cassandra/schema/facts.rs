@@ -140,7 +140,13 @@ impl Partition {
         self.deletions.extend(&other.deletions);
         self.ranges.extend(other.ranges.iter().cloned());
         for (key, row) in &other.rows {
-            self.rows.entry(key.clone()).or_default().merge(row);
+            // Sets mostly tell what is known already: nothing is copied then.
+            match self.rows.get_mut(key) {
+                Some(mine) => mine.merge(row),
+                None => {
+                    self.rows.insert(key.clone(), row.clone());
+                }
+            }
         }
     }
 
@@ -204,7 +210,9 @@ impl Row {
         self.inserts.extend(&other.inserts);
         for (column, values) in &other.cells {
             for (&at, value) in values {
-                self.write(column, at, value.clone());
+                if self.cells.get(column).and_then(|mine| mine.get(&at)) != Some(value) {
+                    self.write(column, at, value.clone());
+                }
             }
         }
     }

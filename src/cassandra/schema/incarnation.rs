@@ -22,15 +22,18 @@ pub struct Incarnation {
     pub kind: TableKind,
     /// The time of the CREATE; exact unless every set that held it is gone (then the first time at which it is known).
     pub created: Timestamp,
-    /// The time of the DROP; exact, or, where no set holds the drop itself, the first time at which the table is known to be
-    /// gone. Compare [`Self::known_alive`].
+    /// The time of the DROP, or, where no set holds the DROP itself, the first time at which the table is known to be gone.
+    /// Compare [`Self::known_alive`].
     pub dropped: Option<Timestamp>,
     /// The last time at which something shows that it existed. Same as `dropped` where that is exact.
     pub known_alive: Timestamp,
 }
 
 impl Incarnation {
-    /// Whether `dropped` is the very time of the DROP, not only a bound.
+    /// Whether `dropped` is the time of a DROP, not only a bound.
+    ///
+    /// It is this table's own DROP, but for one case: where the name was dropped, made and dropped again between two sets,
+    /// and compaction came before the second, only the last DROP is known.
     pub fn drop_is_exact(&self) -> bool {
         self.dropped == Some(self.known_alive)
     }

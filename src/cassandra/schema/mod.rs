@@ -13,6 +13,8 @@ mod cql;
 mod definition;
 mod facts;
 mod incarnation;
+#[cfg(test)]
+mod model_test;
 mod read;
 mod system;
 mod timeline;

@@ -11,8 +11,8 @@ const EPOCH_SECONDS: i64 = 1_442_880_000;
 /// `MetadataType.HEADER.ordinal()`.
 const HEADER_COMPONENT: u32 = 3;
 
-/// More columns than any table has (`system_schema` has 30); bounds what a lying count can make us allocate.
-const MAX_COLUMNS: usize = 65_536;
+/// Far more columns than a table of `system_schema` has (30); bounds the work that a few bytes of a row can ask for.
+const MAX_COLUMNS: usize = 1024;
 
 /// A column of the serialization header.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -129,4 +129,54 @@ fn columns(bytes: &mut Cursor<'_>) -> Result<Vec<Column>> {
     columns
         .sort_by(|a, b| (a.data_type.multi_cell, a.name.as_bytes()).cmp(&(b.data_type.multi_cell, b.name.as_bytes())));
     Ok(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Minima of 5 us, 7 s and 0; a key, one clustering column, no static and two regular columns.
+    fn sample() -> Vec<u8> {
+        let mut bytes = vec![5, 7, 0];
+        let text = |text: &str| {
+            let mut encoded = vec![text.len() as u8];
+            encoded.extend_from_slice(text.as_bytes());
+            encoded
+        };
+        bytes.extend(text("UTF8Type"));
+        bytes.push(1);
+        bytes.extend(text("Int32Type"));
+        bytes.push(0);
+        bytes.push(2);
+        for (name, data_type) in [("set", "SetType(UTF8Type)"), ("zip", "BooleanType")] {
+            bytes.extend(text(name));
+            bytes.extend(text(data_type));
+        }
+        bytes
+    }
+
+    #[test]
+    fn columns_of_several_cells_come_last() {
+        let header = parse(Cursor::new(&sample())).unwrap();
+        let names: Vec<_> = header.regular_columns.iter().map(|column| &*column.name).collect();
+        assert_eq!(names, ["zip", "set"]);
+        assert_eq!(header.min_timestamp, 1_442_880_000_000_005);
+        assert_eq!(header.min_local_deletion, 1_442_880_007);
+        assert_eq!(header.clustering[0].fixed_length, Some(4));
+    }
+
+    #[test]
+    fn damage_gives_an_error_or_a_header_but_no_panic() {
+        let sample = sample();
+        for end in 0..sample.len() {
+            assert!(parse(Cursor::new(&sample[..end])).is_err());
+        }
+        for at in 0..sample.len() {
+            for byte in 0..=255 {
+                let mut bytes = sample.clone();
+                bytes[at] = byte;
+                let _ = parse(Cursor::new(&bytes));
+            }
+        }
+    }
 }
