@@ -27,7 +27,8 @@ pub struct Timeline {
 impl Timeline {
     /// Adds what a set's `system_schema` SSTables tell.
     ///
-    /// `time` is that of the set; `complete` says that the set holds all SSTables that the node had then (a full), so that
+    /// `time` is that of the set, and not later than when its snapshot was taken (the minute in a tag serves): a table made
+    /// after the snapshot but before `time` would seem to be gone until a later set shows it. `complete` says that the set holds all SSTables that the node had then (a full), so that
     /// what it lacks was gone. It counts only if `facts` come from tables `tables` and `views` both.
     pub fn add(&mut self, time: Timestamp, complete: bool, facts: &Facts) {
         if complete && facts.has_read(SchemaTable::Tables) && facts.has_read(SchemaTable::Views) {
