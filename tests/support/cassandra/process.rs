@@ -1,5 +1,6 @@
 //! Running a program with a deadline and all of its output at hand.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How often a running program is looked at.
-const POLL: Duration = Duration::from_millis(20);
+/// How often a running program is looked at, once it has run for a while.
+const SLOWEST_POLL: Duration = Duration::from_millis(20);
 
 /// What a program that has ended left behind.
 #[derive(Debug)]
@@ -79,6 +80,24 @@ pub(crate) fn run(command: &mut Command, deadline: Duration) -> Finished {
     spawn(command).wait(deadline)
 }
 
+/// Runs `commands`, `at_once` of them side by side, and waits for all.
+///
+/// # Panics
+/// When one does not exit with 0, or has not ended `deadline` after its turn came.
+#[track_caller]
+pub(crate) fn run_all(commands: impl IntoIterator<Item = Command>, at_once: usize, deadline: Duration) {
+    let mut running = VecDeque::new();
+    for mut command in commands {
+        if running.len() == at_once {
+            running.pop_front().map(|first: Running| first.wait(deadline).expect_success());
+        }
+        running.push_back(spawn(&mut command));
+    }
+    for rest in running {
+        rest.wait(deadline).expect_success();
+    }
+}
+
 impl Running {
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -95,6 +114,7 @@ impl Running {
     #[track_caller]
     pub(crate) fn wait(mut self, deadline: Duration) -> Finished {
         let until = Instant::now() + deadline;
+        let mut poll = Duration::from_millis(1);
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
@@ -104,7 +124,8 @@ impl Running {
                 let (stdout, stderr) = (contents(&mut self.stdout), contents(&mut self.stderr));
                 panic!("not done after {deadline:?}: {}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", self.command);
             }
-            std::thread::sleep(POLL);
+            std::thread::sleep(poll);
+            poll = SLOWEST_POLL.min(poll * 2);
         };
         self.ended = true;
         Finished {

@@ -14,6 +14,13 @@ use super::node::Node;
 use super::process::run;
 use super::truth::Truth;
 
+/// A restore point that both hosts have: a full and two incrementals, before anything was dropped.
+pub(crate) const POINT: &str = "2026-11-21-02-48";
+
+/// The tables with rows at [`POINT`], as CQL writes their names.
+pub(crate) const TABLES: [&str; 7] =
+    ["shop.users", "shop.carts", "shop.orders", "shop.hits", "shop.events", "media.\"MixedCase\"", "media.docs"];
+
 pub(crate) const HOSTS: [&str; 2] = ["cass-a", "cass-b"];
 
 /// The keyspaces with the sample's own tables.
@@ -42,10 +49,17 @@ pub(crate) fn key_files() -> [PathBuf; 2] {
 /// # Panics
 /// When the sample has no such record.
 pub(crate) fn truth(time: &str, table: &str) -> Truth {
+    Truth::from_file(&truths(time)[table.replace('"', "")]).unwrap_or_else(|| panic!("no truth for {table} at {time}"))
+}
+
+/// Whether `table` was there when the set of `time` was taken.
+pub(crate) fn has_truth(time: &str, table: &str) -> bool {
+    truths(time).get(table.replace('"', "")).is_some()
+}
+
+fn truths(time: &str) -> Value {
     let file = directory().join(format!("truth/{time}.json"));
-    let tables: Value = serde_json::from_slice(&fs::read(file).expect("a truth file")).expect("JSON");
-    let table = table.replace('"', "");
-    Truth::from_file(&tables[&table]).unwrap_or_else(|| panic!("no truth for {table} at {time}"))
+    serde_json::from_slice(&fs::read(file).expect("a truth file")).expect("JSON")
 }
 
 /// The restore points of `host`, which are its sets, oldest first.
@@ -124,21 +138,33 @@ impl Tree {
         self.root.join(host).join(split(table).0).join(name).join("snapshots").join(point)
     }
 
-    /// [`Self::flat`] of both hosts, for a restore point that both have.
-    pub(crate) fn flat_of_both(&self, point: &str, table: &str) -> Vec<PathBuf> {
-        HOSTS.map(|host| self.flat(host, point, table)).to_vec()
+    /// [`Self::flat`] of both hosts for the cluster's restore point of `time`.
+    pub(crate) fn flat_of_both(&self, time: &str, table: &str) -> Vec<PathBuf> {
+        HOSTS.map(|host| self.flat(host, point_of(host, time), table)).to_vec()
     }
 
-    /// Every qualified name in a restore point.
-    pub(crate) fn tables(&self, host: &str, point: &str) -> Vec<String> {
-        let point = self.root.join(host).join("restore-points").join(point);
-        let mut tables = Vec::new();
-        for keyspace in KEYSPACES {
-            for name in entries(&point.join(keyspace)) {
-                tables.push(format!("{keyspace}.{}", name.split('-').next().unwrap_or_default()));
+    /// [`Self::snapshot`] of both hosts for the cluster's restore point of `time`.
+    pub(crate) fn snapshot_of_both(&self, time: &str, table: &str) -> Vec<PathBuf> {
+        HOSTS.map(|host| self.snapshot(host, point_of(host, time), table)).to_vec()
+    }
+
+    /// The `Data.db` of every SSTable of the sample's tables, those of secondary indexes too, by its path in the tree.
+    pub(crate) fn data_files(&self) -> BTreeMap<String, PathBuf> {
+        let mut found = BTreeMap::new();
+        for host in HOSTS {
+            let points = restore_points(host).into_iter().map(|point| format!("restore-points/{point}"));
+            for above in points.chain([String::new()]) {
+                for keyspace in KEYSPACES {
+                    let directory = Path::new(host).join(&above).join(keyspace);
+                    for (name, path) in files(&self.root.join(&directory)) {
+                        if name.ends_with("-Data.db") {
+                            found.insert(directory.join(name).display().to_string(), path);
+                        }
+                    }
+                }
             }
         }
-        tables
+        found
     }
 }
 
@@ -209,12 +235,12 @@ fn link_all(files: &BTreeMap<String, PathBuf>, into: &Path) {
     }
 }
 
-/// All files below `directory`, by their path from there; none when it does not exist.
+/// All files below `directory`, by their path from there, links not followed; none when it does not exist.
 pub(crate) fn files(directory: &Path) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     for name in entries(directory) {
         let path = directory.join(&name);
-        if path.is_dir() {
+        if path.is_dir() && !path.is_symlink() {
             found.extend(files(&path).into_iter().map(|(below, path)| (format!("{name}/{below}"), path)));
         } else {
             found.insert(name, path);
@@ -233,6 +259,14 @@ fn entries(directory: &Path) -> Vec<String> {
 fn split(table: &str) -> (&str, &str) {
     let (keyspace, table) = table.split_once('.').expect("a qualified table name");
     (keyspace, table.trim_matches('"'))
+}
+
+/// The restore point of `host` that belongs to a set of `time`: the second full crossed a minute on cass-b.
+fn point_of<'a>(host: &str, time: &'a str) -> &'a str {
+    match (host, time) {
+        ("cass-b", "2026-11-21-02-50") => SECOND_FULL[1],
+        _ => time,
+    }
 }
 
 fn is_full(point: &str) -> bool {

@@ -8,11 +8,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::node::Node;
-use super::process::{Finished, run};
+use super::process::{Finished, run, run_all};
 use super::truth::Truth;
 
 /// Longest run of one tool.
 pub(crate) const TOOL_DEADLINE: Duration = Duration::from_mins(4);
+
+/// How many tools run side by side: they sleep for most of their seconds.
+pub(crate) const AT_ONCE: usize = 4;
 
 impl Node {
     /// `nodetool <words>`.
@@ -21,25 +24,37 @@ impl Node {
     }
 
     fn nodetool_command(&self) -> Command {
-        let mut command = self.tool("org.apache.cassandra.tools.NodeTool");
+        let mut command = self.configured(self.installation.nodetool(&self.conf_directory()));
+        command.arg("org.apache.cassandra.tools.NodeTool");
         command.args(["-h", "127.0.0.1", "-p", &self.ports.jmx.to_string()]);
         command
     }
 
     /// `nodetool import <options> <keyspace> <table> <directories>`.
     pub(crate) fn import(&self, options: &[&str], table: &str, directories: &[PathBuf]) -> Finished {
+        run(&mut self.import_command(options, table, directories), TOOL_DEADLINE)
+    }
+
+    /// The command line of [`Self::import`].
+    pub(crate) fn import_command(&self, options: &[&str], table: &str, directories: &[PathBuf]) -> Command {
         let (keyspace, table) = table.split_once('.').expect("a qualified table name");
         let mut command = self.nodetool_command();
         command.arg("import").args(options).args([keyspace, table.trim_matches('"')]).args(directories);
-        run(&mut command, TOOL_DEADLINE)
+        command
     }
 
-    /// `sstableloader <options> <directory>` into this node.
-    pub(crate) fn sstableloader(&self, directory: &Path, options: &[&str]) -> Finished {
-        run(&mut self.sstableloader_command(directory, options), TOOL_DEADLINE)
+    /// `sstableloader <options> <directory>` into this node, for each of `directories`, several at once.
+    ///
+    /// # Panics
+    /// When one of them fails.
+    #[track_caller]
+    pub(crate) fn sstableload(&self, directories: &[PathBuf], options: &[&str]) {
+        let loaders = directories.iter().map(|directory| self.sstableloader(directory, options));
+        run_all(loaders, AT_ONCE, TOOL_DEADLINE);
     }
 
-    pub(crate) fn sstableloader_command(&self, directory: &Path, options: &[&str]) -> Command {
+    /// The command line of one such loader.
+    pub(crate) fn sstableloader(&self, directory: &Path, options: &[&str]) -> Command {
         let mut command = self.tool("org.apache.cassandra.tools.BulkLoader");
         command
             .args(["-d", &self.address.to_string(), "-p", &self.ports.native.to_string()])
@@ -56,19 +71,37 @@ impl Node {
         run(&mut command, TOOL_DEADLINE)
     }
 
+    /// A digest of what `sstabledump` prints for each of `data_files`, which `list` holds one a line; see SstableDumps.java.
+    pub(crate) fn sstabledumps(&self, list: &Path) -> Finished {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/cassandra/SstableDumps.java");
+        let mut command = self.configured(self.installation.tool(&self.conf_directory()));
+        command
+            // Beans are registered with the right of their class, and a class launched from source has none.
+            .arg("-Dorg.apache.cassandra.disable_mbean_registration=true")
+            .arg("-Djava.security.manager=allow")
+            .arg(source)
+            .arg(list);
+        run(&mut command, TOOL_DEADLINE)
+    }
+
     /// `sstabledump <data file>`.
     pub(crate) fn sstabledump(&self, data_file: &Path) -> Finished {
         run(self.tool("org.apache.cassandra.tools.SSTableExport").arg(data_file), TOOL_DEADLINE)
     }
 
-    /// A command line of this node's release and configuration, up to and with the main class.
+    /// The command line of a tool, up to and with its main class.
     fn tool(&self, main_class: &str) -> Command {
+        let mut command = self.configured(self.installation.tool(&self.conf_directory()));
+        command.arg(main_class);
+        command
+    }
+
+    /// `command` with this node's configuration.
+    fn configured(&self, mut command: Command) -> Command {
         let conf = self.conf_directory();
-        let mut command = self.installation.tool(&conf);
         command
             .arg(format!("-Dcassandra.config=file://{}/cassandra.yaml", conf.display()))
-            .arg(format!("-Dlogback.configurationFile={}/logback-tools.xml", conf.display()))
-            .arg(main_class);
+            .arg(format!("-Dlogback.configurationFile={}/logback-tools.xml", conf.display()));
         command
     }
 
