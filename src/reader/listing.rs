@@ -1,7 +1,10 @@
 //! What an archive holds, as far as a tree of files wants to know.
 
+use super::digest::{self, Digests};
+use crate::archive::{Member, MemberKind, names};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// One regular file of an archive.
@@ -29,4 +32,140 @@ pub struct Listing {
     pub warnings: Vec<String>,
     /// Bytes of the plain tar stream.
     pub plain_size: u64,
+}
+
+/// Warnings that are kept; a hostile archive could make millions.
+const MAX_WARNINGS: usize = 200;
+
+impl Listing {
+    /// The listing of an archive with these members, and where each file's data starts in the plain stream. Nothing is damaged yet.
+    pub(super) fn build(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
+        let mut warnings = Warnings {
+            kept: warnings.iter().take(MAX_WARNINGS).cloned().collect(),
+            more: warnings.len().saturating_sub(MAX_WARNINGS),
+        };
+        let mut files: Vec<Option<(ListedFile, u64)>> = Vec::new();
+        let mut places: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut directories = BTreeSet::new();
+        for member in members {
+            if let MemberKind::Unsupported(kind) = member.kind {
+                let name = member.raw_name[..member.raw_name.len().min(300)].escape_ascii();
+                warnings.push(format!(
+                    "{name}: left out: neither a file nor a directory (tar type {:?})",
+                    char::from(kind)
+                ));
+                continue;
+            }
+            let path: Arc<str> = match names::safe_path(&member.raw_name) {
+                Ok(path) => path.into(),
+                Err(reason) => {
+                    warnings.push(format!(
+                        "{}: left out: {reason}",
+                        member.raw_name[..member.raw_name.len().min(300)].escape_ascii()
+                    ));
+                    continue;
+                }
+            };
+            if member.kind == MemberKind::Directory {
+                if !path.is_empty() {
+                    directories.insert(path);
+                }
+                continue;
+            }
+            if path.is_empty() {
+                warnings.push("a file without a name was left out".to_owned());
+                continue;
+            }
+            let file = ListedFile {
+                path: Arc::clone(&path),
+                size: member.size,
+                mtime: member.mtime,
+                crc32: member.crc32,
+                damage: None,
+            };
+            files.push(Some((file, member.offset)));
+            // As tar x does: what comes later replaces what came before.
+            if let Some(earlier) = places.insert(path, files.len() - 1) {
+                let (file, _) = files[earlier].take().expect("a place is replaced once");
+                warnings.push(format!("{}: twice in the archive; the later one counts", file.path));
+            }
+        }
+        let (files, offsets) = files.into_iter().flatten().unzip();
+        (
+            Self { files, directories: directories.into_iter().collect(), warnings: warnings.finish(), plain_size },
+            offsets,
+        )
+    }
+
+    /// Records what Digest.crc32 files said: the files of an SSTable that they condemn cannot be read.
+    pub(super) fn check_digests(&mut self, offsets: &[u64], digests: &Digests) {
+        let files: Vec<_> = self
+            .files
+            .iter()
+            .zip(offsets)
+            .map(|(file, &offset)| digest::File { path: &file.path, offset, crc32: file.crc32 })
+            .collect();
+        let (verdicts, warnings) = digest::check(&files, digests);
+        for (file, verdict) in self.files.iter_mut().zip(verdicts) {
+            file.damage = verdict.map(Into::into);
+        }
+        self.warnings.extend(warnings.into_iter().take(MAX_WARNINGS));
+    }
+}
+
+struct Warnings {
+    kept: Vec<String>,
+    more: usize,
+}
+
+impl Warnings {
+    fn push(&mut self, warning: String) {
+        if self.kept.len() < MAX_WARNINGS {
+            self.kept.push(warning);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.kept.push(format!("and {} more", self.more));
+        }
+        self.kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, kind: MemberKind, offset: u64) -> Member {
+        Member { raw_name: name.into(), kind, size: 3, mtime: Timestamp(7), offset, crc32: 9 }
+    }
+
+    #[test]
+    fn the_later_of_two_counts_and_the_unsafe_is_left_out() {
+        let members = [
+            member("./", MemberKind::Directory, 0),
+            member("./a", MemberKind::File, 512),
+            member("./.idx/", MemberKind::Directory, 0),
+            member("./.idx/b", MemberKind::File, 1024),
+            member("../c", MemberKind::File, 2048),
+            member("link", MemberKind::Unsupported(b'2'), 0),
+            member("a", MemberKind::File, 4096),
+        ];
+        let (listing, offsets) = Listing::build(&members, 10_240, &["odd".to_owned()]);
+        let paths: Vec<_> = listing.files.iter().map(|file| &*file.path).collect();
+        assert_eq!((paths, offsets), (vec![".idx/b", "a"], vec![1024, 4096]));
+        assert_eq!(listing.directories, [".idx".into()]);
+        assert_eq!(listing.warnings.len(), 4, "{:?}", listing.warnings);
+    }
+
+    #[test]
+    fn a_million_oddities_are_not_a_million_warnings() {
+        let members: Vec<_> = (0..1000).map(|n| member("../x", MemberKind::File, n * 512)).collect();
+        let (listing, _) = Listing::build(&members, 0, &[]);
+        assert_eq!(listing.warnings.len(), MAX_WARNINGS + 1);
+        assert_eq!(listing.warnings[MAX_WARNINGS], "and 800 more");
+    }
 }

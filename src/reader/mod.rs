@@ -7,61 +7,284 @@
 //!
 //! Uses `store` (ranges), `archive` (pure functions over bytes) and `cache`; knows nothing of sets, chains or mounts.
 
+mod budget;
+mod digest;
+mod fetch;
+mod file;
+mod flight;
+mod identity;
+mod journal;
+mod known;
+mod lander;
+mod landing;
 mod listing;
+mod opener;
 mod options;
+mod pass;
+mod pipeline;
+mod spans;
 mod stats;
+mod unlock;
 
 pub use listing::{ListedFile, Listing};
 pub use options::ReaderOptions;
 pub use stats::StatsSnapshot;
 
-use crate::Result;
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::keys::KeyRing;
 use crate::store::{ObjectMeta, Store};
 use crate::tree::OpenFile;
+use crate::{Error, Kind, Result};
+use budget::Budget;
 use bytes::Bytes;
-use std::sync::Arc;
+use file::ArchiveFile;
+use flight::Flights;
+use futures::TryStreamExt;
+use futures::stream::StreamExt;
+use identity::Identity;
+use known::{Archive, Archives};
+use lander::Landers;
+use lru::LruCache;
+use spans::Spans;
+use stats::ReaderStats;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use unlock::Unlocker;
 
-/// Reads archives and plain objects of one store.
+/// How long an archive counts as damaged, or as locked, before it is looked at again. A replaced object is another one at once.
+const REMEMBER_FAILURE: Duration = Duration::from_hours(1);
+
+/// Archives whose failure is remembered.
+const FAILURES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// After this, what a killed pass left of an index is not worth keeping.
+const JOURNAL_AGE: Duration = Duration::from_hours(30 * 24);
+
+/// Reads archives and plain objects of one store. Dropping it breaks off what is under way.
 #[derive(Debug)]
 pub struct Reader {
-    _private: (),
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    cache: Cache,
+    index_dir: PathBuf,
+    unlocker: Unlocker,
+    options: ReaderOptions,
+    stats: ReaderStats,
+    /// Object bytes in memory that are not inflated yet, and spans being inflated.
+    fetch_memory: Budget,
+    /// Spans being inflated: one for each core.
+    cpu: Semaphore,
+    pass_turns: Semaphore,
+    passes: Arc<Flights<Identity, Arc<Archive>>>,
+    objects: Arc<Flights<Identity, Bytes>>,
+    archives: Archives,
+    failures: Mutex<LruCache<Identity, (Error, Instant)>>,
+    spans: Spans,
+    landers: Landers,
+    cancel: CancellationToken,
 }
 
 impl Reader {
     /// Must be called within a Tokio runtime, which does its work. Blocks for a moment on the cache directory.
-    pub fn new(_store: Store, _keys: KeyRing, _cache: Cache, _options: ReaderOptions) -> Result<Arc<Self>> {
-        todo!()
+    pub fn new(store: Store, keys: KeyRing, cache: Cache, options: ReaderOptions) -> Result<Arc<Self>> {
+        let index_dir = cache.root().join("index");
+        cache::private_directory(&index_dir)?;
+        journal::sweep(&index_dir, JOURNAL_AGE);
+        let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        let inner = Inner {
+            store,
+            cache,
+            index_dir,
+            unlocker: Unlocker::new(keys),
+            stats: ReaderStats::default(),
+            // Half for what is on its way, a quarter for spans that are ready; the rest is what the stages of passes have in hand.
+            fetch_memory: Budget::new(options.memory_limit / 2),
+            spans: Spans::new((options.memory_limit / 4) as usize),
+            cpu: Semaphore::new(cores),
+            pass_turns: Semaphore::new(options.max_passes.max(1)),
+            passes: Arc::default(),
+            objects: Arc::default(),
+            archives: Archives::default(),
+            failures: Mutex::new(LruCache::new(FAILURES)),
+            landers: Landers::default(),
+            cancel: CancellationToken::new(),
+            options,
+        };
+        Ok(Arc::new(Self { inner: Arc::new(inner) }))
     }
 
     /// What is in the archive. The first time ever, this costs a pass over it; then it is kept on disk.
-    pub async fn listing(&self, _object: &Arc<ObjectMeta>) -> Result<Arc<Listing>> {
-        todo!()
+    pub async fn listing(&self, object: &Arc<ObjectMeta>) -> Result<Arc<Listing>> {
+        let archive = self.inner.archive(object).await?;
+        Ok(Arc::clone(&archive.listing))
     }
 
     /// The listing, if it is known without asking the store: from memory or from the cache directory.
-    pub async fn known_listing(&self, _object: &ObjectMeta) -> Option<Arc<Listing>> {
-        todo!()
+    pub async fn known_listing(&self, object: &ObjectMeta) -> Option<Arc<Listing>> {
+        let archive = self.inner.known(self.inner.identity(object)).await?;
+        Some(Arc::clone(&archive.listing))
     }
 
     /// Opens file number `file` of the archive's listing. Its bytes are fetched when they are read.
-    pub async fn open(&self, _object: &Arc<ObjectMeta>, _file: usize) -> Result<Arc<dyn OpenFile>> {
-        todo!()
+    pub async fn open(&self, object: &Arc<ObjectMeta>, file: usize) -> Result<Arc<dyn OpenFile>> {
+        Ok(self.open_file(object, file).await?)
+    }
+
+    async fn open_file(&self, object: &Arc<ObjectMeta>, file: usize) -> Result<Arc<ArchiveFile>> {
+        let archive = self.inner.archive(object).await?;
+        let file = ArchiveFile::new(Arc::clone(&self.inner), Arc::clone(object), archive, file)?;
+        file.look_into_cache().await;
+        file.count();
+        Ok(Arc::new(file))
     }
 
     /// All of one file; `Kind::Invalid` when it is longer than `max` bytes.
-    pub async fn read_file(&self, _object: &Arc<ObjectMeta>, _file: usize, _max: u64) -> Result<Bytes> {
-        todo!()
+    pub async fn read_file(&self, object: &Arc<ObjectMeta>, file: usize, max: u64) -> Result<Bytes> {
+        let file = self.open_file(object, file).await?;
+        let size = file.size();
+        if size > max {
+            return Err(Error::invalid(format!("{file:?} is {size} bytes long, more than {max}")));
+        }
+        file.read(0, size).await
     }
 
     /// All of a plain object such as a manifest; `Kind::Invalid` when it is longer than `max` bytes.
-    pub async fn fetch_object(&self, _object: &Arc<ObjectMeta>, _max: u64) -> Result<Bytes> {
-        todo!()
+    pub async fn fetch_object(&self, object: &Arc<ObjectMeta>, max: u64) -> Result<Bytes> {
+        if object.size > max {
+            let message = format!("it is {} bytes long, more than {max}", object.size);
+            return Err(Error::invalid(message).with_object(&object.key));
+        }
+        let identity = self.inner.identity(object);
+        let flight = self.inner.objects.join(&identity, || {
+            let (inner, object) = (Arc::clone(&self.inner), Arc::clone(object));
+            async move { inner.fetch_plain(&object, identity).await }
+        });
+        flight.await
     }
 
     /// What it did so far.
     pub fn stats(&self) -> StatsSnapshot {
-        todo!()
+        self.inner.stats.snapshot()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.inner.cancel.cancel();
+    }
+}
+
+impl Inner {
+    fn identity(&self, object: &ObjectMeta) -> Identity {
+        Identity::new(self.store.name(), object)
+    }
+
+    /// The archive, known or read now.
+    async fn archive(self: &Arc<Self>, object: &Arc<ObjectMeta>) -> Result<Arc<Archive>> {
+        let identity = self.identity(object);
+        if let Some(archive) = self.known(identity).await {
+            return Ok(archive);
+        }
+        self.pass(object, identity).await
+    }
+
+    /// Reads the archive again, because what is known of it is not enough any more.
+    async fn archive_anew(self: &Arc<Self>, object: &Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>> {
+        // Whoever comes second joins the pass, or finds what it left.
+        if self.passes.get(&identity).is_none() && !known::index_path(&self.index_dir, &identity).exists() {
+            self.forget(&identity);
+        }
+        self.pass(object, identity).await
+    }
+
+    /// Waits for the pass over the archive, which goes on if that takes too long.
+    async fn pass(self: &Arc<Self>, object: &Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>> {
+        if let Some(error) = self.remembered_failure(&identity) {
+            return Err(error);
+        }
+        let flight = self.passes.join(&identity, || {
+            let (inner, object) = (Arc::clone(self), Arc::clone(object));
+            async move {
+                let result = pass::run(Arc::clone(&inner), object, identity).await;
+                result.inspect_err(|error| inner.remember_failure(identity, error))
+            }
+        });
+        tokio::time::timeout(self.options.wait_limit, flight).await.unwrap_or_else(|_| {
+            let message = format!("still being read after {} s; that goes on", self.options.wait_limit.as_secs());
+            Err(Error::new(Kind::TimedOut, message).with_object(&object.key))
+        })
+    }
+
+    /// Drops what is known of the archive.
+    fn forget(&self, identity: &Identity) {
+        self.archives.remove(identity);
+        known::forget(&self.index_dir, identity);
+    }
+
+    fn remembered_failure(&self, identity: &Identity) -> Option<Error> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let (error, when) = failures.get(identity)?;
+        if when.elapsed() < REMEMBER_FAILURE {
+            return Some(error.clone());
+        }
+        failures.pop(identity);
+        None
+    }
+
+    /// Whatever another try could not change is not tried again for every stat of a file; it is logged once.
+    fn remember_failure(&self, identity: Identity, error: &Error) {
+        self.stats.count_error(error);
+        tracing::error!("{error}");
+        if matches!(error.kind(), Kind::Corrupt | Kind::NoKey) {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.put(identity, (error.clone(), Instant::now()));
+        }
+    }
+
+    async fn fetch_plain(self: &Arc<Self>, object: &ObjectMeta, identity: Identity) -> Result<Bytes> {
+        const RANGE: u64 = 8 << 20;
+        let (key, size) = (identity.object(), object.size);
+        let cache = self.cache.clone();
+        let cached = tokio::task::spawn_blocking(move || {
+            let file = cache.get(&key).filter(|file| file.size() == size)?;
+            file.read_at(0, size as usize).ok()
+        });
+        if let Ok(Some(bytes)) = cached.await {
+            return Ok(bytes);
+        }
+        let starts = (0..size).step_by(RANGE as usize);
+        let parts = starts.map(|start| fetch::range(self, object, start..size.min(start + RANGE)));
+        let mut parts: Vec<Bytes> = futures::stream::iter(parts).buffered(4).try_collect().await?;
+        let bytes = if parts.len() == 1 { parts.remove(0) } else { parts.concat().into() };
+        let (cache, content) = (self.cache.clone(), bytes.clone());
+        let kept = blocking(move || {
+            let Some(mut writer) = cache.create(key, size)? else { return Ok(()) };
+            writer.write(&content)?;
+            writer.seal()?.publish()
+        });
+        if let Err(error) = kept.await {
+            tracing::warn!("{error}: {} is not cached", object.key);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Runs work that blocks or computes on a thread for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let failed = |error| Err(Error::new(Kind::Io, "reading was broken off").with_source(error));
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("store", &self.store.name()).finish_non_exhaustive()
     }
 }

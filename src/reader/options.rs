@@ -1,5 +1,6 @@
 //! What may be chosen about reading.
 
+use crate::archive::gzip::Spacing;
 use std::time::Duration;
 
 /// Limits of a [`super::Reader`].
@@ -13,6 +14,10 @@ pub struct ReaderOptions {
     pub memory_limit: u64,
     /// Passes at a time; the next one waits for its turn.
     pub max_passes: usize,
+    /// How far apart the checkpoints of new indexes are; `None` follows from the object's size.
+    pub spacing: Option<Spacing>,
+    /// Plain bytes between the save points of a pass; `None` is what `archive::index` has.
+    pub save_every: Option<u64>,
 }
 
 impl Default for ReaderOptions {
@@ -22,6 +27,8 @@ impl Default for ReaderOptions {
             wait_limit: Duration::from_mins(30),
             memory_limit: 96 << 20,
             max_passes: 4,
+            spacing: None,
+            save_every: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a reader did; counted as it happens.
 #[derive(Debug, Default)]
-pub struct ReaderStats {
+pub(super) struct ReaderStats {
     pub(super) bytes_fetched: AtomicU64,
     pub(super) requests: AtomicU64,
     pub(super) requests_in_flight: AtomicU64,

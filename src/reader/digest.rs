@@ -1,0 +1,102 @@
+//! Cassandra's own check of an SSTable: Digest.crc32 holds the CRC-32 of Data.db, in decimal.
+//!
+//! The CRC-32 of gzip vouches for what was archived, this for what Cassandra wrote: an SSTable that was damaged on the node's disk, or changed
+//! while tar read it, is found only here.
+
+use crate::archive::{Member, MemberKind};
+use crate::cassandra::SstableName;
+use std::collections::HashMap;
+
+/// Contents of Digest.crc32 files, by the plain offset of their data.
+pub(super) type Digests = HashMap<u64, Vec<u8>>;
+
+/// A decimal number of 32 bits, and some slack for a newline.
+const MAX_LEN: u64 = 64;
+
+/// Directory and SSTable of a component, from a safe path or a member's name.
+pub(super) fn component(path: &str) -> Option<((&str, SstableName), &str)> {
+    let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let component = SstableName::parse_component(file)?;
+    Some(((directory, component.sstable), component.component))
+}
+
+/// Whether the member's content is wanted for [`check`].
+pub(super) fn is_digest(member: &Member) -> bool {
+    member.kind == MemberKind::File
+        && (1..=MAX_LEN).contains(&member.size)
+        && member.raw_name.ends_with(b"-Digest.crc32")
+}
+
+/// A file as [`check`] sees it.
+#[derive(Clone, Copy)]
+pub(super) struct File<'a> {
+    pub(super) path: &'a str,
+    pub(super) offset: u64,
+    pub(super) crc32: u32,
+}
+
+/// For each file: why its SSTable must not be read, if it must not. Second, what could not be checked.
+pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String>>, Vec<String>) {
+    let mut verdicts: HashMap<(&str, SstableName), String> = HashMap::new();
+    let mut warnings = Vec::new();
+    let mut data = HashMap::new();
+    for file in files {
+        if let Some((sstable, "Data.db")) = component(file.path) {
+            data.insert(sstable, file);
+        }
+    }
+    for file in files {
+        let Some((sstable, "Digest.crc32")) = component(file.path) else { continue };
+        // A digest without data is an SSTable that is not whole: the catalog's to report.
+        let Some(data) = data.get(&sstable) else { continue };
+        let said =
+            digests.get(&file.offset).and_then(|content| std::str::from_utf8(content).ok()?.trim().parse::<u32>().ok());
+        match said {
+            None => warnings.push(format!("{}: not a CRC-32, so {} was not checked against it", file.path, data.path)),
+            Some(said) if said != data.crc32 => {
+                let message = format!(
+                    "{}: its CRC-32 is {}, {} says {said}: the SSTable was damaged before it was archived",
+                    data.path, data.crc32, file.path
+                );
+                verdicts.insert(sstable, message);
+            }
+            Some(_) => {}
+        }
+    }
+    let verdict = |file: &File<'_>| component(file.path).and_then(|(sstable, _)| verdicts.get(&sstable).cloned());
+    (files.iter().map(verdict).collect(), warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, offset: u64, crc32: u32) -> File<'_> {
+        File { path, offset, crc32 }
+    }
+
+    #[test]
+    fn a_wrong_digest_condemns_its_sstable_and_no_other() {
+        let files = [
+            file("nb-1-big-Data.db", 0, 11),
+            file("nb-1-big-Digest.crc32", 1, 0),
+            file("nb-2-big-Data.db", 2, 22),
+            file("nb-2-big-Digest.crc32", 3, 0),
+            file("nb-2-big-Index.db", 4, 7),
+            file(".idx/nb-2-big-Data.db", 5, 33),
+            file(".idx/nb-2-big-Digest.crc32", 6, 0),
+            file("nb-3-big-Digest.crc32", 7, 0),
+            file("nb-4-big-Data.db", 8, 0),
+            file("nb-4-big-Digest.crc32", 9, 0),
+            file("manifest.json", 10, 0),
+        ];
+        let digests = [(1, "11\n"), (3, "23"), (6, "33"), (9, "x")]
+            .map(|(offset, text)| (offset, text.as_bytes().to_vec()))
+            .into();
+        let (verdicts, warnings) = check(&files, &digests);
+        let bad: Vec<_> = (0..files.len()).filter(|&i| verdicts[i].is_some()).collect();
+        assert_eq!(bad, [2, 3, 4]);
+        assert!(verdicts[2].as_ref().unwrap().contains("nb-2-big-Digest.crc32 says 23"));
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+    }
+}

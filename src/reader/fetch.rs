@@ -1,0 +1,116 @@
+//! Object bytes in ranges: one of them, or a whole object in order with several in flight.
+
+use super::Inner;
+use super::budget::Reserved;
+use super::stats::Gauge;
+use crate::store::ObjectMeta;
+use crate::{Error, Kind, Result};
+use bytes::Bytes;
+use futures::stream::{FuturesOrdered, StreamExt};
+use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Bounds of a range when a whole object is fetched: the first ones are short, so that work begins soon; over a slow line all are, so that
+/// none takes long.
+const FIRST_RANGE: u64 = 1 << 20;
+const SHORTEST_RANGE: u64 = 256 << 10;
+const LONGEST_RANGE: u64 = 8 << 20;
+
+const MAX_IN_FLIGHT: usize = 6;
+
+/// A line slower than this, bytes per second, is given no more time than its timeout.
+const SLOWEST: u64 = 64 << 10;
+
+/// A range in memory.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) bytes: Bytes,
+    /// Keeps its memory accounted for.
+    pub(super) reserved: Reserved,
+}
+
+/// One range of exactly this version of the object.
+pub(super) async fn range(inner: &Inner, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes> {
+    let len = range.end - range.start;
+    let _gauge = Gauge::new(&inner.stats.requests_in_flight);
+    inner.stats.requests.fetch_add(1, Relaxed);
+    // The store has closer deadlines of its own; this one holds whatever the store is.
+    let limit = inner.options.timeout * 2 + Duration::from_millis(len * 1000 / SLOWEST);
+    let fetched = tokio::time::timeout(limit, inner.store.get_range(object, range));
+    let bytes = match inner.cancel.run_until_cancelled(fetched).await {
+        Some(Ok(result)) => result?,
+        Some(Err(_)) => {
+            let message = format!("no progress for {} s", limit.as_secs());
+            return Err(Error::new(Kind::TimedOut, message).with_object(&object.key));
+        }
+        None => return Err(closed()),
+    };
+    if bytes.len() as u64 != len {
+        let message = format!("{} bytes of {len} arrived", bytes.len());
+        return Err(Error::corrupt(message).with_object(&object.key));
+    }
+    inner.stats.bytes_fetched.fetch_add(len, Relaxed);
+    Ok(bytes)
+}
+
+/// The reader is gone, and with it whoever could want this.
+pub(super) fn closed() -> Error {
+    Error::new(Kind::Io, "reading was broken off: the mount is being closed")
+}
+
+/// Sends the object from `start` to its end in order, all but the last piece whole cipher blocks. After an error nothing more comes. Ends
+/// early when nobody listens.
+pub(super) async fn in_order(inner: &Inner, object: &ObjectMeta, start: u64, pieces: mpsc::Sender<Result<Piece>>) {
+    let mut next = start;
+    let mut pace = Pace { len: FIRST_RANGE, in_flight: 2 };
+    let mut in_flight = FuturesOrdered::new();
+    loop {
+        while next < object.size && in_flight.len() < pace.in_flight {
+            let wanted = next..object.size.min(next + pace.len);
+            let len = wanted.end - wanted.start;
+            // Only who has nothing waits for memory: pieces that exist are used up without any more of it, so nobody waits in a circle.
+            let reserved = if in_flight.is_empty() {
+                inner.fetch_memory.reserve(len).await
+            } else if let Some(reserved) = inner.fetch_memory.try_reserve(len) {
+                reserved
+            } else {
+                break;
+            };
+            next = wanted.end;
+            in_flight.push_back(async move {
+                let started = Instant::now();
+                let bytes = range(inner, object, wanted).await?;
+                Ok((Piece { bytes, reserved }, started.elapsed()))
+            });
+        }
+        let Some(result) = in_flight.next().await else { return };
+        let piece = result.map(|(piece, took)| {
+            pace.adapt(piece.bytes.len() as u64, took);
+            piece
+        });
+        let failed = piece.is_err();
+        if pieces.send(piece).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// How much to ask for at once.
+struct Pace {
+    len: u64,
+    in_flight: usize,
+}
+
+impl Pace {
+    fn adapt(&mut self, len: u64, took: Duration) {
+        if took > Duration::from_secs(5) {
+            self.len = (self.len / 2).max(SHORTEST_RANGE);
+            self.in_flight = (self.in_flight - 1).max(2);
+        } else if took < Duration::from_secs(2) && len >= self.len {
+            self.len = (self.len * 2).min(LONGEST_RANGE);
+            self.in_flight = (self.in_flight + 1).min(MAX_IN_FLIGHT);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Where a pass puts the files it comes by: into the cache, but out of sight until the whole archive has proved right.
+
+use super::Inner;
+use super::digest::{self, Digests};
+use super::identity::Identity;
+use crate::archive::Member;
+use crate::archive::tar::MemberSink;
+use crate::cache::{CacheWriter, SealedEntry};
+use crate::{Kind, Result};
+use std::collections::HashSet;
+
+/// The share of the cache that one pass may fill: an archive larger than that must not push out its own first files for its last.
+const SHARE: (u64, u64) = (3, 4);
+
+/// The landing place of one pass.
+pub(super) struct Landing<'a> {
+    inner: &'a Inner,
+    identity: Identity,
+    /// Bytes that may still be landed.
+    room: u64,
+    writer: Option<CacheWriter>,
+    digest: Option<Vec<u8>>,
+    sealed: Vec<(u64, SealedEntry)>,
+    digests: Digests,
+}
+
+impl<'a> Landing<'a> {
+    pub(super) fn new(inner: &'a Inner, identity: Identity) -> Self {
+        let room = inner.cache.limit() / SHARE.1 * SHARE.0;
+        Self { inner, identity, room, writer: None, digest: None, sealed: Vec::new(), digests: Digests::default() }
+    }
+
+    /// What the Digest.crc32 files said that came by.
+    pub(super) fn take_digests(&mut self) -> Digests {
+        std::mem::take(&mut self.digests)
+    }
+
+    /// Shows the landed files to everybody, but for those whose data starts at one of these plain offsets.
+    pub(super) fn publish(self, damaged: &HashSet<u64>) {
+        for (offset, entry) in self.sealed {
+            if damaged.contains(&offset) {
+                continue;
+            }
+            if let Err(error) = entry.publish() {
+                tracing::warn!("{error}; the file will be read by spans");
+            }
+        }
+    }
+
+    fn room_for(&mut self, member: &Member) -> Option<CacheWriter> {
+        if member.size == 0 || member.size > self.room {
+            return None;
+        }
+        let key = self.identity.file(member.offset);
+        if self.inner.cache.contains(&key) {
+            return None;
+        }
+        let writer = self.inner.cache.create(key, member.size);
+        let writer = writer.unwrap_or_else(|error| {
+            self.give_up(&error);
+            None
+        })?;
+        self.room -= member.size;
+        Some(writer)
+    }
+
+    /// A cache that cannot be written to makes reading slower, not wrong.
+    fn give_up(&mut self, error: &crate::Error) {
+        if error.kind() != Kind::NoSpace || self.room > 0 {
+            tracing::warn!("{error}; the rest of this archive is not cached");
+        }
+        self.room = 0;
+        self.writer = None;
+    }
+}
+
+impl MemberSink for Landing<'_> {
+    fn begin(&mut self, member: &Member) -> Result<()> {
+        self.writer = self.room_for(member);
+        self.digest = digest::is_digest(member).then(Vec::new);
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(digest) = &mut self.digest {
+            digest.extend_from_slice(bytes);
+        }
+        if let Some(writer) = &mut self.writer
+            && let Err(error) = writer.write(bytes)
+        {
+            self.give_up(&error);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, member: &Member) -> Result<()> {
+        if let Some(content) = self.digest.take() {
+            self.digests.insert(member.offset, content);
+        }
+        if let Some(writer) = self.writer.take() {
+            match writer.seal() {
+                Ok(entry) => self.sealed.push((member.offset, entry)),
+                Err(error) => self.give_up(&error),
+            }
+        }
+        Ok(())
+    }
+}

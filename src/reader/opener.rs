@@ -1,0 +1,83 @@
+//! From an object's bytes, in order, to those of the gzip in it.
+
+use crate::archive::envelope::{self, BLOCK_LEN, CipherKey, Decryptor, HEADER_LEN};
+use crate::archive::index::Identity;
+use crate::{Error, Result};
+use bytes::{Buf, BytesMut};
+
+/// Decrypts an object, or the rest of one; passes a bare gzip on as it is.
+pub(super) struct Opener {
+    /// None for a bare gzip.
+    key: Option<CipherKey>,
+    /// Once the first block has come.
+    decryptor: Option<Decryptor>,
+    start: u64,
+    /// Object bytes to come.
+    left: u64,
+    /// Bytes of gzip to drop: the place to start from is seldom at a block's start.
+    skip: usize,
+}
+
+impl Opener {
+    /// Opens the object from the byte of its gzip at `gzip_offset` on. Its key is needed if it is sealed.
+    pub(super) fn new(archive: &Identity, key: Option<CipherKey>, gzip_offset: u64) -> Result<Self> {
+        let size = archive.object_size;
+        if !archive.is_sealed() {
+            return Ok(Self {
+                key: None,
+                decryptor: None,
+                start: gzip_offset,
+                left: size - gzip_offset.min(size),
+                skip: 0,
+            });
+        }
+        let block = BLOCK_LEN as u64;
+        if size % block != 0 || size < HEADER_LEN as u64 + block {
+            let message = format!("{size} bytes are no whole number of cipher blocks: it was cut short");
+            return Err(Error::corrupt(message));
+        }
+        // The header is as long as a block: the block before the one wanted, as an offset in the object, is the offset in the gzip.
+        let start = gzip_offset / block * block;
+        let (left, skip) = (size - start.min(size), (gzip_offset % block) as usize);
+        Ok(Self { key, decryptor: None, start, left, skip })
+    }
+
+    /// The object byte that [`Self::open`] has to be given first.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Object bytes that are still to be given.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Turns the next bytes of the object into what they hold of the gzip. In pieces of whole blocks.
+    pub(super) fn open(&mut self, bytes: &mut BytesMut) -> Result<()> {
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
+            return Err(Error::corrupt("the object is longer than listed"));
+        };
+        self.left = left;
+        let Some(key) = &self.key else { return Ok(()) };
+        if bytes.is_empty() || bytes.len() % BLOCK_LEN != 0 {
+            return Err(Error::invalid("ciphertext comes in whole blocks"));
+        }
+        let decryptor = self.decryptor.get_or_insert_with(|| {
+            let before = bytes.split_to(BLOCK_LEN);
+            match before[..].try_into() {
+                Ok(previous) if self.start > 0 => key.decryptor_after(previous),
+                _ => key.decryptor(),
+            }
+        });
+        decryptor.decrypt(bytes);
+        if self.left == 0 {
+            let last = bytes.last_chunk().ok_or_else(|| Error::corrupt("no cipher block behind the header"))?;
+            let padding = envelope::padding(last)?;
+            bytes.truncate(bytes.len() - padding);
+        }
+        let skip = self.skip.min(bytes.len());
+        bytes.advance(skip);
+        self.skip -= skip;
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! A pass: all of an archive, once, from the store to verified files in the cache and a seek index beside it.
+
+use super::Inner;
+use super::digest;
+use super::fetch::{self, Piece};
+use super::identity::Identity;
+use super::journal::Journal;
+use super::known::{self, Archive};
+use super::landing::Landing;
+use super::listing::Listing;
+use super::opener::Opener;
+use super::pipeline::{self, Stages};
+use super::spans::{Keep, SpanSource};
+use super::stats::Gauge;
+use super::unlock::PROBE_LEN;
+use crate::archive::gzip::{Inflater, Spacing};
+use crate::archive::index::{self, IndexBuilder};
+use crate::archive::tar::TarReader;
+use crate::store::ObjectMeta;
+use crate::{Error, Kind, Result};
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+/// Objects up to this many bytes are fetched in one go; of larger ones the ends come first, to know key and identity.
+const ONE_GO: u64 = 1 << 20;
+
+/// Pieces on their way to the first stage; more of them are in flight.
+const QUEUE: usize = 2;
+
+/// Reads the whole archive, unless another process did so meanwhile.
+pub(super) async fn run(inner: Arc<Inner>, object: Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>> {
+    let _turn = inner.pass_turns.acquire().await.expect("the semaphore is never closed");
+    if let Some(archive) = inner.known(identity).await {
+        return Ok(archive);
+    }
+    let _gauge = Gauge::new(&inner.stats.passes_running);
+    inner.stats.passes.fetch_add(1, Relaxed);
+    tracing::debug!(object = &*object.key, bytes = object.size, "reading the archive");
+    let mut result = attempt(&inner, &object, identity).await;
+    if let Err(Failure { resumed: true, error }) = &result
+        && error.kind() == Kind::Corrupt
+    {
+        tracing::warn!("{error}: what an earlier pass left is not used, starting again");
+        result = attempt(&inner, &object, identity).await;
+    }
+    let archive = result.map_err(|failure| failure.error.with_object(&object.key))?;
+    for warning in &archive.listing.warnings {
+        tracing::warn!(object = &*object.key, "{warning}");
+    }
+    inner.archives.put(Arc::clone(&archive));
+    Ok(archive)
+}
+
+/// Why a pass failed, and whether it had gone on from an earlier one's save point.
+struct Failure {
+    error: Error,
+    resumed: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, resumed: false }
+    }
+}
+
+async fn attempt(inner: &Arc<Inner>, object: &Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>, Failure> {
+    let ends = ends(inner, object).await?;
+    let first = ends.first.clone();
+    let prepared = {
+        let (inner, object) = (Arc::clone(inner), Arc::clone(object));
+        super::blocking(move || Prepared::new(&inner, &object, identity, &ends)).await?
+    };
+    let resumed = prepared.resumed;
+    let start = prepared.stages.opener.start();
+    let (pieces_in, pieces_out) = mpsc::channel(QUEUE);
+    let feed = async {
+        let mut next = start;
+        if start == 0 && !first.is_empty() {
+            // Whole blocks, so that every piece is; a short object is all there.
+            let whole = first.len() as u64 == object.size;
+            let len = if whole { first.len() } else { first.len() / 16 * 16 };
+            let reserved = inner.fetch_memory.reserve(len as u64).await;
+            next = len as u64;
+            if pieces_in.send(Ok(Piece { bytes: first.slice(..len), reserved })).await.is_err() {
+                return;
+            }
+        }
+        drop(first);
+        fetch::in_order(inner, object, next, pieces_in).await;
+    };
+    let work = {
+        let inner = Arc::clone(inner);
+        let object = Arc::clone(object);
+        super::blocking(move || prepared.run(&inner, &object, identity, pieces_out))
+    };
+    let ((), result) = tokio::join!(feed, work);
+    result.map_err(|error| Failure { error, resumed })
+}
+
+/// The object's ends: enough to tell its identity and its key.
+struct Ends {
+    first: Bytes,
+    last: [u8; 32],
+}
+
+async fn ends(inner: &Inner, object: &ObjectMeta) -> Result<Ends> {
+    let size = object.size;
+    if size < 48 {
+        return Err(Error::corrupt(format!("{size} bytes are too few for an archive: it was cut short")));
+    }
+    let tail_of =
+        |bytes: &[u8]| bytes.last_chunk().copied().ok_or_else(|| Error::corrupt("an object's end is missing"));
+    if size <= ONE_GO {
+        let first = fetch::range(inner, object, 0..size).await?;
+        let last = tail_of(&first)?;
+        return Ok(Ends { first, last });
+    }
+    let first = fetch::range(inner, object, 0..PROBE_LEN);
+    let last = fetch::range(inner, object, size - 32..size);
+    let (first, last) = tokio::try_join!(first, last)?;
+    Ok(Ends { first, last: tail_of(&last)? })
+}
+
+/// A pass that knows its key and where it starts.
+struct Prepared {
+    stages: Stages,
+    journal: Journal,
+    resumed: bool,
+}
+
+impl Prepared {
+    /// Finds the key and a save point to go on from. Blocks.
+    fn new(inner: &Inner, object: &ObjectMeta, identity: Identity, ends: &Ends) -> Result<Self> {
+        let start = *ends.first.first_chunk().ok_or_else(|| Error::corrupt("an object's start is missing"))?;
+        let archive = index::Identity { object_size: object.size, start, end: ends.last };
+        // An object cut within a block is damaged whatever the key.
+        let key = if archive.is_sealed() {
+            Opener::new(&archive, None, 0)?;
+            Some((*inner.unlocker.open(&object.key, &ends.first)?).clone())
+        } else {
+            None
+        };
+        let target = known::index_path(&inner.index_dir, &identity);
+        let (journal, resumption) = Journal::open(&target, &archive);
+        let resumed = resumption.is_some();
+        let stages = match resumption {
+            Some(resumption) => {
+                tracing::info!(
+                    object = &*object.key,
+                    gzip_offset = resumption.gzip_offset,
+                    "going on with an earlier pass"
+                );
+                let opener = Opener::new(&archive, key, resumption.gzip_offset)?;
+                let index::Resumption { inflater, tar, builder, .. } = resumption;
+                Stages { opener, inflater, tar, builder }
+            }
+            None => {
+                let spacing = inner.options.spacing.unwrap_or_else(|| Spacing::for_object(object.size));
+                let opener = Opener::new(&archive, key, 0)?;
+                let builder = IndexBuilder::new(archive, spacing)?;
+                Stages { opener, inflater: Inflater::new(spacing), tar: TarReader::new(), builder }
+            }
+        };
+        let mut stages = stages;
+        if let Some(bytes) = inner.options.save_every {
+            stages.builder = stages.builder.save_every(bytes);
+        }
+        Ok(Self { stages, journal, resumed })
+    }
+
+    /// The pass itself. Blocks until the archive's end has proved right.
+    fn run(
+        mut self,
+        inner: &Arc<Inner>,
+        object: &Arc<ObjectMeta>,
+        identity: Identity,
+        pieces: mpsc::Receiver<Result<Piece>>,
+    ) -> Result<Arc<Archive>> {
+        let mut landing = Landing::new(inner, identity);
+        let index = pipeline::run(self.stages, pieces, &mut self.journal, &mut landing, &inner.stats.plain_bytes)
+            .inspect_err(|error| {
+                if error.kind() == Kind::Corrupt {
+                    self.journal.discard();
+                }
+            })?;
+        let index = Arc::new(index);
+        let (mut listing, offsets) = Listing::build(&index.members, index.plain_size, &index.warnings);
+        let indexed = self.journal.finish();
+        let mut digests = landing.take_digests();
+        if self.resumed {
+            // Digests that an earlier process came by.
+            for member in index.members.iter().filter(|member| digest::is_digest(member)) {
+                if let Entry::Vacant(vacant) = digests.entry(member.offset) {
+                    let index = Arc::clone(&index);
+                    let spans = Arc::new(SpanSource { object: Arc::clone(object), identity, index });
+                    let read = inner.read_spans(&spans, member.offset..member.offset + member.size, Keep::Memory);
+                    vacant.insert(Handle::current().block_on(read)?.to_vec());
+                }
+            }
+        }
+        listing.check_digests(&offsets, &digests);
+        let damaged: HashSet<u64> = listing
+            .files
+            .iter()
+            .zip(&offsets)
+            .filter(|(file, _)| file.damage.is_some())
+            .map(|(_, &offset)| offset)
+            .collect();
+        let archive = Archive::new(identity, listing, offsets);
+        landing.publish(&damaged);
+        if indexed {
+            archive.set_index(index);
+        }
+        if let Err(error) = known::save(&inner.index_dir, &object.key, &archive) {
+            tracing::warn!("{error}: the archive will have to be read again after a restart");
+        }
+        Ok(Arc::new(archive))
+    }
+}

@@ -1,0 +1,101 @@
+//! The stages of a pass, a thread each: decrypt, inflate, and the last, which splits the tar, checks, indexes and lands.
+//!
+//! Bounded channels tie them together. An error travels down the channels to the last stage; a stage whose receiver is gone stops. So there is one
+//! result, the last stage's, and it is the first thing that went wrong.
+
+use super::fetch::{Piece, closed};
+use super::journal::Journal;
+use super::landing::Landing;
+use super::opener::Opener;
+use crate::archive::gzip::{GzipSummary, Inflater, Segment};
+use crate::archive::index::{Index, IndexBuilder};
+use crate::archive::tar::TarReader;
+use crate::{Error, Result};
+use bytes::BytesMut;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use tokio::sync::mpsc;
+
+/// Decrypted at a time: fits into a core's cache on its way to inflating.
+const CHUNK: usize = 256 << 10;
+
+/// Chunks and segments between two stages: enough that neither waits for the other's hiccups.
+const QUEUE: usize = 4;
+
+/// A pass about to start, or to go on from a save point.
+pub(super) struct Stages {
+    pub(super) opener: Opener,
+    pub(super) inflater: Inflater,
+    pub(super) tar: TarReader,
+    pub(super) builder: IndexBuilder,
+}
+
+enum Inflated {
+    Segment(Segment),
+    End(GzipSummary),
+}
+
+/// Runs the pass over the object's bytes to its verified end. Blocks.
+pub(super) fn run(
+    stages: Stages,
+    pieces: mpsc::Receiver<Result<Piece>>,
+    journal: &mut Journal,
+    landing: &mut Landing<'_>,
+    plain_bytes: &AtomicU64,
+) -> Result<Index> {
+    let Stages { mut opener, inflater, mut tar, mut builder } = stages;
+    let (chunks_in, chunks_out) = bounded(QUEUE);
+    let (segments_in, segments_out) = bounded(QUEUE);
+    thread::scope(|scope| {
+        let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
+        let failed = |error| Error::io("start a thread", error);
+        spawn("decrypt").spawn_scoped(scope, move || decrypt(&mut opener, pieces, &chunks_in)).map_err(failed)?;
+        spawn("inflate").spawn_scoped(scope, move || inflate(inflater, &chunks_out, &segments_in)).map_err(failed)?;
+        loop {
+            // A stage that ends without a word has panicked, or the reader is being closed.
+            match segments_out.recv().unwrap_or_else(|_| Err(closed()))? {
+                Inflated::Segment(segment) => {
+                    plain_bytes.fetch_add(segment.plain.len() as u64, Relaxed);
+                    tar.push(&segment.plain, landing)?;
+                    builder.segment(segment, &tar)?;
+                    journal.append(&builder.take_output());
+                }
+                Inflated::End(gzip) => {
+                    let (index, output) = builder.finish(gzip, tar.finish()?)?;
+                    journal.append(&output);
+                    return Ok(index);
+                }
+            }
+        }
+    })
+}
+
+fn decrypt(opener: &mut Opener, mut pieces: mpsc::Receiver<Result<Piece>>, out: &Sender<Result<BytesMut>>) {
+    while opener.left() > 0 {
+        // The channel closing early means that the pass was given up.
+        let piece = pieces.blocking_recv().unwrap_or_else(|| Err(closed()));
+        let Piece { bytes, reserved } = match piece {
+            Ok(piece) => piece,
+            Err(error) => return drop(out.send(Err(error))),
+        };
+        let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        while !bytes.is_empty() {
+            let mut chunk = bytes.split_to(bytes.len().min(CHUNK));
+            let opened = opener.open(&mut chunk).map(|()| chunk);
+            let failed = opened.is_err();
+            if out.send(opened).is_err() || failed {
+                return;
+            }
+        }
+        drop(reserved);
+    }
+}
+
+fn inflate(mut inflater: Inflater, chunks: &Receiver<Result<BytesMut>>, out: &Sender<Result<Inflated>>) {
+    let mut send = |segment| out.send(Ok(Inflated::Segment(segment))).map_err(|_| closed());
+    let pushed = chunks.iter().try_for_each(|chunk| inflater.push(&chunk?, &mut send));
+    let end = pushed.and_then(|()| inflater.finish(&mut send)).map(Inflated::End);
+    // Nobody listens any more when the last stage has failed.
+    let _ = out.send(end);
+}

@@ -1,0 +1,277 @@
+//! Spans of indexed archives: each fetched, decrypted, inflated and verified by itself, once for everybody who waits for it.
+
+use super::fetch;
+use super::flight::Flights;
+use super::identity::Identity;
+use super::known;
+use super::unlock::PROBE_LEN;
+use super::{Inner, blocking};
+use crate::archive::envelope::CipherKey;
+use crate::archive::index::Index;
+use crate::store::ObjectMeta;
+use crate::{Error, Kind, Result};
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
+use futures::stream::StreamExt;
+use lru::LruCache;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+
+/// Longest range that is fetched in one request, bytes; longer spans take several.
+const LONGEST_RANGE: u64 = 8 << 20;
+
+/// Spans on their way to the disk at a time; others are not kept.
+const WRITES: usize = 4;
+
+/// An archive whose spans can be read.
+#[derive(Debug)]
+pub(super) struct SpanSource {
+    pub(super) object: Arc<ObjectMeta>,
+    pub(super) identity: Identity,
+    pub(super) index: Arc<Index>,
+}
+
+/// Where a span stays after it was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keep {
+    /// In memory, as long as there is room: it is one of many that are read in order.
+    Memory,
+    /// In the cache too: somebody jumps about and may come back.
+    Disk,
+}
+
+type Key = (Identity, usize);
+
+/// Spans in memory and under way.
+#[derive(Debug)]
+pub(super) struct Spans {
+    memory: Mutex<Memory>,
+    flights: Arc<Flights<Key, Bytes>>,
+    writes: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    spans: LruCache<Key, Bytes>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Spans {
+    /// Keeps up to `limit` bytes in memory.
+    pub(super) fn new(limit: usize) -> Self {
+        let memory = Memory { spans: LruCache::unbounded(), bytes: 0, limit };
+        Self { memory: Mutex::new(memory), flights: Arc::default(), writes: Arc::new(Semaphore::new(WRITES)) }
+    }
+
+    fn get(&self, key: &Key) -> Option<Bytes> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).spans.get(key).cloned()
+    }
+
+    fn put(&self, key: Key, span: Bytes) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if span.len() > memory.limit {
+            return;
+        }
+        memory.bytes += span.len();
+        if let Some(old) = memory.spans.put(key, span) {
+            memory.bytes -= old.len();
+        }
+        while memory.bytes > memory.limit {
+            let Some((_, oldest)) = memory.spans.pop_lru() else { break };
+            memory.bytes -= oldest.len();
+        }
+    }
+}
+
+impl Inner {
+    /// Plain bytes `range` of the archive.
+    pub(super) async fn read_spans(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        range: Range<u64>,
+        keep: Keep,
+    ) -> Result<Bytes> {
+        let index = &source.index;
+        let behind = || Error::corrupt("the seek index ends before the file does").with_object(&source.object.key);
+        let mut whole = BytesMut::new();
+        let mut at = range.start;
+        while at < range.end {
+            let number = index.span_of(at).ok_or_else(behind)?;
+            let plain = index.span_plain_range(number);
+            let span = self.span(source, number, keep).await?;
+            let end = range.end.min(plain.end);
+            let part = span.slice((at - plain.start) as usize..(end - plain.start) as usize);
+            if at == range.start && end == range.end {
+                return Ok(part);
+            }
+            whole.reserve((range.end - at) as usize);
+            whole.extend_from_slice(&part);
+            at = end;
+        }
+        Ok(whole.freeze())
+    }
+
+    /// All plain bytes of one span, verified.
+    pub(super) async fn span(self: &Arc<Self>, source: &Arc<SpanSource>, number: usize, keep: Keep) -> Result<Bytes> {
+        let key = (source.identity, number);
+        if let Some(span) = self.spans.get(&key) {
+            self.stats.span_hits.fetch_add(1, Relaxed);
+            return Ok(span);
+        }
+        let flight = self.spans.flights.join(&key, || {
+            let (inner, source) = (Arc::clone(self), Arc::clone(source));
+            async move { inner.load_span(source, number, keep).await }
+        });
+        flight.await
+    }
+
+    async fn load_span(self: Arc<Self>, source: Arc<SpanSource>, number: usize, keep: Keep) -> Result<Bytes> {
+        let key = (source.identity, number);
+        // It may have come in between looking and flying.
+        if let Some(span) = self.spans.get(&key) {
+            self.stats.span_hits.fetch_add(1, Relaxed);
+            return Ok(span);
+        }
+        let cached = self.cached_span(&source, number).await;
+        let span = match cached {
+            Some(span) => {
+                self.stats.span_hits.fetch_add(1, Relaxed);
+                span
+            }
+            None => {
+                let span =
+                    self.fetch_span(&source, number).await.map_err(|error| error.with_object(&source.object.key));
+                let span = span.inspect_err(|error| self.stats.count_error(error))?;
+                if keep == Keep::Disk {
+                    self.keep_span(&source, number, span.clone());
+                }
+                span
+            }
+        };
+        self.spans.put(key, span.clone());
+        Ok(span)
+    }
+
+    async fn cached_span(&self, source: &SpanSource, number: usize) -> Option<Bytes> {
+        let key = source.identity.span(number as u64);
+        if !self.cache.contains(&key) {
+            return None;
+        }
+        let plain = source.index.span_plain_range(number);
+        let len = plain.end - plain.start;
+        let cache = self.cache.clone();
+        let read = move || {
+            let file = cache.get(&key).filter(|file| file.size() == len)?;
+            file.read_at(0, len as usize).ok()
+        };
+        tokio::task::spawn_blocking(read).await.ok()?
+    }
+
+    /// Puts the span into the cache in the background, unless the disk is behind already.
+    fn keep_span(&self, source: &SpanSource, number: usize, span: Bytes) {
+        let Ok(turn) = Arc::clone(&self.spans.writes).try_acquire_owned() else { return };
+        let (cache, key) = (self.cache.clone(), source.identity.span(number as u64));
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let written = cache.create(key, span.len() as u64).and_then(|writer| match writer {
+                Some(mut writer) => writer.write(&span).and_then(|()| writer.seal()?.publish()),
+                None => Ok(()),
+            });
+            if let Err(error) = written {
+                tracing::debug!("{error}: a span is not kept");
+            }
+        });
+    }
+
+    async fn fetch_span(self: &Arc<Self>, source: &Arc<SpanSource>, number: usize) -> Result<Bytes> {
+        let range = source.index.span_object_range(number);
+        let plain = source.index.span_plain_range(number);
+        let size = range.end - range.start + (plain.end - plain.start);
+        let _reserved = self.fetch_memory.reserve(size).await;
+        let bytes = self.fetch_object_range(&source.object, range).await?;
+        let opened = self.inflate_span(source, number, bytes.clone(), None).await;
+        let span = match opened {
+            // No key gave the right bytes: the start of the object tells whether there is no key, or damage.
+            Err(error) if error.kind() == Kind::NoKey => {
+                let probe = 0..source.object.size.min(PROBE_LEN);
+                let first = fetch::range(self, &source.object, probe).await?;
+                let (inner, object) = (Arc::clone(self), Arc::clone(&source.object));
+                let key = blocking(move || inner.unlocker.open(&object.key, &first)).await?;
+                self.inflate_span(source, number, bytes, Some(key)).await?
+            }
+            opened => opened?,
+        };
+        self.stats.spans_read.fetch_add(1, Relaxed);
+        self.stats.plain_bytes.fetch_add(span.len() as u64, Relaxed);
+        Ok(span)
+    }
+
+    async fn fetch_object_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes> {
+        if range.end - range.start <= LONGEST_RANGE {
+            return fetch::range(self, object, range).await;
+        }
+        let starts = (range.start..range.end).step_by(LONGEST_RANGE as usize);
+        let parts = starts.map(|start| fetch::range(self, object, start..range.end.min(start + LONGEST_RANGE)));
+        let parts: Vec<Bytes> = futures::stream::iter(parts).buffered(4).try_collect().await?;
+        Ok(parts.concat().into())
+    }
+
+    async fn inflate_span(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        number: usize,
+        bytes: Bytes,
+        key: Option<Arc<CipherKey>>,
+    ) -> Result<Bytes> {
+        let _turn = self.cpu.acquire().await.expect("the semaphore is never closed");
+        let (inner, source) = (Arc::clone(self), Arc::clone(source));
+        blocking(move || {
+            let index = &source.index;
+            let window = inner.window(&source, number)?;
+            let read = |key: Option<&CipherKey>| index.read_span(number, &window, key, &bytes).map(Bytes::from);
+            if let Some(key) = key {
+                return read(Some(&key));
+            }
+            if !index.identity.is_sealed() {
+                return read(None);
+            }
+            let mut plain = Err(Error::corrupt("no key was tried"));
+            inner.unlocker.try_keys(&source.object.key, &index.identity.start, |key| {
+                plain = read(Some(key));
+                plain.is_ok()
+            })?;
+            plain
+        })
+        .await
+    }
+
+    /// The span's packed window, from the index's file. A damaged file is forgotten, so that the archive is read again.
+    fn window(&self, source: &SpanSource, number: usize) -> Result<Vec<u8>> {
+        let path = known::index_path(&self.index_dir, &source.identity);
+        let range = source.index.window_range(number);
+        let mut window = vec![0; (range.end - range.start) as usize];
+        let read = File::open(&path).and_then(|file| file.read_exact_at(&mut window, range.start));
+        let whole = read.is_ok() && crc32fast::hash(&window) == source.index.spans[number].window.crc32;
+        if whole {
+            return Ok(window);
+        }
+        tracing::warn!("{} is gone or damaged: its archive will be read again", path.display());
+        self.forget(&source.identity);
+        Err(Error::not_found("the seek index is damaged"))
+    }
+
+    /// Reads spans in order as somebody is about to want them. What goes wrong, they will see themselves.
+    pub(super) fn prefetch(self: &Arc<Self>, source: &Arc<SpanSource>, spans: Range<usize>) {
+        for number in spans {
+            let (inner, source) = (Arc::clone(self), Arc::clone(source));
+            tokio::spawn(async move {
+                let _ = inner.span(&source, number, Keep::Memory).await;
+            });
+        }
+    }
+}
