@@ -32,7 +32,7 @@ impl Opener {
             });
         }
         let block = BLOCK_LEN as u64;
-        if size % block != 0 || size < HEADER_LEN as u64 + block {
+        if !size.is_multiple_of(block) || size < HEADER_LEN as u64 + block {
             let message = format!("{size} bytes are no whole number of cipher blocks: it was cut short");
             return Err(Error::corrupt(message));
         }
@@ -59,7 +59,7 @@ impl Opener {
         };
         self.left = left;
         let Some(key) = &self.key else { return Ok(()) };
-        if bytes.is_empty() || bytes.len() % BLOCK_LEN != 0 {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(BLOCK_LEN) {
             return Err(Error::invalid("ciphertext comes in whole blocks"));
         }
         let decryptor = self.decryptor.get_or_insert_with(|| {

@@ -148,25 +148,16 @@ impl Prepared {
         let target = known::index_path(&inner.index_dir, &identity);
         let (journal, resumption) = Journal::open(&target, &archive);
         let resumed = resumption.is_some();
-        let stages = match resumption {
-            Some(resumption) => {
-                tracing::info!(
-                    object = &*object.key,
-                    gzip_offset = resumption.gzip_offset,
-                    "going on with an earlier pass"
-                );
-                let opener = Opener::new(&archive, key, resumption.gzip_offset)?;
-                let index::Resumption { inflater, tar, builder, .. } = resumption;
-                Stages { opener, inflater, tar, builder }
-            }
-            None => {
-                let spacing = inner.options.spacing.unwrap_or_else(|| Spacing::for_object(object.size));
-                let opener = Opener::new(&archive, key, 0)?;
-                let builder = IndexBuilder::new(archive, spacing)?;
-                Stages { opener, inflater: Inflater::new(spacing), tar: TarReader::new(), builder }
-            }
+        let mut stages = if let Some(resumption) = resumption {
+            let index::Resumption { inflater, tar, builder, gzip_offset, .. } = resumption;
+            tracing::info!(object = &*object.key, gzip_offset, "going on with an earlier pass");
+            Stages { opener: Opener::new(&archive, key, gzip_offset)?, inflater, tar, builder }
+        } else {
+            let spacing = inner.options.spacing.unwrap_or_else(|| Spacing::for_object(object.size));
+            let opener = Opener::new(&archive, key, 0)?;
+            let builder = IndexBuilder::new(archive, spacing)?;
+            Stages { opener, inflater: Inflater::new(spacing), tar: TarReader::new(), builder }
         };
-        let mut stages = stages;
         if let Some(bytes) = inner.options.save_every {
             stages.builder = stages.builder.save_every(bytes);
         }

@@ -137,21 +137,16 @@ impl Inner {
             self.stats.span_hits.fetch_add(1, Relaxed);
             return Ok(span);
         }
-        let cached = self.cached_span(&source, number).await;
-        let span = match cached {
-            Some(span) => {
-                self.stats.span_hits.fetch_add(1, Relaxed);
-                span
+        let span = if let Some(span) = self.cached_span(&source, number).await {
+            self.stats.span_hits.fetch_add(1, Relaxed);
+            span
+        } else {
+            let span = self.fetch_span(&source, number).await.map_err(|error| error.with_object(&source.object.key));
+            let span = span.inspect_err(|error| self.stats.count_error(error))?;
+            if keep == Keep::Disk {
+                self.keep_span(&source, number, span.clone());
             }
-            None => {
-                let span =
-                    self.fetch_span(&source, number).await.map_err(|error| error.with_object(&source.object.key));
-                let span = span.inspect_err(|error| self.stats.count_error(error))?;
-                if keep == Keep::Disk {
-                    self.keep_span(&source, number, span.clone());
-                }
-                span
-            }
+            span
         };
         self.spans.put(key, span.clone());
         Ok(span)
