@@ -136,6 +136,11 @@ impl BackupSet {
         self.archives[from..to].iter().map(|archive| self.unpack(archive))
     }
 
+    pub fn has_keyspace(&self, keyspace: &str) -> bool {
+        let from = self.archives.partition_point(|a| *a.key.table.keyspace < *keyspace);
+        self.archives.get(from).is_some_and(|a| *a.key.table.keyspace == *keyspace)
+    }
+
     pub fn file(&self, name: &str) -> Option<&Arc<ObjectMeta>> {
         self.files.iter().find(|file| &*file.name == name).map(|file| &file.object)
     }

@@ -2,6 +2,22 @@
 //!
 //! [`View`] is what the scratch layer and the FUSE adapter see of a read-only tree.
 
+mod assemble;
+mod backup;
+mod content;
+mod ino;
+mod live;
+mod model;
+mod node;
+mod resolve;
+mod schema_text;
+mod source;
+mod weighted;
+
+pub use backup::{BackupTree, TreeOptions};
+pub use node::TreeNode;
+pub use source::Source;
+
 use crate::Result;
 use crate::time::Timestamp;
 use bytes::Bytes;

@@ -1,9 +1,9 @@
 //! Which tables a restore point has.
 
-use super::candidates::Candidates;
+use super::candidates::{Candidate, Candidates};
 use super::evidence::Evidence;
 use crate::cassandra::{TableId, TableName};
-use crate::catalog::{Knowledge, RestorePoint, SetKind};
+use crate::catalog::{BackupSet, Knowledge, RestorePoint, SetKind};
 use crate::time::Timestamp;
 use serde::Serialize;
 
@@ -37,9 +37,8 @@ pub fn tables_at(point: &RestorePoint, knowledge: &Knowledge) -> PointTables {
     let archived = point.tables();
     for table in &archived {
         let candidates = Candidates::new(table, knowledge);
-        let of_full = || at_snapshot(&candidates, point);
         let alive = match point.kind() {
-            SetKind::Full => of_full(),
+            SetKind::Full => candidates.of_archive(point.set()),
             SetKind::Incremental => candidates.at(point.time()).map(|c| (c.id, c.evidence.clone())),
         };
         match alive {
@@ -60,19 +59,28 @@ pub fn tables_at(point: &RestorePoint, knowledge: &Knowledge) -> PointTables {
     found
 }
 
-/// The incarnation that a full holds: what its archive says, else the first that lived while the set was made.
-fn at_snapshot(candidates: &Candidates, point: &RestorePoint) -> Option<(TableId, Evidence)> {
-    let set = point.set();
-    if let Some(id) = candidates.declared.get(&set.tag) {
-        return Some((*id, Evidence::OwnSchema { tag: set.tag.clone() }));
+impl Candidates {
+    /// The incarnation that a set's archive of the table holds, as far as that can be told without reading it: what it says itself if it
+    /// was read before; else, of a full, the first that lived while the set was made, and of an incremental the last one created by then,
+    /// which may have been dropped since.
+    pub fn of_archive(&self, set: &BackupSet) -> Option<(TableId, Evidence)> {
+        if let Some(id) = self.declared.get(&set.tag) {
+            return Some((*id, Evidence::OwnSchema { tag: set.tag.clone() }));
+        }
+        let found = match set.kind() {
+            SetKind::Full => self.at_snapshot(set),
+            SetKind::Incremental => self.last_created(set.time),
+        };
+        found.map(|candidate| (candidate.id, candidate.evidence.clone()))
     }
-    // Tags are cut to the minute: the snapshot comes after that.
-    let start = Timestamp(set.start().0.saturating_add(59_999_999)).min(set.time);
-    let lived = |candidate: &&super::Candidate| {
-        candidate.created.is_none_or(|created| created <= set.time)
-            && candidate.dropped.is_none_or(|dropped| start < dropped)
-    };
-    let at_start = candidates.at(start);
-    let found = at_start.or_else(|| candidates.list.iter().find(lived)).or_else(|| candidates.at(set.start()));
-    found.map(|candidate| (candidate.id, candidate.evidence.clone()))
+
+    fn at_snapshot(&self, set: &BackupSet) -> Option<&Candidate> {
+        // Tags are cut to the minute: the snapshot comes after that.
+        let start = Timestamp(set.start().0.saturating_add(59_999_999)).min(set.time);
+        let lived = |candidate: &&Candidate| {
+            candidate.created.is_none_or(|created| created <= set.time)
+                && candidate.dropped.is_none_or(|dropped| start < dropped)
+        };
+        self.at(start).or_else(|| self.list.iter().find(lived)).or_else(|| self.at(set.start()))
+    }
 }

@@ -1,0 +1,285 @@
+//! A table's files at a restore point or in a set: from its archives' listings to a [`ContentTree`].
+
+use super::OpenFile;
+use super::backup::{BackupTree, blocking};
+use super::content::{ContentFile, ContentTree};
+use super::ino::identity;
+use super::model::{ContentKind, HostModel, Piece, TableDir};
+use super::node::ContentPlace;
+use crate::cassandra::{SstableName, TableName};
+use crate::catalog::incarnation::{ArchiveFacts, SstableFacts, attribute};
+use crate::catalog::merge::{self, merge};
+use crate::catalog::{BackupSet, SetKind, TableArchive, declared_id};
+use crate::reader::Listing;
+use crate::{Error, Kind, Result};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Archives of one chain listed at the same time.
+const PARALLEL: usize = 8;
+/// Longest schema.cql or TOC.txt of a table, bytes.
+const MAX_TEXT: u64 = 1 << 20;
+
+impl BackupTree {
+    /// The files of the directory. Needs the listing of every archive that it is made of.
+    pub(super) async fn content(&self, place: &ContentPlace) -> Result<Arc<ContentTree>> {
+        // What archives tell of themselves can change whose directory this is. Each is heard once, so this ends.
+        loop {
+            let model = self.model(&place.table.host).await?;
+            let (dir, index) = whose(&model, place)?;
+            let pieces = model.pieces(dir, place.kind, index);
+            let key = key(dir, place, &pieces);
+            if let Some(known) = self.contents.get(&key) {
+                return Ok(known);
+            }
+            let listings: Vec<_> = pieces.iter().map(|(_, archive)| self.source.listing(&archive.object)).collect();
+            let listings: Vec<Arc<Listing>> = futures::stream::iter(listings).buffered(PARALLEL).try_collect().await?;
+            if self.hear_schemas(&model, &pieces, &listings).await
+                || self.hear_files(&model, dir, &pieces, &listings).await
+            {
+                continue;
+            }
+            let is_merged = place.kind == ContentKind::Snapshot && model.points()[index].kind() == SetKind::Incremental;
+            let tocs = if is_merged { self.tocs(&pieces, &listings).await? } else { Vec::new() };
+            let place = place.clone();
+            let arranged = blocking(move || {
+                let files =
+                    if is_merged { merged(&place, &pieces, &listings, tocs) } else { plain(&pieces, &listings) };
+                arrange(&place, &pieces, &listings, files)
+            });
+            let tree = Arc::new(arranged.await?);
+            self.contents.insert(key, tree.clone(), tree.weight());
+            return Ok(tree);
+        }
+    }
+
+    /// Takes in the ids that archives of fulls tell in their own schema.cql, where nothing better is known. Says whether any is news.
+    async fn hear_schemas(&self, model: &HostModel, pieces: &[Piece], listings: &[Arc<Listing>]) -> bool {
+        let mut news = false;
+        for ((set, archive), listing) in pieces.iter().zip(listings) {
+            if model.is_weak(set, &archive.table) {
+                news |= self.hear_schema(set, archive, listing).await;
+            }
+        }
+        news
+    }
+
+    /// Says whether the archive tells its id. That it cannot be read now is no reason to fail: what is needed of it will be read again.
+    async fn hear_schema(&self, set: &Arc<BackupSet>, archive: &TableArchive, listing: &Listing) -> bool {
+        let Some(file) = listing.files.iter().position(|file| &*file.path == "schema.cql") else { return false };
+        let Ok(cql) = self.source.read_file(&archive.object, file, MAX_TEXT).await else { return false };
+        let Some(id) = declared_id(&String::from_utf8_lossy(&cql)) else { return false };
+        let state = self.state(&set.host);
+        state.history.declare(set, &archive.table, id);
+        state.history.keep().await;
+        true
+    }
+
+    /// Looks whether the files can be of the incarnation that they were taken for. Says whether some are not.
+    async fn hear_files(&self, model: &HostModel, dir: &TableDir, pieces: &[Piece], listings: &[Arc<Listing>]) -> bool {
+        let Some(candidates) = model.candidates(&dir.table) else { return false };
+        let facts: Vec<ArchiveFacts> =
+            pieces.iter().zip(listings).map(|((set, _), listing)| facts(set, listing)).collect();
+        let mut news = false;
+        for ((set, _), attributions) in pieces.iter().zip(attribute(candidates, &facts)) {
+            // An archive is made of one directory, so all of its SSTables are of one incarnation.
+            let Some(told) = attributions.into_iter().next().filter(|told| told.id != dir.id) else { continue };
+            if told.id.is_none() && told.evidence.is_weak() && self.hear_next_full(model, set, &dir.table).await {
+                return true;
+            }
+            if self.state(&set.host).refine(&set.tag, &dir.table, told.id) {
+                let shown = dir.table.directory(told.id);
+                tracing::warn!(
+                    "{} {}: the files of {} are shown under {shown}: {}",
+                    set.host,
+                    set.tag,
+                    dir.table,
+                    told.evidence
+                );
+                news = true;
+            }
+        }
+        news
+    }
+
+    /// Where files are of an incarnation that nothing tells of, the next full may: it is the only archive read for another's sake.
+    async fn hear_next_full(&self, model: &HostModel, set: &BackupSet, table: &TableName) -> bool {
+        let after = model.from.sets.sets.partition_point(|other| (other.time, &other.tag) <= (set.time, &set.tag));
+        let mut later = model.from.sets.sets[after..].iter();
+        let next = later.find(|other| other.is_finished() && other.kind() == SetKind::Full && other.has(table));
+        let Some((next, archive)) = next.and_then(|next| Some((next, next.archive(table)?))) else { return false };
+        if !model.is_weak(next, table) {
+            return false;
+        }
+        match self.source.listing(&archive.object).await {
+            Ok(listing) => self.hear_schema(next, &archive, &listing).await,
+            Err(_) => false,
+        }
+    }
+
+    /// The TOC.txt of SSTables that have other components in one archive than in another: it says which of them are complete.
+    async fn tocs(&self, pieces: &[Piece], listings: &[Arc<Listing>]) -> Result<Vec<HashMap<usize, Vec<String>>>> {
+        let mut tocs = vec![HashMap::new(); pieces.len()];
+        for (source, file) in ambiguous_tocs(listings) {
+            match self.source.read_file(&pieces[source].1.object, file, MAX_TEXT).await {
+                Ok(text) => {
+                    let text = String::from_utf8_lossy(&text);
+                    tocs[source].insert(file, text.lines().map(str::to_owned).collect());
+                }
+                Err(error) if error.kind() == Kind::Invalid => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(tocs)
+    }
+}
+
+/// The incarnation that the directory shows now, and where.
+fn whose<'a>(model: &'a HostModel, place: &ContentPlace) -> Result<(&'a TableDir, usize)> {
+    let table = &place.table;
+    let found = model.index(place.kind, &place.tag.0).and_then(|index| {
+        // The node was given out for some incarnation at this point; if it proved wrong, for the one that is right.
+        let shown = model.shown_at(&table.table, table.id, place.kind, index);
+        let any = || model.table(&table.table).iter().find(|dir| dir.has(place.kind, index));
+        Some((shown.or_else(any)?, index))
+    });
+    found.ok_or_else(|| {
+        Error::new(Kind::Changed, format!("{} in {} of {} has gone", table.table, place.tag, table.host))
+    })
+}
+
+/// Equal for equal content.
+fn key(dir: &TableDir, place: &ContentPlace, pieces: &[Piece]) -> [u8; 32] {
+    let mut hash = blake3::Hasher::new();
+    hash.update(&[place.kind as u8]);
+    hash.update(format!("{:?} {:?} {:?}", dir.table, dir.id, place.tag).as_bytes());
+    for (_, archive) in pieces {
+        identity(&mut hash, &archive.object);
+    }
+    hash.finalize().into()
+}
+
+/// The directory of a path, and its SSTable and component if it is of one.
+fn component(path: &str) -> Option<(&str, crate::cassandra::Component<'_>)> {
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    Some((directory, SstableName::parse_component(name)?))
+}
+
+fn facts(set: &BackupSet, listing: &Listing) -> ArchiveFacts {
+    let mut sstables: BTreeMap<(&str, SstableName), SstableFacts> = BTreeMap::new();
+    for file in &listing.files {
+        let Some((directory, parsed)) = component(&file.path) else { continue };
+        let key = (directory, parsed.sstable.clone());
+        let new = SstableFacts { directory: directory.into(), name: parsed.sstable, modified: None, data: None };
+        let facts = sstables.entry(key).or_insert(new);
+        if parsed.component == "Data.db" {
+            facts.modified = Some(file.mtime);
+            facts.data = Some((file.size, Some(file.crc32)));
+        }
+    }
+    ArchiveFacts { tag: set.tag.clone(), time: set.time, sstables: sstables.into_values().collect() }
+}
+
+/// Archive and number of the TOC.txt of each SSTable whose components are not the same everywhere.
+fn ambiguous_tocs(listings: &[Arc<Listing>]) -> Vec<(usize, usize)> {
+    #[derive(Default)]
+    struct Copies {
+        components: Vec<(usize, u64)>,
+        tocs: Vec<(usize, usize)>,
+    }
+    let mut sstables: BTreeMap<(&str, SstableName), Copies> = BTreeMap::new();
+    for (source, listing) in listings.iter().enumerate() {
+        for (number, file) in listing.files.iter().enumerate() {
+            let Some((directory, parsed)) = component(&file.path) else { continue };
+            let copies = sstables.entry((directory, parsed.sstable)).or_default();
+            match copies.components.last_mut() {
+                Some((last, count)) if *last == source => *count += 1,
+                _ => copies.components.push((source, 1)),
+            }
+            if parsed.component == "TOC.txt" {
+                copies.tocs.push((source, number));
+            }
+        }
+    }
+    let differ = |copies: &Copies| copies.components.iter().any(|(_, count)| *count != copies.components[0].1);
+    sstables.into_values().filter(differ).flat_map(|copies| copies.tocs).collect()
+}
+
+fn plain(pieces: &[Piece], listings: &[Arc<Listing>]) -> Vec<ContentFile> {
+    let mut files = Vec::new();
+    for ((_, archive), listing) in pieces.iter().zip(listings) {
+        files.extend((0..listing.files.len()).map(|index| content_file(archive, listing, index, None)));
+    }
+    files
+}
+
+fn merged(
+    place: &ContentPlace,
+    pieces: &[Piece],
+    listings: &[Arc<Listing>],
+    tocs: Vec<HashMap<usize, Vec<String>>>,
+) -> Vec<ContentFile> {
+    let source = |(listing, tocs): (&Arc<Listing>, _)| {
+        let files = listing.files.iter().enumerate().map(|(file, listed)| merge::SourceFile {
+            path: listed.path.clone(),
+            size: listed.size,
+            crc32: Some(listed.crc32),
+            file,
+        });
+        merge::Source { files: files.collect(), tocs }
+    };
+    let sources: Vec<merge::Source> = listings.iter().zip(tocs).map(source).collect();
+    let merged = merge(&sources, 0);
+    for notice in &merged.notices {
+        tracing::warn!("{} {} {}: {notice}", place.table.host, place.tag, place.table.table);
+    }
+    let file = |file: merge::MergedFile| {
+        content_file(&pieces[file.source].1, &listings[file.source], file.file, Some(file.path))
+    };
+    merged.files.into_iter().map(file).collect()
+}
+
+fn content_file(archive: &TableArchive, listing: &Listing, index: usize, shown_as: Option<Arc<str>>) -> ContentFile {
+    let file = &listing.files[index];
+    ContentFile {
+        path: shown_as.unwrap_or_else(|| file.path.clone()),
+        member: file.path.clone(),
+        object: archive.object.clone(),
+        index,
+        size: file.size,
+        mtime: file.mtime,
+    }
+}
+
+fn arrange(place: &ContentPlace, pieces: &[Piece], listings: &[Arc<Listing>], files: Vec<ContentFile>) -> ContentTree {
+    for ((_, archive), listing) in pieces.iter().zip(listings) {
+        for warning in &listing.warnings {
+            tracing::warn!("{}: {warning}", archive.object.key);
+        }
+    }
+    let directories = listings.iter().flat_map(|listing| listing.directories.iter().cloned());
+    let (tree, collisions) = ContentTree::build(files, directories);
+    for collision in collisions {
+        tracing::warn!("{} {}: {} is not shown: {}", place.table.host, place.tag, collision.path, collision.why);
+    }
+    tree
+}
+
+/// A file that lies in memory.
+struct InMemory(Bytes);
+
+pub(super) fn in_memory(bytes: Bytes) -> Arc<dyn OpenFile> {
+    Arc::new(InMemory(bytes))
+}
+
+impl OpenFile for InMemory {
+    fn read_at(&self, offset: u64, len: u32) -> BoxFuture<'_, Result<Bytes>> {
+        let size = self.0.len() as u64;
+        let (from, to) = (offset.min(size), offset.saturating_add(u64::from(len)).min(size));
+        let bytes = self.0.slice(from as usize..to as usize);
+        async { Ok(bytes) }.boxed()
+    }
+}

@@ -1,0 +1,368 @@
+//! [`BackupTree`]: the mounted tree over catalog and reader.
+
+use super::assemble;
+use super::content::ContentTree;
+use super::live;
+use super::model::{HostModel, Ingredients, Refined, Visible};
+use super::node::{Place, TreeNode};
+use super::source::{Backups, SchemaArchives};
+use super::weighted::Weighted;
+use super::{Attr, DirEntry, NodeKind, OpenFile, Source, View};
+use crate::cassandra::{TableId, TableName};
+use crate::catalog::{BackupSet, Catalog, Depth, Host, HostHistory, HostSets, Offsets, Tag, parse_mapping, parse_time};
+use crate::reader::Reader;
+use crate::store::ObjectMeta;
+use crate::time::Timestamp;
+use crate::{Error, Kind, Result};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// What may be chosen about a tree.
+#[derive(Clone, Debug)]
+pub struct TreeOptions {
+    /// `--source-host`: this host is the root.
+    pub source_host: Option<Host>,
+    /// `--at`: each host as of its newest restore point not after this, as [`parse_time`] reads it.
+    pub at: Option<String>,
+    /// `--live-data-dir`: directories take the ids of the tables there.
+    pub live_data_dir: Option<PathBuf>,
+    /// Where schema history and table ids are kept once they are known; `None`: nowhere.
+    pub directory: Option<PathBuf>,
+    /// Bytes of memory for listings that may be made again.
+    pub memory_limit: usize,
+}
+
+impl Default for TreeOptions {
+    fn default() -> Self {
+        Self { source_host: None, at: None, live_data_dir: None, directory: None, memory_limit: 32 << 20 }
+    }
+}
+
+/// The tree of backup sets and restore points.
+pub struct BackupTree {
+    pub(super) source: Arc<dyn Source>,
+    options: TreeOptions,
+    root: TreeNode,
+    hosts: Mutex<HashMap<Host, Arc<HostState>>>,
+    pub(super) contents: Weighted<[u8; 32], Arc<ContentTree>>,
+    pub(super) schemas: Weighted<(Host, Tag, [u8; 32]), Bytes>,
+    opened: Timestamp,
+}
+
+/// What is known of one host, and the work of finding out.
+pub(super) struct HostState {
+    pub(super) history: HostHistory,
+    built: Mutex<Option<Built>>,
+    refined: Mutex<Arc<Refined>>,
+    /// One at a time finds out; the others wait for it.
+    finding: tokio::sync::Mutex<Findings>,
+}
+
+#[derive(Clone)]
+struct Built {
+    model: Arc<HostModel>,
+    at: Instant,
+    /// Why ids may be missing now that can be found later.
+    incomplete: Option<Error>,
+}
+
+#[derive(Default)]
+struct Findings {
+    /// Each schema_mapping.json that was read.
+    mappings: HashSet<Arc<ObjectMeta>>,
+    /// Whether some table's id is found in no better place.
+    needs_mappings: bool,
+}
+
+impl HostState {
+    /// Notes whose an archive is by what its files tell. Of several answers the first stays, so that nothing goes to and fro; says whether
+    /// this is the first.
+    pub(super) fn refine(&self, tag: &Tag, table: &TableName, id: Option<TableId>) -> bool {
+        let mut refined = lock(&self.refined);
+        let key = (tag.clone(), table.clone());
+        let is_news = !refined.contains_key(&key);
+        if is_news {
+            Arc::make_mut(&mut refined).insert(key, id);
+        }
+        is_news
+    }
+
+    fn refined(&self) -> Arc<Refined> {
+        lock(&self.refined).clone()
+    }
+}
+
+/// How long an outage's gaps are left as they are.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Longest schema_mapping.json, bytes: tens of thousands of tables.
+const MAX_MAPPING: u64 = 16 << 20;
+/// Mappings read at the same time.
+const PARALLEL: usize = 16;
+/// Longest file of a set that is shown, bytes; it is held in memory while it is open.
+const MAX_SET_FILE: u64 = 64 << 20;
+
+impl std::fmt::Debug for BackupTree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackupTree").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl BackupTree {
+    /// Blocks on a small file and, with `live_data_dir`, on reading that directory, which must be one. `Kind::Invalid` when `at` is no time.
+    pub fn new(catalog: Arc<Catalog>, reader: Arc<Reader>, options: TreeOptions) -> Result<Self> {
+        Self::over(Arc::new(Backups { catalog, reader }), options)
+    }
+
+    /// The same over any source.
+    pub fn over(source: Arc<dyn Source>, options: TreeOptions) -> Result<Self> {
+        if let Some(at) = &options.at {
+            parse_time(at, &Offsets::default())?;
+        }
+        if let Some(directory) = &options.live_data_dir {
+            live::scan(directory)?;
+        }
+        let root = match &options.source_host {
+            Some(host) => Place::Host(host.clone()),
+            None => Place::Hosts,
+        };
+        Ok(Self {
+            source,
+            root: TreeNode::root(root),
+            hosts: Mutex::default(),
+            contents: Weighted::new(options.memory_limit),
+            schemas: Weighted::new(options.memory_limit / 4),
+            opened: SystemTime::now().into(),
+            options,
+        })
+    }
+
+    /// The sets of a host and how many of them are to be seen.
+    pub(super) async fn sets(&self, host: &Host) -> Result<(Arc<HostSets>, Visible)> {
+        let sets = self.source.host(host).await?;
+        let visible = self.visible(&sets);
+        Ok((sets, visible))
+    }
+
+    pub(super) fn visible(&self, sets: &HostSets) -> Visible {
+        let Some(at) = &self.options.at else { return Visible::all(sets) };
+        let point = parse_time(at, &sets.offsets).ok().and_then(|when| sets.chains.resolve(when));
+        point.map_or(Visible::nothing(), |point| Visible::until(sets, point))
+    }
+
+    /// The names of a host's tree as of now. The first time, this reads what the host's sets hold of `system_schema`.
+    pub(super) async fn model(&self, host: &Host) -> Result<Arc<HostModel>> {
+        Ok(self.built(host).await?.model)
+    }
+
+    /// The model, if it is in memory. No I/O.
+    pub(super) fn known_model(&self, host: &Host) -> Option<Arc<HostModel>> {
+        let state = lock(&self.hosts).get(host)?.clone();
+        let built = lock(&state.built);
+        built.as_ref().map(|built| built.model.clone())
+    }
+
+    /// For a name that is not there: `NotFound`, or the outage on account of which that cannot be said.
+    pub(super) async fn absent(&self, host: &Host, name: &str) -> Error {
+        match self.built(host).await {
+            Ok(Built { incomplete: Some(outage), .. }) => outage,
+            Ok(_) => Error::not_found(format!("there is no {name} of {host}")),
+            Err(error) => error,
+        }
+    }
+
+    pub(super) fn state(&self, host: &Host) -> Arc<HostState> {
+        let mut hosts = lock(&self.hosts);
+        let new = || {
+            let reader = Arc::new(SchemaArchives(self.source.clone()));
+            let history = HostHistory::new(self.source.name(), host.clone(), reader, self.options.directory.as_deref());
+            let (built, refined, finding) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
+            Arc::new(HostState { history, built, refined, finding })
+        };
+        hosts.entry(host.clone()).or_insert_with(new).clone()
+    }
+
+    async fn built(&self, host: &Host) -> Result<Built> {
+        let sets = self.source.host(host).await?;
+        let state = self.state(host);
+        if let Some(built) = fresh(&state, &sets) {
+            return Ok(built);
+        }
+        let mut findings = state.finding.lock().await;
+        if let Some(built) = fresh(&state, &sets) {
+            return Ok(built);
+        }
+        let built = self.build(sets, &state, &mut findings).await?;
+        *lock(&state.built) = Some(built.clone());
+        Ok(built)
+    }
+
+    async fn build(&self, sets: Arc<HostSets>, state: &HostState, findings: &mut Findings) -> Result<Built> {
+        // Even in an outage there are names to show: those that are known, or weaker ones.
+        let mut incomplete = state.history.learn(&sets.sets, Depth::Incarnations).await.err();
+        let live = match self.options.live_data_dir.clone() {
+            Some(directory) => blocking(move || live::scan(&directory)).await?.unwrap_or_else(|error| {
+                tracing::warn!("the ids of live tables are not known: {error}");
+                HashMap::new()
+            }),
+            None => HashMap::new(),
+        };
+        let live = Arc::new(live);
+        let before = lock(&state.built).as_ref().map(|before| before.model.clone());
+        loop {
+            if findings.needs_mappings {
+                let failed = self.read_mappings(&sets, state, &mut findings.mappings).await;
+                incomplete = incomplete.or(failed);
+            }
+            let from = Ingredients {
+                visible: self.visible(&sets),
+                sets: sets.clone(),
+                knowledge: state.history.known(),
+                refined: state.refined(),
+                live: live.clone(),
+            };
+            let before = before.clone();
+            let model = blocking(move || HostModel::new(from, before.as_deref())).await?;
+            if !findings.needs_mappings && model.has_unknown_ids() {
+                findings.needs_mappings = true;
+                continue;
+            }
+            if let Some(outage) = &incomplete {
+                tracing::warn!("table ids of {} may be missing: {outage}", sets.host);
+            }
+            return Ok(Built { model: Arc::new(model), at: Instant::now(), incomplete });
+        }
+    }
+
+    /// Reads the schema_mapping.json of every set that has one; the reason if some may be read later only.
+    async fn read_mappings(
+        &self,
+        sets: &HostSets,
+        state: &HostState,
+        done: &mut HashSet<Arc<ObjectMeta>>,
+    ) -> Option<Error> {
+        let mut reads: Vec<BoxFuture<'_, MappingRead<'_>>> = Vec::new();
+        for set in &sets.sets {
+            if let Some(object) = set.file("schema_mapping.json").filter(|object| !done.contains(*object)) {
+                reads.push(async move { (set, object, self.source.fetch_object(object, MAX_MAPPING).await) }.boxed());
+            }
+        }
+        let mut reads = futures::stream::iter(reads).buffer_unordered(PARALLEL);
+        let mut failed = None;
+        while let Some((set, object, bytes)) = reads.next().await {
+            match bytes.map(|bytes| parse_mapping(&bytes)) {
+                Ok(Some(mapping)) => state.history.map(set, &mapping),
+                Ok(None) => tracing::warn!("{}: it maps no tables to ids", object.key),
+                Err(error) if is_lasting(error.kind()) => {
+                    tracing::warn!("{}: it tells no table ids: {error}", object.key);
+                }
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    continue;
+                }
+            }
+            done.insert(object.clone());
+        }
+        drop(reads);
+        state.history.keep().await;
+        failed
+    }
+}
+
+/// A set, its schema_mapping.json, and what is in it.
+type MappingRead<'a> = (&'a Arc<BackupSet>, &'a Arc<ObjectMeta>, Result<Bytes>);
+
+/// What was built, if nothing has come that would change it.
+fn fresh(state: &HostState, sets: &Arc<HostSets>) -> Option<Built> {
+    let built = lock(&state.built).clone()?;
+    let from = &built.model.from;
+    let is_fresh = Arc::ptr_eq(&from.sets, sets)
+        && Arc::ptr_eq(&from.knowledge, &state.history.known())
+        && Arc::ptr_eq(&from.refined, &lock(&state.refined))
+        && (built.incomplete.is_none() || built.at.elapsed() < RETRY_AFTER);
+    is_fresh.then_some(built)
+}
+
+/// Whether trying again can give nothing else.
+fn is_lasting(kind: Kind) -> bool {
+    matches!(kind, Kind::NoKey | Kind::Corrupt | Kind::Unsupported | Kind::Invalid | Kind::Changed | Kind::NotFound)
+}
+
+impl View for BackupTree {
+    type Node = TreeNode;
+
+    fn root(&self) -> TreeNode {
+        self.root.clone()
+    }
+
+    fn ino(&self, node: &TreeNode) -> u64 {
+        node.ino()
+    }
+
+    fn kind(&self, node: &TreeNode) -> NodeKind {
+        node.kind()
+    }
+
+    async fn lookup(&self, dir: &TreeNode, name: &OsStr) -> Result<TreeNode> {
+        // No name in the tree is anything but UTF-8: members' names come escaped.
+        let name = name.to_str().ok_or_else(|| Error::not_found("no name here is anything but UTF-8"))?;
+        Ok(dir.child(self.child(dir, name).await?))
+    }
+
+    async fn list(&self, dir: &TreeNode) -> Result<Arc<[DirEntry<TreeNode>]>> {
+        let mut children = self.children(dir).await?;
+        children.sort_by(|a, b| a.name.cmp(&b.name));
+        let entry = |child: super::node::Child| DirEntry { name: OsString::from(&*child.name), node: dir.child(child) };
+        Ok(children.into_iter().map(entry).collect())
+    }
+
+    async fn attr(&self, node: &TreeNode) -> Result<Attr> {
+        let (size, mtime, nlink) = match node.place() {
+            Place::Member(file) => (file.size, file.mtime, 1),
+            Place::Object(object) => (object.size, object.modified, 1),
+            Place::Schema(host, tag) => {
+                let text = self.schema_text(host, tag).await?;
+                (text.len() as u64, self.set_time(host, tag).await?, 1)
+            }
+            Place::Link(target, mtime) => (target.len() as u64, *mtime, 1),
+            place => {
+                let (mtime, subdirectories) = self.directory_attr(place).await?;
+                (0, mtime.unwrap_or(self.opened), subdirectories.map_or(1, |count| count.saturating_add(2)))
+            }
+        };
+        Ok(Attr { ino: node.ino(), kind: node.kind(), size, mtime, nlink })
+    }
+
+    async fn read_link(&self, node: &TreeNode) -> Result<OsString> {
+        match node.place() {
+            Place::Link(target, _) => Ok(OsString::from(&**target)),
+            _ => Err(Error::invalid("it is no symbolic link")),
+        }
+    }
+
+    async fn open(&self, node: &TreeNode) -> Result<Arc<dyn OpenFile>> {
+        match node.place() {
+            Place::Member(file) => self.source.open(&file.object, file.index).await,
+            Place::Object(object) => Ok(assemble::in_memory(self.source.fetch_object(object, MAX_SET_FILE).await?)),
+            Place::Schema(host, tag) => Ok(assemble::in_memory(self.schema_text(host, tag).await?)),
+            Place::Link(..) => Err(Error::invalid("a symbolic link cannot be opened")),
+            _ => Err(Error::new(Kind::IsDirectory, "it is a directory")),
+        }
+    }
+}
+
+/// Work for the processor or a local disk, away from the threads that serve requests.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::new(Kind::Io, "a worker thread failed").with_source(e))
+}
+
+/// What is behind is replaced whole, so a panic elsewhere leaves it right.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

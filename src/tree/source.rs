@@ -1,0 +1,103 @@
+//! What the tree asks of the parts below it: which sets there are, and what their archives hold.
+
+use crate::Result;
+use crate::cassandra::SstableName;
+use crate::catalog::{Catalog, Host, HostSets, SchemaReader};
+use crate::reader::{Listing, Reader};
+use crate::store::ObjectMeta;
+use crate::tree::OpenFile;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+
+/// Catalog and reader as the tree uses them, so that it can be tried without either.
+pub trait Source: Send + Sync + 'static {
+    /// What a person would call it; stable.
+    fn name(&self) -> &str;
+
+    /// All hosts, sorted.
+    fn hosts(&self) -> BoxFuture<'_, Result<Vec<Host>>>;
+
+    /// See [`Catalog::host`].
+    fn host<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Arc<HostSets>>>;
+
+    /// See [`Catalog::known`].
+    fn known_host(&self, host: &Host) -> Option<Arc<HostSets>>;
+
+    /// See [`Reader::listing`].
+    fn listing<'a>(&'a self, object: &'a Arc<ObjectMeta>) -> BoxFuture<'a, Result<Arc<Listing>>>;
+
+    /// See [`Reader::open`].
+    fn open<'a>(&'a self, object: &'a Arc<ObjectMeta>, file: usize) -> BoxFuture<'a, Result<Arc<dyn OpenFile>>>;
+
+    /// See [`Reader::read_file`].
+    fn read_file<'a>(&'a self, object: &'a Arc<ObjectMeta>, file: usize, max: u64) -> BoxFuture<'a, Result<Bytes>>;
+
+    /// See [`Reader::fetch_object`].
+    fn fetch_object<'a>(&'a self, object: &'a Arc<ObjectMeta>, max: u64) -> BoxFuture<'a, Result<Bytes>>;
+}
+
+/// The real ones.
+#[derive(Debug)]
+pub(super) struct Backups {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) reader: Arc<Reader>,
+}
+
+impl Source for Backups {
+    fn name(&self) -> &str {
+        self.catalog.source()
+    }
+
+    fn hosts(&self) -> BoxFuture<'_, Result<Vec<Host>>> {
+        async { Ok(self.catalog.hosts().await?.hosts.clone()) }.boxed()
+    }
+
+    fn host<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Arc<HostSets>>> {
+        self.catalog.host(host).boxed()
+    }
+
+    fn known_host(&self, host: &Host) -> Option<Arc<HostSets>> {
+        self.catalog.known(host)
+    }
+
+    fn listing<'a>(&'a self, object: &'a Arc<ObjectMeta>) -> BoxFuture<'a, Result<Arc<Listing>>> {
+        self.reader.listing(object).boxed()
+    }
+
+    fn open<'a>(&'a self, object: &'a Arc<ObjectMeta>, file: usize) -> BoxFuture<'a, Result<Arc<dyn OpenFile>>> {
+        self.reader.open(object, file).boxed()
+    }
+
+    fn read_file<'a>(&'a self, object: &'a Arc<ObjectMeta>, file: usize, max: u64) -> BoxFuture<'a, Result<Bytes>> {
+        self.reader.read_file(object, file, max).boxed()
+    }
+
+    fn fetch_object<'a>(&'a self, object: &'a Arc<ObjectMeta>, max: u64) -> BoxFuture<'a, Result<Bytes>> {
+        self.reader.fetch_object(object, max).boxed()
+    }
+}
+
+/// Reads the archives of system_schema for [`crate::catalog::HostHistory`].
+pub(super) struct SchemaArchives(pub(super) Arc<dyn Source>);
+
+/// Longest component of an SSTable of system_schema that is read, bytes: the largest schemas have some MB.
+const MAX_COMPONENT: u64 = 64 << 20;
+
+impl SchemaReader for SchemaArchives {
+    fn sstable_files<'a>(&'a self, archive: &'a Arc<ObjectMeta>) -> BoxFuture<'a, Result<Vec<(String, Bytes)>>> {
+        async move {
+            let listing = self.0.listing(archive).await?;
+            let mut files = Vec::new();
+            for (number, file) in listing.files.iter().enumerate() {
+                let component = SstableName::parse_component(&file.path).map(|parsed| parsed.component);
+                if let Some("Data.db" | "Statistics.db" | "CompressionInfo.db" | "CRC.db") = component {
+                    files.push((file.path.to_string(), self.0.read_file(archive, number, MAX_COMPONENT).await?));
+                }
+            }
+            Ok(files)
+        }
+        .boxed()
+    }
+}
