@@ -36,6 +36,12 @@ pub enum Command {
     Unmount(UnmountArgs),
     /// List hosts, or one host's backup sets and restore points
     List(ListArgs),
+    /// Show what running mounts do: source, cache, scratch layer, transfers, errors
+    Status(StatusArgs),
+    /// Look at the cache, or empty it
+    Cache(CacheCommandArgs),
+    /// Look at a mount's scratch layer, or empty it
+    Scratch(ScratchCommandArgs),
 }
 
 /// Where the backups are and how to reach them.
@@ -202,6 +208,63 @@ pub struct ListArgs {
     pub cache: CacheArgs,
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Only this mount
+    pub mountpoint: Option<PathBuf>,
+    /// Print JSON (see docs/json.md)
+    #[arg(long)]
+    pub json: bool,
+    /// Show it anew every second until interrupted
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct CacheCommandArgs {
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum CacheAction {
+    /// How much it holds, and how often it helped
+    Status(CacheStatusArgs),
+    /// Remove everything that nobody has in use, also while mounted; seek indexes and the catalog stay
+    Clear(CacheStatusArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct CacheStatusArgs {
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// Print JSON (see docs/json.md)
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct ScratchCommandArgs {
+    #[command(subcommand)]
+    pub action: ScratchAction,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ScratchAction {
+    /// How much programs wrote into the mount
+    Status(ScratchPlaceArgs),
+    /// Forget everything that was written, renamed or removed in the mount: it shows the backup again
+    Reset(ScratchPlaceArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ScratchPlaceArgs {
+    pub mountpoint: PathBuf,
+    /// Print JSON (see docs/json.md)
+    #[arg(long)]
+    pub json: bool,
 }
 
 fn parse_mode(text: &str) -> Result<u16, String> {

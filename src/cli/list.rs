@@ -1,9 +1,9 @@
 //! `cassmount list`: hosts, or one host's backup sets and what is wrong with them.
 
 use super::args::ListArgs;
-use super::{logging, open, table};
+use super::{logging, open, output, table};
 use crate::catalog::{BackupSet, Catalog, Host, HostSets, Manifest, ManifestState, SetKind, Stray, Tag};
-use crate::{Error, Kind, Result};
+use crate::{Error, Result};
 use serde::Serialize;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -28,15 +28,11 @@ trait Shown: Serialize {
 
 fn print(json: bool, shown: &impl Shown) -> Result<()> {
     if json {
-        let text = serde_json::to_string_pretty(shown)
-            .map_err(|e| Error::new(Kind::Io, "cannot write JSON").with_source(e))?;
-        println!("{text}");
-    } else {
-        print!("{}", shown.text());
+        return output::json(shown);
     }
+    print!("{}", shown.text());
     Ok(())
 }
-
 /// `list SOURCE`; the JSON is documented in docs/json.md.
 #[derive(Serialize)]
 struct Hosts {

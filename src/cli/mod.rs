@@ -10,7 +10,9 @@ mod list;
 mod logging;
 mod mount_helper;
 mod open;
+mod output;
 mod runtime_state;
+mod status;
 mod table;
 mod unmount;
 
@@ -33,6 +35,9 @@ pub fn main() -> ExitCode {
         Command::Mount(_) => Err(crate::Error::new(crate::Kind::Unsupported, "mounting comes next")),
         Command::Unmount(args) => unmount::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Cache(args) => status::cache(&args),
+        Command::Scratch(args) => status::scratch(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

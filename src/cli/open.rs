@@ -72,16 +72,27 @@ pub(super) fn cache_dir(args: &CacheArgs) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The cache as a mount uses it, bounded.
 pub(super) fn cache(args: &CacheArgs, directory: &Path) -> Result<Cache> {
     let size = match args.cache_size {
         Some(size) => size,
         None => {
-            let disk = rustix::fs::statvfs(directory)
-                .map_err(|e| Error::io(format_args!("ask {} for its free space", directory.display()), e.into()))?;
-            CACHE_SIZE.min(disk.f_bavail.saturating_mul(disk.f_frsize) / 4)
+            let free = rustix::fs::statvfs(directory);
+            let free =
+                free.map_err(|e| Error::io(format_args!("ask {} for its free space", directory.display()), e.into()))?;
+            CACHE_SIZE.min(free.f_bavail.saturating_mul(free.f_frsize) / 4)
         }
     };
-    Cache::open(&directory.join("data"), size)
+    Cache::open(&data_dir(directory), size)
+}
+
+/// The cache as it stands, to look at: no limit of ours may evict what a mount with another one keeps.
+pub(super) fn whole_cache(directory: &Path) -> Result<Cache> {
+    Cache::open(&data_dir(directory), u64::MAX)
+}
+
+fn data_dir(directory: &Path) -> PathBuf {
+    directory.join("data")
 }
 
 pub(super) fn catalog(store: &Store, cache_dir: &Path) -> Arc<Catalog> {

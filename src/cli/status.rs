@@ -1,0 +1,165 @@
+//! `cassmount status`, `scratch`, `cache`: what running mounts do, asked over their control sockets.
+
+use super::args::{CacheAction, CacheCommandArgs, CacheStatusArgs, ScratchAction, ScratchCommandArgs, StatusArgs};
+use super::control::{self, Request};
+use super::runtime_state::RunningMount;
+use super::table::bytes;
+use super::{open, output};
+use crate::{Error, Result};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(super) fn run(args: &StatusArgs) -> Result<()> {
+    let only = args.mountpoint.as_deref().map(absolute).transpose()?;
+    loop {
+        let mounts: Vec<RunningMount> = RunningMount::all()?
+            .into_iter()
+            .filter(|mount| only.as_ref().is_none_or(|only| *only == mount.mountpoint))
+            .collect();
+        if let (Some(only), true) = (&only, mounts.is_empty()) {
+            return Err(not_mounted(only));
+        }
+        let statuses: Vec<Value> = mounts.iter().map(ask).collect();
+        if args.json {
+            return output::json(&json!({ "mounts": statuses }));
+        }
+        if args.watch {
+            // Clears the terminal; --watch is for one.
+            print!("\x1b[H\x1b[2J");
+        }
+        if statuses.is_empty() {
+            println!("nothing is mounted by this user (mounts of others are shown to root and to them)");
+        }
+        for status in &statuses {
+            print!("{}", text(status));
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// What the mount says; of one that does not answer, what was announced and why there is no more.
+fn ask(mount: &RunningMount) -> Value {
+    let asked = RunningMount::socket(&mount.mountpoint).and_then(|socket| control::ask(&socket, Request::Status));
+    asked.unwrap_or_else(|error| {
+        json!({ "mountpoint": mount.mountpoint, "source": mount.source, "pid": mount.pid, "warnings": [error.to_string()] })
+    })
+}
+
+fn text(status: &Value) -> String {
+    let at = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64);
+    let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let mut text = format!(
+        "{}\n  source    {}  (pid {}, since {})\n",
+        word("/mountpoint"),
+        word("/source"),
+        at("/pid").unwrap_or(0),
+        word("/since")
+    );
+    if let (Some(used), Some(limit)) = (at("/cache/used_bytes"), at("/cache/limit_bytes")) {
+        let (hits, misses) = (at("/reader/file_hits").unwrap_or(0), at("/reader/file_misses").unwrap_or(0));
+        let _ = writeln!(
+            text,
+            "  cache     {} of {}, {} entries; {hits} files opened from it, {misses} not",
+            bytes(used),
+            bytes(limit),
+            at("/cache/entries").unwrap_or(0)
+        );
+    }
+    if let (Some(used), Some(limit)) = (at("/scratch/bytes"), at("/scratch/limit_bytes")) {
+        let _ = writeln!(
+            text,
+            "  scratch   {} of {}, {} names",
+            bytes(used),
+            bytes(limit),
+            at("/scratch/names").unwrap_or(0)
+        );
+    }
+    if let Some(fetched) = at("/reader/bytes_fetched") {
+        let _ = writeln!(
+            text,
+            "  fetched   {} in {} requests, {} in flight; {} archives read whole, {} just now",
+            bytes(fetched),
+            at("/reader/requests").unwrap_or(0),
+            at("/reader/requests_in_flight").unwrap_or(0),
+            at("/reader/passes").unwrap_or(0),
+            at("/reader/passes_running").unwrap_or(0)
+        );
+    }
+    let kinds = [
+        ("corrupt", "damaged"),
+        ("no_key", "no key"),
+        ("changed", "changed under the mount"),
+        ("timed_out", "timed out"),
+        ("unreachable", "unreachable"),
+        ("other_errors", "other"),
+    ];
+    let errors: Vec<String> = kinds
+        .iter()
+        .filter_map(|(field, word)| {
+            at(&format!("/reader/{field}")).filter(|count| *count > 0).map(|count| format!("{count} {word}"))
+        })
+        .collect();
+    if !errors.is_empty() {
+        let _ = writeln!(text, "  errors    {} (see {})", errors.join(", "), word("/log"));
+    }
+    for warning in status.pointer("/warnings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    {
+        let _ = writeln!(text, "  warning   {warning}");
+    }
+    text
+}
+
+pub(super) fn scratch(args: &ScratchCommandArgs) -> Result<()> {
+    let (place, request) = match &args.action {
+        ScratchAction::Status(place) => (place, Request::Status),
+        ScratchAction::Reset(place) => (place, Request::ScratchReset),
+    };
+    let mountpoint = absolute(&place.mountpoint)?;
+    let mount = RunningMount::find(&mountpoint).ok_or_else(|| not_mounted(&mountpoint))?;
+    let answer = control::ask(&RunningMount::socket(&mount.mountpoint)?, request)?;
+    let usage = answer.get("scratch").unwrap_or(&answer);
+    if place.json {
+        return output::json(usage);
+    }
+    let number = |field: &str| usage.get(field).and_then(Value::as_u64).unwrap_or(0);
+    let done = if request == Request::ScratchReset { "empty again: " } else { "" };
+    println!("{done}{} of {} in {} names", bytes(number("bytes")), bytes(number("limit_bytes")), number("names"));
+    Ok(())
+}
+
+pub(super) fn cache(args: &CacheCommandArgs) -> Result<()> {
+    let (args, clear): (&CacheStatusArgs, bool) = match &args.action {
+        CacheAction::Status(args) => (args, false),
+        CacheAction::Clear(args) => (args, true),
+    };
+    let directory = open::cache_dir(&args.cache)?;
+    // Entries in use are locked by whoever uses them, so this is safe beside running mounts.
+    let cache = open::whole_cache(&directory)?;
+    let freed = if clear { cache.clear()? } else { 0 };
+    let status = cache.status();
+    if args.json {
+        return output::json(
+            &json!({ "directory": directory, "freed_bytes": freed, "used_bytes": status.used_bytes, "entries": status.entries }),
+        );
+    }
+    if clear {
+        println!("{} freed", bytes(freed));
+    }
+    println!("{}: {} in {} entries", directory.display(), bytes(status.used_bytes), status.entries);
+    Ok(())
+}
+
+/// Without asking the file system there, which may not answer.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).map_err(|e| Error::io("find the current directory", e))?;
+    Ok(path.components().collect())
+}
+
+fn not_mounted(place: &Path) -> Error {
+    Error::not_found(format!("no running mount of this user at {}; `cassmount status` lists them", place.display()))
+}
