@@ -8,9 +8,11 @@ mod daemon;
 mod holders;
 mod list;
 mod logging;
+mod mount;
 mod mount_helper;
 mod open;
 mod output;
+mod parts;
 mod runtime_state;
 mod status;
 mod table;
@@ -32,7 +34,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Mount(_) => Err(crate::Error::new(crate::Kind::Unsupported, "mounting comes next")),
+        Command::Mount(args) => mount::run(args),
         Command::Unmount(args) => unmount::run(&args),
         Command::List(args) => list::run(&args),
         Command::Status(args) => status::run(&args),

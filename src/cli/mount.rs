@@ -2,9 +2,13 @@
 
 use super::args::MountArgs;
 use super::daemon::Readiness;
-use super::{daemon, holders, logging, open, runtime_state, unmount};
+use super::parts::Parts;
+use super::runtime_state::{self, RunningMount};
+use super::{control, daemon, logging, unmount};
+use crate::fs::Mounted;
 use crate::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) fn run(mut args: MountArgs) -> Result<()> {
@@ -49,7 +53,7 @@ fn serve(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Resu
         logging::to_stderr(&args.log);
         None
     };
-    crate::keys::forbid_core_dumps();
+    crate::keys::forbid_core_dumps()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("cassmount")
@@ -57,19 +61,20 @@ fn serve(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Resu
         .build()
         .map_err(|e| Error::io("start the runtime's threads", e))?;
     let served = runtime.block_on(async {
-        let parts = open::for_mount(args, mountpoint).await?;
-        let state = runtime_state::RunningMount {
+        let parts = Parts::open(args, mountpoint).await?;
+        let state = RunningMount {
             pid: std::process::id(),
             mountpoint: mountpoint.to_owned(),
-            source: parts.source.clone(),
+            source: parts.store.name().to_owned(),
             cache_dir: parts.cache_dir.clone(),
             log,
         };
-        let mounted = parts.mount(mountpoint)?;
+        let mounted = Arc::new(parts.mount(mountpoint)?);
+        let _answering = control::serve(RunningMount::socket(mountpoint)?, parts.handler(&state, &mounted))?;
         let _announced = state.announce()?;
         tracing::info!("{} is mounted on {}", state.source, mountpoint.display());
         readiness.ready()?;
-        until_unmounted(mounted, mountpoint).await
+        until_unmounted(&mounted, mountpoint).await
     });
     // A pass or a fetch may still be under way; nobody waits for it any more.
     runtime.shutdown_background();
@@ -77,19 +82,15 @@ fn serve(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Resu
 }
 
 /// Waits until somebody unmounts, or a signal asks us to.
-async fn until_unmounted(mounted: crate::fs::Mounted, mountpoint: &Path) -> Result<()> {
+async fn until_unmounted(mounted: &Mounted, mountpoint: &Path) -> Result<()> {
     let listen = |kind| signal(kind).map_err(|e| Error::io("listen for signals", e));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     // A closed terminal or session must not end a mount.
     let _hangup = listen(SignalKind::hangup())?;
-    let ended = tokio::task::spawn_blocking(move || mounted.wait());
-    tokio::pin!(ended);
     let mut asked_before = false;
     loop {
         tokio::select! {
-            ended = &mut ended => {
-                return ended.map_err(|e| Error::new(Kind::Io, "the thread that serves the mount failed").with_source(e))?;
-            }
+            ended = mounted.wait() => return ended,
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
@@ -98,8 +99,7 @@ async fn until_unmounted(mounted: crate::fs::Mounted, mountpoint: &Path) -> Resu
         match done {
             Ok(Ok(())) => tracing::info!("{} is unmounted", mountpoint.display()),
             Ok(Err(error)) => {
-                let who = holders::describe(&holders::holders(mountpoint)).map_or(String::new(), |who| format!(" (in use by {who})"));
-                tracing::error!("still mounted: {error}{who}; a second signal detaches it all the same");
+                tracing::error!("still mounted: {error}. A second signal detaches it all the same");
                 asked_before = error.kind() == Kind::Busy;
             }
             Err(error) => tracing::error!("cannot unmount: {error}"),
