@@ -48,8 +48,8 @@ pub enum Command {
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Source")]
 pub struct SourceArgs {
-    /// Read settings from this file, as it is found on the nodes [default: /etc/backup/config.json if it exists]
-    #[arg(long, value_name = "FILE", env = "CASSMOUNT_CONFIG")]
+    /// Read settings from this file, as it is found on the nodes [default: $CASSMOUNT_CONFIG, or /etc/backup/config.json if it exists]
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Region of the bucket
     #[arg(long)]
@@ -72,17 +72,20 @@ pub struct SourceArgs {
     /// Fetch at most this much per second, e.g. 50M
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub throttle: Option<u64>,
-    /// Give up on an operation that made no progress for this long
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
-    pub timeout: Duration,
+    /// Give up on an operation that made no progress for this long [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Print the settings and where each comes from (flag, environment, configuration; secrets masked), and do nothing else
+    #[arg(long)]
+    pub show_config: bool,
 }
 
 /// Where the passphrases are. A passphrase itself is never an argument.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Keys")]
 pub struct KeyArgs {
-    /// File whose first line is the passphrase, as for openssl's -pass file:; repeat it for rotated keys
-    #[arg(long, value_name = "FILE", env = "CASSMOUNT_KEY_FILE", value_delimiter = ':')]
+    /// File whose first line is the passphrase, as for openssl's -pass file:; repeat it for rotated keys [default: $CASSMOUNT_KEY_FILE, several with colons between]
+    #[arg(long, value_name = "FILE")]
     pub key_file: Vec<PathBuf>,
     /// Command that prints the passphrase on the first line of its standard output
     #[arg(long, value_name = "COMMAND")]

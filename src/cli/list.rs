@@ -1,6 +1,6 @@
 //! `cassmount list`: hosts, or one host's backup sets and what is wrong with them.
 
-use super::args::ListArgs;
+use super::args::{KeyArgs, ListArgs};
 use super::{logging, open, output, table};
 use crate::catalog::{BackupSet, Catalog, Host, HostSets, Manifest, ManifestState, SetKind, Stray, Tag};
 use crate::{Error, Result};
@@ -10,9 +10,14 @@ use std::sync::Arc;
 
 pub(super) fn run(args: &ListArgs) -> Result<()> {
     logging::to_terminal(&args.log);
+    let settings = open::settings(args.source_place.as_deref(), &args.source, &KeyArgs::default(), None)?;
+    if args.source.show_config {
+        open::show_settings(&settings);
+        return Ok(());
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::io("start the runtime's threads", e))?;
     runtime.block_on(async {
-        let store = open::store(args.source_place.as_deref(), &args.source).await?;
+        let store = open::store(&settings).await?;
         let catalog = open::catalog(&store, &open::cache_dir(&args.cache)?);
         match &args.host {
             None => print(args.json, &hosts(store.name(), &catalog).await?),

@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Mount(args) => mount::run(args),
+        Command::Mount(args) => mount::run(&args),
         Command::Unmount(args) => unmount::run(&args),
         Command::List(args) => list::run(&args),
         Command::Status(args) => status::run(&args),

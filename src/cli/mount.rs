@@ -4,22 +4,27 @@ use super::args::MountArgs;
 use super::daemon::Readiness;
 use super::parts::Parts;
 use super::runtime_state::{self, RunningMount};
-use super::{control, daemon, logging, unmount};
+use super::{control, daemon, logging, open, unmount};
+use crate::config::Settings;
 use crate::fs::Mounted;
 use crate::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub(super) fn run(mut args: MountArgs) -> Result<()> {
+pub(super) fn run(args: &MountArgs) -> Result<()> {
+    if args.source.show_config {
+        open::show_settings(&args.settings()?);
+        return Ok(());
+    }
     let mut readiness = Readiness::of_this_process();
-    let prepared = prepare(&mut args);
+    let prepared = prepare(args);
     if !args.foreground && !readiness.in_background() {
         // What is plainly wrong is said here, before a daemon exists.
         prepared?;
         return daemon::start();
     }
-    match prepared.and_then(|mountpoint| serve(&args, &mountpoint, &mut readiness)) {
+    match prepared.and_then(|mountpoint| serve(args, &mountpoint, &mut readiness)) {
         Ok(()) => Ok(()),
         Err(error) => {
             tracing::error!("{error}");
@@ -28,20 +33,48 @@ pub(super) fn run(mut args: MountArgs) -> Result<()> {
     }
 }
 
-/// Checks what can be checked without the source; returns the mount point, absolute. Makes relative paths absolute.
-fn prepare(args: &mut MountArgs) -> Result<PathBuf> {
+impl MountArgs {
+    pub(super) fn settings(&self) -> Result<Settings> {
+        let place = self.places.first().filter(|_| self.places.len() == 2);
+        open::settings(place.map(String::as_str), &self.source, &self.keys, self.view.live_data_dir.as_ref())
+    }
+
+    /// The data directory whose tables give their ids, if any is to.
+    pub(super) fn live_data_dir(&self, settings: &Settings) -> Result<Option<PathBuf>> {
+        if !self.view.match_live_ids && self.view.live_data_dir.is_none() {
+            return Ok(None);
+        }
+        let directory = settings.cassandra_data_dir.as_ref().map(|setting| setting.value.clone());
+        directory.map(Some).ok_or_else(|| {
+            Error::invalid("--match-live-ids needs cassandra_data_dir in the configuration, or --live-data-dir")
+        })
+    }
+}
+
+/// Checks what can be checked without the source; returns the mount point, absolute.
+fn prepare(args: &MountArgs) -> Result<PathBuf> {
     let Some(mountpoint) = args.places.last() else { return Err(Error::invalid("where to mount is missing")) };
     let mountpoint = std::path::absolute(mountpoint).map_err(|e| Error::io("find the current directory", e))?;
     if runtime_state::is_ours(&mountpoint) {
         let place = mountpoint.display();
-        return Err(Error::new(Kind::Busy, format!("{place} is mounted already; unmount it first: cassmount unmount {place}")));
+        return Err(Error::new(
+            Kind::Busy,
+            format!("{place} is mounted already; unmount it first: cassmount unmount {place}"),
+        ));
     }
-    let mountpoint = mountpoint.canonicalize().map_err(|e| Error::io(format_args!("mount on {}", mountpoint.display()), e))?;
+    let mountpoint =
+        mountpoint.canonicalize().map_err(|e| Error::io(format_args!("mount on {}", mountpoint.display()), e))?;
     if !mountpoint.is_dir() {
-        return Err(Error::new(Kind::NotDirectory, format!("{} is not a directory: nothing can be mounted on it", mountpoint.display())));
+        return Err(Error::new(
+            Kind::NotDirectory,
+            format!("{} is not a directory: nothing can be mounted on it", mountpoint.display()),
+        ));
     }
     if !Path::new("/dev/fuse").exists() {
-        return Err(Error::new(Kind::Unsupported, "there is no /dev/fuse here: load the kernel module (modprobe fuse), or give the container --device /dev/fuse"));
+        return Err(Error::new(
+            Kind::Unsupported,
+            "there is no /dev/fuse here: load the kernel module (modprobe fuse), or give the container --device /dev/fuse",
+        ));
     }
     Ok(mountpoint)
 }

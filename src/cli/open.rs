@@ -3,55 +3,72 @@
 use super::args::{AccessArgs, CacheArgs, KeyArgs, SourceArgs};
 use crate::cache::Cache;
 use crate::catalog::{Catalog, CatalogOptions};
-use crate::keys::{KeyRing, KeySources};
-use crate::store::{Source, Store, StoreOptions};
+use crate::config::{Environment, Flags, Settings};
+use crate::keys::KeyRing;
+use crate::store::Store;
 use crate::{Error, Kind, Result};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the nodes have their configuration.
-const NODE_CONFIG: &str = "/etc/backup/config.json";
 /// Default of --cache-size where the disk has room, bytes.
 const CACHE_SIZE: u64 = 10_000_000_000;
 
+/// What flags, environment and configuration say, in this order of precedence. `place` is the SOURCE that the user wrote; without it, or with `-`, the
+/// configuration's bucket is meant. Warnings go to the log.
+pub(super) fn settings(
+    place: Option<&str>,
+    source: &SourceArgs,
+    keys: &KeyArgs,
+    live_data_dir: Option<&PathBuf>,
+) -> Result<Settings> {
+    let flags = Flags {
+        config: source.config.clone(),
+        source: place.filter(|place| *place != "-").map(str::to_owned),
+        region: source.region.clone(),
+        endpoint_url: source.endpoint_url.clone(),
+        profile: source.profile.clone(),
+        no_sign_request: source.no_sign_request,
+        force_path_style: source.force_path_style,
+        ca_bundle: source.ca_bundle.clone(),
+        throttle: source.throttle,
+        timeout: source.timeout,
+        key_files: keys.key_file.clone(),
+        key_command: keys.key_command.clone(),
+        live_data_dir: live_data_dir.cloned(),
+    };
+    let settings = Settings::resolve(flags, Environment::of_process())?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(settings)
+}
+
 /// Opens the source and makes sure that it is there and lets us in.
-///
-/// `place` is what the user wrote; without it, or with `-`, the configuration's bucket is meant.
-pub(super) async fn store(place: Option<&str>, args: &SourceArgs) -> Result<Store> {
-    let place = match place.filter(|place| *place != "-") {
-        Some(place) => place.to_owned(),
-        None => return Err(Error::invalid(format!("no SOURCE given, and no bucket in {NODE_CONFIG}"))),
-    };
-    let options = StoreOptions {
-        region: args.region.clone(),
-        endpoint_url: args.endpoint_url.clone(),
-        profile: args.profile.clone(),
-        no_sign_request: args.no_sign_request,
-        force_path_style: args.force_path_style,
-        ca_bundle: args.ca_bundle.clone(),
-        throttle: args.throttle,
-        timeout: args.timeout,
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
-        ..StoreOptions::default()
-    };
-    let store = Store::open(&Source::parse(&place)?, &options)?;
+pub(super) async fn store(settings: &Settings) -> Result<Store> {
+    let store = Store::open(&settings.source()?, &settings.store_options())?;
     store.check().await?;
     Ok(store)
 }
 
-/// All passphrases that were named, in the order flag or environment, command, configuration; warns on standard error and in the log.
-pub(super) fn key_ring(args: &KeyArgs) -> Result<KeyRing> {
-    let sources =
-        KeySources { files: args.key_file.clone(), command: args.key_command.clone(), ..KeySources::default() };
-    let loaded = sources.load()?;
+/// All passphrases that were named; warnings go to the log.
+pub(super) fn key_ring(settings: &Settings) -> Result<KeyRing> {
+    let loaded = settings.key_sources().load()?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     Ok(loaded.ring)
+}
+
+/// `--show-config`: a table of what is set and where it comes from.
+pub(super) fn show_settings(settings: &Settings) {
+    let rows: Vec<Vec<String>> = settings
+        .show()
+        .into_iter()
+        .map(|shown| vec![shown.name.to_owned(), shown.value, shown.origin.to_string()])
+        .collect();
+    print!("{}", super::table::render(&["SETTING", "VALUE", "FROM"], &[], &rows));
 }
 
 /// The cache directory as an absolute path, made if need be.

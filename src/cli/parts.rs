@@ -40,17 +40,20 @@ impl Parts {
     /// Opens the source, the keys, the cache and the scratch layer.
     pub(super) async fn open(args: &MountArgs, mountpoint: &Path) -> Result<Self> {
         let (uid, gid) = open::owner(&args.access)?;
-        let place = args.places.first().filter(|_| args.places.len() == 2);
-        let store = open::store(place.map(String::as_str), &args.source).await?;
-        let keys = open::key_ring(&args.keys)?;
+        let settings = args.settings()?;
+        let timeout = settings.timeout.value;
+        let store = open::store(&settings).await?;
+        let keys = open::key_ring(&settings)?;
         if keys.is_empty() {
-            tracing::warn!("no key was given: archives cannot be read, only listed (--key-file, --key-command, encryption_key of the configuration)");
+            tracing::warn!(
+                "no key was given: archives cannot be read, only listed (--key-file, --key-command, encryption_key of the configuration)"
+            );
         }
         let cache_dir = open::cache_dir(&args.cache)?;
         let cache = open::cache(&args.cache, &cache_dir)?;
         let catalog = open::catalog(&store, &cache_dir);
         let options = ReaderOptions {
-            timeout: args.source.timeout,
+            timeout,
             wait_limit: LONGEST_WAIT,
             memory_limit: args.cache.memory_limit,
             ..ReaderOptions::default()
@@ -59,7 +62,7 @@ impl Parts {
         let tree = TreeOptions {
             source_host: args.view.source_host.clone().map(Host::new),
             at: args.view.at.clone(),
-            live_data_dir: args.view.live_data_dir.clone(),
+            live_data_dir: args.live_data_dir(&settings)?,
             directory: Some(cache_dir.join("catalog")),
             ..TreeOptions::default()
         };
@@ -80,7 +83,7 @@ impl Parts {
             read_only: args.access.read_only,
             allow_other: args.access.allow_other,
             fsname: store.name().to_owned(),
-            deadline: LONGEST_WAIT + args.source.timeout,
+            deadline: LONGEST_WAIT + timeout,
             ..MountOptions::default()
         };
         Ok(Self { store, cache_dir, cache, catalog, reader, overlay: Arc::new(overlay), options })
@@ -101,7 +104,8 @@ impl Parts {
         let state = state.clone();
         let since = Timestamp::from(SystemTime::now());
         Arc::new(move |request| {
-            let (store, cache, reader, overlay) = (store.clone(), cache.clone(), Arc::clone(&reader), Arc::clone(&overlay));
+            let (store, cache, reader, overlay) =
+                (store.clone(), cache.clone(), Arc::clone(&reader), Arc::clone(&overlay));
             let (state, mounted) = (state.clone(), mounted.clone());
             async move {
                 match request {
@@ -140,5 +144,7 @@ fn warnings(store: &Store) -> Vec<String> {
 
 /// Runs file I/O where it may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| Error::new(crate::Kind::Io, "a helper thread failed").with_source(e))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::new(crate::Kind::Io, "a helper thread failed").with_source(e))?
 }
