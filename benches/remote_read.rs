@@ -1,6 +1,8 @@
 //! Reading a table of more than 1 GB in place, over S3 with 20 ms of latency per request, seek index known and nothing cached: one random 4 KiB read, 1,000 of them by
 //! 1 and by 16 threads; and one file in order over a link of 100 MB/s with 50 ms of latency, with and without the index. Options: `--mebibytes N` (1100).
 
+#[path = "../tests/support/s3.rs"]
+mod s3;
 #[path = "support/slow_s3.rs"]
 mod slow_s3;
 mod support;
@@ -9,43 +11,28 @@ use slow_s3::Link;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use support::{Mount, Report, fixture, median, option};
 
 fn main() {
     let mebibytes = option("mebibytes").map_or(1100, |n| n.parse().expect("--mebibytes N"));
     let bucket = fixture::bucket(mebibytes);
-    let runtime = tokio::runtime::Runtime::new().expect("start a runtime");
     let work = tempfile::tempdir_in(support::data_dir()).expect("create a directory");
     let mut report = Report::new("remote reads");
     let archive = fs::metadata(bucket.archive()).expect("stat the archive").len();
     report.bytes("archive", archive);
 
-    let near = Link::new(Duration::from_millis(20), None);
-    let endpoint = format!("http://{}", runtime.block_on(near.clone().serve(bucket.path.parent().expect("a parent"))));
+    let root = bucket.path.parent().expect("a parent");
+    let near = Link::start(root, Duration::from_millis(20), None);
     let indexed = work.path().join("indexed");
-    let mount = |cache: &Path, endpoint: &str| {
+    let mount = |cache: &Path, link: &Link| {
         let key = bucket.key_file.to_str().expect("UTF-8 path");
         let cache = cache.to_str().expect("UTF-8 path");
-        let options = [
-            "--endpoint-url",
-            endpoint,
-            "--no-sign-request",
-            "--force-path-style",
-            "--region",
-            "us-east-1",
-            "--key-file",
-            key,
-        ];
-        Mount::start(
-            "s3://bucket",
-            work.path(),
-            &[&options[..], &["--cache-dir", cache, "--cache-size", "20G"]].concat(),
-        )
+        let options = ["--key-file", key, "--cache-dir", cache, "--cache-size", "20G"];
+        Mount::start_with("s3://bucket", work.path(), &options, &link.environment())
     };
     // The first listing of the table runs the pass that leaves the index.
-    let first = mount(&indexed, &endpoint);
+    let first = mount(&indexed, &near);
     let start = Instant::now();
     fs::read_dir(bucket.table_in(&first.mountpoint)).expect("list the table");
     report.seconds("first ls of the table (the pass)", start.elapsed());
@@ -58,22 +45,22 @@ fn main() {
     let mut fetched = 0;
     for round in 0..5 {
         forget_files(&indexed);
-        let mount = mount(&indexed, &endpoint);
+        let mount = mount(&indexed, &near);
         let data = data_files(&bucket.table_in(&mount.mountpoint));
-        let before = near.bytes.load(Ordering::Relaxed);
+        let before = near.carried();
         let start = Instant::now();
         read_4k(&data[0], 12_345_678 * (round + 1));
         times.push(start.elapsed());
-        fetched = fetched.max(near.bytes.load(Ordering::Relaxed) - before);
+        fetched = fetched.max(near.carried() - before);
     }
     report.seconds("one random 4 KiB read", median(times));
     report.bytes("fetched for it, at most", fetched);
 
     for threads in [1, 16] {
         forget_files(&indexed);
-        let mount = mount(&indexed, &endpoint);
+        let mount = mount(&indexed, &near);
         let data = data_files(&bucket.table_in(&mount.mountpoint));
-        let (bytes, requests) = (near.bytes.load(Ordering::Relaxed), near.requests.load(Ordering::Relaxed));
+        let (bytes, requests) = (near.carried(), near.requests());
         let start = Instant::now();
         std::thread::scope(|scope| {
             for thread in 0..threads {
@@ -88,24 +75,22 @@ fn main() {
             }
         });
         report.seconds(&format!("1,000 random 4 KiB reads, {threads} threads"), start.elapsed());
-        report.bytes(&format!("fetched for them, {threads} threads"), near.bytes.load(Ordering::Relaxed) - bytes);
-        report
-            .count(&format!("requests for them, {threads} threads"), near.requests.load(Ordering::Relaxed) - requests);
+        report.bytes(&format!("fetched for them, {threads} threads"), near.carried() - bytes);
+        report.count(&format!("requests for them, {threads} threads"), near.requests() - requests);
         report.bytes(&format!("peak RSS of the daemon, {threads} threads"), mount.peak_rss());
     }
 
-    let far = Link::new(Duration::from_millis(50), Some(100_000_000));
-    let endpoint = format!("http://{}", runtime.block_on(far.clone().serve(bucket.path.parent().expect("a parent"))));
+    let far = Link::start(root, Duration::from_millis(50), Some(100_000_000));
     for (what, cache) in [("with the index", indexed), ("without", work.path().join("fresh"))] {
         forget_files(&cache);
-        let mount = mount(&cache, &endpoint);
-        let before = far.bytes.load(Ordering::Relaxed);
+        let mount = mount(&cache, &far);
+        let before = far.carried();
         let start = Instant::now();
         for file in data_files(&bucket.table_in(&mount.mountpoint)) {
             std::io::copy(&mut File::open(file).expect("open"), &mut std::io::sink()).expect("read");
         }
         let elapsed = start.elapsed();
-        let carried = far.bytes.load(Ordering::Relaxed) - before;
+        let carried = far.carried() - before;
         report.seconds(&format!("every Data.db in order, {what}"), elapsed);
         report
             .ratio(&format!("share of the 100 MB/s link used, {what}"), carried as f64 / elapsed.as_secs_f64() / 100e6);
@@ -116,7 +101,7 @@ fn main() {
 
 /// Takes the cached bytes away and leaves the indexes.
 fn forget_files(cache: &Path) {
-    for name in ["files", "spans"] {
+    for name in ["data"] {
         let _ = fs::remove_dir_all(cache.join(name));
     }
 }

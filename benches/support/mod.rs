@@ -47,7 +47,7 @@ impl Mount {
         Self::start_with(source, work, options, &[])
     }
 
-    pub fn start_with(source: &str, work: &Path, options: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub fn start_with(source: &str, work: &Path, options: &[&str], environment: &[(String, String)]) -> Self {
         let mountpoint = work.join("mnt");
         std::fs::create_dir_all(&mountpoint).expect("create the mount point");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cassmount"));
@@ -58,7 +58,7 @@ impl Mount {
             .arg("--log-directory")
             .arg(work)
             .stdin(Stdio::null());
-        command.envs(environment.iter().copied());
+        command.envs(environment.iter().cloned());
         let start = Instant::now();
         let status = command.status().expect("run cassmount");
         assert!(status.success(), "cassmount mount: {status}");

@@ -1,119 +1,90 @@
-//! A real S3 server over a local directory (s3s-fs) behind a link with latency and a limited rate, which counts what is asked of it.
+//! The tests' S3 server behind a link with latency and a limited rate, which counts what it carries.
 
-use futures::StreamExt;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use s3s::dto::{
-    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output,
-    StreamingBlob,
-};
-use s3s::service::S3ServiceBuilder;
-use s3s::{S3, S3Request, S3Response, S3Result};
-use s3s_fs::FileSystem;
+use crate::s3::{Faults, S3Server};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// The server's link to its clients.
-#[derive(Clone)]
+/// A server whose answers come over a relay.
 pub struct Link {
-    /// Before the first byte of each answer.
-    pub latency: Duration,
-    /// Bytes per second of all bodies together.
-    pub rate: Option<u64>,
-    pub requests: Arc<AtomicU64>,
-    pub bytes: Arc<AtomicU64>,
-    /// When the link will have carried everything accepted so far.
-    free_at: Arc<Mutex<Instant>>,
+    server: S3Server,
+    relay: SocketAddr,
+    bytes: Arc<AtomicU64>,
+    _runtime: Runtime,
 }
 
 impl Link {
-    pub fn new(latency: Duration, rate: Option<u64>) -> Self {
-        Self {
-            latency,
-            rate,
-            requests: Arc::default(),
-            bytes: Arc::default(),
-            free_at: Arc::new(Mutex::new(Instant::now())),
-        }
+    /// Serves the directories in `root` as buckets; each request waits `latency`, all answers together come at `rate` bytes per second.
+    pub fn start(root: &Path, latency: Duration, rate: Option<u64>) -> Self {
+        let server = S3Server::start(root);
+        server.set_faults(Faults { delay: latency, ..Faults::default() });
+        let target = server.endpoint().trim_start_matches("http://").parse().expect("an address");
+        let runtime = Runtime::new().expect("start a runtime");
+        let bytes = Arc::new(AtomicU64::new(0));
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("bind a loopback port");
+        let relay = listener.local_addr().expect("a bound socket has an address");
+        runtime.spawn(accept(listener, target, rate, Arc::clone(&bytes)));
+        Self { server, relay, bytes, _runtime: runtime }
     }
 
-    async fn carry(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let Some(rate) = self.rate else { return };
-        let done = {
-            let mut free_at = self.free_at.lock().await;
-            *free_at = (*free_at).max(Instant::now()) + Duration::from_secs_f64(bytes as f64 / rate as f64);
-            *free_at
-        };
-        tokio::time::sleep_until(done).await;
-    }
-
-    async fn answer(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(self.latency).await;
-    }
-
-    /// Serves the buckets (sub-directories) of `root` on a free loopback port until the runtime ends.
-    pub async fn serve(self, root: &Path) -> SocketAddr {
-        let files = FileSystem::new(root).expect("open the bucket's directory");
-        let service = S3ServiceBuilder::new(Slow { files, link: self }).build();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind a loopback port");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
-                tokio::spawn(async move {
-                    Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(socket), service)
-                        .await
-                        .map_err(drop)
-                });
+    /// What a process needs to read through the link.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let mut environment = self.server.environment();
+        for (name, value) in &mut environment {
+            if name == "AWS_ENDPOINT_URL" {
+                *value = format!("http://{}", self.relay);
             }
-        });
-        address
-    }
-}
-
-struct Slow {
-    files: FileSystem,
-    link: Link,
-}
-
-#[async_trait::async_trait]
-impl S3 for Slow {
-    async fn list_objects_v2(
-        &self,
-        request: S3Request<ListObjectsV2Input>,
-    ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        self.link.answer().await;
-        self.files.list_objects_v2(request).await
-    }
-
-    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        self.link.answer().await;
-        self.files.head_object(request).await
-    }
-
-    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        self.link.answer().await;
-        let mut response = self.files.get_object(request).await?;
-        let link = self.link.clone();
-        if let Some(body) = response.output.body.take() {
-            response.output.body = Some(StreamingBlob::wrap(body.then(move |chunk| {
-                let link = link.clone();
-                async move {
-                    if let Ok(chunk) = &chunk {
-                        link.carry(chunk.len() as u64).await;
-                    }
-                    chunk.map_err(std::io::Error::other)
-                }
-            })));
         }
-        Ok(response)
+        environment
+    }
+
+    /// Bytes of all answers so far, headers included.
+    pub fn carried(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn requests(&self) -> u64 {
+        self.server.requests().len() as u64
+    }
+}
+
+async fn accept(listener: TcpListener, target: SocketAddr, rate: Option<u64>, bytes: Arc<AtomicU64>) {
+    // When the link will have carried everything that it accepted so far.
+    let free_at = Arc::new(Mutex::new(Instant::now()));
+    while let Ok((client, _)) = listener.accept().await {
+        let (bytes, free_at) = (Arc::clone(&bytes), Arc::clone(&free_at));
+        tokio::spawn(async move {
+            let server = TcpStream::connect(target).await?;
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let requests = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            let mut buffer = vec![0; 64 << 10];
+            loop {
+                let length = from_server.read(&mut buffer).await?;
+                if length == 0 {
+                    break;
+                }
+                bytes.fetch_add(length as u64, Ordering::Relaxed);
+                if let Some(rate) = rate {
+                    let done = {
+                        let mut free_at = free_at.lock().await;
+                        *free_at =
+                            (*free_at).max(Instant::now()) + Duration::from_secs_f64(length as f64 / rate as f64);
+                        *free_at
+                    };
+                    tokio::time::sleep_until(done).await;
+                }
+                to_client.write_all(&buffer[..length]).await?;
+            }
+            requests.abort();
+            std::io::Result::Ok(())
+        });
     }
 }

@@ -35,10 +35,16 @@ impl Mounted {
     }
 
     pub fn try_start(source: &str, arguments: &[&str]) -> Result<Self, Output> {
+        Self::start_with(source, arguments, &[])
+    }
+
+    /// The same with variables in the command's environment.
+    pub fn start_with(source: &str, arguments: &[&str], environment: &[(String, String)]) -> Result<Self, Output> {
         let work = tempfile::tempdir().unwrap();
         let mountpoint = work.path().join("mnt");
         std::fs::create_dir(&mountpoint).unwrap();
         let mut command = cassmount();
+        command.envs(environment.iter().cloned());
         command.args(["mount", source]).arg(&mountpoint).arg("--log-directory").arg(work.path().join("log"));
         if !arguments.contains(&"--cache-dir") {
             command.arg("--cache-dir").arg(work.path().join("cache"));
