@@ -24,7 +24,7 @@ pub fn cassmount() -> Command {
     ] {
         command.env_remove(variable);
     }
-    command.env("CASSMOUNT_CONFIG", "/dev/null");
+    command.env("CASSMOUNT_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/empty-config.json"));
     command
 }
 
