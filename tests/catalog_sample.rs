@@ -1,6 +1,6 @@
 //! The catalog of the sample bucket, through the real store: every set, kind, time, offset and count.
 
-use cassmount::catalog::{Catalog, CatalogOptions, Host, SetKind};
+use cassmount::catalog::{Catalog, CatalogOptions, Host, SetKind, missing_from_full, tables_of};
 use cassmount::store::{Source, Store, StoreOptions};
 use std::sync::Arc;
 
@@ -62,6 +62,13 @@ async fn every_set() {
             } else {
                 assert_eq!(manifest.tables_listed, Some(archives as u32));
                 assert_eq!(set.files.len(), 1);
+            }
+            if let Some(schema) = set.file("schema.cql") {
+                let schema =
+                    std::fs::read_to_string(format!("{}/sample/bucket/{}", env!("CARGO_MANIFEST_DIR"), schema.key))
+                        .unwrap();
+                assert!(tables_of(&schema).len() >= 8);
+                assert_eq!(missing_from_full(set, Some(&schema), None, |_| false, &[]).unwrap().tables, []);
             }
             for archive in set.archives() {
                 let path = format!("{}/sample/bucket/{}", env!("CARGO_MANIFEST_DIR"), archive.object.key);

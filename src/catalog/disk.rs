@@ -214,3 +214,67 @@ impl<T: Clone + Eq + std::hash::Hash> Table<T> {
         number
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TestSet, host_sets};
+    use super::super::{SetKind, StrayReason};
+    use super::*;
+    use crate::store::ObjectMeta;
+
+    /// A host with one of everything.
+    fn sample() -> HostSets {
+        let set = |start, kind| TestSet { start, length: 60, kind, ..TestSet::default() };
+        let tests = [
+            TestSet { tables: vec!["a", "b", "c"], ..set(1_795_000_000, Some(SetKind::Full)) },
+            set(1_795_003_600, Some(SetKind::Incremental)),
+            set(1_795_007_200, None),
+            TestSet { damaged: true, ..set(1_795_010_800, None) },
+        ];
+        let mut sets: Vec<BackupSet> = tests.iter().map(TestSet::build).collect();
+        let e_tags = [None, Some("\"9b2cf535f27731c974343645a3985328-7\""), Some("0x8DC1")];
+        for (archive, e_tag) in sets[0].archives.iter_mut().zip(e_tags) {
+            archive.e_tag = ETag::pack(e_tag);
+        }
+        let object = ObjectMeta { key: "host/x/schema.cql".into(), size: 5, e_tag: None, modified: Timestamp(7) };
+        sets[0].files.push(SetFile { name: "schema.cql".into(), object: Arc::new(object) });
+        sets[1].missing.push(TableName::new("ks", "gone"));
+        sets[1].unlisted.push(TableName::new("ks", "t"));
+        sets[1].strays.push("host/x/stray", Some(3), StrayReason::Plaintext);
+        let mut strays = Strays::default();
+        strays.push("host/errors/", None, StrayReason::NotATag);
+        let sets = sets.into_iter().map(Arc::new).collect();
+        HostSets::new(Host::new("host"), sets, strays, Timestamp(1_795_020_000_000_000))
+    }
+
+    #[test]
+    fn a_host_comes_back_as_it_was() {
+        let host = sample();
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::new(directory.path().join("new/catalog"), "source");
+        assert!(disk.load(&host.host).is_none());
+        disk.save(&host).unwrap();
+        let loaded = disk.load(&host.host).unwrap();
+        assert_eq!((&loaded.sets, &loaded.strays, loaded.listed), (&host.sets, &host.strays, host.listed));
+        assert!(Disk::new(directory.path().join("new/catalog"), "other").load(&host.host).is_none());
+        disk.remove(&host.host);
+        assert!(disk.load(&host.host).is_none());
+    }
+
+    #[test]
+    fn numbers_that_point_nowhere_are_refused() {
+        let mut kept = Kept::pack(&"source".into(), &sample());
+        kept.sets[0].archives[0].table = 99;
+        assert!(kept.unpack().is_none());
+        let mut kept = Kept::pack(&"source".into(), &sample());
+        kept.tokens.clear();
+        assert!(kept.unpack().is_none());
+    }
+
+    /// When this fails, the encoding has changed: raise the version above and in docs/formats.md, then put the new hash here.
+    #[test]
+    fn the_encoding_is_pinned() {
+        let plain = postcard::to_stdvec(&Kept::pack(&"source".into(), &sample())).unwrap();
+        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (1, "530cdd5c212bd3ba"));
+    }
+}

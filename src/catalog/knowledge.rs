@@ -169,3 +169,51 @@ impl<'a> Iterator for Words<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: &str = "763dab90-e555-11f1-85a8-5b65bc0eb462";
+
+    #[test]
+    fn a_table_declares_its_id() {
+        let id = Some(TableId::parse(ID).unwrap());
+        for (schema, found) in [
+            (
+                format!("CREATE TABLE IF NOT EXISTS ks.t (\n id int PRIMARY KEY\n) WITH ID = {ID}\n AND comment = ''"),
+                id,
+            ),
+            (format!("CREATE TABLE ks.t (id int PRIMARY KEY) WITH CLUSTERING ORDER BY (c ASC) AND id={ID};"), id),
+            (format!("CREATE TABLE ks.t (id int) WITH comment = 'WITH ID = x' AND ID = {ID}"), id),
+            (format!("/* WITH ID = x */ -- WITH ID = y\nCREATE TABLE ks.\"WITH ID = z\" (a int) WITH ID = {ID}"), id),
+            (format!("CREATE TABLE ks.t (id int) WITH comment = 'WITH ID = {ID}'"), None),
+            (format!("CREATE TABLE ks.t (id int) WITH comment = 'it''s' AND ID = {ID}"), id),
+            ("CREATE TABLE ks.t (id int) WITH ID = nonsense".into(), None),
+            ("CREATE TABLE ks.t (id int) WITH ID".into(), None),
+            ("' WITH".into(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(declared_id(&schema), found, "{schema}");
+        }
+    }
+
+    #[test]
+    fn a_mapping_is_read_as_far_as_it_makes_sense() {
+        let json =
+            br#"{"ks.t":"t-763dab90e55511f185a85b65bc0eb462","ks.u":"t-763dab90e55511f185a85b65bc0eb462","ks.v":"v",
+            "a/b.c":"c-763dab90e55511f185a85b65bc0eb462","ks.w":7}"#;
+        let mapping = parse_mapping(json).unwrap();
+        assert_eq!(mapping, BTreeMap::from([(TableName::new("ks", "t"), TableId::parse(ID).unwrap())]));
+        assert_eq!(parse_mapping(b"[]"), None);
+        assert_eq!(parse_mapping(b""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_schema_is_read_without_harm(schema in "(WITH ID = |AND|'|\"|--|/\\*|\\*/|\n|é|.){0,40}") {
+            let _ = declared_id(&schema);
+        }
+    }
+}

@@ -8,6 +8,8 @@ pub mod chain;
 mod chain_tests;
 mod disk;
 mod history;
+#[cfg(test)]
+mod history_tests;
 mod hosts;
 #[cfg(test)]
 mod hosts_tests;
@@ -19,6 +21,7 @@ mod load;
 mod local;
 pub mod manifest;
 pub mod merge;
+mod missing;
 mod objects;
 mod packed;
 mod set;
@@ -34,6 +37,7 @@ pub use knowledge::{Knowledge, declared_id, parse_mapping};
 pub use load::HostSets;
 pub use local::{LocalTime, Offsets};
 pub use manifest::{Manifest, ManifestState};
+pub use missing::{MissingBy, MissingTables, missing_from_full, tables_of};
 pub use objects::Objects;
 pub use set::{BackupSet, SetFile, SetKind, TableArchive};
 pub use stray::{Stray, StrayReason, Strays};

@@ -125,13 +125,22 @@ pub(super) struct TestSet {
     pub(super) offset: i32,
     /// Whether the manifest states the offset.
     pub(super) stated: bool,
-    /// Of keyspace `ks`.
+    pub(super) keyspace: &'static str,
     pub(super) tables: Vec<&'static str>,
 }
 
 impl Default for TestSet {
     fn default() -> Self {
-        Self { start: 0, length: 0, kind: None, damaged: false, offset: 0, stated: false, tables: vec!["t"] }
+        Self {
+            start: 0,
+            length: 0,
+            kind: None,
+            damaged: false,
+            offset: 0,
+            stated: false,
+            keyspace: "ks",
+            tables: vec!["t"],
+        }
     }
 }
 
@@ -155,8 +164,13 @@ impl TestSet {
         // Later than anything: as if copied.
         let modified = Timestamp(i64::MAX);
         for table in &self.tables {
-            let object = ObjectMeta { key: format!("{prefix}ks/{table}.x").into(), size: 1, e_tag: None, modified };
-            builder.archive(TableName::new("ks", *table), object);
+            let object = ObjectMeta {
+                key: format!("{prefix}{}/{table}.x", self.keyspace).into(),
+                size: 1,
+                e_tag: None,
+                modified,
+            };
+            builder.archive(TableName::new(self.keyspace, *table), object);
         }
         let kind = if self.kind == Some(SetKind::Full) { "full" } else { "incremental" };
         let (time, offset) =
