@@ -32,7 +32,7 @@ fn tag(set: usize) -> String {
 }
 
 impl Generated {
-    fn object(&self, key: String, set: usize) -> ObjectMeta {
+    fn object(key: String, set: usize) -> ObjectMeta {
         // Spread over all bits, so that nothing compresses them: as an MD5 would be.
         let mixed = u128::from(crc32fast::hash(key.as_bytes())).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         let e_tag = format!("\"{mixed:032x}\"");
@@ -49,7 +49,7 @@ impl Generated {
 
     fn manifest(set: usize) -> String {
         let time = Timestamp::from_secs(FIRST + set as i64 * HOUR + 45);
-        let kind = if set % 24 == 0 { "full" } else { "incremental" };
+        let kind = if set.is_multiple_of(24) { "full" } else { "incremental" };
         let tokens: Vec<String> = (0..16).map(|token| format!("\"{}\"", token * 1_000_003)).collect();
         format!(
             r#"{{"backup_type":"{kind}","timestamp_utc":"{time}","source_node":{{"tokens":[{}],"rack":"rack1"}}}}"#,
@@ -63,9 +63,9 @@ impl Objects for Generated {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let set = Self::set_of(prefix);
         let mut objects: Vec<ObjectMeta> = (0..self.tables)
-            .map(|table| self.object(format!("{prefix}shop/some_table_{table:03}.tar.gz.enc"), set))
+            .map(|table| Self::object(format!("{prefix}shop/some_table_{table:03}.tar.gz.enc"), set))
             .collect();
-        let mut manifest = self.object(format!("{prefix}backup_manifest.json"), set);
+        let mut manifest = Self::object(format!("{prefix}backup_manifest.json"), set);
         manifest.size = Self::manifest(set).len() as u64;
         objects.push(manifest);
         futures::stream::iter(objects.into_iter().map(Ok)).boxed()

@@ -217,7 +217,7 @@ impl<T: Clone + Eq + std::hash::Hash> Table<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{TestSet, host_sets};
+    use super::super::testing::TestSet;
     use super::super::{SetKind, StrayReason};
     use super::*;
     use crate::store::ObjectMeta;

@@ -122,11 +122,12 @@ impl Catalog {
         let mut result = self.refresh_hosts().await.map(drop);
         let touched: Vec<Host> =
             lock(&self.sets).iter().filter(|(_, slot)| slot.known.is_some()).map(|(host, _)| host.clone()).collect();
-        for host in touched {
-            match self.run(&host, true).await {
-                Ok(_) => {}
-                Err(e) if e.kind() == Kind::NotFound => {}
-                Err(e) => result = result.and(Err(e)),
+        // Requests to the store are bounded for all of them together.
+        let running = touched.iter().map(|host| self.run(host, true));
+        for done in futures::future::join_all(running).await {
+            match done {
+                Err(e) if e.kind() != Kind::NotFound => result = result.and(Err(e)),
+                _ => {}
             }
         }
         result
