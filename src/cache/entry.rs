@@ -61,8 +61,8 @@ pub(super) fn check(file: &File, name: &EntryName, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// Records the use, so that the order of eviction outlives the process. The modification time stays: it is part of the [`Stamp`].
-pub(super) fn touch(file: &File) {
+/// Records the use of a file in its atime, so that the order of eviction outlives the process. The modification time stays as it is.
+pub fn touch(file: &File) {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     // Only an order of eviction is lost if this fails.

@@ -15,7 +15,7 @@ mod table;
 mod writer;
 
 pub use directory::{private_directory, write_atomically};
-pub use entry::CacheFile;
+pub use entry::{CacheFile, touch};
 pub use key::CacheKey;
 pub use writer::{CacheWriter, SealedEntry};
 
@@ -151,11 +151,6 @@ impl Cache {
             state.table.reserve(charge(size));
         }
         CacheWriter::new(self.0.clone(), key, size).map(Some)
-    }
-
-    /// Like [`Self::create`], but only if nothing has to be evicted for it.
-    pub fn create_in_free_space(&self, key: CacheKey, size: u64) -> Result<Option<CacheWriter>> {
-        if self.0.lock().table.free() < charge(size) { Ok(None) } else { self.create(key, size) }
     }
 
     /// Drops an entry, e.g. one whose object changed. Who has it open keeps it.

@@ -98,11 +98,6 @@ impl CacheWriter {
 }
 
 impl SealedEntry {
-    /// The BLAKE3 of the content.
-    pub fn digest(&self) -> &blake3::Hash {
-        &self.digest
-    }
-
     /// Makes the entry visible. It replaces one of the same key.
     pub fn publish(mut self) -> Result<()> {
         let name = EntryName { key: self.staged.key, digest: self.digest };

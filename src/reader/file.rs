@@ -147,23 +147,30 @@ impl ArchiveFile {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        // Twice: an index that proves damaged is made anew by another pass.
-        for _ in 0..2 {
-            if let Some(bytes) = self.read_landed(offset, len).await? {
-                return Ok(bytes);
-            }
-            match self.read_by_spans(offset, len).await {
-                Err(error) if error.kind() == Kind::NotFound => {}
-                result => return result,
-            }
-            self.inner.archive_anew(&self.object, self.identity).await?;
-        }
-        // The pass landed nothing and left no index: there is no room for either. Another pass for each read would not help.
-        if let Some(bytes) = self.read_landed(offset, len).await? {
+        if let Some(bytes) = self.read_somehow(offset, len).await? {
             return Ok(bytes);
         }
+        // Evicted, and the index is gone or proved damaged: another pass makes both anew.
+        self.inner.archive_anew(&self.object, self.identity).await?;
+        if let Some(bytes) = self.read_somehow(offset, len).await? {
+            return Ok(bytes);
+        }
+        // There is no room for either. Another pass for each read would not help.
         let message = "neither the file nor a seek index fits on the cache's disk";
-        Err(Error::new(Kind::NoSpace, message).with_object(&self.object.key))
+        let error = Error::new(Kind::NoSpace, message).with_object(&self.object.key);
+        self.inner.remember_failure(self.identity, &error);
+        Err(error)
+    }
+
+    /// `None`: neither the file nor the archive's index is there.
+    async fn read_somehow(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
+        if let Some(bytes) = self.read_landed(offset, len).await? {
+            return Ok(Some(bytes));
+        }
+        match self.read_by_spans(offset, len).await {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            result => result.map(Some),
+        }
     }
 
     /// From the cache, or from what has been landed so far.

@@ -5,7 +5,7 @@ use super::identity::Identity;
 use super::listing::Listing;
 use crate::archive::gzip::Spacing;
 use crate::archive::index::{FOOTER_LEN, Footer, Index};
-use crate::cache::write_atomically;
+use crate::cache::{self, write_atomically};
 use crate::{Error, Result};
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,7 @@ impl Archive {
             Error::new(kind, format!("cannot read {}", path.display())).with_source(error)
         };
         let file = File::open(&path).map_err(failed)?;
+        cache::touch(&file);
         let size = file.metadata().map_err(failed)?.len();
         let mut footer = [0; FOOTER_LEN];
         let start = size.checked_sub(FOOTER_LEN as u64).ok_or_else(|| Error::corrupt("the seek index is too short"))?;
@@ -139,6 +140,28 @@ pub(super) fn forget(dir: &Path, identity: &Identity) {
     let _ = std::fs::remove_file(index_path(dir, identity));
 }
 
+/// Removes the seek indexes used least recently until the rest takes no more than `max_bytes`. Listings stay: they are small.
+pub(super) fn prune(dir: &Path, max_bytes: u64) {
+    let mut indexes = Vec::new();
+    for item in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = item.path();
+        if path.extension().is_some_and(|extension| extension == "index")
+            && let Ok(meta) = item.metadata()
+        {
+            indexes.push((meta.accessed().ok(), meta.len(), path));
+        }
+    }
+    let mut bytes: u64 = indexes.iter().map(|(_, len, _)| len).sum();
+    indexes.sort();
+    for (_, len, path) in indexes {
+        if bytes <= max_bytes {
+            return;
+        }
+        let _ = std::fs::remove_file(path);
+        bytes -= len;
+    }
+}
+
 /// Archives in memory, the ones used last.
 pub(super) struct Archives(Mutex<Kept>);
 
@@ -191,5 +214,78 @@ impl Inner {
         let archive = Arc::new(archive);
         self.archives.put(Arc::clone(&archive));
         Some(archive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::ListedFile;
+    use crate::store::ObjectMeta;
+    use crate::time::Timestamp;
+
+    fn archive() -> Archive {
+        let object = ObjectMeta { key: "a/b.enc".into(), size: 7, e_tag: Some("x".into()), modified: Timestamp(5) };
+        let file = ListedFile {
+            path: "nb-1-big-Data.db".into(),
+            size: 300,
+            mtime: Timestamp(1_700_000_000_000_001),
+            crc32: 0xdead_beef,
+            damage: Some("why".into()),
+        };
+        let listing = Listing {
+            files: vec![file],
+            directories: vec![".idx".into()],
+            warnings: vec!["odd".to_owned()],
+            plain_size: 10_240,
+        };
+        Archive::new(Identity::new("s3://b", &object), listing, vec![512])
+    }
+
+    #[test]
+    fn the_record_on_disk_is_pinned() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = archive();
+        save(dir.path(), "a/b.enc", &archive).unwrap();
+        let path = record_path(dir.path(), &archive.identity);
+        assert_eq!(path.file_name().unwrap(), "ba5261137461188b4c72d5d2567421a3c1e621881923fbf2667058d356ccac35.list");
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(
+            blake3::hash(&bytes).to_hex().as_str(),
+            "b141b388f06a395d066eea39ef1ffa03bbb03155beadcf0f1ab6b6a165cc8298"
+        );
+        let loaded = load(dir.path(), &archive.identity).unwrap();
+        assert_eq!((loaded.listing, loaded.offsets), (archive.listing, archive.offsets));
+    }
+
+    #[test]
+    fn a_damaged_record_is_none_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = archive();
+        let path = record_path(dir.path(), &archive.identity);
+        save(dir.path(), "a/b.enc", &archive).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            assert!(decode(&bytes, &archive.identity).is_none());
+            assert!(decode(&good[..at], &archive.identity).is_none());
+        }
+        std::fs::write(&path, &good[1..]).unwrap();
+        assert!(load(dir.path(), &archive.identity).is_none());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_least_recently_used_indexes_go_first() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["1.index", "2.index", "3.index", "1.list"] {
+            std::fs::write(dir.path().join(name), [0; 100]).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        cache::touch(&File::open(dir.path().join("1.index")).unwrap());
+        prune(dir.path(), 250);
+        let left = |name: &str| dir.path().join(name).exists();
+        assert!(left("1.index") && !left("2.index") && left("3.index") && left("1.list"));
     }
 }

@@ -56,11 +56,24 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use unlock::Unlocker;
 
-/// How long an archive counts as damaged, or as locked, before it is looked at again. A replaced object is another one at once.
-const REMEMBER_FAILURE: Duration = Duration::from_hours(1);
+/// How long an archive's failure is taken for granted. A replaced object is another one at once.
+fn remembered_for(kind: Kind) -> Duration {
+    match kind {
+        Kind::Corrupt | Kind::NoKey => Duration::from_hours(1),
+        Kind::NoSpace => Duration::from_mins(1),
+        // An outage: the next read tries again.
+        _ => Duration::ZERO,
+    }
+}
+
+/// The same failure of the same archive is logged no more often.
+const SAY_AGAIN: Duration = Duration::from_mins(1);
 
 /// Archives whose failure is remembered.
 const FAILURES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Seek indexes may take an eighth of the cache's size besides it, or this many bytes if that is more.
+const MIN_INDEX_BYTES: u64 = 1 << 30;
 
 /// After this, what a killed pass left of an index is not worth keeping.
 const JOURNAL_AGE: Duration = Duration::from_hours(30 * 24);
@@ -98,6 +111,7 @@ impl Reader {
         let index_dir = cache.root().join("index");
         cache::private_directory(&index_dir)?;
         journal::sweep(&index_dir, JOURNAL_AGE);
+        known::prune(&index_dir, (cache.limit() / 8).max(MIN_INDEX_BYTES));
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
         let inner = Inner {
             store,
@@ -232,20 +246,16 @@ impl Inner {
     fn remembered_failure(&self, identity: &Identity) -> Option<Error> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let (error, when) = failures.get(identity)?;
-        if when.elapsed() < REMEMBER_FAILURE {
-            return Some(error.clone());
-        }
-        failures.pop(identity);
-        None
+        (when.elapsed() < remembered_for(error.kind())).then(|| error.clone())
     }
 
-    /// Whatever another try could not change is not tried again for every stat of a file; it is logged once.
+    /// Whatever another try could not change is not tried again for every stat of a file, and nothing is logged again and again.
     fn remember_failure(&self, identity: Identity, error: &Error) {
         self.stats.count_error(error);
-        tracing::error!("{error}");
-        if matches!(error.kind(), Kind::Corrupt | Kind::NoKey) {
-            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            failures.put(identity, (error.clone(), Instant::now()));
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = failures.put(identity, (error.clone(), Instant::now()));
+        if before.is_none_or(|(before, when)| before.kind() != error.kind() || when.elapsed() > SAY_AGAIN) {
+            tracing::error!("{error}");
         }
     }
 
