@@ -423,6 +423,3 @@ impl std::fmt::Debug for Inflater {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

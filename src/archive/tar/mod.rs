@@ -424,6 +424,3 @@ fn take<'a>(input: &mut &'a [u8], left: &mut u64, offset: &mut u64) -> &'a [u8] 
     *offset += count as u64;
     piece
 }
-
-#[cfg(test)]
-mod tests;
