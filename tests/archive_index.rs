@@ -295,6 +295,46 @@ fn a_resumed_pass_still_checks_the_whole() {
     assert!(error.to_string().contains("CRC-32"), "{error}");
 }
 
+/// The archive of the golden file: all sorts of blocks, two members, a cut block, a save point.
+fn golden_archive() -> (Vec<u8>, Vec<u8>) {
+    let plain = plain(99, 30_000);
+    let (first, second) = plain.split_at(9000);
+    let mut deflate = Deflate::default();
+    deflate.stored(&first[..3000]).fixed(&first[..3000], &first[3000..]);
+    let mut object = member(&deflate.end(), first);
+    object.extend(member(&Deflate::default().fixed(b"", second).end(), second));
+    (object, plain)
+}
+
+fn golden_index(object: &[u8]) -> Vec<u8> {
+    let mut pass = Pass::new(identity(object), Spacing::every(5000));
+    pass.builder = pass.builder.save_every(12_000);
+    pass.push(object, &mut ()).unwrap();
+    assert!(pass.saves > 0);
+    pass.finish().unwrap().1
+}
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/seek-index-v1");
+
+/// Fails when the format changes: then raise the version, and keep this file for a test that it is refused.
+#[test]
+fn the_format_is_the_one_of_version_1() {
+    let golden = std::fs::read(GOLDEN).unwrap();
+    let (object, plain) = golden_archive();
+    let index = open(&golden).unwrap();
+    check_spans(&index, &golden, &object, None, &plain);
+    assert!(index.spans.len() > 4 && index.members.len() == 3);
+    assert!(replay(&mut golden.as_slice(), &index.identity).unwrap().is_some());
+    // Another release of zstd may well pack the same things into other bytes, and nothing else may.
+    assert!(golden_index(&object) == golden, "the same index is written in other bytes");
+}
+
+#[test]
+#[ignore = "writes the golden file, for a new version"]
+fn write_golden() {
+    std::fs::write(GOLDEN, golden_index(&golden_archive().0)).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -112,6 +112,8 @@ fn gnu_tar_in_all_its_formats() {
 
 #[test]
 fn what_cannot_be_a_file_is_named_and_skipped() {
+    use MemberKind::{File, Unsupported};
+
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     std::fs::write(at("a"), b"first").unwrap();
@@ -131,7 +133,6 @@ fn what_cannot_be_a_file_is_named_and_skipped() {
         let (summary, files) = read_all_ways(&run_tar(dir.path(), &args));
         assert_eq!(files.done, [(b"a".to_vec(), b"first".to_vec()), (b"f".to_vec(), b"last".to_vec())]);
         let kinds: Vec<_> = summary.members.iter().map(|m| m.kind).collect();
-        use MemberKind::{File, Unsupported};
         let expected = [File, Unsupported(b'1'), Unsupported(b'2'), Unsupported(b'6'), Unsupported(b'S'), File];
         assert_eq!(kinds, expected, "{format:?}");
     }
@@ -200,8 +201,8 @@ fn how_a_tar_may_end() {
 #[test]
 fn hostile_headers() {
     let good = tar(&[("a", b"x")]);
-    // Behind its NUL, the last byte of the checksum means nothing.
-    for at in (0..512).filter(|&at| at != 155) {
+    // A checksum may be written in several ways.
+    for at in (0..512).filter(|at| !(148..156).contains(at)) {
         let mut damaged = good.clone();
         damaged[at] ^= 0x10;
         corrupt(&damaged, "checksum");
