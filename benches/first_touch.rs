@@ -29,7 +29,7 @@ fn main() {
             &["--key-file", &key, "--cache-dir", cache.to_str().expect("UTF-8 path"), "--cache-size", "20G"],
         );
         ready.push(mount.ready_after);
-        let table = bucket.table_in(&mount.mountpoint);
+        let table = fixture::Bucket::table_in(&mount.mountpoint);
         touched.push(shell(&format!("cp -r {} {}", table.display(), copied.display())));
         shell(&format!("diff -r {} {}", by_hand.display(), copied.display()));
         fs::remove_dir_all(&copied).expect("remove the copy");

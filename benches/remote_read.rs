@@ -34,7 +34,7 @@ fn main() {
     // The first listing of the table runs the pass that leaves the index.
     let first = mount(&indexed, &near);
     let start = Instant::now();
-    fs::read_dir(bucket.table_in(&first.mountpoint)).expect("list the table");
+    fs::read_dir(fixture::Bucket::table_in(&first.mountpoint)).expect("list the table");
     report.seconds("first ls of the table (the pass)", start.elapsed());
     drop(first);
     let index: u64 = size_of(&indexed.join("index"));
@@ -46,7 +46,7 @@ fn main() {
     for round in 0..5 {
         forget_files(&indexed);
         let mount = mount(&indexed, &near);
-        let data = data_files(&bucket.table_in(&mount.mountpoint));
+        let data = data_files(&fixture::Bucket::table_in(&mount.mountpoint));
         let before = near.carried();
         let start = Instant::now();
         read_4k(&data[0], 12_345_678 * (round + 1));
@@ -59,7 +59,7 @@ fn main() {
     for threads in [1, 16] {
         forget_files(&indexed);
         let mount = mount(&indexed, &near);
-        let data = data_files(&bucket.table_in(&mount.mountpoint));
+        let data = data_files(&fixture::Bucket::table_in(&mount.mountpoint));
         let (bytes, requests) = (near.carried(), near.requests());
         let start = Instant::now();
         std::thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn main() {
         let mount = mount(&cache, &far);
         let before = far.carried();
         let start = Instant::now();
-        for file in data_files(&bucket.table_in(&mount.mountpoint)) {
+        for file in data_files(&fixture::Bucket::table_in(&mount.mountpoint)) {
             std::io::copy(&mut File::open(file).expect("open"), &mut std::io::sink()).expect("read");
         }
         let elapsed = start.elapsed();
@@ -101,9 +101,7 @@ fn main() {
 
 /// Takes the cached bytes away and leaves the indexes.
 fn forget_files(cache: &Path) {
-    for name in ["data"] {
-        let _ = fs::remove_dir_all(cache.join(name));
-    }
+    let _ = fs::remove_dir_all(cache.join("data"));
 }
 
 fn size_of(directory: &Path) -> u64 {

@@ -217,12 +217,12 @@ fn a_tar_that_breaks_off_is_refused() {
 
 #[test]
 fn a_bomb_neither_fills_the_disk_nor_stops_the_rest() {
+    /// 10 GB of zeros, as tar would store them; packed on the fly, never on the disk.
+    const SIZE: u64 = 10 << 30;
     const TEST: &str = "a_bomb_neither_fills_the_disk_nor_stops_the_rest";
     if !skip::fuse_or_skip(TEST) {
         return;
     }
-    // 10 GB of zeros, as tar would store them; packed on the fly, never on the disk.
-    const SIZE: u64 = 10 << 30;
     let mut size = [0; 12];
     size[0] = 0x80;
     size[4..].copy_from_slice(&SIZE.to_be_bytes());

@@ -9,7 +9,7 @@ mod s3;
 #[path = "support/skip.rs"]
 mod skip;
 
-use bucket::{Bucket, HOST, Tar, encrypt, gzip, sample_keys, sstable};
+use bucket::{Bucket, HOST, Tar, sample_keys, sstable};
 use command::Mounted;
 use s3::S3Server;
 use std::collections::BTreeMap;
@@ -75,12 +75,14 @@ fn the_sample_bucket_is_the_same_over_s3_as_from_a_directory() {
     }
 }
 
+/// The set of the outage test.
+const TAG: &str = "2026-11-20-03-00";
+
 #[test]
 fn an_outage_is_an_error_and_passes() {
     if !skip::fuse_or_skip("an_outage_is_an_error_and_passes") {
         return;
     }
-    const TAG: &str = "2026-11-20-03-00";
     let bucket = Bucket::new();
     bucket.add_set(TAG, "full");
     for table in ["one", "two"] {

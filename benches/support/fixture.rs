@@ -24,7 +24,7 @@ impl Bucket {
     }
 
     /// Where the table's snapshot is below a mount point.
-    pub fn table_in(&self, mountpoint: &Path) -> PathBuf {
+    pub fn table_in(mountpoint: &Path) -> PathBuf {
         mountpoint.join(HOST).join("restore-points").join(TAG).join("metrics").join(TABLE)
     }
 

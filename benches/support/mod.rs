@@ -1,5 +1,5 @@
 //! What the benchmarks share: generated backups, the mounted binary, medians, and the report.
-#![allow(dead_code)] // each benchmark uses its part
+#![allow(dead_code, unreachable_pub, reason = "each benchmark uses its part")]
 
 pub mod fixture;
 

@@ -1,4 +1,5 @@
 //! The tests' S3 server behind a link with latency and a limited rate, which counts what it carries.
+#![allow(unreachable_pub, reason = "a module of a benchmark")]
 
 use crate::s3::{Faults, S3Server};
 use std::net::SocketAddr;

@@ -12,9 +12,9 @@ use crate::config::{parse_duration, parse_rate, parse_size};
 /// Nothing is ever written to it.
 #[derive(Parser, Debug)]
 #[command(name = "cassmount", version, max_term_width = 110, after_help = EXAMPLES)]
-pub struct Cli {
+pub(super) struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    pub(super) command: Command,
 }
 
 const EXAMPLES: &str = "\
@@ -28,7 +28,7 @@ First steps:
 On a node with /etc/backup/config.json the bucket and the key are taken from there: `cassmount mount /mnt`.";
 
 #[derive(Subcommand, Debug)]
-pub enum Command {
+pub(super) enum Command {
     /// Mount a backup source as a tree of files
     Mount(MountArgs),
     /// Unmount, and wait until the daemon has gone
@@ -47,192 +47,192 @@ pub enum Command {
 /// Where the backups are and how to reach them.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Source")]
-pub struct SourceArgs {
+pub(super) struct SourceArgs {
     /// Read settings from this file, as it is found on the nodes [default: $CASSMOUNT_CONFIG, or /etc/backup/config.json if it exists]
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Region of the bucket
     #[arg(long)]
-    pub region: Option<String>,
+    pub(super) region: Option<String>,
     /// Address of an S3-compatible service, e.g. https://minio.example:9000
     #[arg(long, value_name = "URL")]
-    pub endpoint_url: Option<String>,
+    pub(super) endpoint_url: Option<String>,
     /// Profile of ~/.aws/config and ~/.aws/credentials
     #[arg(long)]
-    pub profile: Option<String>,
+    pub(super) profile: Option<String>,
     /// Do not sign requests: for public buckets
     #[arg(long)]
-    pub no_sign_request: bool,
+    pub(super) no_sign_request: bool,
     /// Address the bucket as part of the path, not of the host name
     #[arg(long)]
-    pub force_path_style: bool,
+    pub(super) force_path_style: bool,
     /// Trust the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE")]
-    pub ca_bundle: Option<PathBuf>,
+    pub(super) ca_bundle: Option<PathBuf>,
     /// Fetch at most this much per second, e.g. 50M
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    pub throttle: Option<u64>,
+    pub(super) throttle: Option<u64>,
     /// Give up on an operation that made no progress for this long [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
     /// Print the settings and where each comes from (flag, environment, configuration; secrets masked), and do nothing else
     #[arg(long)]
-    pub show_config: bool,
+    pub(super) show_config: bool,
 }
 
 /// Where the passphrases are. A passphrase itself is never an argument.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Keys")]
-pub struct KeyArgs {
+pub(super) struct KeyArgs {
     /// File whose first line is the passphrase, as for openssl's -pass file:; repeat it for rotated keys [default: $CASSMOUNT_KEY_FILE, several with colons between]
     #[arg(long, value_name = "FILE")]
-    pub key_file: Vec<PathBuf>,
+    pub(super) key_file: Vec<PathBuf>,
     /// Command that prints the passphrase on the first line of its standard output
     #[arg(long, value_name = "COMMAND")]
-    pub key_command: Option<String>,
+    pub(super) key_command: Option<String>,
 }
 
 /// What stays on the local disk.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Cache")]
-pub struct CacheArgs {
+pub(super) struct CacheArgs {
     /// Directory for verified plaintext, mode 0700 [default: /var/cache/cassmount for root, else ~/.cache/cassmount]
     #[arg(long, value_name = "DIR", env = "CASSMOUNT_CACHE_DIR")]
-    pub cache_dir: Option<PathBuf>,
+    pub(super) cache_dir: Option<PathBuf>,
     /// Most bytes to keep there [default: 10G, or a quarter of the free space if that is less]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub cache_size: Option<u64>,
+    pub(super) cache_size: Option<u64>,
     /// Most memory for data in flight
     #[arg(long, value_name = "SIZE", default_value = "96M", value_parser = parse_size)]
-    pub memory_limit: u64,
+    pub(super) memory_limit: u64,
 }
 
 /// Mounts SOURCE on MOUNTPOINT and returns once it is ready, or with the reason why not.
 #[derive(Args, Debug)]
-pub struct MountArgs {
+pub(super) struct MountArgs {
     /// SOURCE and MOUNTPOINT; SOURCE may be left out where the configuration names the bucket
     #[arg(value_name = "SOURCE MOUNTPOINT", num_args = 1..=2, required = true)]
-    pub places: Vec<String>,
+    pub(super) places: Vec<String>,
     /// Stay in the foreground and log to standard error
     #[arg(short, long)]
-    pub foreground: bool,
+    pub(super) foreground: bool,
     #[command(flatten)]
-    pub source: SourceArgs,
+    pub(super) source: SourceArgs,
     #[command(flatten)]
-    pub keys: KeyArgs,
+    pub(super) keys: KeyArgs,
     #[command(flatten)]
-    pub cache: CacheArgs,
+    pub(super) cache: CacheArgs,
     #[command(flatten)]
-    pub view: ViewArgs,
+    pub(super) view: ViewArgs,
     #[command(flatten)]
-    pub access: AccessArgs,
+    pub(super) access: AccessArgs,
     #[command(flatten)]
-    pub log: LogArgs,
+    pub(super) log: LogArgs,
 }
 
 /// What the mount shows.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "What is shown")]
-pub struct ViewArgs {
+pub(super) struct ViewArgs {
     /// Show only this host, as the root of the mount
     #[arg(long, value_name = "HOST")]
-    pub source_host: Option<String>,
+    pub(super) source_host: Option<String>,
     /// Show only what was there then: a date, a minute (2026-11-21-03-15), RFC 3339 or unix seconds
     #[arg(long, value_name = "TIME")]
-    pub at: Option<String>,
+    pub(super) at: Option<String>,
     /// Name table directories after the live tables in this Cassandra data directory
     #[arg(long, value_name = "DIR")]
-    pub live_data_dir: Option<PathBuf>,
+    pub(super) live_data_dir: Option<PathBuf>,
     /// The same with the configuration's cassandra_data_dir
     #[arg(long)]
-    pub match_live_ids: bool,
+    pub(super) match_live_ids: bool,
 }
 
 /// Who may do what.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Access")]
-pub struct AccessArgs {
+pub(super) struct AccessArgs {
     /// Refuse every change (EROFS); sstableloader and nodetool import need the scratch layer and fail then
     #[arg(long)]
-    pub read_only: bool,
+    pub(super) read_only: bool,
     /// Most bytes that programs may write into the mount's private scratch layer
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
-    pub scratch_size: u64,
+    pub(super) scratch_size: u64,
     /// Let other users than the one who mounts in (needs user_allow_other in /etc/fuse.conf, or root)
     #[arg(long)]
-    pub allow_other: bool,
+    pub(super) allow_other: bool,
     /// Owner of all files, as a name or number [default: who mounts]
     #[arg(long, value_name = "USER")]
-    pub uid: Option<String>,
+    pub(super) uid: Option<String>,
     /// Group of all files, as a name or number [default: who mounts]
     #[arg(long, value_name = "GROUP")]
-    pub gid: Option<String>,
+    pub(super) gid: Option<String>,
     /// Mode of files, octal
     #[arg(long, value_name = "MODE", default_value = "0644", value_parser = parse_mode)]
-    pub file_mode: u16,
+    pub(super) file_mode: u16,
     /// Mode of directories, octal
     #[arg(long, value_name = "MODE", default_value = "0755", value_parser = parse_mode)]
-    pub dir_mode: u16,
+    pub(super) dir_mode: u16,
 }
 
 /// Where messages go.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Messages")]
-pub struct LogArgs {
+pub(super) struct LogArgs {
     /// Directory for the log file of a mount in the background [default: /var/log/cassmount for root, else ~/.local/state/cassmount]
     #[arg(short, long, value_name = "DIR")]
-    pub log_directory: Option<PathBuf>,
+    pub(super) log_directory: Option<PathBuf>,
     /// Log every operation
     #[arg(short, long)]
-    pub debug: bool,
+    pub(super) debug: bool,
 }
 
 #[derive(Args, Debug)]
-pub struct UnmountArgs {
-    pub mountpoint: PathBuf,
+pub(super) struct UnmountArgs {
+    pub(super) mountpoint: PathBuf,
     /// Detach it even if programs still use it; it goes away with the last of them
     #[arg(long)]
-    pub force: bool,
+    pub(super) force: bool,
 }
 
 /// Lists the hosts of SOURCE, or the backup sets of one HOST and what is wrong with them.
 #[derive(Args, Debug)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// SOURCE, then optionally a HOST; SOURCE may be `-` for the configuration's bucket
     #[arg(value_name = "SOURCE")]
-    pub source_place: Option<String>,
-    pub host: Option<String>,
+    pub(super) source_place: Option<String>,
+    pub(super) host: Option<String>,
     /// Print JSON (see docs/json.md)
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
-    pub source: SourceArgs,
+    pub(super) source: SourceArgs,
     #[command(flatten)]
-    pub cache: CacheArgs,
+    pub(super) cache: CacheArgs,
     #[command(flatten)]
-    pub log: LogArgs,
+    pub(super) log: LogArgs,
 }
 
 #[derive(Args, Debug)]
-pub struct StatusArgs {
+pub(super) struct StatusArgs {
     /// Only this mount
-    pub mountpoint: Option<PathBuf>,
+    pub(super) mountpoint: Option<PathBuf>,
     /// Print JSON (see docs/json.md)
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
     /// Show it anew every second until interrupted
     #[arg(long, conflicts_with = "json")]
-    pub watch: bool,
+    pub(super) watch: bool,
 }
 
 #[derive(Args, Debug)]
-pub struct CacheCommandArgs {
+pub(super) struct CacheCommandArgs {
     #[command(subcommand)]
-    pub action: CacheAction,
+    pub(super) action: CacheAction,
 }
 
 #[derive(Subcommand, Debug)]
-pub enum CacheAction {
+pub(super) enum CacheAction {
     /// How much it holds, and how often it helped
     Status(CacheStatusArgs),
     /// Remove everything that nobody has in use, also while mounted; seek indexes and the catalog stay
@@ -240,22 +240,22 @@ pub enum CacheAction {
 }
 
 #[derive(Args, Debug)]
-pub struct CacheStatusArgs {
+pub(super) struct CacheStatusArgs {
     #[command(flatten)]
-    pub cache: CacheArgs,
+    pub(super) cache: CacheArgs,
     /// Print JSON (see docs/json.md)
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Args, Debug)]
-pub struct ScratchCommandArgs {
+pub(super) struct ScratchCommandArgs {
     #[command(subcommand)]
-    pub action: ScratchAction,
+    pub(super) action: ScratchAction,
 }
 
 #[derive(Subcommand, Debug)]
-pub enum ScratchAction {
+pub(super) enum ScratchAction {
     /// How much programs wrote into the mount
     Status(ScratchPlaceArgs),
     /// Forget everything that was written, renamed or removed in the mount: it shows the backup again
@@ -263,11 +263,11 @@ pub enum ScratchAction {
 }
 
 #[derive(Args, Debug)]
-pub struct ScratchPlaceArgs {
-    pub mountpoint: PathBuf,
+pub(super) struct ScratchPlaceArgs {
+    pub(super) mountpoint: PathBuf,
     /// Print JSON (see docs/json.md)
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
 }
 
 fn parse_mode(text: &str) -> Result<u16, String> {

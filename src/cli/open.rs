@@ -91,14 +91,13 @@ pub(super) fn cache_dir(args: &CacheArgs) -> Result<PathBuf> {
 
 /// The cache as a mount uses it, bounded.
 pub(super) fn cache(args: &CacheArgs, directory: &Path) -> Result<Cache> {
-    let size = match args.cache_size {
-        Some(size) => size,
-        None => {
-            let free = rustix::fs::statvfs(directory);
-            let free =
-                free.map_err(|e| Error::io(format_args!("ask {} for its free space", directory.display()), e.into()))?;
-            CACHE_SIZE.min(free.f_bavail.saturating_mul(free.f_frsize) / 4)
-        }
+    let size = if let Some(size) = args.cache_size {
+        size
+    } else {
+        let free = rustix::fs::statvfs(directory);
+        let free =
+            free.map_err(|e| Error::io(format_args!("ask {} for its free space", directory.display()), e.into()))?;
+        CACHE_SIZE.min(free.f_bavail.saturating_mul(free.f_frsize) / 4)
     };
     Cache::open(&data_dir(directory), size)
 }

@@ -1,5 +1,7 @@
 //! Plain tables for people: aligned columns, no lines.
 
+use std::fmt::Write;
+
 /// Aligns rows under `header`; columns named in `right` are flushed right.
 pub(super) fn render(header: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
@@ -13,7 +15,7 @@ pub(super) fn render(header: &[&str], right: &[&str], rows: &[Vec<String>]) -> S
             let padding = " ".repeat(widths[column].saturating_sub(cell.chars().count()));
             let (before, after) =
                 if right.contains(&header[column]) { (padding.as_str(), "") } else { ("", padding.as_str()) };
-            text.push_str(&format!("{before}{cell}{after}  "));
+            let _ = write!(text, "{before}{cell}{after}  ");
         }
         format!("{}\n", text.trim_end())
     };

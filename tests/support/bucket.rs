@@ -177,7 +177,7 @@ impl Tar {
         let mut data = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
-            let length = (rest + 1..).find(|length| length.to_string().len() + rest == *length).unwrap();
+            let length = (rest + 1..rest + 20).find(|length| length.to_string().len() + rest == *length).unwrap();
             data.extend_from_slice(format!("{length} {key}=").as_bytes());
             data.extend_from_slice(value);
             data.push(b'\n');
