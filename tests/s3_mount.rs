@@ -14,6 +14,7 @@ use command::Mounted;
 use s3::S3Server;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 fn mount(server: &S3Server, source: &str, arguments: &[&str]) -> Mounted {
@@ -28,8 +29,8 @@ fn root_with(bucket: &Bucket, name: &str) -> tempfile::TempDir {
     root
 }
 
-/// Path to BLAKE3 and modification time of everything below a directory; links by their target.
-fn everything(directory: &Path) -> BTreeMap<PathBuf, (String, std::time::SystemTime)> {
+/// Path to BLAKE3 and modification time (seconds: S3 knows no more) of everything below a directory; links by their target.
+fn everything(directory: &Path) -> BTreeMap<PathBuf, (String, i64)> {
     let mut found = BTreeMap::new();
     let mut todo = vec![directory.to_owned()];
     while let Some(next) = todo.pop() {
@@ -44,8 +45,8 @@ fn everything(directory: &Path) -> BTreeMap<PathBuf, (String, std::time::SystemT
             } else {
                 blake3::hash(&fs::read(&path).unwrap()).to_string()
             };
-            // A set's directory has the times of its objects, which a copy of the bucket does not keep.
-            let time = if metadata.is_dir() { std::time::SystemTime::UNIX_EPOCH } else { metadata.modified().unwrap() };
+            // Directories and links have times of sets and objects, to the fraction that the store knows.
+            let time = if metadata.is_file() { metadata.mtime() } else { 0 };
             found.insert(path.strip_prefix(directory).unwrap().to_owned(), (content, time));
         }
     }
