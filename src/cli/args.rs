@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cassandra::TableName;
 use crate::config::{parse_duration, parse_rate, parse_size};
 
 /// Browse Cassandra backups as files, and restore straight from them.
@@ -36,6 +37,10 @@ pub(super) enum Command {
     Unmount(UnmountArgs),
     /// List hosts, or one host's backup sets and restore points
     List(ListArgs),
+    /// Show what a restore point is made of: sets, tables, SSTables, and the evidence for each
+    Chain(ChainArgs),
+    /// Print the CQL that creates the schema of a restore point again
+    Schema(SchemaArgs),
     /// Show what running mounts do: source, cache, scratch layer, transfers, errors
     Status(StatusArgs),
     /// Look at the cache, or empty it
@@ -213,6 +218,66 @@ pub(super) struct ListArgs {
     pub(super) log: LogArgs,
 }
 
+/// A restore point of one host.
+#[derive(Args, Debug)]
+pub(super) struct PointArgs {
+    /// Where the backups are; `-` for the configuration's bucket
+    #[arg(value_name = "SOURCE", required_unless_present = "show_config")]
+    pub(super) source_place: Option<String>,
+    #[arg(required_unless_present = "show_config")]
+    pub(super) host: Option<String>,
+    /// A backup set's name, `latest`, or any time for the newest restore point not after it: 2026-11-21, 2026-11-21-03-15 (in the host's time),
+    /// 2026-11-21T03:15:00Z, or unix seconds
+    #[arg(required_unless_present = "show_config")]
+    pub(super) point: Option<String>,
+}
+
+/// Shows which backup sets and which SSTables make a restore point, which incarnation each belongs to, and by what evidence. Every archive
+/// of it is read the first time, unless --summary is given.
+#[derive(Args, Debug)]
+pub(super) struct ChainArgs {
+    #[command(flatten)]
+    pub(super) point: PointArgs,
+    /// This table only
+    #[arg(long, value_name = "KS.TABLE", value_parser = parse_table)]
+    pub(super) table: Option<TableName>,
+    /// Only sets, tables and their incarnations: read no table's archive
+    #[arg(long)]
+    pub(super) summary: bool,
+    /// Print JSON (see docs/json.md)
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    #[command(flatten)]
+    pub(super) keys: KeyArgs,
+    #[command(flatten)]
+    pub(super) cache: CacheArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
+/// Prints the schema as of a restore point, in an order that cqlsh accepts. It comes from the sets' own system_schema.
+#[derive(Args, Debug)]
+pub(super) struct SchemaArgs {
+    #[command(flatten)]
+    pub(super) point: PointArgs,
+    /// This keyspace only
+    #[arg(long, value_name = "KS")]
+    pub(super) keyspace: Option<String>,
+    /// Let Cassandra give the tables new ids: no WITH ID
+    #[arg(long)]
+    pub(super) no_ids: bool,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    #[command(flatten)]
+    pub(super) keys: KeyArgs,
+    #[command(flatten)]
+    pub(super) cache: CacheArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
 #[derive(Args, Debug)]
 pub(super) struct StatusArgs {
     /// Only this mount
@@ -268,6 +333,19 @@ pub(super) struct ScratchPlaceArgs {
     /// Print JSON (see docs/json.md)
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// `ks.table` as Cassandra stores the names; quotes as in CQL do no harm.
+fn parse_table(text: &str) -> Result<TableName, String> {
+    let unquoted =
+        |name: &str| name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name).to_owned();
+    let (keyspace, table) = text.split_once('.').ok_or("expected KEYSPACE.TABLE")?;
+    let (keyspace, table) = (unquoted(keyspace), unquoted(table));
+    if TableName::is_valid_part(&keyspace) && TableName::is_valid_part(&table) {
+        Ok(TableName::new(keyspace, table))
+    } else {
+        Err("keyspace and table names have only letters, digits and _".into())
+    }
 }
 
 fn parse_mode(text: &str) -> Result<u16, String> {

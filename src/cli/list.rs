@@ -1,9 +1,10 @@
 //! `cassmount list`: hosts, or one host's backup sets and what is wrong with them.
 
 use super::args::{KeyArgs, ListArgs};
-use super::{logging, open, output, table};
+use super::output::{Shown, print};
+use super::{logging, open, table};
+use crate::Result;
 use crate::catalog::{BackupSet, Catalog, Host, HostSets, Manifest, ManifestState, SetKind, Stray, Tag};
-use crate::{Error, Result};
 use serde::Serialize;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -15,8 +16,7 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
         open::show_settings(&settings);
         return Ok(());
     }
-    let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::io("start the runtime's threads", e))?;
-    runtime.block_on(async {
+    open::block_on(async {
         let store = open::store(&settings).await?;
         let catalog = open::catalog(&store, &open::cache_dir(&args.cache)?);
         match &args.host {
@@ -26,18 +26,6 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
     })
 }
 
-/// Something that can be shown to a program and to a person.
-trait Shown: Serialize {
-    fn text(&self) -> String;
-}
-
-fn print(json: bool, shown: &impl Shown) -> Result<()> {
-    if json {
-        return output::json(shown);
-    }
-    print!("{}", shown.text());
-    Ok(())
-}
 /// `list SOURCE`; the JSON is documented in docs/json.md.
 #[derive(Serialize)]
 struct Hosts {
@@ -138,15 +126,8 @@ struct SetLine {
 }
 
 async fn one_host(source: &str, catalog: &Arc<Catalog>, name: &str) -> Result<OneHost> {
-    let known = catalog.hosts().await?;
-    let Some(host) = known.hosts.iter().find(|host| &*host.0 == name) else {
-        let names: Vec<String> = known.hosts.iter().take(20).map(ToString::to_string).collect();
-        return Err(Error::not_found(format!(
-            "{source} has no backups of a host {name:?}; it has: {}",
-            names.join(", ")
-        )));
-    };
-    let sets: Arc<HostSets> = catalog.host_now(host).await?;
+    let host = open::host(catalog, name).await?;
+    let sets: Arc<HostSets> = catalog.host_now(&host).await?;
     Ok(OneHost {
         source: source.to_owned(),
         host: name.to_owned(),

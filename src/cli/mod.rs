@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod args;
+mod chain;
 mod control;
 mod daemon;
 mod holders;
@@ -14,6 +15,7 @@ mod open;
 mod output;
 mod parts;
 mod runtime_state;
+mod schema;
 mod status;
 mod table;
 mod unmount;
@@ -37,6 +39,8 @@ pub fn main() -> ExitCode {
         Command::Mount(args) => mount::run(&args),
         Command::Unmount(args) => unmount::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Chain(args) => chain::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Cache(args) => status::cache(&args),
         Command::Scratch(args) => status::scratch(&args),

@@ -2,16 +2,23 @@
 
 use super::args::{AccessArgs, CacheArgs, KeyArgs, SourceArgs};
 use crate::cache::Cache;
-use crate::catalog::{Catalog, CatalogOptions};
+use crate::catalog::{Catalog, CatalogOptions, Host};
 use crate::config::{Environment, Flags, Settings};
 use crate::keys::KeyRing;
+use crate::reader::{Reader, ReaderOptions};
 use crate::store::Store;
+use crate::tree::{BackupTree, TreeOptions};
 use crate::{Error, Kind, Result};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How many hosts an error names that has to say which there are.
+const HOSTS_NAMED: usize = 20;
+/// How long a command that is done waits for what it keeps on disk.
+const FINISH: Duration = Duration::from_secs(10);
 /// Default of --cache-size where the disk has room, bytes.
 const CACHE_SIZE: u64 = 10_000_000_000;
 
@@ -114,6 +121,52 @@ fn data_dir(directory: &Path) -> PathBuf {
 pub(super) fn catalog(store: &Store, cache_dir: &Path) -> Arc<Catalog> {
     let options = CatalogOptions { directory: Some(cache_dir.join("catalog")), ..CatalogOptions::default() };
     Catalog::open(Arc::new(store.clone()), options)
+}
+
+/// The host of that name; `Kind::NotFound` with the names that there are.
+pub(super) async fn host(catalog: &Arc<Catalog>, name: &str) -> Result<Host> {
+    let known = catalog.hosts().await?;
+    if let Some(host) = known.hosts.iter().find(|host| &*host.0 == name) {
+        return Ok(host.clone());
+    }
+    let names: Vec<String> = known.hosts.iter().take(HOSTS_NAMED).map(ToString::to_string).collect();
+    let source = catalog.source();
+    Err(Error::not_found(format!("{source} has no backups of a host {name:?}; it has: {}", names.join(", "))))
+}
+
+/// What a command works with that looks at one host.
+pub(super) struct OneHost {
+    /// The source's name.
+    pub(super) source: String,
+    pub(super) host: Host,
+    /// As a mount would show it.
+    pub(super) tree: BackupTree,
+}
+
+/// Opens everything, and lists the host's sets now.
+pub(super) async fn one_host(settings: &Settings, cache: &CacheArgs, host: &str) -> Result<OneHost> {
+    crate::keys::forbid_core_dumps()?;
+    let store = store(settings).await?;
+    let keys = key_ring(settings)?;
+    let directory = cache_dir(cache)?;
+    let catalog = catalog(&store, &directory);
+    let host = self::host(&catalog, host).await?;
+    catalog.host_now(&host).await?;
+    let options =
+        ReaderOptions { timeout: settings.timeout.value, memory_limit: cache.memory_limit, ..ReaderOptions::default() };
+    let source = store.name().to_owned();
+    let reader = Reader::new(store, keys, self::cache(cache, &directory)?, options)?;
+    let options = TreeOptions { directory: Some(directory.join("catalog")), ..TreeOptions::default() };
+    Ok(OneHost { source, host, tree: BackupTree::new(catalog, reader, options)? })
+}
+
+/// Runs a command's work on a runtime of its own.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::io("start the runtime's threads", e))?;
+    let done = runtime.block_on(work);
+    // What goes on in the background after an error may hang in the store; only what is being kept on disk is worth a wait.
+    runtime.shutdown_timeout(FINISH);
+    done
 }
 
 /// Owner and group of everything in the mount.

@@ -8,7 +8,7 @@ use super::model::{ContentKind, HostModel, Piece, TableDir};
 use super::node::ContentPlace;
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::incarnation::{ArchiveFacts, SstableFacts, attribute};
-use crate::catalog::merge::{self, merge};
+use crate::catalog::merge::{self, Merged, merge};
 use crate::catalog::{BackupSet, SetKind, TableArchive, declared_id};
 use crate::reader::Listing;
 use crate::{Error, Kind, Result};
@@ -35,25 +35,35 @@ impl BackupTree {
             if let Some(known) = self.contents.get(&key) {
                 return Ok(known);
             }
-            let listings: Vec<_> = pieces.iter().map(|(_, archive)| self.source.listing(&archive.object)).collect();
-            let listings: Vec<Arc<Listing>> = futures::stream::iter(listings).buffered(PARALLEL).try_collect().await?;
-            if self.hear_schemas(&model, &pieces, &listings).await
-                || self.hear_files(&model, dir, &pieces, &listings).await
-            {
-                continue;
-            }
-            let is_merged = place.kind == ContentKind::Snapshot && model.points()[index].kind() == SetKind::Incremental;
-            let tocs = if is_merged { self.tocs(&pieces, &listings).await? } else { Vec::new() };
+            let Some(assembly) = self.assemble(&model, dir, place.kind, index, pieces).await? else { continue };
             let place = place.clone();
-            let arranged = blocking(move || {
-                let files =
-                    if is_merged { merged(&place, &pieces, &listings, tocs) } else { plain(&pieces, &listings) };
-                arrange(&place, &pieces, &listings, files)
-            });
-            let tree = Arc::new(arranged.await?);
+            let tree = Arc::new(blocking(move || arrange(&place, &assembly)).await?);
             self.contents.insert(key, tree.clone(), tree.weight());
             return Ok(tree);
         }
+    }
+
+    /// Lists the archives of a directory. `None` when they told something of themselves that changes the model.
+    pub(super) async fn assemble(
+        &self,
+        model: &HostModel,
+        dir: &TableDir,
+        kind: ContentKind,
+        index: usize,
+        pieces: Vec<Piece>,
+    ) -> Result<Option<Assembly>> {
+        let listings = self.listings(&pieces).await?;
+        if self.hear_schemas(model, &pieces, &listings).await || self.hear_files(model, dir, &pieces, &listings).await {
+            return Ok(None);
+        }
+        let is_merged = kind == ContentKind::Snapshot && model.points()[index].kind() == SetKind::Incremental;
+        let tocs = if is_merged { self.tocs(&pieces, &listings).await? } else { vec![HashMap::new(); pieces.len()] };
+        Ok(Some(Assembly { pieces, listings, tocs, is_merged }))
+    }
+
+    async fn listings(&self, pieces: &[Piece]) -> Result<Vec<Arc<Listing>>> {
+        let listings: Vec<_> = pieces.iter().map(|(_, archive)| self.source.listing(&archive.object)).collect();
+        futures::stream::iter(listings).buffered(PARALLEL).try_collect().await
     }
 
     /// Takes in the ids that archives of fulls tell in their own schema.cql, where nothing better is known. Says whether any is news.
@@ -168,7 +178,8 @@ fn component(path: &str) -> Option<(&str, crate::cassandra::Component<'_>)> {
     Some((directory, SstableName::parse_component(name)?))
 }
 
-fn facts(set: &BackupSet, listing: &Listing) -> ArchiveFacts {
+/// What the listing tells of the archive's SSTables, by directory and name.
+pub(super) fn facts(set: &BackupSet, listing: &Listing) -> ArchiveFacts {
     let mut sstables: BTreeMap<(&str, SstableName), SstableFacts> = BTreeMap::new();
     for file in &listing.files {
         let Some((directory, parsed)) = component(&file.path) else { continue };
@@ -208,38 +219,52 @@ fn ambiguous_tocs(listings: &[Arc<Listing>]) -> Vec<(usize, usize)> {
     sstables.into_values().filter(differ).flat_map(|copies| copies.tocs).collect()
 }
 
-fn plain(pieces: &[Piece], listings: &[Arc<Listing>]) -> Vec<ContentFile> {
-    let mut files = Vec::new();
-    for ((_, archive), listing) in pieces.iter().zip(listings) {
-        files.extend((0..listing.files.len()).map(|index| content_file(archive, listing, index, None)));
-    }
-    files
+/// The archives of a directory as they were listed: all that its files follow from.
+pub(super) struct Assembly {
+    /// Oldest first.
+    pub pieces: Vec<Piece>,
+    /// Of each piece.
+    pub listings: Vec<Arc<Listing>>,
+    /// Of each piece, the TOC.txt that had to be read.
+    tocs: Vec<HashMap<usize, Vec<String>>>,
+    /// Whether it is shown as a restore point that unites sets; else as it was archived.
+    is_merged: bool,
 }
 
-fn merged(
-    place: &ContentPlace,
-    pieces: &[Piece],
-    listings: &[Arc<Listing>],
-    tocs: Vec<HashMap<usize, Vec<String>>>,
-) -> Vec<ContentFile> {
-    let source = |(listing, tocs): (&Arc<Listing>, _)| {
-        let files = listing.files.iter().enumerate().map(|(file, listed)| merge::SourceFile {
-            path: listed.path.clone(),
-            size: listed.size,
-            crc32: Some(listed.crc32),
-            file,
-        });
-        merge::Source { files: files.collect(), tocs }
-    };
-    let sources: Vec<merge::Source> = listings.iter().zip(tocs).map(source).collect();
-    let merged = merge(&sources, 0);
-    for notice in &merged.notices {
-        tracing::warn!("{} {} {}: {notice}", place.table.host, place.tag, place.table.table);
+impl Assembly {
+    /// The SSTables of all archives, each once.
+    pub(super) fn merged(&self) -> Merged {
+        let source = |(listing, tocs): (&Arc<Listing>, &HashMap<usize, Vec<String>>)| {
+            let files = listing.files.iter().enumerate().map(|(file, listed)| merge::SourceFile {
+                path: listed.path.clone(),
+                size: listed.size,
+                crc32: Some(listed.crc32),
+                file,
+            });
+            merge::Source { files: files.collect(), tocs: tocs.clone() }
+        };
+        let sources: Vec<merge::Source> = self.listings.iter().zip(&self.tocs).map(source).collect();
+        merge(&sources, 0)
     }
-    let file = |file: merge::MergedFile| {
-        content_file(&pieces[file.source].1, &listings[file.source], file.file, Some(file.path))
-    };
-    merged.files.into_iter().map(file).collect()
+
+    fn merged_files(&self, place: &ContentPlace) -> Vec<ContentFile> {
+        let merged = self.merged();
+        for notice in &merged.notices {
+            tracing::warn!("{} {} {}: {notice}", place.table.host, place.tag, place.table.table);
+        }
+        let file = |file: merge::MergedFile| {
+            content_file(&self.pieces[file.source].1, &self.listings[file.source], file.file, Some(file.path))
+        };
+        merged.files.into_iter().map(file).collect()
+    }
+
+    fn archived_files(&self) -> Vec<ContentFile> {
+        let mut files = Vec::new();
+        for ((_, archive), listing) in self.pieces.iter().zip(&self.listings) {
+            files.extend((0..listing.files.len()).map(|index| content_file(archive, listing, index, None)));
+        }
+        files
+    }
 }
 
 fn content_file(archive: &TableArchive, listing: &Listing, index: usize, shown_as: Option<Arc<str>>) -> ContentFile {
@@ -254,13 +279,14 @@ fn content_file(archive: &TableArchive, listing: &Listing, index: usize, shown_a
     }
 }
 
-fn arrange(place: &ContentPlace, pieces: &[Piece], listings: &[Arc<Listing>], files: Vec<ContentFile>) -> ContentTree {
-    for ((_, archive), listing) in pieces.iter().zip(listings) {
+fn arrange(place: &ContentPlace, assembly: &Assembly) -> ContentTree {
+    for ((_, archive), listing) in assembly.pieces.iter().zip(&assembly.listings) {
         for warning in &listing.warnings {
             tracing::warn!("{}: {warning}", archive.object.key);
         }
     }
-    let directories = listings.iter().flat_map(|listing| listing.directories.iter().cloned());
+    let files = if assembly.is_merged { assembly.merged_files(place) } else { assembly.archived_files() };
+    let directories = assembly.listings.iter().flat_map(|listing| listing.directories.iter().cloned());
     let (tree, collisions) = ContentTree::build(files, directories);
     for collision in collisions {
         tracing::warn!("{} {}: {} is not shown: {}", place.table.host, place.tag, collision.path, collision.why);

@@ -289,7 +289,7 @@ fn fresh(state: &HostState, sets: &Arc<HostSets>) -> Option<Built> {
 }
 
 /// Whether trying again can give nothing else.
-fn is_lasting(kind: Kind) -> bool {
+pub(super) fn is_lasting(kind: Kind) -> bool {
     matches!(kind, Kind::NoKey | Kind::Corrupt | Kind::Unsupported | Kind::Invalid | Kind::Changed | Kind::NotFound)
 }
 

@@ -9,6 +9,7 @@ mod ino;
 mod live;
 mod model;
 mod node;
+mod report;
 mod resolve;
 mod schema_text;
 mod source;
@@ -16,6 +17,11 @@ mod weighted;
 
 pub use backup::{BackupTree, TreeOptions};
 pub use node::TreeNode;
+pub use report::{
+    AbsentTable, ArchiveReport, ChainReport, LeftOutSet, OtherSstable, ReportOptions, SetReport, SstableReport,
+    TableContents, TableReport,
+};
+pub use schema_text::SchemaOptions;
 pub use source::Source;
 
 use crate::Result;

@@ -245,17 +245,23 @@ impl HostModel {
         pieces
     }
 
-    /// The table's archives from an older full on, where the point's base should have one and has not: it lived by then, and others of
-    /// its keyspace were backed up.
+    /// The table's archives from an older full on, where the point's base lacks one.
     fn since_older_full(&self, point: &RestorePoint, table: &TableName) -> Option<Vec<Piece>> {
+        if self.lacks_in_base(point, table) { point.older_archives(table) } else { None }
+    }
+
+    /// Whether the point's base full should have an archive of the table and has not: the incarnation that lives at the point lived by
+    /// then, and other tables of its keyspace were backed up.
+    pub(super) fn lacks_in_base(&self, point: &RestorePoint, table: &TableName) -> bool {
         let base = point.base();
         if point.kind() == SetKind::Full || base.has(table) || !base.has_keyspace(&table.keyspace) {
-            return None;
+            return false;
         }
-        let candidates = self.candidates.get(table).filter(|candidates| candidates.in_history())?;
-        let lived = candidates.at(base.start()).filter(|one| one.created.is_some_and(|at| at < base.start()))?;
-        let lives = candidates.at(point.time()).is_some_and(|now| now.id == lived.id);
-        if lives { point.older_archives(table) } else { None }
+        let Some(candidates) = self.candidates.get(table).filter(|candidates| candidates.in_history()) else {
+            return false;
+        };
+        let lived = candidates.at(base.start()).filter(|one| one.created.is_some_and(|at| at < base.start()));
+        lived.is_some_and(|lived| candidates.at(point.time()).is_some_and(|now| now.id == lived.id))
     }
 
     /// Whether a directory of the table was shown under this id before it proved wrong.

@@ -3,7 +3,7 @@
 use super::backup::BackupTree;
 use super::content::{Directory, Item};
 use super::live::parse_directory;
-use super::model::{ContentKind, HostModel, TableDir};
+use super::model::{ContentKind, HostModel, TableDir, Visible};
 use super::node::{Child, ContentPlace, MadeFrom, Place, TablePlace, TreeNode};
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::{Host, HostSets, RestorePoint, Tag};
@@ -224,25 +224,8 @@ impl BackupTree {
             let latest = points.last().ok_or_else(|| Error::not_found(format!("{host} has no restore point")))?;
             return Ok(Child::link(LATEST, latest.tag().0.clone(), latest.time()));
         }
-        let found = match sets.find_point(name) {
-            Ok(found) => found,
-            Err(error) if error.kind() == Kind::NotFound => {
-                tracing::info!("{error}");
-                return Err(error);
-            }
-            // Not a time: just a name that is not there.
-            Err(error) if error.kind() == Kind::Invalid => return Err(Error::not_found(error.to_string())),
-            Err(error) => return Err(error),
-        };
+        let found = named_point(&sets, visible, name).inspect_err(|error| tracing::info!("{error}"))?;
         let is_exact = &*found.tag().0 == name;
-        let is_seen = Some(found.time()) <= points.last().map(RestorePoint::time);
-        let found = if is_seen {
-            found
-        } else {
-            // What is after --at is not there; the newest before it is also the newest before `name`.
-            let last = points.last().filter(|_| !is_exact);
-            last.ok_or_else(|| Error::not_found(format!("{name} of {host} is after the time of the mount")))?
-        };
         let made_from = if is_exact { MadeFrom::Itself } else { MadeFrom::Alias(found.tag().0.clone()) };
         Ok(Child { name: name.into(), place: Place::Point(host.clone(), found.tag().clone()), made_from })
     }
@@ -309,6 +292,28 @@ impl TableDir {
     fn name(&self, id: Option<TableId>) -> String {
         self.table.directory(id)
     }
+}
+
+/// The restore point that `name` means among those that are to be seen: by its tag, `latest`, or any time. `Kind::NotFound` with the reason.
+pub(super) fn named_point<'a>(sets: &'a HostSets, visible: Visible, name: &str) -> Result<&'a RestorePoint> {
+    let points = &sets.chains.points()[..visible.points];
+    let found = sets.find_point(name).map_err(|error| match error.kind() {
+        // Not a time: just a name that is not there.
+        Kind::Invalid => {
+            let there = match (points.first(), points.last()) {
+                (Some(first), Some(last)) => format!("those that are there go from {} to {}", first.tag(), last.tag()),
+                _ => "there is none".into(),
+            };
+            Error::not_found(format!("{} has no restore point {name:?}: {error}; {there}", sets.host))
+        }
+        _ => error,
+    })?;
+    if Some(found.time()) <= points.last().map(RestorePoint::time) {
+        return Ok(found);
+    }
+    // What is after --at is not there; the newest before it is also the newest before `name`.
+    let last = points.last().filter(|_| &*found.tag().0 != name);
+    last.ok_or_else(|| Error::not_found(format!("{name} of {} is after the time of the mount", sets.host)))
 }
 
 /// The incarnations that a table's directory shows: the one of its id, or, under a name that proved wrong, all of the table.

@@ -3,6 +3,7 @@
 use super::backup::{BackupTree, blocking};
 use super::ino::identity;
 use super::model::{HostModel, TableDir};
+use super::resolve::named_point;
 use crate::cassandra::schema::{CqlOptions, Timeline, is_system_keyspace, write_cql};
 use crate::catalog::{Depth, Host, RestorePoint, Tag};
 use crate::store::ObjectMeta;
@@ -37,47 +38,101 @@ impl HostModel {
     }
 }
 
+/// What [`BackupTree::schema_cql`] writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SchemaOptions {
+    /// Tables and views get the ids that they had (`WITH ID`).
+    pub ids: bool,
+    /// This keyspace only.
+    pub keyspace: Option<String>,
+}
+
+impl Default for SchemaOptions {
+    fn default() -> Self {
+        Self { ids: true, keyspace: None }
+    }
+}
+
 impl BackupTree {
-    /// Reads what system_schema tells around the point, else one object.
+    /// The statements that create the schema of a restore point again; by default exactly the text of
+    /// `restore-points/<point>/schema.cql`. `point` as a person types it: a tag, `latest`, any time.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such point or keyspace. `Unsupported` for one keyspace where only a full's own schema.cql is left.
+    pub async fn schema_cql(&self, host: &Host, point: &str, options: &SchemaOptions) -> Result<Bytes> {
+        let (sets, visible) = self.sets(host).await?;
+        let tag = named_point(&sets, visible, point)?.tag();
+        if *options == SchemaOptions::default() {
+            return self.schema_text(host, tag).await;
+        }
+        let (model, point) = self.point(host, tag).await?;
+        self.write_schema(model, point, options).await
+    }
+
     pub(super) async fn schema_text(&self, host: &Host, tag: &Tag) -> Result<Bytes> {
         let (model, point) = self.point(host, tag).await?;
-        let missing = || Error::new(Kind::Changed, format!("nothing tells the schema of {tag} of {host} any more"));
-        let inputs = model.schema_inputs(point).ok_or_else(missing)?;
+        let inputs = model.schema_inputs(point).ok_or_else(|| nothing_tells(host, tag))?;
         let key = (host.clone(), tag.clone(), inputs);
         if let Some(known) = self.schemas.get(&key) {
             return Ok(known);
         }
-        let state = self.state(host);
-        let knowledge = state.history.learn_point(&model.from.sets, &model.points()[point], Depth::Schema).await?;
-        let text = if knowledge.timeline().is_empty() {
-            let (from, object) = model.newest_schema(point).ok_or_else(missing)?;
-            let own = self.source.fetch_object(&object, MAX_SCHEMA).await?;
-            let mut text = format!(
-                "-- The schema that the full backup {from} of {host} wrote down: nothing can be read that tells the schema as of {tag}.\n\
-                 -- What changed since is not in it, and its tables carry no ids.\n\n"
-            )
-            .into_bytes();
-            text.extend_from_slice(&own);
-            Bytes::from(text)
-        } else {
-            let (host, tag) = (host.clone(), tag.clone());
-            blocking(move || from_history(&model, knowledge.timeline(), point, &host, &tag)).await??
-        };
+        let text = self.write_schema(model, point, &SchemaOptions::default()).await?;
         self.schemas.insert(key, text.clone(), text.len());
         Ok(text)
     }
+
+    /// Reads what system_schema tells around the point, else one object.
+    async fn write_schema(&self, model: Arc<HostModel>, point: usize, options: &SchemaOptions) -> Result<Bytes> {
+        let sets = model.from.sets.clone();
+        let (host, tag) = (&sets.host, model.points()[point].tag().clone());
+        let history = &self.state(host).history;
+        let knowledge = history.learn_point(&sets, &model.points()[point], Depth::Schema).await?;
+        if !knowledge.timeline().is_empty() {
+            let options = options.clone();
+            return blocking(move || from_history(&model, knowledge.timeline(), point, &options)).await?;
+        }
+        let (from, object) = model.newest_schema(point).ok_or_else(|| nothing_tells(host, &tag))?;
+        if options.keyspace.is_some() {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!(
+                    "no system_schema can be read that tells one keyspace's schema as of {tag}; the schema.cql of {from} has all of them"
+                ),
+            ));
+        }
+        let own = self.source.fetch_object(&object, MAX_SCHEMA).await?;
+        let mut text = format!(
+            "-- The schema that the full backup {from} of {host} wrote down: nothing can be read that tells the schema as of {tag}.\n\
+             -- What changed since is not in it, and its tables carry no ids.\n\n"
+        )
+        .into_bytes();
+        text.extend_from_slice(&own);
+        Ok(Bytes::from(text))
+    }
 }
 
-fn from_history(model: &HostModel, timeline: &Timeline, point: usize, host: &Host, tag: &Tag) -> Result<Bytes> {
-    let at = model.points()[point].as_of();
+fn nothing_tells(host: &Host, tag: &Tag) -> Error {
+    Error::new(Kind::Changed, format!("nothing tells the schema of {tag} of {host} any more"))
+}
+
+fn from_history(model: &HostModel, timeline: &Timeline, point: usize, options: &SchemaOptions) -> Result<Bytes> {
+    let (host, tag, at) = (&model.from.sets.host, model.points()[point].tag(), model.points()[point].as_of());
     let schema = timeline.schema_at(at)?;
+    let keyspace = options.keyspace.as_deref();
+    if let Some(name) = keyspace.filter(|name| schema.keyspace(name).is_none()) {
+        let names: Vec<&str> = schema.keyspaces.iter().map(|keyspace| &*keyspace.name).collect();
+        return Err(Error::not_found(format!("{host} had no keyspace {name:?} at {tag}; it had {}", names.join(", "))));
+    }
     let mut text = format!("-- The schema of {host} as of {tag} ({at}), from system_schema in its backup sets.\n");
     // A comment, because half a schema is worth more than none.
-    let is_told = |dir: &TableDir| is_system_keyspace(&dir.table.keyspace) || timeline.at(&dir.table, at).is_some();
-    for dir in model.tables_at(point).filter(|dir| !is_told(dir)) {
+    let is_wanted = |dir: &&TableDir| match keyspace {
+        Some(keyspace) => *dir.table.keyspace == *keyspace,
+        None => !is_system_keyspace(&dir.table.keyspace),
+    };
+    for dir in model.tables_at(point).filter(is_wanted).filter(|dir| timeline.at(&dir.table, at).is_none()) {
         let _ = writeln!(text, "-- It does not tell of {}.", dir.table);
     }
     text.push('\n');
-    text.push_str(&write_cql(&schema, &CqlOptions::default()));
+    text.push_str(&write_cql(&schema, &CqlOptions { ids: options.ids, keyspace, ..CqlOptions::default() }));
     Ok(Bytes::from(text))
 }

@@ -28,6 +28,11 @@ pub trait Source: Send + Sync + 'static {
     /// See [`Reader::listing`].
     fn listing<'a>(&'a self, object: &'a Arc<ObjectMeta>) -> BoxFuture<'a, Result<Arc<Listing>>>;
 
+    /// See [`Reader::known_listing`]. Without one of its own, a source knows nothing before it is asked.
+    fn known_listing<'a>(&'a self, _object: &'a ObjectMeta) -> BoxFuture<'a, Option<Arc<Listing>>> {
+        futures::future::ready(None).boxed()
+    }
+
     /// See [`Reader::open`].
     fn open<'a>(&'a self, object: &'a Arc<ObjectMeta>, file: usize) -> BoxFuture<'a, Result<Arc<dyn OpenFile>>>;
 
@@ -64,6 +69,10 @@ impl Source for Backups {
 
     fn listing<'a>(&'a self, object: &'a Arc<ObjectMeta>) -> BoxFuture<'a, Result<Arc<Listing>>> {
         self.reader.listing(object).boxed()
+    }
+
+    fn known_listing<'a>(&'a self, object: &'a ObjectMeta) -> BoxFuture<'a, Option<Arc<Listing>>> {
+        self.reader.known_listing(object).boxed()
     }
 
     fn open<'a>(&'a self, object: &'a Arc<ObjectMeta>, file: usize) -> BoxFuture<'a, Result<Arc<dyn OpenFile>>> {
