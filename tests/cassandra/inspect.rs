@@ -8,7 +8,6 @@ use super::support::Version;
 use super::support::sample;
 
 #[test]
-#[ignore = "until there is a mount"]
 fn sstablemetadata_and_sstabledump_see_the_same_sstables_as_on_extracted_files() {
     let test = "sstablemetadata_and_sstabledump_see_the_same_sstables_as_on_extracted_files";
     let Some(node) = node(Version::V5_0, test) else { return };

@@ -14,7 +14,6 @@ const LOADABLE: [&str; 6] = {
 };
 
 #[test]
-#[ignore = "until there is a mount"]
 fn sstableloader_restores_from_the_flat_view_with_no_option() {
     let Some(node) = node(Version::V5_0, "sstableloader_restores_from_the_flat_view_with_no_option") else { return };
     let Some(mount) = Mount::of_sample("sstableloader_restores_from_the_flat_view_with_no_option") else { return };
@@ -26,7 +25,6 @@ fn sstableloader_restores_from_the_flat_view_with_no_option() {
 }
 
 #[test]
-#[ignore = "until there is a mount"]
 fn sstableloader_restores_from_a_snapshot_directory_with_the_keyspace_named() {
     let test = "sstableloader_restores_from_a_snapshot_directory_with_the_keyspace_named";
     let Some(node) = node(Version::V5_0, test) else { return };
@@ -42,7 +40,6 @@ fn sstableloader_restores_from_a_snapshot_directory_with_the_keyspace_named() {
 }
 
 #[test]
-#[ignore = "until there is a mount"]
 fn sstableloader_of_4_1_restores_from_the_flat_view() {
     let Some(node) = node(Version::V4_1, "sstableloader_of_4_1_restores_from_the_flat_view") else { return };
     let Some(mount) = Mount::of_sample("sstableloader_of_4_1_restores_from_the_flat_view") else { return };
@@ -62,4 +59,5 @@ fn assert_loaded(node: &Node) {
         assert_truth(node, POINT, table);
     }
     assert_eq!(node.json_rows("* FROM shop.users WHERE email = 'u22-111@x'").len(), 1, "through the secondary index");
+    assert_eq!(node.truth("shop.users_by_name"), node.truth("shop.users"), "through the view");
 }

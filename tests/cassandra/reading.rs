@@ -63,7 +63,6 @@ fn fio(file: &Path, options: &[&str]) {
 }
 
 #[test]
-#[ignore = "until there is a mount"]
 fn sixteen_readers_of_one_cold_archive_read_at_random_what_was_written() {
     let Some(large) = Large::mount("sixteen_readers_of_one_cold_archive_read_at_random_what_was_written") else {
         return;
@@ -73,7 +72,6 @@ fn sixteen_readers_of_one_cold_archive_read_at_random_what_was_written() {
 }
 
 #[test]
-#[ignore = "until there is a mount"]
 fn a_mapped_archive_reads_at_random_what_was_written() {
     let Some(large) = Large::mount("a_mapped_archive_reads_at_random_what_was_written") else { return };
     fio(&large.data_file(), &["--readonly", "--rw=randread", "--ioengine=mmap", "--numjobs=4"]);
@@ -81,7 +79,6 @@ fn a_mapped_archive_reads_at_random_what_was_written() {
 }
 
 #[test]
-#[ignore = "until there is a mount"]
 fn unmount_under_a_running_tool_is_busy_and_says_who() {
     let Some(large) = Large::mount("unmount_under_a_running_tool_is_busy_and_says_who") else { return };
     let file = large.data_file();

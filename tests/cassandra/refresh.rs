@@ -33,14 +33,12 @@ fn refreshes_through_links(version: Version, tables: &[&str], test: &str) {
 }
 
 #[test]
-#[ignore = "until there is a mount"]
 fn refresh_reads_through_links() {
     let tables = ["shop.users", "shop.orders", "shop.hits", "shop.events", "media.docs"];
     refreshes_through_links(Version::V5_0, &tables, "refresh_reads_through_links");
 }
 
 #[test]
-#[ignore = "until there is a mount"]
 fn refresh_of_4_1_reads_through_links() {
     refreshes_through_links(Version::V4_1, &["shop.users", "shop.orders"], "refresh_of_4_1_reads_through_links");
 }
