@@ -216,3 +216,59 @@ fn is_sound(index: &Index, windows_end: u64) -> bool {
         })
         && members.iter().all(|m| m.offset.checked_add(m.size).is_some_and(|end| end <= *plain_size))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn offset() -> impl Strategy<Value = u64> {
+        prop_oneof![0..200_u64, Just(MAX_OFFSET), Just(u64::MAX), any::<u64>()]
+    }
+
+    prop_compose! {
+        fn span()(bit in offset(), plain in offset(), at in offset(), len in 0..30_u32, hash in any::<[u8; 32]>()) -> Span {
+            Span { bit, plain, window: WindowRef { offset: at, len, crc32: crc32fast::hash(&[0]) }, hash }
+        }
+    }
+
+    proptest! {
+        /// Whoever can write a hash can write a hostile index.
+        #[test]
+        fn a_well_hashed_but_hostile_index_is_harmless(
+            mut spans in proptest::collection::vec(span(), 0..4),
+            sizes in (offset(), offset(), offset()),
+            sorted in any::<bool>(),
+            sealed in any::<bool>(),
+        ) {
+            if sorted {
+                spans.sort_by_key(|span| span.plain);
+                if let Some(first) = spans.first_mut() {
+                    (first.plain, first.bit) = (0, 0);
+                }
+            }
+            let start = if sealed { *b"Salted__12345678" } else { [0; 16] };
+            let identity = Identity { object_size: sizes.0, start, end: [0; 32] };
+            let (gzip_size, plain_size) = (sizes.1, sizes.2);
+            let index = Index { identity, gzip_size, plain_size, spans, members: Vec::new(), warnings: Vec::new() };
+            let payload = pack(&index).unwrap();
+            let footer = Footer::new(1000, &payload);
+            let parsed = Footer::parse(&footer.encode(), 1000 + payload.len() as u64 + FOOTER_LEN as u64).unwrap();
+            let Ok(index) = parsed.decode(&payload) else { return Ok(()) };
+            for span in 0..index.spans.len() {
+                let range = index.span_object_range(span);
+                if range.end - range.start < 10_000 {
+                    let bytes = vec![0x55; (range.end - range.start) as usize];
+                    prop_assert!(index.read_span(span, &[0], None, &bytes).is_err());
+                }
+            }
+        }
+
+        #[test]
+        fn a_head_of_anything_is_harmless(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            for payload in [zstd::bulk::compress(&bytes, 1).unwrap(), bytes] {
+                prop_assert!(Footer::new(9, &payload).decode(&payload).is_err());
+            }
+        }
+    }
+}
