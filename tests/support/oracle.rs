@@ -132,6 +132,11 @@ impl HostOracle {
         by_then.max().unwrap_or_else(|| panic!("{table:?} at {tag}")).1.clone()
     }
 
+    /// Only system_schema tells that a table was dropped; the next full, which lacks it, does not tell when.
+    fn tells_drops(&self) -> bool {
+        self.sets.values().any(|set| set.archives.keys().any(|table| table.0 == "system_schema"))
+    }
+
     /// The tables of an incremental's restore point: id and files by path.
     fn merged(&self, tag: &str) -> Vec<MergedTable<'_>> {
         let base = self.sets.range(..tag.to_owned()).rfind(|(_, set)| set.is_full).unwrap().0;
@@ -139,7 +144,7 @@ impl HostOracle {
         let tables: BTreeSet<_> = chain.iter().flat_map(|(_, set)| set.archives.keys()).collect();
         let mut merged = Vec::new();
         for table in tables {
-            if table.1 == "MixedCase" && tag > DROPPED_AFTER {
+            if self.tells_drops() && table.1 == "MixedCase" && tag > DROPPED_AFTER {
                 continue;
             }
             let id = self.id(tag, table);
