@@ -27,7 +27,7 @@ mod packed;
 mod set;
 mod stray;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod when;
 
 pub use chain::{Chains, Problem, RestorePoint};

@@ -113,20 +113,20 @@ impl Objects for MemoryObjects {
 
 /// A set to be made without a store.
 #[derive(Clone, Debug)]
-pub(super) struct TestSet {
+pub(crate) struct TestSet {
     /// Seconds since the epoch.
-    pub(super) start: i64,
+    pub(crate) start: i64,
     /// Seconds.
-    pub(super) length: i64,
+    pub(crate) length: i64,
     /// `None`: it did not finish.
-    pub(super) kind: Option<SetKind>,
-    pub(super) damaged: bool,
+    pub(crate) kind: Option<SetKind>,
+    pub(crate) damaged: bool,
     /// Of the host's clock, seconds.
-    pub(super) offset: i32,
+    pub(crate) offset: i32,
     /// Whether the manifest states the offset.
-    pub(super) stated: bool,
-    pub(super) keyspace: &'static str,
-    pub(super) tables: Vec<&'static str>,
+    pub(crate) stated: bool,
+    pub(crate) keyspace: &'static str,
+    pub(crate) tables: Vec<&'static str>,
 }
 
 impl Default for TestSet {
@@ -145,7 +145,7 @@ impl Default for TestSet {
 }
 
 impl TestSet {
-    pub(super) fn end(&self) -> i64 {
+    pub(crate) fn end(&self) -> i64 {
         self.start + self.length
     }
 
@@ -153,11 +153,11 @@ impl TestSet {
         LocalTime((self.start + i64::from(self.offset)).div_euclid(60) * 60)
     }
 
-    pub(super) fn tag(&self) -> String {
+    pub(crate) fn tag(&self) -> String {
         jiff::Timestamp::from_second(self.local().0).unwrap().strftime("%Y-%m-%d-%H-%M").to_string()
     }
 
-    pub(super) fn build(&self) -> BackupSet {
+    pub(crate) fn build(&self) -> BackupSet {
         let tag = Tag::new(self.tag());
         let prefix: Arc<str> = format!("host/{tag}/").into();
         let mut builder = SetBuilder::new(&Host::new("host"), &tag, Some(self.local()), &prefix, Timestamp::default());
@@ -187,7 +187,7 @@ impl TestSet {
 }
 
 /// The sets as one host's.
-pub(super) fn host_sets(sets: &[TestSet]) -> HostSets {
+pub(crate) fn host_sets(sets: &[TestSet]) -> HostSets {
     let sets = sets.iter().map(|set| Arc::new(set.build())).collect();
     HostSets::new(Host::new("host"), sets, Strays::default(), Timestamp::default())
 }

@@ -1,7 +1,7 @@
 //! A table's files at a restore point or in a set: from its archives' listings to a [`ContentTree`].
 
 use super::OpenFile;
-use super::backup::{BackupTree, blocking};
+use super::backup::{BackupTree, blocking, is_lasting};
 use super::content::{ContentFile, ContentTree};
 use super::ino::identity;
 use super::model::{ContentKind, HostModel, Piece, TableDir};
@@ -53,7 +53,8 @@ impl BackupTree {
         pieces: Vec<Piece>,
     ) -> Result<Option<Assembly>> {
         let listings = self.listings(&pieces).await?;
-        if self.hear_schemas(model, &pieces, &listings).await || self.hear_files(model, dir, &pieces, &listings).await {
+        if self.hear_schemas(model, &pieces, &listings).await || self.hear_files(model, dir, &pieces, &listings).await?
+        {
             return Ok(None);
         }
         let is_merged = kind == ContentKind::Snapshot && model.points()[index].kind() == SetKind::Incremental;
@@ -71,34 +72,43 @@ impl BackupTree {
         let mut news = false;
         for ((set, archive), listing) in pieces.iter().zip(listings) {
             if model.is_weak(set, &archive.table) {
-                news |= self.hear_schema(set, archive, listing).await;
+                news |= self.hear_schema(model, set, archive, listing).await == Some(true);
             }
         }
         news
     }
 
-    /// Says whether the archive tells its id. That it cannot be read now is no reason to fail: what is needed of it will be read again.
-    async fn hear_schema(&self, set: &Arc<BackupSet>, archive: &TableArchive, listing: &Listing) -> bool {
-        let Some(file) = listing.files.iter().position(|file| &*file.path == "schema.cql") else { return false };
-        let Ok(cql) = self.source.read_file(&archive.object, file, MAX_TEXT).await else { return false };
-        let Some(id) = declared_id(&String::from_utf8_lossy(&cql)) else { return false };
-        let state = self.state(&set.host);
-        state.history.declare(set, &archive.table, id);
-        state.history.keep().await;
-        true
+    /// Says whether the archive tells another id than was thought; `None` when it tells none. That it cannot be read now is no reason to fail: what is needed of it will be read again.
+    async fn hear_schema(
+        &self,
+        model: &HostModel,
+        set: &BackupSet,
+        archive: &TableArchive,
+        listing: &Listing,
+    ) -> Option<bool> {
+        let file = listing.files.iter().position(|file| &*file.path == "schema.cql")?;
+        let cql = self.source.read_file(&archive.object, file, MAX_TEXT).await.ok()?;
+        let id = declared_id(&String::from_utf8_lossy(&cql))?;
+        Some(self.state(&set.host).declare(model, set, &archive.table, id).await)
     }
 
     /// Looks whether the files can be of the incarnation that they were taken for. Says whether some are not.
-    async fn hear_files(&self, model: &HostModel, dir: &TableDir, pieces: &[Piece], listings: &[Arc<Listing>]) -> bool {
-        let Some(candidates) = model.candidates(&dir.table) else { return false };
+    async fn hear_files(
+        &self,
+        model: &HostModel,
+        dir: &TableDir,
+        pieces: &[Piece],
+        listings: &[Arc<Listing>],
+    ) -> Result<bool> {
+        let Some(candidates) = model.candidates(&dir.table) else { return Ok(false) };
         let facts: Vec<ArchiveFacts> =
             pieces.iter().zip(listings).map(|((set, _), listing)| facts(set, listing)).collect();
         let mut news = false;
         for ((set, _), attributions) in pieces.iter().zip(attribute(candidates, &facts)) {
             // An archive is made of one directory, so all of its SSTables are of one incarnation.
             let Some(told) = attributions.into_iter().next().filter(|told| told.id != dir.id) else { continue };
-            if told.id.is_none() && told.evidence.is_weak() && self.hear_next_full(model, set, &dir.table).await {
-                return true;
+            if told.id.is_none() && told.evidence.is_weak() && self.hear_next_full(model, set, &dir.table).await? {
+                return Ok(true);
             }
             if self.state(&set.host).refine(&set.tag, &dir.table, told.id) {
                 let shown = dir.table.directory(told.id);
@@ -112,22 +122,30 @@ impl BackupTree {
                 news = true;
             }
         }
-        news
+        Ok(news)
     }
 
-    /// Where files are of an incarnation that nothing tells of, the next full may: it is the only archive read for another's sake.
-    async fn hear_next_full(&self, model: &HostModel, set: &BackupSet, table: &TableName) -> bool {
+    /// Where files are of an incarnation that nothing tells of, the next full may: it is the only archive read for another's sake. In an
+    /// outage this fails, because without it files could be shown where they do not belong.
+    async fn hear_next_full(&self, model: &HostModel, set: &BackupSet, table: &TableName) -> Result<bool> {
         let after = model.from.sets.sets.partition_point(|other| (other.time, &other.tag) <= (set.time, &set.tag));
         let mut later = model.from.sets.sets[after..].iter();
         let next = later.find(|other| other.is_finished() && other.kind() == SetKind::Full && other.has(table));
-        let Some((next, archive)) = next.and_then(|next| Some((next, next.archive(table)?))) else { return false };
+        let Some((next, archive)) = next.and_then(|next| Some((next, next.archive(table)?))) else { return Ok(false) };
         if !model.is_weak(next, table) {
-            return false;
+            return Ok(false);
         }
-        match self.source.listing(&archive.object).await {
-            Ok(listing) => self.hear_schema(next, &archive, &listing).await,
-            Err(_) => false,
+        let listing = match self.source.listing(&archive.object).await {
+            Ok(listing) => listing,
+            Err(error) if is_lasting(error.kind()) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let heard = self.hear_schema(model, next, &archive, &listing).await.is_some();
+        if heard {
+            // Also that it is the same as before is news here: so long it lived.
+            self.state(&set.host).outdate();
         }
+        Ok(heard)
     }
 
     /// The TOC.txt of SSTables that have other components in one archive than in another: it says which of them are complete.

@@ -20,6 +20,7 @@ use futures::{FutureExt, StreamExt};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -60,6 +61,8 @@ pub(super) struct HostState {
     pub(super) history: HostHistory,
     built: Mutex<Option<Built>>,
     refined: Mutex<Arc<Refined>>,
+    /// Grows with what is learnt that a model must be made anew for.
+    revision: AtomicU64,
     /// One at a time finds out; the others wait for it.
     finding: tokio::sync::Mutex<Findings>,
 }
@@ -67,6 +70,7 @@ pub(super) struct HostState {
 #[derive(Clone)]
 struct Built {
     model: Arc<HostModel>,
+    revision: u64,
     at: Instant,
     /// Why ids may be missing now that can be found later.
     incomplete: Option<Error>,
@@ -89,6 +93,24 @@ impl HostState {
         let is_news = !refined.contains_key(&key);
         if is_news {
             Arc::make_mut(&mut refined).insert(key, id);
+            self.outdate();
+        }
+        is_news
+    }
+
+    /// Has the model made anew.
+    pub(super) fn outdate(&self) {
+        self.revision.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes in the id that an archive tells of itself. Says whether `model` took it for another's; what only confirms it is kept with
+    /// what is learnt next, because a walk through a large host would else arrange it anew for every archive.
+    pub(super) async fn declare(&self, model: &HostModel, set: &BackupSet, table: &TableName, id: TableId) -> bool {
+        self.history.declare(set, table, id);
+        let is_news = model.archive_id(set, table) != Some(id);
+        if is_news {
+            self.outdate();
+            self.history.keep().await;
         }
         is_news
     }
@@ -114,7 +136,7 @@ impl std::fmt::Debug for BackupTree {
 }
 
 impl BackupTree {
-    /// Blocks on a small file and, with `live_data_dir`, on reading that directory, which must be one. `Kind::Invalid` when `at` is no time.
+    /// With `live_data_dir`, blocks on reading that directory, which must be one. `Kind::Invalid` when `at` is no time.
     pub fn new(catalog: Arc<Catalog>, reader: Arc<Reader>, options: TreeOptions) -> Result<Self> {
         Self::over(Arc::new(Backups { catalog, reader }), options)
     }
@@ -181,8 +203,13 @@ impl BackupTree {
         let new = || {
             let reader = Arc::new(SchemaArchives(self.source.clone()));
             let history = HostHistory::new(self.source.name(), host.clone(), reader, self.options.directory.as_deref());
-            let (built, refined, finding) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
-            Arc::new(HostState { history, built, refined, finding })
+            Arc::new(HostState {
+                history,
+                built: Mutex::default(),
+                refined: Mutex::default(),
+                revision: AtomicU64::new(0),
+                finding: tokio::sync::Mutex::default(),
+            })
         };
         hosts.entry(host.clone()).or_insert_with(new).clone()
     }
@@ -203,6 +230,8 @@ impl BackupTree {
     }
 
     async fn build(&self, sets: Arc<HostSets>, state: &HostState, findings: &mut Findings) -> Result<Built> {
+        // Read first: what is learnt meanwhile is for the next model.
+        let revision = state.revision.load(Ordering::Acquire);
         // Even in an outage there are names to show: those that are known, or weaker ones.
         let mut incomplete = state.history.learn(&sets.sets, Depth::Incarnations).await.err();
         let live = match self.options.live_data_dir.clone() {
@@ -235,7 +264,7 @@ impl BackupTree {
             if let Some(outage) = &incomplete {
                 tracing::warn!("table ids of {} may be missing: {outage}", sets.host);
             }
-            return Ok(Built { model: Arc::new(model), at: Instant::now(), incomplete });
+            return Ok(Built { model: Arc::new(model), revision, at: Instant::now(), incomplete });
         }
     }
 
@@ -280,10 +309,8 @@ type MappingRead<'a> = (&'a Arc<BackupSet>, &'a Arc<ObjectMeta>, Result<Bytes>);
 /// What was built, if nothing has come that would change it.
 fn fresh(state: &HostState, sets: &Arc<HostSets>) -> Option<Built> {
     let built = lock(&state.built).clone()?;
-    let from = &built.model.from;
-    let is_fresh = Arc::ptr_eq(&from.sets, sets)
-        && Arc::ptr_eq(&from.knowledge, &state.history.known())
-        && Arc::ptr_eq(&from.refined, &lock(&state.refined))
+    let is_fresh = Arc::ptr_eq(&built.model.from.sets, sets)
+        && built.revision == state.revision.load(Ordering::Acquire)
         && (built.incomplete.is_none() || built.at.elapsed() < RETRY_AFTER);
     is_fresh.then_some(built)
 }

@@ -4,10 +4,13 @@
 
 mod assemble;
 mod backup;
+mod chain;
 mod content;
 mod ino;
 mod live;
 mod model;
+#[cfg(test)]
+mod model_tests;
 mod node;
 mod report;
 mod resolve;

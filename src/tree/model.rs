@@ -2,10 +2,10 @@
 //!
 //! Made anew whenever sets or knowledge of ids change; nodes refer to it by names, so that they outlive it.
 
+use super::chain::Chain;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::incarnation::{Candidates, Evidence};
 use crate::catalog::{BackupSet, HostSets, Knowledge, RestorePoint, SetKind, TableArchive, Tag};
-use crate::time::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -207,6 +207,11 @@ impl HostModel {
         self.tables.get(table).map_or(&[], Vec::as_slice)
     }
 
+    /// Every table that any set has an archive of.
+    pub(super) fn archived_tables(&self) -> impl Iterator<Item = &TableName> {
+        self.candidates.keys()
+    }
+
     pub(super) fn candidates(&self, table: &TableName) -> Option<&Candidates> {
         self.candidates.get(table)
     }
@@ -246,7 +251,7 @@ impl HostModel {
     }
 
     /// The table's archives from an older full on, where the point's base lacks one.
-    fn since_older_full(&self, point: &RestorePoint, table: &TableName) -> Option<Vec<Piece>> {
+    pub(super) fn since_older_full(&self, point: &RestorePoint, table: &TableName) -> Option<Vec<Piece>> {
         if self.lacks_in_base(point, table) { point.older_archives(table) } else { None }
     }
 
@@ -329,77 +334,6 @@ fn candidates(from: &Ingredients) -> HashMap<TableName, Candidates> {
         }
     }
     candidates
-}
-
-/// The archives of a chain while it grows: per table the incarnations that they hold, the newest archive's last.
-#[derive(Default)]
-struct Chain {
-    base: Option<Arc<BackupSet>>,
-    tables: HashMap<TableName, Vec<Option<TableId>>>,
-    /// Whether `tables` holds more than the base full.
-    grown: bool,
-}
-
-impl Chain {
-    /// `point` comes right after the last one: with the same base it has the same sets and its own.
-    fn advance(&mut self, point: &RestorePoint, model: &HostModel) {
-        let same = self.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, point.base()));
-        if same && self.grown {
-            self.add(point.set(), model);
-            return;
-        }
-        self.base = Some(point.base().clone());
-        self.grown = point.kind() == SetKind::Incremental;
-        self.tables.clear();
-        for set in point.sets() {
-            self.add(set, model);
-        }
-        for table in model.candidates.keys() {
-            for (set, _) in model.since_older_full(point, table).unwrap_or_default() {
-                self.add_table(table, model.archive_id(&set, table));
-            }
-        }
-    }
-
-    fn add(&mut self, set: &BackupSet, model: &HostModel) {
-        for table in set.tables() {
-            self.add_table(table, model.archive_id(set, table));
-        }
-    }
-
-    fn add_table(&mut self, table: &TableName, id: Option<TableId>) {
-        let held = self.tables.entry(table.clone()).or_default();
-        held.retain(|other| *other != id);
-        held.push(id);
-    }
-
-    /// The incarnations that the point has: of a full what it holds, else what lives then and has files in the chain.
-    fn each_alive(&self, point: &RestorePoint, model: &HostModel, mut each: impl FnMut(&TableName, Option<TableId>)) {
-        for (table, held) in &self.tables {
-            if point.kind() == SetKind::Full {
-                for id in held {
-                    each(table, *id);
-                }
-                continue;
-            }
-            let Some(candidates) = model.candidates.get(table) else { continue };
-            let alive = match candidates.at(point.time()) {
-                // Nothing weak outlives an archive of which only an unknown incarnation can be the source.
-                Some(candidate) if candidate.evidence.is_weak() && held.last() == Some(&None) => None,
-                Some(candidate) => Some(candidate.id),
-                None if is_dropped(candidates, point.time()) => continue,
-                None => None,
-            };
-            if held.contains(&alive) {
-                each(table, alive);
-            }
-        }
-    }
-}
-
-/// Whether the last incarnation created by then is known to have been dropped.
-fn is_dropped(candidates: &Candidates, time: Timestamp) -> bool {
-    candidates.list().iter().any(|candidate| candidate.dropped.is_some_and(|dropped| dropped <= time))
 }
 
 /// Table directories while they are being found.

@@ -65,7 +65,7 @@ pub struct Unpacked {
     bucket: PathBuf,
     keys: Vec<PathBuf>,
     catalog: Arc<Catalog>,
-    archives: Mutex<HashMap<Arc<str>, Arc<Archive>>>,
+    archives: Mutex<HashMap<ObjectMeta, Arc<Archive>>>,
     /// Objects whose key contains this fail so.
     faults: Mutex<Vec<(String, Kind)>>,
     /// Keys of archives and objects that were read, in order.
@@ -123,7 +123,7 @@ impl Unpacked {
 
     fn archive(&self, object: &ObjectMeta) -> Result<Arc<Archive>> {
         self.check(object)?;
-        if let Some(known) = self.archives.lock().unwrap().get(&object.key) {
+        if let Some(known) = self.archives.lock().unwrap().get(object) {
             return Ok(known.clone());
         }
         self.read.lock().unwrap().push(object.key.clone());
@@ -140,7 +140,7 @@ impl Unpacked {
         let plain_size = contents.iter().map(|content| content.len() as u64).sum();
         let listing = Arc::new(Listing { files, directories: Vec::new(), warnings: Vec::new(), plain_size });
         let archive = Arc::new(Archive { listing, contents });
-        self.archives.lock().unwrap().insert(object.key.clone(), archive.clone());
+        self.archives.lock().unwrap().insert(object.clone(), archive.clone());
         Ok(archive)
     }
 }

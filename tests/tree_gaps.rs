@@ -1,4 +1,4 @@
-//! The sample bucket without its system_schema archives: the tree is right as far as weaker evidence reaches, once it was read.
+//! Buckets with gaps: copies of the sample that lack archives, manifests or whole sets, or change while they are looked at.
 
 #[path = "support/oracle.rs"]
 mod oracle;
@@ -156,4 +156,98 @@ async fn without_a_full_incrementals_are_browsable_and_no_restore_points() {
     let shop = names(&tree, "cass-a/shop").await.unwrap();
     let older = shop.iter().find(|name| name.starts_with("events") && *name != NEW).unwrap();
     assert_eq!(names(&tree, &format!("cass-a/shop/{older}/backups")).await.unwrap(), ["2026-11-21-02-47"]);
+}
+
+#[tokio::test]
+async fn a_table_that_a_full_lacks_comes_from_the_full_before_it() {
+    let copy = Copy::without(|path| path.ends_with("2026-11-21-02-50/shop/users.tar.gz.enc"));
+    let tree = BackupTree::over(copy.source(), TreeOptions::default()).unwrap();
+    let users = "users-763dab90e55511f185a85b65bc0eb462";
+    let full = names(&tree, "cass-a/restore-points/2026-11-21-02-50/shop").await.unwrap();
+    assert!(!full.contains(&users.to_owned()), "a full shows what it holds");
+    let files = names(&tree, &format!("cass-a/restore-points/2026-11-21-02-52/shop/{users}")).await.unwrap();
+    for generation in [1, 2, 3, 4, 7, 8] {
+        assert!(files.contains(&format!("nb-{generation}-big-Data.db")), "{generation}: {files:?}");
+    }
+    assert!(!files.contains(&"nb-6-big-Data.db".to_owned()));
+}
+
+/// The backup script found the directory of the dropped table, which still had its backups.
+#[tokio::test]
+async fn an_archive_of_the_dropped_tables_files_does_not_bring_them_back() {
+    let copy = Copy::without(|_| false);
+    let archive = |tag: &str| copy.path().join(format!("cass-a/{tag}/shop/events.tar.gz.enc"));
+    std::fs::copy(archive("2026-11-21-02-47"), archive("2026-11-21-02-49")).unwrap();
+    let tree = BackupTree::over(copy.source(), TreeOptions::default()).unwrap();
+    let point = format!("cass-a/restore-points/2026-11-21-02-49/shop/{NEW}");
+    assert!(names(&tree, &point).await.unwrap().is_empty());
+    assert!(names(&tree, &point).await.unwrap().is_empty(), "it was there and empty");
+    let backups = names(&tree, &format!("cass-a/shop/{OLD}/backups")).await.unwrap();
+    assert_eq!(backups, ["2026-11-21-02-47", "2026-11-21-02-49"], "nothing is lost");
+    assert_eq!(names(&tree, &format!("cass-a/shop/{OLD}/backups/2026-11-21-02-49")).await.unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn new_sets_appear_and_what_is_open_stays() {
+    let copy = Copy::without(|path| path.iter().nth(1).is_some_and(|tag| tag == "2026-11-21-02-52"));
+    let source = copy.source();
+    let tree = BackupTree::over(source.clone(), TreeOptions::default()).unwrap();
+    let users = "cass-a/shop/users-763dab90e55511f185a85b65bc0eb462/snapshots";
+    let directory = node_at(&tree, &format!("{users}/2026-11-21-02-49")).await.unwrap();
+    let data = node_at(&tree, &format!("{users}/2026-11-21-02-49/nb-1-big-Data.db")).await.unwrap();
+    let replaced = node_at(&tree, &format!("{users}/2026-11-21-02-45/nb-1-big-Data.db")).await.unwrap();
+    let (content, listed) = (read_all(&tree, &data).await.unwrap(), tree.list(&directory).await.unwrap().len());
+    assert_eq!(names(&tree, users).await.unwrap().len(), 6);
+
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample/bucket/cass-a");
+    let host = copy.path().join("cass-a");
+    let copied = std::process::Command::new("cp").arg("-a").arg(sample.join("2026-11-21-02-52")).arg(&host).status();
+    assert!(copied.unwrap().success());
+    // The same SSTables packed again, as when a bucket is copied to another.
+    let archive = host.join("2026-11-21-02-45/shop/users.tar.gz.enc");
+    std::fs::copy(host.join("2026-11-21-02-47/shop/users.tar.gz.enc"), archive).unwrap();
+    source.catalog().refresh().await.unwrap();
+
+    assert_eq!(names(&tree, users).await.unwrap().len(), 7);
+    assert_eq!(names(&tree, "cass-a/restore-points").await.unwrap().len(), 7);
+    assert_eq!(read_all(&tree, &data).await.unwrap(), content);
+    assert!(tree.list(&directory).await.unwrap().len() < listed, "the directory shows what is there now");
+    let gone = node_at(&tree, &format!("{users}/2026-11-21-02-45/nb-1-big-Data.db")).await;
+    assert!(gone.is_err(), "the new archive has other files");
+    let same_name = node_at(&tree, &format!("{users}/2026-11-21-02-45/nb-2-big-Data.db")).await.unwrap();
+    assert_ne!(tree.ino(&same_name), tree.ino(&replaced));
+
+    std::fs::remove_dir_all(host.join("2026-11-21-02-49")).unwrap();
+    source.catalog().refresh().await.unwrap();
+    assert_eq!(tree.list(&directory).await.unwrap_err().kind(), cassmount::Kind::Changed);
+    assert_eq!(
+        node_at(&tree, &format!("{users}/2026-11-21-02-49")).await.unwrap_err().kind(),
+        cassmount::Kind::NotFound
+    );
+}
+
+/// A table that was truncated counts its generations anew: two SSTables of one name, both of one incarnation.
+#[tokio::test]
+async fn different_sstables_of_one_name_are_both_shown() {
+    let orders = "orders-771e4790e55511f185a85b65bc0eb462";
+    for copy in [Copy::without(|_| false), Copy::without(in_system_schema)] {
+        let archive = |host: &str, tag: &str| copy.path().join(format!("{host}/{tag}/shop/orders.tar.gz.enc"));
+        std::fs::copy(archive("cass-b", "2026-11-21-02-47"), archive("cass-a", "2026-11-21-02-49")).unwrap();
+        let tree = BackupTree::over(copy.source(), TreeOptions::default()).unwrap();
+        let data = async |path: &str| {
+            let node = node_at(&tree, &format!("{path}-Data.db")).await.unwrap();
+            read_all(&tree, &node).await.unwrap()
+        };
+        let point = format!("cass-a/restore-points/2026-11-21-02-49/shop/{orders}");
+        let shown = names(&tree, &point).await.unwrap();
+        for generation in [1, 2, 3] {
+            let components = shown.iter().filter(|name| name.starts_with(&format!("nb-{generation}-big-"))).count();
+            assert_eq!(components, 8, "{shown:?}");
+        }
+        assert_eq!(shown.len(), 24);
+        let own = |host: &str| format!("{host}/shop/{orders}/backups/2026-11-21-02-47/nb-2-big");
+        assert_eq!(data(&format!("{point}/nb-2-big")).await, data(&own("cass-a")).await);
+        assert_eq!(data(&format!("{point}/nb-3-big")).await, data(&own("cass-b")).await);
+        walk_view(&tree, &point).await;
+    }
 }
