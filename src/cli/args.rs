@@ -49,6 +49,19 @@ pub(super) enum Command {
     Scratch(ScratchCommandArgs),
 }
 
+/// What every command takes that reads backups.
+#[derive(Args, Debug, Clone, Default)]
+pub(super) struct BackupArgs {
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
+    #[command(flatten)]
+    pub(super) keys: KeyArgs,
+    #[command(flatten)]
+    pub(super) cache: CacheArgs,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+}
+
 /// Where the backups are and how to reach them.
 #[derive(Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Source")]
@@ -122,17 +135,11 @@ pub(super) struct MountArgs {
     #[arg(short, long)]
     pub(super) foreground: bool,
     #[command(flatten)]
-    pub(super) source: SourceArgs,
-    #[command(flatten)]
-    pub(super) keys: KeyArgs,
-    #[command(flatten)]
-    pub(super) cache: CacheArgs,
-    #[command(flatten)]
     pub(super) view: ViewArgs,
     #[command(flatten)]
     pub(super) access: AccessArgs,
     #[command(flatten)]
-    pub(super) log: LogArgs,
+    pub(super) backups: BackupArgs,
 }
 
 /// What the mount shows.
@@ -211,11 +218,7 @@ pub(super) struct ListArgs {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    pub(super) source: SourceArgs,
-    #[command(flatten)]
-    pub(super) cache: CacheArgs,
-    #[command(flatten)]
-    pub(super) log: LogArgs,
+    pub(super) backups: BackupArgs,
 }
 
 /// A restore point of one host.
@@ -248,13 +251,7 @@ pub(super) struct ChainArgs {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    pub(super) source: SourceArgs,
-    #[command(flatten)]
-    pub(super) keys: KeyArgs,
-    #[command(flatten)]
-    pub(super) cache: CacheArgs,
-    #[command(flatten)]
-    pub(super) log: LogArgs,
+    pub(super) backups: BackupArgs,
 }
 
 /// Prints the schema as of a restore point, in an order that cqlsh accepts. It comes from the sets' own system_schema.
@@ -269,13 +266,7 @@ pub(super) struct SchemaArgs {
     #[arg(long)]
     pub(super) no_ids: bool,
     #[command(flatten)]
-    pub(super) source: SourceArgs,
-    #[command(flatten)]
-    pub(super) keys: KeyArgs,
-    #[command(flatten)]
-    pub(super) cache: CacheArgs,
-    #[command(flatten)]
-    pub(super) log: LogArgs,
+    pub(super) backups: BackupArgs,
 }
 
 #[derive(Args, Debug)]

@@ -3,7 +3,7 @@
 use super::args::{ChainArgs, PointArgs};
 use super::open::OneHost;
 use super::output::{Shown, print};
-use super::{logging, open, table};
+use super::{open, table};
 use crate::catalog::SetKind;
 use crate::tree::{ChainReport, ReportOptions, SstableReport, TableContents, TableReport};
 use crate::{Error, Kind, Result};
@@ -12,15 +12,11 @@ use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
 pub(super) fn run(args: &ChainArgs) -> Result<()> {
-    logging::to_terminal(&args.log);
-    let settings = open::settings(args.point.source_place.as_deref(), &args.source, &args.keys, None)?;
-    let Some((host, point)) = args.point.names().filter(|_| !args.source.show_config) else {
-        open::show_settings(&settings);
-        return Ok(());
-    };
+    let settings = open::begin(args.point.source_place.as_deref(), &args.backups)?;
+    let (Some(settings), Some((host, point))) = (settings, args.point.names()) else { return Ok(()) };
     let options = ReportOptions { table: args.table.clone(), summary: true };
     let chain = open::block_on(async {
-        let OneHost { source, host, tree } = open::one_host(&settings, &args.cache, host).await?;
+        let OneHost { source, host, tree } = open::one_host(&settings, &args.backups.cache, host).await?;
         let mut report = tree.chain_report(&host, point, &options).await?;
         if !args.summary {
             announce(&report);

@@ -1,8 +1,8 @@
 //! `cassmount list`: hosts, or one host's backup sets and what is wrong with them.
 
-use super::args::{KeyArgs, ListArgs};
+use super::args::ListArgs;
 use super::output::{Shown, print};
-use super::{logging, open, table};
+use super::{open, table};
 use crate::Result;
 use crate::catalog::{BackupSet, Catalog, Host, HostSets, Manifest, ManifestState, SetKind, Stray, Tag};
 use serde::Serialize;
@@ -10,15 +10,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 pub(super) fn run(args: &ListArgs) -> Result<()> {
-    logging::to_terminal(&args.log);
-    let settings = open::settings(args.source_place.as_deref(), &args.source, &KeyArgs::default(), None)?;
-    if args.source.show_config {
-        open::show_settings(&settings);
-        return Ok(());
-    }
+    let Some(settings) = open::begin(args.source_place.as_deref(), &args.backups)? else { return Ok(()) };
     open::block_on(async {
         let store = open::store(&settings).await?;
-        let catalog = open::catalog(&store, &open::cache_dir(&args.cache)?);
+        let catalog = open::catalog(&store, &open::cache_dir(&args.backups.cache)?);
         match &args.host {
             None => print(args.json, &hosts(store.name(), &catalog).await?),
             Some(host) => print(args.json, &one_host(store.name(), &catalog, host).await?),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) fn run(args: &MountArgs) -> Result<()> {
-    if args.source.show_config {
+    if args.backups.source.show_config {
         open::show_settings(&args.settings()?);
         return Ok(());
     }
@@ -36,7 +36,7 @@ pub(super) fn run(args: &MountArgs) -> Result<()> {
 impl MountArgs {
     pub(super) fn settings(&self) -> Result<Settings> {
         let place = self.places.first().filter(|_| self.places.len() == 2);
-        open::settings(place.map(String::as_str), &self.source, &self.keys, self.view.live_data_dir.as_ref())
+        open::settings(place.map(String::as_str), &self.backups, self.view.live_data_dir.as_ref())
     }
 
     /// The data directory whose tables give their ids, if any is to.
@@ -81,9 +81,9 @@ fn prepare(args: &MountArgs) -> Result<PathBuf> {
 
 fn serve(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Result<()> {
     let log = if readiness.in_background() {
-        Some(logging::to_file(&args.log, mountpoint)?)
+        Some(logging::to_file(&args.backups.log, mountpoint)?)
     } else {
-        logging::to_stderr(&args.log);
+        logging::to_stderr(&args.backups.log);
         None
     };
     crate::keys::forbid_core_dumps()?;

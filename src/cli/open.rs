@@ -1,6 +1,7 @@
 //! From arguments to the opened parts that every command works with.
 
-use super::args::{AccessArgs, CacheArgs, KeyArgs, SourceArgs};
+use super::args::{AccessArgs, BackupArgs, CacheArgs};
+use super::logging;
 use crate::cache::Cache;
 use crate::catalog::{Catalog, CatalogOptions, Host};
 use crate::config::{Environment, Flags, Settings};
@@ -22,14 +23,21 @@ const FINISH: Duration = Duration::from_secs(10);
 /// Default of --cache-size where the disk has room, bytes.
 const CACHE_SIZE: u64 = 10_000_000_000;
 
+/// Begins a command: messages go to the terminal, and the settings are resolved. `None` when they were to be shown and nothing else done.
+pub(super) fn begin(place: Option<&str>, args: &BackupArgs) -> Result<Option<Settings>> {
+    logging::to_terminal(&args.log);
+    let settings = settings(place, args, None)?;
+    if args.source.show_config {
+        show_settings(&settings);
+        return Ok(None);
+    }
+    Ok(Some(settings))
+}
+
 /// What flags, environment and configuration say, in this order of precedence. `place` is the SOURCE that the user wrote; without it, or with `-`, the
 /// configuration's bucket is meant. Warnings go to the log.
-pub(super) fn settings(
-    place: Option<&str>,
-    source: &SourceArgs,
-    keys: &KeyArgs,
-    live_data_dir: Option<&PathBuf>,
-) -> Result<Settings> {
+pub(super) fn settings(place: Option<&str>, args: &BackupArgs, live_data_dir: Option<&PathBuf>) -> Result<Settings> {
+    let BackupArgs { source, keys, .. } = args;
     let flags = Flags {
         config: source.config.clone(),
         source: place.filter(|place| *place != "-").map(str::to_owned),

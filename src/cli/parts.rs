@@ -49,13 +49,13 @@ impl Parts {
                 "no key was given: archives cannot be read, only listed (--key-file, --key-command, encryption_key of the configuration)"
             );
         }
-        let cache_dir = open::cache_dir(&args.cache)?;
-        let cache = open::cache(&args.cache, &cache_dir)?;
+        let cache_dir = open::cache_dir(&args.backups.cache)?;
+        let cache = open::cache(&args.backups.cache, &cache_dir)?;
         let catalog = open::catalog(&store, &cache_dir);
         let options = ReaderOptions {
             timeout,
             wait_limit: LONGEST_WAIT,
-            memory_limit: args.cache.memory_limit,
+            memory_limit: args.backups.cache.memory_limit,
             ..ReaderOptions::default()
         };
         let reader = Reader::new(store.clone(), keys, cache.clone(), options)?;
