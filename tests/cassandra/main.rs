@@ -19,8 +19,8 @@ mod inspect;
 mod loader;
 mod mount;
 mod reading;
-
 mod refresh;
+mod schema;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 

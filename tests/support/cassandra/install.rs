@@ -47,21 +47,18 @@ pub(crate) struct Installation {
 impl Installation {
     /// Finds `version` in the cache or fetches it; another process that does the same is waited for.
     pub(crate) fn find(version: Version) -> Result<Self, Missing> {
-        let unusable =
-            |error: std::io::Error| Missing::new("the Cassandra cache", format!("it cannot be used: {error}"));
-        let cache = cache_directory()?;
-        fs::create_dir_all(&cache).map_err(unusable)?;
-        let lock = File::create(cache.join("lock")).map_err(unusable)?;
-        lock.lock().map_err(unusable)?;
+        in_cache(|cache| Self::in_it(version, cache))
+    }
 
+    fn in_it(version: Version, cache: &Path) -> Result<Self, Missing> {
         let nodetool = Java::seventeen()?;
         let java = match version {
             Version::V5_0 => nodetool.clone(),
-            Version::V4_1 => Java::eleven(&cache)?,
+            Version::V4_1 => Java::eleven(cache)?,
         };
         let lib = cache.join(version.number()).join("lib");
         if !lib.exists() {
-            fetch(version, &cache, &lib)?;
+            fetch(version, cache, &lib)?;
         }
         Ok(Self { version, lib, java, nodetool })
     }
@@ -105,6 +102,16 @@ impl Installation {
             .map(|entry| entry.path())
             .find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(prefix)))
     }
+}
+
+/// Runs `work` on the cache, which no other process changes meanwhile.
+pub(super) fn in_cache<T>(work: impl FnOnce(&Path) -> Result<T, Missing>) -> Result<T, Missing> {
+    let unusable = |error: std::io::Error| Missing::new("the Cassandra cache", format!("it cannot be used: {error}"));
+    let cache = cache_directory()?;
+    fs::create_dir_all(&cache).map_err(unusable)?;
+    let lock = File::create(cache.join("lock")).map_err(unusable)?;
+    lock.lock().map_err(unusable)?;
+    work(&cache)
 }
 
 fn cache_directory() -> Result<PathBuf, Missing> {

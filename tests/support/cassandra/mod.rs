@@ -15,6 +15,7 @@
 
 mod config;
 mod cql;
+mod cqlsh;
 mod install;
 mod java;
 mod missing;
@@ -24,6 +25,7 @@ pub(crate) mod sample;
 pub(crate) mod tools;
 mod truth;
 
+pub(crate) use cqlsh::Cqlsh;
 pub(crate) use install::Version;
 pub(crate) use missing::Missing;
 pub(crate) use node::{Node, NodeOptions};

@@ -86,7 +86,7 @@ pub(crate) fn create_schema(node: &Node, time: &str) {
 }
 
 /// The statements of a schema.cql that `version` can run.
-fn statements(text: &str, version: Version) -> Vec<String> {
+pub(crate) fn statements(text: &str, version: Version) -> Vec<String> {
     // cqlsh may print a warning before the first statement.
     let text = &text[text.find("CREATE ").expect("a statement")..];
     let mut statements: Vec<_> = text.split(';').map(str::trim).filter(|text| !text.is_empty()).collect();
@@ -279,7 +279,8 @@ fn key_of(point: &str) -> PathBuf {
     if point < SECOND_FULL[0] { before } else { after }
 }
 
-fn unpack(object: &Path, into: &Path) {
+/// Decrypts and unpacks an archive of the sample.
+pub(crate) fn unpack(object: &Path, into: &Path) {
     fs::create_dir_all(into).unwrap();
     let point = object.ancestors().nth(2).and_then(Path::file_name).and_then(|name| name.to_str()).expect("a tag");
     // A failure of openssl is one of tar's too: a gzip stream cut short.

@@ -132,6 +132,15 @@ impl Node {
         cells.map(|cell| String::from_utf8(cell).expect("JSON is UTF-8")).collect()
     }
 
+    /// The statement that creates `table`, a qualified name as CQL writes it, again; `None` where there is none.
+    pub(crate) fn try_describe(&self, table: &str) -> Option<String> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = session.execute(&format!("DESCRIBE TABLE {table}")).ok()?;
+        // Keyspace, type, name, statement.
+        let statement = rows.into_iter().next()?.into_iter().nth(3)??;
+        String::from_utf8(statement).ok()
+    }
+
     /// Everything that `table`, a qualified name as CQL writes it, holds.
     pub(crate) fn truth(&self, table: &str) -> Truth {
         Truth::of(&self.json_rows(&format!("* FROM {table}")))
