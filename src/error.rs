@@ -52,6 +52,8 @@ pub enum Kind {
     Invalid,
     /// The operation does not exist here.
     Unsupported,
+    /// Somebody broke it off (Ctrl-C).
+    Interrupted,
     /// A local file or system call failed.
     Io,
 }

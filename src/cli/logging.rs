@@ -1,9 +1,10 @@
 //! Where messages go: standard error in the foreground, a bounded log file in the background.
 
 use super::args::LogArgs;
+use super::progress;
 use crate::{Error, Result};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -19,7 +20,8 @@ pub(super) fn to_terminal(args: &LogArgs) {
     // A second initialisation can only come from a test; the first one stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter(level))
-        .with_writer(io::stderr)
+        .with_writer(progress::log_writer)
+        .with_ansi(colours())
         .without_time()
         .with_target(false)
         .try_init();
@@ -28,8 +30,12 @@ pub(super) fn to_terminal(args: &LogArgs) {
 /// Messages of a mount that stays in the foreground.
 pub(super) fn to_stderr(args: &LogArgs) {
     let level = if args.debug { "debug" } else { "info" };
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_writer(io::stderr)
+        .with_ansi(colours())
+        .with_target(false)
+        .try_init();
 }
 
 /// Messages of a mount in the background; returns the log file's path.
@@ -56,6 +62,11 @@ pub(super) fn to_file(args: &LogArgs, mountpoint: &Path) -> Result<PathBuf> {
         .with_target(false)
         .try_init();
     Ok(path)
+}
+
+/// On a terminal only, and not where NO_COLOR (no-color.org) says that nobody wants them.
+fn colours() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Our own messages at `level`; those of libraries only when something is wrong.

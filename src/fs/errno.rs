@@ -26,6 +26,7 @@ pub(super) fn errno(kind: Kind) -> Errno {
         Kind::NotPermitted => Errno::EPERM,
         Kind::Invalid => Errno::EINVAL,
         Kind::Unsupported => Errno::from_i32(libc::EOPNOTSUPP),
+        Kind::Interrupted => Errno::EINTR,
         Kind::Corrupt | Kind::Unreachable | Kind::Io => Errno::EIO,
     }
 }
@@ -52,7 +53,8 @@ fn is_trouble(kind: Kind) -> bool {
         | Kind::CrossDevice
         | Kind::NotPermitted
         | Kind::Invalid
-        | Kind::Unsupported => false,
+        | Kind::Unsupported
+        | Kind::Interrupted => false,
     }
 }
 
