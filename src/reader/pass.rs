@@ -9,12 +9,13 @@ use super::known::{self, Archive};
 use super::landing::Landing;
 use super::listing::Listing;
 use super::opener::Opener;
-use super::pipeline::{self, Stages};
+use super::pipeline::{self, LastStage};
 use super::spans::{Keep, SpanSource};
 use super::stats::Gauge;
 use super::unlock::PROBE_LEN;
-use crate::archive::gzip::{Inflater, Spacing};
-use crate::archive::index::{self, IndexBuilder};
+use crate::archive::envelope::CipherKey;
+use crate::archive::gzip::{GzipSummary, Inflater, Segment, Spacing};
+use crate::archive::index::{self, Index, IndexBuilder};
 use crate::archive::tar::TarReader;
 use crate::store::ObjectMeta;
 use crate::{Error, Kind, Result};
@@ -76,7 +77,23 @@ async fn attempt(inner: &Arc<Inner>, object: &Arc<ObjectMeta>, identity: Identit
         super::blocking(move || Prepared::new(&inner, &object, identity, &ends)).await?
     };
     let resumed = prepared.resumed;
-    let start = prepared.stages.opener.start();
+    let start = prepared.opener.start();
+    let work = {
+        let inner = Arc::clone(inner);
+        let object = Arc::clone(object);
+        move |pieces| prepared.run(&inner, &object, identity, pieces)
+    };
+    fed(inner, object, first, start, work).await.map_err(|error| Failure { error, resumed })
+}
+
+/// Does the work, which blocks, on the object's bytes from `start` on. `first` are the first of all, where they are there already.
+pub(super) async fn fed<T: Send + 'static>(
+    inner: &Inner,
+    object: &ObjectMeta,
+    first: Bytes,
+    start: u64,
+    work: impl FnOnce(mpsc::Receiver<Result<Piece>>) -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (pieces_in, pieces_out) = mpsc::channel(QUEUE);
     let feed = async {
         let mut next = start;
@@ -93,22 +110,40 @@ async fn attempt(inner: &Arc<Inner>, object: &Arc<ObjectMeta>, identity: Identit
         drop(first);
         fetch::in_order(inner, object, next, pieces_in).await;
     };
-    let work = {
-        let inner = Arc::clone(inner);
-        let object = Arc::clone(object);
-        super::blocking(move || prepared.run(&inner, &object, identity, pieces_out))
-    };
-    let ((), result) = tokio::join!(feed, work);
-    result.map_err(|error| Failure { error, resumed })
+    let ((), result) = tokio::join!(feed, super::blocking(move || work(pieces_out)));
+    result
 }
 
 /// The object's ends: enough to tell its identity and its key.
-struct Ends {
-    first: Bytes,
+pub(super) struct Ends {
+    pub(super) first: Bytes,
     last: [u8; 32],
 }
 
-async fn ends(inner: &Inner, object: &ObjectMeta) -> Result<Ends> {
+impl Ends {
+    /// What names the archive's content.
+    pub(super) fn identity(&self, object: &ObjectMeta) -> Result<index::Identity> {
+        let start = *self.first.first_chunk().ok_or_else(|| Error::corrupt("an object's start is missing"))?;
+        Ok(index::Identity { object_size: object.size, start, end: self.last })
+    }
+
+    /// The key that opens the object; `None` for a bare gzip. Computes for milliseconds per key.
+    pub(super) fn unlock(
+        &self,
+        inner: &Inner,
+        object: &ObjectMeta,
+        archive: &index::Identity,
+    ) -> Result<Option<CipherKey>> {
+        if !archive.is_sealed() {
+            return Ok(None);
+        }
+        // An object cut within a block is damaged whatever the key.
+        Opener::new(archive, None, 0)?;
+        Ok(Some((*inner.unlocker.open(&object.key, &self.first)?).clone()))
+    }
+}
+
+pub(super) async fn ends(inner: &Inner, object: &ObjectMeta) -> Result<Ends> {
     let size = object.size;
     if size < 48 {
         return Err(Error::corrupt(format!("{size} bytes are too few for an archive: it was cut short")));
@@ -128,40 +163,62 @@ async fn ends(inner: &Inner, object: &ObjectMeta) -> Result<Ends> {
 
 /// A pass that knows its key and where it starts.
 struct Prepared {
-    stages: Stages,
+    opener: Opener,
+    inflater: Inflater,
+    tar: TarReader,
+    builder: IndexBuilder,
     journal: Journal,
     resumed: bool,
+}
+
+/// Splits the tar, checks, indexes and lands.
+struct Indexing<'a, 'b> {
+    tar: TarReader,
+    builder: IndexBuilder,
+    journal: &'a mut Journal,
+    landing: &'a mut Landing<'b>,
+}
+
+impl LastStage for Indexing<'_, '_> {
+    type Output = Index;
+
+    fn segment(&mut self, segment: Segment) -> Result<()> {
+        self.tar.push(&segment.plain, self.landing)?;
+        self.builder.segment(segment, &self.tar)?;
+        self.journal.append(&self.builder.take_output());
+        Ok(())
+    }
+
+    fn end(self, gzip: GzipSummary) -> Result<Index> {
+        let (index, output) = self.builder.finish(gzip, self.tar.finish()?)?;
+        self.journal.append(&output);
+        Ok(index)
+    }
 }
 
 impl Prepared {
     /// Finds the key and a save point to go on from. Blocks.
     fn new(inner: &Inner, object: &ObjectMeta, identity: Identity, ends: &Ends) -> Result<Self> {
-        let start = *ends.first.first_chunk().ok_or_else(|| Error::corrupt("an object's start is missing"))?;
-        let archive = index::Identity { object_size: object.size, start, end: ends.last };
-        // An object cut within a block is damaged whatever the key.
-        let key = if archive.is_sealed() {
-            Opener::new(&archive, None, 0)?;
-            Some((*inner.unlocker.open(&object.key, &ends.first)?).clone())
-        } else {
-            None
-        };
+        let archive = ends.identity(object)?;
+        let key = ends.unlock(inner, object, &archive)?;
         let target = known::index_path(&inner.index_dir, &identity);
         let (journal, resumption) = Journal::open(&target, &archive);
         let resumed = resumption.is_some();
-        let mut stages = if let Some(resumption) = resumption {
+        let (opener, inflater, tar, builder) = if let Some(resumption) = resumption {
             let index::Resumption { inflater, tar, builder, gzip_offset, .. } = resumption;
             tracing::info!(object = &*object.key, gzip_offset, "going on with an earlier pass");
-            Stages { opener: Opener::new(&archive, key, gzip_offset)?, inflater, tar, builder }
+            (Opener::new(&archive, key, gzip_offset)?, inflater, tar, builder)
         } else {
             let spacing = inner.options.spacing.unwrap_or_else(|| Spacing::for_object(object.size));
             let opener = Opener::new(&archive, key, 0)?;
             let builder = IndexBuilder::new(archive, spacing)?;
-            Stages { opener, inflater: Inflater::new(spacing), tar: TarReader::new(), builder }
+            (opener, Inflater::new(spacing), TarReader::new(), builder)
         };
-        if let Some(bytes) = inner.options.save_every {
-            stages.builder = stages.builder.save_every(bytes);
-        }
-        Ok(Self { stages, journal, resumed })
+        let builder = match inner.options.save_every {
+            Some(bytes) => builder.save_every(bytes),
+            None => builder,
+        };
+        Ok(Self { opener, inflater, tar, builder, journal, resumed })
     }
 
     /// The pass itself. Blocks until the archive's end has proved right.
@@ -173,12 +230,14 @@ impl Prepared {
         pieces: mpsc::Receiver<Result<Piece>>,
     ) -> Result<Arc<Archive>> {
         let mut landing = Landing::new(inner, identity);
-        let index = pipeline::run(self.stages, pieces, &mut self.journal, &mut landing, &inner.stats.plain_bytes)
-            .inspect_err(|error| {
-                if error.kind() == Kind::Corrupt {
-                    self.journal.discard();
-                }
-            })?;
+        let indexing =
+            Indexing { tar: self.tar, builder: self.builder, journal: &mut self.journal, landing: &mut landing };
+        let read = pipeline::run(self.opener, self.inflater, pieces, indexing, &inner.stats.plain_bytes);
+        let index = read.inspect_err(|error| {
+            if error.kind() == Kind::Corrupt {
+                self.journal.discard();
+            }
+        })?;
         let index = Arc::new(index);
         let (mut listing, offsets) = Listing::build(&index.members, index.plain_size, &index.warnings);
         let indexed = self.journal.finish();

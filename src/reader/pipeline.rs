@@ -1,15 +1,11 @@
-//! The stages of a pass, a thread each: decrypt, inflate, and the last, which splits the tar, checks, indexes and lands.
+//! The stages of a pass, a thread each: decrypt, inflate, and the last, which makes something of the plain bytes.
 //!
 //! Bounded channels tie them together. An error travels down the channels to the last stage; a stage whose receiver is gone stops. So there is one
 //! result, the last stage's, and it is the first thing that went wrong.
 
 use super::fetch::{Piece, closed};
-use super::journal::Journal;
-use super::landing::Landing;
 use super::opener::Opener;
 use crate::archive::gzip::{GzipSummary, Inflater, Segment};
-use crate::archive::index::{Index, IndexBuilder};
-use crate::archive::tar::TarReader;
 use crate::{Error, Result};
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -23,12 +19,14 @@ const CHUNK: usize = 256 << 10;
 /// Chunks and segments between two stages: enough that neither waits for the other's hiccups.
 const QUEUE: usize = 4;
 
-/// A pass about to start, or to go on from a save point.
-pub(super) struct Stages {
-    pub(super) opener: Opener,
-    pub(super) inflater: Inflater,
-    pub(super) tar: TarReader,
-    pub(super) builder: IndexBuilder,
+/// What a pass is for: it takes the plain bytes in order.
+pub(super) trait LastStage {
+    type Output;
+
+    fn segment(&mut self, segment: Segment) -> Result<()>;
+
+    /// The gzip was right to its end.
+    fn end(self, gzip: GzipSummary) -> Result<Self::Output>;
 }
 
 enum Inflated {
@@ -37,14 +35,13 @@ enum Inflated {
 }
 
 /// Runs the pass over the object's bytes to its verified end. Blocks.
-pub(super) fn run(
-    stages: Stages,
+pub(super) fn run<L: LastStage>(
+    mut opener: Opener,
+    inflater: Inflater,
     pieces: mpsc::Receiver<Result<Piece>>,
-    journal: &mut Journal,
-    landing: &mut Landing<'_>,
+    mut last: L,
     plain_bytes: &AtomicU64,
-) -> Result<Index> {
-    let Stages { mut opener, inflater, mut tar, mut builder } = stages;
+) -> Result<L::Output> {
     let (chunks_in, chunks_out) = bounded(QUEUE);
     let (segments_in, segments_out) = bounded(QUEUE);
     thread::scope(|scope| {
@@ -52,20 +49,16 @@ pub(super) fn run(
         let failed = |error| Error::io("start a thread", error);
         spawn("decrypt").spawn_scoped(scope, move || decrypt(&mut opener, pieces, &chunks_in)).map_err(failed)?;
         spawn("inflate").spawn_scoped(scope, move || inflate(inflater, &chunks_out, &segments_in)).map_err(failed)?;
+        // Moved in: when this stage fails, the others must see that nobody listens.
+        let segments_out = segments_out;
         loop {
             // A stage that ends without a word has panicked, or the reader is being closed.
             match segments_out.recv().unwrap_or_else(|_| Err(closed()))? {
                 Inflated::Segment(segment) => {
                     plain_bytes.fetch_add(segment.plain.len() as u64, Relaxed);
-                    tar.push(&segment.plain, landing)?;
-                    builder.segment(segment, &tar)?;
-                    journal.append(&builder.take_output());
+                    last.segment(segment)?;
                 }
-                Inflated::End(gzip) => {
-                    let (index, output) = builder.finish(gzip, tar.finish()?)?;
-                    journal.append(&output);
-                    return Ok(index);
-                }
+                Inflated::End(gzip) => return last.end(gzip),
             }
         }
     })

@@ -1,9 +1,13 @@
 //! What the reader promises, over a store in memory and over the sample bucket.
 #![allow(unreachable_pub, reason = "modules of a test program")]
 
+#[path = "../support/bucket.rs"]
+mod bucket;
 mod killed;
 mod sample;
 mod support;
+
+use bucket::{Tar, encrypt_with, gzip};
 
 use cassmount::Kind;
 use cassmount::archive::gzip::Spacing;
@@ -11,7 +15,7 @@ use cassmount::reader::ReaderOptions;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use support::{World, assert_same, content, number_of, read_all, read_one, seal, table, walk};
+use support::{PASSPHRASE, World, assert_same, content, number_of, read_all, read_one, seal, table, walk};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_readers_cost_one_pass_and_one_fetch() {
@@ -99,6 +103,22 @@ async fn an_object_cut_short_is_corrupt() {
         let error = world.reader().listing(&object).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt, "{len} bytes: {error}");
     }
+}
+
+#[test]
+fn damage_at_the_start_of_a_large_archive_ends_its_pass() {
+    let world = World::new();
+    // Far more behind the damage than fits into the queues between the stages.
+    let tar = [Tar::new().file("a", "first").into_bytes(), content(1, 32 << 20)].concat();
+    let object = world.memory.put("a.enc", encrypt_with(PASSPHRASE, &gzip(&tar)));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listing = runtime.block_on(async {
+        let reader = world.reader();
+        tokio::time::timeout(Duration::from_mins(1), reader.listing(&object)).await
+    });
+    // Threads that wait for each other would hold up the end of the test.
+    runtime.shutdown_background();
+    assert_eq!(listing.expect("the pass ends").unwrap_err().kind(), Kind::Corrupt);
 }
 
 #[tokio::test]
