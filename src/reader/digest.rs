@@ -3,6 +3,8 @@
 //! The CRC-32 of gzip vouches for what was archived, this for what Cassandra wrote: an SSTable that was damaged on the node's disk, or changed
 //! while tar read it, is found only here.
 
+use crate::Result;
+use crate::archive::tar::MemberSink;
 use crate::archive::{Member, MemberKind};
 use crate::cassandra::SstableName;
 use std::collections::HashMap;
@@ -25,6 +27,40 @@ pub(super) fn is_digest(member: &Member) -> bool {
     member.kind == MemberKind::File
         && (1..=MAX_LEN).contains(&member.size)
         && member.raw_name.ends_with(b"-Digest.crc32")
+}
+
+/// Hands files on to `sink`, and keeps what the Digest.crc32 files say that come by.
+pub(super) struct Collector<S> {
+    pub(super) sink: S,
+    pub(super) digests: Digests,
+    current: Option<Vec<u8>>,
+}
+
+impl<S> Collector<S> {
+    pub(super) fn new(sink: S) -> Self {
+        Self { sink, digests: Digests::default(), current: None }
+    }
+}
+
+impl<S: MemberSink> MemberSink for Collector<S> {
+    fn begin(&mut self, member: &Member) -> Result<()> {
+        self.current = is_digest(member).then(Vec::new);
+        self.sink.begin(member)
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(digest) = &mut self.current {
+            digest.extend_from_slice(bytes);
+        }
+        self.sink.data(bytes)
+    }
+
+    fn end(&mut self, member: &Member) -> Result<()> {
+        if let Some(content) = self.current.take() {
+            self.digests.insert(member.offset, content);
+        }
+        self.sink.end(member)
+    }
 }
 
 /// A file as [`check`] sees it.

@@ -25,7 +25,7 @@ const MEMORY: usize = 24 << 20;
 
 /// An archive that was read to its verified end.
 #[derive(Debug)]
-pub(super) struct Archive {
+pub struct Archive {
     pub(super) identity: Identity,
     pub(super) listing: Arc<Listing>,
     /// Where each file's data starts in the plain stream.
@@ -46,6 +46,16 @@ struct Record<'a> {
 impl Archive {
     pub(super) fn new(identity: Identity, listing: Listing, offsets: Vec<u64>) -> Self {
         Self { identity, listing: Arc::new(listing), offsets, index: OnceLock::new() }
+    }
+
+    /// What is in it.
+    pub fn listing(&self) -> &Arc<Listing> {
+        &self.listing
+    }
+
+    /// Where the data of file number `file` of the listing starts in the plain stream: [`crate::archive::Member::offset`].
+    pub fn offset(&self, file: usize) -> Option<u64> {
+        self.offsets.get(file).copied()
     }
 
     /// Bytes of memory, roughly, with its index, which may be loaded at any time.

@@ -1,7 +1,6 @@
 //! Where a pass puts the files it comes by: into the cache, but out of sight until the whole archive has proved right.
 
 use super::Inner;
-use super::digest::{self, Digests};
 use super::identity::Identity;
 use crate::archive::Member;
 use crate::archive::tar::MemberSink;
@@ -19,20 +18,13 @@ pub(super) struct Landing<'a> {
     /// Bytes that may still be landed.
     room: u64,
     writer: Option<CacheWriter>,
-    digest: Option<Vec<u8>>,
     sealed: Vec<(u64, SealedEntry)>,
-    digests: Digests,
 }
 
 impl<'a> Landing<'a> {
     pub(super) fn new(inner: &'a Inner, identity: Identity) -> Self {
         let room = inner.cache.limit() / SHARE.1 * SHARE.0;
-        Self { inner, identity, room, writer: None, digest: None, sealed: Vec::new(), digests: Digests::default() }
-    }
-
-    /// What the Digest.crc32 files said that came by.
-    pub(super) fn take_digests(&mut self) -> Digests {
-        std::mem::take(&mut self.digests)
+        Self { inner, identity, room, writer: None, sealed: Vec::new() }
     }
 
     /// Shows the landed files to everybody, but for those whose data starts at one of these plain offsets.
@@ -77,14 +69,10 @@ impl<'a> Landing<'a> {
 impl MemberSink for Landing<'_> {
     fn begin(&mut self, member: &Member) -> Result<()> {
         self.writer = self.room_for(member);
-        self.digest = digest::is_digest(member).then(Vec::new);
         Ok(())
     }
 
     fn data(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Some(digest) = &mut self.digest {
-            digest.extend_from_slice(bytes);
-        }
         if let Some(writer) = &mut self.writer
             && let Err(error) = writer.write(bytes)
         {
@@ -94,9 +82,6 @@ impl MemberSink for Landing<'_> {
     }
 
     fn end(&mut self, member: &Member) -> Result<()> {
-        if let Some(content) = self.digest.take() {
-            self.digests.insert(member.offset, content);
-        }
         if let Some(writer) = self.writer.take() {
             match writer.seal() {
                 Ok(entry) => self.sealed.push((member.offset, entry)),

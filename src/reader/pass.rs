@@ -1,7 +1,7 @@
 //! A pass: all of an archive, once, from the store to verified files in the cache and a seek index beside it.
 
 use super::Inner;
-use super::digest;
+use super::digest::{self, Collector};
 use super::fetch::{self, Piece};
 use super::identity::Identity;
 use super::journal::Journal;
@@ -176,7 +176,7 @@ struct Indexing<'a, 'b> {
     tar: TarReader,
     builder: IndexBuilder,
     journal: &'a mut Journal,
-    landing: &'a mut Landing<'b>,
+    landing: &'a mut Collector<Landing<'b>>,
 }
 
 impl LastStage for Indexing<'_, '_> {
@@ -229,7 +229,7 @@ impl Prepared {
         identity: Identity,
         pieces: mpsc::Receiver<Result<Piece>>,
     ) -> Result<Arc<Archive>> {
-        let mut landing = Landing::new(inner, identity);
+        let mut landing = Collector::new(Landing::new(inner, identity));
         let indexing =
             Indexing { tar: self.tar, builder: self.builder, journal: &mut self.journal, landing: &mut landing };
         let read = pipeline::run(self.opener, self.inflater, pieces, indexing, &inner.stats.plain_bytes);
@@ -241,7 +241,7 @@ impl Prepared {
         let index = Arc::new(index);
         let (mut listing, offsets) = Listing::build(&index.members, index.plain_size, &index.warnings);
         let indexed = self.journal.finish();
-        let mut digests = landing.take_digests();
+        let Collector { sink: landing, mut digests, .. } = landing;
         if self.resumed {
             // Digests that an earlier process came by.
             for member in index.members.iter().filter(|member| digest::is_digest(member)) {

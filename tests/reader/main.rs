@@ -5,6 +5,7 @@
 mod bucket;
 mod killed;
 mod sample;
+mod stream;
 mod support;
 
 use bucket::{Tar, encrypt_with, gzip};
