@@ -102,7 +102,7 @@ impl BackupTree {
     ) -> Result<bool> {
         let Some(candidates) = model.candidates(&dir.table) else { return Ok(false) };
         let facts: Vec<ArchiveFacts> =
-            pieces.iter().zip(listings).map(|((set, _), listing)| facts(set, listing)).collect();
+            pieces.iter().zip(listings).map(|(piece, listing)| facts(piece, listing)).collect();
         let mut news = false;
         for ((set, _), attributions) in pieces.iter().zip(attribute(candidates, &facts)) {
             // An archive is made of one directory, so all of its SSTables are of one incarnation.
@@ -197,7 +197,7 @@ fn component(path: &str) -> Option<(&str, crate::cassandra::Component<'_>)> {
 }
 
 /// What the listing tells of the archive's SSTables, by directory and name.
-pub(super) fn facts(set: &BackupSet, listing: &Listing) -> ArchiveFacts {
+pub(super) fn facts((set, archive): &Piece, listing: &Listing) -> ArchiveFacts {
     let mut sstables: BTreeMap<(&str, SstableName), SstableFacts> = BTreeMap::new();
     for file in &listing.files {
         let Some((directory, parsed)) = component(&file.path) else { continue };
@@ -209,7 +209,13 @@ pub(super) fn facts(set: &BackupSet, listing: &Listing) -> ArchiveFacts {
             facts.data = Some((file.size, Some(file.crc32)));
         }
     }
-    ArchiveFacts { tag: set.tag.clone(), time: set.time, sstables: sstables.into_values().collect() }
+    let mut time = set.time;
+    if !set.is_finished() {
+        // An estimate: the files say better when they were packed, as long as they are not younger than the object that holds them.
+        let packed = listing.files.iter().map(|file| file.mtime).filter(|mtime| *mtime <= archive.object.modified);
+        time = packed.max().map_or(time, |packed| packed.max(time));
+    }
+    ArchiveFacts { tag: set.tag.clone(), time, sstables: sstables.into_values().collect() }
 }
 
 /// Archive and number of the TOC.txt of each SSTable whose components are not the same everywhere.

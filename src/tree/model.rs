@@ -226,8 +226,12 @@ impl HostModel {
         refined.copied().unwrap_or_else(|| told.map(|(id, _)| id))
     }
 
-    /// Whether what an archive says can still change whose it is.
+    /// Whether what an archive says can still change whose it is. When a set was made that did not finish is an estimate, so what the history
+    /// says of that time is one, too.
     pub(super) fn is_weak(&self, set: &BackupSet, table: &TableName) -> bool {
+        if !set.is_finished() {
+            return true;
+        }
         let told = self.candidates.get(table).and_then(|candidates| candidates.of_archive(set));
         told.is_none_or(|(_, evidence)| evidence.is_weak())
     }

@@ -87,11 +87,16 @@ impl BackupTree {
         let (host, tag) = (&sets.host, model.points()[point].tag().clone());
         let history = &self.state(host).history;
         let knowledge = history.learn_point(&sets, &model.points()[point], Depth::Schema).await?;
-        if !knowledge.timeline().is_empty() {
+        let own = model.newest_schema(point);
+        if !knowledge.timeline().is_empty() || (own.is_none() && knowledge.gaps().is_empty()) {
             let options = options.clone();
             return blocking(move || from_history(&model, knowledge.timeline(), point, &options)).await?;
         }
-        let (from, object) = model.newest_schema(point).ok_or_else(|| nothing_tells(host, &tag))?;
+        let Some((from, object)) = own else {
+            let reasons = knowledge.gaps().iter().map(|(set, reason)| format!("system_schema of {set}: {reason}"));
+            let reasons = reasons.collect::<Vec<_>>().join("; ");
+            return Err(Error::corrupt(format!("nothing can be read that tells the schema of {tag}: {reasons}")));
+        };
         if options.keyspace.is_some() {
             return Err(Error::new(
                 Kind::Unsupported,

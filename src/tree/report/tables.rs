@@ -172,7 +172,7 @@ fn not_part(model: &HostModel, dir: &TableDir, pieces: &[Piece], listings: &[Arc
 impl Attributed {
     fn new(model: &HostModel, dir: &TableDir, pieces: &[Piece], listings: &[Arc<Listing>]) -> Self {
         let archives: Vec<ArchiveFacts> =
-            pieces.iter().zip(listings).map(|((set, _), listing)| facts(set, listing)).collect();
+            pieces.iter().zip(listings).map(|(piece, listing)| facts(piece, listing)).collect();
         let Some(candidates) = model.candidates(&dir.table) else { return Self(HashMap::new()) };
         let told = attribute(candidates, &archives).into_iter();
         let mut found = HashMap::new();
