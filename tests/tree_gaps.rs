@@ -8,11 +8,11 @@ mod unpacked;
 mod walk;
 
 use cassmount::tree::{BackupTree, TreeOptions, View};
-use oracle::{Oracle, assert_same, comparable};
+use oracle::{Oracle, comparable};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use unpacked::{Unpacked, sample_keys};
-use walk::{names, node_at, read_all, walk_view};
+use walk::{assert_same, names, node_at, read_all, walk_view};
 
 const OLD: &str = "events-77bbc010e55511f185a85b65bc0eb462";
 const NEW: &str = "events-fe786540e55511f185a85b65bc0eb462";

@@ -9,10 +9,10 @@ mod walk;
 
 use cassmount::Kind;
 use cassmount::tree::{BackupTree, TreeOptions, View};
-use oracle::{Oracle, assert_same, comparable};
+use oracle::{Oracle, comparable};
 use std::path::Path;
 use unpacked::Unpacked;
-use walk::{Seen, names, node_at, read_all, walk_view};
+use walk::{Seen, assert_same, names, node_at, read_all, walk_view};
 
 const OLD: &str = "events-77bbc010e55511f185a85b65bc0eb462";
 const NEW: &str = "events-fe786540e55511f185a85b65bc0eb462";

@@ -17,11 +17,11 @@ use cassmount::keys::KeySources;
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Source, Store, StoreOptions};
 use cassmount::tree::{BackupTree, TreeOptions};
-use oracle::{Oracle, assert_same, comparable};
+use oracle::{Oracle, comparable};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use unpacked::sample_keys;
-use walk::{walk_path, walk_view};
+use walk::{assert_same, walk_path, walk_view};
 
 fn sample_bucket() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sample/bucket")

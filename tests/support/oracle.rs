@@ -197,15 +197,3 @@ pub fn comparable(seen: &Tree, expected: &Tree) -> Tree {
         .map(|(path, seen)| (path.clone(), seen.clone()))
         .collect()
 }
-
-/// Names what differs; a dump of both trees would help nobody.
-pub fn assert_same(seen: &Tree, expected: &Tree) {
-    let missing: Vec<_> = expected.keys().filter(|path| !seen.contains_key(*path)).take(20).collect();
-    let surplus: Vec<_> = seen.keys().filter(|path| !expected.contains_key(*path)).take(20).collect();
-    let different: Vec<_> =
-        expected.iter().filter(|(path, e)| seen.get(*path).is_some_and(|s| s != *e)).take(5).collect();
-    assert!(
-        missing.is_empty() && surplus.is_empty() && different.is_empty(),
-        "missing: {missing:#?}\nsurplus: {surplus:#?}\ndifferent: {different:#?}"
-    );
-}

@@ -1,6 +1,9 @@
 //! Archives unpacked by openssl and tar, as a source for a tree: independent of the crate's own reading, with failures to order.
 #![allow(unreachable_pub, dead_code, reason = "shared by several test programs, each of which uses what it needs")]
 
+#[path = "in_memory.rs"]
+mod in_memory;
+
 use bytes::Bytes;
 use cassmount::catalog::{Catalog, CatalogOptions, Host, HostSets};
 use cassmount::reader::{ListedFile, Listing};
@@ -10,6 +13,7 @@ use cassmount::tree::{OpenFile, Source};
 use cassmount::{Error, Kind, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use in_memory::InMemory;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -142,16 +146,6 @@ impl Unpacked {
         let archive = Arc::new(Archive { listing, contents });
         self.archives.lock().unwrap().insert(object.clone(), archive.clone());
         Ok(archive)
-    }
-}
-
-struct InMemory(Bytes);
-
-impl OpenFile for InMemory {
-    fn read_at(&self, offset: u64, len: u32) -> BoxFuture<'_, Result<Bytes>> {
-        let from = (offset as usize).min(self.0.len());
-        let to = (from + len as usize).min(self.0.len());
-        futures::future::ready(Ok(self.0.slice(from..to))).boxed()
     }
 }
 
