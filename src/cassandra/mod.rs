@@ -2,8 +2,10 @@
 //!
 //! A leaf: it knows nothing of stores, archives or mounts, and does no I/O.
 
+mod components;
 mod names;
 pub mod schema;
 pub mod sstable;
 
+pub use components::{Effect, Lack, lacking, missing_components};
 pub use names::{Component, Format, SstableId, SstableName, TableId, TableName};

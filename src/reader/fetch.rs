@@ -61,8 +61,14 @@ pub(super) fn closed() -> Error {
 }
 
 /// Sends the object from `start` to its end in order, all but the last piece whole cipher blocks. After an error nothing more comes. Ends
-/// early when nobody listens.
-pub(super) async fn in_order(inner: &Inner, object: &ObjectMeta, start: u64, pieces: mpsc::Sender<Result<Piece>>) {
+/// early when nobody listens. `arrived` hears of all that comes.
+pub(super) async fn in_order(
+    inner: &Inner,
+    object: &ObjectMeta,
+    start: u64,
+    pieces: mpsc::Sender<Result<Piece>>,
+    arrived: &(dyn Fn(u64) + Sync),
+) {
     let mut next = start;
     let mut pace = Pace { len: FIRST_RANGE, in_flight: 2 };
     let mut in_flight = FuturesOrdered::new();
@@ -88,6 +94,7 @@ pub(super) async fn in_order(inner: &Inner, object: &ObjectMeta, start: u64, pie
         let Some(result) = in_flight.next().await else { return };
         let piece = result.map(|(piece, took)| {
             pace.adapt(piece.bytes.len() as u64, took);
+            arrived(piece.bytes.len() as u64);
             piece
         });
         let failed = piece.is_err();

@@ -9,6 +9,7 @@
 
 mod budget;
 mod digest;
+mod ends;
 mod fetch;
 mod file;
 mod flight;
@@ -27,10 +28,13 @@ mod stats;
 mod stream;
 mod unlock;
 
+pub use ends::Seal;
 pub use known::Archive;
 pub use listing::{ListedFile, Listing};
 pub use options::ReaderOptions;
+pub use pipeline::{Broken, Stage};
 pub use stats::StatsSnapshot;
+pub use stream::Examined;
 
 use crate::cache::{self, Cache};
 use crate::keys::KeyRing;

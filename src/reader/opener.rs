@@ -18,6 +18,16 @@ pub(super) struct Opener {
     skip: usize,
 }
 
+/// Whether a sealed object can be of this size, bytes.
+pub(super) fn check_size(size: u64) -> Result<()> {
+    let block = BLOCK_LEN as u64;
+    if !size.is_multiple_of(block) || size < HEADER_LEN as u64 + block {
+        let message = format!("{size} bytes are no whole number of cipher blocks: it was cut short");
+        return Err(Error::corrupt(message));
+    }
+    Ok(())
+}
+
 impl Opener {
     /// Opens the object from the byte of its gzip at `gzip_offset` on. Its key is needed if it is sealed.
     pub(super) fn new(archive: &Identity, key: Option<CipherKey>, gzip_offset: u64) -> Result<Self> {
@@ -31,11 +41,8 @@ impl Opener {
                 skip: 0,
             });
         }
+        check_size(size)?;
         let block = BLOCK_LEN as u64;
-        if !size.is_multiple_of(block) || size < HEADER_LEN as u64 + block {
-            let message = format!("{size} bytes are no whole number of cipher blocks: it was cut short");
-            return Err(Error::corrupt(message));
-        }
         // The header is as long as a block: the block before the one wanted, as an offset in the object, is the offset in the gzip.
         let start = gzip_offset / block * block;
         let (left, skip) = (size - start.min(size), (gzip_offset % block) as usize);

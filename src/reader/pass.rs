@@ -2,6 +2,7 @@
 
 use super::Inner;
 use super::digest::{self, Collector};
+use super::ends::Ends;
 use super::fetch::{self, Piece};
 use super::identity::Identity;
 use super::journal::Journal;
@@ -9,11 +10,9 @@ use super::known::{self, Archive};
 use super::landing::Landing;
 use super::listing::Listing;
 use super::opener::Opener;
-use super::pipeline::{self, LastStage};
+use super::pipeline::{self, Broken, LastStage};
 use super::spans::{Keep, SpanSource};
 use super::stats::Gauge;
-use super::unlock::PROBE_LEN;
-use crate::archive::envelope::CipherKey;
 use crate::archive::gzip::{GzipSummary, Inflater, Segment, Spacing};
 use crate::archive::index::{self, Index, IndexBuilder};
 use crate::archive::tar::TarReader;
@@ -26,9 +25,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-
-/// Objects up to this many bytes are fetched in one go; of larger ones the ends come first, to know key and identity.
-const ONE_GO: u64 = 1 << 20;
 
 /// Pieces on their way to the first stage; more of them are in flight.
 const QUEUE: usize = 2;
@@ -70,7 +66,7 @@ impl From<Error> for Failure {
 }
 
 async fn attempt(inner: &Arc<Inner>, object: &Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>, Failure> {
-    let ends = ends(inner, object).await?;
+    let ends = Ends::fetch(inner, object).await.map_err(Broken::into_error)?;
     let first = ends.first.clone();
     let prepared = {
         let (inner, object) = (Arc::clone(inner), Arc::clone(object));
@@ -83,15 +79,17 @@ async fn attempt(inner: &Arc<Inner>, object: &Arc<ObjectMeta>, identity: Identit
         let object = Arc::clone(object);
         move |pieces| prepared.run(&inner, &object, identity, pieces)
     };
-    fed(inner, object, first, start, work).await.map_err(|error| Failure { error, resumed })
+    fed(inner, object, first, start, &|_| {}, work).await.map_err(|error| Failure { error, resumed })
 }
 
-/// Does the work, which blocks, on the object's bytes from `start` on. `first` are the first of all, where they are there already.
+/// Does the work, which blocks, on the object's bytes from `start` on. `first` are the first of all, where they are there already. `arrived` hears
+/// of the bytes as they come.
 pub(super) async fn fed<T: Send + 'static>(
     inner: &Inner,
     object: &ObjectMeta,
     first: Bytes,
     start: u64,
+    arrived: &(dyn Fn(u64) + Sync),
     work: impl FnOnce(mpsc::Receiver<Result<Piece>>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (pieces_in, pieces_out) = mpsc::channel(QUEUE);
@@ -103,62 +101,16 @@ pub(super) async fn fed<T: Send + 'static>(
             let len = if whole { first.len() } else { first.len() / 16 * 16 };
             let reserved = inner.fetch_memory.reserve(len as u64).await;
             next = len as u64;
+            arrived(next);
             if pieces_in.send(Ok(Piece { bytes: first.slice(..len), reserved })).await.is_err() {
                 return;
             }
         }
         drop(first);
-        fetch::in_order(inner, object, next, pieces_in).await;
+        fetch::in_order(inner, object, next, pieces_in, arrived).await;
     };
     let ((), result) = tokio::join!(feed, super::blocking(move || work(pieces_out)));
     result
-}
-
-/// The object's ends: enough to tell its identity and its key.
-pub(super) struct Ends {
-    pub(super) first: Bytes,
-    last: [u8; 32],
-}
-
-impl Ends {
-    /// What names the archive's content.
-    pub(super) fn identity(&self, object: &ObjectMeta) -> Result<index::Identity> {
-        let start = *self.first.first_chunk().ok_or_else(|| Error::corrupt("an object's start is missing"))?;
-        Ok(index::Identity { object_size: object.size, start, end: self.last })
-    }
-
-    /// The key that opens the object; `None` for a bare gzip. Computes for milliseconds per key.
-    pub(super) fn unlock(
-        &self,
-        inner: &Inner,
-        object: &ObjectMeta,
-        archive: &index::Identity,
-    ) -> Result<Option<CipherKey>> {
-        if !archive.is_sealed() {
-            return Ok(None);
-        }
-        // An object cut within a block is damaged whatever the key.
-        Opener::new(archive, None, 0)?;
-        Ok(Some((*inner.unlocker.open(&object.key, &self.first)?).clone()))
-    }
-}
-
-pub(super) async fn ends(inner: &Inner, object: &ObjectMeta) -> Result<Ends> {
-    let size = object.size;
-    if size < 48 {
-        return Err(Error::corrupt(format!("{size} bytes are too few for an archive: it was cut short")));
-    }
-    let tail_of =
-        |bytes: &[u8]| bytes.last_chunk().copied().ok_or_else(|| Error::corrupt("an object's end is missing"));
-    if size <= ONE_GO {
-        let first = fetch::range(inner, object, 0..size).await?;
-        let last = tail_of(&first)?;
-        return Ok(Ends { first, last });
-    }
-    let first = fetch::range(inner, object, 0..PROBE_LEN);
-    let last = fetch::range(inner, object, size - 32..size);
-    let (first, last) = tokio::try_join!(first, last)?;
-    Ok(Ends { first, last: tail_of(&last)? })
 }
 
 /// A pass that knows its key and where it starts.
@@ -199,8 +151,8 @@ impl LastStage for Indexing<'_, '_> {
 impl Prepared {
     /// Finds the key and a save point to go on from. Blocks.
     fn new(inner: &Inner, object: &ObjectMeta, identity: Identity, ends: &Ends) -> Result<Self> {
-        let archive = ends.identity(object)?;
-        let key = ends.unlock(inner, object, &archive)?;
+        let (archive, unlocked) = ends.unlock(inner, object).map_err(Broken::into_error)?;
+        let key = unlocked.into_key();
         let target = known::index_path(&inner.index_dir, &identity);
         let (journal, resumption) = Journal::open(&target, &archive);
         let resumed = resumption.is_some();
@@ -233,7 +185,7 @@ impl Prepared {
         let indexing =
             Indexing { tar: self.tar, builder: self.builder, journal: &mut self.journal, landing: &mut landing };
         let read = pipeline::run(self.opener, self.inflater, pieces, indexing, &inner.stats.plain_bytes);
-        let index = read.inspect_err(|error| {
+        let index = read.map_err(Broken::into_error).inspect_err(|error| {
             if error.kind() == Kind::Corrupt {
                 self.journal.discard();
             }

@@ -6,7 +6,7 @@
 use super::fetch::{Piece, closed};
 use super::opener::Opener;
 use crate::archive::gzip::{GzipSummary, Inflater, Segment};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,6 +18,42 @@ const CHUNK: usize = 256 << 10;
 
 /// Chunks and segments between two stages: enough that neither waits for the other's hiccups.
 const QUEUE: usize = 4;
+
+/// Where a pass failed, and why.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    pub stage: Stage,
+    pub error: Error,
+}
+
+/// The way of an archive's bytes, outside in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The object could not be fetched.
+    Fetch,
+    /// It is not what `openssl enc` writes, or was cut short.
+    Envelope,
+    /// No key opens it.
+    Key,
+    /// The padding behind the gzip.
+    Padding,
+    Gzip,
+    /// The tar, or whoever takes its files.
+    Tar,
+}
+
+impl Stage {
+    /// The error of this stage.
+    pub(super) fn failed(self, error: Error) -> Broken {
+        Broken { stage: self, error }
+    }
+}
+
+impl Broken {
+    pub fn into_error(self) -> Error {
+        self.error
+    }
+}
 
 /// What a pass is for: it takes the plain bytes in order.
 pub(super) trait LastStage {
@@ -41,41 +77,46 @@ pub(super) fn run<L: LastStage>(
     pieces: mpsc::Receiver<Result<Piece>>,
     mut last: L,
     plain_bytes: &AtomicU64,
-) -> Result<L::Output> {
+) -> Result<L::Output, Broken> {
     let (chunks_in, chunks_out) = bounded(QUEUE);
     let (segments_in, segments_out) = bounded(QUEUE);
     thread::scope(|scope| {
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
-        let failed = |error| Error::io("start a thread", error);
+        let failed = |error| Stage::Fetch.failed(Error::io("start a thread", error));
         spawn("decrypt").spawn_scoped(scope, move || decrypt(&mut opener, pieces, &chunks_in)).map_err(failed)?;
         spawn("inflate").spawn_scoped(scope, move || inflate(inflater, &chunks_out, &segments_in)).map_err(failed)?;
         // Moved in: when this stage fails, the others must see that nobody listens.
         let segments_out = segments_out;
         loop {
             // A stage that ends without a word has panicked, or the reader is being closed.
-            match segments_out.recv().unwrap_or_else(|_| Err(closed()))? {
+            match segments_out.recv().unwrap_or_else(|_| Err(Stage::Fetch.failed(closed())))? {
                 Inflated::Segment(segment) => {
                     plain_bytes.fetch_add(segment.plain.len() as u64, Relaxed);
-                    last.segment(segment)?;
+                    last.segment(segment).map_err(|error| Stage::Tar.failed(error))?;
                 }
-                Inflated::End(gzip) => return last.end(gzip),
+                Inflated::End(gzip) => return last.end(gzip).map_err(|error| Stage::Tar.failed(error)),
             }
         }
     })
 }
 
-fn decrypt(opener: &mut Opener, mut pieces: mpsc::Receiver<Result<Piece>>, out: &Sender<Result<BytesMut>>) {
+fn decrypt(opener: &mut Opener, mut pieces: mpsc::Receiver<Result<Piece>>, out: &Sender<Result<BytesMut, Broken>>) {
     while opener.left() > 0 {
         // The channel closing early means that the pass was given up.
         let piece = pieces.blocking_recv().unwrap_or_else(|| Err(closed()));
         let Piece { bytes, reserved } = match piece {
             Ok(piece) => piece,
-            Err(error) => return drop(out.send(Err(error))),
+            Err(error) => return drop(out.send(Err(Stage::Fetch.failed(error)))),
         };
         let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         while !bytes.is_empty() {
             let mut chunk = bytes.split_to(bytes.len().min(CHUNK));
             let opened = opener.open(&mut chunk).map(|()| chunk);
+            // What is wrong with whole blocks shows at the last one: its padding.
+            let opened = opened.map_err(|error| match error.kind() {
+                Kind::Corrupt if opener.left() == 0 => Stage::Padding.failed(error),
+                _ => Stage::Envelope.failed(error),
+            });
             let failed = opened.is_err();
             if out.send(opened).is_err() || failed {
                 return;
@@ -85,10 +126,15 @@ fn decrypt(opener: &mut Opener, mut pieces: mpsc::Receiver<Result<Piece>>, out: 
     }
 }
 
-fn inflate(mut inflater: Inflater, chunks: &Receiver<Result<BytesMut>>, out: &Sender<Result<Inflated>>) {
+fn inflate(
+    mut inflater: Inflater,
+    chunks: &Receiver<Result<BytesMut, Broken>>,
+    out: &Sender<Result<Inflated, Broken>>,
+) {
+    let broken = |error| Stage::Gzip.failed(error);
     let mut send = |segment| out.send(Ok(Inflated::Segment(segment))).map_err(|_| closed());
-    let pushed = chunks.iter().try_for_each(|chunk| inflater.push(&chunk?, &mut send));
-    let end = pushed.and_then(|()| inflater.finish(&mut send)).map(Inflated::End);
+    let pushed = chunks.iter().try_for_each(|chunk| inflater.push(&chunk?, &mut send).map_err(broken));
+    let end = pushed.and_then(|()| inflater.finish(&mut send).map_err(broken)).map(Inflated::End);
     // Nobody listens any more when the last stage has failed.
     let _ = out.send(end);
 }

@@ -197,7 +197,7 @@ impl Inner {
                 let first = fetch::range(self, &source.object, probe).await?;
                 let (inner, object) = (Arc::clone(self), Arc::clone(&source.object));
                 let key = blocking(move || inner.unlocker.open(&object.key, &first)).await?;
-                self.inflate_span(source, number, bytes, Some(key)).await?
+                self.inflate_span(source, number, bytes, Some(key.key)).await?
             }
             opened => opened?,
         };

@@ -1,42 +1,59 @@
-//! A pass for somebody who wants the files themselves, in the order of the archive, and not by way of the cache.
+//! A pass for somebody who wants the files themselves, or only to know whether they are right, and not by way of the cache.
 
-use super::Reader;
 use super::digest::Collector;
+use super::ends::{Ends, Seal};
 use super::known::{self, Archive};
 use super::listing::Listing;
 use super::opener::Opener;
-use super::pass::{ends, fed};
-use super::pipeline::{self, LastStage};
+use super::pass::fed;
+use super::pipeline::{self, Broken, LastStage, Stage};
 use super::stats::Gauge;
+use super::{Inner, Reader};
 use crate::archive::gzip::{GzipSummary, Inflater, Segment, Spacing};
-use crate::archive::tar::{MemberSink, TarReader, TarSummary};
+use crate::archive::tar::{MemberSink, TarReader};
 use crate::store::ObjectMeta;
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::mpsc;
+
+/// What [`Reader::examine`] came to.
+#[derive(Debug)]
+pub struct Examined<S> {
+    /// It saw the files, up to where the archive broke.
+    pub sink: S,
+    /// How the archive is protected, if it could be opened.
+    pub seal: Option<Seal>,
+    pub archive: Result<Arc<Archive>, Broken>,
+}
 
 /// Splits the tar for a sink.
 struct Splitting<S> {
     tar: TarReader,
     sink: Collector<S>,
+    /// A tar that breaks does not end the pass: what comes of the gzip tells whose fault it is.
+    to_the_end: bool,
+    broken: Option<Error>,
 }
 
-/// All that a pass gives.
-struct Split<S> {
-    gzip: GzipSummary,
-    tar: TarSummary,
-    sink: Collector<S>,
-}
-
-impl<S: MemberSink> LastStage for Splitting<S> {
-    type Output = Split<S>;
+impl<S: MemberSink> LastStage for &mut Splitting<S> {
+    type Output = GzipSummary;
 
     fn segment(&mut self, segment: Segment) -> Result<()> {
-        self.tar.push(&segment.plain, &mut self.sink)
+        if self.broken.is_some() {
+            return Ok(());
+        }
+        match self.tar.push(&segment.plain, &mut self.sink) {
+            Err(error) if self.to_the_end => {
+                self.broken = Some(error);
+                Ok(())
+            }
+            done => done,
+        }
     }
 
-    fn end(self, gzip: GzipSummary) -> Result<Split<S>> {
-        Ok(Split { gzip, tar: self.tar.finish()?, sink: self.sink })
+    fn end(self, gzip: GzipSummary) -> Result<GzipSummary> {
+        self.broken.take().map_or(Ok(gzip), Err)
     }
 }
 
@@ -52,54 +69,108 @@ impl Reader {
     where
         S: MemberSink + Send + 'static,
     {
-        let inner = &self.inner;
-        let _turn = inner.pass_turns.acquire().await.expect("the semaphore is never closed");
-        let _gauge = Gauge::new(&inner.stats.passes_running);
-        inner.stats.passes.fetch_add(1, Relaxed);
-        let streamed = self.streamed(object, sink).await;
-        streamed.map_err(|error| error.with_object(&object.key)).inspect_err(|error| inner.stats.count_error(error))
+        let Examined { sink, archive, .. } = self.read_through(object, sink, false, &|_| {}).await?;
+        match archive {
+            Ok(archive) => Ok((archive, sink)),
+            Err(broken) => {
+                super::blocking(move || {
+                    drop(sink);
+                    Ok(())
+                })
+                .await?;
+                Err(broken.into_error())
+            }
+        }
     }
 
-    async fn streamed<S>(&self, object: &Arc<ObjectMeta>, sink: S) -> Result<(Arc<Archive>, S)>
+    /// As [`Self::stream`], to find out what is wrong with an archive. What the sink saw of a broken one is handed back with the stage that
+    /// failed. `arrived` hears of the object's bytes as they come.
+    ///
+    /// A tar that cannot be read ([`Stage::Tar`]) was archived so: the gzip around it is right to its end, or that is what is told.
+    pub async fn examine<S>(
+        &self,
+        object: &Arc<ObjectMeta>,
+        sink: S,
+        arrived: &(dyn Fn(u64) + Sync),
+    ) -> Result<Examined<S>>
+    where
+        S: MemberSink + Send + 'static,
+    {
+        self.read_through(object, sink, true, arrived).await
+    }
+
+    /// Fails only when the work itself could not be done.
+    async fn read_through<S>(
+        &self,
+        object: &Arc<ObjectMeta>,
+        sink: S,
+        to_the_end: bool,
+        arrived: &(dyn Fn(u64) + Sync),
+    ) -> Result<Examined<S>>
     where
         S: MemberSink + Send + 'static,
     {
         let inner = &self.inner;
-        let ends = ends(inner, object).await?;
-        let first = ends.first.clone();
-        let work = {
-            let (inner, object) = (Arc::clone(inner), Arc::clone(object));
-            move |pieces| {
-                let archive = ends.identity(&object)?;
-                let opener = Opener::new(&archive, ends.unlock(&inner, &object, &archive)?, 0)?;
-                drop(ends);
-                let splitting = Splitting { tar: TarReader::new(), sink: Collector::new(sink) };
-                // No checkpoints: they are what an index is made of.
-                let inflater = Inflater::new(Spacing::none());
-                pipeline::run(opener, inflater, pieces, splitting, &inner.stats.plain_bytes)
+        let _turn = inner.pass_turns.acquire().await.expect("the semaphore is never closed");
+        let _gauge = Gauge::new(&inner.stats.passes_running);
+        inner.stats.passes.fetch_add(1, Relaxed);
+        let mut examined = match Ends::fetch(inner, object).await {
+            Err(broken) => Examined { sink, seal: None, archive: Err(broken) },
+            Ok(ends) => {
+                let first = ends.first.clone();
+                let splitting =
+                    Splitting { tar: TarReader::new(), sink: Collector::new(sink), to_the_end, broken: None };
+                let (inner, meta) = (Arc::clone(inner), Arc::clone(object));
+                let work = move |pieces| Ok(split(&inner, &meta, ends, pieces, splitting));
+                fed(&self.inner, object, first, 0, arrived, work).await?
             }
         };
-        let Split { gzip, tar, sink } = fed(inner, object, first, 0, work).await?;
-        let Collector { sink, digests, .. } = sink;
-        let (inner, object) = (Arc::clone(inner), Arc::clone(object));
-        super::blocking(move || {
-            let warnings = [gzip.warnings, tar.warnings].concat();
-            let (mut listing, offsets) = Listing::build(&tar.members, gzip.plain_size, &warnings);
-            listing.check_digests(&offsets, &digests);
-            let archive = Arc::new(Archive::new(inner.identity(&object), listing, offsets));
-            if inner.archives.get(&archive.identity).is_none() {
-                known::save(&inner.index_dir, &object.key, &archive).unwrap_or_else(|error: Error| {
-                    tracing::warn!("{error}: the archive will have to be read again after a restart");
-                });
-                inner.archives.put(Arc::clone(&archive));
-            }
-            Ok((archive, sink))
-        })
-        .await
+        if let Err(broken) = &mut examined.archive {
+            inner.stats.count_error(&broken.error);
+            broken.error = broken.error.clone().with_object(&object.key);
+        }
+        Ok(examined)
     }
 
     /// The archive, if it is known without asking the store.
     pub async fn known(&self, object: &ObjectMeta) -> Option<Arc<Archive>> {
         self.inner.known(self.inner.identity(object)).await
     }
+}
+
+/// Blocks.
+fn split<S: MemberSink>(
+    inner: &Inner,
+    object: &ObjectMeta,
+    ends: Ends,
+    pieces: mpsc::Receiver<Result<super::fetch::Piece>>,
+    mut splitting: Splitting<S>,
+) -> Examined<S> {
+    let mut seal = None;
+    let read = || {
+        let (archive, unlocked) = ends.unlock(inner, object)?;
+        drop(ends);
+        seal = Some(unlocked.seal);
+        let opener = Opener::new(&archive, unlocked.into_key(), 0).map_err(|error| Stage::Envelope.failed(error))?;
+        // No checkpoints: they are what an index is made of.
+        let inflater = Inflater::new(Spacing::none());
+        pipeline::run(opener, inflater, pieces, &mut splitting, &inner.stats.plain_bytes)
+    };
+    let gzip = read();
+    let Splitting { tar, sink: Collector { sink, digests, .. }, .. } = splitting;
+    let archive = gzip.and_then(|gzip| {
+        let tar = tar.finish().map_err(|error| Stage::Tar.failed(error))?;
+        let warnings = [gzip.warnings, tar.warnings].concat();
+        let (mut listing, offsets) = Listing::build(&tar.members, gzip.plain_size, &warnings);
+        listing.check_digests(&offsets, &digests);
+        let archive = Arc::new(Archive::new(inner.identity(object), listing, offsets));
+        if inner.archives.get(&archive.identity).is_none() {
+            known::save(&inner.index_dir, &object.key, &archive).unwrap_or_else(|error: Error| {
+                tracing::warn!("{error}: the archive will have to be read again after a restart");
+            });
+            inner.archives.put(Arc::clone(&archive));
+        }
+        Ok(archive)
+    });
+    Examined { sink, seal, archive }
 }

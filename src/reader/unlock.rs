@@ -16,6 +16,14 @@ pub(super) const PROBE_LEN: u64 = 64 << 10;
 /// Stretched keys that are remembered: stretching one takes milliseconds.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
+/// The key that opens an object.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) key: Arc<CipherKey>,
+    /// Its passphrase's place in the ring.
+    pub(super) place: usize,
+}
+
 /// The keys there are, and what is known of who opens what.
 #[derive(Debug)]
 pub(super) struct Unlocker {
@@ -26,7 +34,7 @@ pub(super) struct Unlocker {
 #[derive(Debug)]
 struct Memory {
     /// By the object's header, which holds the salt.
-    opened: LruCache<[u8; HEADER_LEN], Arc<CipherKey>>,
+    opened: LruCache<[u8; HEADER_LEN], Opened>,
     /// By host: the place in the ring of the key that opened the last archive.
     last: HashMap<Box<str>, usize>,
 }
@@ -38,7 +46,7 @@ impl Unlocker {
     }
 
     /// The key that opens the object with these first bytes: [`PROBE_LEN`] of them, or all. Computes for milliseconds per key.
-    pub(super) fn open(&self, object_key: &str, first_bytes: &[u8]) -> Result<Arc<CipherKey>> {
+    pub(super) fn open(&self, object_key: &str, first_bytes: &[u8]) -> Result<Opened> {
         let Some(header) = first_bytes.first_chunk::<HEADER_LEN>() else {
             return Err(Error::corrupt("too short for an encrypted archive").with_object(object_key));
         };
@@ -52,9 +60,9 @@ impl Unlocker {
         object_key: &str,
         header: &[u8; HEADER_LEN],
         mut fits: impl FnMut(&CipherKey) -> bool,
-    ) -> Result<Arc<CipherKey>> {
+    ) -> Result<Opened> {
         if let Some(known) = self.lock().opened.get(header).cloned()
-            && fits(&known)
+            && fits(&known.key)
         {
             return Ok(known);
         }
@@ -65,11 +73,11 @@ impl Unlocker {
         for place in order {
             let key = CipherKey::derive(&self.keys.keys()[place].passphrase, header)?;
             if fits(&key) {
-                let key = Arc::new(key);
+                let opened = Opened { key: Arc::new(key), place };
                 let mut memory = self.lock();
-                memory.opened.put(*header, Arc::clone(&key));
+                memory.opened.put(*header, opened.clone());
                 memory.last.insert(host.into(), place);
-                return Ok(key);
+                return Ok(opened);
             }
         }
         Err(Error::new(Kind::NoKey, self.tried()).with_object(object_key))

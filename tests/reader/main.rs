@@ -3,6 +3,7 @@
 
 #[path = "../support/bucket.rs"]
 mod bucket;
+mod examine;
 mod killed;
 mod sample;
 mod stream;

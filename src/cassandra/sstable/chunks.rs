@@ -22,6 +22,35 @@ struct Info {
     offsets: Vec<u64>,
 }
 
+/// What comes before the offsets in `CompressionInfo.db`.
+pub(super) struct InfoHead<'a> {
+    compressor: &'a [u8],
+    chunk_length: u32,
+    max_compressed: i32,
+    plain_size: u64,
+    pub(super) chunks: u32,
+}
+
+impl<'a> InfoHead<'a> {
+    pub(super) fn read(layout: Layout, bytes: &mut Cursor<'a>) -> Result<Self> {
+        let compressor = bytes.short_bytes()?;
+        for _ in 0..bytes.u32()? {
+            bytes.short_bytes()?;
+            bytes.short_bytes()?;
+        }
+        let chunk_length = bytes.u32()?;
+        let max_compressed = if layout.checked_metadata { bytes.i32()? } else { i32::MAX };
+        let plain_size = bytes.u64()?;
+        let chunks = bytes.u32()?;
+        // Cassandra appends an empty chunk when it flushes at a chunk's end; there can be more chunks than needed.
+        if chunk_length == 0 || u64::from(chunks) < plain_size.div_ceil(chunk_length.into()) {
+            let message = format!("{chunks} chunks of {chunk_length} bytes do not make {plain_size}");
+            return Err(Error::corrupt(message));
+        }
+        Ok(Self { compressor, chunk_length, max_compressed, plain_size, chunks })
+    }
+}
+
 /// All of `Data.db`, decompressed and checked.
 pub(super) fn decompress(layout: Layout, info: &[u8], data: &[u8]) -> Result<Vec<u8>> {
     let info = Info::parse(layout, info)
@@ -71,7 +100,8 @@ fn too_large(size: usize) -> Error {
 impl Info {
     fn parse(layout: Layout, bytes: &[u8]) -> Result<Self> {
         let mut bytes = Cursor::new(bytes);
-        let compressor = match bytes.short_bytes()? {
+        let head = InfoHead::read(layout, &mut bytes)?;
+        let compressor = match head.compressor {
             b"LZ4Compressor" => Compressor::Lz4,
             b"ZstdCompressor" => Compressor::Zstd,
             b"NoopCompressor" => Compressor::None,
@@ -80,29 +110,18 @@ impl Info {
                 return Err(Error::new(Kind::Unsupported, message));
             }
         };
-        for _ in 0..bytes.u32()? {
-            bytes.short_bytes()?;
-            bytes.short_bytes()?;
-        }
-        let chunk_length = bytes.u32()? as usize;
-        let max_compressed = if layout.checked_metadata { bytes.i32()? } else { i32::MAX };
-        let plain_size = usize::try_from(bytes.u64()?).unwrap_or(usize::MAX);
+        let plain_size = usize::try_from(head.plain_size).unwrap_or(usize::MAX);
         if plain_size > MAX_PLAIN_SIZE {
             return Err(too_large(plain_size));
         }
-        let count = bytes.u32()? as usize;
-        // Cassandra appends an empty chunk when it flushes at a chunk's end; there can be more chunks than needed.
-        if chunk_length == 0 || count < plain_size.div_ceil(chunk_length) {
-            let message = format!("{count} chunks of {chunk_length} bytes do not make {plain_size}");
-            return Err(Error::corrupt(message));
-        }
         // Each offset takes eight bytes, so the count is bounded by what is there.
+        let count = head.chunks as usize;
         if count > bytes.remaining() / 8 {
             return Err(Error::corrupt("it is cut short"));
         }
         let offsets = (0..count).map(|_| bytes.u64()).collect::<Result<_>>()?;
-        let max_compressed = usize::try_from(max_compressed).unwrap_or(usize::MAX);
-        Ok(Self { compressor, chunk_length, max_compressed, plain_size, offsets })
+        let max_compressed = usize::try_from(head.max_compressed).unwrap_or(usize::MAX);
+        Ok(Self { compressor, chunk_length: head.chunk_length as usize, max_compressed, plain_size, offsets })
     }
 
     fn append_chunk(&self, data: &[u8], start: u64, end: u64, wanted: usize, plain: &mut Vec<u8>) -> Result<()> {

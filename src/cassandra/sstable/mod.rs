@@ -6,6 +6,7 @@
 //! `SerializationHeader`, `CompressionMetadata` and `MetadataSerializer`, versions 3.0 (`ma`) to 5.0 (`oa`, `da`).
 
 mod bytes;
+pub mod checksums;
 mod chunks;
 mod header;
 mod marshal;

@@ -5,7 +5,6 @@
 //! later, so the newest is what the node had last. Different SSTables of one name are all shown, the later ones under a generation that
 //! nobody uses. Sub-directories (secondary indexes) count their own generations, so each is merged by itself.
 
-mod complete;
 mod plan;
 
 use crate::cassandra::SstableName;
@@ -13,8 +12,6 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-
-pub use complete::missing_components;
 
 /// A file of one archive's listing.
 #[derive(Clone, PartialEq, Eq, Debug)]

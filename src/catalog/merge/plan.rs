@@ -1,8 +1,7 @@
 //! The merge itself: copies of a name, groups of copies that are one SSTable, and which copy is shown under which name.
 
-use super::complete::missing_components;
 use super::{Merged, MergedFile, MergedSstable, Notice, Source, SourceFile};
-use crate::cassandra::{SstableId, SstableName};
+use crate::cassandra::{SstableId, SstableName, missing_components};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

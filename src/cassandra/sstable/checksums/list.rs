@@ -1,0 +1,204 @@
+//! `CompressionInfo.db` and `CRC.db`, read as they stream past. A short one is kept, of a long one only its [`Trail`].
+
+use super::super::Layout;
+use super::super::bytes::Cursor;
+use super::super::chunks::InfoHead;
+use super::Trail;
+use crate::cassandra::SstableName;
+use crate::{Error, Result};
+
+/// What comes before the offsets is no longer than this in any SSTable.
+const MAX_HEAD: usize = 64 << 10;
+
+/// A chunk has at least its CRC-32.
+pub(super) const CRC_LEN: u64 = 4;
+
+/// What a CompressionInfo.db or CRC.db says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct List(pub(super) Kind);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Chunks {
+        /// Starts of all chunks but the first, which is 0.
+        starts: Option<Vec<u64>>,
+        trail: Trail,
+        /// The start of the last chunk.
+        last: u64,
+    },
+    Pieces {
+        length: u32,
+        crcs: Option<Vec<u32>>,
+        trail: Trail,
+    },
+}
+
+/// What a sound `Data.db` has.
+pub(super) enum Expected {
+    Chunks(Trail),
+    Pieces { length: u32, trail: Trail },
+}
+
+impl List {
+    pub(super) fn trail(&self, size: u64) -> Expected {
+        match &self.0 {
+            Kind::Chunks { trail, .. } => {
+                let mut trail = *trail;
+                trail.add(size);
+                Expected::Chunks(trail)
+            }
+            Kind::Pieces { length, trail, .. } => Expected::Pieces { length: *length, trail: *trail },
+        }
+    }
+
+    /// Bytes of memory, about.
+    pub fn weight(&self) -> usize {
+        match &self.0 {
+            Kind::Chunks { starts, .. } => starts.as_ref().map_or(0, |starts| starts.len() * 8),
+            Kind::Pieces { crcs, .. } => crcs.as_ref().map_or(0, |crcs| crcs.len() * 4),
+        }
+    }
+}
+
+/// Reads one of them.
+#[derive(Debug)]
+pub struct ListReader {
+    /// Of the SSTable, for a CompressionInfo.db; none for a CRC.db.
+    layout: Option<Layout>,
+    /// Bytes of a number, or of the head, that are not complete.
+    held: Vec<u8>,
+    state: State,
+    /// Memory that may be used, bytes.
+    keep: usize,
+    failed: Option<Error>,
+}
+
+#[derive(Debug)]
+enum State {
+    Head,
+    Offsets { left: u32, before: Option<u64>, starts: Option<Vec<u64>>, trail: Trail },
+    Crcs { length: u32, crcs: Option<Vec<u32>>, trail: Trail },
+}
+
+impl ListReader {
+    /// For the component of this name, CompressionInfo.db or CRC.db: `None` for any other. `keep`: bytes of memory that the list may take; a
+    /// longer one serves only to be compared.
+    ///
+    /// # Errors
+    /// `Kind::Unsupported` for a version of the format that is not known.
+    pub fn new(sstable: &SstableName, component: &str, keep: usize) -> Result<Option<Self>> {
+        let layout = match component {
+            "CompressionInfo.db" => Some(Layout::of(sstable)?),
+            "CRC.db" => None,
+            _ => return Ok(None),
+        };
+        Ok(Some(Self { layout, held: Vec::new(), state: State::Head, keep, failed: None }))
+    }
+
+    /// The next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.failed.is_some() {
+            return;
+        }
+        if let Err(error) = self.take(bytes) {
+            self.failed = Some(error);
+        }
+    }
+
+    /// All bytes were there. `Kind::Corrupt` when they make no sense.
+    pub fn finish(self) -> Result<List> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let cut = || Error::corrupt("it is cut short");
+        match self.state {
+            State::Head => Err(self.head(&self.held).err().unwrap_or_else(cut)),
+            State::Offsets { left: 1.., .. } => Err(cut()),
+            State::Offsets { before, starts, trail, .. } => {
+                Ok(List(Kind::Chunks { starts, trail, last: before.unwrap_or_default() }))
+            }
+            State::Crcs { .. } if !self.held.is_empty() => Err(cut()),
+            State::Crcs { length, crcs, trail } => Ok(List(Kind::Pieces { length, crcs, trail })),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(bytes);
+        let mut rest = &held[..];
+        if matches!(self.state, State::Head) {
+            match self.head(rest) {
+                Ok((state, used)) => {
+                    self.state = state;
+                    rest = &rest[used..];
+                }
+                // It may only be incomplete: `finish` asks again.
+                Err(error) if held.len() >= MAX_HEAD => return Err(error),
+                Err(_) => {
+                    self.held = held;
+                    return Ok(());
+                }
+            }
+        }
+        while !rest.is_empty() {
+            let Some(next) = self.number(rest)? else { break };
+            rest = next;
+        }
+        self.held = rest.to_vec();
+        Ok(())
+    }
+
+    fn head(&self, bytes: &[u8]) -> Result<(State, usize)> {
+        let mut cursor = Cursor::new(bytes);
+        let state = if let Some(layout) = self.layout {
+            let head = InfoHead::read(layout, &mut cursor)?;
+            let starts = (head.chunks as usize <= self.keep / 8).then(Vec::new);
+            State::Offsets { left: head.chunks, before: None, starts, trail: Trail::default() }
+        } else {
+            let length = cursor.u32()?;
+            if length == 0 || length > i32::MAX as u32 {
+                return Err(Error::corrupt(format!("it has pieces of {length} bytes")));
+            }
+            State::Crcs { length, crcs: Some(Vec::new()), trail: Trail::default() }
+        };
+        Ok((state, bytes.len() - cursor.remaining()))
+    }
+
+    /// Takes the next number; `None` when it is not complete.
+    fn number<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<&'a [u8]>> {
+        match &mut self.state {
+            State::Head => Ok(None),
+            // What follows the offsets is nobody's.
+            State::Offsets { left: 0, .. } => Ok(Some(&[])),
+            State::Offsets { left, before, starts, trail } => {
+                let Some((offset, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+                let offset = u64::from_be_bytes(*offset);
+                match *before {
+                    None if offset == 0 => {}
+                    Some(before) if offset > before && offset - before > CRC_LEN => {
+                        trail.add(offset);
+                        if let Some(starts) = starts {
+                            starts.push(offset);
+                        }
+                    }
+                    _ => return Err(Error::corrupt(format!("a chunk at {offset} cannot follow the one before"))),
+                }
+                *before = Some(offset);
+                *left -= 1;
+                Ok(Some(rest))
+            }
+            State::Crcs { crcs, trail, .. } => {
+                let Some((crc, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+                let crc = u32::from_be_bytes(*crc);
+                trail.add(crc.into());
+                if crcs.as_ref().is_some_and(|crcs| crcs.len() >= self.keep / 4) {
+                    *crcs = None;
+                }
+                if let Some(crcs) = crcs {
+                    crcs.push(crc);
+                }
+                Ok(Some(rest))
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The two ends of an object: enough to know which archive it is, whether it is whole as far as its envelope tells, and which key opens it.
+
+use super::pipeline::{Broken, Stage};
+use super::unlock::PROBE_LEN;
+use super::{Inner, Reader, blocking, fetch};
+use crate::archive::envelope::{self, BLOCK_LEN, CipherKey};
+use crate::archive::index::Identity;
+use crate::store::ObjectMeta;
+use crate::{Error, Kind, Result};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Objects up to this many bytes are fetched in one go; of larger ones the ends come first, to know key and identity.
+const ONE_GO: u64 = 1 << 20;
+
+/// Shorter than this is no archive: header, and a gzip of at least two blocks.
+const SHORTEST: u64 = 48;
+
+/// Bytes at the end: the last block, and the one before, without which it cannot be decrypted.
+const TAIL: u64 = 32;
+
+/// First bytes for [`Reader::check_ends`]: they hold the first tar header whatever the gzip is like.
+const GLANCE: u64 = 4 << 10;
+
+/// What a gzip starts with.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// How an archive is protected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seal {
+    /// Not at all: a bare gzip.
+    None,
+    /// It is opened by the key at this place in the ring.
+    Key(usize),
+}
+
+/// An opened [`Seal`].
+pub(super) struct Unlocked {
+    pub(super) seal: Seal,
+    key: Option<Arc<CipherKey>>,
+}
+
+impl Unlocked {
+    pub(super) fn into_key(self) -> Option<CipherKey> {
+        self.key.map(|key| (*key).clone())
+    }
+}
+
+pub(super) struct Ends {
+    /// All of a short object, else so many bytes as were asked for.
+    pub(super) first: Bytes,
+    last: [u8; TAIL as usize],
+}
+
+impl Ends {
+    /// The ends that a pass needs to begin with.
+    pub(super) async fn fetch(inner: &Inner, object: &ObjectMeta) -> Result<Self, Broken> {
+        Self::fetch_some(inner, object, PROBE_LEN, ONE_GO).await
+    }
+
+    /// The first `len` bytes and the last ones, or all of an object of up to `one_go` bytes.
+    async fn fetch_some(inner: &Inner, object: &ObjectMeta, len: u64, one_go: u64) -> Result<Self, Broken> {
+        let size = object.size;
+        if size < SHORTEST {
+            let error = Error::corrupt(format!("{size} bytes are too few for an archive: it was cut short"));
+            return Err(Stage::Envelope.failed(error.with_object(&object.key)));
+        }
+        let first = if size <= one_go { size } else { len };
+        let failed = |error| Stage::Fetch.failed(error);
+        let start = fetch::range(inner, object, 0..first);
+        if first == size {
+            let first = start.await.map_err(failed)?;
+            let last = tail(&first).map_err(failed)?;
+            return Ok(Self { first, last });
+        }
+        let end = fetch::range(inner, object, size - TAIL..size);
+        let (first, end) = tokio::try_join!(start, end).map_err(failed)?;
+        Ok(Self { first, last: tail(&end).map_err(failed)? })
+    }
+
+    /// Names the archive and finds its key. Computes for milliseconds per key.
+    pub(super) fn unlock(&self, inner: &Inner, object: &ObjectMeta) -> Result<(Identity, Unlocked), Broken> {
+        let missing = || Stage::Fetch.failed(Error::corrupt("an object's start is missing"));
+        let start = *self.first.first_chunk().ok_or_else(missing)?;
+        let archive = Identity { object_size: object.size, start, end: self.last };
+        if !archive.is_sealed() {
+            if !self.first.starts_with(GZIP) {
+                let error = Error::corrupt("is neither encrypted by openssl (\"Salted__\") nor a gzip");
+                return Err(Stage::Envelope.failed(error));
+            }
+            return Ok((archive, Unlocked { seal: Seal::None, key: None }));
+        }
+        // An object cut within a block is damaged whatever the key.
+        super::opener::check_size(object.size).map_err(|error| Stage::Envelope.failed(error))?;
+        let opened = inner.unlocker.open(&object.key, &self.first).map_err(|error| match error.kind() {
+            Kind::NoKey => Stage::Key.failed(error),
+            _ => Stage::Envelope.failed(error),
+        })?;
+        Ok((archive, Unlocked { seal: Seal::Key(opened.place), key: Some(opened.key) }))
+    }
+
+    /// Checks the padding that ends a sealed object.
+    fn check_padding(&self, key: &CipherKey) -> Result<()> {
+        let mut blocks = self.last;
+        let (before, last) = blocks.split_at_mut(BLOCK_LEN);
+        let previous = (&*before).try_into().expect("a block is half of the tail");
+        key.decryptor_after(previous).decrypt(last);
+        envelope::padding((&*last).try_into().expect("a block is half of the tail")).map(drop)
+    }
+}
+
+fn tail(bytes: &[u8]) -> Result<[u8; TAIL as usize]> {
+    bytes.last_chunk().copied().ok_or_else(|| Error::corrupt("an object's end is missing"))
+}
+
+impl Reader {
+    /// Looks at the object's ends only: openssl's envelope, a key that opens it, the padding of its last block. Of a bare gzip there is nothing to
+    /// be seen but that it is one. At most two small ranges are fetched; nothing is kept.
+    pub async fn check_ends(&self, object: &Arc<ObjectMeta>) -> Result<Seal, Broken> {
+        let ends = Ends::fetch_some(&self.inner, object, GLANCE, 2 * GLANCE).await?;
+        let (inner, key) = (Arc::clone(&self.inner), Arc::clone(object));
+        let checked = blocking(move || Ok(check(&inner, &key, &ends))).await;
+        let checked = checked.unwrap_or_else(|error| Err(Stage::Fetch.failed(error)));
+        checked.map_err(|Broken { stage, error }| stage.failed(error.with_object(&object.key)))
+    }
+}
+
+fn check(inner: &Inner, object: &ObjectMeta, ends: &Ends) -> Result<Seal, Broken> {
+    let (_, unlocked) = ends.unlock(inner, object)?;
+    if let Some(key) = &unlocked.key {
+        ends.check_padding(key).map_err(|error| Stage::Padding.failed(error))?;
+    }
+    Ok(unlocked.seal)
+}
