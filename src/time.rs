@@ -18,6 +18,15 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
+    /// RFC 3339 as a clock shows it that is so many seconds ahead of UTC.
+    pub fn at_offset(self, utc_offset: i32) -> String {
+        let offset = jiff::tz::Offset::from_seconds(utc_offset);
+        match (jiff::Timestamp::from_microsecond(self.0), offset) {
+            (Ok(time), Ok(offset)) => time.display_with_offset(offset).to_string(),
+            _ => self.to_string(),
+        }
+    }
+
     /// The same moment for FUSE and the standard library.
     pub fn system_time(self) -> SystemTime {
         if self.0 >= 0 {
@@ -62,5 +71,6 @@ mod tests {
         assert_eq!(Timestamp(1_795_229_287_875_000).to_string(), "2026-11-21T02:48:07.875Z");
         assert_eq!(Timestamp::from(UNIX_EPOCH).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp(-1).secs(), -1);
+        assert_eq!(Timestamp(1_795_229_287_000_000).at_offset(20_700), "2026-11-21T08:33:07+05:45");
     }
 }

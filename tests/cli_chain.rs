@@ -111,7 +111,16 @@ fn the_whole_of_a_point() {
     let (archives, unread) = (chain["archives"].as_u64().unwrap(), chain["unread_archives"].as_u64().unwrap());
     assert!(archives > 31 && unread > 20 && unread <= archives, "{archives} {unread}");
     assert!(chain["unread_bytes"].as_u64().unwrap() <= chain["bytes"].as_u64().unwrap());
+    for field in ["bytes", "unread_bytes"] {
+        let of_tables = chain["tables"].as_array().unwrap().iter().map(|table| table[field].as_u64().unwrap());
+        assert_eq!(of_tables.sum::<u64>(), chain[field].as_u64().unwrap(), "{field}");
+    }
+    let orders = table(&chain, "shop", "orders").unwrap();
+    assert_eq!(orders["bytes"], orders["unread_bytes"]);
+    let of_archives = orders["archives"].as_array().unwrap().iter().map(|archive| archive["bytes"].as_u64().unwrap());
+    assert_eq!(orders["bytes"], of_archives.sum::<u64>());
     let again = user.chain("cass-a", "2026-11-21-02-49", &[]);
+    assert_eq!(table(&again, "shop", "orders").unwrap()["unread_bytes"], 0);
     assert_eq!(
         (&again["unread_archives"], &again["tables"][0]["sstables"]),
         (&0.into(), &chain["tables"][0]["sstables"])

@@ -5,8 +5,10 @@ use super::disk::Disk;
 use super::layout::{CassOps, Hosts, Layout};
 use super::load::{HostSets, Lister};
 use super::objects::Objects;
+use super::set::BackupSet;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use std::collections::HashMap;
@@ -110,6 +112,14 @@ impl Catalog {
             self.run(host, false).await?;
         }
         self.run(host, true).await
+    }
+
+    /// A set's own file, whole; `None` where it has none of that name. `Kind::Changed` when it was replaced or deleted meanwhile.
+    pub async fn set_file(&self, set: &BackupSet, name: &str) -> Result<Option<Bytes>> {
+        match set.file(name) {
+            Some(object) => self.lister.objects.read(object).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The host's sets if they are in memory. No I/O.

@@ -18,6 +18,16 @@ pub enum MissingBy {
     SchemaMapping,
 }
 
+impl MissingBy {
+    /// `<the full has no archive of a table>, which …`
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::SchemaCql => "its schema.cql lists",
+            Self::SchemaMapping => "its schema_mapping.json lists, though it may have been dropped before",
+        }
+    }
+}
+
 /// Tables without an archive.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct MissingTables {

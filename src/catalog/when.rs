@@ -8,9 +8,11 @@
 use super::chain::{Chains, RestorePoint};
 use super::load::HostSets;
 use super::local::{LocalTime, Offsets};
+use super::set::BackupSet;
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
+use std::cmp::Ordering;
 
 /// Which restore point is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +31,17 @@ const MAX_LEN: usize = 64;
 /// Reads `latest`, a tag or its beginning, RFC 3339, or unix seconds. Without `Z` or an offset it is the host's local time, under the
 /// offset that its manifests show near that time; UTC when there is none. `Kind::Invalid` when it is no time.
 pub fn parse_time(text: &str, offsets: &Offsets) -> Result<When> {
+    parse_edge(text, offsets, Edge::Last)
+}
+
+/// Which end of a day, hour or minute is meant by its name.
+#[derive(Clone, Copy)]
+enum Edge {
+    First,
+    Last,
+}
+
+fn parse_edge(text: &str, offsets: &Offsets, edge: Edge) -> Result<When> {
     let invalid = || {
         Error::invalid(format!(
             "{text:?} is neither a backup set nor a time (2026-11-21-03, 2026-11-21T03:00:00Z, 1795230000)"
@@ -48,8 +61,11 @@ pub fn parse_time(text: &str, offsets: &Offsets) -> Result<When> {
         known.unwrap_or_else(|| local.at_offset(0))
     };
     let (tag, utc) = text.strip_suffix('Z').map_or((text, false), |rest| (rest, true));
-    if let Some(last) = last_second(tag) {
-        return Ok(When::Started(Timestamp(moment(last, utc).0 + 999_999)));
+    if let Some((first, last)) = seconds_of(tag) {
+        return Ok(When::Started(match edge {
+            Edge::First => moment(first, utc),
+            Edge::Last => Timestamp(moment(last, utc).0 + 999_999),
+        }));
     }
     let (local, micros, offset) = rfc3339(text).ok_or_else(invalid)?;
     let whole = match offset {
@@ -59,8 +75,8 @@ pub fn parse_time(text: &str, offsets: &Offsets) -> Result<When> {
     Ok(When::Finished(Timestamp(whole.0.saturating_add(micros))))
 }
 
-/// The last second of the day, hour or minute that the beginning of a tag names.
-fn last_second(tag: &str) -> Option<LocalTime> {
+/// The first and the last second of the day, hour or minute that the beginning of a tag names.
+fn seconds_of(tag: &str) -> Option<(LocalTime, LocalTime)> {
     let mut numbers = [0i16; 5];
     let mut parts = 0;
     for part in tag.split('-') {
@@ -79,7 +95,7 @@ fn last_second(tag: &str) -> Option<LocalTime> {
     };
     let [year, month, day, hour, minute] = numbers;
     let first = LocalTime::new(year, month as i8, day as i8, hour as i8, minute as i8, 0)?;
-    Some(LocalTime(first.0 + length - 1))
+    Some((first, LocalTime(first.0 + length - 1)))
 }
 
 /// The clock's reading, microseconds of its second, and the offset in seconds where there is one.
@@ -94,6 +110,35 @@ fn rfc3339(text: &str) -> Option<(LocalTime, i64, Option<i32>)> {
     let reading = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
     let micros = reading.as_microsecond();
     Some((LocalTime(micros.div_euclid(1_000_000)), micros.rem_euclid(1_000_000), offset))
+}
+
+/// A stretch of time between two that people typed, both ends in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Period {
+    since: Option<When>,
+    until: Option<When>,
+}
+
+impl Period {
+    /// Reads both as [`parse_time`] does; a day, hour or minute begins with its first second and ends with its last. `Kind::Invalid`
+    /// when one is no time.
+    pub fn parse(since: Option<&str>, until: Option<&str>, offsets: &Offsets) -> Result<Self> {
+        let since = since.map(|text| parse_edge(text, offsets, Edge::First)).transpose()?;
+        let until = until.map(|text| parse_edge(text, offsets, Edge::Last)).transpose()?;
+        Ok(Self { since, until })
+    }
+
+    /// Whether a set lies in it: by its start or its end, whichever that kind of time is compared with. `latest` is the host's newest restore point.
+    pub fn has(&self, set: &BackupSet, latest: Option<&RestorePoint>) -> bool {
+        let compare = |when: When| match when {
+            When::Latest => {
+                latest.map_or(Ordering::Less, |latest| (set.time, &set.tag).cmp(&(latest.time(), latest.tag())))
+            }
+            When::Finished(time) => set.time.cmp(&time),
+            When::Started(time) => set.start().cmp(&time),
+        };
+        self.since.is_none_or(|since| compare(since).is_ge()) && self.until.is_none_or(|until| compare(until).is_le())
+    }
 }
 
 impl Chains {
@@ -133,6 +178,8 @@ impl HostSets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::SetKind;
+    use crate::catalog::testing::{TestSet, host_sets};
     use proptest::prelude::*;
 
     fn started(text: &str) -> When {
@@ -179,6 +226,37 @@ mod tests {
         ] {
             assert!(parse_time(bad, &utc).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_period_has_both_of_its_ends() {
+        const HOUR: i64 = 3600;
+        // In UTC+1, started on the hour for a minute each: 1970-01-01-01-00 and on.
+        let set = |hour: i64| TestSet {
+            start: hour * HOUR,
+            length: 60,
+            kind: Some(if hour == 0 { SetKind::Full } else { SetKind::Incremental }),
+            offset: 3600,
+            stated: true,
+            ..TestSet::default()
+        };
+        let sets = host_sets(&(0..30).map(set).collect::<Vec<_>>());
+        let hours = |since: Option<&str>, until: Option<&str>| {
+            let period = Period::parse(since, until, &sets.offsets).unwrap();
+            let inside = sets.sets.iter().filter(|set| period.has(set, sets.chains.latest()));
+            let hours: Vec<i64> = inside.map(|set| set.start().secs() / HOUR).collect();
+            (hours.first().copied(), hours.last().copied(), hours.len())
+        };
+        let range = |first: i64, last: i64| (Some(first), Some(last), (last - first + 1) as usize);
+        assert_eq!(hours(None, None), range(0, 29));
+        assert_eq!(hours(Some("1970-01-02"), None), range(23, 29), "from local midnight");
+        assert_eq!(hours(Some("1970-01-01"), Some("1970-01-01")), range(0, 22), "to local midnight");
+        assert_eq!(hours(Some("1970-01-01-05"), Some("1970-01-01-07-00")), range(4, 6));
+        assert_eq!(hours(Some("1970-01-01T05:01:00Z"), Some("1970-01-01T07:00:59Z")), range(5, 6), "by their ends");
+        assert_eq!(hours(Some("latest"), None), range(29, 29));
+        assert_eq!(hours(None, Some("latest")), range(0, 29));
+        assert_eq!(hours(Some("1970-01-03"), None), (None, None, 0));
+        assert!(Period::parse(Some("soon"), None, &sets.offsets).is_err());
     }
 
     proptest! {

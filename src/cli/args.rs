@@ -207,13 +207,24 @@ pub(super) struct UnmountArgs {
     pub(super) force: bool,
 }
 
-/// Lists the hosts of SOURCE, or the backup sets of one HOST and what is wrong with them.
+/// Lists the hosts of SOURCE, or the backup sets of one HOST: what can be restored with each, from how many sets and bytes in all, and what is
+/// wrong with them.
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
     /// SOURCE, then optionally a HOST; SOURCE may be `-` for the configuration's bucket
     #[arg(value_name = "SOURCE")]
     pub(super) source_place: Option<String>,
     pub(super) host: Option<String>,
+    /// Only sets of this time and later: a date, an hour or a minute (2026-11-21-03-15) of the host's time, RFC 3339 or unix seconds
+    #[arg(long, value_name = "TIME", requires = "host")]
+    pub(super) since: Option<String>,
+    /// Only sets of this time and earlier
+    #[arg(long, value_name = "TIME", requires = "host")]
+    pub(super) until: Option<String>,
+    /// Only restore points that have this table. When it was made and dropped, the sets' own system_schema tells: that takes the keys, and
+    /// the first time a while
+    #[arg(long, value_name = "KS.TABLE", value_parser = parse_table, requires = "host")]
+    pub(super) table: Option<TableName>,
     /// Print JSON (see docs/json.md)
     #[arg(long)]
     pub(super) json: bool,

@@ -16,14 +16,13 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
     let (Some(settings), Some((host, point))) = (settings, args.point.names()) else { return Ok(()) };
     let options = ReportOptions { table: args.table.clone(), summary: true };
     let chain = open::block_on(async {
-        let OneHost { source, host, tree } = open::one_host(&settings, &args.backups.cache, host).await?;
+        let OneHost { source, host, tree, .. } = open::one_host(&settings, &args.backups.cache, host).await?;
         let mut report = tree.chain_report(&host, point, &options).await?;
         if !args.summary {
             announce(&report);
-            let unread = (report.unread_archives, report.unread_bytes);
+            let before = report;
             report = tree.chain_report(&host, point, &ReportOptions { summary: false, ..options }).await?;
-            // What there was to fetch before this command did.
-            (report.unread_archives, report.unread_bytes) = unread;
+            report.unread_as(&before);
         }
         Ok(Chain { source, report })
     })?;
@@ -118,12 +117,13 @@ fn tables(reports: &[TableReport]) -> String {
     let (short, whole): (Vec<_>, Vec<_>) = reports.iter().partition(is_short);
     if !short.is_empty() {
         let rows: Vec<Vec<String>> = short.into_iter().map(table_row).collect();
-        let header = ["TABLE", "DIRECTORY", "ARCHIVES", "SIZE", "EVIDENCE"];
-        let _ = write!(text, "\n{}", table::render(&header, &["ARCHIVES", "SIZE"], &rows));
+        let header = ["TABLE", "DIRECTORY", "ARCHIVES", "SIZE", "TO FETCH", "EVIDENCE"];
+        let _ = write!(text, "\n{}", table::render(&header, &["ARCHIVES", "SIZE", "TO FETCH"], &rows));
     }
     for report in whole {
         let (table, directory, evidence) = (&report.table, &report.directory, &report.evidence);
-        let _ = writeln!(text, "\n{table} in {}/{directory}: {evidence}", table.keyspace);
+        let size = table::bytes(report.bytes);
+        let _ = writeln!(text, "\n{table} in {}/{directory} ({size}): {evidence}", table.keyspace);
         if let Some(contents) = &report.contents {
             text += &contents_text(contents);
         }
@@ -135,10 +135,10 @@ fn tables(reports: &[TableReport]) -> String {
 }
 
 fn table_row(report: &TableReport) -> Vec<String> {
-    let size = report.archives.iter().map(|archive| archive.bytes).sum();
     let directory = format!("{}/{}", report.table.keyspace, report.directory);
     let count = report.archives.len().to_string();
-    vec![report.table.to_string(), directory, count, table::bytes(size), report.evidence.clone()]
+    let (size, unread) = (table::bytes(report.bytes), table::bytes(report.unread_bytes));
+    vec![report.table.to_string(), directory, count, size, unread, report.evidence.clone()]
 }
 
 fn contents_text(contents: &TableContents) -> String {

@@ -149,6 +149,7 @@ pub(super) struct OneHost {
     pub(super) host: Host,
     /// As a mount would show it.
     pub(super) tree: BackupTree,
+    pub(super) catalog: Arc<Catalog>,
 }
 
 /// Opens everything, and lists the host's sets now.
@@ -165,7 +166,7 @@ pub(super) async fn one_host(settings: &Settings, cache: &CacheArgs, host: &str)
     let source = store.name().to_owned();
     let reader = Reader::new(store, keys, self::cache(cache, &directory)?, options)?;
     let options = TreeOptions { directory: Some(directory.join("catalog")), ..TreeOptions::default() };
-    Ok(OneHost { source, host, tree: BackupTree::new(catalog, reader, options)? })
+    Ok(OneHost { source, host, tree: BackupTree::new(Arc::clone(&catalog), reader, options)?, catalog })
 }
 
 /// Runs a command's work on a runtime of its own.

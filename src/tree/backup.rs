@@ -182,6 +182,12 @@ impl BackupTree {
         Ok(self.built(host).await?.model)
     }
 
+    /// The same, or the outage on account of which it may be wrong.
+    pub(super) async fn whole_model(&self, host: &Host) -> Result<Arc<HostModel>> {
+        let built = self.built(host).await?;
+        built.incomplete.map_or(Ok(built.model), Err)
+    }
+
     /// The model, if it is in memory. No I/O.
     pub(super) fn known_model(&self, host: &Host) -> Option<Arc<HostModel>> {
         let state = lock(&self.hosts).get(host)?.clone();

@@ -61,11 +61,7 @@ impl BackupTree {
 impl Lacking {
     pub(super) fn sentence(&self, model: &HostModel, index: usize) -> String {
         let (point, table) = (&model.points()[index], &self.table);
-        let told = match self.by {
-            None => "existed then",
-            Some(MissingBy::SchemaCql) => "its schema.cql lists",
-            Some(MissingBy::SchemaMapping) => "its schema_mapping.json lists, though it may have been dropped before",
-        };
+        let told = self.by.map_or("existed then", MissingBy::sentence);
         let there = model.tables_at(index).find(|dir| dir.table == *table);
         let pieces = there.map(|dir| model.pieces(dir, ContentKind::Snapshot, index)).unwrap_or_default();
         let from = match pieces.first() {

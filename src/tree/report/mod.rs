@@ -7,7 +7,7 @@ mod lacking;
 mod tables;
 
 use super::backup::BackupTree;
-use super::model::HostModel;
+use super::model::{ContentKind, HostModel};
 use super::resolve::named_point;
 use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::incarnation::{Evidence, tables_at};
@@ -16,6 +16,7 @@ use crate::time::Timestamp;
 use crate::{Error, Result};
 use lacking::Lacking;
 use serde::{Serialize, Serializer};
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -109,6 +110,10 @@ pub struct TableReport {
     pub certain: bool,
     /// What its directory is made of, oldest first.
     pub archives: Vec<ArchiveReport>,
+    /// Their size as stored.
+    pub bytes: u64,
+    /// Size of those that were never read on this machine: what has to be fetched to read all of the table, at least.
+    pub unread_bytes: u64,
     /// Why its archives cannot be read: no key, damaged, deleted.
     pub unreadable: Option<String>,
     /// `None` when it was not asked for, or cannot be read.
@@ -176,6 +181,21 @@ pub struct OtherSstable {
 }
 
 impl BackupTree {
+    /// The restore points that have a table, by time.
+    ///
+    /// # Errors
+    /// `NotFound` where no set has an archive of it; what the store says when it cannot be reached.
+    pub async fn points_with(&self, host: &Host, table: &TableName) -> Result<Vec<Tag>> {
+        let model = self.whole_model(host).await?;
+        let dirs = model.table(table);
+        if dirs.is_empty() {
+            return Err(Error::not_found(format!("no backup set of {host} has an archive of {table}")));
+        }
+        let mut points: Vec<u32> = dirs.iter().flat_map(|dir| dir.of(ContentKind::Snapshot)).copied().collect();
+        points.sort_unstable();
+        Ok(points.into_iter().map(|index| model.points()[index as usize].tag().clone()).collect())
+    }
+
     /// What the restore point is made of. `point` as a person types it: a tag, `latest`, any time. Unless it is a summary, every archive of
     /// the tables that are wanted is listed, which costs a pass over those that were never read; one that cannot be read is named in
     /// [`TableReport::unreadable`].
@@ -210,12 +230,35 @@ impl BackupTree {
                 problems: problems(&model, index, &lacking),
                 absent: if options.table.is_some() { Vec::new() } else { absent },
                 archives: archives().count(),
-                bytes: archives().map(|archive| archive.bytes).sum(),
+                bytes: tables.iter().map(|table| table.bytes).sum(),
                 unread_archives: unread().count(),
-                unread_bytes: unread().map(|archive| archive.bytes).sum(),
+                unread_bytes: tables.iter().map(|table| table.unread_bytes).sum(),
                 tables,
             });
         }
+    }
+}
+
+impl ChainReport {
+    /// Tells as unread what was unread when `before` was made: this report's own making may have read all of it.
+    pub fn unread_as(&mut self, before: &Self) {
+        let was_unread: HashSet<&Arc<str>> = before
+            .tables
+            .iter()
+            .flat_map(|table| &table.archives)
+            .filter(|archive| !archive.read)
+            .map(|archive| &archive.key)
+            .collect();
+        for table in &mut self.tables {
+            for archive in &mut table.archives {
+                archive.read = !was_unread.contains(&archive.key);
+            }
+            table.unread_bytes =
+                table.archives.iter().filter(|archive| !archive.read).map(|archive| archive.bytes).sum();
+        }
+        let archives = self.tables.iter().flat_map(|table| &table.archives);
+        self.unread_archives = archives.filter(|archive| !archive.read).count();
+        self.unread_bytes = self.tables.iter().map(|table| table.unread_bytes).sum();
     }
 }
 

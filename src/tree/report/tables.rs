@@ -69,6 +69,8 @@ impl BackupTree {
             directory: dir.table.directory(model.id_in_point(dir)),
             certain: !evidence.is_weak(),
             evidence: evidence.to_string(),
+            bytes: archives.iter().map(|archive| archive.bytes).sum(),
+            unread_bytes: archives.iter().filter(|archive| !archive.read).map(|archive| archive.bytes).sum(),
             archives,
             unreadable: None,
             contents: None,

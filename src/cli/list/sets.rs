@@ -1,0 +1,266 @@
+//! `cassmount list SOURCE HOST`: one host's backup sets, and what can be restored with each.
+
+use crate::Result;
+use crate::catalog::{
+    BackupSet, Catalog, HostSets, ManifestState, MissingTables, Period, PointOverview, SetKind, Stray, Tag,
+    missing_from_full, names, overview, parse_mapping, suspects,
+};
+use crate::cli::args::ListArgs;
+use crate::cli::open::{self, OneHost};
+use crate::cli::output::Shown;
+use crate::cli::table;
+use crate::config::Settings;
+use futures::{StreamExt, TryStreamExt};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Files of sets read at once.
+const PARALLEL: usize = 16;
+
+/// The JSON is documented in docs/json.md.
+#[derive(Serialize)]
+pub(super) struct HostListing {
+    source: String,
+    host: String,
+    sets: Vec<SetLine>,
+    /// Objects below the host that belong to no set.
+    strays: Vec<Stray>,
+    more_strays: u64,
+}
+
+#[derive(Serialize)]
+struct SetLine {
+    tag: Tag,
+    kind: SetKind,
+    finished: bool,
+    /// Absolute, RFC 3339; of a set that did not finish, about when it was started.
+    time: String,
+    local_time: String,
+    utc_offset_seconds: i32,
+    cluster: Option<Arc<str>>,
+    datacenter: Option<Arc<str>>,
+    /// Its own.
+    tables: usize,
+    bytes: u64,
+    /// `None`: it is in no restore point of its own name.
+    restore_point: Option<PointLine>,
+    /// Sentences about what is wrong with the set.
+    problems: Vec<String>,
+}
+
+/// All that a restore point is made of.
+#[derive(Serialize)]
+struct PointLine {
+    base: Tag,
+    sets: usize,
+    tables: usize,
+    bytes: u64,
+    complete: bool,
+    /// Sentences: why not.
+    reasons: Arc<[Arc<str>]>,
+}
+
+pub(super) async fn listing(args: &ListArgs, settings: &Settings, name: &str) -> Result<HostListing> {
+    let (source, catalog, host, only) = if let Some(table) = &args.table {
+        let OneHost { source, host, tree, catalog } = open::one_host(settings, &args.backups.cache, name).await?;
+        let points = tree.points_with(&host, table).await?;
+        (source, catalog, host, Some(points))
+    } else {
+        let store = open::store(settings).await?;
+        let catalog = open::catalog(&store, &open::cache_dir(&args.backups.cache)?);
+        let host = open::host(&catalog, name).await?;
+        (store.name().to_owned(), catalog, host, None)
+    };
+    let sets = catalog.host_now(&host).await?;
+    let period = Period::parse(args.since.as_deref(), args.until.as_deref(), &sets.offsets)?;
+    let only: Option<HashSet<Tag>> = only.map(HashSet::from_iter);
+    let is_wanted = |set: &BackupSet| {
+        only.as_ref().is_none_or(|only| only.contains(&set.tag)) && period.has(set, sets.chains.latest())
+    };
+    let overview = overview(&sets, &lacking(&catalog, &sets).await?);
+    let mut points: HashMap<Tag, PointOverview> =
+        overview.into_iter().map(|point| (point.tag.clone(), point)).collect();
+    let lines = sets.sets.iter().zip(clusters(&sets)).filter(|(set, _)| is_wanted(set));
+    Ok(HostListing {
+        source,
+        host: name.to_owned(),
+        sets: lines.map(|(set, cluster)| set_line(set, cluster, points.remove(&set.tag))).collect(),
+        strays: sets.strays.list().to_vec(),
+        more_strays: sets.strays.more(),
+    })
+}
+
+/// What fulls should hold and do not. Asks only the files of those that the sets around them contradict.
+async fn lacking(catalog: &Arc<Catalog>, sets: &HostSets) -> Result<BTreeMap<Tag, MissingTables>> {
+    let ask = |set: &Arc<BackupSet>| {
+        let set = set.clone();
+        async move {
+            let schema = catalog.set_file(&set, "schema.cql").await?;
+            let mapping = match schema {
+                None => catalog.set_file(&set, "schema_mapping.json").await?.and_then(|bytes| parse_mapping(&bytes)),
+                Some(_) => None,
+            };
+            let schema = schema.as_deref().map(String::from_utf8_lossy);
+            // What a mapping lists may have been dropped before; that only the schema history can tell.
+            let missing = missing_from_full(&set, schema.as_deref(), mapping.as_ref(), |_| false, &[]);
+            Ok::<_, crate::Error>(missing.map(|missing| (set.tag.clone(), missing)))
+        }
+    };
+    let asked: Vec<_> = suspects(sets).into_iter().map(ask).collect();
+    let found: Vec<_> = futures::stream::iter(asked).buffered(PARALLEL).try_collect().await?;
+    let mut found: BTreeMap<Tag, MissingTables> = found.into_iter().flatten().collect();
+    for missing in found.values_mut() {
+        // A keyspace that no set holds was left out by intent.
+        missing.tables.retain(|table| sets.sets.iter().any(|set| set.has_keyspace(&table.keyspace)));
+    }
+    Ok(found)
+}
+
+/// The cluster and datacenter at each set: only manifests of fulls name the cluster.
+fn clusters(sets: &HostSets) -> Vec<[Option<Arc<str>>; 2]> {
+    let named = |set: &Arc<BackupSet>| {
+        let manifest = set.manifest.good();
+        [manifest.and_then(|m| m.cluster.clone()), manifest.and_then(|m| m.datacenter.clone())]
+    };
+    let own: Vec<_> = sets.sets.iter().map(named).collect();
+    // That of the newest before, else that of the first.
+    let mut last = [0, 1].map(|field| own.iter().find_map(|named| named[field].clone()));
+    let fill = |named: [Option<Arc<str>>; 2]| {
+        for (last, own) in last.iter_mut().zip(named) {
+            *last = own.or(last.take());
+        }
+        last.clone()
+    };
+    own.into_iter().map(fill).collect()
+}
+
+fn set_line(set: &BackupSet, [cluster, datacenter]: [Option<Arc<str>>; 2], point: Option<PointOverview>) -> SetLine {
+    SetLine {
+        tag: set.tag.clone(),
+        kind: set.kind(),
+        finished: set.is_finished(),
+        time: set.time.to_string(),
+        local_time: set.time.at_offset(set.utc_offset),
+        utc_offset_seconds: set.utc_offset,
+        cluster,
+        datacenter,
+        tables: set.archive_count(),
+        bytes: set.stored_size(),
+        restore_point: point.map(|point| PointLine {
+            base: point.base,
+            sets: point.sets,
+            tables: point.tables,
+            bytes: point.bytes,
+            complete: point.incomplete.is_empty(),
+            reasons: point.incomplete,
+        }),
+        problems: problems(set),
+    }
+}
+
+fn problems(set: &BackupSet) -> Vec<String> {
+    let mut problems = Vec::new();
+    match &set.manifest {
+        ManifestState::Good(_) => {}
+        ManifestState::Missing => problems.push("did not finish: it has no backup_manifest.json".to_owned()),
+        ManifestState::Damaged(why) => problems.push(format!("its backup_manifest.json cannot be used: {why}")),
+    }
+    if !set.missing.is_empty() {
+        problems.push(format!("no archive of {}, which its manifest lists", names(&set.missing)));
+    }
+    if !set.unlisted.is_empty() {
+        problems.push(format!("its manifest does not list {}", names(&set.unlisted)));
+    }
+    problems.extend(set.strays.list().iter().map(ToString::to_string));
+    if set.strays.more() > 0 {
+        problems.push(format!("and {} more objects that do not belong", set.strays.more()));
+    }
+    problems
+}
+
+impl SetLine {
+    fn state(&self) -> &'static str {
+        match &self.restore_point {
+            Some(PointLine { complete: true, .. }) => "complete",
+            Some(_) => "INCOMPLETE",
+            None if self.finished => "no full before it",
+            None => "UNFINISHED",
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let dash = || "-".to_owned();
+        let (sets, total) = self
+            .restore_point
+            .as_ref()
+            .map_or_else(|| (dash(), dash()), |point| (point.sets.to_string(), table::bytes(point.bytes)));
+        vec![
+            self.tag.to_string(),
+            self.kind.name().to_owned(),
+            self.time.clone(),
+            self.local_time.clone(),
+            self.tables.to_string(),
+            table::bytes(self.bytes),
+            sets,
+            total,
+            self.state().to_owned(),
+        ]
+    }
+}
+
+impl HostListing {
+    /// Each reason once, with the first and the last restore point that it is told of.
+    fn reasons(&self) -> Vec<(&str, &Tag, &Tag)> {
+        let mut reasons: Vec<(&str, &Tag, &Tag)> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        for set in &self.sets {
+            for reason in set.restore_point.iter().flat_map(|point| &*point.reasons) {
+                let index = *known.entry(reason).or_insert(reasons.len());
+                match reasons.get_mut(index) {
+                    Some(told) => told.2 = &set.tag,
+                    None => reasons.push((reason, &set.tag, &set.tag)),
+                }
+            }
+        }
+        reasons
+    }
+}
+
+impl Shown for HostListing {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if let Some(set) = self.sets.last() {
+            let named = |what: &str, name: &Option<Arc<str>>| name.as_ref().map(|name| format!(", {what} {name}"));
+            let place = [named("cluster", &set.cluster), named("datacenter", &set.datacenter)];
+            let _ = writeln!(text, "{}{}\n", self.host, place.into_iter().flatten().collect::<String>());
+        }
+        let header = ["SET", "KIND", "TIME", "LOCAL TIME", "TABLES", "SIZE", "SETS", "IN ALL", "RESTORE POINT"];
+        let rows: Vec<Vec<String>> = self.sets.iter().map(SetLine::row).collect();
+        text += &table::render(&header, &["TABLES", "SIZE", "SETS", "IN ALL"], &rows);
+        let reasons = self.reasons();
+        for (reason, first, last) in &reasons {
+            let which = if first == last { format!("{first} is") } else { format!("{first} to {last} are") };
+            let _ = writeln!(text, "{which} incomplete: {reason}");
+        }
+        for set in &self.sets {
+            let is_told = |problem: &str| {
+                let of_it = reasons.iter().filter_map(|(reason, ..)| reason.strip_prefix(&*set.tag.0));
+                of_it
+                    .clone()
+                    .any(|reason| reason.ends_with(problem) || (!set.finished && reason.starts_with(" is left out")))
+            };
+            for problem in set.problems.iter().filter(|problem| !is_told(problem)) {
+                let _ = writeln!(text, "{}: {problem}", set.tag);
+            }
+        }
+        for stray in &self.strays {
+            let _ = writeln!(text, "{stray}");
+        }
+        if self.more_strays > 0 {
+            let _ = writeln!(text, "and {} more objects that belong to no set", self.more_strays);
+        }
+        text
+    }
+}
