@@ -46,6 +46,13 @@ impl CipherKey {
         Ok(Self(bytes))
     }
 
+    /// A key for another purpose, which `context` names once and for all, and `salt` tells apart from others of that purpose.
+    pub fn subkey(&self, context: &'static str, salt: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        hasher.update(&*self.0).update(salt);
+        Zeroizing::new(*hasher.finalize().as_bytes())
+    }
+
     /// Decrypts from the first block after the header on.
     pub fn decryptor(&self) -> Decryptor {
         let iv = self.0[KEY_LEN..].try_into().expect("48 bytes");

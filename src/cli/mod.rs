@@ -7,6 +7,7 @@ mod chain;
 mod control;
 mod daemon;
 mod holders;
+mod index;
 #[allow(dead_code, reason = "its first users are being written")]
 mod interrupt;
 mod list;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Chain(args) => chain::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Index(args) => index::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Cache(args) => status::cache(&args),
         Command::Scratch(args) => status::scratch(&args),

@@ -46,6 +46,7 @@ impl Unlocked {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Ends {
     /// All of a short object, else so many bytes as were asked for.
     pub(super) first: Bytes,

@@ -72,27 +72,33 @@ impl Archive {
             return Ok(Arc::clone(index));
         }
         let path = index_path(dir, &self.identity);
-        let failed = |error: std::io::Error| {
-            let kind =
-                if error.kind() == std::io::ErrorKind::NotFound { crate::Kind::NotFound } else { crate::Kind::Io };
-            Error::new(kind, format!("cannot read {}", path.display())).with_source(error)
-        };
-        let file = File::open(&path).map_err(failed)?;
+        let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
         cache::touch(&file);
-        let size = file.metadata().map_err(failed)?.len();
-        let mut footer = [0; FOOTER_LEN];
-        let start = size.checked_sub(FOOTER_LEN as u64).ok_or_else(|| Error::corrupt("the seek index is too short"))?;
-        file.read_exact_at(&mut footer, start).map_err(failed)?;
-        let footer = Footer::parse(&footer, size)?;
-        let mut head = vec![0; (footer.head.end - footer.head.start) as usize];
-        file.read_exact_at(&mut head, footer.head.start).map_err(failed)?;
-        let index = Arc::new(footer.decode(&head)?);
+        let index = Arc::new(read_index(&file, &path)?);
         Ok(Arc::clone(self.index.get_or_init(|| index)))
     }
 
     pub(super) fn set_index(&self, index: Arc<Index>) {
         let _ = self.index.set(index);
     }
+}
+
+/// The index in a complete index file, checked. Blocks.
+pub(super) fn read_index(file: &File, path: &Path) -> Result<Index> {
+    let failed = |error| unreadable(path, error);
+    let size = file.metadata().map_err(failed)?.len();
+    let mut footer = [0; FOOTER_LEN];
+    let start = size.checked_sub(FOOTER_LEN as u64).ok_or_else(|| Error::corrupt("the seek index is too short"))?;
+    file.read_exact_at(&mut footer, start).map_err(failed)?;
+    let footer = Footer::parse(&footer, size)?;
+    let mut head = vec![0; (footer.head.end - footer.head.start) as usize];
+    file.read_exact_at(&mut head, footer.head.start).map_err(failed)?;
+    footer.decode(&head)
+}
+
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let kind = if error.kind() == std::io::ErrorKind::NotFound { crate::Kind::NotFound } else { crate::Kind::Io };
+    Error::new(kind, format!("cannot read {}", path.display())).with_source(error)
 }
 
 pub(super) fn index_path(dir: &Path, identity: &Identity) -> PathBuf {

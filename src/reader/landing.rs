@@ -23,7 +23,7 @@ pub(super) struct Landing<'a> {
 
 impl<'a> Landing<'a> {
     pub(super) fn new(inner: &'a Inner, identity: Identity) -> Self {
-        let room = inner.cache.limit() / SHARE.1 * SHARE.0;
+        let room = if inner.options.land_files { inner.cache.limit() / SHARE.1 * SHARE.0 } else { 0 };
         Self { inner, identity, room, writer: None, sealed: Vec::new() }
     }
 

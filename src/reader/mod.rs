@@ -23,6 +23,7 @@ mod opener;
 mod options;
 mod pass;
 mod pipeline;
+mod published;
 mod spans;
 mod stats;
 mod stream;
@@ -33,6 +34,7 @@ pub use known::Archive;
 pub use listing::{ListedFile, Listing};
 pub use options::ReaderOptions;
 pub use pipeline::{Broken, Stage};
+pub use published::Published;
 pub use stats::StatsSnapshot;
 pub use stream::Examined;
 
@@ -108,6 +110,7 @@ struct Inner {
     failures: Mutex<LruCache<Identity, (Error, Instant)>>,
     spans: Spans,
     landers: Landers,
+    published: published::Presence,
     cancel: CancellationToken,
 }
 
@@ -135,6 +138,7 @@ impl Reader {
             archives: Archives::default(),
             failures: Mutex::new(LruCache::new(FAILURES)),
             landers: Landers::default(),
+            published: published::Presence::default(),
             cancel: CancellationToken::new(),
             options,
         };

@@ -14,6 +14,8 @@ pub struct ReaderOptions {
     pub memory_limit: u64,
     /// Passes at a time; the next one waits for its turn.
     pub max_passes: usize,
+    /// Whether a pass lands the archive's files in the cache, or only indexes them.
+    pub land_files: bool,
     /// How far apart the checkpoints of new indexes are; `None` follows from the object's size.
     pub spacing: Option<Spacing>,
     /// Plain bytes between the save points of a pass; `None` is what `archive::index` has.
@@ -27,6 +29,7 @@ impl Default for ReaderOptions {
             wait_limit: Duration::from_mins(30),
             memory_limit: 96 << 20,
             max_passes: 4,
+            land_files: true,
             spacing: None,
             save_every: None,
         }

@@ -11,6 +11,7 @@ use super::landing::Landing;
 use super::listing::Listing;
 use super::opener::Opener;
 use super::pipeline::{self, Broken, LastStage};
+use super::published;
 use super::spans::{Keep, SpanSource};
 use super::stats::Gauge;
 use crate::archive::gzip::{GzipSummary, Inflater, Segment, Spacing};
@@ -36,14 +37,19 @@ pub(super) async fn run(inner: Arc<Inner>, object: Arc<ObjectMeta>, identity: Id
         return Ok(archive);
     }
     let _gauge = Gauge::new(&inner.stats.passes_running);
+    let ends = Ends::fetch(&inner, &object).await.map_err(Broken::into_error)?;
+    if let Some(archive) = published::find(&inner, &object, identity, &ends).await {
+        inner.archives.put(Arc::clone(&archive));
+        return Ok(archive);
+    }
     inner.stats.passes.fetch_add(1, Relaxed);
     tracing::debug!(object = &*object.key, bytes = object.size, "reading the archive");
-    let mut result = attempt(&inner, &object, identity).await;
+    let mut result = attempt(&inner, &object, identity, ends.clone()).await;
     if let Err(Failure { resumed: true, error }) = &result
         && error.kind() == Kind::Corrupt
     {
         tracing::warn!("{error}: what an earlier pass left is not used, starting again");
-        result = attempt(&inner, &object, identity).await;
+        result = attempt(&inner, &object, identity, ends).await;
     }
     let archive = result.map_err(|failure| failure.error.with_object(&object.key))?;
     for warning in &archive.listing.warnings {
@@ -65,8 +71,12 @@ impl From<Error> for Failure {
     }
 }
 
-async fn attempt(inner: &Arc<Inner>, object: &Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>, Failure> {
-    let ends = Ends::fetch(inner, object).await.map_err(Broken::into_error)?;
+async fn attempt(
+    inner: &Arc<Inner>,
+    object: &Arc<ObjectMeta>,
+    identity: Identity,
+    ends: Ends,
+) -> Result<Arc<Archive>, Failure> {
     let first = ends.first.clone();
     let prepared = {
         let (inner, object) = (Arc::clone(inner), Arc::clone(object));

@@ -12,6 +12,7 @@ pub(super) struct ReaderStats {
     pub(super) requests_in_flight: AtomicU64,
     pub(super) passes: AtomicU64,
     pub(super) passes_running: AtomicU64,
+    pub(super) published_used: AtomicU64,
     pub(super) plain_bytes: AtomicU64,
     pub(super) spans_read: AtomicU64,
     pub(super) span_hits: AtomicU64,
@@ -36,6 +37,8 @@ pub struct StatsSnapshot {
     /// Passes over whole archives that were started.
     pub passes: u64,
     pub passes_running: u64,
+    /// Passes that were spared because a seek index was found beside the backups.
+    pub published_used: u64,
     /// Plain bytes inflated, in passes and spans.
     pub plain_bytes: u64,
     /// Spans fetched and inflated.
@@ -75,6 +78,7 @@ impl ReaderStats {
             requests_in_flight: get(&self.requests_in_flight),
             passes: get(&self.passes),
             passes_running: get(&self.passes_running),
+            published_used: get(&self.published_used),
             plain_bytes: get(&self.plain_bytes),
             spans_read: get(&self.spans_read),
             span_hits: get(&self.span_hits),

@@ -1,6 +1,7 @@
 //! Objects and their ranges: the only place that touches `object_store`.
 //!
-//! The mount has no write path: [`Backend`] has no operation that puts, copies or deletes, and nothing else here does.
+//! The mount has no write path: [`Backend`] has no operation that puts, copies or deletes. The only thing here that writes is [`Publisher`], which
+//! `cassmount index --publish` alone opens, and it writes nothing but what lies below [`OWN_PREFIX`].
 //!
 //! - [`Source`] is where the backup is, as a person writes it; [`StoreOptions`] is how to reach it.
 //! - A [`Backend`] makes one attempt at one request. [`Store`] adds what every backend needs alike: a bound on requests in
@@ -10,6 +11,7 @@ mod backend;
 mod deadline;
 mod local;
 mod options;
+mod publisher;
 mod remote;
 mod source;
 mod stats;
@@ -17,6 +19,7 @@ mod throttle;
 
 pub use backend::{Backend, Chunks, Listing, Page, Pages};
 pub use options::StoreOptions;
+pub use publisher::{OWN_PREFIX, Publisher, Upload};
 pub use source::Source;
 pub use stats::{SkippedName, StoreStats};
 

@@ -17,7 +17,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
     ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
-    ListObjectsV2Output, StreamingBlob, Timestamp,
+    ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp,
 };
 use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -270,6 +270,10 @@ impl S3 for Buckets {
             object.e_tag = metadata.as_ref().map(e_tag);
         }
         Ok(response)
+    }
+
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        self.lister.put_object(request).await
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {

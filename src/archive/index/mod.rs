@@ -7,10 +7,15 @@
 mod builder;
 mod format;
 mod journal;
+mod published;
 
 pub use builder::IndexBuilder;
 pub use format::{FOOTER_LEN, Footer, VERSION};
 pub use journal::{Resumption, replay};
+pub use published::{
+    CHUNK_LEN, Opener, PUBLISHED_HEADER_LEN, PUBLISHED_PREFIX, SEALED_CHUNK_LEN, Sealer, chunk_count, published_key,
+    published_len,
+};
 
 use super::Member;
 use super::envelope::{self, BLOCK_LEN, CipherKey, HEADER_LEN};

@@ -1,6 +1,6 @@
 //! The primary format: `<host>/<tag>/<keyspace>/<table>.tar.gz.enc`, the tag `%Y-%m-%d-%H-%M` in the host's local time.
 
-use super::{Hosts, Layout, Part, SetPlace, SetPlaces, is_safe_name};
+use super::{Hosts, Layout, Part, SetPlace, SetPlaces, is_own, is_safe_name};
 use crate::Result;
 use crate::cassandra::TableName;
 use crate::catalog::local::LocalTime;
@@ -31,6 +31,9 @@ impl Layout for CassOps {
             let level = objects.list_level("").await?;
             let mut found = Hosts::default();
             for name in level.prefixes {
+                if is_own(&name) {
+                    continue;
+                }
                 // `errors` could be a host; only what lies below it tells.
                 if !is_host(&name) || (name == ERRORS && self.sets(objects, &Host::new(ERRORS)).await?.sets.is_empty())
                 {

@@ -11,6 +11,7 @@ use super::stray::{StrayReason, Strays};
 use super::{Host, Tag};
 use crate::Result;
 use crate::cassandra::TableName;
+use crate::store::OWN_PREFIX;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
@@ -76,6 +77,11 @@ pub trait Layout: Send + Sync + 'static {
 /// Every layout that is known.
 pub fn all() -> Vec<Arc<dyn Layout>> {
     vec![Arc::new(CassOps)]
+}
+
+/// Whether a name at the top of a source is that of what cassmount itself keeps there.
+fn is_own(name: &str) -> bool {
+    Some(name) == OWN_PREFIX.strip_suffix('/')
 }
 
 /// Whether a host's name, as a directory name, can do no harm: no path, no control bytes, no hidden file.

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{Certificate, ClientOptions, RetryConfig};
+use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,25 @@ pub(in crate::store) fn connect(source: &Source, options: &StoreOptions, counter
         }
         Source::Local(path) => Err(Error::invalid(format!("{} is a directory", path.display()))),
     }
+}
+
+/// A client that may write, with retries of its own, and the prefix of all keys: `""` or a path ending in `/`.
+pub(in crate::store) fn writer(source: &Source, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, String)> {
+    let unbuildable = |error: object_store::Error| Error::invalid(format!("cannot open {source}: {error}"));
+    let retry = RetryConfig { retry_timeout: options.timeout, ..RetryConfig::default() };
+    let (client, prefix): (Arc<dyn ObjectStore>, _) = match source {
+        Source::S3 { bucket, prefix } => {
+            (Arc::new(s3(bucket, options)?.with_retry(retry).build().map_err(unbuildable)?), prefix)
+        }
+        Source::Gcs { bucket, prefix } => {
+            (Arc::new(gcs(bucket, options)?.with_retry(retry).build().map_err(unbuildable)?), prefix)
+        }
+        Source::Azure { container, prefix } => {
+            (Arc::new(azure(container, options)?.with_retry(retry).build().map_err(unbuildable)?), prefix)
+        }
+        Source::Local(path) => return Err(Error::invalid(format!("{} is a directory", path.display()))),
+    };
+    Ok((client, if prefix.is_empty() { String::new() } else { format!("{prefix}/") }))
 }
 
 /// Flag, then environment, then profile. A profile named by a flag goes before credentials of the environment; otherwise those, a web

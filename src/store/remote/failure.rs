@@ -80,7 +80,8 @@ fn unanswered(error: &HttpError, name: &str) -> Error {
 }
 
 /// The deepest cause in words: the layers above it only repeat each other, and the URL.
-fn innermost(error: &(dyn StdError + 'static)) -> String {
+/// What lies at the bottom of an error.
+pub(in crate::store) fn innermost(error: &(dyn StdError + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -7,7 +7,8 @@ mod http;
 mod pages;
 mod profile;
 
-pub(super) use connect::connect;
+pub(super) use connect::{connect, writer};
+pub(super) use failure::innermost;
 
 use super::ObjectMeta;
 use super::backend::{Backend, Chunks, Listing, Pages};

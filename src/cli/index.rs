@@ -1,0 +1,176 @@
+//! `cassmount index`: builds seek indexes ahead of need, and puts them beside the backups on request.
+
+use super::args::IndexArgs;
+use super::interrupt::unless_interrupted;
+use super::output::{Shown, print};
+use super::progress::Progress;
+use super::{open, table};
+use crate::catalog::Catalog;
+use crate::reader::{Published, Reader, ReaderOptions};
+use crate::store::{ObjectMeta, Publisher};
+use crate::{Error, Kind, Result};
+use futures::stream::{self, StreamExt};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// A pass may take as long as it takes: nobody's read waits for it.
+const PATIENCE: Duration = Duration::from_hours(30 * 24);
+
+pub(super) fn run(args: &IndexArgs) -> Result<()> {
+    let Some(settings) = open::begin(args.source_place.as_deref(), &args.backups)? else { return Ok(()) };
+    crate::keys::forbid_core_dumps()?;
+    let outcome = open::block_on(async {
+        let store = open::store(&settings).await?;
+        let directory = open::cache_dir(&args.backups.cache)?;
+        let catalog = open::catalog(&store, &directory);
+        let archives = archives(&catalog, args).await?;
+        let publisher =
+            if args.publish { Some(Publisher::open(&settings.source()?, &settings.store_options())?) } else { None };
+        let jobs = args.jobs.map_or_else(cores, |jobs| jobs.get().into());
+        let options = ReaderOptions {
+            timeout: settings.timeout.value,
+            memory_limit: args.backups.cache.memory_limit,
+            wait_limit: PATIENCE,
+            max_passes: jobs,
+            land_files: false,
+            ..ReaderOptions::default()
+        };
+        let source = store.name().to_owned();
+        let cache = open::cache(&args.backups.cache, &directory)?;
+        let reader = Reader::new(store, open::key_ring(&settings)?, cache, options)?;
+        let work = index(source, &archives, &reader, publisher.as_ref(), jobs, args);
+        unless_interrupted(work, "what is indexed stays; run it again to go on").await
+    })?;
+    print(args.json, &outcome)?;
+    match outcome.failed.first() {
+        None => Ok(()),
+        Some(first) => {
+            let count = outcome.failed.len();
+            Err(Error::new(
+                Kind::Io,
+                format!("{count} archive(s) could not be indexed, the first of them {}", first.object),
+            ))
+        }
+    }
+}
+
+/// The archives that are meant, each once, by key.
+async fn archives(catalog: &Arc<Catalog>, args: &IndexArgs) -> Result<Vec<Arc<ObjectMeta>>> {
+    let hosts = match &args.host {
+        Some(name) => vec![open::host(catalog, name).await?],
+        None => catalog.hosts().await?.hosts.clone(),
+    };
+    let mut found = BTreeMap::new();
+    for host in hosts {
+        let sets = catalog.host_now(&host).await?;
+        let chosen = match &args.point {
+            Some(point) => sets.find_point(point)?.sets().cloned().collect(),
+            None => sets.sets.clone(),
+        };
+        for set in chosen {
+            let archives =
+                set.archives().filter(|archive| args.table.as_ref().is_none_or(|table| archive.table == *table));
+            found.extend(archives.map(|archive| (Arc::clone(&archive.object.key), archive.object)));
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+async fn index(
+    source: String,
+    archives: &[Arc<ObjectMeta>],
+    reader: &Reader,
+    publisher: Option<&Publisher>,
+    jobs: usize,
+    args: &IndexArgs,
+) -> Result<Outcome> {
+    let total = archives.iter().map(|object| object.size).sum();
+    let progress = Progress::start("index", Some(total), args.progress);
+    let work = stream::iter(archives).map(|object| async move {
+        let done = match publisher {
+            Some(publisher) => reader.publish_index(object, publisher).await,
+            None => reader.index(object).await.map(|()| Published::NotNeeded),
+        };
+        (object, done)
+    });
+    let mut work = std::pin::pin!(work.buffer_unordered(jobs));
+    let mut outcome = Outcome { source, archives: archives.len(), bytes: total, ..Outcome::default() };
+    let mut ticks = tokio::time::interval(TICK);
+    // Of archives under way, what was fetched counts; of those that are done, their size.
+    let (mut finished, mut shown) = (0, 0);
+    loop {
+        tokio::select! {
+            next = work.next() => match next {
+                None => break,
+                Some((object, done)) => {
+                    finished += object.size;
+                    match done {
+                        Ok(Published::Now) => outcome.published += 1,
+                        Ok(Published::Before) => outcome.published_before += 1,
+                        Ok(Published::NotNeeded) => {}
+                        Err(error) => outcome.failed.push(Failed { object: Arc::clone(&object.key), reason: error.to_string() }),
+                    }
+                }
+            },
+            _ = ticks.tick() => {}
+        }
+        let now = finished.max(reader.stats().bytes_fetched).min(total);
+        progress.add(now - shown.min(now));
+        shown = shown.max(now);
+    }
+    progress.finish();
+    let stats = reader.stats();
+    outcome.read = stats.passes;
+    outcome.found = stats.published_used;
+    Ok(outcome)
+}
+
+/// The JSON is documented in docs/json.md.
+#[derive(Serialize, Default)]
+struct Outcome {
+    source: String,
+    archives: usize,
+    bytes: u64,
+    read: u64,
+    found: u64,
+    published: u64,
+    published_before: u64,
+    failed: Vec<Failed>,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    object: Arc<str>,
+    reason: String,
+}
+
+impl Shown for Outcome {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let Self { archives, read, found, published, .. } = self;
+        let before = (*archives as u64).saturating_sub(read + found);
+        let _ = writeln!(
+            text,
+            "{archives} archives, {}: {read} read now, {found} indexes found beside the backups, {before} known before",
+            table::bytes(self.bytes)
+        );
+        if *published + self.published_before > 0 {
+            let _ = writeln!(text, "{published} indexes published, {} were there already", self.published_before);
+        }
+        for failed in &self.failed {
+            let _ = writeln!(text, "failed: {}: {}", failed.object, failed.reason);
+        }
+        text
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZeroUsize::get)
+}
