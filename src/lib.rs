@@ -16,5 +16,6 @@ pub mod scratch;
 pub mod store;
 pub mod time;
 pub mod tree;
+pub mod verify;
 
 pub use error::{Error, Kind, Result};

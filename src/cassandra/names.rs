@@ -159,6 +159,12 @@ impl SstableName {
         Some(Component { sstable, component })
     }
 
+    /// The same for a path below a table's directory: also gives the sub-directory of a secondary index, or `""`.
+    pub fn parse_path(path: &str) -> Option<(&str, Component<'_>)> {
+        let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+        Some((directory, Self::parse_component(file)?))
+    }
+
     /// The file name of a component of this SSTable.
     pub fn file_name(&self, component: &str) -> String {
         format!("{self}-{component}")
@@ -249,6 +255,10 @@ mod tests {
         let parsed = SstableName::parse_component("da-3h5p_080f_1i0g02006tmulenlv7-bti-Rows.db").unwrap();
         assert_eq!(parsed.sstable.to_string(), "da-3h5p_080f_1i0g02006tmulenlv7-bti");
         assert!(parsed.sstable.written_at().is_some());
+
+        let (directory, parsed) = SstableName::parse_path(".idx/nb-1-big-Data.db").unwrap();
+        assert_eq!((directory, parsed.component), (".idx", "Data.db"));
+        assert_eq!(SstableName::parse_path("nb-1-big-Data.db").unwrap().0, "");
 
         for other in ["manifest.json", "schema.cql", "nb-1-big", "nb-1-big-", "nb-x-big-Data.db", "nb-1-xyz-Data.db"] {
             assert_eq!(SstableName::parse_component(other), None, "{other}");

@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::progress::ProgressArgs;
 use crate::cassandra::TableName;
 use crate::config::{parse_duration, parse_rate, parse_size};
 
@@ -43,6 +44,8 @@ pub(super) enum Command {
     Schema(SchemaArgs),
     /// Build the seek indexes of archives ahead of need, so that the first read of any file in them is quick
     Index(IndexArgs),
+    /// Check whether backups are good, and say what is lost where they are not
+    Verify(VerifyArgs),
     /// Show what running mounts do: source, cache, scratch layer, transfers, errors
     Status(StatusArgs),
     /// Look at the cache, or empty it
@@ -306,10 +309,57 @@ pub(super) struct IndexArgs {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    pub(super) progress: super::progress::ProgressArgs,
+    pub(super) progress: ProgressArgs,
     #[command(flatten)]
     pub(super) backups: BackupArgs,
 }
+
+/// Checks whether the backups of SOURCE, of one HOST, or of one restore point (POINT) of it are good.
+///
+/// At a glance: that each set finished and has the archives that it says it has, and of each archive the envelope, the key and the last bytes: two
+/// small ranges of each. With --deep, all of every archive is read once: gzip's CRC-32, the tar, and of every SSTable its components, Digest.crc32
+/// and the checksums of its chunks. Nothing is kept on disk but what was found good.
+///
+/// Exits with 0 when everything is good, with 1 when anything was found. A run that was interrupted goes on where it was.
+#[derive(Args, Debug)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub(super) struct VerifyArgs {
+    /// Where the backups are; `-`, or nothing, for the configuration's bucket
+    #[arg(value_name = "SOURCE")]
+    pub(super) source_place: Option<String>,
+    /// This host only
+    pub(super) host: Option<String>,
+    /// Only the sets that this restore point of HOST needs: a set's name, `latest`, or any time as for `chain`
+    pub(super) point: Option<String>,
+    /// Read all of every archive
+    #[arg(long)]
+    pub(super) deep: bool,
+    /// This table only
+    #[arg(long, value_name = "KS.TABLE", value_parser = parse_table)]
+    pub(super) table: Option<TableName>,
+    /// Check again what an earlier run found good, too
+    #[arg(long)]
+    pub(super) again: bool,
+    /// Check again what was found good longer ago than this, e.g. 30d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "again")]
+    pub(super) max_age: Option<Duration>,
+    /// Archives at a time [default: 4 with --deep, else 16]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: Option<u16>,
+    /// Print JSON (see docs/json.md)
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) progress: ProgressArgs,
+    #[command(flatten)]
+    pub(super) backups: BackupArgs,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  cassmount verify s3://cass-backups --key-file K                            every host, at a glance
+  cassmount verify s3://cass-backups node1 latest --deep --key-file K        all that the newest restore point needs
+  cassmount verify s3://cass-backups --deep --max-age 30d --throttle 50M -q  from cron: every archive once a month";
 
 #[derive(Args, Debug)]
 pub(super) struct StatusArgs {

@@ -8,7 +8,6 @@ mod control;
 mod daemon;
 mod holders;
 mod index;
-#[allow(dead_code, reason = "its first users are being written")]
 mod interrupt;
 mod list;
 mod logging;
@@ -17,13 +16,13 @@ mod mount_helper;
 mod open;
 mod output;
 mod parts;
-#[allow(dead_code, reason = "its first users are being written")]
 mod progress;
 mod runtime_state;
 mod schema;
 mod status;
 mod table;
 mod unmount;
+mod verify;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -47,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Chain(args) => chain::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Index(args) => index::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Cache(args) => status::cache(&args),
         Command::Scratch(args) => status::scratch(&args),

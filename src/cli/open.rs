@@ -142,6 +142,29 @@ pub(super) async fn host(catalog: &Arc<Catalog>, name: &str) -> Result<Host> {
     Err(Error::not_found(format!("{source} has no backups of a host {name:?}; it has: {}", names.join(", "))))
 }
 
+/// What a command works with that reads backups.
+pub(super) struct Reading {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) reader: Arc<Reader>,
+    pub(super) keys: KeyRing,
+    /// The cache directory.
+    pub(super) directory: PathBuf,
+}
+
+/// Opens the source, the keys and the cache; `passes` archives are read at a time.
+pub(super) async fn reading(settings: &Settings, args: &CacheArgs, passes: Option<usize>) -> Result<Reading> {
+    crate::keys::forbid_core_dumps()?;
+    let store = store(settings).await?;
+    let keys = key_ring(settings)?;
+    let directory = cache_dir(args)?;
+    let catalog = catalog(&store, &directory);
+    let mut options =
+        ReaderOptions { timeout: settings.timeout.value, memory_limit: args.memory_limit, ..ReaderOptions::default() };
+    options.max_passes = passes.unwrap_or(options.max_passes);
+    let reader = Reader::new(store, keys.clone(), cache(args, &directory)?, options)?;
+    Ok(Reading { catalog, reader, keys, directory })
+}
+
 /// What a command works with that looks at one host.
 pub(super) struct OneHost {
     /// The source's name.
@@ -154,17 +177,10 @@ pub(super) struct OneHost {
 
 /// Opens everything, and lists the host's sets now.
 pub(super) async fn one_host(settings: &Settings, cache: &CacheArgs, host: &str) -> Result<OneHost> {
-    crate::keys::forbid_core_dumps()?;
-    let store = store(settings).await?;
-    let keys = key_ring(settings)?;
-    let directory = cache_dir(cache)?;
-    let catalog = catalog(&store, &directory);
+    let Reading { catalog, reader, directory, .. } = reading(settings, cache, None).await?;
     let host = self::host(&catalog, host).await?;
     catalog.host_now(&host).await?;
-    let options =
-        ReaderOptions { timeout: settings.timeout.value, memory_limit: cache.memory_limit, ..ReaderOptions::default() };
-    let source = store.name().to_owned();
-    let reader = Reader::new(store, keys, self::cache(cache, &directory)?, options)?;
+    let source = catalog.source().to_owned();
     let options = TreeOptions { directory: Some(directory.join("catalog")), ..TreeOptions::default() };
     Ok(OneHost { source, host, tree: BackupTree::new(Arc::clone(&catalog), reader, options)?, catalog })
 }

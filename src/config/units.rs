@@ -32,7 +32,7 @@ pub fn parse_rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A time: a number of seconds, or with one of ms, s, m, h.
+/// A time: a number of seconds, or with one of ms, s, m, h, d.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let expected = || format!("{text:?} is not a time; expected something like 90s, 5m or 1h");
@@ -44,6 +44,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" | "s" => Duration::from_secs(1),
         "m" | "min" => Duration::from_mins(1),
         "h" => Duration::from_hours(1),
+        "d" => Duration::from_hours(24),
         _ => return Err(expected()),
     };
     unit.checked_mul(number).filter(|time| !time.is_zero()).ok_or_else(expected)
@@ -77,6 +78,7 @@ mod tests {
         assert!(parse_rate("0").is_err() && parse_rate("fast").is_err());
         assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(parse_duration("30d"), Ok(Duration::from_hours(720)));
         assert!(parse_duration("0s").is_err() && parse_duration("-1s").is_err() && parse_duration("1y").is_err());
     }
 }

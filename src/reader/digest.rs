@@ -17,8 +17,7 @@ const MAX_LEN: u64 = 64;
 
 /// Directory and SSTable of a component, from a safe path or a member's name.
 pub(super) fn component(path: &str) -> Option<((&str, SstableName), &str)> {
-    let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
-    let component = SstableName::parse_component(file)?;
+    let (directory, component) = SstableName::parse_path(path)?;
     Some(((directory, component.sstable), component.component))
 }
 

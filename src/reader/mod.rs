@@ -194,6 +194,11 @@ impl Reader {
         flight.await
     }
 
+    /// Names exactly this version of the object in this store, in everything that is kept about it.
+    pub fn version(&self, object: &ObjectMeta) -> [u8; 32] {
+        *self.inner.identity(object).bytes()
+    }
+
     /// What it did so far.
     pub fn stats(&self) -> StatsSnapshot {
         self.inner.stats.snapshot()

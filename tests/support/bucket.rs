@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -17,7 +18,9 @@ pub struct Bucket {
 impl Bucket {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("key.txt"), format!("{PASSPHRASE}\n")).unwrap();
+        let key = directory.path().join("key.txt");
+        fs::write(&key, format!("{PASSPHRASE}\n")).unwrap();
+        fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
         fs::create_dir(directory.path().join("bucket")).unwrap();
         Self { directory }
     }

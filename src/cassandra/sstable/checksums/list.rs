@@ -51,6 +51,24 @@ impl List {
         }
     }
 
+    /// Keeps only what can be compared. Returns the bytes of memory that this frees.
+    pub fn forget(&mut self) -> usize {
+        let freed = self.weight();
+        match &mut self.0 {
+            Kind::Chunks { starts, .. } => *starts = None,
+            Kind::Pieces { crcs, .. } => *crcs = None,
+        }
+        freed
+    }
+
+    /// Whether it can tell which piece is wrong.
+    pub fn is_whole(&self) -> bool {
+        match &self.0 {
+            Kind::Chunks { starts, .. } => starts.is_some(),
+            Kind::Pieces { crcs, .. } => crcs.is_some(),
+        }
+    }
+
     /// Bytes of memory, about.
     pub fn weight(&self) -> usize {
         match &self.0 {

@@ -1,0 +1,256 @@
+//! `cassmount verify`: is the backup good, and if not, what is lost and where else is it?
+
+use super::args::VerifyArgs;
+use super::interrupt::unless_interrupted;
+use super::output::{Shown, print};
+use super::progress::Progress;
+use super::{open, table};
+use crate::catalog::{Host, Tag};
+use crate::verify::{
+    Finding, Neighbours, Note, Observer, Problem, Report, Scope, Severity, Verification, VerifyOptions,
+};
+use crate::{Error, Kind, Result};
+use std::fmt::{Display, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Archives at a time: in depth each takes a core, at a glance all of them wait for the store.
+const JOBS_DEEP: usize = 4;
+const JOBS: usize = 16;
+
+/// Findings that are told while it goes on; all of them are in the report.
+const TOLD_AT_ONCE: usize = 20;
+
+/// Names in one line.
+const NAMED: usize = 10;
+
+pub(super) fn run(args: &VerifyArgs) -> Result<()> {
+    let Some(settings) = open::begin(args.source_place.as_deref(), &args.backups)? else { return Ok(()) };
+    let jobs = args.jobs.map_or(if args.deep { JOBS_DEEP } else { JOBS }, usize::from);
+    let work = async {
+        let passes = Some(jobs);
+        let open::Reading { catalog, reader, keys, directory } =
+            open::reading(&settings, &args.backups.cache, passes).await?;
+        let host = match &args.host {
+            Some(name) => Some(open::host(&catalog, name).await?),
+            None => None,
+        };
+        let scope = Scope { host, point: args.point.clone(), table: args.table.clone() };
+        let options = VerifyOptions {
+            deep: args.deep,
+            jobs,
+            max_age: if args.again { Some(Duration::ZERO) } else { args.max_age },
+            state_dir: Some(directory.join("verify")),
+        };
+        let verification = Verification::prepare(&catalog, reader, &keys, scope, options).await?;
+        let watch = Watch {
+            progress: Progress::start("verify", Some(verification.todo().bytes), args.progress),
+            told: AtomicUsize::new(0),
+        };
+        let report = verification.run(&watch).await;
+        watch.progress.finish();
+        Ok(report)
+    };
+    let report = open::block_on(unless_interrupted(work, "what was found good is remembered: a second run goes on"))?;
+    print(args.json, &report)?;
+    verdict(&report)
+}
+
+/// Shows progress, and the first findings as they come.
+struct Watch {
+    progress: Progress,
+    told: AtomicUsize,
+}
+
+impl Observer for Watch {
+    fn fetched(&self, bytes: u64) {
+        self.progress.add(bytes);
+    }
+
+    fn found(&self, finding: &Finding) {
+        match self.told.fetch_add(1, Relaxed) {
+            ..TOLD_AT_ONCE => self.progress.message(&format!("{}: {}", subject(finding), finding.message)),
+            TOLD_AT_ONCE => self.progress.message("… more of that in the report"),
+            _ => {}
+        }
+    }
+}
+
+/// An error when anything is wrong, for the exit code.
+fn verdict(report: &Report) -> Result<()> {
+    if let Some(why) = &report.stopped {
+        let message = format!("not everything was verified: {why}; a second run goes on");
+        return Err(Error::new(Kind::Unreachable, message));
+    }
+    if report.is_clean() {
+        return Ok(());
+    }
+    let all = report.findings.len() as u64 + report.more_findings;
+    let warnings = report.findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
+    let message = match warnings {
+        0 => format!("{} found", problems(all)),
+        warnings => format!("{} found, {warnings} of them only to be looked at", problems(all)),
+    };
+    Err(Error::new(Kind::Corrupt, message))
+}
+
+fn problems(count: u64) -> String {
+    format!("{count} problem{}", if count == 1 { "" } else { "s" })
+}
+
+/// What a finding is about, in one line.
+fn subject(finding: &Finding) -> String {
+    let mut text = format!("{} {}", finding.host, finding.set);
+    if let Some(table) = finding.table_name() {
+        let _ = write!(text, " {table}");
+    }
+    if let Some(sstable) = &finding.sstable {
+        let _ = write!(text, " {sstable}");
+    }
+    text
+}
+
+impl Shown for Report {
+    fn text(&self) -> String {
+        let mut text = hosts(self);
+        let mut heading = None;
+        for group in groups(&self.findings) {
+            let first = group[0];
+            if heading != Some((&first.host, &first.set)) {
+                heading = Some((&first.host, &first.set));
+                let _ = writeln!(text, "\n{} {}", first.host, first.set);
+            }
+            text += &described(&group);
+        }
+        if self.more_findings > 0 {
+            let _ = writeln!(text, "\nand {} more", problems(self.more_findings));
+        }
+        text += &notes(&self.notes, self.more_notes);
+        let _ = writeln!(text, "\n{}", conclusion(self));
+        text
+    }
+}
+
+fn hosts(report: &Report) -> String {
+    let rows: Vec<Vec<String>> = report
+        .hosts
+        .iter()
+        .map(|host| {
+            let checked = host.checked;
+            let (sets, archives, skipped) = (host.sets, checked.archives, checked.skipped);
+            let size = table::bytes(checked.bytes);
+            vec![host.host.to_string(), sets.to_string(), archives.to_string(), size, skipped.to_string()]
+        })
+        .collect();
+    let archives = if report.deep { "READ WHOLE" } else { "LOOKED AT" };
+    let header = ["HOST", "SETS", archives, "SIZE", "GOOD BEFORE"];
+    table::render(&header, &header[1..], &rows)
+}
+
+/// Findings that differ only in their table, told once: a lost key locks every archive of a set.
+fn groups(findings: &[Finding]) -> Vec<Vec<&Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for finding in findings {
+        let alike = |group: &&mut Vec<&Finding>| {
+            let first = group[0];
+            let of_table = |one: &Finding| one.sstable.is_none() && one.table.is_some();
+            let plain = |one: &Finding| of_table(one) && (one.sstables.is_empty() || one.problem == Problem::NoKey);
+            (&first.host, &first.set, first.problem) == (&finding.host, &finding.set, finding.problem)
+                && (&first.message, &first.lost) == (&finding.message, &finding.lost)
+                && plain(first)
+                && plain(finding)
+        };
+        // Findings of one set are beside each other.
+        let same_set =
+            groups.iter_mut().rev().take_while(|group| group[0].set == finding.set && group[0].host == finding.host);
+        match same_set.into_iter().find(alike) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    groups
+}
+
+fn described(group: &[&Finding]) -> String {
+    let first = group[0];
+    let what = match (group.len(), first.table_name(), &first.sstable) {
+        (2.., ..) => {
+            let tables = group.iter().filter_map(|finding| finding.table_name());
+            format!("{} tables ({})", group.len(), list(tables, group.len()))
+        }
+        (_, Some(table), Some(sstable)) => format!("{table} {sstable}"),
+        (_, Some(table), None) => table.to_string(),
+        (_, None, _) => "the set".into(),
+    };
+    let warning = if first.severity == Severity::Warning { "warning: " } else { "" };
+    let mut text = format!("  {what}: {warning}{}\n", first.message);
+    if let (1, Some(key)) = (group.len(), &first.key) {
+        let _ = writeln!(text, "    object: {key}");
+    }
+    let _ = writeln!(text, "    lost: {}", first.lost);
+    if group.len() > 1 {
+        return text;
+    }
+    if first.sstable.is_none() && !first.sstables.is_empty() {
+        let _ = writeln!(text, "    SSTables: {}", list(first.sstables.iter(), first.sstables.len()));
+    }
+    if !first.copies.is_empty() {
+        let copies = first.copies.iter().map(|copy| format!("{} in {}", copy.sstable, copy.set));
+        let _ = writeln!(text, "    another copy: {}", list(copies, first.copies.len()));
+    }
+    if let Some(elsewhere) = &first.table_elsewhere {
+        let _ = writeln!(text, "    {}", self::elsewhere(elsewhere));
+    }
+    text
+}
+
+fn elsewhere(neighbours: &Neighbours) -> String {
+    let tag = |tag: &Option<Tag>| tag.as_ref().map(ToString::to_string);
+    match (tag(&neighbours.before), tag(&neighbours.after)) {
+        (None, None) => "no other set of the host has the table unharmed".into(),
+        (before, after) => {
+            let before = before.map(|tag| format!("{tag} before it"));
+            let after = after.map(|tag| format!("{tag} after it"));
+            let both: Vec<String> = before.into_iter().chain(after).collect();
+            format!("the table is also in {}", both.join(" and "))
+        }
+    }
+}
+
+fn notes(notes: &[Note], more: u64) -> String {
+    let mut text = String::new();
+    if !notes.is_empty() {
+        text.push_str("\nfor your information\n");
+    }
+    for note in notes {
+        let Note { host, set, keyspace, table, note } = note;
+        let table = match (keyspace, table) {
+            (Some(keyspace), Some(table)) => format!(" {keyspace}.{table}"),
+            _ => String::new(),
+        };
+        let _ = writeln!(text, "  {host} {set}{table}: {note}");
+    }
+    if more > 0 {
+        let _ = writeln!(text, "  and {more} more");
+    }
+    text
+}
+
+fn conclusion(report: &Report) -> String {
+    if report.is_clean() {
+        let how = if report.deep { "" } else { " as far as a glance tells (--deep reads all of it)" };
+        return format!("everything is good{how}");
+    }
+    let sets: std::collections::BTreeSet<(&Host, &Tag)> = report.findings.iter().map(|f| (&f.host, &f.set)).collect();
+    let all = report.findings.len() as u64 + report.more_findings;
+    format!("{} in {} of {} sets", problems(all), sets.len(), report.hosts.iter().map(|host| host.sets).sum::<u64>())
+}
+
+/// The first few of `count` names.
+fn list(names: impl Iterator<Item = impl Display>, count: usize) -> String {
+    let mut words: Vec<String> = names.take(NAMED).map(|name| name.to_string()).collect();
+    if count > NAMED {
+        words.push(format!("{} more", count - NAMED));
+    }
+    words.join(", ")
+}

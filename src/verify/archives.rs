@@ -1,0 +1,312 @@
+//! One archive: a glance at its ends, or all of it.
+
+use super::finding::{Content, Finding, Note, Problem, SstableRef};
+use super::sets::{not_fetched, sentence};
+use super::sstables::{Sink, Sums};
+use crate::cassandra::sstable::checksums::{BadPieces, Verdict};
+use crate::cassandra::{Effect, SstableName, lacking};
+use crate::catalog::{BackupSet, TableArchive};
+use crate::reader::{Broken, Listing, Reader, Seal, Stage};
+use crate::{Kind, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Oddities of one archive that are findings of their own; the others are counted.
+const MAX_ODDITIES: usize = 20;
+
+/// SSTables of a damaged archive that are named.
+const MAX_NAMED: usize = 1000;
+
+/// What an archive came to.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) findings: Vec<Finding>,
+    pub(super) notes: Vec<Note>,
+    /// How it was opened, if nothing is wrong with it.
+    pub(super) good: Option<Seal>,
+}
+
+/// An archive and where it belongs.
+pub(super) struct Subject<'a> {
+    pub(super) set: &'a BackupSet,
+    pub(super) archive: &'a TableArchive,
+}
+
+impl Subject<'_> {
+    /// Looks at the archive's ends.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub(super) async fn glance(&self, reader: &Reader) -> Result<Outcome> {
+        let seal = reader.check_ends(&self.archive.object).await;
+        let mut outcome = Outcome { findings: Vec::new(), notes: Vec::new(), good: None };
+        match seal {
+            Ok(seal) => self.judge_seal(seal, &mut outcome),
+            Err(broken) => outcome.findings.push(self.broken(reader, broken, None).await?),
+        }
+        Ok(outcome)
+    }
+
+    /// Reads all of the archive. `arrived` hears of its bytes as they come.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub(super) async fn read(&self, reader: &Reader, arrived: &(dyn Fn(u64) + Sync)) -> Result<Outcome> {
+        let object = &self.archive.object;
+        let examined = reader.examine(object, Sink::default(), arrived).await?;
+        let mut sink = examined.sink;
+        let mut outcome = Outcome { findings: Vec::new(), notes: Vec::new(), good: None };
+        let listed = match examined.archive {
+            Ok(listed) => listed,
+            Err(broken) => {
+                outcome.findings.push(self.broken(reader, broken, Some(&sink)).await?);
+                return Ok(outcome);
+            }
+        };
+        let undecided = sink.undecided();
+        if !undecided.is_empty() {
+            // With the lists at hand the same bytes tell which piece it is. They are the same, or the store says that they are not.
+            let again = reader.examine(object, Sink::again(undecided), &|_| {}).await?;
+            if let Err(broken) = again.archive {
+                outcome.findings.push(self.broken(reader, broken, Some(&sink)).await?);
+                return Ok(outcome);
+            }
+            sink.decide(again.sink);
+        }
+        self.judge(listed.listing(), &sink, &mut outcome);
+        if let Some(seal) = examined.seal {
+            self.judge_seal(seal, &mut outcome);
+        }
+        Ok(outcome)
+    }
+
+    fn judge_seal(&self, seal: Seal, outcome: &mut Outcome) {
+        if seal == Seal::None {
+            let message = "it is not encrypted, though its name says so";
+            outcome.findings.push(
+                self.finding(Problem::NotEncrypted, message).lost("nothing; whoever can read the bucket can read it"),
+            );
+        }
+        outcome.good = outcome.findings.is_empty().then_some(seal);
+    }
+
+    fn finding(&self, problem: Problem, message: impl Into<String>) -> Finding {
+        let finding = Finding::new(problem, &self.set.host, &self.set.tag, message).of_table(&self.archive.table);
+        Finding { key: Some(Arc::clone(&self.archive.object.key)), ..finding }
+    }
+
+    fn of_sstable(&self, problem: Problem, sstable: &SstableRef, message: String, content: Option<Content>) -> Finding {
+        let finding = self.finding(problem, message);
+        let content = content.into_iter().collect();
+        Finding { sstable: Some(sstable.clone()), sstables: vec![sstable.clone()], content, ..finding }
+    }
+
+    fn note(&self, note: String) -> Note {
+        let table = &self.archive.table;
+        Note {
+            host: self.set.host.clone(),
+            set: self.set.tag.clone(),
+            keyspace: Some(table.keyspace.clone()),
+            table: Some(table.table.clone()),
+            note,
+        }
+    }
+
+    /// An archive that cannot be read to its end.
+    async fn broken(&self, reader: &Reader, broken: Broken, seen: Option<&Sink>) -> Result<Finding> {
+        let Broken { stage, error } = broken;
+        let object = &self.archive.object;
+        let (problem, message) = match stage {
+            Stage::Fetch => not_fetched(error, object)?,
+            _ if !matches!(error.kind(), Kind::Corrupt | Kind::NoKey) => return Err(error),
+            Stage::Envelope if object.size < 48 || !object.size.is_multiple_of(16) => {
+                (Problem::CutShort, sentence(&error, object))
+            }
+            Stage::Envelope => (Problem::NotAnArchive, sentence(&error, object)),
+            Stage::Key => (Problem::NoKey, sentence(&error, object)),
+            Stage::Padding => (Problem::PaddingWrong, sentence(&error, object)),
+            Stage::Gzip => (Problem::GzipDamaged, sentence(&error, object)),
+            Stage::Tar => (Problem::TarDamaged, sentence(&error, object)),
+        };
+        // What was in it is known for certain where this version was read before, else as far as it could be read now.
+        let known = reader.known_listing(object).await;
+        let (mut content, all) = match (&known, seen) {
+            (Some(listing), _) => (contents_of(listing), true),
+            (None, Some(sink)) => {
+                let contents = sink.sstables.iter().filter_map(|(sstable, parts)| parts.content(sstable));
+                (contents.collect(), false)
+            }
+            (None, None) => (Vec::new(), false),
+        };
+        content.sort_by(|a, b| a.sstable.cmp(&b.sstable));
+        content.truncate(MAX_NAMED);
+        let lost = match problem {
+            Problem::NoKey => "all of it, unless its key is found",
+            Problem::ObjectChanged => "nothing, perhaps: it was replaced or deleted meanwhile; verify again",
+            _ if all => "the SSTables that were in it",
+            _ if !content.is_empty() => "the SSTables that were seen in it, and those behind them",
+            _ => "the SSTables in it",
+        };
+        let sstables = content.iter().map(|content| content.sstable.clone()).collect();
+        Ok(Finding { sstables, content, ..self.finding(problem, message).lost(lost) })
+    }
+
+    /// What a sound archive holds.
+    fn judge(&self, listing: &Listing, sink: &Sink, outcome: &mut Outcome) {
+        let odd = |what: String| self.finding(Problem::Oddity, what).lost("nothing that Cassandra put there");
+        outcome.findings.extend(listing.warnings.iter().take(MAX_ODDITIES).cloned().map(odd));
+        if let Some(more) = listing.warnings.len().checked_sub(MAX_ODDITIES).filter(|more| *more > 0) {
+            outcome.findings.push(odd(format!("and {more} more like that")));
+        }
+        if sink.overflow {
+            outcome.findings.push(odd("so many or so large TOC.txt files that not all were read".into()));
+        }
+        let mut components: BTreeMap<SstableRef, Vec<&str>> = BTreeMap::new();
+        let mut damage: BTreeMap<SstableRef, &str> = BTreeMap::new();
+        for file in &listing.files {
+            let Some((directory, parsed)) = SstableName::parse_path(&file.path) else { continue };
+            let sstable = SstableRef { directory: directory.into(), name: parsed.sstable };
+            if let Some(why) = &file.damage {
+                damage.insert(sstable.clone(), why);
+            }
+            components.entry(sstable).or_default().push(parsed.component);
+        }
+        for (sstable, present) in &components {
+            self.judge_components(sstable, present, sink, outcome);
+            if let Some(why) = damage.get(sstable) {
+                let content = sink.sstables.get(sstable).and_then(|parts| parts.content(sstable));
+                let finding = self.of_sstable(Problem::DigestDiffers, sstable, (*why).to_owned(), content);
+                outcome.findings.push(finding.lost("rows of the SSTable; which ones is not known"));
+            }
+            self.judge_sums(sstable, sink, outcome);
+        }
+        if let Some(manifest) = &sink.manifest {
+            self.judge_manifest(manifest, &components, outcome);
+        }
+    }
+
+    fn judge_components(&self, sstable: &SstableRef, present: &[&str], sink: &Sink, outcome: &mut Outcome) {
+        let parts = sink.sstables.get(sstable);
+        let toc: Option<Vec<String>> =
+            parts.and_then(|parts| parts.toc.as_deref()).map(|toc| toc.lines().map(str::to_owned).collect());
+        let lacks = lacking(sstable.name.format, present, toc.as_deref());
+        let of = |effects: &[Effect]| -> Vec<&str> {
+            lacks.iter().filter(|lack| effects.contains(&lack.effect)).map(|lack| &*lack.component).collect()
+        };
+        let content = || parts.and_then(|parts| parts.content(sstable));
+        let unreadable = of(&[Effect::Unreadable]);
+        let unknown = of(&[Effect::Unknown]);
+        if !unreadable.is_empty() || !unknown.is_empty() {
+            let message = format!("{} missing", names(&[&unreadable[..], &unknown].concat()));
+            let finding = self.of_sstable(Problem::ComponentMissing, sstable, message, content());
+            let lost = if unreadable.is_empty() {
+                "perhaps nothing: TOC.txt lists it"
+            } else {
+                "the SSTable: Cassandra does not open it"
+            };
+            outcome.findings.push(finding.lost(lost));
+        }
+        let broken = of(&[Effect::IndexBroken]);
+        if !broken.is_empty() {
+            let message = format!("{} missing", names(&broken));
+            let finding = self.of_sstable(Problem::IndexIncomplete, sstable, message, content());
+            outcome.findings.push(finding.lost("no rows; Cassandra has to build the index anew"));
+        }
+        let unfinished = of(&[Effect::IndexUnfinished]);
+        if !unfinished.is_empty() {
+            outcome.notes.push(self.note(format!(
+                "{sstable}: an index was not complete yet; Cassandra builds it ({} missing)",
+                names(&unfinished)
+            )));
+        }
+        let unchecked = of(&[Effect::Unchecked]);
+        if !unchecked.is_empty() {
+            outcome.notes.push(
+                self.note(format!("{sstable}: {} missing, so that it was not checked against it", names(&unchecked))),
+            );
+        }
+        if let Some(why) = parts.and_then(|parts| parts.unknown_format.as_deref()) {
+            outcome.notes.push(self.note(format!("{sstable}: the checksums of its chunks were not checked: {why}")));
+        }
+    }
+
+    fn judge_sums(&self, sstable: &SstableRef, sink: &Sink, outcome: &mut Outcome) {
+        let Some(parts) = sink.sstables.get(sstable) else { return };
+        let (problem, message, lost) = match parts.sums() {
+            Sums::Fine => return,
+            Sums::BadList { component, error } => (
+                Problem::ChunkListDamaged,
+                format!("{component} cannot be read: {error}"),
+                "the SSTable: Cassandra cannot find its chunks",
+            ),
+            Sums::Verdict { component, verdict: Verdict::Bad(bad) } => {
+                (Problem::ChunkDamaged, bad_pieces(component, &bad), "the rows in these chunks")
+            }
+            Sums::Verdict { component, .. } => (
+                Problem::ChunkListDamaged,
+                format!("{component} is not of this Data.db"),
+                "rows of the SSTable, if not all of it",
+            ),
+        };
+        outcome.findings.push(self.of_sstable(problem, sstable, message, parts.content(sstable)).lost(lost));
+    }
+
+    /// The manifest that Cassandra put into the snapshot lists its SSTables by their Data.db.
+    fn judge_manifest(&self, manifest: &[u8], components: &BTreeMap<SstableRef, Vec<&str>>, outcome: &mut Outcome) {
+        let files = serde_json::from_slice::<serde_json::Value>(manifest).ok();
+        let Some(files) = files.as_ref().and_then(|json| json.get("files")?.as_array()) else {
+            outcome.notes.push(self.note("the snapshot's manifest.json lists no files".into()));
+            return;
+        };
+        for file in files.iter().filter_map(|file| file.as_str()) {
+            let Some((directory, parsed)) = SstableName::parse_path(file.trim_start_matches("./")) else { continue };
+            let sstable = SstableRef { directory: directory.into(), name: parsed.sstable };
+            // One of which a part is there is judged by its parts.
+            if !components.contains_key(&sstable) {
+                let message = "the snapshot's manifest.json lists it, and it is not in the archive".to_owned();
+                outcome
+                    .findings
+                    .push(self.of_sstable(Problem::SstableMissing, &sstable, message, None).lost("the SSTable"));
+            }
+        }
+    }
+}
+
+/// Names of components, which come from an untrusted TOC.txt, for people.
+fn names(components: &[&str]) -> String {
+    const NAMED: usize = 20;
+    const LONGEST: usize = 255;
+    let mut words: Vec<String> =
+        components.iter().take(NAMED).map(|name| name.chars().take(LONGEST).collect()).collect();
+    for word in &mut words {
+        *word = word.escape_debug().to_string();
+    }
+    if components.len() > NAMED {
+        words.push(format!("{} more", components.len() - NAMED));
+    }
+    words.join(", ")
+}
+
+/// The SSTables of a listing.
+fn contents_of(listing: &Listing) -> Vec<Content> {
+    let of_file = |file: &crate::reader::ListedFile| {
+        let (directory, parsed) = SstableName::parse_path(&file.path)?;
+        (parsed.component == "Data.db").then(|| Content {
+            sstable: SstableRef { directory: directory.into(), name: parsed.sstable },
+            size: file.size,
+            crc32: file.crc32,
+        })
+    };
+    listing.files.iter().filter(|file| file.damage.is_none()).filter_map(of_file).collect()
+}
+
+fn bad_pieces(component: &str, bad: &BadPieces) -> String {
+    let named: Vec<String> = bad.first.iter().map(ToString::to_string).collect();
+    let more = if bad.count > named.len() as u64 { ", …" } else { "" };
+    format!(
+        "{} of {} chunks of Data.db differ from their CRC-32 (by {component}); they begin at byte {}{more}",
+        bad.count,
+        bad.of,
+        named.join(", ")
+    )
+}

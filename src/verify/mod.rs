@@ -1,0 +1,22 @@
+//! Is the backup good? Looks for everything that would spoil a restore, and says what is lost and where else it may be.
+//!
+//! [`Verification::prepare`] finds out what there is to check, [`Verification::run`] checks it and makes the [`Report`].
+//! - A set by itself ([`sets`]): its manifest, the files that a full must have, an archive of every table that these name.
+//! - An archive ([`archives`]): at a glance its two ends; in depth all of its bytes, once, and in it every SSTable ([`sstables`]).
+//! - What a damaged archive held, and who else has it ([`copies`]).
+//!
+//! Archives found good are remembered ([`state`]), so that a verification that was broken off goes on. Uses `catalog` and `reader`; reads from
+//! the store, never from the cache, what it judges.
+
+mod archives;
+mod copies;
+mod finding;
+mod prepare;
+mod run;
+mod sets;
+mod sstables;
+mod state;
+
+pub use finding::{Copy, Finding, Neighbours, Note, Problem, Severity, SstableRef};
+pub use prepare::{Scope, Todo, Verification, VerifyOptions};
+pub use run::{Checked, HostReport, Observer, Report};

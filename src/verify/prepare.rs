@@ -1,0 +1,201 @@
+//! What is to be verified, and what of it was found good before.
+
+use super::state::{State, short};
+use crate::cassandra::TableName;
+use crate::catalog::{BackupSet, Catalog, Host, HostSets, TableArchive};
+use crate::keys::KeyRing;
+use crate::reader::Reader;
+use crate::time::Timestamp;
+use crate::{Error, Result};
+use futures::{StreamExt, TryStreamExt};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Hosts that are listed at the same time.
+const HOSTS_AT_ONCE: usize = 4;
+
+/// Object bytes that a glance at an archive fetches, at most.
+pub(super) const GLANCE_BYTES: u64 = 4096 + 32;
+
+/// What to verify.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only this host.
+    pub host: Option<Host>,
+    /// Only the sets that this restore point of the host needs: a tag, `latest`, any time.
+    pub point: Option<String>,
+    /// Only this table.
+    pub table: Option<TableName>,
+}
+
+/// How to verify.
+#[derive(Clone, Debug)]
+pub struct VerifyOptions {
+    /// Read all of every archive, not only its ends.
+    pub deep: bool,
+    /// Archives at a time.
+    pub jobs: usize,
+    /// Check again what was found good longer ago than this; zero: everything.
+    pub max_age: Option<Duration>,
+    /// Where it is kept what was found good; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { deep: false, jobs: 4, max_age: None, state_dir: None }
+    }
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Todo {
+    pub archives: u64,
+    /// Object bytes to fetch.
+    pub bytes: u64,
+    /// Archives that were found good before, and are not looked at.
+    pub skipped: u64,
+}
+
+/// A verification that knows what it has to do.
+#[derive(Debug)]
+pub struct Verification {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) reader: Arc<Reader>,
+    pub(super) options: VerifyOptions,
+    pub(super) table: Option<TableName>,
+    pub(super) hosts: Vec<HostWork>,
+    todo: Todo,
+}
+
+/// A host and its sets that are to be looked at.
+#[derive(Debug)]
+pub(super) struct HostWork {
+    pub(super) sets: Arc<HostSets>,
+    pub(super) parts: Vec<Part>,
+    pub(super) state: State,
+}
+
+/// A set, or some tables of it.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) set: Arc<BackupSet>,
+    /// Only these, and nothing about the set itself.
+    only: Option<Vec<TableName>>,
+}
+
+impl Part {
+    /// Whether the set itself is to be looked at.
+    pub(super) fn is_whole(&self) -> bool {
+        self.only.is_none()
+    }
+
+    /// Its archives, of one table if that is all that is wanted.
+    pub(super) fn archives<'a>(&'a self, table: Option<&'a TableName>) -> impl Iterator<Item = TableArchive> + 'a {
+        let wanted = move |archive: &TableArchive| {
+            table.is_none_or(|table| *table == archive.table)
+                && self.only.as_ref().is_none_or(|only| only.contains(&archive.table))
+        };
+        self.set.archives().filter(wanted)
+    }
+}
+
+impl Verification {
+    /// Lists what there is, now. `keys` are those that the reader has.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such host or restore point, and what the store says when it cannot be listed.
+    pub async fn prepare(
+        catalog: &Arc<Catalog>,
+        reader: Arc<Reader>,
+        keys: &KeyRing,
+        scope: Scope,
+        options: VerifyOptions,
+    ) -> Result<Self> {
+        let hosts = match &scope.host {
+            Some(host) => vec![host.clone()],
+            None => catalog.hosts().await?.hosts.clone(),
+        };
+        if scope.host.is_none() && scope.point.is_some() {
+            return Err(Error::invalid("a restore point belongs to a host: name the host"));
+        }
+        let listed = hosts.into_iter().map(|host| async move { catalog.host_now(&host).await });
+        let listed: Vec<Arc<HostSets>> = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE).try_collect().await?;
+        let (catalog, todo) = (Arc::clone(catalog), Todo::default());
+        let mut this = Self { catalog, reader, options, table: scope.table, hosts: Vec::new(), todo };
+        for sets in listed {
+            let parts = match &scope.point {
+                None => sets.sets.iter().map(|set| Part { set: set.clone(), only: None }).collect(),
+                Some(point) => parts_of_point(&sets, point)?,
+            };
+            let state = this.state(&sets.host, keys).await?;
+            this.hosts.push(HostWork { sets, parts, state });
+        }
+        this.count(scope.point.is_none());
+        Ok(this)
+    }
+
+    /// How much there is to do.
+    pub fn todo(&self) -> Todo {
+        self.todo
+    }
+
+    async fn state(&self, host: &Host, keys: &KeyRing) -> Result<State> {
+        let now = Timestamp::from(SystemTime::now());
+        let since = match self.options.max_age {
+            None => Timestamp(i64::MIN),
+            // A moment ago would be now, to the second that is kept.
+            Some(age) if age.is_zero() => Timestamp(i64::MAX),
+            Some(age) => Timestamp(now.0.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))),
+        };
+        let (directory, source) = (self.options.state_dir.clone(), self.catalog.source().to_owned());
+        let (host, keys) = (host.clone(), keys.clone());
+        tokio::task::spawn_blocking(move || State::open(directory.as_deref(), &source, &host, &keys, since))
+            .await
+            .map_err(|e| Error::new(crate::Kind::Io, "reading what was verified was broken off").with_source(e))?
+    }
+
+    /// Counts what there is to do. `all`: these are all of the hosts' sets, so that what is not among them is gone.
+    fn count(&mut self, all: bool) {
+        for host in &mut self.hosts {
+            let mut there = HashSet::new();
+            for archive in host.parts.iter().flat_map(|part| part.archives(self.table.as_ref())) {
+                let version = self.reader.version(&archive.object);
+                if host.state.is_good(&version, self.options.deep) {
+                    self.todo.skipped += 1;
+                } else {
+                    self.todo.archives += 1;
+                    let size = archive.object.size;
+                    self.todo.bytes += if self.options.deep { size } else { size.min(GLANCE_BYTES) };
+                }
+                there.insert(short(&version));
+            }
+            if all && self.table.is_none() {
+                host.state.retain(|version| there.contains(version));
+            }
+        }
+    }
+}
+
+/// The sets of the point's chain, and of older fulls the tables that its own full lacks.
+fn parts_of_point(sets: &HostSets, name: &str) -> Result<Vec<Part>> {
+    let point = sets.find_point(name)?;
+    let mut parts: Vec<Part> = point.sets().map(|set| Part { set: set.clone(), only: None }).collect();
+    let chain: HashSet<_> = point.sets().map(|set| set.tag.clone()).collect();
+    for table in point.tables() {
+        for (set, _) in point.older_archives(&table).into_iter().flatten() {
+            if chain.contains(&set.tag) {
+                continue;
+            }
+            match parts.iter_mut().find(|part| part.set.tag == set.tag) {
+                Some(Part { only: Some(only), .. }) => only.push(table.clone()),
+                Some(_) => {}
+                None => parts.push(Part { set, only: Some(vec![table.clone()]) }),
+            }
+        }
+    }
+    parts.sort_by(|a, b| (a.set.time, &a.set.tag).cmp(&(b.set.time, &b.set.tag)));
+    Ok(parts)
+}

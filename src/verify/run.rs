@@ -1,0 +1,227 @@
+//! Carries a verification out, several archives at a time, and reports.
+
+use super::archives::{Outcome, Subject};
+use super::copies;
+use super::finding::{Finding, Note, Problem};
+use super::prepare::{HostWork, Part, Verification};
+use super::sets;
+use crate::cassandra::TableName;
+use crate::catalog::{BackupSet, Host, TableArchive, Tag};
+use crate::time::Timestamp;
+use crate::{Error, Result};
+use futures::StreamExt;
+use serde::Serialize;
+use std::collections::{HashMap, HashSet};
+use std::time::SystemTime;
+
+/// Findings and notes that are kept; a bucket whose key is lost has a million.
+const MAX_KEPT: usize = 20_000;
+
+/// Hears how a verification gets on.
+pub trait Observer: Sync {
+    /// So many object bytes more were fetched.
+    fn fetched(&self, bytes: u64);
+    /// Something was found. Where else it may be is known only in the end.
+    fn found(&self, finding: &Finding);
+}
+
+/// What came of a verification. Serialises as `docs/json.md` has it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Report {
+    pub source: String,
+    /// Whether archives were read whole.
+    pub deep: bool,
+    pub hosts: Vec<HostReport>,
+    /// Of all hosts together.
+    pub checked: Checked,
+    /// By host, time of set, and table.
+    pub findings: Vec<Finding>,
+    /// Findings that are only counted.
+    pub more_findings: u64,
+    /// In the same order.
+    pub notes: Vec<Note>,
+    pub more_notes: u64,
+    /// Why it ended before everything was checked: the store cannot be reached any more. A second run goes on.
+    pub stopped: Option<String>,
+}
+
+/// A host that was verified.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct HostReport {
+    pub host: Host,
+    pub sets: u64,
+    #[serde(flatten)]
+    pub checked: Checked,
+}
+
+/// How much was looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Checked {
+    /// Archives looked at in this run.
+    pub archives: u64,
+    /// Their size as stored.
+    pub bytes: u64,
+    /// Archives found good by an earlier run and unchanged since.
+    pub skipped: u64,
+}
+
+impl Report {
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty() && self.more_findings == 0 && self.stopped.is_none()
+    }
+
+    fn add(&mut self, findings: Vec<Finding>, notes: Vec<Note>, observer: &dyn Observer) {
+        for finding in findings {
+            observer.found(&finding);
+            if self.findings.len() < MAX_KEPT {
+                self.findings.push(finding);
+            } else {
+                self.more_findings += 1;
+            }
+        }
+        for note in notes {
+            if self.notes.len() < MAX_KEPT {
+                self.notes.push(note);
+            } else {
+                self.more_notes += 1;
+            }
+        }
+    }
+}
+
+impl Verification {
+    /// Checks everything. When the store fails on the way, the report says so and holds what was found by then.
+    pub async fn run(mut self, observer: &dyn Observer) -> Report {
+        let mut report = Report {
+            source: self.catalog.source().to_owned(),
+            deep: self.options.deep,
+            hosts: Vec::new(),
+            checked: Checked::default(),
+            findings: Vec::new(),
+            more_findings: 0,
+            notes: Vec::new(),
+            more_notes: 0,
+            stopped: None,
+        };
+        for mut host in std::mem::take(&mut self.hosts) {
+            let first = (report.findings.len(), report.notes.len());
+            let stopped = self.host(&mut host, &mut report, observer).await;
+            host.state.write();
+            sort(&host, &mut report, first);
+            explain_keys(&host, self.table.as_ref(), &mut report.findings[first.0..]);
+            copies::find(&self.reader, &host.sets, &mut report.findings[first.0..]).await;
+            if let Err(error) = stopped {
+                report.stopped = Some(error.to_string());
+                break;
+            }
+        }
+        report
+    }
+
+    async fn host(&self, host: &mut HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
+        let sets = host.parts.len() as u64;
+        report.hosts.push(HostReport { host: host.sets.host.clone(), sets, checked: Checked::default() });
+        self.sets(host, report, observer).await?;
+        let table = self.table.as_ref();
+        let HostWork { parts, state, .. } = host;
+        let mut todo = Vec::new();
+        let mut checked = Checked::default();
+        // Which archives are due is decided first: what is found good on the way must not be looked up while it is written.
+        for (number, part) in parts.iter().enumerate() {
+            for archive in part.archives(table) {
+                if state.is_good(&self.reader.version(&archive.object), self.options.deep) {
+                    checked.skipped += 1;
+                } else {
+                    todo.push((number as u32, archive.table));
+                }
+            }
+        }
+        let archives = todo.into_iter().filter_map(|(part, table)| {
+            let Part { set, .. } = &parts[part as usize];
+            Some((set, set.archive(&table)?))
+        });
+        let checks = archives.map(|(set, archive)| self.archive(set, archive, observer));
+        let mut checks = futures::stream::iter(checks).buffer_unordered(self.options.jobs.max(1));
+        let mut result = Ok(());
+        while let Some(done) = checks.next().await {
+            let (archive, outcome) = match done {
+                Ok(done) => done,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            };
+            checked.archives += 1;
+            checked.bytes += archive.object.size;
+            if let Some(seal) = outcome.good {
+                let now = Timestamp::from(SystemTime::now());
+                state.found_good(&self.reader.version(&archive.object), self.options.deep, seal, now);
+            }
+            report.add(outcome.findings, outcome.notes, observer);
+        }
+        if let Some(last) = report.hosts.last_mut() {
+            last.checked = checked;
+        }
+        report.checked.archives += checked.archives;
+        report.checked.bytes += checked.bytes;
+        report.checked.skipped += checked.skipped;
+        result
+    }
+
+    async fn sets(&self, host: &HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
+        let whole = host.parts.iter().filter(|part| part.is_whole());
+        let checks = whole.map(|part| sets::check(&self.catalog, &host.sets, &part.set, self.table.as_ref()));
+        let mut checks = futures::stream::iter(checks).buffered(self.options.jobs.max(1));
+        while let Some(found) = checks.next().await {
+            let found = found?;
+            report.add(found.findings, found.notes, observer);
+        }
+        Ok(())
+    }
+
+    async fn archive(
+        &self,
+        set: &BackupSet,
+        archive: TableArchive,
+        observer: &dyn Observer,
+    ) -> Result<(TableArchive, Outcome), Error> {
+        let subject = Subject { set, archive: &archive };
+        let outcome = if self.options.deep {
+            subject.read(&self.reader, &|bytes| observer.fetched(bytes)).await?
+        } else {
+            let outcome = subject.glance(&self.reader).await?;
+            observer.fetched(super::prepare::GLANCE_BYTES.min(archive.object.size));
+            outcome
+        };
+        Ok((archive, outcome))
+    }
+}
+
+/// An archive whose first bytes are damaged looks like one whose key is missing: its neighbours in the set tell which is likelier.
+fn explain_keys(host: &HostWork, table: Option<&TableName>, findings: &mut [Finding]) {
+    let mut locked: HashMap<Tag, usize> = HashMap::new();
+    for finding in findings.iter().filter(|finding| finding.problem == Problem::NoKey) {
+        *locked.entry(finding.set.clone()).or_default() += 1;
+    }
+    let others = |part: &&Part| locked.get(&part.set.tag).is_some_and(|locked| part.archives(table).count() > *locked);
+    let opened: HashSet<&Tag> = host.parts.iter().filter(others).map(|part| &part.set.tag).collect();
+    for finding in findings.iter_mut().filter(|finding| finding.problem == Problem::NoKey) {
+        if opened.contains(&finding.set) {
+            finding.message += "; but others of the set are opened, so its first bytes may be damaged";
+        }
+    }
+}
+
+/// Puts what was found of a host in order: by time of the set, table and problem.
+fn sort(host: &HostWork, report: &mut Report, (findings, notes): (usize, usize)) {
+    let place: HashMap<&Tag, usize> = host.sets.sets.iter().enumerate().map(|(at, set)| (&set.tag, at)).collect();
+    report.findings[findings..].sort_by(|a, b| {
+        let of_set = |f: &Finding| place.get(&f.set).copied();
+        let key = |f: &Finding| (f.keyspace.clone(), f.table.clone(), f.sstable.clone(), f.problem);
+        (of_set(a), key(a)).cmp(&(of_set(b), key(b))).then_with(|| a.message.cmp(&b.message))
+    });
+    report.notes[notes..].sort_by(|a, b| {
+        let of_set = |n: &Note| place.get(&n.set).copied();
+        (of_set(a), &a.keyspace, &a.table, &a.note).cmp(&(of_set(b), &b.keyspace, &b.table, &b.note))
+    });
+}

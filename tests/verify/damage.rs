@@ -1,0 +1,399 @@
+//! Damage of every kind, done to copies of the sample bucket.
+
+use super::bucket::{Bucket, filter, gzip, sample_keys};
+use super::repack::{Order, repack};
+use super::support::{User, found, set_of};
+use super::unpacked::sample_keys as key_files;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const FULL: &str = "2026-11-21-02-45";
+const LATER: &str = "2026-11-21-02-47";
+
+/// A copy of the sample bucket to damage.
+struct Sample {
+    bucket: Bucket,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let this = Self { bucket: Bucket::sample() };
+        // Half of the archives, and of the time: no test here damages these.
+        for tag in [FULL, "2026-11-21-02-50"] {
+            for keyspace in ["system_auth", "system_distributed", "system_schema"] {
+                fs::remove_dir_all(this.set(tag).join(keyspace)).unwrap();
+            }
+        }
+        this
+    }
+
+    fn set(&self, tag: &str) -> PathBuf {
+        self.bucket.path().join("cass-a").join(tag)
+    }
+
+    fn archive(&self, tag: &str, table: &str) -> PathBuf {
+        self.set(tag).join(format!("{}.tar.gz.enc", table.replace('.', "/")))
+    }
+
+    /// Changes the bytes of an archive as stored.
+    fn change(&self, tag: &str, table: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let path = self.archive(tag, table);
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Changes the files in an archive.
+    fn edit(&self, tag: &str, table: &str, order: Order, edit: impl FnOnce(&Path)) {
+        repack(&self.archive(tag, table), &key_files(), order, edit);
+    }
+
+    /// What is found at a glance, and in depth.
+    fn found(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let user = User::new();
+        let find = |deep: &[&str]| found(&user.sample(&self.bucket.source(), &[&["cass-a"], deep].concat()));
+        (find(&[]), find(&["--deep"]))
+    }
+
+    /// Both must find exactly this.
+    fn assert_both(&self, expected: &[&str]) {
+        let (glance, deep) = self.found();
+        assert_eq!(glance, set_of(expected), "at a glance");
+        assert_eq!(deep, set_of(expected), "in depth");
+    }
+
+    /// Only reading all of it can find this.
+    fn assert_deep(&self, expected: &[&str]) {
+        let (glance, deep) = self.found();
+        assert_eq!(glance, BTreeSet::new(), "at a glance");
+        assert_eq!(deep, set_of(expected), "in depth");
+    }
+}
+
+/// Flips a bit of a file.
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 4;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Makes the digest fit its Data.db again: the damage was there before Cassandra wrote it, or is Cassandra's own.
+fn fit_digest(directory: &Path, sstable: &str) {
+    let data = fs::read(directory.join(format!("{sstable}-Data.db"))).unwrap();
+    fs::write(directory.join(format!("{sstable}-Digest.crc32")), crc32fast::hash(&data).to_string()).unwrap();
+}
+
+#[test]
+fn the_sample_bucket_is_good() {
+    let user = User::new();
+    let bucket = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/bucket");
+    for deep in [&[][..], &["--deep"]] {
+        let report = user.sample(bucket, deep);
+        assert_eq!(found(&report), BTreeSet::new());
+        assert_eq!(report["notes"], serde_json::json!([]));
+        assert_eq!((&report["checked"]["archives"], &report["checked"]["skipped"]), (&186.into(), &0.into()));
+    }
+}
+
+#[test]
+fn objects_that_are_no_whole_archives() {
+    let sample = Sample::new();
+    sample.change(FULL, "shop.users", |bytes| bytes.truncate(bytes.len() - 5));
+    sample.change(FULL, "shop.orders", |bytes| bytes.truncate(bytes.len() / 32 * 16));
+    sample.change(FULL, "shop.hits", Vec::clear);
+    sample.change(FULL, "media.docs", |bytes| bytes[..8].copy_from_slice(b"NotSalt_"));
+    // The last byte of the block before flips the same bit of the last one: the padding's length.
+    sample.change(LATER, "shop.users", |bytes| {
+        let at = bytes.len() - 17;
+        bytes[at] ^= 0x40;
+    });
+    sample.assert_both(&[
+        "cass-a 2026-11-21-02-45 shop.users: cut_short",
+        "cass-a 2026-11-21-02-45 shop.orders: padding_wrong",
+        "cass-a 2026-11-21-02-45 shop.hits: cut_short",
+        "cass-a 2026-11-21-02-45 media.docs: not_an_archive",
+        "cass-a 2026-11-21-02-47 shop.users: padding_wrong",
+    ]);
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_the_middle() {
+    let sample = Sample::new();
+    for (tag, table, tenth) in [(FULL, "shop.users", 5), (FULL, "shop.orders", 1), (LATER, "shop.hits", 8)] {
+        sample.change(tag, table, |bytes| {
+            let at = 32 + (bytes.len() - 80) * tenth / 10;
+            bytes[at] ^= 1;
+        });
+    }
+    sample.assert_deep(&[
+        "cass-a 2026-11-21-02-45 shop.users: gzip_damaged",
+        "cass-a 2026-11-21-02-45 shop.orders: gzip_damaged",
+        "cass-a 2026-11-21-02-47 shop.hits: gzip_damaged",
+    ]);
+}
+
+#[test]
+fn keys_that_are_missing() {
+    let sample = Sample::new();
+    let source = sample.bucket.source();
+    let locked = |arguments: &[&str]| -> BTreeSet<String> {
+        let mut all = None;
+        for deep in [&[][..], &["--deep"]] {
+            let report = User::new().report(&source, &[&["cass-a"], arguments, deep].concat());
+            for finding in report["findings"].as_array().unwrap() {
+                assert_eq!(finding["problem"], "no_key", "{finding}");
+            }
+            let sets: BTreeSet<String> = found(&report);
+            assert_eq!(*all.get_or_insert(sets.clone()), sets);
+        }
+        all.unwrap()
+    };
+    let archives = |tags: &[&str]| -> usize { tags.iter().map(|tag| count(&sample.set(tag))).sum() };
+    let keys = sample_keys();
+    assert_eq!(locked(&keys[..2]).len(), archives(&["2026-11-21-02-50", "2026-11-21-02-52"]), "the first key only");
+    assert_eq!(locked(&keys[2..]).len(), archives(&[FULL, LATER, "2026-11-21-02-48", "2026-11-21-02-49"]));
+    let all = count(&sample.bucket.path().join("cass-a"));
+    assert_eq!(locked(&[]).len(), all, "no key at all");
+    let wrong = sample.bucket.key_file();
+    assert_eq!(locked(&["--key-file", &wrong]).len(), all, "a wrong key");
+
+    // A damaged start looks the same, but for its neighbours.
+    sample.change(FULL, "shop.users", |bytes| bytes[12] ^= 1);
+    let report = User::new().sample(&source, &["cass-a"]);
+    assert_eq!(found(&report), set_of(&["cass-a 2026-11-21-02-45 shop.users: no_key"]));
+    assert!(
+        report["findings"][0]["message"].as_str().unwrap().contains("its first bytes may be damaged"),
+        "{report:#}"
+    );
+}
+
+fn count(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(
+            |path| if path.is_dir() { count(&path) } else { usize::from(path.extension().is_some_and(|e| e == "enc")) },
+        )
+        .sum()
+}
+
+#[test]
+fn archives_and_manifests_that_are_missing() {
+    let sample = Sample::new();
+    fs::remove_file(sample.archive(FULL, "shop.users")).unwrap();
+    fs::remove_file(sample.archive(LATER, "shop.orders")).unwrap();
+    fs::remove_file(sample.set("2026-11-21-02-48").join("backup_manifest.json")).unwrap();
+    fs::write(sample.set("2026-11-21-02-49").join("backup_manifest.json"), "{\"backup_type\":").unwrap();
+    sample.assert_both(&[
+        "cass-a 2026-11-21-02-45 shop.users: archive_missing",
+        "cass-a 2026-11-21-02-47 shop.orders: archive_missing",
+        "cass-a 2026-11-21-02-48: no_manifest",
+        "cass-a 2026-11-21-02-49: manifest_damaged",
+    ]);
+}
+
+#[test]
+fn a_full_without_its_own_files() {
+    let sample = Sample::new();
+    fs::remove_file(sample.set(FULL).join("schema.cql")).unwrap();
+    fs::remove_file(sample.set(FULL).join("schema_mapping.json")).unwrap();
+    fs::write(sample.set("2026-11-21-02-50").join("schema.cql"), "WARNING: cqlsh was built against 5.0\n").unwrap();
+    fs::write(sample.set("2026-11-21-02-50").join("schema_mapping.json"), "{").unwrap();
+    let user = User::new();
+    let report = user.sample(&sample.bucket.source(), &["cass-a"]);
+    let problems: Vec<_> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| (f["set"].as_str().unwrap(), f["problem"].as_str().unwrap()))
+        .collect();
+    let later = "2026-11-21-02-50";
+    let expected = [
+        (FULL, "set_file_missing"),
+        (FULL, "set_file_missing"),
+        (later, "set_file_damaged"),
+        (later, "set_file_damaged"),
+    ];
+    assert_eq!(problems, expected, "{report:#}");
+
+    // With the mapping alone, a dropped table is no missing one, but a table that the sets around have is.
+    let sample = Sample::new();
+    let later = sample.set(later);
+    fs::remove_file(later.join("schema.cql")).unwrap();
+    fs::remove_file(later.join("shop/users.tar.gz.enc")).unwrap();
+    sample.assert_both(&[
+        "cass-a 2026-11-21-02-50: set_file_missing",
+        "cass-a 2026-11-21-02-50 shop.users: archive_missing",
+    ]);
+}
+
+#[test]
+fn a_full_without_a_manifest_takes_its_incrementals_along() {
+    let sample = Sample::new();
+    fs::remove_file(sample.set(FULL).join("backup_manifest.json")).unwrap();
+    let report = User::new().sample(&sample.bucket.source(), &["cass-a"]);
+    assert_eq!(found(&report), set_of(&["cass-a 2026-11-21-02-45: no_manifest"]));
+    assert!(report["findings"][0]["lost"].as_str().unwrap().contains("3 incremental set(s)"), "{report:#}");
+    let notes: Vec<_> = report["notes"].as_array().unwrap().iter().map(|note| note["set"].as_str().unwrap()).collect();
+    assert_eq!(notes, [LATER, "2026-11-21-02-48", "2026-11-21-02-49"], "{report:#}");
+}
+
+#[test]
+fn sstables_that_contradict_themselves() {
+    for order in [Order::ByName, Order::Reversed] {
+        let sample = Sample::new();
+        // The digest is wrong, nothing else.
+        sample.edit(FULL, "shop.users", order, |dir| fs::write(dir.join("nb-1-big-Digest.crc32"), "1234567").unwrap());
+        // A chunk that Cassandra itself wrote wrong, or that was damaged before its digest was made.
+        sample.edit(FULL, "shop.orders", order, |dir| {
+            flip(&dir.join("nb-1-big-Data.db"), 1000);
+            fit_digest(dir, "nb-1-big");
+        });
+        // Not compressed: by CRC.db.
+        sample.edit(FULL, "shop.events", order, |dir| {
+            assert!(dir.join("nb-1-big-CRC.db").exists());
+            flip(&dir.join("nb-1-big-Data.db"), 100);
+            fit_digest(dir, "nb-1-big");
+        });
+        // In a secondary index.
+        sample.edit(FULL, "shop.users", order, |dir| {
+            flip(&dir.join(".users_email/nb-1-big-Data.db"), 1);
+            fit_digest(dir, ".users_email/nb-1-big");
+        });
+        sample.edit(FULL, "shop.hits", order, |dir| {
+            let info = dir.join("nb-1-big-CompressionInfo.db");
+            let bytes = fs::read(&info).unwrap();
+            fs::write(info, &bytes[..bytes.len() - 3]).unwrap();
+        });
+        sample.assert_deep(&[
+            "cass-a 2026-11-21-02-45 shop.users nb-1-big: digest_differs",
+            "cass-a 2026-11-21-02-45 shop.orders nb-1-big: chunk_damaged",
+            "cass-a 2026-11-21-02-45 shop.events nb-1-big: chunk_damaged",
+            "cass-a 2026-11-21-02-45 shop.users .users_emailnb-1-big: chunk_damaged",
+            "cass-a 2026-11-21-02-45 shop.hits nb-1-big: chunk_list_damaged",
+        ]);
+    }
+}
+
+#[test]
+fn an_sstable_damaged_on_the_node_is_told_with_its_chunk() {
+    let sample = Sample::new();
+    sample.edit(FULL, "shop.users", Order::Reversed, |dir| flip(&dir.join("nb-1-big-Data.db"), 20_000));
+    let report = User::new().sample(&sample.bucket.source(), &["cass-a", "--deep"]);
+    let expected =
+        ["digest_differs", "chunk_damaged"].map(|problem| format!("cass-a {FULL} shop.users nb-1-big: {problem}"));
+    assert_eq!(found(&report), expected.into());
+    let chunk = report["findings"].as_array().unwrap().iter().find(|f| f["problem"] == "chunk_damaged").unwrap();
+    let message = chunk["message"].as_str().unwrap();
+    assert!(message.starts_with("1 of ") && message.contains("begin at byte 1"), "{message}");
+}
+
+#[test]
+fn components_that_are_missing_judged_as_cassandra_does() {
+    let sample = Sample::new();
+    let remove = |dir: &Path, name: &str| fs::remove_file(dir.join(name)).unwrap();
+    // Cassandra cannot open these.
+    sample.edit(FULL, "shop.users", Order::ByName, |dir| remove(dir, "nb-1-big-Index.db"));
+    sample.edit(FULL, "shop.orders", Order::ByName, |dir| remove(dir, "nb-1-big-CompressionInfo.db"));
+    sample.edit(LATER, "shop.users", Order::ByName, |dir| remove(dir, "nb-2-big-Data.db"));
+    // These it makes anew, or rewrites at will.
+    sample.edit(LATER, "shop.orders", Order::ByName, |dir| {
+        remove(dir, "nb-2-big-Filter.db");
+        remove(dir, "nb-2-big-Summary.db");
+        flip(&dir.join("nb-2-big-Statistics.db"), 50);
+    });
+    // An index that says that it is complete and is not has to be built again; the rows are there.
+    sample.edit(FULL, "media.docs", Order::ByName, |dir| remove(dir, "nb-1-big-SAI+aa+docs_rank+PostingLists.db"));
+    // One that was being built is built.
+    sample.edit(LATER, "media.docs", Order::ByName, |dir| remove(dir, "nb-2-big-SAI+aa+docs_rank+ColumnComplete.db"));
+    // Gone without a trace, but for the snapshot's own list.
+    sample.edit(FULL, "shop.hits", Order::ByName, |dir| {
+        for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
+            if entry.file_name().to_str().unwrap().starts_with("nb-1-big-") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    });
+    sample.assert_deep(&[
+        "cass-a 2026-11-21-02-45 shop.users nb-1-big: component_missing",
+        "cass-a 2026-11-21-02-45 shop.orders nb-1-big: component_missing",
+        "cass-a 2026-11-21-02-47 shop.users nb-2-big: component_missing",
+        "cass-a 2026-11-21-02-45 media.docs nb-1-big: index_incomplete",
+        "cass-a 2026-11-21-02-45 shop.hits nb-1-big: sstable_missing",
+    ]);
+}
+
+#[test]
+fn a_tar_that_was_packed_wrong() {
+    let sample = Sample::new();
+    let key = key_files().remove(0);
+    let replace = |tag: &str, table: &str, tar: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        let mut command = Command::new("openssl");
+        let openssl = ["enc", "-d", "-aes-256-cbc", "-pbkdf2", "-md", "sha256", "-pass"];
+        command.args(openssl).arg(format!("file:{}", key.display())).arg("-in").arg(sample.archive(tag, table));
+        let plain = filter(Command::new("gzip").arg("-dc"), &filter(&mut command, b""));
+        let mut command = Command::new("openssl");
+        command
+            .args(["enc", "-aes-256-cbc", "-salt", "-pbkdf2", "-md", "sha256", "-pass"])
+            .arg(format!("file:{}", key.display()));
+        fs::write(sample.archive(tag, table), filter(&mut command, &gzip(&tar(plain)))).unwrap();
+    };
+    replace(FULL, "shop.users", &|mut tar| {
+        tar[512 + 130] ^= 1;
+        tar
+    });
+    replace(FULL, "shop.orders", &|tar| tar[..tar.len() / 2].to_vec());
+    replace(LATER, "shop.users", &|mut tar| {
+        let end = tar.len() - 512;
+        tar[end] = b'x';
+        tar
+    });
+    let (glance, deep) = sample.found();
+    assert_eq!(glance, BTreeSet::new());
+    let expected = [
+        "cass-a 2026-11-21-02-45 shop.users: tar_damaged",
+        "cass-a 2026-11-21-02-45 shop.orders: tar_damaged",
+        "cass-a 2026-11-21-02-47 shop.users: oddity",
+    ];
+    assert_eq!(deep, set_of(&expected));
+}
+
+#[test]
+fn what_is_not_encrypted_is_said_so() {
+    let sample = Sample::new();
+    let mut command = Command::new("openssl");
+    let openssl = ["enc", "-d", "-aes-256-cbc", "-pbkdf2", "-md", "sha256", "-pass"];
+    command.args(openssl).arg(format!("file:{}", key_files()[0].display()));
+    let gz = filter(command.arg("-in").arg(sample.archive(FULL, "shop.users")), b"");
+    fs::write(sample.archive(FULL, "shop.users"), gz).unwrap();
+    sample.assert_both(&["cass-a 2026-11-21-02-45 shop.users: not_encrypted"]);
+}
+
+#[test]
+fn one_restore_point_or_one_table() {
+    let sample = Sample::new();
+    let damage = |tag: &str, table: &str| {
+        sample.change(tag, table, |bytes| {
+            let at = bytes.len() / 2;
+            bytes[at] ^= 1;
+        });
+    };
+    for (tag, table) in [(FULL, "shop.users"), (LATER, "shop.orders"), ("2026-11-21-02-50", "shop.users")] {
+        damage(tag, table);
+    }
+    let source = sample.bucket.source();
+    let run = |arguments: &[&str]| found(&User::new().sample(&source, &[arguments, &["--deep"]].concat()));
+    let [first, second, third] = [
+        "cass-a 2026-11-21-02-45 shop.users: gzip_damaged",
+        "cass-a 2026-11-21-02-47 shop.orders: gzip_damaged",
+        "cass-a 2026-11-21-02-50 shop.users: gzip_damaged",
+    ];
+    assert_eq!(run(&[]), set_of(&[first, second, third]));
+    assert_eq!(run(&["cass-b"]), BTreeSet::new());
+    assert_eq!(run(&["cass-a", FULL]), set_of(&[first]));
+    assert_eq!(run(&["cass-a", "2026-11-21-02-48"]), set_of(&[first, second]));
+    assert_eq!(run(&["cass-a", "latest"]), set_of(&[third]));
+    assert_eq!(run(&["cass-a", "--table", "shop.users"]), set_of(&[first, third]));
+    assert_eq!(run(&["cass-a", "2026-11-21-02-48", "--table", "shop.orders"]), set_of(&[second]));
+}

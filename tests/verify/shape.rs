@@ -1,0 +1,179 @@
+//! What the report looks like, for programs (docs/json.md) and for people.
+
+use super::bucket::{Bucket, Tar, encrypt_with, gzip};
+use super::support::{User, bucket_of, sstable};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+
+const ONE: &str = "2026-11-20-03-00";
+const TWO: &str = "2026-11-20-04-00";
+const THREE: &str = "2026-11-20-05-00";
+
+/// Three sets of a table; the middle one is damaged, and the third has one of its two SSTables too.
+fn bucket() -> Bucket {
+    let users = |generations: &[u32]| {
+        let tar = generations.iter().fold(Tar::new(), |tar, n| sstable(tar, *n, format!("rows of {n}").as_bytes()));
+        tar.end()
+    };
+    let bucket = bucket_of(&[
+        (ONE, vec![("users", users(&[1]))]),
+        (TWO, vec![("users", users(&[2, 3])), ("orders", users(&[7]))]),
+        (THREE, vec![("users", users(&[3, 4])), ("orders", users(&[8]))]),
+    ]);
+    // The tar is cut behind the second SSTable: what it held can be told, and nothing of it can be trusted.
+    let tar = sstable(sstable(Tar::new(), 2, b"rows of 2"), 3, b"rows of 3").into_bytes();
+    bucket.add_object(TWO, "ks", "users", &encrypt_with(super::bucket::PASSPHRASE, &gzip(&tar)));
+    bucket
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_report_has_the_documented_shape() {
+    let (user, bucket) = (User::new(), bucket());
+    let report = user.report(&bucket.source(), &["--deep", "--key-file", &bucket.key_file()]);
+    let fields = ["source", "deep", "hosts", "checked", "findings", "more_findings", "notes", "more_notes", "stopped"];
+    assert_eq!(keys(&report), fields.into());
+    assert_eq!(report["deep"], true);
+    assert_eq!(report["stopped"], Value::Null);
+    let bytes = report["checked"]["bytes"].as_u64().unwrap();
+    assert_eq!(report["hosts"], json!([{"host": "node-1", "sets": 3, "archives": 5, "bytes": bytes, "skipped": 0}]));
+    assert_eq!(report["checked"], json!({"archives": 5, "bytes": bytes, "skipped": 0}));
+    let [finding] = &report["findings"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    let message = finding["message"].as_str().unwrap();
+    assert!(message.starts_with("the tar ends too early"), "{message}");
+    let expected = json!({
+        "severity": "error", "problem": "tar_damaged", "host": "node-1", "set": TWO, "keyspace": "ks", "table": "users",
+        "key": format!("node-1/{TWO}/ks/users.tar.gz.enc"), "sstable": null, "message": message,
+        "lost": "the SSTables that were seen in it, and those behind them",
+        "sstables": [{"directory": "", "name": "nb-2-big"}, {"directory": "", "name": "nb-3-big"}],
+        "copies": [{"directory": "", "name": "nb-3-big", "set": THREE, "key": format!("node-1/{THREE}/ks/users.tar.gz.enc")}],
+        "table_elsewhere": {"before": ONE, "after": THREE},
+    });
+    assert_eq!(*finding, expected);
+    // No full stands below them.
+    let notes = report["notes"].as_array().unwrap();
+    assert_eq!(notes.len(), 3, "{report:#}");
+    assert_eq!(keys(&notes[0]), ["host", "set", "keyspace", "table", "note"].into());
+
+    // The fields that are null are there all the same.
+    fs::remove_file(bucket.path().join("node-1").join(ONE).join("backup_manifest.json")).unwrap();
+    let report = user.report(&bucket.source(), &["--key-file", &bucket.key_file()]);
+    let [finding] = &report["findings"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    assert_eq!(keys(finding), keys(&expected));
+    assert_eq!(
+        (&finding["problem"], &finding["table"], &finding["key"]),
+        (&"no_manifest".into(), &Value::Null, &Value::Null)
+    );
+}
+
+#[test]
+fn a_copy_is_claimed_only_for_the_same_content() {
+    let (user, bucket) = (User::new(), bucket());
+    // Of the same name and size, with other rows.
+    bucket.add_archive(THREE, "ks", "users", &sstable(Tar::new(), 3, b"rows of x").end());
+    let report = user.report(&bucket.source(), &["--deep", "--key-file", &bucket.key_file()]);
+    assert_eq!(report["findings"][0]["copies"], json!([]), "{report:#}");
+    // The same, but damaged as well.
+    let tar = sstable(Tar::new(), 3, b"rows of 3").file("./nb-3-big-Digest.crc32", "1");
+    bucket.add_archive(THREE, "ks", "users", &tar.end());
+    let report = user.report(&bucket.source(), &["--deep", "--key-file", &bucket.key_file()]);
+    assert!(report["findings"].as_array().unwrap().iter().all(|f| f["copies"] == json!([])), "{report:#}");
+}
+
+#[test]
+fn a_damaged_sstable_is_found_whole_elsewhere_by_its_digest() {
+    // Its Data.db was damaged before it was archived; the digest still says what it was.
+    let good = sstable(Tar::new(), 1, b"all the rows");
+    let bad = good_but_for_data(b"all the r0ws", b"all the rows");
+    let bucket = bucket_of(&[(ONE, vec![("t", good.end())]), (TWO, vec![("t", bad)])]);
+    let report = User::new().report(&bucket.source(), &["--deep", "--key-file", &bucket.key_file()]);
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(
+        findings.iter().map(|f| f["problem"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["digest_differs", "chunk_damaged"]
+    );
+    for finding in findings {
+        assert_eq!(finding["copies"][0]["set"], ONE, "{finding:#}");
+    }
+}
+
+/// An SSTable with the checksums of other data.
+fn good_but_for_data(data: &[u8], of: &[u8]) -> Vec<u8> {
+    let tar = sstable(Tar::new(), 1, of).into_bytes();
+    let at = tar.windows(of.len()).position(|window| window == of).unwrap();
+    let mut tar = tar;
+    tar[at..at + data.len()].copy_from_slice(data);
+    tar.resize(tar.len() + 1024, 0);
+    tar
+}
+
+#[test]
+fn people_are_told_what_is_lost_and_where_else_it_is() {
+    let (user, bucket) = (User::new(), bucket());
+    let run = |arguments: &[&str]| {
+        let output = user.verify(&bucket.source(), arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let key = bucket.key_file();
+    let (code, text, said) = run(&["--deep", "--key-file", &key]);
+    assert_eq!(code, Some(1));
+    for part in [
+        "HOST    SETS  READ WHOLE",
+        "\nnode-1 2026-11-20-04-00\n  ks.users: the tar ends too early",
+        "\n    object: node-1/2026-11-20-04-00/ks/users.tar.gz.enc\n",
+        "\n    lost: the SSTables that were seen in it, and those behind them\n    SSTables: nb-2-big, nb-3-big\n",
+        "\n    another copy: nb-3-big in 2026-11-20-05-00\n",
+        "\n    the table is also in 2026-11-20-03-00 before it and 2026-11-20-05-00 after it\n",
+        "\n1 problem in 1 of 3 sets\n",
+    ] {
+        assert!(text.contains(part), "{part:?}: {text}");
+    }
+    assert_eq!(said, "cassmount: 1 problem found\n", "quiet but for the verdict");
+
+    // One line for all that a lost key locks.
+    let (code, text, _) = run(&["--again"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("  2 tables (ks.orders, ks.users): it is encrypted, and no key was given"), "{text}");
+
+    let (code, text, said) = run(&["--key-file", &key]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(text.contains("everything is good as far as a glance tells"), "{text}");
+}
+
+#[test]
+fn progress_is_plain_lines_where_there_is_no_terminal() {
+    let (user, bucket) = (User::new(), bucket());
+    let mut command = super::command::cassmount();
+    command.args(["verify", &bucket.source(), "--deep", "--key-file", &bucket.key_file(), "--cache-dir"]);
+    let output = command.arg(user.cache.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("node-1 2026-11-20-04-00 ks.users: the tar ends too early"), "{said}");
+    assert!(lines[1].starts_with("verify: ") && lines[1].contains(" in "), "{said}");
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
+}
+
+#[test]
+fn wrong_usage_is_told_apart_from_findings() {
+    let (user, bucket) = (User::new(), bucket());
+    let source = bucket.source();
+    let code = |arguments: &[&str]| {
+        let output = user.verify(&source, arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for arguments in [&["--jobs", "0"][..], &["--table", "x"], &["--again", "--max-age", "1d"], &["--deeper"]] {
+        let (code, said) = code(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+    }
+    let (failed, said) = code(&["node-9"]);
+    assert_eq!(failed, Some(1));
+    assert!(said.contains("node-1"), "{said}");
+    let (failed, said) = code(&["node-1", "2026-11-20-03-00"]);
+    assert_eq!(failed, Some(1), "{said}");
+    assert!(said.contains("is no restore point"), "{said}");
+}

@@ -1,0 +1,112 @@
+//! Runs `cassmount verify` as a user would.
+
+use super::bucket::{Bucket, Tar, sample_keys};
+use super::command::cassmount;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::process::{Command, Output};
+
+/// A user with a cache directory of their own.
+pub struct User {
+    pub cache: tempfile::TempDir,
+}
+
+impl User {
+    pub fn new() -> Self {
+        Self { cache: tempfile::tempdir().unwrap() }
+    }
+
+    /// The command, not yet run; without progress.
+    pub fn verify(&self, source: &str, arguments: &[&str]) -> Command {
+        let mut command = cassmount();
+        command.args(["verify", source]).args(arguments).args(["--quiet", "--cache-dir"]).arg(self.cache.path());
+        command
+    }
+
+    /// The report as JSON. The exit code must fit it.
+    pub fn report(&self, source: &str, arguments: &[&str]) -> Value {
+        report_of(&self.verify(source, arguments).arg("--json").output().unwrap())
+    }
+
+    /// The same with the sample bucket's keys.
+    pub fn sample(&self, source: &str, arguments: &[&str]) -> Value {
+        self.report(source, &[arguments, &sample_keys()].concat())
+    }
+}
+
+pub fn report_of(output: &Output) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("panicked"), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let clean = report["findings"] == Value::Array(Vec::new()) && report["stopped"].is_null();
+    assert_eq!(output.status.code(), Some(i32::from(!clean)), "{output:?}");
+    report
+}
+
+/// `host set keyspace.table sstable: problem` for each finding.
+pub fn found(report: &Value) -> BTreeSet<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let findings = report["findings"].as_array().unwrap();
+    let lines: BTreeSet<String> = findings
+        .iter()
+        .map(|finding| {
+            let mut line = format!("{} {}", text(&finding["host"]), text(&finding["set"]));
+            if finding["table"].is_string() {
+                let _ = write!(line, " {}.{}", text(&finding["keyspace"]), text(&finding["table"]));
+            }
+            if finding["sstable"].is_object() {
+                let _ =
+                    write!(line, " {}{}", text(&finding["sstable"]["directory"]), text(&finding["sstable"]["name"]));
+            }
+            line + ": " + &text(&finding["problem"])
+        })
+        .collect();
+    let once: BTreeSet<String> = findings.iter().map(ToString::to_string).collect();
+    assert_eq!(once.len(), findings.len(), "one finding twice: {findings:#?}");
+    lines
+}
+
+pub fn set_of(lines: &[&str]) -> BTreeSet<String> {
+    lines.iter().map(ToString::to_string).collect()
+}
+
+/// Bytes that gzip cannot shrink.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// All files of a small uncompressed SSTable, as Cassandra would have them.
+pub fn sstable(tar: Tar, generation: u32, data: &[u8]) -> Tar {
+    let name = |component: &str| format!("./nb-{generation}-big-{component}");
+    let crcs = data.chunks(64 << 10).map(crc32fast::hash);
+    let crc_db: Vec<u8> = std::iter::once(64 << 10).chain(crcs).flat_map(u32::to_be_bytes).collect();
+    tar.file(name("Data.db"), data)
+        .file(name("CRC.db"), crc_db)
+        .file(name("Digest.crc32"), crc32fast::hash(data).to_string())
+        .file(name("Statistics.db"), b"statistics")
+        .file(name("Index.db"), b"index")
+        .file(name("TOC.txt"), b"Data.db\nDigest.crc32\nStatistics.db\nIndex.db\nTOC.txt\nCRC.db\n")
+}
+
+/// A table's name and its tar.
+pub type Table<'a> = (&'a str, Vec<u8>);
+
+/// A bucket of incremental sets, each with some archives of keyspace ks.
+pub fn bucket_of(sets: &[(&str, Vec<Table<'_>>)]) -> Bucket {
+    let bucket = Bucket::new();
+    for (tag, tables) in sets {
+        bucket.add_set(tag, "incremental");
+        for (table, tar) in tables {
+            bucket.add_archive(tag, "ks", table, tar);
+        }
+    }
+    bucket
+}
