@@ -1,9 +1,11 @@
 //! First touch: `cp -r` of a table of more than 1 GB from a fresh mount with an empty cache, against `openssl enc -d | tar xz` of the same archive, both to the
-//! same disk, in turns. Options: `--mebibytes N` (1100), `--repetitions N` (3).
+//! same disk, in turns. Then the same from a fresh mount that knows the seek index and has nothing cached, and the first bytes of one SSTable. Options: `--mebibytes N` (1100), `--repetitions N` (3).
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
 use support::{Mount, Report, fixture, median, option, settle, shell};
 
 fn main() {
@@ -13,6 +15,7 @@ fn main() {
     let source = bucket.path.to_str().expect("UTF-8 path").to_owned();
     let key = bucket.key_file.to_str().expect("UTF-8 path").to_owned();
     let (mut pipeline, mut touched, mut again, mut ready, mut rss) = (vec![], vec![], vec![], vec![], 0);
+    let (mut indexed, mut first_bytes) = (vec![], vec![]);
     for _ in 0..repetitions {
         let work = tempfile::tempdir_in(support::data_dir()).expect("create a directory");
         let (by_hand, copied) = (work.path().join("by-hand"), work.path().join("copied"));
@@ -23,11 +26,8 @@ fn main() {
         settle();
         pipeline.push(shell(&bucket.unpack_script(&by_hand)));
         settle();
-        let mount = Mount::start(
-            &source,
-            work.path(),
-            &["--key-file", &key, "--cache-dir", cache.to_str().expect("UTF-8 path"), "--cache-size", "20G"],
-        );
+        let options = ["--key-file", &key, "--cache-dir", cache.to_str().expect("UTF-8 path"), "--cache-size", "20G"];
+        let mount = Mount::start(&source, work.path(), &options);
         ready.push(mount.ready_after);
         let table = fixture::Bucket::table_in(&mount.mountpoint);
         touched.push(shell(&format!("cp -r {} {}", table.display(), copied.display())));
@@ -37,8 +37,27 @@ fn main() {
         again.push(shell(&format!("cp -r {} {}", table.display(), copied.display())));
         rss = rss.max(mount.peak_rss());
         drop(mount);
+
+        fs::remove_dir_all(&copied).expect("remove the copy");
+        support::forget_files(&cache);
+        settle();
+        let mount = Mount::start(&source, work.path(), &options);
+        indexed.push(shell(&format!("cp -r {} {}", table.display(), copied.display())));
+        shell(&format!("diff -r {} {}", by_hand.display(), copied.display()));
+        rss = rss.max(mount.peak_rss());
+        drop(mount);
+
+        support::forget_files(&cache);
+        settle();
+        let start = Instant::now();
+        let mount = Mount::start(&source, work.path(), &options);
+        let mut bytes = [0; 64 << 10];
+        let data = File::open(table.join("nb-2-big-Data.db")).expect("open an SSTable");
+        data.read_exact_at(&mut bytes, 100 << 20).expect("read an SSTable");
+        first_bytes.push(start.elapsed());
+        drop((data, mount));
     }
-    let (pipeline, touched) = (median(pipeline), median(touched));
+    let (pipeline, touched, indexed) = (median(pipeline), median(touched), median(indexed));
     let mut report = Report::new("first touch");
     report.bytes("plain data", bucket.plain_size);
     report.bytes("archive", fs::metadata(bucket.archive()).expect("stat the archive").len());
@@ -46,7 +65,10 @@ fn main() {
     report.seconds("openssl enc -d | tar xz", pipeline);
     report.seconds("cp -r from a fresh mount, empty cache", touched);
     report.ratio("speed against the pipeline", pipeline.as_secs_f64() / touched.as_secs_f64());
+    report.seconds("cp -r with the index, empty cache", indexed);
+    report.ratio("speed against the pipeline, with the index", pipeline.as_secs_f64() / indexed.as_secs_f64());
     report.seconds("cp -r again", median(again));
+    report.seconds("mount and first 64 KiB of an SSTable, with the index", median(first_bytes));
     report.seconds("mount to ready", median(ready));
     report.bytes("peak RSS of the daemon", rss);
     report.print();

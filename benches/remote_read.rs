@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use support::{Mount, Report, fixture, median, option};
+use support::{Mount, Report, fixture, forget_files, median, option};
 
 fn main() {
     let mebibytes = option("mebibytes").map_or(1100, |n| n.parse().expect("--mebibytes N"));
@@ -37,7 +37,7 @@ fn main() {
     fs::read_dir(fixture::Bucket::table_in(&first.mountpoint)).expect("list the table");
     report.seconds("first ls of the table (the pass)", start.elapsed());
     drop(first);
-    let index: u64 = size_of(&indexed.join("index"));
+    let index: u64 = size_of(&indexed.join("data/index"));
     report.bytes("seek index", index);
     report.ratio("seek index / plain data, percent", index as f64 * 100.0 / bucket.plain_size as f64);
 
@@ -97,11 +97,6 @@ fn main() {
         report.bytes(&format!("peak RSS of the daemon, in order, {what}"), mount.peak_rss());
     }
     report.print();
-}
-
-/// Takes the cached bytes away and leaves the indexes.
-fn forget_files(cache: &Path) {
-    let _ = fs::remove_dir_all(cache.join("data"));
 }
 
 fn size_of(directory: &Path) -> u64 {

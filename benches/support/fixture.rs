@@ -70,27 +70,53 @@ pub fn bucket(mebibytes: u64) -> Bucket {
     )
     .expect("write");
     fs::write(table.join("manifest.json"), "{\"files\":[]}").expect("write");
-    fs::write(
-        set.join("backup_manifest.json"),
-        format!(
-            r#"{{"cluster_name":"bench","backup_id":"{TAG}","backup_type":"full","timestamp_utc":"2026-11-20T03:00:10+00:00",
-            "source_node":{{"ip_address":"127.0.0.1","datacenter":"dc1","rack":"r1","tokens":["0"]}},"tables_backed_up_count":1}}"#
-        ),
-    )
-    .expect("write the manifest");
+    fs::write(set.join("backup_manifest.json"), manifest(1)).expect("write the manifest");
     fs::write(set.join("schema_mapping.json"), format!(r#"{{"metrics.readings":"{TABLE}"}}"#))
         .expect("write the mapping");
     let archive = bucket.archive();
     let partial = archive.with_extension("partial");
-    shell(&format!(
-        "tar -C {} -c . | gzip | openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256 -pass file:{} -out {}",
-        table.display(),
-        bucket.key_file.display(),
-        partial.display()
-    ));
+    shell(&pack(&table, &bucket.key_file, &partial));
     fs::rename(partial, archive).expect("finish the archive");
     fs::remove_dir_all(table).expect("remove the plain files");
     bucket
+}
+
+/// Makes a bucket of one full set below `base`: `tables` tables with `files` small files each. Second, its key file.
+pub fn many_files(base: &Path, tables: usize, files: usize) -> (PathBuf, PathBuf) {
+    let (bucket, key_file, plain) = (base.join("bucket"), base.join("key.txt"), base.join("plain"));
+    let set = bucket.join(HOST).join(TAG);
+    fs::create_dir_all(set.join("metrics")).expect("create a directory");
+    fs::write(&key_file, format!("{PASSPHRASE}\n")).expect("write the key");
+    fs::create_dir_all(&plain).expect("create a directory");
+    for file in 0..files {
+        let component = ["Data.db", "Index.db", "Statistics.db", "Summary.db", "Filter.db"][file % 5];
+        fs::write(plain.join(format!("nb-{}-big-{component}", file / 5 + 1)), format!("content {file}"))
+            .expect("write");
+    }
+    let first = set.join("metrics/t0.tar.gz.enc");
+    shell(&pack(&plain, &key_file, &first));
+    for table in 1..tables {
+        fs::copy(&first, set.join(format!("metrics/t{table}.tar.gz.enc"))).expect("copy an archive");
+    }
+    fs::write(set.join("backup_manifest.json"), manifest(tables)).expect("write the manifest");
+    (bucket, key_file)
+}
+
+/// What the backup scripts run to make an archive.
+fn pack(plain: &Path, key_file: &Path, archive: &Path) -> String {
+    format!(
+        "tar -C {} -c . | gzip | openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256 -pass file:{} -out {}",
+        plain.display(),
+        key_file.display(),
+        archive.display()
+    )
+}
+
+fn manifest(tables: usize) -> String {
+    format!(
+        r#"{{"cluster_name":"bench","backup_id":"{TAG}","backup_type":"full","timestamp_utc":"2026-11-20T03:00:10+00:00",
+        "source_node":{{"ip_address":"127.0.0.1","datacenter":"dc1","rack":"r1","tokens":["0"]}},"tables_backed_up_count":{tables}}}"#
+    )
 }
 
 /// One SSTable: Data.db of LZ4-compressed 16 KiB chunks, each with its CRC-32, as Cassandra writes them, and small other components.

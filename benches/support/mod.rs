@@ -95,6 +95,11 @@ fn daemon_of(mountpoint: &Path) -> u32 {
     panic!("no daemon serves {place}")
 }
 
+/// Takes the cached bytes away from a cache directory, and leaves the listings and seek indexes.
+pub fn forget_files(cache: &Path) {
+    std::fs::remove_dir_all(cache.join("data/entries")).expect("empty the cache");
+}
+
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
