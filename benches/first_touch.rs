@@ -51,7 +51,7 @@ fn main() {
         settle();
         let start = Instant::now();
         let mount = Mount::start(&source, work.path(), &options);
-        let mut bytes = [0; 64 << 10];
+        let mut bytes = vec![0; 64 << 10];
         let data = File::open(table.join("nb-2-big-Data.db")).expect("open an SSTable");
         data.read_exact_at(&mut bytes, 100 << 20).expect("read an SSTable");
         first_bytes.push(start.elapsed());

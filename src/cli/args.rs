@@ -52,6 +52,11 @@ pub(super) enum Command {
     Cache(CacheCommandArgs),
     /// Look at a mount's scratch layer, or empty it
     Scratch(ScratchCommandArgs),
+    /// Print the completions for a shell: `cassmount completions bash > /etc/bash_completion.d/cassmount`
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man { directory: PathBuf },
 }
 
 /// What every command takes that reads backups.
@@ -139,6 +144,9 @@ pub(super) struct MountArgs {
     /// Stay in the foreground and log to standard error
     #[arg(short, long)]
     pub(super) foreground: bool,
+    /// Serve metrics for Prometheus at http://ADDR/metrics, e.g. 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR")]
+    pub(super) metrics: Option<std::net::SocketAddr>,
     #[command(flatten)]
     pub(super) view: ViewArgs,
     #[command(flatten)]
@@ -202,6 +210,16 @@ pub(super) struct LogArgs {
     /// Log every operation
     #[arg(short, long)]
     pub(super) debug: bool,
+    /// How messages are written: for people, or one JSON object a line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum LogFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 //! The daemon is the same binary started again (`mount --foreground` with [`READY_VARIABLE`] set) in a session of its own, not a fork of a
 //! process that may have threads.
 
+use super::mount_helper;
 use crate::{Error, Kind, Result};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -19,7 +20,8 @@ const READY: u8 = b'+';
 pub(super) fn start() -> Result<()> {
     let program = std::env::current_exe().map_err(|e| Error::io("find the cassmount binary", e))?;
     let mut daemon = Command::new(program)
-        .args(std::env::args_os().skip(1))
+        // As the mount command: the name that mount(8) called this program by is not passed on.
+        .args(mount_helper::expand(std::env::args_os().collect()).into_iter().skip(1))
         .env(READY_VARIABLE, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,6 +1,6 @@
 //! Where messages go: standard error in the foreground, a bounded log file in the background.
 
-use super::args::LogArgs;
+use super::args::{LogArgs, LogFormat};
 use super::progress;
 use crate::{Error, Result};
 use std::fs::{self, File};
@@ -16,26 +16,29 @@ const MOST_BYTES: u64 = 16 << 20;
 
 /// Messages of commands: warnings, to standard error.
 pub(super) fn to_terminal(args: &LogArgs) {
-    let level = if args.debug { "debug" } else { "warn" };
-    // A second initialisation can only come from a test; the first one stays.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
-        .with_writer(progress::log_writer)
-        .with_ansi(colours())
-        .without_time()
-        .with_target(false)
-        .try_init();
+    start(args, "warn", progress::log_writer, colours(), false);
 }
 
-/// Messages of a mount that stays in the foreground.
+/// Messages of a mount that stays in the foreground. The journal notes the time by itself.
 pub(super) fn to_stderr(args: &LogArgs) {
-    let level = if args.debug { "debug" } else { "info" };
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
-        .with_writer(io::stderr)
-        .with_ansi(colours())
-        .with_target(false)
-        .try_init();
+    start(args, "info", io::stderr, colours(), std::env::var_os("JOURNAL_STREAM").is_none());
+}
+
+/// Begins to write messages of at least `level`.
+fn start<W>(args: &LogArgs, level: &str, writer: W, colours: bool, timed: bool)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let level = if args.debug { "debug" } else { level };
+    // Our own messages at that level; those of libraries only when something is wrong.
+    let filter = EnvFilter::new(format!("warn,cassmount={level}"));
+    let messages = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
+    // A second initialisation can only come from a test; the first one stays.
+    let _ = match args.log_format {
+        LogFormat::Json => messages.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Text if timed => messages.with_ansi(colours).try_init(),
+        LogFormat::Text => messages.with_ansi(colours).without_time().try_init(),
+    };
 }
 
 /// Messages of a mount in the background; returns the log file's path.
@@ -54,24 +57,13 @@ pub(super) fn to_file(args: &LogArgs, mountpoint: &Path) -> Result<PathBuf> {
         .collect();
     let path = directory.join(format!("cassmount-{place}.log"));
     let log = LogFile::open(path.clone()).map_err(|e| Error::io(format_args!("open the log {}", path.display()), e))?;
-    let level = if args.debug { "debug" } else { "info" };
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
-        .with_writer(log)
-        .with_ansi(false)
-        .with_target(false)
-        .try_init();
+    start(args, "info", log, false, true);
     Ok(path)
 }
 
 /// On a terminal only, and not where NO_COLOR (no-color.org) says that nobody wants them.
 fn colours() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Our own messages at `level`; those of libraries only when something is wrong.
-fn filter(level: &str) -> EnvFilter {
-    EnvFilter::new(format!("warn,cassmount={level}"))
 }
 
 fn default_directory() -> Result<PathBuf> {

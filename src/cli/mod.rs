@@ -11,6 +11,8 @@ mod index;
 mod interrupt;
 mod list;
 mod logging;
+mod manual;
+mod metrics;
 mod mount;
 mod mount_helper;
 mod open;
@@ -50,6 +52,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Cache(args) => status::cache(&args),
         Command::Scratch(args) => status::scratch(&args),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { directory } => manual::pages(&directory),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use super::args::MountArgs;
 use super::daemon::Readiness;
 use super::parts::Parts;
 use super::runtime_state::{self, RunningMount};
-use super::{control, daemon, logging, open, unmount};
+use super::{control, daemon, logging, metrics, open, unmount};
 use crate::config::Settings;
 use crate::fs::Mounted;
 use crate::{Error, Kind, Result};
@@ -103,10 +103,17 @@ fn serve(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Resu
             log,
         };
         let mounted = Arc::new(parts.mount(mountpoint)?);
-        let _answering = control::serve(RunningMount::socket(mountpoint)?, parts.handler(&state, &mounted))?;
+        let handler = parts.handler(&state, &mounted);
+        let _scraped = match args.metrics {
+            Some(address) => Some(metrics::serve(address, Arc::clone(&handler)).await?),
+            None => None,
+        };
+        let _answering = control::serve(RunningMount::socket(mountpoint)?, handler)?;
         let _announced = state.announce()?;
         tracing::info!("{} is mounted on {}", state.source, mountpoint.display());
         readiness.ready()?;
+        // Of a unit with Type=notify; nobody listens otherwise.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         until_unmounted(&mounted, mountpoint).await
     });
     // A pass or a fetch may still be under way; nobody waits for it any more.

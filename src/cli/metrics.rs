@@ -1,0 +1,194 @@
+//! `--metrics ADDR`: what `cassmount status` shows, for Prometheus, at http://ADDR/metrics. Names follow its conventions; they are documented in
+//! docs/metrics.md.
+
+use super::control::{Handler, Request};
+use crate::{Error, Result};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use serde_json::Value;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// Scrapes at once; further ones wait.
+const SCRAPES: usize = 4;
+/// How long one connection may last.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Counters of the reader: field in the status, name without `_total`, help.
+const COUNTERS: &[(&str, &str, &str)] = &[
+    ("/reader/bytes_fetched", "fetched_bytes", "Bytes of objects fetched from the store"),
+    ("/reader/requests", "store_requests", "Ranges asked of the store, retries not counted"),
+    ("/reader/passes", "archive_passes", "Archives read whole"),
+    ("/reader/published_used", "published_indexes_used", "Archives whose seek index was found beside the backups"),
+    ("/reader/plain_bytes", "inflated_bytes", "Plain bytes inflated"),
+    ("/reader/spans_read", "spans_read", "Spans of archives fetched and inflated"),
+    ("/reader/span_hits", "span_hits", "Spans found in memory or in the cache"),
+];
+
+const GAUGES: &[(&str, &str, &str)] = &[
+    ("/reader/requests_in_flight", "store_requests_in_flight", "Ranges being fetched"),
+    ("/reader/passes_running", "archive_passes_running", "Archives being read whole"),
+    ("/cache/used_bytes", "cache_bytes", "Bytes in the cache"),
+    ("/cache/limit_bytes", "cache_limit_bytes", "Most bytes that the cache may hold"),
+    ("/cache/entries", "cache_entries", "Entries in the cache"),
+    ("/scratch/bytes", "scratch_bytes", "Bytes that programs wrote into the mount"),
+    ("/scratch/limit_bytes", "scratch_limit_bytes", "Most bytes that programs may write into the mount"),
+    ("/scratch/names", "scratch_names", "Names that programs made in the mount"),
+];
+
+/// Kinds of errors, as the reader counts them.
+const ERRORS: &[&str] = &["corrupt", "no_key", "changed", "timed_out", "unreachable", "other_errors"];
+
+/// Answers scrapes until dropped.
+pub(super) struct Serving(tokio::task::JoinHandle<()>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts to answer on `address`, which nobody else may have.
+pub(super) async fn serve(address: SocketAddr, handler: Handler) -> Result<Serving> {
+    let bound = TcpListener::bind(address).await;
+    let listener = bound.map_err(|error| Error::io(format_args!("listen on {address} for --metrics"), error))?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("metrics are at http://{address}/metrics");
+    }
+    let places = Arc::new(Semaphore::new(SCRAPES));
+    Ok(Serving(tokio::spawn(async move {
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok((stream, _)) = listener.accept().await else {
+                // Out of descriptors: wait rather than spin.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let handler = Arc::clone(&handler);
+            tokio::spawn(async move {
+                let _place = place;
+                let service = service_fn(|request| answer(request, &handler));
+                let mut http = hyper::server::conn::http1::Builder::new();
+                let connection = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+                // A scraper that goes away is no concern here.
+                let _ = tokio::time::timeout(PATIENCE, connection).await;
+            });
+        }
+    })))
+}
+
+async fn answer(request: hyper::Request<Incoming>, handler: &Handler) -> Result<Response<String>, Infallible> {
+    let (status, kind, body) = if request.uri().path() != "/metrics" {
+        (StatusCode::NOT_FOUND, "text/plain", "see /metrics\n".to_owned())
+    } else if request.method() != Method::GET {
+        (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned())
+    } else {
+        match handler(Request::Status).await {
+            Ok(status) => (StatusCode::OK, OPENMETRICS, text(&status)),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    Ok(response)
+}
+
+/// A mount's status as OpenMetrics text.
+fn text(status: &Value) -> String {
+    let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut registry = Registry::with_prefix("cassmount");
+    let labels = vec![
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("source", word("/source")),
+        ("mountpoint", word("/mountpoint")),
+    ];
+    registry.register("mount", "What is mounted where", Info::new(labels));
+    for (pointer, name, help) in COUNTERS {
+        registry.register(*name, *help, counter(number(pointer)));
+    }
+    for (pointer, name, help) in GAUGES {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(number(pointer).cast_signed());
+        registry.register(*name, *help, gauge);
+    }
+    let errors = Family::<Vec<(&str, &str)>, Counter>::default();
+    for kind in ERRORS {
+        let label = kind.strip_suffix("_errors").unwrap_or(kind);
+        errors.get_or_create(&vec![("kind", label)]).inc_by(number(&format!("/reader/{kind}")));
+    }
+    registry.register("errors", "Errors of reading archives", errors);
+    let opened = Family::<Vec<(&str, &str)>, Counter>::default();
+    for (found, field) in [("hit", "file_hits"), ("miss", "file_misses")] {
+        opened.get_or_create(&vec![("cache", found)]).inc_by(number(&format!("/reader/{field}")));
+    }
+    registry.register("files_opened", "Files opened, by whether the cache had them whole", opened);
+    if let Some(bytes) = resident_memory() {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(bytes.cast_signed());
+        registry.register_with_unit("resident_memory", "Memory of the daemon", Unit::Bytes, gauge);
+    }
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+fn counter(value: u64) -> Counter {
+    let counter = Counter::default();
+    counter.inc_by(value);
+    counter
+}
+
+/// Resident memory of this process, bytes.
+fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
+    Some(kilobytes.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_becomes_metrics_with_conventional_names() {
+        let status = json!({
+            "source": "s3://b", "mountpoint": "/mnt",
+            "reader": {"bytes_fetched": 7, "requests": 3, "corrupt": 2, "other_errors": 1, "file_hits": 5},
+            "cache": {"used_bytes": 11, "limit_bytes": 12},
+        });
+        let text = text(&status);
+        let version = env!("CARGO_PKG_VERSION");
+        for line in [
+            &format!("cassmount_mount_info{{version=\"{version}\",source=\"s3://b\",mountpoint=\"/mnt\"}} 1"),
+            "cassmount_fetched_bytes_total 7",
+            "cassmount_store_requests_total 3",
+            "# TYPE cassmount_store_requests counter",
+            "cassmount_cache_bytes 11",
+            "cassmount_errors_total{kind=\"corrupt\"} 2",
+            "cassmount_errors_total{kind=\"other\"} 1",
+            "cassmount_files_opened_total{cache=\"hit\"} 5",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        assert!(text.contains("cassmount_resident_memory_bytes ") && text.ends_with("# EOF\n"), "{text}");
+    }
+}
