@@ -7,8 +7,20 @@ use command::cassmount;
 use std::fs;
 use std::path::Path;
 
-const COMMANDS: &[&str] =
-    &["", "mount", "unmount", "list", "chain", "schema", "index", "status", "cache", "scratch", "completions"];
+const COMMANDS: &[&str] = &[
+    "",
+    "mount",
+    "unmount",
+    "list",
+    "chain",
+    "schema",
+    "index",
+    "verify",
+    "status",
+    "cache",
+    "scratch",
+    "completions",
+];
 
 fn output(arguments: &[&str]) -> String {
     let output = cassmount().args(arguments).env_remove("COLUMNS").output().unwrap();

@@ -40,8 +40,8 @@ fn a_mount_serves_metrics_and_logs_json() {
     assert!(before.starts_with("HTTP/1.1 200") && before.contains("application/openmetrics-text"), "{before}");
     assert_eq!(value(&before, "cassmount_files_opened_total{cache=\"hit\"}"), 0);
     let table = mount.path("cass-a/restore-points/2026-11-21-02-48/shop");
-    let users = std::fs::read_dir(table).unwrap().map(|entry| entry.unwrap().path());
-    let users = users.filter(|path| path.to_str().unwrap().contains("users-")).next().unwrap();
+    let mut tables = std::fs::read_dir(table).unwrap().map(|entry| entry.unwrap().path());
+    let users = tables.find(|path| path.to_str().unwrap().contains("users-")).unwrap();
     for entry in std::fs::read_dir(users).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
