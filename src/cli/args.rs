@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::extract::ExtractArgs;
 use super::progress::ProgressArgs;
 use crate::cassandra::TableName;
 use crate::config::{parse_duration, parse_rate, parse_size};
@@ -46,6 +47,8 @@ pub(super) enum Command {
     Index(IndexArgs),
     /// Check whether backups are good, and say what is lost where they are not
     Verify(VerifyArgs),
+    /// Write a restore point, or some of its tables, to a directory as ordinary files
+    Extract(ExtractArgs),
     /// Show what running mounts do: source, cache, scratch layer, transfers, errors
     Status(StatusArgs),
     /// Look at the cache, or empty it
@@ -165,6 +168,13 @@ pub(super) struct ViewArgs {
     /// Show only what was there then: a date, a minute (2026-11-21-03-15), RFC 3339 or unix seconds
     #[arg(long, value_name = "TIME")]
     pub(super) at: Option<String>,
+    #[command(flatten)]
+    pub(super) live_ids: LiveIdArgs,
+}
+
+/// Whether a node's own tables give their ids.
+#[derive(Args, Debug, Clone, Default)]
+pub(super) struct LiveIdArgs {
     /// Name table directories after the live tables in this Cassandra data directory
     #[arg(long, value_name = "DIR")]
     pub(super) live_data_dir: Option<PathBuf>,
@@ -186,10 +196,17 @@ pub(super) struct AccessArgs {
     /// Let other users than the one who mounts in (needs user_allow_other in /etc/fuse.conf, or root)
     #[arg(long)]
     pub(super) allow_other: bool,
-    /// Owner of all files, as a name or number [default: who mounts]
+    #[command(flatten)]
+    pub(super) owner: OwnerArgs,
+}
+
+/// Whose the files are.
+#[derive(Args, Debug, Clone, Default)]
+pub(super) struct OwnerArgs {
+    /// Owner of all files, as a name or number [default: who runs this]
     #[arg(long, value_name = "USER")]
     pub(super) uid: Option<String>,
-    /// Group of all files, as a name or number [default: who mounts]
+    /// Group of all files, as a name or number [default: who runs this]
     #[arg(long, value_name = "GROUP")]
     pub(super) gid: Option<String>,
     /// Mode of files, octal
@@ -437,7 +454,7 @@ pub(super) struct ScratchPlaceArgs {
 }
 
 /// `ks.table` as Cassandra stores the names; quotes as in CQL do no harm.
-fn parse_table(text: &str) -> Result<TableName, String> {
+pub(super) fn parse_table(text: &str) -> Result<TableName, String> {
     let unquoted =
         |name: &str| name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name).to_owned();
     let (keyspace, table) = text.split_once('.').ok_or("expected KEYSPACE.TABLE")?;

@@ -6,6 +6,7 @@ mod args;
 mod chain;
 mod control;
 mod daemon;
+mod extract;
 mod holders;
 mod index;
 mod interrupt;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(&args),
         Command::Index(args) => index::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Extract(args) => extract::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Cache(args) => status::cache(&args),
         Command::Scratch(args) => status::scratch(&args),

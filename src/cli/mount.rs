@@ -36,18 +36,7 @@ pub(super) fn run(args: &MountArgs) -> Result<()> {
 impl MountArgs {
     pub(super) fn settings(&self) -> Result<Settings> {
         let place = self.places.first().filter(|_| self.places.len() == 2);
-        open::settings(place.map(String::as_str), &self.backups, self.view.live_data_dir.as_ref())
-    }
-
-    /// The data directory whose tables give their ids, if any is to.
-    pub(super) fn live_data_dir(&self, settings: &Settings) -> Result<Option<PathBuf>> {
-        if !self.view.match_live_ids && self.view.live_data_dir.is_none() {
-            return Ok(None);
-        }
-        let directory = settings.cassandra_data_dir.as_ref().map(|setting| setting.value.clone());
-        directory.map(Some).ok_or_else(|| {
-            Error::invalid("--match-live-ids needs cassandra_data_dir in the configuration, or --live-data-dir")
-        })
+        open::settings(place.map(String::as_str), &self.backups, self.view.live_ids.live_data_dir.as_ref())
     }
 }
 

@@ -1,6 +1,6 @@
 //! From arguments to the opened parts that every command works with.
 
-use super::args::{AccessArgs, BackupArgs, CacheArgs};
+use super::args::{BackupArgs, CacheArgs, LiveIdArgs, OwnerArgs};
 use super::logging;
 use crate::cache::Cache;
 use crate::catalog::{Catalog, CatalogOptions, Host};
@@ -194,27 +194,27 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     done
 }
 
-/// Owner and group of everything in the mount.
-pub(super) fn owner(args: &AccessArgs) -> Result<(u32, u32)> {
-    let uid = match &args.uid {
-        None => rustix::process::getuid().as_raw(),
-        Some(name) => match name.parse() {
-            Ok(uid) => uid,
-            Err(_) => {
-                nix::unistd::User::from_name(name).ok().flatten().ok_or_else(|| no_such("user", name))?.uid.as_raw()
-            }
-        },
+/// The owner and group that were named.
+pub(super) fn owner(args: &OwnerArgs) -> Result<(Option<u32>, Option<u32>)> {
+    let number = |name: &String| name.parse().ok();
+    let user = |name: &String| Some(nix::unistd::User::from_name(name).ok().flatten()?.uid.as_raw());
+    let group = |name: &String| Some(nix::unistd::Group::from_name(name).ok().flatten()?.gid.as_raw());
+    let named = |what: &str, name: &Option<String>, find: &dyn Fn(&String) -> Option<u32>| {
+        let found = |name| number(name).or_else(|| find(name)).ok_or_else(|| no_such(what, name));
+        name.as_ref().map(found).transpose()
     };
-    let gid = match &args.gid {
-        None => rustix::process::getgid().as_raw(),
-        Some(name) => match name.parse() {
-            Ok(gid) => gid,
-            Err(_) => {
-                nix::unistd::Group::from_name(name).ok().flatten().ok_or_else(|| no_such("group", name))?.gid.as_raw()
-            }
-        },
-    };
-    Ok((uid, gid))
+    Ok((named("user", &args.uid, &user)?, named("group", &args.gid, &group)?))
+}
+
+/// The data directory whose tables give their ids, if any is to.
+pub(super) fn live_data_dir(args: &LiveIdArgs, settings: &Settings) -> Result<Option<PathBuf>> {
+    if !args.match_live_ids && args.live_data_dir.is_none() {
+        return Ok(None);
+    }
+    let directory = settings.cassandra_data_dir.as_ref().map(|setting| setting.value.clone());
+    directory.map(Some).ok_or_else(|| {
+        Error::invalid("--match-live-ids needs cassandra_data_dir in the configuration, or --live-data-dir")
+    })
 }
 
 fn no_such(what: &str, name: &str) -> Error {

@@ -39,7 +39,7 @@ pub(super) struct Parts {
 impl Parts {
     /// Opens the source, the keys, the cache and the scratch layer.
     pub(super) async fn open(args: &MountArgs, mountpoint: &Path) -> Result<Self> {
-        let (uid, gid) = open::owner(&args.access)?;
+        let (uid, gid) = open::owner(&args.access.owner)?;
         let settings = args.settings()?;
         let timeout = settings.timeout.value;
         let store = open::store(&settings).await?;
@@ -62,7 +62,7 @@ impl Parts {
         let tree = TreeOptions {
             source_host: args.view.source_host.clone().map(Host::new),
             at: args.view.at.clone(),
-            live_data_dir: args.live_data_dir(&settings)?,
+            live_data_dir: open::live_data_dir(&args.view.live_ids, &settings)?,
             directory: Some(cache_dir.join("catalog")),
             ..TreeOptions::default()
         };
@@ -76,10 +76,10 @@ impl Parts {
             Overlay::new(tree, &scratch)?
         };
         let options = MountOptions {
-            uid,
-            gid,
-            file_mode: args.access.file_mode,
-            dir_mode: args.access.dir_mode,
+            uid: uid.unwrap_or_else(|| rustix::process::getuid().as_raw()),
+            gid: gid.unwrap_or_else(|| rustix::process::getgid().as_raw()),
+            file_mode: args.access.owner.file_mode,
+            dir_mode: args.access.owner.dir_mode,
             read_only: args.access.read_only,
             allow_other: args.access.allow_other,
             fsname: store.name().to_owned(),

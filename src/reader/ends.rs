@@ -20,7 +20,7 @@ const SHORTEST: u64 = 48;
 const TAIL: u64 = 32;
 
 /// First bytes for [`Reader::check_ends`]: they hold the first tar header whatever the gzip is like.
-const GLANCE: u64 = 4 << 10;
+pub(super) const GLANCE: u64 = 4 << 10;
 
 /// What a gzip starts with.
 const GZIP: &[u8] = &[0x1f, 0x8b];

@@ -24,6 +24,7 @@ mod options;
 mod pass;
 mod pipeline;
 mod published;
+mod size;
 mod spans;
 mod stats;
 mod stream;

@@ -138,7 +138,7 @@ impl std::fmt::Debug for BackupTree {
 impl BackupTree {
     /// With `live_data_dir`, blocks on reading that directory, which must be one. `Kind::Invalid` when `at` is no time.
     pub fn new(catalog: Arc<Catalog>, reader: Arc<Reader>, options: TreeOptions) -> Result<Self> {
-        Self::over(Arc::new(Backups { catalog, reader }), options)
+        Self::over(Arc::new(Backups::new(catalog, reader)), options)
     }
 
     /// The same over any source.

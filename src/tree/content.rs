@@ -87,6 +87,19 @@ impl ContentTree {
         self.directories.get(path)
     }
 
+    /// Every directory's path, parents first.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.directories.keys()
+    }
+
+    /// Every file, by directory.
+    pub(super) fn files(&self) -> impl Iterator<Item = &ContentFile> {
+        self.directories.values().flat_map(|directory| directory.items.values()).filter_map(|item| match item {
+            Item::File(file) => Some(&**file),
+            Item::Directory(_) => None,
+        })
+    }
+
     /// Bytes, roughly.
     pub(super) fn weight(&self) -> usize {
         self.weight

@@ -6,6 +6,7 @@ mod assemble;
 mod backup;
 mod chain;
 mod content;
+mod files;
 mod ino;
 mod live;
 mod model;
@@ -19,13 +20,14 @@ mod source;
 mod weighted;
 
 pub use backup::{BackupTree, TreeOptions};
+pub use files::{PointArchive, PointFile, PointFiles, PointInfo, PointTable};
 pub use node::TreeNode;
 pub use report::{
     AbsentTable, ArchiveReport, ChainReport, LeftOutSet, OtherSstable, ReportOptions, SetReport, SstableReport,
     TableContents, TableReport,
 };
 pub use schema_text::SchemaOptions;
-pub use source::Source;
+pub use source::{Backups, Source};
 
 use crate::Result;
 use crate::time::Timestamp;

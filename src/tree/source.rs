@@ -44,10 +44,16 @@ pub trait Source: Send + Sync + 'static {
 }
 
 /// The real ones.
-#[derive(Debug)]
-pub(super) struct Backups {
-    pub(super) catalog: Arc<Catalog>,
-    pub(super) reader: Arc<Reader>,
+#[derive(Clone, Debug)]
+pub struct Backups {
+    catalog: Arc<Catalog>,
+    reader: Arc<Reader>,
+}
+
+impl Backups {
+    pub fn new(catalog: Arc<Catalog>, reader: Arc<Reader>) -> Self {
+        Self { catalog, reader }
+    }
 }
 
 impl Source for Backups {

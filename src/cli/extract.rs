@@ -1,0 +1,340 @@
+//! `cassmount extract`: a restore point as ordinary files.
+
+use super::args::{BackupArgs, LiveIdArgs, OwnerArgs, PointArgs, parse_table};
+use super::interrupt::unless_interrupted;
+use super::open::Reading;
+use super::output::{Shown, print};
+use super::progress::{Progress, ProgressArgs};
+use super::{logging, open, table};
+use crate::cassandra::TableName;
+use crate::config::Settings;
+use crate::extract::{
+    Access, ExtractOptions, ExtractPlan, ExtractReport, Extraction, Layout, SchemaState, SizeFrom, State, TableOutcome,
+};
+use crate::reader::Reader;
+use crate::tree::TreeOptions;
+use crate::{Error, Kind, Result};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most archives read at a time: each has buffers of its own.
+const MOST_JOBS: i64 = 32;
+
+/// How often the progress is looked at.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Writes a restore point, or some of its tables, to DIR as ordinary files: exactly what a mount shows below restore-points/POINT, schema.cql
+/// included. By default in DIR/<keyspace>/<table>-<id>/, which sstableloader and `nodetool import` take as it is.
+///
+/// Every byte is checked before a table gets its name: gzip's CRC, lengths, each SSTable's Digest.crc32. Nothing is written twice or goes
+/// through the cache. A run that was killed leaves DIR/.cassmount-extract behind, and the same command goes on from there. Nothing that is
+/// in DIR is ever overwritten: DIR must be empty, or hold an extract of the same restore point (of other tables too).
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ExtractArgs {
+    #[command(flatten)]
+    point: PointArgs,
+    /// Where to; made if it is not there
+    #[arg(value_name = "DIR", required_unless_present = "show_config")]
+    directory: Option<PathBuf>,
+    /// This table only; may be given several times
+    #[arg(long, value_name = "KS.TABLE", value_parser = parse_table)]
+    table: Vec<TableName>,
+    /// The tables of this keyspace only; may be given several times
+    #[arg(long, value_name = "KS")]
+    keyspace: Vec<String>,
+    /// How files are arranged: `tables` is <keyspace>/<table>-<id>/, `snapshots` is Cassandra's own <keyspace>/<table>-<id>/snapshots/<point>/
+    #[arg(long, value_enum, default_value_t)]
+    layout: LayoutArg,
+    /// Show what there is to fetch and to write, and whether it fits; write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on although the free space seems too small: how much will be written is only estimated where archives were never read
+    #[arg(long)]
+    ignore_space: bool,
+    /// Archives read at the same time [default: one for each core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
+    jobs: Option<u16>,
+    /// Print JSON (see docs/json.md)
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    live_ids: LiveIdArgs,
+    #[command(flatten)]
+    owner: OwnerArgs,
+    #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
+    backups: BackupArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cassmount extract s3://cass-backups node1 latest /restore --dry-run         what that would be, and whether it fits
+  cassmount extract s3://cass-backups node1 latest /restore --table shop.users --uid cassandra --gid cassandra
+  nodetool import shop users /restore/shop/users-*
+
+Exit status: 0 everything is there, 1 something could not be had (the report says what and why), 130 interrupted.";
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
+enum LayoutArg {
+    #[default]
+    Tables,
+    Snapshots,
+}
+
+pub(super) fn run(args: &ExtractArgs) -> Result<()> {
+    logging::to_terminal(&args.backups.log);
+    let place = args.point.source_place.as_deref();
+    let settings = open::settings(place, &args.backups, args.live_ids.live_data_dir.as_ref())?;
+    if args.backups.source.show_config {
+        open::show_settings(&settings);
+        return Ok(());
+    }
+    let (Some((host, point)), Some(directory)) = (args.point.names(), &args.directory) else { return Ok(()) };
+    let done = open::block_on(async {
+        let again = "nothing unverified has a final name, and the same command goes on where this one was";
+        let extraction = async {
+            let (extraction, reader) = open_extraction(args, &settings, (host, point), directory).await?;
+            let plan = extraction.plan().await?;
+            if args.dry_run {
+                return Ok(Done::Planned(DryRun {
+                    is_dry: true,
+                    needed: plan.needed_bytes(),
+                    fits: plan.fits(),
+                    plan,
+                }));
+            }
+            check_space(&plan, args.ignore_space)?;
+            let progress = Progress::start("extract", Some(plan.fetch_bytes), args.progress);
+            let report = watched(extraction.run(), &reader, &progress).await?;
+            progress.finish();
+            Ok(Done::Run(Run { is_dry: false, report }))
+        };
+        unless_interrupted(extraction, again).await
+    })?;
+    match done {
+        Done::Planned(plan) => print(args.json, &plan),
+        Done::Run(run) => {
+            print(args.json, &run)?;
+            run.verdict()
+        }
+    }
+}
+
+async fn open_extraction(
+    args: &ExtractArgs,
+    settings: &Settings,
+    (host, point): (&str, &str),
+    directory: &std::path::Path,
+) -> Result<(Extraction, Arc<Reader>)> {
+    let jobs = match args.jobs {
+        Some(jobs) => jobs.into(),
+        None => std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get).min(MOST_JOBS as usize),
+    };
+    let (uid, gid) = open::owner(&args.owner)?;
+    let access = Access { uid, gid, file_mode: args.owner.file_mode, dir_mode: args.owner.dir_mode };
+    let live_data_dir = open::live_data_dir(&args.live_ids, settings)?;
+    let Reading { catalog, reader, directory: cache_dir, .. } =
+        open::reading(settings, &args.backups.cache, Some(jobs)).await?;
+    let host = open::host(&catalog, host).await?;
+    catalog.host_now(&host).await?;
+    let options = ExtractOptions {
+        tables: args.table.clone(),
+        keyspaces: args.keyspace.clone(),
+        layout: match args.layout {
+            LayoutArg::Tables => Layout::Tables,
+            LayoutArg::Snapshots => Layout::Snapshots,
+        },
+        access,
+        jobs,
+    };
+    let tree = TreeOptions { live_data_dir, directory: Some(cache_dir.join("catalog")), ..TreeOptions::default() };
+    let extraction = Extraction::new(catalog, Arc::clone(&reader), tree, (host, point), directory, options).await?;
+    Ok((extraction, reader))
+}
+
+fn check_space(plan: &ExtractPlan, ignore: bool) -> Result<()> {
+    if plan.fits() || ignore {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::NoSpace,
+        format!(
+            "{} has {} free, and {} are to be written ({}); nothing was begun. --table or --keyspace takes less, --ignore-space goes on regardless",
+            plan.target.display(),
+            table::bytes(plan.free_bytes),
+            table::bytes(plan.needed_bytes()),
+            how_known(plan.size_from),
+        ),
+    ))
+}
+
+/// Does the work while the progress follows what the reader fetches.
+async fn watched<T>(work: impl Future<Output = T>, reader: &Reader, progress: &Progress) -> T {
+    let mut seen = reader.stats().bytes_fetched;
+    let mut follow = || {
+        let now = reader.stats().bytes_fetched;
+        progress.add(now - seen);
+        seen = now;
+    };
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(TICK, &mut work).await {
+            Ok(done) => {
+                follow();
+                return done;
+            }
+            Err(_) => follow(),
+        }
+    }
+}
+
+enum Done {
+    Planned(DryRun),
+    Run(Run),
+}
+
+/// The JSON is documented in docs/json.md.
+#[derive(Serialize)]
+struct DryRun {
+    #[serde(rename = "dry_run")]
+    is_dry: bool,
+    #[serde(flatten)]
+    plan: ExtractPlan,
+    #[serde(rename = "needed_bytes")]
+    needed: u64,
+    fits: bool,
+}
+
+impl Shown for DryRun {
+    fn text(&self) -> String {
+        let plan = &self.plan;
+        let rows: Vec<Vec<String>> = plan.tables.iter().map(plan_row).collect();
+        let right = ["SETS", "ARCHIVES", "FETCH", "WRITE"];
+        let mut text = table::render(&["DIRECTORY", "SETS", "ARCHIVES", "FETCH", "WRITE", ""], &right, &rows);
+        let todo = plan.tables.iter().filter(|table| !table.done).count();
+        let _ = write!(
+            text,
+            "\n{} of {} in {}: {todo} tables to extract, {} to fetch, {} to write ({})",
+            plan.point,
+            plan.host,
+            plan.target.display(),
+            table::bytes(plan.fetch_bytes),
+            table::bytes(plan.write_bytes),
+            how_known(plan.size_from),
+        );
+        if plan.staged_bytes > 0 {
+            let _ = write!(text, ", of which {} are there", table::bytes(plan.staged_bytes));
+        }
+        let free = table::bytes(plan.free_bytes);
+        let _ = writeln!(text, "\n{free} are free there: {}", if self.fits { "it fits" } else { "it does not fit" });
+        text
+    }
+}
+
+fn plan_row(plan: &crate::extract::TablePlan) -> Vec<String> {
+    let counts = [plan.sets.len().to_string(), plan.archives.to_string()];
+    let (fetch, write, note) = if plan.done {
+        (String::new(), String::new(), "is there".to_owned())
+    } else {
+        let note = if plan.size_from == SizeFrom::Listings { "" } else { how_known(plan.size_from) };
+        (table::bytes(plan.fetch_bytes), table::bytes(plan.write_bytes), note.to_owned())
+    };
+    let [sets, archives] = counts;
+    vec![plan.directory.clone(), sets, archives, fetch, write, note]
+}
+
+fn how_known(from: SizeFrom) -> &'static str {
+    match from {
+        SizeFrom::Listings => "at most: the archives were read before",
+        SizeFrom::GzipLengths => "as the archives say",
+        SizeFrom::Guess => "guessed in part",
+    }
+}
+
+/// The JSON is documented in docs/json.md.
+#[derive(Serialize)]
+struct Run {
+    #[serde(rename = "dry_run")]
+    is_dry: bool,
+    #[serde(flatten)]
+    report: ExtractReport,
+}
+
+impl Run {
+    /// An error when not everything that was asked for is there.
+    fn verdict(&self) -> Result<()> {
+        let report = &self.report;
+        if report.is_whole() {
+            return Ok(());
+        }
+        if let Some(error) = &report.error {
+            let kind = report.error_kind.unwrap_or(Kind::Io);
+            let more = "the same command goes on where this one ended";
+            return Err(Error::new(kind, format!("not everything was extracted: {error}; {more}")));
+        }
+        let broken = report.tables.iter().filter(|table| !table.is_whole()).count();
+        let message = match broken {
+            0 => "schema.cql could not be written".to_owned(),
+            1 => "1 table is not there, or not all of it".to_owned(),
+            _ => format!("{broken} tables are not there, or not all of them"),
+        };
+        Err(Error::new(Kind::Corrupt, message))
+    }
+}
+
+impl Shown for Run {
+    fn text(&self) -> String {
+        let report = &self.report;
+        let mut text = String::new();
+        let there: Vec<&TableOutcome> = report.tables.iter().filter(|table| table.state != State::Failed).collect();
+        if !there.is_empty() {
+            let rows: Vec<Vec<String>> = there.iter().map(|table| outcome_row(table)).collect();
+            text += &table::render(&["DIRECTORY", "FILES", "SIZE", ""], &["FILES", "SIZE"], &rows);
+            text.push('\n');
+        }
+        for outcome in report.tables.iter().filter(|table| !table.is_whole()) {
+            text += &loss(outcome);
+        }
+        if let SchemaState::Failed(why) = &report.schema {
+            let _ = writeln!(text, "schema.cql: not written: {why}");
+        }
+        let sum = |of: fn(&TableOutcome) -> u64| there.iter().map(|table| of(table)).sum();
+        let _ = writeln!(
+            text,
+            "{} of {} in {}: {} tables, {} files, {}; {} fetched",
+            report.point,
+            report.host,
+            report.target.display(),
+            there.len(),
+            sum(|table| table.files),
+            table::bytes(sum(|table| table.bytes)),
+            table::bytes(report.tables.iter().map(|table| table.fetched_bytes).sum()),
+        );
+        text
+    }
+}
+
+fn outcome_row(outcome: &TableOutcome) -> Vec<String> {
+    let note = match outcome.state {
+        _ if !outcome.lost.is_empty() => "NOT ALL OF IT",
+        State::Unchanged => "was there",
+        _ => "",
+    };
+    vec![outcome.directory.clone(), outcome.files.to_string(), table::bytes(outcome.bytes), note.to_owned()]
+}
+
+fn loss(outcome: &TableOutcome) -> String {
+    let mut text = String::new();
+    if let Some(error) = &outcome.error {
+        let _ = writeln!(text, "{}: not extracted: {error}", outcome.directory);
+    }
+    for lost in &outcome.lost {
+        let _ = writeln!(text, "{}: without {} of set {}: {}", outcome.directory, lost.what, lost.set, lost.reason);
+    }
+    text
+}

@@ -1,0 +1,332 @@
+//! [`Extraction`]: one extract from its options to its report.
+
+use super::estimate::{SizeFrom, TablePlan, estimate};
+use super::journal::{self, Done, Job, Journal};
+use super::report::{ExtractReport, SchemaState, TableOutcome};
+use super::source::{PartlyStaged, Staged, blocking};
+use super::staging::ArchiveId;
+use super::target::{Access, Dir};
+use super::work::{Parts, Work};
+use super::{HIDDEN, Layout, schema, table};
+use crate::cassandra::TableName;
+use crate::catalog::{Catalog, Host, SetKind, Tag};
+use crate::reader::Reader;
+use crate::tree::{BackupTree, Backups, PointInfo, PointTable, ReportOptions, TreeOptions};
+use crate::{Error, Kind, Result};
+use futures::StreamExt;
+use serde::Serialize;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const JOURNAL: &str = "journal";
+
+/// What every new ext file system has in it.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Tables on the way at the same time, for each job: while some wait for the disk, others are read.
+const TABLES_PER_JOB: usize = 3;
+
+/// What may be chosen about an extract.
+#[derive(Clone, Debug, Default)]
+pub struct ExtractOptions {
+    /// These tables, and those of the keyspaces; all when both are empty.
+    pub tables: Vec<TableName>,
+    pub keyspaces: Vec<String>,
+    pub layout: Layout,
+    pub access: Access,
+    /// Archives read at the same time; the reader's options must allow as many passes.
+    pub jobs: usize,
+}
+
+/// An extract of one restore point into one directory.
+pub struct Extraction {
+    source: String,
+    host: Host,
+    point: PointInfo,
+    target: PathBuf,
+    options: ExtractOptions,
+    live_ids: bool,
+    tree: Arc<BackupTree>,
+    reader: Arc<Reader>,
+    staged: Arc<Staged>,
+}
+
+/// What is to be done. Serialises as `docs/json.md` has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExtractPlan {
+    pub source: String,
+    pub host: String,
+    pub point: Tag,
+    pub kind: SetKind,
+    /// Of its manifest, RFC 3339.
+    pub time: String,
+    pub target: PathBuf,
+    pub layout: Layout,
+    /// By name.
+    pub tables: Vec<TablePlan>,
+    /// For all tables that are not done.
+    pub fetch_bytes: u64,
+    pub write_bytes: u64,
+    /// Of these, what is on the target already.
+    pub staged_bytes: u64,
+    /// How [`Self::write_bytes`] is known: as the least certain part of it.
+    pub size_from: SizeFrom,
+    /// On the target's file system.
+    pub free_bytes: u64,
+}
+
+impl ExtractPlan {
+    /// What is still to be written.
+    pub fn needed_bytes(&self) -> u64 {
+        self.write_bytes.saturating_sub(self.staged_bytes)
+    }
+
+    pub fn fits(&self) -> bool {
+        self.needed_bytes() <= self.free_bytes
+    }
+}
+
+impl Extraction {
+    /// Finds the restore point, and that it has what is wanted. Nothing is written. `point` as a person types it: a tag, `latest`, any time.
+    pub async fn new(
+        catalog: Arc<Catalog>,
+        reader: Arc<Reader>,
+        tree: TreeOptions,
+        (host, point): (Host, &str),
+        target: &Path,
+        options: ExtractOptions,
+    ) -> Result<Self> {
+        let staged = Arc::<Staged>::default();
+        let live_ids = tree.live_data_dir.is_some();
+        let source = catalog.source().to_owned();
+        let backups = Backups::new(catalog, Arc::clone(&reader));
+        let source_of_tree = PartlyStaged::new(backups, Arc::clone(&reader), Arc::clone(&staged));
+        let tree = Arc::new(BackupTree::over(Arc::new(source_of_tree), tree)?);
+        let point = tree.point_info(&host, point).await?;
+        let target = std::path::absolute(target).map_err(|e| Error::io("find the current directory", e))?;
+        let this = Self { source, host, point, target, options, live_ids, tree, reader, staged };
+        this.check_selection().await?;
+        Ok(this)
+    }
+
+    async fn check_selection(&self) -> Result<()> {
+        let tables = self.tree.point_tables(&self.host, &self.point.tag).await?;
+        for wanted in &self.options.tables {
+            if tables.iter().all(|table| table.table != *wanted) {
+                // Says why it is not there.
+                let options = ReportOptions { table: Some(wanted.clone()), summary: true };
+                self.tree.chain_report(&self.host, &self.point.tag.0, &options).await?;
+                return Err(Error::not_found(format!("{wanted} is not in {} of {}", self.point.tag, self.host)));
+            }
+        }
+        for wanted in &self.options.keyspaces {
+            if tables.iter().all(|table| *table.table.keyspace != **wanted) {
+                let mut there: Vec<&str> = tables.iter().map(|table| &*table.table.keyspace).collect();
+                there.dedup();
+                let (tag, host) = (&self.point.tag, &self.host);
+                let message = format!("{tag} of {host} has no keyspace {wanted:?}; it has {}", there.join(", "));
+                return Err(Error::not_found(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables that are wanted, as far as is known now.
+    async fn tables(&self) -> Result<Vec<PointTable>> {
+        let ExtractOptions { tables: named, keyspaces, .. } = &self.options;
+        let mut tables = self.tree.point_tables(&self.host, &self.point.tag).await?;
+        if !(named.is_empty() && keyspaces.is_empty()) {
+            tables.retain(|table| {
+                named.contains(&table.table) || keyspaces.iter().any(|keyspace| **keyspace == *table.table.keyspace)
+            });
+        }
+        Ok(tables)
+    }
+
+    fn job(&self) -> Job {
+        Job {
+            source: self.source.clone(),
+            host: self.host.to_string(),
+            point: self.point.tag.to_string(),
+            layout: self.options.layout,
+            live_ids: self.live_ids,
+        }
+    }
+
+    /// What is to be done, how much that is, and whether there is room. Nothing is written.
+    ///
+    /// # Errors
+    /// `Exists` where the target holds something else.
+    pub async fn plan(&self) -> Result<ExtractPlan> {
+        let (path, job) = (self.target.clone(), self.job());
+        let (done, staged_bytes, free_bytes) = blocking(move || look_at(&path, &job)).await?;
+        let mut tables = Vec::new();
+        for table in self.tables().await? {
+            let ids = table.archives.iter().map(|archive| ArchiveId::of(&archive.object).0);
+            let recorded = done.tables.get(&(table.table.keyspace.to_string(), table.directory.clone()));
+            let names = self.options.layout.below_keyspace(&table.directory, &self.point.tag);
+            let mut sets: Vec<String> = table.archives.iter().map(|archive| archive.set.to_string()).collect();
+            sets.dedup();
+            let directory = format!("{}/{}", table.table.keyspace, names.join("/"));
+            let is_recorded = recorded.is_some_and(|recorded| recorded.archives.iter().cloned().eq(ids));
+            let plan = TablePlan {
+                table: table.table.clone(),
+                done: is_recorded && self.target.join(&directory).is_dir(),
+                directory,
+                sets,
+                archives: table.archives.len(),
+                fetch_bytes: 0,
+                write_bytes: 0,
+                size_from: SizeFrom::Listings,
+            };
+            tables.push((table, plan));
+        }
+        // What is done needs no look at its archives.
+        let (ready, todo): (Vec<_>, Vec<_>) = tables.into_iter().partition(|(_, plan)| plan.done);
+        let todo = estimate(&self.reader, todo, |id| done.archives.contains(id)).await;
+        let sum = |of: fn(&TablePlan) -> u64| todo.iter().map(of).sum();
+        let mut plan = ExtractPlan {
+            source: self.source.clone(),
+            host: self.host.to_string(),
+            point: self.point.tag.clone(),
+            kind: self.point.kind,
+            time: self.point.time.to_string(),
+            target: self.target.clone(),
+            layout: self.options.layout,
+            fetch_bytes: sum(|table| table.fetch_bytes),
+            write_bytes: sum(|table| table.write_bytes),
+            staged_bytes,
+            size_from: todo.iter().map(|table| table.size_from).max().unwrap_or(SizeFrom::Listings),
+            free_bytes,
+            tables: Vec::new(),
+        };
+        plan.tables = ready.into_iter().map(|(_, plan)| plan).chain(todo).collect();
+        plan.tables.sort_by(|a, b| a.table.cmp(&b.table));
+        Ok(plan)
+    }
+
+    /// Does it. When this is dropped, nothing that is not verified has its final name, and another run goes on.
+    ///
+    /// # Errors
+    /// Those for which nothing was begun: `Exists` where the target holds something else, `Busy` where another extract is at work. What
+    /// goes wrong later is in the report.
+    pub async fn run(&self) -> Result<ExtractReport> {
+        let tables = self.tables().await?;
+        let work = {
+            let (path, job, access) = (self.target.clone(), self.job(), self.options.access);
+            let (target, hidden, journal, done) = blocking(move || take_over(&path, &job, access)).await?;
+            let parts = Parts {
+                reader: Arc::clone(&self.reader),
+                tree: Arc::clone(&self.tree),
+                host: self.host.clone(),
+                point: self.point.tag.clone(),
+                layout: self.options.layout,
+                access,
+                target: Arc::new(target),
+                hidden: Arc::new(hidden),
+                staged: Arc::clone(&self.staged),
+            };
+            Work::new(parts, journal, done)
+        };
+        let mut report = ExtractReport {
+            source: self.source.clone(),
+            host: self.host.to_string(),
+            point: self.point.tag.clone(),
+            kind: self.point.kind,
+            time: self.point.time.to_string(),
+            target: self.target.clone(),
+            layout: self.options.layout,
+            tables: Vec::new(),
+            schema: SchemaState::NotReached,
+            error: None,
+            error_kind: None,
+        };
+        if let Err(error) = self.all(&work, tables, &mut report).await {
+            report.error = Some(error.to_string());
+            report.error_kind = Some(error.kind());
+        }
+        self.tree.keep(&self.host).await;
+        report.tables.sort_by(|a, b| (&a.table, &a.directory).cmp(&(&b.table, &b.directory)));
+        Ok(report)
+    }
+
+    async fn all(&self, work: &Work, mut tables: Vec<PointTable>, report: &mut ExtractReport) -> Result<()> {
+        work.remove_other_leftovers(&tables).await?;
+        report.schema =
+            if self.point.has_schema { schema::write(work, self.point.time).await? } else { SchemaState::Untold };
+        let mut seen: HashSet<TableName> = HashSet::new();
+        while !tables.is_empty() {
+            seen.extend(tables.iter().map(|table| table.table.clone()));
+            // The large ones first, so that none is left over when all others are done.
+            tables.sort_by_key(|table| {
+                std::cmp::Reverse(table.archives.iter().map(|archive| archive.object.size).sum::<u64>())
+            });
+            let parallel = self.options.jobs.max(1) * TABLES_PER_JOB;
+            let mut running = futures::stream::iter(tables.into_iter().map(|table| table::extract(work, table)))
+                .buffer_unordered(parallel);
+            while let Some(outcome) = running.next().await {
+                report.tables.extend::<Option<TableOutcome>>(outcome?);
+            }
+            // What archives told may have brought tables to light.
+            tables = self.tables().await?;
+            tables.retain(|table| !seen.contains(&table.table));
+        }
+        Ok(())
+    }
+}
+
+/// What the target holds of the job, bytes in staging, and free bytes. Makes nothing.
+fn look_at(path: &Path, job: &Job) -> Result<(Done, u64, u64)> {
+    let mut existing = path;
+    while !existing.exists() {
+        existing = existing.parent().unwrap_or(Path::new("/"));
+    }
+    let nearest = Dir::open(existing)?;
+    let free = nearest.free()?;
+    if existing != path {
+        return Ok((Done::default(), 0, free));
+    }
+    let hidden = nearest.directory(HIDDEN)?;
+    let done = read_journal(hidden.as_ref())?;
+    check(&nearest, &done, job)?;
+    let staged = match &hidden {
+        Some(hidden) => super::place::fingerprint(hidden)?.bytes,
+        None => 0,
+    };
+    Ok((done, staged, free))
+}
+
+fn read_journal(hidden: Option<&Dir>) -> Result<Done> {
+    match hidden {
+        Some(hidden) if hidden.look(JOURNAL)?.is_some() => Ok(journal::read(&mut hidden.read(JOURNAL)?)?.0),
+        _ => Ok(Done::default()),
+    }
+}
+
+/// Refuses a target that holds anything else.
+fn check(target: &Dir, done: &Done, job: &Job) -> Result<()> {
+    match &done.job {
+        Some(other) if other == job => Ok(()),
+        Some(other) => Err(other.refusal(job)),
+        None => {
+            let other = target.names()?.into_iter().find(|name| name != HIDDEN && name != LOST_AND_FOUND);
+            match other {
+                None => Ok(()),
+                Some(name) => Err(Error::new(
+                    Kind::Exists,
+                    format!("{} is not empty: it holds {name}, and no extract has been there", target.path().display()),
+                )),
+            }
+        }
+    }
+}
+
+fn take_over(path: &Path, job: &Job, access: Access) -> Result<(Dir, Dir, Journal, Done)> {
+    let target = Dir::make_at(path, access)?;
+    let hidden = target.directory(HIDDEN)?;
+    check(&target, &read_journal(hidden.as_ref())?, job)?;
+    let hidden = target.make_private(HIDDEN)?;
+    let (journal, done) = Journal::open(hidden.open_private(JOURNAL)?, job)?;
+    Ok((target, hidden, journal, done))
+}

@@ -1,0 +1,248 @@
+//! From staged files to a table's directory: which staged file is which of the table's, and moving them there. Blocks.
+
+use super::staging::ArchiveId;
+use super::target::{Access, Dir};
+use super::{Lost, MAX_DEPTH};
+use crate::Result;
+use crate::cassandra::SstableName;
+use crate::reader::Archive;
+use crate::time::Timestamp;
+use crate::tree::PointFiles;
+use rustix::fs::FileType;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// The archives of a table, with what is in them.
+pub(super) type Archives = HashMap<ArchiveId, Arc<Archive>>;
+
+/// What a table's directory is to hold.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// By path.
+    pub(super) files: Vec<PlannedFile>,
+    pub(super) directories: Vec<Arc<str>>,
+    pub(super) lost: Vec<Lost>,
+    /// Where the files are put together: a name that no other plan has.
+    pub(super) name: String,
+}
+
+#[derive(Debug)]
+pub(super) struct PlannedFile {
+    pub(super) path: Arc<str>,
+    pub(super) archive: ArchiveId,
+    /// Of its data in the archive's plain stream.
+    pub(super) offset: u64,
+    content: Content,
+    mtime: Timestamp,
+}
+
+/// Path in the archive, size and CRC-32: two files of one table that agree in these are the same, as in a merge.
+type Content = (Arc<str>, u64, u32);
+
+/// Where a planned file is now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Located {
+    /// In its place, moved there before a kill.
+    Placed,
+    /// In staging, under this name.
+    Staged(String),
+    Missing,
+}
+
+impl Plan {
+    pub(super) fn new(point: &PointFiles, archives: &Archives) -> Self {
+        let mut plan = Self { directories: point.directories.clone(), ..Self::default() };
+        let mut hash = blake3::Hasher::new();
+        let mut damaged: BTreeMap<(String, String), Lost> = BTreeMap::new();
+        for file in &point.files {
+            let id = ArchiveId::of(&file.object);
+            let archive = archives.get(&id).map(|archive| (archive, archive.listing().files.get(file.index)));
+            let Some((archive, Some(listed))) = archive else { continue };
+            let set = point.table.archives.iter().find(|archive| archive.object == file.object);
+            let set = set.map(|archive| archive.set.to_string()).unwrap_or_default();
+            if let Some(why) = &listed.damage {
+                let lost = Lost { what: sstable_of(&file.path), set: set.clone(), files: 0, reason: why.to_string() };
+                damaged.entry((lost.what.clone(), set)).or_insert(lost).files += 1;
+                continue;
+            }
+            if file.path.split('/').count() > MAX_DEPTH {
+                let reason = format!("it lies more than {MAX_DEPTH} directories deep");
+                plan.lost.push(Lost { what: file.path.to_string(), set, files: 1, reason });
+                continue;
+            }
+            let Some(offset) = archive.offset(file.index) else { continue };
+            hash.update(format!("{}\0{}\n", file.path, id.staged(offset)).as_bytes());
+            let content = (listed.path.clone(), listed.size, listed.crc32);
+            plan.files.push(PlannedFile { path: file.path.clone(), archive: id, offset, content, mtime: file.mtime });
+        }
+        plan.directories.retain(|path| path.split('/').count() < MAX_DEPTH);
+        plan.lost.extend(damaged.into_values());
+        plan.name = format!("files-{}", &hash.finalize().to_hex()[..16]);
+        plan
+    }
+
+    /// Where each file is, in their order.
+    pub(super) fn locate(&self, staging: &Dir, archives: &Archives) -> Result<Vec<Located>> {
+        let mut staged: HashSet<String> = staging.names()?.into_iter().collect();
+        let mut by_content: HashMap<Content, Vec<String>> = HashMap::new();
+        for (id, archive) in archives {
+            for (index, file) in archive.listing().files.iter().enumerate() {
+                let name = archive.offset(index).map(|offset| id.staged(offset));
+                if let Some(name) = name.filter(|name| staged.contains(name)) {
+                    by_content.entry((file.path.clone(), file.size, file.crc32)).or_default().push(name);
+                }
+            }
+        }
+        let placed = staging.directory(&self.name)?;
+        let mut places = placed.as_ref().map(Places::new);
+        let mut located = Vec::with_capacity(self.files.len());
+        // First what is right to the byte and the time; only then what is as good.
+        for file in &self.files {
+            let own = file.archive.staged(file.offset);
+            let there = match &mut places {
+                Some(places) => places.has(file)?,
+                None => false,
+            };
+            located.push(if there {
+                Located::Placed
+            } else if staged.remove(&own) && is_as_listed(staging, &own, file)? {
+                Located::Staged(own)
+            } else {
+                Located::Missing
+            });
+        }
+        for (file, located) in self.files.iter().zip(&mut located) {
+            let mut alike = by_content.get(&file.content).into_iter().flatten();
+            if *located == Located::Missing
+                && let Some(name) = alike.find(|name| staged.contains(*name)).cloned()
+                && staged.remove(&name)
+                && is_as_listed(staging, &name, file)?
+            {
+                *located = Located::Staged(name);
+            }
+        }
+        Ok(located)
+    }
+
+    /// Puts the files together in staging, below [`Self::name`]. None may be missing.
+    pub(super) fn arrange(&self, staging: &Dir, located: &[Located], access: Access) -> Result<Fingerprint> {
+        let root = staging.make(&self.name, access)?;
+        let mut places = Places::new(&root);
+        for directory in &self.directories {
+            places.enter(directory, Some(access))?;
+        }
+        for (file, located) in self.files.iter().zip(located) {
+            let Located::Staged(name) = located else { continue };
+            let (parent, own) = split(&file.path);
+            let directory = places.enter(parent, Some(access))?;
+            if *name != file.archive.staged(file.offset) {
+                staging.set_mtime(name, file.mtime)?;
+            }
+            staging.rename(name, directory.unwrap_or(&root), own)?;
+        }
+        fingerprint(&root)
+    }
+}
+
+/// Whether a staged file has the length that it must have. Its time may be another's.
+fn is_as_listed(staging: &Dir, name: &str, file: &PlannedFile) -> Result<bool> {
+    let found = staging.look(name)?;
+    Ok(found.is_some_and(|found| found.kind == FileType::RegularFile && found.size == file.content.1))
+}
+
+/// Directories below one, of which the last is kept open: files come by directory.
+struct Places<'a> {
+    root: &'a Dir,
+    open: Option<(String, Dir)>,
+}
+
+impl<'a> Places<'a> {
+    fn new(root: &'a Dir) -> Self {
+        Self { root, open: None }
+    }
+
+    /// The directory at a path, made on the way where `make` says how; `None` for the root itself, or where it is not there.
+    fn enter(&mut self, path: &str, make: Option<Access>) -> Result<Option<&Dir>> {
+        if path.is_empty() {
+            return Ok(None);
+        }
+        if self.open.as_ref().is_none_or(|(open, _)| open != path) {
+            self.open = None;
+            let mut directory: Option<Dir> = None;
+            for name in path.split('/') {
+                let above = directory.as_ref().unwrap_or(self.root);
+                let below = match make {
+                    Some(access) => Some(above.make(name, access)?),
+                    None => above.directory(name)?,
+                };
+                let Some(below) = below else { return Ok(None) };
+                directory = Some(below);
+            }
+            self.open = directory.map(|directory| (path.to_owned(), directory));
+        }
+        Ok(self.open.as_ref().map(|(_, directory)| directory))
+    }
+
+    /// Whether the file is in its place.
+    fn has(&mut self, file: &PlannedFile) -> Result<bool> {
+        let (parent, name) = split(&file.path);
+        let root = self.root;
+        let found = match self.enter(parent, None)? {
+            Some(directory) => directory.look(name)?,
+            None if parent.is_empty() => root.look(name)?,
+            None => None,
+        };
+        Ok(found.is_some_and(|found| {
+            found.kind == FileType::RegularFile && (found.size, found.mtime) == (file.content.1, file.mtime)
+        }))
+    }
+}
+
+/// Parent and name.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// The SSTable that a file is of, with its directory; else the file itself.
+fn sstable_of(path: &str) -> String {
+    let (directory, name) = split(path);
+    match SstableName::parse_component(name) {
+        Some(parsed) if directory.is_empty() => parsed.sstable.to_string(),
+        Some(parsed) => format!("{directory}/{}", parsed.sstable),
+        None => path.to_owned(),
+    }
+}
+
+/// What is in a directory, as far as names, kinds, sizes and times tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Fingerprint {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) digest: String,
+}
+
+pub(super) fn fingerprint(root: &Dir) -> Result<Fingerprint> {
+    fn walk(dir: &Dir, path: &str, depth: usize, hash: &mut blake3::Hasher, sum: &mut (u64, u64)) -> Result<()> {
+        for name in dir.names()? {
+            let Some(found) = dir.look(&name)? else { continue };
+            let path = format!("{path}/{name}");
+            if found.kind == FileType::Directory {
+                hash.update(format!("{path}/\n").as_bytes());
+                // Deeper than anything that was extracted: whatever it is, it is not ours.
+                if depth < MAX_DEPTH
+                    && let Some(below) = dir.directory(&name)?
+                {
+                    walk(&below, &path, depth + 1, hash, sum)?;
+                }
+            } else {
+                hash.update(format!("{path}\0{:?} {} {}\n", found.kind, found.size, found.mtime.0).as_bytes());
+                sum.0 += 1;
+                sum.1 += found.size;
+            }
+        }
+        Ok(())
+    }
+    let (mut hash, mut sum) = (blake3::Hasher::new(), (0, 0));
+    walk(root, "", 0, &mut hash, &mut sum)?;
+    Ok(Fingerprint { files: sum.0, bytes: sum.1, digest: hash.finalize().to_hex()[..32].to_owned() })
+}

@@ -1,0 +1,241 @@
+//! One table: its archives streamed into staging, its files put together there, and the whole directory given its name at once.
+
+use super::journal::DoneTable;
+use super::place::{Archives, Fingerprint, Located, Plan, fingerprint};
+use super::report::TableOutcome;
+use super::source::blocking;
+use super::staging::{ArchiveId, Claims, Staging, Wanted};
+use super::target::Dir;
+use super::work::Work;
+use crate::store::ObjectMeta;
+use crate::tree::PointTable;
+use crate::{Error, Kind, Result};
+use futures::TryFutureExt;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What is staged of an archive at least this long is not given up with the process, even if it is the only one of its table, bytes.
+const WORTH_NOTING: u64 = 64 << 20;
+
+/// A table being extracted.
+struct Extracting<'a> {
+    work: &'a Work,
+    table: PointTable,
+    staging: Arc<Dir>,
+    claims: Arc<Claims>,
+    /// Archives that were read in this run for certain files: they are there now.
+    exact: HashSet<ArchiveId>,
+    /// Stored bytes of archives that were read.
+    fetched: AtomicU64,
+}
+
+/// Extracts one table; `None` when its archives tell that the restore point has none of that name. `Err` is what ends all: nothing can be
+/// written, or nothing can be fetched.
+pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<TableOutcome>> {
+    if let Some(error) = work.over() {
+        return Err(error);
+    }
+    match before(work, &table).await {
+        Ok(None) => {}
+        Ok(Some(outcome)) => return Ok(Some(outcome)),
+        Err(error) => return Ok(Some(TableOutcome::failed(work, &table, 0, &error))),
+    }
+    let staging = Arc::new(work.staging(&table).await?);
+    let mut this =
+        Extracting { work, table, staging, claims: Arc::default(), exact: HashSet::new(), fetched: AtomicU64::new(0) };
+    let done = this.run().await;
+    let fetched = this.fetched.load(Relaxed);
+    match done {
+        Ok(outcome) => {
+            work.leave_staging(&this.table, true).await;
+            Ok(Some(TableOutcome { fetched_bytes: fetched, ..outcome }))
+        }
+        Err(error) => {
+            if let Some(fatal) = work.over() {
+                return Err(fatal);
+            }
+            if error.kind() == Kind::NotFound {
+                tracing::warn!("{}: {error}", this.table.table);
+                work.leave_staging(&this.table, true).await;
+                return Ok(None);
+            }
+            // What another run could use stays.
+            let is_lasting = matches!(error.kind(), Kind::Corrupt | Kind::NoKey | Kind::Changed | Kind::Exists);
+            work.leave_staging(&this.table, is_lasting).await;
+            Ok(Some(TableOutcome::failed(work, &this.table, fetched, &error)))
+        }
+    }
+}
+
+/// What an earlier run made of the table, if it is still so. An error when something else has its name.
+async fn before(work: &Work, table: &PointTable) -> Result<Option<TableOutcome>> {
+    let (target, done) = (work.target.clone(), work.done_table(table));
+    let (keyspace, names) = (table.table.keyspace.clone(), work.layout.below_keyspace(&table.directory, &work.point));
+    let found = blocking(move || {
+        let mut directory = target.directory(&keyspace)?;
+        for name in names {
+            let Some(above) = directory else { return Ok(None) };
+            directory = above.directory(&name)?;
+        }
+        directory.as_ref().map(fingerprint).transpose()
+    });
+    let Some(found) = found.await? else { return Ok(None) };
+    let path = work.shown_path(table);
+    match done {
+        Some(done) if done.fingerprint == found.digest && done.archives == archive_ids(table) => {
+            Ok(Some(TableOutcome::was_there(work, table, done)))
+        }
+        Some(_) => Err(Error::new(
+            Kind::Exists,
+            format!("{path} is not as it was extracted any more: remove it, and it is extracted anew"),
+        )),
+        None => Err(Error::new(Kind::Exists, format!("{path} exists already, and no extract has made it"))),
+    }
+}
+
+fn archive_ids(table: &PointTable) -> Vec<String> {
+    table.archives.iter().map(|archive| ArchiveId::of(&archive.object).0).collect()
+}
+
+impl Extracting<'_> {
+    async fn run(&mut self) -> Result<TableOutcome> {
+        loop {
+            let (archives, unknown) = self.known().await;
+            if !unknown.is_empty() {
+                self.claim_staged(&archives).await?;
+                let wanted = || Wanted::Unclaimed(Arc::clone(&self.claims));
+                self.stream_all(unknown.into_iter().map(|object| (object, wanted()))).await?;
+                continue;
+            }
+            let work = self.work;
+            let point = work.tree.point_files(&work.host, &work.point, &self.table.table).await?;
+            if point.table != self.table {
+                // What its archives told has changed what it is made of.
+                self.table = point.table.clone();
+                if let Some(outcome) = before(work, &self.table).await? {
+                    return Ok(outcome);
+                }
+                continue;
+            }
+            let plan = Arc::new(Plan::new(&point, &archives));
+            let archives = Arc::new(archives);
+            let located = {
+                let (plan, staging) = (Arc::clone(&plan), Arc::clone(&self.staging));
+                blocking(move || plan.locate(&staging, &archives)).map_err(|error| work.trouble.note(error)).await?
+            };
+            let missing = self.missing(&plan, &located)?;
+            if !missing.is_empty() {
+                self.stream_all(missing.into_iter()).await?;
+                continue;
+            }
+            let done = self.publish(plan, located).await?;
+            return Ok(TableOutcome::extracted(work, &self.table, done));
+        }
+    }
+
+    /// The archives whose content is known, and the others.
+    async fn known(&self) -> (Archives, Vec<Arc<ObjectMeta>>) {
+        let (mut archives, mut unknown) = (Archives::new(), Vec::new());
+        for archive in &self.table.archives {
+            match self.work.reader.known(&archive.object).await {
+                Some(known) => drop(archives.insert(ArchiveId::of(&archive.object), known)),
+                None => unknown.push(Arc::clone(&archive.object)),
+            }
+        }
+        (archives, unknown)
+    }
+
+    /// What an earlier run staged need not be staged again from other archives.
+    async fn claim_staged(&self, archives: &Archives) -> Result<()> {
+        if archives.is_empty() {
+            return Ok(());
+        }
+        let staging = Arc::clone(&self.staging);
+        let names: HashSet<String> = blocking(move || staging.names()).await?.into_iter().collect();
+        for (id, archive) in archives {
+            for (index, file) in archive.listing().files.iter().enumerate() {
+                if archive.offset(index).is_some_and(|offset| names.contains(&id.staged(offset))) {
+                    self.claims.claim(&file.path, file.size);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Which archives have to be read for files that are not there, and for which.
+    fn missing(&mut self, plan: &Plan, located: &[Located]) -> Result<Vec<(Arc<ObjectMeta>, Wanted)>> {
+        let mut offsets: HashMap<&ArchiveId, HashSet<u64>> = HashMap::new();
+        for (file, _) in plan.files.iter().zip(located).filter(|(_, located)| **located == Located::Missing) {
+            offsets.entry(&file.archive).or_default().insert(file.offset);
+        }
+        let mut missing = Vec::new();
+        for archive in &self.table.archives {
+            let id = ArchiveId::of(&archive.object);
+            let Some(offsets) = offsets.remove(&id) else { continue };
+            if !self.exact.insert(id) {
+                let message = "what was extracted of it is gone again: does something else write to the target?";
+                return Err(Error::new(Kind::Io, message).with_object(&archive.object.key));
+            }
+            missing.push((Arc::clone(&archive.object), Wanted::At(offsets)));
+        }
+        Ok(missing)
+    }
+
+    async fn stream_all(&self, archives: impl Iterator<Item = (Arc<ObjectMeta>, Wanted)>) -> Result<()> {
+        // The reader takes as many at a time as there are jobs.
+        futures::future::try_join_all(archives.map(|(object, wanted)| self.stream(object, wanted))).await.map(drop)
+    }
+
+    async fn stream(&self, object: Arc<ObjectMeta>, wanted: Wanted) -> Result<()> {
+        let work = self.work;
+        let id = ArchiveId::of(&object);
+        work.begin_archive(&id).await?;
+        let sink = Staging::new(Arc::clone(&self.staging), id.clone(), wanted, work.access, Arc::clone(&work.trouble));
+        let streamed = work.reader.stream(&object, sink).await;
+        let (archive, sink) = work.heard_of_the_store(streamed)?;
+        self.fetched.fetch_add(object.size, Relaxed);
+        for warning in &archive.listing().warnings {
+            tracing::warn!(object = &*object.key, "{warning}");
+        }
+        if self.table.archives.len() > 1 || object.size >= WORTH_NOTING {
+            work.note_archive(&id).await?;
+        }
+        sink.keep();
+        work.staged().insert(id, Arc::clone(&self.staging));
+        Ok(())
+    }
+
+    /// Gives the table its name, once everything is on the disk.
+    async fn publish(&self, plan: Arc<Plan>, located: Vec<Located>) -> Result<DoneTable> {
+        let work = self.work;
+        let Fingerprint { files, bytes, digest } = {
+            let (plan, staging, access) = (Arc::clone(&plan), Arc::clone(&self.staging), work.access);
+            let arranged = blocking(move || plan.arrange(&staging, &located, access));
+            arranged.await.map_err(|error| work.trouble.note(error))?
+        };
+        let done = DoneTable {
+            table: self.table.table.clone(),
+            directory: self.table.directory.clone(),
+            archives: archive_ids(&self.table),
+            files,
+            bytes,
+            fingerprint: digest,
+            lost: plan.lost.clone(),
+        };
+        work.note_table(&done).await?;
+        let (target, staging, access) = (work.target.clone(), Arc::clone(&self.staging), work.access);
+        let keyspace = self.table.table.keyspace.clone();
+        let mut names = work.layout.below_keyspace(&self.table.directory, &work.point);
+        blocking(move || {
+            let mut parent = target.make(&keyspace, access)?;
+            let last = names.pop().unwrap_or_default();
+            for name in names {
+                parent = parent.make(&name, access)?;
+            }
+            staging.rename(&plan.name, &parent, &last)
+        })
+        .await?;
+        Ok(done)
+    }
+}
