@@ -26,12 +26,6 @@ const MOST_JOBS: i64 = 32;
 /// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Writes a restore point, or some of its tables, to DIR as ordinary files: exactly what a mount shows below restore-points/POINT, schema.cql
-/// included. By default in DIR/<keyspace>/<table>-<id>/, which sstableloader and `nodetool import` take as it is.
-///
-/// Every byte is checked before a table gets its name: gzip's CRC, lengths, each SSTable's Digest.crc32. Nothing is written twice or goes
-/// through the cache. A run that was killed leaves DIR/.cassmount-extract behind, and the same command goes on from there. Nothing that is
-/// in DIR is ever overwritten: DIR must be empty, or hold an extract of the same restore point (of other tables too).
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ExtractArgs {
@@ -73,11 +67,12 @@ pub(super) struct ExtractArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  cassmount extract s3://cass-backups node1 latest /restore --dry-run         what that would be, and whether it fits
-  cassmount extract s3://cass-backups node1 latest /restore --table shop.users --uid cassandra --gid cassandra
-  nodetool import shop users /restore/shop/users-*
+  cassmount extract s3://cass-backups node1 latest /restore --dry-run
+  cassmount extract s3://cass-backups node1 latest /restore --table shop.users --uid cassandra
+  nodetool import -p shop users /restore/shop/users-*
 
-Exit status: 0 everything is there, 1 something could not be had (the report says what and why), 130 interrupted.";
+Exit status: 0 everything is there, 1 something could not be had (the report says what and why),
+130 interrupted.";
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
 enum LayoutArg {

@@ -48,7 +48,7 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
     let fetched = this.fetched.load(Relaxed);
     match done {
         Ok(outcome) => {
-            work.leave_staging(&this.table, true).await;
+            work.leave_staging(&this.table, false).await;
             Ok(Some(TableOutcome { fetched_bytes: fetched, ..outcome }))
         }
         Err(error) => {
@@ -57,12 +57,11 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
             }
             if error.kind() == Kind::NotFound {
                 tracing::warn!("{}: {error}", this.table.table);
-                work.leave_staging(&this.table, true).await;
+                work.leave_staging(&this.table, false).await;
                 return Ok(None);
             }
-            // What another run could use stays.
             let is_lasting = matches!(error.kind(), Kind::Corrupt | Kind::NoKey | Kind::Changed | Kind::Exists);
-            work.leave_staging(&this.table, is_lasting).await;
+            work.leave_staging(&this.table, !is_lasting).await;
             Ok(Some(TableOutcome::failed(work, &this.table, fetched, &error)))
         }
     }

@@ -140,11 +140,11 @@ impl Work {
         removed.await.map_err(|error| self.trouble.note(error))
     }
 
-    /// A table is done with: its staging directory goes if nothing in it is of use.
-    pub(super) async fn leave_staging(&self, table: &PointTable, remove: bool) {
-        let mine: Vec<ArchiveId> = table.archives.iter().map(|archive| ArchiveId::of(&archive.object)).collect();
-        self.staged().retain(|id, _| !mine.contains(id));
-        if !remove {
+    /// A table is done with, or given up: its staging directory goes, unless it is `of_use` and holds whole archives.
+    pub(super) async fn leave_staging(&self, table: &PointTable, of_use: bool) {
+        let ids: Vec<ArchiveId> = table.archives.iter().map(|archive| ArchiveId::of(&archive.object)).collect();
+        self.staged().retain(|id, _| !ids.contains(id));
+        if of_use && ids.iter().any(|id| lock(&self.done).archives.contains(id)) {
             return;
         }
         let (hidden, name) = (Arc::clone(&self.hidden), staging_name(table));
