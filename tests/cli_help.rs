@@ -16,6 +16,7 @@ const COMMANDS: &[&str] = &[
     "schema",
     "index",
     "verify",
+    "extract",
     "status",
     "cache",
     "scratch",

@@ -48,13 +48,6 @@ pub(super) enum Command {
     /// Check whether backups are good, and say what is lost where they are not
     Verify(VerifyArgs),
     /// Write a restore point, or some of its tables, to a directory as ordinary files
-    ///
-    /// Writes to DIR exactly what a mount shows below restore-points/POINT, schema.cql included: by default in DIR/<keyspace>/<table>-<id>/, which
-    /// sstableloader and `nodetool import` take as it is.
-    ///
-    /// Every byte is checked before a table gets its name: gzip's CRC, lengths, each SSTable's Digest.crc32. Nothing is written twice or goes
-    /// through the cache. What is not final lies in DIR/.cassmount-extract; after a kill, the same command goes on from there. Nothing that is in
-    /// DIR is ever overwritten: it must be empty, or hold an extract of the same restore point (other tables of it may be added).
     Extract(ExtractArgs),
     /// Show what running mounts do: source, cache, scratch layer, transfers, errors
     Status(StatusArgs),

@@ -27,7 +27,7 @@ const MOST_JOBS: i64 = 32;
 const TICK: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXPLAINED)]
 pub(super) struct ExtractArgs {
     #[command(flatten)]
     point: PointArgs,
@@ -65,14 +65,20 @@ pub(super) struct ExtractArgs {
     backups: BackupArgs,
 }
 
-const EXAMPLES: &str = "\
+const EXPLAINED: &str = "\
+DIR gets exactly what a mount shows below restore-points/POINT, schema.cql included: by default in <keyspace>/<table>-<id>/, which sstableloader and \
+`nodetool import` take as it is.
+
+Every byte is checked before a table gets its name: gzip's CRC, lengths, each SSTable's Digest.crc32. Nothing is written twice or goes through the cache. \
+What is not final lies in DIR/.cassmount-extract; after a kill, the same command goes on from there. Nothing that is in DIR is ever overwritten: it must \
+be empty, or hold an extract of the same restore point, to which other tables may be added.
+
 Examples:
   cassmount extract s3://cass-backups node1 latest /restore --dry-run
   cassmount extract s3://cass-backups node1 latest /restore --table shop.users --uid cassandra
   nodetool import -p shop users /restore/shop/users-*
 
-Exit status: 0 everything is there, 1 something could not be had (the report says what and why),
-130 interrupted.";
+Exit status: 0 everything is there, 1 something could not be had (the report says what and why), 130 interrupted.";
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
 enum LayoutArg {
