@@ -1,7 +1,9 @@
 //! Which components an SSTable lacks, and what Cassandra makes of that when it opens the SSTable.
 //!
 //! Follows Cassandra 5.0's `SSTableReaderLoadingBuilder` (primary components), `CompressionInfoComponent` (TOC.txt decides whether Data.db is
-//! compressed), `TOCComponent` (a listed file that is not there is logged and passed over), and for storage-attached indexes `IndexDescriptor`.
+//! compressed), `TOCComponent` (a listed file that is not there is logged and passed over), and for storage-attached indexes `IndexDescriptor`. Tried with 5.0.6: sstabledump reads
+//! an SSTable without Index.db, Filter.db, Summary.db, Digest.crc32, CRC.db or TOC.txt, and none without Statistics.db or CompressionInfo.db; a node
+//! wants Index.db as well.
 
 use super::Format;
 use std::collections::BTreeSet;

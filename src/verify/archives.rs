@@ -130,24 +130,27 @@ impl Subject<'_> {
         };
         // What was in it is known for certain where this version was read before, else as far as it could be read now.
         let known = reader.known_listing(object).await;
-        let (mut content, all) = match (&known, seen) {
-            (Some(listing), _) => (contents_of(listing), true),
-            (None, Some(sink)) => {
-                let contents = sink.sstables.iter().filter_map(|(sstable, parts)| parts.content(sstable));
-                (contents.collect(), false)
-            }
-            (None, None) => (Vec::new(), false),
+        let mut content = match (&known, seen) {
+            (Some(listing), _) => contents_of(listing),
+            (None, Some(sink)) => sink.sstables.iter().filter_map(|(sstable, parts)| parts.content(sstable)).collect(),
+            (None, None) => Vec::new(),
         };
         content.sort_by(|a, b| a.sstable.cmp(&b.sstable));
         content.truncate(MAX_NAMED);
+        let mut sstables: Vec<SstableRef> = match (&known, seen) {
+            // Those as well of which only some components came by.
+            (None, Some(sink)) => sink.sstables.keys().cloned().collect(),
+            _ => content.iter().map(|content| content.sstable.clone()).collect(),
+        };
+        sstables.sort();
+        sstables.truncate(MAX_NAMED);
         let lost = match problem {
-            Problem::NoKey => "all of it, unless its key is found",
+            Problem::NoKey => "all that is in it, unless the key is found",
             Problem::ObjectChanged => "nothing, perhaps: it was replaced or deleted meanwhile; verify again",
-            _ if all => "the SSTables that were in it",
-            _ if !content.is_empty() => "the SSTables that were seen in it, and those behind them",
+            _ if known.is_some() => "the SSTables that were in it",
+            _ if !sstables.is_empty() => "the SSTables that were seen in it, and those behind them",
             _ => "the SSTables in it",
         };
-        let sstables = content.iter().map(|content| content.sstable.clone()).collect();
         Ok(Finding { sstables, content, ..self.finding(problem, message).lost(lost) })
     }
 
@@ -199,10 +202,10 @@ impl Subject<'_> {
         if !unreadable.is_empty() || !unknown.is_empty() {
             let message = format!("{} missing", names(&[&unreadable[..], &unknown].concat()));
             let finding = self.of_sstable(Problem::ComponentMissing, sstable, message, content());
-            let lost = if unreadable.is_empty() {
-                "perhaps nothing: TOC.txt lists it"
-            } else {
-                "the SSTable: Cassandra does not open it"
+            let lost = match &unreadable[..] {
+                [] => "perhaps nothing: TOC.txt lists it",
+                ["Index.db"] => "the SSTable: no node opens it, though sstabledump reads its rows",
+                _ => "the SSTable: Cassandra does not open it",
             };
             outcome.findings.push(finding.lost(lost));
         }

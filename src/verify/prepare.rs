@@ -1,5 +1,6 @@
 //! What is to be verified, and what of it was found good before.
 
+use super::finding::Note;
 use super::state::{State, short};
 use crate::cassandra::TableName;
 use crate::catalog::{BackupSet, Catalog, Host, HostSets, TableArchive};
@@ -75,6 +76,8 @@ pub struct Verification {
 pub(super) struct HostWork {
     pub(super) sets: Arc<HostSets>,
     pub(super) parts: Vec<Part>,
+    /// Of the sets that are no part of the restore point.
+    pub(super) left_out: Vec<Note>,
     pub(super) state: State,
 }
 
@@ -118,6 +121,11 @@ impl Verification {
             Some(host) => vec![host.clone()],
             None => catalog.hosts().await?.hosts.clone(),
         };
+        if hosts.is_empty() {
+            // Nothing is not good: most likely the source is another one.
+            let source = catalog.source();
+            return Err(Error::not_found(format!("there are no backups in {source}")));
+        }
         if scope.host.is_none() && scope.point.is_some() {
             return Err(Error::invalid("a restore point belongs to a host: name the host"));
         }
@@ -126,15 +134,26 @@ impl Verification {
         let (catalog, todo) = (Arc::clone(catalog), Todo::default());
         let mut this = Self { catalog, reader, options, table: scope.table, hosts: Vec::new(), todo };
         for sets in listed {
-            let parts = match &scope.point {
-                None => sets.sets.iter().map(|set| Part { set: set.clone(), only: None }).collect(),
-                Some(point) => parts_of_point(&sets, point)?,
+            let (parts, left_out) = match &scope.point {
+                None => (sets.sets.iter().map(|set| Part { set: set.clone(), only: None }).collect(), Vec::new()),
+                Some(point) => (parts_of_point(&sets, point)?, left_out(&sets, point)?),
             };
             let state = this.state(&sets.host, keys).await?;
-            this.hosts.push(HostWork { sets, parts, state });
+            this.hosts.push(HostWork { sets, parts, left_out, state });
         }
         this.count(scope.point.is_none());
-        Ok(this)
+        match &this.table {
+            Some(table) if !this.knows(table) => {
+                Err(Error::not_found(format!("none of these sets has an archive of {table}, or says that it should")))
+            }
+            _ => Ok(this),
+        }
+    }
+
+    /// Whether there is anything of the table.
+    fn knows(&self, table: &TableName) -> bool {
+        let mut parts = self.hosts.iter().flat_map(|host| &host.parts);
+        parts.any(|part| part.set.has(table) || part.set.missing.contains(table))
     }
 
     /// How much there is to do.
@@ -198,4 +217,15 @@ fn parts_of_point(sets: &HostSets, name: &str) -> Result<Vec<Part>> {
     }
     parts.sort_by(|a, b| (a.set.time, &a.set.tag).cmp(&(b.set.time, &b.set.tag)));
     Ok(parts)
+}
+
+fn left_out(sets: &HostSets, name: &str) -> Result<Vec<Note>> {
+    let note = |set: &Arc<BackupSet>| Note {
+        host: set.host.clone(),
+        set: set.tag.clone(),
+        keyspace: None,
+        table: None,
+        note: "it did not finish, so that it is no part of the restore point".into(),
+    };
+    Ok(sets.find_point(name)?.left_out().iter().map(note).collect())
 }

@@ -17,6 +17,9 @@ use std::time::SystemTime;
 /// Findings and notes that are kept; a bucket whose key is lost has a million.
 const MAX_KEPT: usize = 20_000;
 
+/// SSTables that are named in all findings together.
+const MAX_NAMED: usize = 100_000;
+
 /// Hears how a verification gets on.
 pub trait Observer: Sync {
     /// So many object bytes more were fetched.
@@ -43,6 +46,9 @@ pub struct Report {
     pub more_notes: u64,
     /// Why it ended before everything was checked: the store cannot be reached any more. A second run goes on.
     pub stopped: Option<String>,
+    /// SSTables named so far.
+    #[serde(skip)]
+    named: usize,
 }
 
 /// A host that was verified.
@@ -71,7 +77,12 @@ impl Report {
     }
 
     fn add(&mut self, findings: Vec<Finding>, notes: Vec<Note>, observer: &dyn Observer) {
-        for finding in findings {
+        for mut finding in findings {
+            self.named += finding.sstables.len();
+            if self.named > MAX_NAMED {
+                finding.sstables.clear();
+                finding.content.clear();
+            }
             observer.found(&finding);
             if self.findings.len() < MAX_KEPT {
                 self.findings.push(finding);
@@ -102,6 +113,7 @@ impl Verification {
             notes: Vec::new(),
             more_notes: 0,
             stopped: None,
+            named: 0,
         };
         for mut host in std::mem::take(&mut self.hosts) {
             let first = (report.findings.len(), report.notes.len());
@@ -169,6 +181,7 @@ impl Verification {
     }
 
     async fn sets(&self, host: &HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
+        report.add(Vec::new(), host.left_out.clone(), observer);
         let whole = host.parts.iter().filter(|part| part.is_whole());
         let checks = whole.map(|part| sets::check(&self.catalog, &host.sets, &part.set, self.table.as_ref()));
         let mut checks = futures::stream::iter(checks).buffered(self.options.jobs.max(1));

@@ -68,9 +68,10 @@ fn manifest(sets: &HostSets, set: &BackupSet, found: &mut Found) {
             }
             return;
         }
-        ManifestState::Missing => {
-            (Problem::NoManifest, "there is no backup_manifest.json: it did not finish".to_owned())
-        }
+        ManifestState::Missing => (
+            Problem::NoManifest,
+            "there is no backup_manifest.json: it did not finish, or is still being written".to_owned(),
+        ),
         ManifestState::Damaged(why) => {
             (Problem::ManifestDamaged, format!("backup_manifest.json cannot be used: {why}"))
         }

@@ -170,6 +170,14 @@ fn wrong_usage_is_told_apart_from_findings() {
         let (code, said) = code(arguments);
         assert_eq!(code, Some(2), "{arguments:?}: {said}");
     }
+    // A check of nothing is no good news.
+    let (failed, said) = code(&["--table", "ks.user"]);
+    assert_eq!(failed, Some(1), "{said}");
+    assert!(said.contains("ks.user"), "{said}");
+    let empty = tempfile::tempdir().unwrap();
+    let output = user.verify(empty.path().to_str().unwrap(), &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there are no backups"), "{output:?}");
     let (failed, said) = code(&["node-9"]);
     assert_eq!(failed, Some(1));
     assert!(said.contains("node-1"), "{said}");
