@@ -1,5 +1,5 @@
 //! An S3 server whose bucket is a formula: hosts x sets x tables, nothing stored. Listings are paged as S3 pages them.
-#![allow(unreachable_pub, reason = "a module of a benchmark")]
+#![allow(unreachable_pub, dead_code, reason = "a module of several benchmarks, each of which uses its part")]
 
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 const KEYSPACES: usize = 5;
+/// A full at midnight and an incremental in every other hour.
+const SETS_A_DAY: usize = 24;
 
 /// `hosts` x `sets` x (`tables` archives and a manifest), listed in the order of their keys.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub struct GeneratedBucket {
     pub hosts: usize,
     pub sets: usize,
     pub tables: usize,
+    /// What fulls hold besides: tables of system_schema by name, and what their archives are.
+    schema: Arc<[(&'static str, Bytes)]>,
     /// Answered this long after each request's own time.
     pub latency: Duration,
     pub listed: Arc<AtomicU64>,
@@ -33,24 +37,60 @@ pub struct GeneratedBucket {
 impl GeneratedBucket {
     pub fn new(hosts: usize, sets: usize, tables: usize, latency: Duration) -> Self {
         assert!(hosts <= 10 && tables.is_multiple_of(KEYSPACES), "names must sort as their numbers do");
-        Self { hosts, sets, tables, latency, listed: Arc::default(), archives_read: Arc::default() }
+        let (listed, archives_read) = (Arc::default(), Arc::default());
+        Self { hosts, sets, tables, schema: Arc::default(), latency, listed, archives_read }
+    }
+
+    /// The same with these archives of system_schema in every full; sorted by name.
+    #[must_use]
+    pub fn with_schema(self, schema: Vec<(&'static str, Bytes)>) -> Self {
+        Self { schema: schema.into(), ..self }
     }
 
     pub fn keys(&self) -> usize {
-        self.hosts * self.sets * (self.tables + 1)
+        self.hosts * self.keys_of_host()
+    }
+
+    fn keys_of_host(&self) -> usize {
+        self.sets * (self.tables + 1) + self.sets.div_ceil(SETS_A_DAY) * self.schema.len()
     }
 
     fn key(&self, number: usize) -> String {
-        let (set, file) = (number / (self.tables + 1), number % (self.tables + 1));
-        let (host, set) = (set / self.sets, set % self.sets);
-        let directory = format!("node{host}/{}", tag(set));
+        let (host, number) = (number / self.keys_of_host(), number % self.keys_of_host());
+        let a_day = SETS_A_DAY * (self.tables + 1) + self.schema.len();
+        let (day, number) = (number / a_day, number % a_day);
+        // The day's first set is the full, which has more.
+        let in_full = self.tables + 1 + self.schema.len();
+        let (hour, file) = match number.checked_sub(in_full) {
+            None => (0, number),
+            Some(number) => (1 + number / (self.tables + 1), number % (self.tables + 1)),
+        };
+        let directory = format!("node{host}/{}", tag(day * SETS_A_DAY + hour));
         match file.checked_sub(1) {
             None => format!("{directory}/backup_manifest.json"),
-            Some(table) => {
-                let each = self.tables / KEYSPACES;
-                format!("{directory}/ks{}/table_{:03}.tar.gz.enc", table / each, table % each)
-            }
+            Some(table) => match table.checked_sub(self.tables) {
+                None => {
+                    let (keyspace, name) = self.table(table);
+                    format!("{directory}/{keyspace}/{name}.tar.gz.enc")
+                }
+                Some(schema) => format!("{directory}/system_schema/{}.tar.gz.enc", self.schema[schema].0),
+            },
         }
+    }
+
+    /// Keyspace and table of that number.
+    pub fn table(&self, number: usize) -> (String, String) {
+        let each = self.tables / KEYSPACES;
+        (format!("ks{}", number / each), format!("table_{:03}", number % each))
+    }
+
+    /// What is stored under a key; `None` for an archive of which there is only the listing.
+    fn content(&self, key: &str) -> Option<Bytes> {
+        if key.ends_with("/backup_manifest.json") {
+            return Some(manifest(key).into());
+        }
+        let (_, name) = key.strip_suffix(".tar.gz.enc")?.split_once("/system_schema/")?;
+        self.schema.iter().find(|(table, _)| *table == name).map(|(_, archive)| archive.clone())
     }
 
     /// Number of the first key that is greater than `bound`, or not less than it where `inclusive`.
@@ -85,7 +125,7 @@ impl GeneratedBucket {
 }
 
 /// Hourly from 2026-01-01: sorts as time does.
-fn tag(set: usize) -> String {
+pub fn tag(set: usize) -> String {
     let start = jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0);
     let time = start.checked_add(jiff::Span::new().hours(i64::try_from(set).expect("a small number"))).expect("a date");
     time.strftime("%Y-%m-%d-%H-%M").to_string()
@@ -123,11 +163,7 @@ impl S3 for GeneratedBucket {
                 common_prefixes.push(CommonPrefix { prefix: Some(name) });
             } else {
                 contents.push(Object {
-                    size: Some(if key.ends_with("/backup_manifest.json") {
-                        i64::try_from(manifest(&key).len()).expect("small")
-                    } else {
-                        1 << 20
-                    }),
+                    size: Some(self.content(&key).map_or(1 << 20, |content| content.len() as i64)),
                     e_tag: Some(ETag::Strong(format!("{next:x}"))),
                     last_modified: Some(Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000))),
                     key: Some(key),
@@ -155,18 +191,17 @@ impl S3 for GeneratedBucket {
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         tokio::time::sleep(self.latency).await;
         let key = request.input.key;
-        if !key.ends_with("/backup_manifest.json") {
+        let Some(whole) = self.content(&key) else {
             self.archives_read.fetch_add(1, Ordering::Relaxed);
             return Err(s3_error!(NoSuchKey));
-        }
+        };
         let number = self.first_after(&key, true);
-        let whole = manifest(&key);
         let total = whole.len() as u64;
         let range = match request.input.range {
             Some(range) => range.check(total)?,
             None => 0..total,
         };
-        let part = Bytes::from(whole).slice(range.start as usize..range.end as usize);
+        let part = whole.slice(range.start as usize..range.end as usize);
         Ok(S3Response::new(GetObjectOutput {
             content_length: Some(i64::try_from(part.len()).expect("small")),
             content_range: Some(format!("bytes {}-{}/{total}", range.start, range.end - 1)),

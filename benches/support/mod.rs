@@ -69,10 +69,31 @@ impl Mount {
 
     /// Peak resident memory of the daemon so far, bytes.
     pub fn peak_rss(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("read the daemon's status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number of kB") * 1024
+        peak_rss(self.pid).expect("the daemon's VmHWM")
     }
+}
+
+/// Peak resident memory of a running process so far, bytes; `None` when it has ended.
+fn peak_rss(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Runs a command; returns its wall time and its peak resident memory as it was last seen, bytes. A command that fails fails the benchmark.
+pub fn run(command: &mut Command) -> (Duration, u64) {
+    let start = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("start the command");
+    let mut peak = 0;
+    let status = loop {
+        peak = peak.max(peak_rss(child.id()).unwrap_or(0));
+        if let Some(status) = child.try_wait().expect("wait for the command") {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert!(status.success(), "{command:?}: {status}");
+    (start.elapsed(), peak)
 }
 
 impl Drop for Mount {

@@ -99,3 +99,16 @@ fn text(text: &str) -> Vec<u8> {
 fn vint(value: u64) -> Vec<u8> {
     if value < 128 { vec![value as u8] } else { [&[0xff][..], &value.to_be_bytes()].concat() }
 }
+
+/// A table id as a node makes it at this time, microseconds: a UUID of version 1.
+pub fn time_uuid(micros: i64, node: u8) -> [u8; 16] {
+    /// From 1582-10-15 to 1970-01-01, in its ticks of 100 ns.
+    const GREGORIAN: u64 = 0x01b2_1dd2_1381_4000;
+    let ticks = micros as u64 * 10 + GREGORIAN;
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&(ticks as u32).to_be_bytes());
+    id[4..6].copy_from_slice(&((ticks >> 32) as u16).to_be_bytes());
+    id[6..8].copy_from_slice(&(((ticks >> 48) as u16) | 0x1000).to_be_bytes());
+    id[8..].copy_from_slice(&[0x80, 0, 1, 2, 3, 4, 5, node]);
+    id
+}

@@ -1,7 +1,7 @@
 //! A node whose tables come and go, which flushes and compacts and is backed up now and then by scripts that may fail; and its bucket.
 
 use super::memory_bucket::{Bucket, Member};
-use super::schema_sstable::{self, Statement};
+use super::schema_sstable::{self, Statement, time_uuid};
 use bytes::Bytes;
 use cassmount::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -345,17 +345,4 @@ impl Node {
         let offset = jiff::tz::Offset::from_seconds(offset).unwrap();
         jiff::Timestamp::from_second(time).unwrap().display_with_offset(offset).to_string()
     }
-}
-
-/// A UUID of version 1 for this time in microseconds.
-fn time_uuid(micros: i64, node: u8) -> [u8; 16] {
-    /// From 1582-10-15 to 1970-01-01, in its ticks of 100 ns.
-    const GREGORIAN: u64 = 0x01b2_1dd2_1381_4000;
-    let ticks = micros as u64 * 10 + GREGORIAN;
-    let mut id = [0; 16];
-    id[..4].copy_from_slice(&(ticks as u32).to_be_bytes());
-    id[4..6].copy_from_slice(&((ticks >> 32) as u16).to_be_bytes());
-    id[6..8].copy_from_slice(&(((ticks >> 48) as u16) | 0x1000).to_be_bytes());
-    id[8..].copy_from_slice(&[0x80, 0, 1, 2, 3, 4, 5, node]);
-    id
 }
