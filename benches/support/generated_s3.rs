@@ -124,9 +124,9 @@ impl GeneratedBucket {
     }
 }
 
-/// Hourly from 2026-01-01: sorts as time does.
+/// Hourly from 2024-01-01, so that two years of it have passed: sorts as time does.
 pub fn tag(set: usize) -> String {
-    let start = jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0);
+    let start = jiff::civil::date(2024, 1, 1).at(0, 0, 0, 0);
     let time = start.checked_add(jiff::Span::new().hours(i64::try_from(set).expect("a small number"))).expect("a date");
     time.strftime("%Y-%m-%d-%H-%M").to_string()
 }

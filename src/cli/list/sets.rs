@@ -63,17 +63,19 @@ struct PointLine {
 }
 
 pub(super) async fn listing(args: &ListArgs, settings: &Settings, name: &str) -> Result<HostListing> {
-    let (source, catalog, host, only) = if let Some(table) = &args.table {
+    let (source, catalog, sets, only) = if let Some(table) = &args.table {
+        // This lists the host now, as the other way does.
         let OneHost { source, host, tree, catalog } = open::one_host(settings, &args.backups.cache, name).await?;
         let points = tree.points_with(&host, table).await?;
-        (source, catalog, host, Some(points))
+        let sets = catalog.host(&host).await?;
+        (source, catalog, sets, Some(points))
     } else {
         let store = open::store(settings).await?;
         let catalog = open::catalog(&store, &open::cache_dir(&args.backups.cache)?);
         let host = open::host(&catalog, name).await?;
-        (store.name().to_owned(), catalog, host, None)
+        let sets = catalog.host_now(&host).await?;
+        (store.name().to_owned(), catalog, sets, None)
     };
-    let sets = catalog.host_now(&host).await?;
     let period = Period::parse(args.since.as_deref(), args.until.as_deref(), &sets.offsets)?;
     let only: Option<HashSet<Tag>> = only.map(HashSet::from_iter);
     let is_wanted = |set: &BackupSet| {
