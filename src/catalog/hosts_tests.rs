@@ -79,6 +79,7 @@ async fn stray_and_hostile_keys_break_nothing() {
         "README.md",
         "errors/2026.log",
         ".cassmount/index/x",
+        ".hidden/x",
         "bad\u{1}host/x",
         "cass-a/errors/x.log",
         "cass-a/notes.txt",
@@ -100,7 +101,7 @@ async fn stray_and_hostile_keys_break_nothing() {
     assert_eq!(
         keys(&hosts.strays),
         [
-            (".cassmount/".into(), StrayReason::NotAHost),
+            (".hidden/".into(), StrayReason::NotAHost),
             ("README.md".into(), StrayReason::Unknown),
             ("bad\u{1}host/".into(), StrayReason::Hostile),
             ("errors/".into(), StrayReason::NotAHost),
