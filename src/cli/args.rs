@@ -349,15 +349,9 @@ pub(super) struct IndexArgs {
     pub(super) backups: BackupArgs,
 }
 
-/// Checks whether the backups of SOURCE, of one HOST, or of one restore point (POINT) of it are good.
-///
-/// At a glance: that each set finished and has the archives that it says it has, and of each archive the envelope, the key and the last bytes: two
-/// small ranges of each. With --deep, all of every archive is read once: gzip's CRC-32, the tar, and of every SSTable its components, Digest.crc32
-/// and the checksums of its chunks. Nothing is kept on disk but what was found good.
-///
-/// Exits with 0 when everything is good, with 1 when anything was found. A run that was interrupted goes on where it was.
+/// `cassmount verify`; what it does is told by its help's end, where help is read.
 #[derive(Args, Debug)]
-#[command(after_help = VERIFY_EXAMPLES)]
+#[command(after_help = VERIFY_HELP)]
 pub(super) struct VerifyArgs {
     /// Where the backups are; `-`, or nothing, for the configuration's bucket
     #[arg(value_name = "SOURCE")]
@@ -390,11 +384,18 @@ pub(super) struct VerifyArgs {
     pub(super) backups: BackupArgs,
 }
 
-const VERIFY_EXAMPLES: &str = "\
+const VERIFY_HELP: &str = "\
+At a glance, each set has to have finished and to have the archives that it says it has, and each archive a key, a whole \
+envelope and its last bytes: two small ranges are read of each. With --deep, all of every archive is read once: gzip's \
+CRC-32, the tar, and of every SSTable its components, its Digest.crc32 and the checksums of its chunks. The report says \
+what is lost, and which other set still has it.
+
+Exits with 0 when everything is good, with 1 when anything was found. A run that was interrupted or killed goes on where it was.
+
 Examples:
-  cassmount verify s3://cass-backups --key-file K                            every host, at a glance
-  cassmount verify s3://cass-backups node1 latest --deep --key-file K        all that the newest restore point needs
-  cassmount verify s3://cass-backups --deep --max-age 30d --throttle 50M -q  from cron: every archive once a month";
+  cassmount verify s3://cass-backups --key-file K                        every host, at a glance
+  cassmount verify s3://cass-backups node1 latest --deep --key-file K    all that this restore needs
+  cassmount verify s3://cass-backups --deep --max-age 30d -q             for cron: all of it once a month";
 
 #[derive(Args, Debug)]
 pub(super) struct StatusArgs {
