@@ -79,7 +79,7 @@ fn import_of_4_1_restores_from_the_flat_view() {
 }
 
 /// Imports every table of both hosts, several at once, and asks for the rows; through the indexes too.
-fn import(node: &Node, tree: &Tree, options: &[&str]) {
+pub(crate) fn import(node: &Node, tree: &Tree, options: &[&str]) {
     let imports = TABLES.iter().map(|table| node.import_command(options, table, &tree.flat_of_both(POINT, table)));
     run_all(imports, AT_ONCE, TOOL_DEADLINE);
     for table in TABLES {

@@ -13,6 +13,7 @@ mod skip;
 #[path = "../support/cassandra/mod.rs"]
 mod support;
 
+mod extract;
 mod harness;
 mod import;
 mod inspect;
