@@ -81,6 +81,25 @@ pub fn bucket(mebibytes: u64) -> Bucket {
     bucket
 }
 
+/// A bucket with several tables `t0`, `t1`, …, each a copy of the one that [`bucket`] makes; made once.
+pub fn bucket_of_tables(mebibytes: u64, tables: usize) -> Bucket {
+    let one = bucket(mebibytes);
+    let archive = one.archive();
+    let base = data_dir().join(format!("bucket-{tables}x{mebibytes}"));
+    let several = Bucket { path: base.join("bucket"), ..one };
+    let set = several.path.join(HOST).join(TAG);
+    if set.join("backup_manifest.json").exists() {
+        return several;
+    }
+    let _ = fs::remove_dir_all(&base);
+    fs::create_dir_all(set.join("metrics")).expect("create a directory");
+    for table in 0..tables {
+        fs::copy(&archive, set.join(format!("metrics/t{table}.tar.gz.enc"))).expect("copy an archive");
+    }
+    fs::write(set.join("backup_manifest.json"), manifest(tables)).expect("write the manifest");
+    several
+}
+
 /// Makes a bucket of one full set below `base`: `tables` tables with `files` small files each. Second, its key file.
 pub fn many_files(base: &Path, tables: usize, files: usize) -> (PathBuf, PathBuf) {
     let (bucket, key_file, plain) = (base.join("bucket"), base.join("key.txt"), base.join("plain"));

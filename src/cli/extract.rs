@@ -274,7 +274,8 @@ impl Run {
             return Ok(());
         }
         if let Some(error) = &report.error {
-            let kind = report.error_kind.unwrap_or(Kind::Io);
+            // Whatever it was, it was not how the command was written.
+            let kind = report.error_kind.filter(|kind| *kind != Kind::Invalid).unwrap_or(Kind::Io);
             let more = "the same command goes on where this one ended";
             return Err(Error::new(kind, format!("not everything was extracted: {error}; {more}")));
         }

@@ -126,6 +126,7 @@ impl Plan {
 
     /// Puts the files together in staging, below [`Self::name`]. None may be missing.
     pub(super) fn arrange(&self, staging: &Dir, located: &[Located], access: Access) -> Result<Fingerprint> {
+        let begun_before = staging.look(&self.name)?.is_some();
         let root = staging.make(&self.name, access)?;
         let mut places = Places::new(&root);
         for directory in &self.directories {
@@ -138,7 +139,12 @@ impl Plan {
             if *name != file.archive.staged(file.offset) {
                 staging.set_mtime(name, file.mtime)?;
             }
-            staging.rename(name, directory.unwrap_or(&root), own)?;
+            let directory = directory.unwrap_or(&root);
+            if begun_before {
+                // Something that is not as long as it should be.
+                directory.remove_file(own)?;
+            }
+            staging.rename(name, directory, own)?;
         }
         fingerprint(&root)
     }
@@ -245,4 +251,107 @@ pub(super) fn fingerprint(root: &Dir) -> Result<Fingerprint> {
     let (mut hash, mut sum) = (blake3::Hasher::new(), (0, 0));
     walk(root, "", 0, &mut hash, &mut sum)?;
     Ok(Fingerprint { files: sum.0, bytes: sum.1, digest: hash.finalize().to_hex()[..32].to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const MTIME: Timestamp = Timestamp(1_700_000_000_000_007);
+
+    struct Staging {
+        work: tempfile::TempDir,
+        dir: Dir,
+    }
+
+    impl Staging {
+        fn new() -> Self {
+            let work = tempfile::tempdir().unwrap();
+            let dir = Dir::open(work.path()).unwrap();
+            Self { work, dir }
+        }
+
+        /// Stages the files of a plan, as reading their archive would.
+        fn stage(&self, plan: &Plan) {
+            for file in &plan.files {
+                let name = file.archive.staged(file.offset);
+                self.dir.remove_file(&name).unwrap();
+                let mut staged = self.dir.create(&name, Access::default()).unwrap();
+                staged.write_all(&vec![7; file.content.1 as usize]).unwrap();
+                self.dir.set_mtime(&name, file.mtime).unwrap();
+            }
+        }
+
+        fn locate(&self, plan: &Plan) -> Vec<Located> {
+            plan.locate(&self.dir, &Archives::new()).unwrap()
+        }
+    }
+
+    fn plan(paths: &[&str]) -> Plan {
+        let file = |(n, path): (usize, &&str)| PlannedFile {
+            path: (*path).into(),
+            archive: ArchiveId("0123456789abcdef".to_owned()),
+            offset: n as u64 * 512,
+            content: ((*path).into(), 10 + n as u64, 1),
+            mtime: MTIME,
+        };
+        let files = paths.iter().enumerate().map(file).collect();
+        Plan { files, directories: vec![".empty".into()], lost: Vec::new(), name: "files-x".to_owned() }
+    }
+
+    #[test]
+    fn what_was_put_in_its_place_before_a_kill_is_there_and_the_rest_follows() {
+        let staging = Staging::new();
+        let plan = plan(&[".idx/nb-1-big-Data.db", ".idx/nb-1-big-Index.db", "a", "b"]);
+        assert!(staging.locate(&plan).iter().all(|located| *located == Located::Missing));
+        staging.stage(&plan);
+        let located = staging.locate(&plan);
+        assert_eq!(located[1], Located::Staged("0123456789abcdef-512".to_owned()));
+        let whole = plan.arrange(&staging.dir, &located, Access::default()).unwrap();
+        assert_eq!((whole.files, whole.bytes), (4, 10 + 11 + 12 + 13));
+
+        // As if it had been killed before the last two were moved.
+        let placed = staging.dir.directory("files-x").unwrap().unwrap();
+        for (name, offset) in [("a", 1024), ("b", 1536)] {
+            placed.rename(name, &staging.dir, &format!("0123456789abcdef-{offset}")).unwrap();
+        }
+        let located = staging.locate(&plan);
+        assert_eq!(located[..2], [Located::Placed, Located::Placed]);
+        assert!(matches!(&located[2..], [Located::Staged(_), Located::Staged(_)]));
+        assert_eq!(plan.arrange(&staging.dir, &located, Access::default()).unwrap(), whole);
+        assert!(staging.work.path().join("files-x/.empty").is_dir());
+    }
+
+    #[test]
+    fn what_is_not_as_long_as_it_should_be_or_of_another_time_is_put_there_anew() {
+        let staging = Staging::new();
+        let plan = plan(&["a", "b", "c"]);
+        staging.stage(&plan);
+        let whole = plan.arrange(&staging.dir, &staging.locate(&plan), Access::default()).unwrap();
+        let file = |name: &str| staging.work.path().join("files-x").join(name);
+        std::fs::write(file("a"), "short").unwrap();
+        std::fs::File::open(file("b")).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        assert_ne!(fingerprint(&staging.dir.directory("files-x").unwrap().unwrap()).unwrap(), whole);
+        assert_eq!(staging.locate(&plan), [Located::Missing, Located::Missing, Located::Placed]);
+        staging.stage(&plan);
+        let located = staging.locate(&plan);
+        assert_eq!(plan.arrange(&staging.dir, &located, Access::default()).unwrap(), whole);
+        // A staged file that lost its end is not used either.
+        let staged = staging.work.path().join("0123456789abcdef-1024");
+        std::fs::write(&staged, "short").unwrap();
+        std::fs::remove_file(file("c")).unwrap();
+        assert_eq!(staging.locate(&plan)[2], Located::Missing);
+    }
+
+    #[test]
+    fn sstables_are_named_with_their_directory() {
+        for (path, what) in [
+            ("nb-1-big-Data.db", "nb-1-big"),
+            (".idx/nb-1-big-Index.db", ".idx/nb-1-big"),
+            ("manifest.json", "manifest.json"),
+        ] {
+            assert_eq!(sstable_of(path), what);
+        }
+    }
 }

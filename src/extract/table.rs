@@ -205,9 +205,11 @@ impl Extracting<'_> {
         Ok(())
     }
 
-    /// Gives the table its name, once everything is on the disk.
+    /// Puts the table together and gives it its name.
     async fn publish(&self, plan: Arc<Plan>, located: Vec<Located>) -> Result<DoneTable> {
         let work = self.work;
+        // Before anything is moved: what lies in its place is then known to be on the disk, whatever happens in between.
+        work.flush().await?;
         let Fingerprint { files, bytes, digest } = {
             let (plan, staging, access) = (Arc::clone(&plan), Arc::clone(&self.staging), work.access);
             let arranged = blocking(move || plan.arrange(&staging, &located, access));

@@ -162,9 +162,14 @@ impl Work {
         self.note(move |journal| journal.again(&id)).await
     }
 
+    /// Waits until everything that was written by now is on the disk.
+    pub(super) async fn flush(&self) -> Result<()> {
+        self.flush.all().await.map_err(|error| self.trouble.note(error))
+    }
+
     /// What is staged of an archive is verified.
     pub(super) async fn note_archive(&self, id: &ArchiveId) -> Result<()> {
-        self.flush.all().await.map_err(|error| self.trouble.note(error))?;
+        self.flush().await?;
         lock(&self.done).archives.insert(id.clone());
         let id = id.clone();
         self.note(move |journal| journal.archive(&id)).await
@@ -172,7 +177,6 @@ impl Work {
 
     /// A table is complete and about to get its name.
     pub(super) async fn note_table(&self, done: &DoneTable) -> Result<()> {
-        self.flush.all().await.map_err(|error| self.trouble.note(error))?;
         let done = done.clone();
         self.note(move |journal| journal.table(&done)).await
     }
