@@ -96,13 +96,21 @@ impl HostHistory {
     /// Reads what `sets` tell, as far as it is not known yet. A set that cannot be read (no key, damaged, deleted) is a gap; only when the
     /// store cannot be reached this fails.
     pub async fn learn(&self, sets: impl IntoIterator<Item = &Arc<BackupSet>>, depth: Depth) -> Result<Arc<Knowledge>> {
-        let sets: Vec<&Arc<BackupSet>> = sets.into_iter().collect();
-        for batch in sets.chunks(BATCH) {
+        {
             let mut loaded = self.turn.lock().await;
             if !*loaded {
                 self.load().await;
                 *loaded = true;
             }
+        }
+        // Most sets of a host have no system_schema: batches of those that have it keep the store busy.
+        let sets: Vec<&Arc<BackupSet>> = {
+            let known = self.known();
+            sets.into_iter().filter(|set| !unread(set, depth, &known).is_empty()).collect()
+        };
+        for batch in sets.chunks(BATCH) {
+            let _turn = self.turn.lock().await;
+            // Somebody else may have read some of them meanwhile.
             let groups: Vec<Group> = {
                 let known = self.known();
                 batch.iter().flat_map(|set| unread(set, depth, &known)).collect()
