@@ -395,7 +395,7 @@ Exits with 0 when everything is good, with 1 when anything was found. A run that
 Examples:
   cassmount verify s3://cass-backups --key-file K                        every host, at a glance
   cassmount verify s3://cass-backups node1 latest --deep --key-file K    all that this restore needs
-  cassmount verify s3://cass-backups --deep --max-age 30d -q             for cron: everything, monthly";
+  cassmount verify s3://cass-backups --deep --max-age 30d -q             for cron: all, each month";
 
 #[derive(Args, Debug)]
 pub(super) struct StatusArgs {
