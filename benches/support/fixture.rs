@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 pub const HOST: &str = "bench-a";
 pub const TAG: &str = "2026-11-20-03-00";
 pub const TABLE: &str = "readings-5b2f64a0c5a511f0a1b2c3d4e5f60718";
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 const PASSPHRASE: &str = "a passphrase for benchmarks";
 
 /// A generated bucket.
@@ -53,7 +54,7 @@ pub fn bucket(mebibytes: u64) -> Bucket {
     fs::create_dir_all(&table).expect("create a directory");
     fs::create_dir_all(set.join("metrics")).expect("create a directory");
     fs::write(&bucket.key_file, format!("{PASSPHRASE}\n")).expect("write the key");
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random(SEED);
     let mut left = bucket.plain_size;
     let mut generation = 0;
     while left > 0 {
@@ -138,20 +139,35 @@ fn manifest(tables: usize) -> String {
     )
 }
 
-/// One SSTable: Data.db of LZ4-compressed 16 KiB chunks, each with its CRC-32, as Cassandra writes them, and small other components.
+/// The first `size` bytes, or a chunk more, of a Data.db.
+pub fn data_db(size: usize) -> Vec<u8> {
+    let mut random = Random(SEED);
+    let mut data = Vec::with_capacity(size + (32 << 10));
+    while data.len() < size {
+        data.extend(chunk(&mut random));
+    }
+    data
+}
+
+/// 16 KiB of rows as Cassandra writes them: LZ4, then its CRC-32.
+fn chunk(random: &mut Random) -> Vec<u8> {
+    let mut chunk = lz4_flex::block::compress(&rows(random));
+    let crc = crc32fast::hash(&chunk);
+    chunk.extend(crc.to_be_bytes());
+    chunk
+}
+
+/// One SSTable: Data.db of chunks, and small other components.
 fn write_sstable(table: &Path, generation: u32, size: u64, random: &mut Random) {
     let name = |component: &str| table.join(format!("nb-{generation}-big-{component}"));
     let mut data = BufWriter::with_capacity(1 << 20, File::create(name("Data.db")).expect("create Data.db"));
     let mut digest = crc32fast::Hasher::new();
     let mut written = 0;
     while written < size {
-        let chunk = lz4_flex::block::compress(&rows(random));
-        let crc = crc32fast::hash(&chunk).to_be_bytes();
-        for part in [&chunk[..], &crc[..]] {
-            data.write_all(part).expect("write Data.db");
-            digest.update(part);
-        }
-        written += chunk.len() as u64 + 4;
+        let chunk = chunk(random);
+        data.write_all(&chunk).expect("write Data.db");
+        digest.update(&chunk);
+        written += chunk.len() as u64;
     }
     data.flush().expect("write Data.db");
     fs::write(name("Digest.crc32"), digest.finalize().to_string()).expect("write the digest");

@@ -4,6 +4,8 @@
 //! finds checkpoints, [`tar`] splits the plain stream into files, [`index`] keeps what
 //! later reads need to start anywhere.
 
+#![forbid(unsafe_code)]
+
 pub mod envelope;
 pub mod gzip;
 pub mod index;

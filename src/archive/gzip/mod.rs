@@ -109,7 +109,7 @@ const TRAILER_LEN: usize = 8;
 /// Plain bytes of a member in which every block is watched: a compressor that makes endless ones does so from the start.
 const WATCHED: u64 = 1 << 20;
 
-/// Input given to zlib at once: bounds how late a checkpoint comes in a stream that yields (nearly) nothing.
+/// Input given to the decoder at once: bounds how late a checkpoint comes in a stream that yields (nearly) nothing.
 const MAX_INPUT: usize = 256 << 10;
 
 impl Inflater {
@@ -303,13 +303,13 @@ impl Inflater {
         // How long to wait for the end of a block before cutting it.
         let patience = target.saturating_add(spacing / 2);
         let due = self.due(spacing);
-        let stop_at = if due || self.block.is_some() { StopAt::BlockBoundary } else { StopAt::End };
+        let stop_at = if due || self.block.is_some() { StopAt::Boundary } else { StopAt::End };
         // Symbol by symbol, nearly: a symbol has hardly fewer bits than a byte.
-        let cutting = self.plain >= patience && self.block.is_some();
+        let cutting = self.plain > patience && self.block.is_some();
         let limit = match self.plain {
-            // zlib must stop right there, or spans overshoot by a buffer.
+            // Inflating must stop right there, or spans overshoot by a buffer.
             plain if plain < target => target - plain,
-            plain if plain < patience => patience - plain,
+            plain if plain <= patience => patience - plain + 1,
             _ => u64::MAX,
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -343,16 +343,14 @@ impl Inflater {
                 self.block = watch.then(|| BlockStart::new(bit, &self.recent, self.consumed));
                 Ok(self.due(spacing).then(|| self.checkpoint(bit, None)))
             }
-            At::Middle | At::Symbols if cutting && plain.len() < plain.capacity() => Ok(self.cut_block(bit)),
-            At::Middle | At::Symbols => Ok(None),
+            // The end of this block is not in sight: a checkpoint within it.
+            At::Symbol if cutting => {
+                self.endless_blocks = true;
+                let block = self.block.clone();
+                Ok(Some(self.checkpoint(bit, block)))
+            }
+            At::Symbol | At::Middle => Ok(None),
         }
-    }
-
-    /// A checkpoint within a block whose end is not in sight, if no symbol is read in part.
-    fn cut_block(&mut self, bit: u64) -> Option<Checkpoint> {
-        self.endless_blocks = true;
-        let block = self.block.clone()?;
-        self.raw.is_between_symbols().then(|| self.checkpoint(bit, Some(block)))
     }
 
     /// Whether a checkpoint is wanted, if the last one should be this far back. Counting input as well bounds the compressed

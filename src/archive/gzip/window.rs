@@ -50,14 +50,15 @@ impl Window {
 
     /// Brings a decoder to the checkpoint, but for the bits of the first byte.
     pub(super) fn restore(&self, raw: &mut RawInflate) -> Result<()> {
+        raw.reset();
         raw.set_window(&self.bytes);
         let Some(block) = &self.block else { return Ok(()) };
         let bad = || Error::corrupt("a checkpoint's block header is damaged");
         let (&first, rest) = block.bytes.split_first().ok_or_else(bad)?;
         let skip = u32::from(block.skip % 8);
         raw.prime(8 - skip, first >> skip);
-        let progress = raw.inflate(rest, &mut Vec::new(), 0, StopAt::BlockHeader).map_err(|BadDeflate(_)| bad())?;
-        if progress.at != At::Symbols {
+        let progress = raw.inflate(rest, &mut Vec::new(), 0, StopAt::FirstSymbol).map_err(|BadDeflate(_)| bad())?;
+        if progress.at != At::Symbol {
             return Err(bad());
         }
         raw.drop_unused_bits();
@@ -159,9 +160,10 @@ impl PendingWindow {
         if len == 0 {
             return Some(used);
         }
-        let low = self.inflate_with(|i| i as u8)?;
-        let high = self.inflate_with(|i| (i >> 8) as u8)?;
-        let inverted = self.inflate_with(|i| !(i as u8))?;
+        let mut raw = RawInflate::new();
+        let low = self.inflate_with(&mut raw, |i| i as u8)?;
+        let high = self.inflate_with(&mut raw, |i| (i >> 8) as u8)?;
+        let inverted = self.inflate_with(&mut raw, |i| !(i as u8))?;
         for ((&low, &high), &inverted) in low.iter().zip(&high).zip(&inverted) {
             if low != inverted {
                 *used.get_mut(usize::from(high) << 8 | usize::from(low))? = true;
@@ -170,10 +172,9 @@ impl PendingWindow {
         Some(used)
     }
 
-    fn inflate_with(&self, byte: impl Fn(usize) -> u8) -> Option<Vec<u8>> {
+    fn inflate_with(&self, raw: &mut RawInflate, byte: impl Fn(usize) -> u8) -> Option<Vec<u8>> {
         let bytes = (0..self.window.bytes.len()).map(byte).collect();
-        let mut raw = RawInflate::new();
-        Window { bytes, block: self.window.block.clone() }.restore(&mut raw).ok()?;
+        Window { bytes, block: self.window.block.clone() }.restore(raw).ok()?;
         let mut input = self.tail.as_slice();
         let skip = (self.checkpoint.bit % 8) as u32;
         if skip > 0 {
@@ -187,7 +188,7 @@ impl PendingWindow {
     }
 }
 
-/// zlib holds at most 63 bits of used input, and a symbol has at most 48.
+/// The decoder holds at most 63 bits of used input.
 const RECENT_LEN: usize = 16;
 
 /// The last few bytes of input: checkpoints lie within bytes that are used already.
@@ -207,7 +208,7 @@ impl Recent {
     /// Bytes from this offset up to `consumed`, at most [`RECENT_LEN`].
     pub(super) fn since(&self, offset: u64, consumed: u64) -> Vec<u8> {
         let count = (consumed - offset) as usize;
-        assert!(count <= RECENT_LEN, "zlib keeps fewer bits");
+        assert!(count <= RECENT_LEN, "the decoder holds fewer bits");
         self.0[RECENT_LEN - count..].to_vec()
     }
 }
