@@ -4,7 +4,6 @@ use super::estimate::{SizeFrom, TablePlan, estimate};
 use super::journal::{self, Done, Job, Journal};
 use super::report::{ExtractReport, SchemaState, TableOutcome};
 use super::source::{PartlyStaged, Staged, blocking};
-use super::staging::ArchiveId;
 use super::target::{Access, Dir};
 use super::work::{Parts, Work};
 use super::{HIDDEN, Layout, schema, table};
@@ -163,16 +162,17 @@ impl Extraction {
         let (done, staged_bytes, free_bytes) = blocking(move || look_at(&path, &job)).await?;
         let mut tables = Vec::new();
         for table in self.tables().await? {
-            let ids = table.archives.iter().map(|archive| ArchiveId::of(&archive.object).0);
-            let recorded = done.tables.get(&(table.table.keyspace.to_string(), table.directory.clone()));
-            let names = self.options.layout.below_keyspace(&table.directory, &self.point.tag);
+            let key = (table.table.keyspace.to_string(), table.directory.clone());
+            let of_the_same = || done.tables.values().find(|done| done.is_of(&table));
+            let recorded = done.tables.get(&key).filter(|done| done.is_of(&table)).or_else(of_the_same);
+            let directory = recorded.map_or(&table.directory, |recorded| &recorded.directory);
+            let names = self.options.layout.below_keyspace(directory, &self.point.tag);
+            let directory = format!("{}/{}", table.table.keyspace, names.join("/"));
             let mut sets: Vec<String> = table.archives.iter().map(|archive| archive.set.to_string()).collect();
             sets.dedup();
-            let directory = format!("{}/{}", table.table.keyspace, names.join("/"));
-            let is_recorded = recorded.is_some_and(|recorded| recorded.archives.iter().cloned().eq(ids));
             let plan = TablePlan {
                 table: table.table.clone(),
-                done: is_recorded && self.target.join(&directory).is_dir(),
+                done: recorded.is_some() && self.target.join(&directory).is_dir(),
                 directory,
                 sets,
                 archives: table.archives.len(),

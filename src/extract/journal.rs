@@ -5,6 +5,7 @@
 use super::staging::ArchiveId;
 use super::{Layout, Lost};
 use crate::cassandra::TableName;
+use crate::tree::PointTable;
 use crate::{Error, Kind, Result};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,14 @@ pub(super) struct DoneTable {
     /// Of paths, sizes and times.
     pub(super) fingerprint: String,
     pub(super) lost: Vec<Lost>,
+}
+
+impl DoneTable {
+    /// Whether it was made from the archives that the table is made of now.
+    pub(super) fn is_of(&self, table: &PointTable) -> bool {
+        let archives = table.archives.iter().map(|archive| ArchiveId::of(&archive.object).0);
+        self.table == table.table && self.archives.iter().cloned().eq(archives)
+    }
 }
 
 #[derive(Serialize, Deserialize)]

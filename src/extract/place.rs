@@ -3,11 +3,11 @@
 use super::staging::ArchiveId;
 use super::target::{Access, Dir};
 use super::{Lost, MAX_DEPTH};
-use crate::Result;
 use crate::cassandra::SstableName;
 use crate::reader::Archive;
 use crate::time::Timestamp;
 use crate::tree::PointFiles;
+use crate::{Error, Kind, Result};
 use rustix::fs::FileType;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -50,14 +50,20 @@ pub(super) enum Located {
 }
 
 impl Plan {
-    pub(super) fn new(point: &PointFiles, archives: &Archives) -> Self {
+    /// `archives` are all that the table is made of.
+    pub(super) fn new(point: &PointFiles, archives: &Archives) -> Result<Self> {
         let mut plan = Self { directories: point.directories.clone(), ..Self::default() };
         let mut hash = blake3::Hasher::new();
         let mut damaged: BTreeMap<(String, String), Lost> = BTreeMap::new();
         for file in &point.files {
             let id = ArchiveId::of(&file.object);
-            let archive = archives.get(&id).map(|archive| (archive, archive.listing().files.get(file.index)));
-            let Some((archive, Some(listed))) = archive else { continue };
+            let archive = archives.get(&id);
+            let listed = archive
+                .and_then(|archive| Some((archive.offset(file.index)?, archive.listing().files.get(file.index)?)));
+            let Some((offset, listed)) = listed else {
+                let message = format!("{} is in no archive that its table is made of", file.path);
+                return Err(Error::new(Kind::Changed, message).with_object(&file.object.key));
+            };
             let set = point.table.archives.iter().find(|archive| archive.object == file.object);
             let set = set.map(|archive| archive.set.to_string()).unwrap_or_default();
             if let Some(why) = &listed.damage {
@@ -70,7 +76,6 @@ impl Plan {
                 plan.lost.push(Lost { what: file.path.to_string(), set, files: 1, reason });
                 continue;
             }
-            let Some(offset) = archive.offset(file.index) else { continue };
             hash.update(format!("{}\0{}\n", file.path, id.staged(offset)).as_bytes());
             let content = (listed.path.clone(), listed.size, listed.crc32);
             plan.files.push(PlannedFile { path: file.path.clone(), archive: id, offset, content, mtime: file.mtime });
@@ -78,7 +83,7 @@ impl Plan {
         plan.directories.retain(|path| path.split('/').count() < MAX_DEPTH);
         plan.lost.extend(damaged.into_values());
         plan.name = format!("files-{}", &hash.finalize().to_hex()[..16]);
-        plan
+        Ok(plan)
     }
 
     /// Where each file is, in their order.

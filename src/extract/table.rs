@@ -12,8 +12,8 @@ use crate::tree::PointTable;
 use crate::{Error, Kind, Result};
 use futures::TryFutureExt;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is staged of an archive at least this long is not given up with the process, even if it is the only one of its table, bytes.
 const WORTH_NOTING: u64 = 64 << 20;
@@ -24,6 +24,8 @@ struct Extracting<'a> {
     table: PointTable,
     staging: Arc<Dir>,
     claims: Arc<Claims>,
+    /// What was read in this run: known even where the disk had no room to keep that.
+    read: Mutex<Archives>,
     /// Archives that were read in this run for certain files: they are there now.
     exact: HashSet<ArchiveId>,
     /// Stored bytes of archives that were read.
@@ -42,8 +44,15 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
         Err(error) => return Ok(Some(TableOutcome::failed(work, &table, 0, &error))),
     }
     let staging = Arc::new(work.staging(&table).await?);
-    let mut this =
-        Extracting { work, table, staging, claims: Arc::default(), exact: HashSet::new(), fetched: AtomicU64::new(0) };
+    let mut this = Extracting {
+        work,
+        table,
+        staging,
+        claims: Arc::default(),
+        read: Mutex::default(),
+        exact: HashSet::new(),
+        fetched: AtomicU64::new(0),
+    };
     let done = this.run().await;
     let fetched = this.fetched.load(Relaxed);
     match done {
@@ -70,6 +79,8 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
 /// What an earlier run made of the table, if it is still so. An error when something else has its name.
 async fn before(work: &Work, table: &PointTable) -> Result<Option<TableOutcome>> {
     let (target, done) = (work.target.clone(), work.done_table(table));
+    let directory = done.as_ref().map_or(&table.directory, |done| &done.directory).clone();
+    let table = &PointTable { directory, ..table.clone() };
     let (keyspace, names) = (table.table.keyspace.clone(), work.layout.below_keyspace(&table.directory, &work.point));
     let found = blocking(move || {
         let mut directory = target.directory(&keyspace)?;
@@ -82,13 +93,17 @@ async fn before(work: &Work, table: &PointTable) -> Result<Option<TableOutcome>>
     let Some(found) = found.await? else { return Ok(None) };
     let path = work.shown_path(table);
     match done {
-        Some(done) if done.fingerprint == found.digest && done.archives == archive_ids(table) => {
+        Some(done) if done.fingerprint == found.digest && done.is_of(table) => {
             Ok(Some(TableOutcome::was_there(work, table, done)))
         }
-        Some(_) => Err(Error::new(
-            Kind::Exists,
-            format!("{path} is not as it was extracted any more: remove it, and it is extracted anew"),
-        )),
+        Some(done) => {
+            let why = if done.fingerprint == found.digest {
+                "was extracted from archives that were replaced since"
+            } else {
+                "is not as it was extracted any more"
+            };
+            Err(Error::new(Kind::Exists, format!("{path} {why}: remove it, and it is extracted anew")))
+        }
         None => Err(Error::new(Kind::Exists, format!("{path} exists already, and no extract has made it"))),
     }
 }
@@ -117,7 +132,7 @@ impl Extracting<'_> {
                 }
                 continue;
             }
-            let plan = Arc::new(Plan::new(&point, &archives));
+            let plan = Arc::new(Plan::new(&point, &archives)?);
             let archives = Arc::new(archives);
             let located = {
                 let (plan, staging) = (Arc::clone(&plan), Arc::clone(&self.staging));
@@ -137,8 +152,14 @@ impl Extracting<'_> {
     async fn known(&self) -> (Archives, Vec<Arc<ObjectMeta>>) {
         let (mut archives, mut unknown) = (Archives::new(), Vec::new());
         for archive in &self.table.archives {
-            match self.work.reader.known(&archive.object).await {
-                Some(known) => drop(archives.insert(ArchiveId::of(&archive.object), known)),
+            let id = ArchiveId::of(&archive.object);
+            let read = self.read().get(&id).cloned();
+            let known = match read {
+                Some(read) => Some(read),
+                None => self.work.reader.known(&archive.object).await,
+            };
+            match known {
+                Some(known) => drop(archives.insert(id, known)),
                 None => unknown.push(Arc::clone(&archive.object)),
             }
         }
@@ -201,8 +222,13 @@ impl Extracting<'_> {
             work.note_archive(&id).await?;
         }
         sink.keep();
+        self.read().insert(id.clone(), archive);
         work.staged().insert(id, Arc::clone(&self.staging));
         Ok(())
+    }
+
+    fn read(&self) -> MutexGuard<'_, Archives> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts the table together and gives it its name.

@@ -101,10 +101,13 @@ impl Work {
         format!("{}/{}", table.table.keyspace, names.join("/"))
     }
 
-    /// What an earlier run made of the table.
+    /// What an earlier run made of the table: under its name, or of the very same archives. Then the name that it got is the right one, for
+    /// which less may be known by now.
     pub(super) fn done_table(&self, table: &PointTable) -> Option<DoneTable> {
+        let done = lock(&self.done);
         let key = (table.table.keyspace.to_string(), table.directory.clone());
-        lock(&self.done).tables.get(&key).cloned()
+        let of_the_same = || done.tables.values().find(|done| done.is_of(table));
+        done.tables.get(&key).or_else(of_the_same).cloned()
     }
 
     pub(super) fn done_schema(&self) -> Option<String> {

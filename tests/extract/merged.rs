@@ -1,7 +1,7 @@
 //! Chains in which archives hold the same SSTables, or others of the same name: every one once, as a mount shows them.
 
 use super::bucket::{Bucket, HOST, Tar};
-use super::user::{User, assert_success, noise, shown};
+use super::user::{User, assert_success, noise, shown, text};
 use super::walk::Tree;
 use std::collections::BTreeMap;
 
@@ -36,9 +36,18 @@ async fn extract_all(bucket: &Bucket) -> (Tree, serde_json::Value) {
     let key = bucket.key_file();
     let expected = shown(&bucket.path(), vec![key.clone().into()], HOST, SECOND).await;
     let user = User::new();
-    let (status, report) = user.json(&bucket.source(), HOST, SECOND, &["--key-file", &key]);
-    assert_eq!(status, 0, "{report}");
+    let output = user.extract(&bucket.source(), HOST, SECOND, &["--key-file", &key, "--json", "--debug"]);
+    assert_success(&output);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     user.assert_complete(&expected);
+    // Also what has to be read of archives to know whose they are comes from what was extracted: none goes through the cache.
+    assert!(!text(&output.stderr).contains("reading the archive"), "{output:?}");
+    // Nobody needs the cache to see that it is there.
+    user.forget_cache();
+    let (status, again) = user.json(&bucket.source(), HOST, SECOND, &["--key-file", &key]);
+    assert_eq!((status, &again["tables"][0]["state"]), (0, &"unchanged".into()), "{again}");
+    assert_eq!(again["tables"][0]["directory"], report["tables"][0]["directory"]);
+    assert_success(&user.extract(&bucket.source(), HOST, SECOND, &["--key-file", &key]));
     // From archives that are known, and one at a time.
     user.remove_target();
     assert_success(&user.extract(&bucket.source(), HOST, SECOND, &["--key-file", &key, "--jobs", "1"]));
@@ -61,6 +70,8 @@ async fn what_several_archives_hold_is_there_once_from_the_newest() {
     let (one, two) = (noise(1, 300_000), noise(2, 200_000));
     let mut files = Files::new();
     files.insert("./manifest.json".into(), b"{}".to_vec());
+    let id = "13250000-a598-11f1-85a8-5b65bc0eb462";
+    files.insert("./schema.cql".into(), format!("CREATE TABLE ks.t (k int PRIMARY KEY) WITH ID = {id};").into_bytes());
     sstable(&mut files, 1, &one, b"as flushed");
     add(&bucket, FULL, "full", &files);
     // Clean-up missed the first: it is in the next again, with another Statistics.db of the same length.
@@ -73,6 +84,7 @@ async fn what_several_archives_hold_is_there_once_from_the_newest() {
 
     let (expected, report) = extract_all(&bucket).await;
     assert_eq!(names(&expected), ["nb-1-big-Data.db", "nb-2-big-Data.db", "nb-3-big-Data.db"]);
+    assert_eq!(report["tables"][0]["directory"], format!("ks/t-{}", id.replace('-', "")));
     // Each archive was read once, and nothing of it again.
     let stored: u64 =
         [FULL, FIRST, SECOND].iter().map(|tag| bucket.archive(tag, "ks", "t").metadata().unwrap().len()).sum();
