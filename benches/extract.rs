@@ -89,7 +89,7 @@ fn by_cassmount(
 ) -> (Duration, u64) {
     cold(archives);
     support::run(
-        Command::new(env!("CARGO_BIN_EXE_cassmount"))
+        Command::new(support::cassmount())
             .arg("extract")
             .arg(&bucket.path)
             .args([HOST, TAG])

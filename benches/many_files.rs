@@ -13,7 +13,7 @@ fn main() {
     let (source, key) = (bucket.to_str().expect("UTF-8 path"), key_file.to_str().expect("UTF-8 path"));
     let cache = work.path().join("cache");
     let options = ["--key-file", key, "--cache-dir", cache.to_str().expect("UTF-8 path")];
-    shell(&format!("{} index {source} --quiet {} > /dev/null", env!("CARGO_BIN_EXE_cassmount"), options.join(" ")));
+    shell(&format!("{} index {source} --quiet {} > /dev/null", support::cassmount().display(), options.join(" ")));
 
     let mut report = Report::new("many files");
     for (what, command) in [("find", "find"), ("find -size +1c (stats each)", "find -size +1c"), ("du", "du -s")] {

@@ -96,7 +96,7 @@ impl Bench {
 
     /// Wall time of one command, and its peak resident memory, bytes.
     fn run(&self, command: &[&str]) -> (Duration, u64) {
-        support::run(Command::new(env!("CARGO_BIN_EXE_cassmount")).args(command).args(self.options()))
+        support::run(Command::new(support::cassmount()).args(command).args(self.options()))
     }
 
     fn median(&self, command: &[&str]) -> Duration {

@@ -15,6 +15,11 @@ pub fn data_dir() -> PathBuf {
     dir
 }
 
+/// The program that is measured: what `CASSMOUNT` names, as `scripts/bench` sets it to the release build; else the one built along with the benchmark.
+pub fn cassmount() -> PathBuf {
+    std::env::var_os("CASSMOUNT").map_or_else(|| env!("CARGO_BIN_EXE_cassmount").into(), PathBuf::from)
+}
+
 /// The value of `--NAME VALUE` among the benchmark's arguments.
 pub fn option(name: &str) -> Option<String> {
     let mut arguments = std::env::args().skip_while(|argument| argument != &format!("--{name}"));
@@ -50,7 +55,7 @@ impl Mount {
     pub fn start_with(source: &str, work: &Path, options: &[&str], environment: &[(String, String)]) -> Self {
         let mountpoint = work.join("mnt");
         std::fs::create_dir_all(&mountpoint).expect("create the mount point");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cassmount"));
+        let mut command = Command::new(cassmount());
         command
             .args(["mount", source])
             .arg(&mountpoint)
@@ -99,7 +104,7 @@ pub fn run(command: &mut Command) -> (Duration, u64) {
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ =
-            Command::new(env!("CARGO_BIN_EXE_cassmount")).args(["unmount", "--force"]).arg(&self.mountpoint).status();
+            Command::new(cassmount()).args(["unmount", "--force"]).arg(&self.mountpoint).status();
     }
 }
 
