@@ -12,7 +12,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use support::{Mount, Report, fixture, forget_files, median, option};
+use support::{Mount, Report, fixture, forget_files, median, option, shell};
+
+/// Bytes per second of the limited link.
+const LINK: u64 = 100_000_000;
 
 fn main() {
     let mebibytes = option("mebibytes").map_or(1100, |n| n.parse().expect("--mebibytes N"));
@@ -34,7 +37,7 @@ fn main() {
     // The first listing of the table runs the pass that leaves the index.
     let first = mount(&indexed, &near);
     let start = Instant::now();
-    fs::read_dir(fixture::Bucket::table_in(&first.mountpoint)).expect("list the table");
+    data_files(&fixture::Bucket::table_in(&first.mountpoint));
     report.seconds("first ls of the table (the pass)", start.elapsed());
     drop(first);
     let index: u64 = size_of(&indexed.join("data/index"));
@@ -80,7 +83,11 @@ fn main() {
         report.bytes(&format!("peak RSS of the daemon, {threads} threads"), mount.peak_rss());
     }
 
-    let far = Link::start(root, Duration::from_millis(50), Some(100_000_000));
+    let far = Link::start(root, Duration::from_millis(50), Some(LINK));
+    let downloaded = download(&far, &bucket);
+    report.seconds("the archive downloaded by one curl", downloaded);
+    let share = |bytes: u64, time: Duration| bytes as f64 / time.as_secs_f64() / LINK as f64;
+    report.ratio("share of the 100 MB/s link used, curl", share(archive, downloaded));
     for (what, cache) in [("with the index", indexed), ("without", work.path().join("fresh"))] {
         forget_files(&cache);
         let mount = mount(&cache, &far);
@@ -92,11 +99,24 @@ fn main() {
         let elapsed = start.elapsed();
         let carried = far.carried() - before;
         report.seconds(&format!("every Data.db in order, {what}"), elapsed);
-        report
-            .ratio(&format!("share of the 100 MB/s link used, {what}"), carried as f64 / elapsed.as_secs_f64() / 100e6);
+        report.ratio(&format!("share of the 100 MB/s link used, {what}"), share(carried, elapsed));
         report.bytes(&format!("peak RSS of the daemon, in order, {what}"), mount.peak_rss());
     }
     report.print();
+}
+
+/// How long curl takes for the whole archive, one request over one connection.
+fn download(link: &Link, bucket: &fixture::Bucket) -> Duration {
+    let environment = link.environment();
+    let value = |name: &str| &environment.iter().find(|variable| variable.0 == name).expect(name).1;
+    let key = bucket.archive().strip_prefix(&bucket.path).expect("an object of the bucket").display().to_string();
+    shell(&format!(
+        "curl --fail --silent --output /dev/null --header x-amz-content-sha256:UNSIGNED-PAYLOAD --aws-sigv4 aws:amz:{}:s3 --user {}:{} {}/bucket/{key}",
+        value("AWS_REGION"),
+        value("AWS_ACCESS_KEY_ID"),
+        value("AWS_SECRET_ACCESS_KEY"),
+        value("AWS_ENDPOINT_URL"),
+    ))
 }
 
 fn size_of(directory: &Path) -> u64 {

@@ -13,6 +13,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+/// How late a link may use the time that it was free.
+const LATENESS: Duration = Duration::from_millis(20);
+
 /// A server whose answers come over a relay.
 pub struct Link {
     server: S3Server,
@@ -76,8 +79,9 @@ async fn accept(listener: TcpListener, target: SocketAddr, rate: Option<u64>, by
                 if let Some(rate) = rate {
                     let done = {
                         let mut free_at = free_at.lock().await;
-                        *free_at =
-                            (*free_at).max(Instant::now()) + Duration::from_secs_f64(length as f64 / rate as f64);
+                        // Timers fire up to a millisecond late: that must not cost the link any of its rate.
+                        let start = (*free_at).max(Instant::now() - LATENESS);
+                        *free_at = start + Duration::from_secs_f64(length as f64 / rate as f64);
                         *free_at
                     };
                     tokio::time::sleep_until(done).await;
