@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod extract;
+mod frame;
 pub mod fs;
 pub mod keys;
 pub mod reader;

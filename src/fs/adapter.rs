@@ -2,6 +2,7 @@
 
 use super::MountOptions;
 use super::attr::{file_attr, ttl};
+use super::backing::Backings;
 use super::errno::{ErrorLog, errno};
 use super::inodes::Inodes;
 use super::listing::Listing;
@@ -14,6 +15,7 @@ use fuser::{
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request,
 };
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -51,10 +53,21 @@ impl From<&Request> for Asked {
 
 impl<V: View> Shared<V> {
     pub(super) async fn node(&self, ino: u64) -> Result<Node<V::Node>> {
-        match self.inodes.get(ino) {
-            Some(node) => Ok(node),
-            None => self.overlay.node(ino).await,
+        if let Some(node) = self.inodes.get(ino) {
+            return Ok(node);
         }
+        let known = if self.overlay.knows(ino) { None } else { self.inodes.place(ino) };
+        let Some((parent, name)) = known else { return self.overlay.node(ino).await };
+        // Only after a restart: the process before this one told the kernel of it.
+        let directory = Box::pin(self.node(parent)).await?;
+        let gone = || Error::new(Kind::Changed, format!("{} is not what it was any more", name.display()));
+        let found = self.overlay.lookup(&directory, &name).await;
+        let node = found.map_err(|error| if error.kind() == Kind::NotFound { gone() } else { error })?;
+        if node.ino() != ino {
+            return Err(gone());
+        }
+        self.inodes.attach(&node);
+        Ok(node)
     }
 
     pub(super) async fn attr(&self, node: &Node<V::Node>) -> Result<FileAttr> {
@@ -81,7 +94,7 @@ impl<V: View> Shared<V> {
         self.overlay.create(asked.by, &directory, name, new).await
     }
 
-    /// The lease of an open file; opened again if a process before this one opened it.
+    /// The lease of an open file.
     pub(super) async fn lease(&self, node: &Node<V::Node>) -> Result<Lease> {
         match self.files.lease(node.ino()) {
             Some(lease) => Ok(lease),
@@ -140,20 +153,28 @@ pub(super) struct Adapter<V: View> {
 }
 
 impl<V: View> Adapter<V> {
-    pub(super) fn new(overlay: Arc<Overlay<V>>, options: MountOptions, runtime: tokio::runtime::Handle) -> Self {
-        let inodes = Inodes::new(overlay.root());
+    /// `device`: what the mount's requests come from.
+    pub(super) fn new(
+        overlay: Arc<Overlay<V>>,
+        device: OwnedFd,
+        options: MountOptions,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Self> {
+        let inodes = Inodes::new(overlay.root(), &options.recording)?;
+        let files = OpenFiles::new(&overlay, Backings::on(device), &options.recording)?;
+        overlay.free_unused();
         // Handles of an earlier process must not be taken for ours.
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         let shared = Shared {
             overlay,
             options,
             inodes,
-            files: OpenFiles::new(),
+            files,
             directories: OpenDirectories::new(),
             next_directory: AtomicU64::new(started),
             log: ErrorLog::default(),
         };
-        Self { shared: Arc::new(shared), runtime }
+        Ok(Self { shared: Arc::new(shared), runtime })
     }
 
     pub(super) fn ours(&self, ino: INodeNo) -> u64 {

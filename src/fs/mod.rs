@@ -10,15 +10,20 @@
 
 mod adapter;
 mod attr;
+mod backing;
 mod device;
 mod errno;
+mod greeting;
 mod inodes;
 mod listing;
 mod mounted;
 mod open_files;
 mod operations;
 mod options;
+mod record;
 
 pub use device::{Device, unmount};
+pub use greeting::Greeting;
 pub use mounted::{Mounted, mount, serve};
 pub use options::MountOptions;
+pub use record::Recording;

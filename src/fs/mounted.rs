@@ -3,12 +3,13 @@
 use super::MountOptions;
 use super::adapter::Adapter;
 use super::device::{self, Device};
+use super::greeting::{self, Greeting};
 use super::operations::REQUEST_SIZE;
 use crate::scratch::{Overlay, Shadowed};
 use crate::tree::View;
 use crate::{Error, Kind, Result};
 use fuser::{Config, INodeNo, Notifier, Session, SessionACL};
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +18,14 @@ use tokio::sync::watch;
 /// How long the session may take to end once the directory is unmounted.
 const END_GRACE: Duration = Duration::from_secs(10);
 
-/// A served mount. Dropping it unmounts, detaching users that are left: call [`Self::unmount`] to respect them.
+/// A served mount.
+///
+/// Dropping one that [`mount`] made unmounts, detaching users that are left: call [`Self::unmount`] to respect them.
 #[derive(Debug)]
 pub struct Mounted {
     mountpoint: PathBuf,
+    /// Whether it ends with this value, and not with the connection, which others hold as well.
+    is_ours: bool,
     notifier: Notifier,
     /// Our number of the root, which the kernel calls 1.
     root: u64,
@@ -38,27 +43,33 @@ pub fn mount<V: View>(overlay: Arc<Overlay<V>>, mountpoint: &Path, mut options: 
     options.read_only |= overlay.is_read_only();
     let device = Device::mount(mountpoint, &options)?;
     let mountpoint = device.mountpoint.clone();
-    let mounted = serve(overlay, device, options, |_| Ok(()));
-    if mounted.is_err() {
-        detach(&mountpoint);
+    let mounted =
+        Greeting::receive(&device.fd).and_then(|greeting| serve(overlay, device, &greeting, options, |_| Ok(())));
+    match mounted {
+        Ok(mut mounted) => {
+            mounted.is_ours = true;
+            Ok(mounted)
+        }
+        Err(error) => {
+            detach(&mountpoint);
+            Err(error)
+        }
     }
-    mounted
 }
 
-/// Serves a device that is mounted already, on the current Tokio runtime. Blocks for the kernel's greeting.
+/// Serves a device that is mounted already, on the current Tokio runtime, from its kept `greeting` on.
 ///
-/// `greeted` gets the descriptor when the greeting is over and no request was taken: the moment to put another
-/// connection in its place.
+/// `settled` is given the greeting for whoever serves the device later, when that is known, and before the kernel is answered.
 ///
 /// # Panics
 /// Outside of a Tokio runtime.
 pub fn serve<V: View>(
     overlay: Arc<Overlay<V>>,
     device: Device,
+    greeting: &Greeting,
     options: MountOptions,
-    greeted: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+    settled: impl FnOnce(&Greeting) -> Result<()>,
 ) -> Result<Mounted> {
-    use std::os::fd::AsFd;
     let Device { fd, mountpoint } = device;
     let mut config = Config::default();
     // Each thread reads the one descriptor: requests read from a clone of it would die with this process.
@@ -66,9 +77,14 @@ pub fn serve<V: View>(
     // The kernel lets in whom the mount option names.
     let acl = SessionACL::All;
     let root = overlay.root().ino();
-    let adapter = Adapter::new(overlay, options, tokio::runtime::Handle::current());
-    let session = Session::from_fd(adapter, fd, acl, config).map_err(|e| Error::io("begin the FUSE session", e))?;
-    greeted(session.as_fd())?;
+    let registry = fd.try_clone().map_err(|e| Error::io("duplicate the device's descriptor", e))?;
+    let adapter = Adapter::new(overlay, registry, options, tokio::runtime::Handle::current())?;
+    let begin =
+        |stand_in| Session::from_fd(adapter, stand_in, acl, config).map_err(|e| Error::io("begin the FUSE session", e));
+    let (session, answered) = greeting::exchange(greeting, begin)?;
+    settled(&answered.settled)?;
+    answered.deliver(&fd, session.as_fd())?;
+    drop(fd);
     let notifier = session.notifier();
     let (end, ended) = watch::channel(None);
     let run = move || {
@@ -77,7 +93,7 @@ pub fn serve<V: View>(
     };
     std::thread::Builder::new().name("fuse".into()).spawn(run).map_err(|e| Error::io("start a thread", e))?;
     raise_read_ahead(&mountpoint);
-    Ok(Mounted { mountpoint, notifier, root, ended })
+    Ok(Mounted { mountpoint, is_ours: false, notifier, root, ended })
 }
 
 impl Mounted {
@@ -132,7 +148,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if self.ended.borrow().is_none() && device::unmount(&self.mountpoint).is_err() {
+        if self.is_ours && self.ended.borrow().is_none() && device::unmount(&self.mountpoint).is_err() {
             detach(&self.mountpoint);
         }
     }

@@ -1,60 +1,90 @@
-//! The files that the kernel has open, per inode: what keeps their content, and who reads it.
+//! The files that the kernel has open: what keeps their content, and who reads it. On disk as well, for the process that takes over.
 //!
 //! The kernel refuses to open an inode through passthrough while it is open otherwise, and the other way round, and
 //! wants one backing id per inode. So how an inode is read is decided by its first open and kept until its last close.
-//! No handle has state of its own: after a restart, a read of an inode that is not known here just opens it again.
+//!
+//! A handle is the number of the request that opened it. So an open that the kernel sends again, because the process that did it was
+//! killed before its answer, gets the same handle, and a close that is sent again finds nothing left to do.
 
-use crate::scratch::Lease;
+use super::backing::{self, Backings};
+use super::record::{Record, Recording};
+use crate::scratch::{Lease, Overlay};
+use crate::tree::View;
 use crate::{Error, Kind, Result};
-use fuser::{BackingId, FileHandle, FopenFlags, ReplyOpen};
+use fuser::{FileHandle, FopenFlags, ReplyOpen};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
+/// Name of the record.
+const RECORD: &str = "open";
 /// How long an open for writing waits for the last close of a reader that goes past us: closes are reported late.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// Every handle is this one: reads and writes are told apart by inode.
-const HANDLE: FileHandle = FileHandle(0);
-
 struct Opened {
-    lease: Lease,
+    /// `None`: it was opened by a process before this one, and its content has been removed.
+    lease: Option<Lease>,
     handles: usize,
     /// Where the kernel reads the content itself.
-    backing: Option<BackingId>,
+    backing: Option<u32>,
+}
+
+/// Variants and fields are part of the on-disk format: append, never reorder.
+#[derive(Serialize, Deserialize)]
+enum Change {
+    Opened { handle: u64, ino: u64, backing: Option<u32> },
+    Closed { handle: u64 },
+}
+
+#[derive(Default)]
+struct Table {
+    handles: HashMap<u64, u64>,
+    opened: HashMap<u64, Opened>,
+    record: Option<Record<Change>>,
 }
 
 pub(super) struct OpenFiles {
-    opened: Mutex<HashMap<u64, Opened>>,
+    table: Mutex<Table>,
     closed: Notify,
+    backings: Backings,
     /// Cleared for good when the kernel refuses.
     passthrough: AtomicBool,
 }
 
 impl OpenFiles {
-    pub(super) fn new() -> Self {
-        Self { opened: Mutex::default(), closed: Notify::new(), passthrough: AtomicBool::new(false) }
+    /// With what an earlier process of the same mount had open: its content stays in use.
+    pub(super) fn new<V: View>(overlay: &Overlay<V>, backings: Backings, recording: &Recording) -> Result<Self> {
+        let (record, changes) = Record::open(recording, RECORD)?;
+        let mut table = Table { record, ..Table::default() };
+        for change in changes {
+            match change {
+                Change::Opened { handle, ino, backing } => table.add(handle, ino, backing, || overlay.hold(ino).ok()),
+                Change::Closed { handle } => drop(table.remove(handle)),
+            }
+        }
+        Ok(Self { table: Mutex::new(table), closed: Notify::new(), backings, passthrough: AtomicBool::new(false) })
     }
 
     pub(super) fn allow_passthrough(&self) {
         self.passthrough.store(true, Ordering::Relaxed);
     }
 
-    fn opened(&self) -> MutexGuard<'_, HashMap<u64, Opened>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lease of an open inode.
     pub(super) fn lease(&self, ino: u64) -> Option<Lease> {
-        self.opened().get(&ino).map(|opened| opened.lease.clone())
+        self.table().opened.get(&ino).and_then(|opened| opened.lease.clone())
     }
 
     /// Waits until nobody reads the inode past us, for its content is about to change. [`Kind::Busy`] if someone goes
     /// on reading.
     pub(super) async fn wait_for_change(&self, ino: u64) -> Result<()> {
-        let is_free = || self.opened().get(&ino).is_none_or(|opened| opened.backing.is_none());
+        let is_free = || self.table().opened.get(&ino).is_none_or(|opened| opened.backing.is_none());
         let wait = async {
             loop {
                 let closed = self.closed.notified();
@@ -68,40 +98,37 @@ impl OpenFiles {
         tokio::time::timeout(CLOSE_GRACE, wait).await.map_err(busy)
     }
 
-    /// Answers an open. `write`: it may change the content.
-    pub(super) fn open(&self, lease: Lease, ino: u64, write: bool, reply: ReplyOpen) {
-        let mut opened = self.opened();
-        let entry = opened.entry(ino).or_insert_with(|| {
-            let backing = if write { None } else { self.open_backing(&lease, &reply) };
-            Opened { lease, handles: 0, backing }
-        });
-        match &entry.backing {
+    /// Answers an open by request `handle`. `write`: it may change the content.
+    pub(super) fn open(&self, lease: Lease, ino: u64, handle: u64, write: bool, reply: ReplyOpen) {
+        let mut table = self.table();
+        let backing = match table.opened.get(&ino) {
+            Some(opened) => opened.backing,
+            None if write => None,
+            None => self.open_backing(&lease),
+        };
+        if write && backing.is_some() {
             // Someone opened it for reading since this open looked.
-            Some(_) if write => reply.error(super::errno::errno(Kind::Busy)),
-            Some(backing) => {
-                entry.handles += 1;
-                // No other flag: there are no cached pages to keep, and the kernel refuses to be told of them.
-                reply.opened_passthrough(HANDLE, FopenFlags::empty(), backing);
-            }
-            None => {
-                entry.handles += 1;
-                reply.opened(HANDLE, FopenFlags::FOPEN_KEEP_CACHE);
-            }
+            return reply.error(super::errno::errno(Kind::Busy));
+        }
+        table.open(handle, ino, backing, lease);
+        match backing {
+            Some(id) => backing::opened(reply, FileHandle(handle), id),
+            None => reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE),
         }
     }
 
     /// Counts a file that was made and opened at once.
-    pub(super) fn created(&self, lease: Lease, ino: u64) -> FileHandle {
-        self.opened().entry(ino).or_insert(Opened { lease, handles: 0, backing: None }).handles += 1;
-        HANDLE
+    pub(super) fn created(&self, lease: Lease, ino: u64, handle: u64) -> FileHandle {
+        self.table().open(handle, ino, None, lease);
+        FileHandle(handle)
     }
 
-    fn open_backing(&self, lease: &Lease, reply: &ReplyOpen) -> Option<BackingId> {
+    fn open_backing(&self, lease: &Lease) -> Option<u32> {
         if !self.passthrough.load(Ordering::Relaxed) {
             return None;
         }
         let file = lease.backup()?.backing()?;
-        match reply.open_backing(file) {
+        match self.backings.open(file) {
             Ok(backing) => Some(backing),
             Err(error) => {
                 // No permission, or a file system it cannot read through (overlayfs): reads come to us instead.
@@ -112,16 +139,52 @@ impl OpenFiles {
         }
     }
 
-    pub(super) fn close(&self, ino: u64) {
+    pub(super) fn close(&self, handle: u64) {
         let last = {
-            let mut opened = self.opened();
-            // Unknown: opened by a process before this one.
-            let Some(entry) = opened.get_mut(&ino) else { return };
-            entry.handles -= 1;
-            if entry.handles == 0 { opened.remove(&ino) } else { None }
+            let mut table = self.table();
+            let last = table.remove(handle);
+            table.note(Change::Closed { handle });
+            // After it is noted: an id that is closed must not be found by a later process.
+            if let Some(id) = last.as_ref().and_then(|opened| opened.backing) {
+                self.backings.close(id);
+            }
+            last
         };
         drop(last);
         self.closed.notify_waiters();
+    }
+}
+
+impl Table {
+    fn open(&mut self, handle: u64, ino: u64, backing: Option<u32>, lease: Lease) {
+        self.add(handle, ino, backing, || Some(lease));
+        self.note(Change::Opened { handle, ino, backing });
+    }
+
+    fn add(&mut self, handle: u64, ino: u64, backing: Option<u32>, lease: impl FnOnce() -> Option<Lease>) {
+        if self.handles.insert(handle, ino).is_none() {
+            self.opened.entry(ino).or_insert_with(|| Opened { lease: lease(), handles: 0, backing }).handles += 1;
+        }
+    }
+
+    /// The file, if this was its last handle.
+    fn remove(&mut self, handle: u64) -> Option<Opened> {
+        // Unknown: its close was done already, by a process that was killed before it could say so.
+        let ino = self.handles.remove(&handle)?;
+        let entry = self.opened.get_mut(&ino)?;
+        entry.handles -= 1;
+        if entry.handles == 0 { self.opened.remove(&ino) } else { None }
+    }
+
+    fn note(&mut self, change: Change) {
+        let Self { handles, opened, record } = self;
+        if let Some(record) = record {
+            let all = handles.iter().map(|(&handle, ino)| {
+                let backing = opened.get(ino).and_then(|opened| opened.backing);
+                Change::Opened { handle, ino: *ino, backing }
+            });
+            record.append(&[change], || all);
+        }
     }
 }
 

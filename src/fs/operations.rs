@@ -229,8 +229,8 @@ impl<V: View> Filesystem for Adapter<V> {
         });
     }
 
-    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let ino = self.ours(ino);
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let (ino, handle) = (self.ours(ino), Asked::from(request).by.request);
         let (read, write) = match flags.acc_mode() {
             OpenAccMode::O_RDONLY => (true, false),
             OpenAccMode::O_WRONLY => (false, true),
@@ -244,7 +244,7 @@ impl<V: View> Filesystem for Adapter<V> {
             fs.overlay.open(&node, read).await
         };
         let shared = self.shared.clone();
-        let answer = move |reply, lease| shared.files.open(lease, ino, write, reply);
+        let answer = move |reply, lease| shared.files.open(lease, ino, handle, write, reply);
         self.run(on("open", ino), reply, work, answer);
     }
 
@@ -277,7 +277,7 @@ impl<V: View> Filesystem for Adapter<V> {
         };
         let shared = self.shared.clone();
         self.run(subject, reply, work, move |reply, (lease, attr)| {
-            let handle = shared.files.created(lease, attr.ino.0);
+            let handle = shared.files.created(lease, attr.ino.0, asked.by.request);
             reply.created(&attr_ttl(&attr), &attr, GENERATION, handle, FopenFlags::FOPEN_KEEP_CACHE);
         });
     }
@@ -326,8 +326,8 @@ impl<V: View> Filesystem for Adapter<V> {
     fn release(
         &self,
         _request: &Request,
-        ino: INodeNo,
-        _handle: FileHandle,
+        _ino: INodeNo,
+        handle: FileHandle,
         _flags: OpenFlags,
         _owner: Option<LockOwner>,
         _flush: bool,
@@ -335,7 +335,7 @@ impl<V: View> Filesystem for Adapter<V> {
     ) {
         // Dropping the last lease may have to start work on the runtime.
         let _runtime = self.runtime.enter();
-        self.shared.files.close(self.ours(ino));
+        self.shared.files.close(handle.0);
         reply.ok();
     }
 
@@ -395,18 +395,19 @@ impl<V: View> Filesystem for Adapter<V> {
                     return reply.ok();
                 }
             }
+            let mut told = Vec::with_capacity(attrs.len());
             for (entry, attr) in listing.after(offset).iter().zip(attrs) {
                 let (attr, ttl) = match attr {
                     Some(attr) => (attr, attr_ttl(&attr)),
                     None => (placeholder(entry.node.ino(), entry.node.kind(), &fs.options), Duration::ZERO),
                 };
-                // Counted first: the kernel may forget it as soon as it is told.
-                fs.inodes.remember(ino, &entry.name, &entry.node);
                 if reply.add(attr.ino, entry.offset, &entry.name, &ttl, &attr, GENERATION) {
-                    fs.inodes.forget(attr.ino.0, 1);
                     break;
                 }
+                told.push((&*entry.name, &entry.node));
             }
+            // Counted first: the kernel may forget it as soon as it is told.
+            fs.inodes.remember_all(ino, &told);
             reply.ok();
         });
     }

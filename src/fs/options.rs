@@ -1,5 +1,6 @@
 //! How a mount looks and behaves.
 
+use super::record::Recording;
 use std::time::Duration;
 
 /// Options of one mount. The defaults belong to the user who mounts.
@@ -23,6 +24,8 @@ pub struct MountOptions {
     pub threads: usize,
     /// Lets the kernel read cached files itself, where it can (Linux 6.9, CAP_SYS_ADMIN).
     pub passthrough: bool,
+    /// Where to keep what a later process has to know of what the kernel holds.
+    pub recording: Recording,
 }
 
 impl Default for MountOptions {
@@ -38,6 +41,7 @@ impl Default for MountOptions {
             deadline: Duration::from_mins(2),
             threads: 2,
             passthrough: true,
+            recording: Recording::None,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::record::{Frame, Record};
 use super::state::State;
+use crate::frame::{decode, encode};
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -13,10 +14,6 @@ use std::path::{Path, PathBuf};
 
 /// Names the format and its version.
 const MAGIC: [u8; 8] = *b"CMSCRJ01";
-/// Length and CRC-32 of the payload, both little-endian.
-const FRAME_HEADER: usize = 8;
-/// A longer frame than this can only be damage. A snapshot of the largest allowed state stays far below.
-const MAX_FRAME: usize = 1 << 30;
 /// Rewriting starts when at least this much was appended to the last snapshot ...
 const COMPACT_MIN: u64 = 8 << 20;
 /// ... and the file is this many times as long as it.
@@ -55,7 +52,7 @@ impl Journal {
         let mut state = State::default();
         let mut done = VecDeque::new();
         let mut rest = frames;
-        while let Some((frame, after)) = decode(rest) {
+        while let Some((frame, after)) = decode::<Frame>(rest) {
             frame.records.iter().for_each(|record| state.apply(record));
             remember(&mut done, frame.request);
             rest = after;
@@ -127,30 +124,6 @@ fn write_snapshot(path: &Path, state: &State) -> Result<(File, u64)> {
         Ok((file, (MAGIC.len() + bytes.len()) as u64))
     };
     write().map_err(|e| Error::io(context(), e))
-}
-
-fn encode(frame: &Frame) -> Result<Vec<u8>> {
-    let bytes = postcard::to_extend(frame, vec![0; FRAME_HEADER])
-        .map_err(|e| Error::invalid("cannot encode a record of the scratch journal").with_source(e))?;
-    let mut bytes = bytes;
-    let payload = &bytes[FRAME_HEADER..];
-    let length = u32::try_from(payload.len()).map_err(|_| Error::invalid("a scratch journal record is too long"))?;
-    let crc = crc32fast::hash(payload);
-    bytes[..4].copy_from_slice(&length.to_le_bytes());
-    bytes[4..FRAME_HEADER].copy_from_slice(&crc.to_le_bytes());
-    Ok(bytes)
-}
-
-/// The first frame and what follows it; `None` where no whole frame is.
-fn decode(bytes: &[u8]) -> Option<(Frame, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok().filter(|&length| length <= MAX_FRAME)?;
-    let (payload, rest) = rest.split_at_checked(length)?;
-    if crc32fast::hash(payload) != u32::from_le_bytes(*crc) {
-        return None;
-    }
-    Some((postcard::from_bytes(payload).ok()?, rest))
 }
 
 #[cfg(test)]

@@ -206,6 +206,26 @@ impl<V: View> Overlay<V> {
         Ok(lease)
     }
 
+    /// Takes a lease on an inode that an earlier process opened. [`Kind::Changed`] if its content has gone.
+    pub fn hold(&self, ino: u64) -> Result<Lease> {
+        self.leases.take(ino)
+    }
+
+    /// Whether the scratch layer itself knows the inode.
+    pub fn knows(&self, ino: u64) -> bool {
+        self.with_state(|state| state.inodes.contains_key(&ino)).unwrap_or(false)
+    }
+
+    /// Frees the contents that no name and no lease leads to: an earlier process was stopped before it could.
+    pub fn free_unused(&self) {
+        let nameless = |state: &State| -> Vec<u64> {
+            state.inodes.iter().filter(|(_, inode)| inode.names == 0).map(|(&ino, _)| ino).collect()
+        };
+        for ino in self.with_state(nameless).unwrap_or_default() {
+            self.leases.free_if_unused(ino);
+        }
+    }
+
     /// Opens the content file of an inode that has one.
     pub(super) async fn attach_own_content(&self, lease: &Lease) -> Result<()> {
         let own = |state: &State| matches!(state.inodes.get(&lease.ino).map(|i| &i.body), Some(Body::File { .. }));
