@@ -16,6 +16,7 @@ pub mod keys;
 pub mod reader;
 pub mod scratch;
 pub mod store;
+pub mod supervisor;
 pub mod time;
 pub mod tree;
 pub mod verify;

@@ -34,6 +34,9 @@ On a node with /etc/backup/config.json the bucket and the key are taken from the
 pub(super) enum Command {
     /// Mount a backup source as a tree of files
     Mount(MountArgs),
+    /// What answers a mount's requests, started by its supervisor
+    #[command(hide = true)]
+    Worker(MountArgs),
     /// Unmount, and wait until the daemon has gone
     #[command(visible_alias = "umount")]
     Unmount(UnmountArgs),
@@ -150,6 +153,9 @@ pub(super) struct MountArgs {
     /// Serve metrics for Prometheus at http://ADDR/metrics, e.g. 127.0.0.1:9464
     #[arg(long, value_name = "ADDR")]
     pub(super) metrics: Option<std::net::SocketAddr>,
+    /// Give the mount up when the process that serves it dies more often than this in a minute; until then it is started again
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) restart_limit: usize,
     #[command(flatten)]
     pub(super) view: ViewArgs,
     #[command(flatten)]

@@ -13,7 +13,7 @@ const READY_VARIABLE: &str = "CASSMOUNT_READY_PIPE";
 /// First byte on the pipe once the mount serves.
 const READY: u8 = b'+';
 
-/// Starts this same command line as a daemon and waits until it serves.
+/// Starts this same command line as a daemon, which becomes the mount's supervisor, and waits until the mount serves.
 ///
 /// # Errors
 /// What the daemon says is wrong; or that it died without a word.
@@ -47,6 +47,20 @@ pub(super) fn start() -> Result<()> {
     }
 }
 
+/// Lets go of the terminal and of the directory where the process was started: a daemon must keep neither busy.
+pub(super) fn let_go() -> Result<()> {
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|e| Error::io("open /dev/null", e))?;
+    let detached = nix::unistd::dup2_stdin(&null)
+        .and_then(|()| nix::unistd::dup2_stdout(&null))
+        .and_then(|()| nix::unistd::dup2_stderr(&null));
+    detached.map_err(|e| Error::io("let go of the terminal", e.into()))?;
+    std::env::set_current_dir("/").map_err(|e| Error::io("change to /", e))
+}
+
 /// The daemon's side of the pipe.
 pub(super) struct Readiness {
     piped: bool,
@@ -67,23 +81,13 @@ impl Readiness {
         self.piped
     }
 
-    /// Tells that the mount serves, and lets go of the terminal.
+    /// Tells that the mount serves, and lets go of the terminal. Relative paths have been used by then.
     pub(super) fn ready(&mut self) -> Result<()> {
         if !std::mem::take(&mut self.piped) {
             return Ok(());
         }
         let told = std::io::stdout().write_all(&[READY]).and_then(|()| std::io::stdout().flush());
-        let null = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/null")
-            .map_err(|e| Error::io("open /dev/null", e))?;
-        let detached = nix::unistd::dup2_stdin(&null)
-            .and_then(|()| nix::unistd::dup2_stdout(&null))
-            .and_then(|()| nix::unistd::dup2_stderr(&null));
-        detached.map_err(|e| Error::io("let go of the terminal", e.into()))?;
-        // Relative paths have been used by now; a daemon must not keep a directory busy.
-        std::env::set_current_dir("/").map_err(|e| Error::io("change to /", e))?;
+        let_go()?;
         told.map_err(|e| Error::io("report readiness", e))
     }
 

@@ -26,6 +26,7 @@ mod status;
 mod table;
 mod unmount;
 mod verify;
+mod worker;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Mount(args) => mount::run(&args),
+        Command::Worker(args) => worker::run(&args),
         Command::Unmount(args) => unmount::run(&args),
         Command::List(args) => list::run(&args),
         Command::Chain(args) => chain::run(&args),

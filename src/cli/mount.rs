@@ -2,15 +2,12 @@
 
 use super::args::MountArgs;
 use super::daemon::Readiness;
-use super::parts::Parts;
 use super::runtime_state::{self, RunningMount};
-use super::{control, daemon, logging, metrics, open, unmount};
+use super::{daemon, logging, mount_helper, open, unmount};
 use crate::config::Settings;
-use crate::fs::Mounted;
+use crate::supervisor::{self, Plan};
 use crate::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) fn run(args: &MountArgs) -> Result<()> {
     if args.backups.source.show_config {
@@ -24,13 +21,9 @@ pub(super) fn run(args: &MountArgs) -> Result<()> {
         prepared?;
         return daemon::start();
     }
-    match prepared.and_then(|mountpoint| serve(args, &mountpoint, &mut readiness)) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            tracing::error!("{error}");
-            readiness.failed(error)
-        }
-    }
+    prepared
+        .and_then(|mountpoint| supervise(args, &mountpoint, &mut readiness))
+        .or_else(|error| readiness.failed(error))
 }
 
 impl MountArgs {
@@ -68,70 +61,32 @@ fn prepare(args: &MountArgs) -> Result<PathBuf> {
     Ok(mountpoint)
 }
 
-fn serve(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Result<()> {
-    let log = if readiness.in_background() {
-        Some(logging::to_file(&args.backups.log, mountpoint)?)
-    } else {
-        logging::to_stderr(&args.backups.log);
-        None
-    };
-    crate::keys::forbid_core_dumps()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("cassmount")
-        .max_blocking_threads(64)
-        .build()
-        .map_err(|e| Error::io("start the runtime's threads", e))?;
-    let served = runtime.block_on(async {
-        let parts = Parts::open(args, mountpoint).await?;
-        let state = RunningMount {
-            pid: std::process::id(),
-            mountpoint: mountpoint.to_owned(),
-            source: parts.store.name().to_owned(),
-            cache_dir: parts.cache_dir.clone(),
-            log,
-        };
-        let mounted = Arc::new(parts.mount(mountpoint)?);
-        let handler = parts.handler(&state, &mounted);
-        let _scraped = match args.metrics {
-            Some(address) => Some(metrics::serve(address, Arc::clone(&handler)).await?),
-            None => None,
-        };
-        let _answering = control::serve(RunningMount::socket(mountpoint)?, handler)?;
-        let _announced = state.announce()?;
-        tracing::info!("{} is mounted on {}", state.source, mountpoint.display());
+/// Becomes the mount's supervisor: from here on nothing is done that needs much memory, or the mount.
+fn supervise(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Result<()> {
+    let in_background = readiness.in_background();
+    let mut arguments = vec!["worker".into()];
+    // Behind the name of this program and of the command.
+    arguments.extend(mount_helper::expand(std::env::args_os().collect()).into_iter().skip(2));
+    let plan = Plan { arguments, mountpoint: mountpoint.to_owned(), restart_limit: args.restart_limit };
+    let mut has_served = false;
+    let ended = supervisor::supervise(plan, &mut || {
+        has_served = true;
         readiness.ready()?;
         // Of a unit with Type=notify; nobody listens otherwise.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        until_unmounted(&mounted, mountpoint).await
+        Ok(())
     });
-    // A pass or a fetch may still be under way; nobody waits for it any more.
-    runtime.shutdown_background();
-    served
-}
-
-/// Waits until somebody unmounts, or a signal asks us to.
-async fn until_unmounted(mounted: &Mounted, mountpoint: &Path) -> Result<()> {
-    let listen = |kind| signal(kind).map_err(|e| Error::io("listen for signals", e));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    // A closed terminal or session must not end a mount.
-    let _hangup = listen(SignalKind::hangup())?;
-    let mut asked_before = false;
-    loop {
-        tokio::select! {
-            ended = mounted.wait() => return ended,
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let Err(error) = &ended else { return ended };
+    RunningMount::forget(mountpoint);
+    if !has_served {
+        // Whoever has seen it so far has seen nothing; the directory is what it was.
+        if runtime_state::is_ours(mountpoint) {
+            let _ = unmount::detach(mountpoint, true);
         }
-        let place = mountpoint.to_owned();
-        let done = tokio::task::spawn_blocking(move || unmount::detach(&place, asked_before)).await;
-        match done {
-            Ok(Ok(())) => tracing::info!("{} is unmounted", mountpoint.display()),
-            Ok(Err(error)) => {
-                tracing::error!("still mounted: {error}. A second signal detaches it all the same");
-                asked_before = error.kind() == Kind::Busy;
-            }
-            Err(error) => tracing::error!("cannot unmount: {error}"),
-        }
+    } else if in_background {
+        // Nobody reads what this process prints.
+        logging::to_file(&args.backups.log, mountpoint)?;
+        tracing::error!("{error}");
     }
+    ended
 }

@@ -62,9 +62,14 @@ pub(super) fn settings(place: Option<&str>, args: &BackupArgs, live_data_dir: Op
 
 /// Opens the source and makes sure that it is there and lets us in.
 pub(super) async fn store(settings: &Settings) -> Result<Store> {
-    let store = Store::open(&settings.source()?, &settings.store_options())?;
+    let store = unchecked_store(settings)?;
     store.check().await?;
     Ok(store)
+}
+
+/// The same without asking it anything.
+pub(super) fn unchecked_store(settings: &Settings) -> Result<Store> {
+    Store::open(&settings.source()?, &settings.store_options())
 }
 
 /// All passphrases that were named; warnings go to the log.

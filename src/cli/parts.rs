@@ -6,24 +6,30 @@ use super::open;
 use super::runtime_state::RunningMount;
 use crate::cache::Cache;
 use crate::catalog::{Catalog, Host};
-use crate::fs::{MountOptions, Mounted};
+use crate::fs::{Device, Greeting, MountOptions, Mounted, Recording};
 use crate::reader::{Reader, ReaderOptions};
 use crate::scratch::{Overlay, ScratchOptions};
 use crate::store::Store;
+use crate::supervisor::{History, Link};
 use crate::time::Timestamp;
 use crate::tree::{BackupTree, TreeOptions};
 use crate::{Error, Result};
 use futures::FutureExt;
 use serde_json::{Value, json};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How often a running mount looks for new sets.
 const REFRESH: Duration = Duration::from_mins(5);
 /// How long one operation may wait for the pass over a large archive, which goes on meanwhile. A store that stalls fails after --timeout.
 const LONGEST_WAIT: Duration = Duration::from_mins(30);
+
+/// What is said at mount time on a kernel before Linux 6.9.
+const NO_RESEND: &str = "this kernel cannot send requests again that a process took and never answered (Linux 6.9 can): \
+    if the mount's daemon dies, the mount ends with it, and whoever uses it gets errors";
 
 /// Everything that serves one mount.
 pub(super) struct Parts {
@@ -37,12 +43,16 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Opens the source, the keys, the cache and the scratch layer.
-    pub(super) async fn open(args: &MountArgs, mountpoint: &Path) -> Result<Self> {
+    /// Opens the source, the keys, the cache and the scratch layer. `resumed`: of a mount that programs use already, so what its store
+    /// cannot answer now it may answer later.
+    pub(super) async fn open(args: &MountArgs, mountpoint: &Path, resumed: bool) -> Result<Self> {
         let (uid, gid) = open::owner(&args.access.owner)?;
         let settings = args.settings()?;
         let timeout = settings.timeout.value;
-        let store = open::store(&settings).await?;
+        let store = open::unchecked_store(&settings)?;
+        if !resumed {
+            store.check().await?;
+        }
         let keys = open::key_ring(&settings)?;
         if keys.is_empty() {
             tracing::warn!(
@@ -67,14 +77,16 @@ impl Parts {
             ..TreeOptions::default()
         };
         let tree = BackupTree::new(Arc::clone(&catalog), Arc::clone(&reader), tree)?;
-        let overlay = if args.access.read_only {
-            Overlay::read_only(tree)
-        } else {
-            let name = blake3::hash(mountpoint.as_os_str().as_bytes()).to_hex();
-            let mut scratch = ScratchOptions::new(cache_dir.join("scratch").join(&name[..16]));
-            scratch.limit_bytes = args.access.scratch_size;
-            Overlay::new(tree, &scratch)?
+        let name = blake3::hash(mountpoint.as_os_str().as_bytes()).to_hex();
+        let of_this_mount = |directory: &str| cache_dir.join(directory).join(&name[..16]);
+        let mut scratch = ScratchOptions::new(of_this_mount("scratch"));
+        scratch.limit_bytes = args.access.scratch_size;
+        let overlay = match (args.access.read_only, resumed) {
+            (true, _) => Overlay::read_only(tree),
+            (false, false) => Overlay::new(tree, &scratch)?,
+            (false, true) => Overlay::resume(tree, &scratch)?,
         };
+        let known = of_this_mount("known");
         let options = MountOptions {
             uid: uid.unwrap_or_else(|| rustix::process::getuid().as_raw()),
             gid: gid.unwrap_or_else(|| rustix::process::getgid().as_raw()),
@@ -84,35 +96,58 @@ impl Parts {
             allow_other: args.access.allow_other,
             fsname: store.name().to_owned(),
             deadline: LONGEST_WAIT + timeout,
+            recording: if resumed { Recording::Resumed(known) } else { Recording::New(known) },
             ..MountOptions::default()
         };
         Ok(Self { store, cache_dir, cache, catalog, reader, overlay: Arc::new(overlay), options })
     }
 
-    /// Mounts, and begins to look for new sets in the background.
-    pub(super) fn mount(&self, mountpoint: &Path) -> Result<Mounted> {
-        let mounted = crate::fs::mount(Arc::clone(&self.overlay), mountpoint, self.options.clone())?;
-        // Ends with the catalog, that is with the mount.
+    /// Mounts, and gives the connection to the supervisor to hold.
+    pub(super) fn mount(&self, mountpoint: &Path, supervisor: &Link) -> Result<Mounted> {
+        let device = Device::mount(mountpoint, &self.options)?;
+        let greeting = Greeting::receive(&device.fd)?;
+        if !greeting.has_resend() {
+            tracing::warn!("{NO_RESEND}");
+            eprintln!("cassmount: warning: {NO_RESEND}");
+        }
+        let held = device.fd.try_clone().map_err(|e| Error::io("duplicate the device's descriptor", e))?;
+        self.serve(device, &greeting, |settled| supervisor.hold(held.as_fd(), settled.as_bytes()))
+    }
+
+    /// Goes on with a mount that another process served until now.
+    pub(super) fn resume(&self, mountpoint: &Path, device: OwnedFd, greeting: Vec<u8>) -> Result<Mounted> {
+        let device = Device { fd: device, mountpoint: mountpoint.to_owned() };
+        self.serve(device, &Greeting::from_bytes(greeting)?, |_| Ok(()))
+    }
+
+    fn serve(
+        &self,
+        device: Device,
+        greeting: &Greeting,
+        settled: impl FnOnce(&Greeting) -> Result<()>,
+    ) -> Result<Mounted> {
+        let mounted = crate::fs::serve(Arc::clone(&self.overlay), device, greeting, self.options.clone(), settled)?;
+        // Looks for new sets in the background; ends with the catalog, that is with the mount.
         drop(self.catalog.keep_fresh(REFRESH));
         Ok(mounted)
     }
 
     /// Answers requests about this mount.
-    pub(super) fn handler(&self, state: &RunningMount, mounted: &Arc<Mounted>) -> Handler {
+    pub(super) fn handler(&self, state: &RunningMount, history: &History, mounted: &Arc<Mounted>) -> Handler {
         let (store, cache, reader) = (self.store.clone(), self.cache.clone(), Arc::clone(&self.reader));
         let (overlay, mounted) = (Arc::clone(&self.overlay), Arc::downgrade(mounted));
-        let state = state.clone();
-        let since = Timestamp::from(SystemTime::now());
+        let (state, history) = (state.clone(), history.clone());
         Arc::new(move |request| {
             let (store, cache, reader, overlay) =
                 (store.clone(), cache.clone(), Arc::clone(&reader), Arc::clone(&overlay));
-            let (state, mounted) = (state.clone(), mounted.clone());
+            let (state, history, mounted) = (state.clone(), history.clone(), mounted.clone());
             async move {
                 match request {
                     Request::Status => {
                         let used = blocking(move || Ok(cache.status())).await?;
                         Ok(json!({
-                            "mountpoint": state.mountpoint, "source": state.source, "pid": state.pid, "since": since.to_string(),
+                            "mountpoint": state.mountpoint, "source": state.source, "pid": state.pid, "worker_pid": state.worker_pid,
+                            "since": Timestamp(history.since).to_string(), "restarts": history.restarts, "last_death": last_death(&history),
                             "log": state.log, "cache_dir": state.cache_dir, "cache": used, "scratch": scratch(&overlay),
                             "reader": reader.stats(), "warnings": warnings(&store),
                         }))
@@ -135,6 +170,12 @@ impl Parts {
 fn scratch(overlay: &Overlay<BackupTree>) -> Value {
     let usage = overlay.usage();
     json!({ "bytes": usage.bytes, "limit_bytes": usage.limit_bytes, "names": usage.names, "limit_names": usage.limit_names })
+}
+
+fn last_death(history: &History) -> Value {
+    history
+        .last
+        .map_or(Value::Null, |(death, at)| json!({ "at": Timestamp(at).to_string(), "reason": death.to_string() }))
 }
 
 fn warnings(store: &Store) -> Vec<String> {

@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 /// One running mount.
 #[derive(Serialize, Deserialize, Debug, Clone)]
 pub(super) struct RunningMount {
+    /// Of the supervisor, which lives as long as the mount.
     pub(super) pid: u32,
+    /// Of the process that answers its requests now.
+    pub(super) worker_pid: u32,
     pub(super) mountpoint: PathBuf,
     pub(super) source: String,
     pub(super) cache_dir: PathBuf,
@@ -49,6 +52,11 @@ impl RunningMount {
         Ok(Self::path(mountpoint)?.with_extension("sock"))
     }
 
+    /// Whether any of its processes is there.
+    fn is_alive(&self) -> bool {
+        [self.pid, self.worker_pid].iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists())
+    }
+
     /// Every mount that was announced by this user and whose daemon still lives.
     pub(super) fn all() -> Result<Vec<Self>> {
         let directory = directory()?;
@@ -58,7 +66,7 @@ impl RunningMount {
             .flatten()
             .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"))
             .filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok())
-            .filter(|mount: &Self| Path::new(&format!("/proc/{}", mount.pid)).exists())
+            .filter(Self::is_alive)
             .collect();
         found.sort_by(|a, b| a.mountpoint.cmp(&b.mountpoint));
         Ok(found)
@@ -69,7 +77,7 @@ impl RunningMount {
         let path = Self::path(&self.mountpoint)?;
         let text = serde_json::to_vec_pretty(self)
             .map_err(|e| Error::new(Kind::Io, "cannot encode the mount's state").with_source(e))?;
-        let temporary = path.with_extension(format!("tmp{}", self.pid));
+        let temporary = path.with_extension(format!("tmp{}", self.worker_pid));
         let written = fs::File::options()
             .create(true)
             .truncate(true)
@@ -80,6 +88,14 @@ impl RunningMount {
             .and_then(|()| fs::rename(&temporary, &path));
         written.map_err(|e| Error::io(format_args!("write {}", path.display()), e))?;
         Ok(Announced(path))
+    }
+
+    /// Takes away what a worker announced that can no longer do it itself.
+    pub(super) fn forget(mountpoint: &Path) {
+        if let Ok(path) = Self::path(mountpoint) {
+            let _ = fs::remove_file(path.with_extension("sock"));
+            let _ = fs::remove_file(path);
+        }
     }
 
     /// The mount that was announced for `mountpoint`.

@@ -60,6 +60,14 @@ fn text(status: &Value) -> String {
         at("/pid").unwrap_or(0),
         word("/since")
     );
+    if let Some(restarts) = at("/restarts").filter(|restarts| *restarts > 0) {
+        let _ = writeln!(
+            text,
+            "  restarts  {restarts}; the process before this one {}, at {}",
+            word("/last_death/reason"),
+            word("/last_death/at")
+        );
+    }
     if let (Some(used), Some(limit)) = (at("/cache/used_bytes"), at("/cache/limit_bytes")) {
         let (hits, misses) = (at("/reader/file_hits").unwrap_or(0), at("/reader/file_misses").unwrap_or(0));
         let _ = writeln!(

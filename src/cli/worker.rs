@@ -1,0 +1,124 @@
+//! `cassmount worker`: what answers a mount's requests, started by its supervisor, for the first time or in place of one that died.
+
+use super::args::MountArgs;
+use super::parts::Parts;
+use super::runtime_state::RunningMount;
+use super::{control, daemon, logging, metrics, unmount};
+use crate::fs::Mounted;
+use crate::supervisor::{Link, Order, Start};
+use crate::{Error, Kind, Result};
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+pub(super) fn run(args: &MountArgs) -> Result<()> {
+    let (supervisor, start, device) = Link::open()?;
+    let ended = serve(args, &supervisor, start, device);
+    if let Err(error) = &ended {
+        tracing::error!("{error}");
+        // If it does not serve yet, the supervisor says so to whoever mounts.
+        supervisor.failed(error);
+    }
+    ended
+}
+
+fn serve(args: &MountArgs, supervisor: &Link, start: Start, device: Option<OwnedFd>) -> Result<()> {
+    let mountpoint = PathBuf::from(OsString::from_vec(start.mountpoint));
+    let log = if args.foreground {
+        logging::to_stderr(&args.backups.log);
+        None
+    } else {
+        Some(logging::to_file(&args.backups.log, &mountpoint)?)
+    };
+    if let Some((death, _)) = start.history.last {
+        tracing::error!("the process that served this mount {death}; this is restart {}", start.history.restarts);
+    }
+    crate::keys::forbid_core_dumps()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("cassmount")
+        .max_blocking_threads(64)
+        .build()
+        .map_err(|e| Error::io("start the runtime's threads", e))?;
+    let served = runtime.block_on(async {
+        let parts = Parts::open(args, &mountpoint, device.is_some()).await?;
+        let state = RunningMount {
+            pid: std::os::unix::process::parent_id(),
+            worker_pid: std::process::id(),
+            mountpoint: mountpoint.clone(),
+            source: parts.store.name().to_owned(),
+            cache_dir: parts.cache_dir.clone(),
+            log,
+        };
+        let resumed = device.is_some();
+        let mounted = Arc::new(match device.zip(start.greeting) {
+            Some((device, greeting)) => parts.resume(&mountpoint, device, greeting)?,
+            None => parts.mount(&mountpoint, supervisor)?,
+        });
+        let handler = parts.handler(&state, &start.history, &mounted);
+        // What serves programs must not end with what only tells of it, but whoever mounts should know what does not work.
+        let optional = |done: Result<()>| match done {
+            Err(error) if resumed => {
+                tracing::warn!("{error}");
+                Ok(())
+            }
+            other => other,
+        };
+        let (mut scraped, mut answering, mut announced) = (None, None, None);
+        if let Some(address) = args.metrics {
+            optional(metrics::serve(address, Arc::clone(&handler)).await.map(|done| scraped = Some(done)))?;
+        }
+        let socket = RunningMount::socket(&mountpoint);
+        optional(socket.and_then(|path| control::serve(path, handler)).map(|done| answering = Some(done)))?;
+        optional(state.announce().map(|done| announced = Some(done)))?;
+        tracing::info!("{} is mounted on {}", state.source, mountpoint.display());
+        if !args.foreground {
+            daemon::let_go()?;
+        }
+        supervisor.ready()?;
+        let ended = until_unmounted(&mounted, &mountpoint, supervisor.orders()?).await;
+        drop((scraped, answering, announced));
+        ended
+    });
+    // A pass or a fetch may still be under way; nobody waits for it any more.
+    runtime.shutdown_background();
+    served
+}
+
+/// Waits until somebody unmounts, or asks us to.
+async fn until_unmounted(mounted: &Mounted, mountpoint: &Path, mut orders: UnboundedReceiver<Order>) -> Result<()> {
+    let listen = |kind| signal(kind).map_err(|e| Error::io("listen for signals", e));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    // A closed terminal or session must not end a mount.
+    let _hangup = listen(SignalKind::hangup())?;
+    let (mut is_alone, mut asked_before) = (false, false);
+    loop {
+        tokio::select! {
+            ended = mounted.wait() => return ended,
+            order = orders.recv(), if !is_alone => {
+                if order != Some(Order::Stop) {
+                    is_alone = true;
+                    tracing::error!("the supervisor of this mount has died: if this process does, too, the mount is lost");
+                    continue;
+                }
+            }
+            // They are the supervisor's to act upon, as long as there is one.
+            _ = terminate.recv() => if !is_alone { continue },
+            _ = interrupt.recv() => if !is_alone { continue },
+        }
+        let place = mountpoint.to_owned();
+        let done = tokio::task::spawn_blocking(move || unmount::detach(&place, asked_before)).await;
+        match done {
+            Ok(Ok(())) => tracing::info!("{} is unmounted", mountpoint.display()),
+            Ok(Err(error)) => {
+                tracing::error!("still mounted: {error}. A second signal detaches it all the same");
+                asked_before = error.kind() == Kind::Busy;
+            }
+            Err(error) => tracing::error!("cannot unmount: {error}"),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What supervisor and worker tell each other, over a socket pair that keeps messages apart and carries descriptors.
+
+use super::restarts::Death;
+use crate::{Error, Result};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What a worker must have in common with the supervisor, and with the worker before it: these messages, what is recorded on disk of
+/// the kernel's knowledge and of the scratch layer, and how inode numbers and directory offsets are made. Every change of any of it
+/// counts this up (`docs/formats.md`).
+pub const PROTOCOL: u32 = 1;
+
+/// Longest message, bytes.
+pub(super) const LONGEST: usize = 16 << 10;
+
+/// What happened to a mount so far.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// When it was mounted, microseconds since 1970.
+    pub since: i64,
+    /// Workers that were started because one died.
+    pub restarts: u64,
+    /// How the last one died, and when (microseconds since 1970).
+    pub last: Option<(Death, i64)>,
+}
+
+/// The supervisor's first message to a worker.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// [`PROTOCOL`] of the supervisor.
+    pub protocol: u32,
+    /// Absolute, without symbolic links, as bytes.
+    pub mountpoint: Vec<u8>,
+    pub history: History,
+    /// The kernel's greeting, if there is a mount; the device comes with it. Else the worker has to make one.
+    pub greeting: Option<Vec<u8>>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(super) enum ToWorker {
+    Start(Start),
+    /// Unmount and end; said again, even while programs use the mount.
+    Stop,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(super) enum FromWorker {
+    /// Mounted; the device comes with it. From here on the supervisor holds the connection.
+    Hold { greeting: Vec<u8> },
+    /// Requests are being answered.
+    Ready,
+    /// There will be no mount, and why. `usage`: what was asked for is wrong.
+    Failed { usage: bool, reason: String },
+}
+
+/// One end of the socket pair.
+#[derive(Debug)]
+pub(super) struct Channel(OwnedFd);
+
+impl Channel {
+    pub(super) fn pair() -> Result<(Self, OwnedFd)> {
+        let made = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let (ours, theirs) = made.map_err(|e| Error::io("make a socket pair", e.into()))?;
+        Ok((Self(ours), theirs))
+    }
+
+    pub(super) fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    pub(super) fn send<M: Serialize>(&self, message: &M, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let bytes = postcard::to_stdvec(message).map_err(|e| Error::invalid("encode a message").with_source(e))?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = fd.map(|fd| [fd]);
+        if let Some(fds) = &fds {
+            control.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        loop {
+            match sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
+                Err(Errno::INTR) => {}
+                other => {
+                    return other.map(drop).map_err(|e| Error::io("send a message between our processes", e.into()));
+                }
+            }
+        }
+    }
+
+    /// The next message and the descriptor that came with it; `None` once the other end is closed. Blocks.
+    pub(super) fn receive<M: DeserializeOwned>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
+        let mut bytes = [0; LONGEST];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR) => {}
+                // It died with a message of ours unread.
+                Err(Errno::CONNRESET) => return Ok(None),
+                other => break other.map_err(|e| Error::io("receive a message between our processes", e.into()))?,
+            }
+        };
+        if received.bytes == 0 {
+            return Ok(None);
+        }
+        let fd = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        });
+        let message = postcard::from_bytes(&bytes[..received.bytes])
+            .map_err(|e| Error::invalid("a message between our processes makes no sense").with_source(e))?;
+        Ok(Some((message, fd)))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_stay_apart_and_carry_descriptors() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::from_fd(theirs);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        theirs.send(&FromWorker::Hold { greeting: vec![7; 104] }, Some(file.as_fd())).unwrap();
+        theirs.send(&FromWorker::Ready, None).unwrap();
+        drop(theirs);
+        let (first, fd) = ours.receive::<FromWorker>().unwrap().unwrap();
+        assert!(first == FromWorker::Hold { greeting: vec![7; 104] } && fd.is_some());
+        let (second, fd) = ours.receive::<FromWorker>().unwrap().unwrap();
+        assert!(second == FromWorker::Ready && fd.is_none());
+        assert!(ours.receive::<FromWorker>().unwrap().is_none());
+        assert!(ours.send(&ToWorker::Stop, None).is_err());
+    }
+}

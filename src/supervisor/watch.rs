@@ -1,0 +1,232 @@
+//! The supervisor's one loop: start a worker, wait until it ends, see to it that its requests come back, start the next.
+
+use super::message::{Channel, FromWorker, History, PROTOCOL, Start, ToWorker};
+use super::restarts::{Death, Restarts, Then};
+use super::system;
+use crate::time::Timestamp;
+use crate::{Error, Kind, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+/// `fuse_out_header` of FUSE_NOTIFY_RESEND: its length, the code 7, no request.
+const RESEND: [u8; 16] = {
+    let mut message = [0; 16];
+    message[0] = 16;
+    message[4] = 7;
+    message
+};
+
+/// What is supervised.
+#[derive(Debug)]
+pub struct Plan {
+    /// The worker's arguments, the program's name not among them.
+    pub arguments: Vec<OsString>,
+    /// Absolute, without symbolic links.
+    pub mountpoint: PathBuf,
+    /// Deaths of workers in a minute that are still put up with.
+    pub restart_limit: usize,
+}
+
+/// Serves a mount by workers until it is unmounted.
+///
+/// `ready` is called once, when the first of them answers requests. The process should have one thread only, and little memory.
+///
+/// # Errors
+/// Why there is no mount; or why it had to be given up, which leaves whoever uses it with errors, not with missing files.
+pub fn supervise(plan: Plan, ready: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+    Supervisor::new(plan)?.run(ready)
+}
+
+/// The connection to the kernel.
+struct Session {
+    device: OwnedFd,
+    /// The kernel's greeting.
+    greeting: Vec<u8>,
+}
+
+struct Supervisor {
+    plan: Plan,
+    /// What is started: this binary, even when another one has been installed in its place since.
+    program: File,
+    /// Where relative paths among the arguments begin.
+    directory: PathBuf,
+    signals: OwnedFd,
+    /// What the worker's chances are to be chosen when memory runs out.
+    oom_score: Option<String>,
+    session: Option<Session>,
+    history: History,
+    is_ready: bool,
+    /// How often it was asked to end the mount.
+    stops: u32,
+}
+
+/// How a worker ended.
+enum End {
+    /// As it should: there is no mount any more.
+    Unmounted,
+    /// Before there was a mount that anybody could have used.
+    NoMount(Error),
+    /// It died after it had answered requests for this long, if it came to that.
+    Died(Death, Option<Duration>),
+}
+
+impl Supervisor {
+    fn new(plan: Plan) -> Result<Self> {
+        let program = File::open("/proc/self/exe").map_err(|e| Error::io("open the program's own file", e))?;
+        let directory = std::env::current_dir().map_err(|e| Error::io("find the current directory", e))?;
+        // Below its own mount, whoever is started there would wait for itself.
+        let directory = if directory.starts_with(&plan.mountpoint) { PathBuf::from("/") } else { directory };
+        let signals = system::signals().map_err(|e| Error::io("listen for signals", e))?;
+        let oom_score = system::be_spared();
+        // Where it may not, it can do without.
+        let _ = system::stay_in_memory();
+        let history = History { since: Timestamp::from(SystemTime::now()).0, ..History::default() };
+        Ok(Self { plan, program, directory, signals, oom_score, session: None, history, is_ready: false, stops: 0 })
+    }
+
+    fn run(mut self, ready: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let began = Instant::now();
+        let mut restarts = Restarts::new(self.plan.restart_limit);
+        loop {
+            let (death, served) = match self.one_worker(ready)? {
+                End::Unmounted => return Ok(()),
+                End::NoMount(error) => return Err(error),
+                End::Died(death, served) => (death, served),
+            };
+            match restarts.after(death, served, began.elapsed()) {
+                Then::GiveUp(reason) => return Err(self.give_up(&reason, death)),
+                Then::Restart(wait) => self.wait(wait),
+            }
+            self.history.restarts += 1;
+            self.history.last = Some((death, Timestamp::from(SystemTime::now()).0));
+            if let Err(error) = self.resend() {
+                return Err(self.give_up(&format!("the kernel cannot send its requests again ({error})"), death));
+            }
+        }
+    }
+
+    fn one_worker(&mut self, ready: &mut dyn FnMut() -> Result<()>) -> Result<End> {
+        let (channel, mut child) = self.start_worker()?;
+        let mut serving_since = None;
+        let mut failure = None;
+        while let Some((message, fd)) = self.listen(&channel)? {
+            match message {
+                FromWorker::Hold { greeting } => {
+                    self.session = fd.map(|device| Session { device, greeting });
+                }
+                FromWorker::Ready => {
+                    serving_since = Some(Instant::now());
+                    if !std::mem::replace(&mut self.is_ready, true) {
+                        ready()?;
+                    }
+                }
+                FromWorker::Failed { usage, reason } => {
+                    failure = Some(Error::new(if usage { Kind::Invalid } else { Kind::Io }, reason));
+                }
+            }
+        }
+        // Only when all its threads have gone is no request under way any more.
+        let status = child.wait().map_err(|e| Error::io("wait for the worker", e))?;
+        if !self.is_ready {
+            let silent = || Error::new(Kind::Io, format!("the daemon did not start ({status})"));
+            return Ok(if status.success() { End::Unmounted } else { End::NoMount(failure.unwrap_or_else(silent)) });
+        }
+        Ok(match death(status) {
+            None => End::Unmounted,
+            Some(death) => End::Died(death, serving_since.map(|since| since.elapsed())),
+        })
+    }
+
+    fn start_worker(&self) -> Result<(Channel, Child)> {
+        let (channel, theirs) = Channel::pair()?;
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()));
+        command
+            .arg0(env!("CARGO_PKG_NAME"))
+            .args(&self.plan.arguments)
+            .current_dir(&self.directory)
+            .stdin(theirs)
+            .stdout(Stdio::null())
+            // Signals of a terminal are the supervisor's alone.
+            .process_group(0);
+        if let Some(score) = &self.oom_score {
+            command.env(super::link::OOM_SCORE_VARIABLE, score);
+        }
+        let child = command.spawn().map_err(|e| Error::io("start the worker", e))?;
+        // Our copy of its end goes, so that the channel ends with the worker.
+        drop(command);
+        let start = Start {
+            protocol: PROTOCOL,
+            mountpoint: self.plan.mountpoint.as_os_str().as_bytes().to_vec(),
+            history: self.history.clone(),
+            greeting: self.session.as_ref().map(|session| session.greeting.clone()),
+        };
+        // A worker that is dead already shows when the channel is read.
+        let _ = channel.send(&ToWorker::Start(start), self.session.as_ref().map(|session| session.device.as_fd()));
+        for _ in 0..self.stops {
+            let _ = channel.send(&ToWorker::Stop, None);
+        }
+        Ok((channel, child))
+    }
+
+    /// The worker's next message; signals are passed on meanwhile. `None` when the worker has gone.
+    fn listen(&mut self, channel: &Channel) -> Result<Option<(FromWorker, Option<OwnedFd>)>> {
+        loop {
+            let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN), readable(&self.signals)];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(Error::io("wait for the worker", error.into())),
+            }
+            let [told, _] = fds.map(|fd| fd.any().unwrap_or(false));
+            if system::asks_for_the_end(&self.signals) {
+                self.stops += 1;
+                let _ = channel.send(&ToWorker::Stop, None);
+            }
+            if told {
+                return channel.receive();
+            }
+        }
+    }
+
+    /// Aborts the connection: whoever waits for the mount, and whoever comes later, gets an error.
+    fn give_up(&mut self, reason: &str, last: Death) -> Error {
+        self.session = None;
+        let place = self.plan.mountpoint.display();
+        Error::new(Kind::Io, format!("{place} is given up: {reason}; the last one {last}"))
+    }
+
+    /// Waits before another start, but no longer when somebody asks for the end.
+    fn wait(&mut self, time: Duration) {
+        if !time.is_zero() {
+            let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+            let _ = poll(&mut [readable(&self.signals)], timeout);
+        }
+        self.stops += u32::from(system::asks_for_the_end(&self.signals));
+    }
+
+    /// Has the kernel send again what was taken and never answered.
+    fn resend(&self) -> Result<()> {
+        let Some(session) = &self.session else { return Ok(()) };
+        rustix::io::write(&session.device, &RESEND).map_err(|e| Error::io("have requests sent again", e.into()))?;
+        Ok(())
+    }
+}
+
+fn readable(fd: &OwnedFd) -> PollFd<'_> {
+    PollFd::new(fd.as_fd(), PollFlags::POLLIN)
+}
+
+/// `None` when the worker ended because its mount did.
+fn death(status: ExitStatus) -> Option<Death> {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => None,
+        (Some(code), _) => Some(Death::Status(code)),
+        (None, signal) => Some(Death::Signal(signal.unwrap_or(0))),
+    }
+}

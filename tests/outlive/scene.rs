@@ -1,0 +1,177 @@
+//! A bucket with a few tables, mounted, and the means to kill what serves it.
+#![allow(unreachable_pub, dead_code, reason = "shared with a benchmark, which uses less of it")]
+
+use super::bucket::{Bucket, HOST, Tar};
+use super::command::{Mounted, cassmount};
+use super::load::{Expected, Load};
+use super::random::Random;
+use rustix::process::{Pid, Signal, kill_process};
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub const TAG: &str = "2026-11-20-03-00";
+/// No operation may take longer, however many workers die meanwhile.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tables of the bucket: name, SSTables, bytes of each one's Data.db.
+const TABLES: [(&str, u32, usize); 2] = [("big", 2, 600_000), ("many", 80, 2_000)];
+
+pub struct Backup {
+    pub bucket: Bucket,
+    pub expected: Expected,
+}
+
+impl Backup {
+    pub fn new() -> Self {
+        let bucket = Bucket::new();
+        bucket.add_set(TAG, "full");
+        let mut expected = Expected::default();
+        for (table, sstables, size) in TABLES {
+            let (mut tar, mut random) = (Tar::new(), Random::new(size as u64));
+            let directory = Self::table(table);
+            for generation in 1..=sstables {
+                let data = random.bytes(size);
+                let digest = crc32fast::hash(&data).to_string().into_bytes();
+                let components = [
+                    ("Data.db", data),
+                    ("Digest.crc32", digest),
+                    ("Index.db", random.bytes(size / 10)),
+                    ("TOC.txt", b"Data.db\n".to_vec()),
+                ];
+                for (component, content) in components {
+                    let name = format!("nb-{generation}-big-{component}");
+                    tar = tar.file(format!("./{name}"), &content);
+                    expected.directories.entry(directory.clone()).or_default().insert(name.clone().into());
+                    expected.files.insert(directory.join(name), Arc::new(content));
+                }
+            }
+            bucket.add_archive(TAG, "ks", table, &tar.end());
+        }
+        Self { bucket, expected }
+    }
+
+    /// Where a table's files are, below the root of a mount.
+    pub fn table(table: &str) -> PathBuf {
+        PathBuf::from(HOST).join("restore-points").join(TAG).join("ks").join(table)
+    }
+
+    pub fn mount(&self, more: &[&str]) -> Victim {
+        self.mount_with(more, &[])
+    }
+
+    pub fn mount_with(&self, more: &[&str], environment: &[(String, String)]) -> Victim {
+        let key_file = self.bucket.key_file();
+        let arguments = [&["--key-file", &key_file, "--restart-limit", "100000"], more].concat();
+        let mounted = Mounted::start_with(&self.bucket.source(), &arguments, environment)
+            .unwrap_or_else(|output| panic!("mount failed: {output:?}"));
+        Victim::new(mounted)
+    }
+}
+
+/// A mount whose worker is about to be killed.
+pub struct Victim {
+    pub mounted: Mounted,
+    pub supervisor: i32,
+    /// The last one that was killed: it stays to be seen for a moment.
+    killed: Cell<Option<Pid>>,
+}
+
+impl Victim {
+    fn new(mounted: Mounted) -> Self {
+        let status = status(&mounted);
+        let supervisor = status["pid"].as_i64().expect("a pid") as i32;
+        Self { mounted, supervisor, killed: Cell::new(None) }
+    }
+
+    pub fn status(&self) -> serde_json::Value {
+        status(&self.mounted)
+    }
+
+    /// The worker of now, if there is one.
+    pub fn worker(&self) -> Option<Pid> {
+        child_of(self.supervisor)
+    }
+
+    /// Kills the worker, whatever it is doing; says whether there was one.
+    pub fn kill(&self) -> bool {
+        let worker = self.worker().filter(|worker| self.killed.get() != Some(*worker));
+        self.killed.set(worker.or(self.killed.get()));
+        worker.is_some_and(|worker| kill_process(worker, Signal::KILL).is_ok())
+    }
+
+    /// Kills the worker so often at random moments: most of the time when it is known to have answered since the last time, and now and then
+    /// without, so that workers die while they start as well.
+    pub fn kill_at_random(&self, kills: u64, load: &Load) {
+        let mut random = Random::new(kills);
+        let mut killed = 0;
+        while killed < kills {
+            if killed % 4 != 3 {
+                let before = load.answered();
+                while load.answered() == before {
+                    Self::check_patience(load);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            // Right at an answer, or at any time.
+            if random.below(2) == 0 {
+                std::thread::sleep(Duration::from_millis(random.below(120) as u64));
+            }
+            killed += u64::from(self.kill());
+            Self::check_patience(load);
+        }
+    }
+
+    /// Waits until everybody got an answer once more.
+    pub fn settle(load: &Load) {
+        let before = load.answered();
+        while load.answered() < before + 3 {
+            Self::check_patience(load);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn check_patience(load: &Load) {
+        assert!(load.waiting() < PATIENCE, "an operation takes longer than {PATIENCE:?}");
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Whoever waits for the mount can end only when nobody holds the connection any more.
+            let worker = self.worker();
+            for pid in [Pid::from_raw(self.supervisor), worker].into_iter().flatten() {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn status(mounted: &Mounted) -> serde_json::Value {
+    // Between two workers nobody answers.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let output = cassmount().args(["status", "--json"]).arg(&mounted.mountpoint).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mount = status["mounts"][0].clone();
+        if mount["since"].is_string() {
+            return mount;
+        }
+        assert!(Instant::now() < deadline, "no status: {status}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn child_of(parent: i32) -> Option<Pid> {
+    std::fs::read_dir("/proc").unwrap().flatten().find_map(|process| {
+        let pid: i32 = process.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+        // Behind the name, which may hold anything: state, parent.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let (state, of) = (fields.next()?, fields.next()?);
+        (of == parent.to_string() && state != "Z").then(|| Pid::from_raw(pid)).flatten()
+    })
+}
