@@ -116,8 +116,7 @@ pub fn run(command: &mut Command) -> (Duration, u64) {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ =
-            Command::new(cassmount()).args(["unmount", "--force"]).arg(&self.mountpoint).status();
+        let _ = Command::new(cassmount()).args(["unmount", "--force"]).arg(&self.mountpoint).status();
     }
 }
 

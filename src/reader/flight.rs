@@ -1,6 +1,7 @@
 //! Single flight: whoever asks for what somebody is working on already waits for that work.
 
-use crate::{Error, Kind, Result};
+use super::broken_off;
+use crate::Result;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use std::collections::HashMap;
@@ -41,10 +42,7 @@ where
             let _landing = landing;
             work.await
         });
-        let flight = async move {
-            let failed = |error| Err(Error::new(Kind::Io, "reading was broken off").with_source(error));
-            task.await.unwrap_or_else(failed)
-        };
+        let flight = async move { task.await.unwrap_or_else(|error| Err(broken_off(error))) };
         let flight = flight.boxed().shared();
         flights.insert(key.clone(), flight.clone());
         flight
@@ -75,6 +73,7 @@ impl<K, V> fmt::Debug for Flights<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Error, Kind};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 

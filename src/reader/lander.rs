@@ -5,21 +5,22 @@
 
 use super::Inner;
 use super::blocking;
-use super::spans::{Keep, SpanSource};
+use super::spans::SpanSource;
+use super::sweep::{Step, Sweep};
 use crate::cache::{CacheFile, CacheKey, CacheWriter};
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
-use futures::stream::{FuturesOrdered, StreamExt};
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use tokio::sync::Notify;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
 
-/// Spans in work at a time at most: enough to hide a slow link's latency.
-const MAX_PARALLEL: u64 = 8;
+/// Whoever wants no more than this many bytes beyond what is there waits for them; others fetch spans of their own.
+const NEAR: u64 = 8 << 20;
 
 /// One file on its way into the cache.
 #[derive(Debug)]
@@ -28,9 +29,9 @@ pub(super) struct Lander {
     wanted: AtomicU64,
     more_wanted: Notify,
     size: u64,
-    /// The unfinished entry and how much of it is there, verified span by span.
+    /// The unfinished entry and how much of it is there, verified span by span. The sender is gone when no more will come.
     file: Arc<File>,
-    landed: AtomicU64,
+    landed: watch::Receiver<u64>,
     whole: OnceLock<CacheFile>,
 }
 
@@ -61,10 +62,16 @@ impl Lander {
         self.whole.get()
     }
 
-    /// The bytes, if all of them have been landed.
+    /// The bytes, if all of them have been landed or are about to be.
     pub(super) async fn read(&self, offset: u64, len: usize) -> Option<Bytes> {
-        if self.landed.load(Ordering::Acquire) < offset.saturating_add(len as u64) {
-            return None;
+        let end = offset.saturating_add(len as u64);
+        let mut landed = self.landed.clone();
+        if *landed.borrow() < end {
+            if end > *landed.borrow() + NEAR {
+                return None;
+            }
+            self.want(end);
+            landed.wait_for(|landed| *landed >= end).await.ok()?;
         }
         let file = Arc::clone(&self.file);
         let read = move || {
@@ -89,12 +96,13 @@ impl Inner {
             tracing::warn!("{error}: reading goes on without the cache");
             None
         })?;
+        let (landed_in, landed) = watch::channel(0);
         let lander = Arc::new(Lander {
             wanted: AtomicU64::new(0),
             more_wanted: Notify::new(),
             size,
             file: writer.file(),
-            landed: AtomicU64::new(0),
+            landed,
             whole: OnceLock::new(),
         });
         {
@@ -110,7 +118,7 @@ impl Inner {
         tokio::spawn(async move {
             let cancel = inner.cancel.clone();
             let object = Arc::clone(&target.source.object);
-            if let Some(Err(error)) = cancel.run_until_cancelled(run(&inner, &weak, &target, writer)).await {
+            if let Some(Err(error)) = cancel.run_until_cancelled(run(&inner, &weak, &target, writer, landed_in)).await {
                 tracing::debug!(object = &*object.key, "{error}: the file is not landed");
             }
             inner.landers.lock().remove(&target.key);
@@ -126,18 +134,15 @@ impl Landers {
 }
 
 /// Lands the file; returns early, with nothing landed, when nobody has it open and not all of it was wanted.
-async fn run(inner: &Arc<Inner>, lander: &Weak<Lander>, target: &Target, writer: CacheWriter) -> Result<()> {
-    let Target { source, plain, .. } = target;
-    let index = &source.index;
-    let behind = || Error::corrupt("the seek index ends before the file does");
-    let mut next = index.span_of(plain.start).ok_or_else(behind)?;
-    let last = index.span_of(plain.end - 1).ok_or_else(behind)?;
-    let span_len = (plain.end - plain.start) / (last - next + 1) as u64;
-    let parallel = (inner.options.memory_limit / 8 / span_len.max(1)).clamp(2, MAX_PARALLEL) as usize;
-    let mut writer = writer;
+async fn run(
+    inner: &Arc<Inner>,
+    lander: &Weak<Lander>,
+    target: &Target,
+    mut writer: CacheWriter,
+    landed: watch::Sender<u64>,
+) -> Result<()> {
+    let mut sweep = Sweep::new(inner, target)?;
     let mut crc = crc32fast::Hasher::new();
-    let mut in_work = FuturesOrdered::new();
-    let mut numbers = std::collections::VecDeque::new();
     // Kept for a file that was wanted to its end: it is landed even if it is closed meanwhile.
     let mut to_the_end = None;
     loop {
@@ -151,38 +156,27 @@ async fn run(inner: &Arc<Inner>, lander: &Weak<Lander>, target: &Target, writer:
             }
             None => return Ok(()),
         };
-        while in_work.len() < parallel && next <= last && index.span_plain_range(next).start < plain.start + wanted {
-            in_work.push_back(inner.span(source, next, Keep::Memory));
-            numbers.push_back(next);
-            next += 1;
-        }
-        let Some(span) = in_work.next().await else {
-            if next > last {
-                break;
+        let part = match sweep.next(wanted).await? {
+            Step::Part(part) => part,
+            Step::Progress => continue,
+            Step::CaughtUp => {
+                // A weak look now and then tells when nobody is left.
+                let Some(lander) = lander.upgrade() else { return Ok(()) };
+                let more = lander.more_wanted.notified();
+                if lander.wanted.load(Ordering::Acquire) == wanted {
+                    let _ = tokio::time::timeout(Duration::from_millis(500), more).await;
+                }
+                continue;
             }
-            // Caught up. A weak look now and then tells when nobody is left.
-            let Some(lander) = lander.upgrade() else { return Ok(()) };
-            let more = lander.more_wanted.notified();
-            if lander.wanted.load(Ordering::Acquire) == wanted {
-                let _ = tokio::time::timeout(std::time::Duration::from_millis(500), more).await;
-            }
-            continue;
+            Step::End => break,
         };
-        let span = span?;
-        let number = numbers.pop_front().expect("one number for each span in work");
-        let held = index.span_plain_range(number);
-        let from = plain.start.max(held.start) - held.start;
-        let to = plain.end.min(held.end) - held.start;
-        let part = span.slice(from as usize..to as usize);
         (writer, crc) = blocking(move || {
             writer.write(&part)?;
             crc.update(&part);
             Ok((writer, crc))
         })
         .await?;
-        if let Some(lander) = lander.upgrade() {
-            lander.landed.store(writer.written(), Ordering::Release);
-        }
+        landed.send_replace(writer.written());
     }
     drop(to_the_end);
     if crc.finalize() != target.crc32 {

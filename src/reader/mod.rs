@@ -28,6 +28,7 @@ mod size;
 mod spans;
 mod stats;
 mod stream;
+mod sweep;
 mod unlock;
 
 pub use ends::Seal;
@@ -102,6 +103,7 @@ struct Inner {
     stats: ReaderStats,
     /// Object bytes in memory that are not inflated yet, and spans being inflated.
     fetch_memory: Budget,
+    cores: usize,
     /// Spans being inflated: one for each core.
     cpu: Semaphore,
     pass_turns: Semaphore,
@@ -132,6 +134,7 @@ impl Reader {
             // Half for what is on its way, a quarter for spans that are ready; the rest is what the stages of passes have in hand.
             fetch_memory: Budget::new(options.memory_limit / 2),
             spans: Spans::new((options.memory_limit / 4) as usize),
+            cores,
             cpu: Semaphore::new(cores),
             pass_turns: Semaphore::new(options.max_passes.max(1)),
             passes: Arc::default(),
@@ -305,8 +308,12 @@ impl Inner {
 
 /// Runs work that blocks or computes on a thread for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let failed = |error| Err(Error::new(Kind::Io, "reading was broken off").with_source(error));
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken_off(error)))
+}
+
+/// A task has panicked, or the reader is being closed.
+fn broken_off(error: tokio::task::JoinError) -> Error {
+    Error::new(Kind::Io, "reading was broken off").with_source(error)
 }
 
 impl fmt::Debug for Inner {

@@ -189,6 +189,16 @@ impl Inner {
         let size = range.end - range.start + (plain.end - plain.start);
         let _reserved = self.fetch_memory.reserve(size).await;
         let bytes = self.fetch_object_range(&source.object, range).await?;
+        self.open_span(source, number, bytes).await
+    }
+
+    /// Plain bytes of one span, verified, from its bytes in the object.
+    pub(super) async fn open_span(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        number: usize,
+        bytes: Bytes,
+    ) -> Result<Bytes> {
         let opened = self.inflate_span(source, number, bytes.clone(), None).await;
         let span = match opened {
             // No key gave the right bytes: the start of the object tells whether there is no key, or damage.
@@ -206,7 +216,13 @@ impl Inner {
         Ok(span)
     }
 
-    async fn fetch_object_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes> {
+    /// Whether the span is at hand: nothing has to be fetched for it.
+    pub(super) fn has_span(&self, source: &SpanSource, number: usize) -> bool {
+        self.spans.get(&(source.identity, number)).is_some()
+            || self.cache.contains(&source.identity.span(number as u64))
+    }
+
+    pub(super) async fn fetch_object_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes> {
         if range.end - range.start <= LONGEST_RANGE {
             return fetch::range(self, object, range).await;
         }
