@@ -108,6 +108,9 @@ async fn without_any_evidence_directories_have_bare_names() {
     let tree = BackupTree::over(copy.source(), TreeOptions::default()).unwrap();
     let bare = "cass-a/restore-points/2026-11-21-02-45/shop";
     assert_eq!(names(&tree, bare).await.unwrap(), ["events", "hits", "orders", "users", "users_by_name"]);
+    let warnings = tree.warnings();
+    assert!(warnings.len() == 1 && warnings[0].starts_with("cass-a: no evidence gives the id of "), "{warnings:?}");
+    assert!(warnings[0].contains("media.") && warnings[0].contains(" more: "), "{warnings:?}");
     let users = node_at(&tree, &format!("{bare}/users")).await.unwrap();
     assert!(!tree.list(&users).await.unwrap().is_empty());
     let shown = names(&tree, bare).await.unwrap();

@@ -1,6 +1,6 @@
 //! A backup bucket with one large table: SSTable-like data, packed by the real tar, gzip and openssl.
 
-use super::{data_dir, shell};
+use super::{Random, data_dir, shell};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ pub fn bucket(mebibytes: u64) -> Bucket {
     fs::create_dir_all(&table).expect("create a directory");
     fs::create_dir_all(set.join("metrics")).expect("create a directory");
     fs::write(&bucket.key_file, format!("{PASSPHRASE}\n")).expect("write the key");
-    let mut random = Random(SEED);
+    let mut random = Random::new(SEED);
     let mut left = bucket.plain_size;
     let mut generation = 0;
     while left > 0 {
@@ -141,7 +141,7 @@ fn manifest(tables: usize) -> String {
 
 /// The first `size` bytes, or a chunk more, of a Data.db.
 pub fn data_db(size: usize) -> Vec<u8> {
-    let mut random = Random(SEED);
+    let mut random = Random::new(SEED);
     let mut data = Vec::with_capacity(size + (32 << 10));
     while data.len() < size {
         data.extend(chunk(&mut random));
@@ -200,16 +200,4 @@ fn rows(random: &mut Random) -> Vec<u8> {
     }
     rows.truncate(16 << 10);
     rows
-}
-
-/// xorshift64*: the data must be the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
 }

@@ -184,3 +184,20 @@ impl Report {
         println!("{text}\n{}", serde_json::json!({ "benchmark": self.title, "results": json }));
     }
 }
+
+/// xorshift64*: generated data and random places must be the same in every run.
+pub struct Random(u64);
+
+impl Random {
+    /// `seed` is not 0.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}

@@ -149,7 +149,7 @@ impl Parts {
                             "mountpoint": state.mountpoint, "source": state.source, "pid": state.pid, "worker_pid": state.worker_pid,
                             "since": Timestamp(history.since).to_string(), "restarts": history.restarts, "last_death": last_death(&history),
                             "log": state.log, "cache_dir": state.cache_dir, "cache": used, "scratch": scratch(&overlay),
-                            "reader": reader.stats(), "warnings": warnings(&store),
+                            "reader": reader.stats(), "warnings": warnings(&store, &overlay),
                         }))
                     }
                     Request::CacheClear => blocking(move || cache.clear()).await.map(|freed| json!({ "freed_bytes": freed })),
@@ -178,9 +178,10 @@ fn last_death(history: &History) -> Value {
         .map_or(Value::Null, |(death, at)| json!({ "at": Timestamp(at).to_string(), "reason": death.to_string() }))
 }
 
-fn warnings(store: &Store) -> Vec<String> {
+fn warnings(store: &Store, overlay: &Overlay<BackupTree>) -> Vec<String> {
     let skipped = store.skipped_names();
-    skipped.iter().map(|name| format!("{} is not shown: {}", name.name, name.reason)).collect()
+    let skipped = skipped.iter().map(|name| format!("{} is not shown: {}", name.name, name.reason));
+    skipped.chain(overlay.view().warnings()).collect()
 }
 
 /// Runs file I/O where it may block.

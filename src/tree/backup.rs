@@ -17,7 +17,7 @@ use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -193,6 +193,13 @@ impl BackupTree {
         let state = lock(&self.hosts).get(host)?.clone();
         let built = lock(&state.built);
         built.as_ref().map(|built| built.model.clone())
+    }
+
+    /// The models in memory, by host, and why ids may be missing from them. No I/O.
+    pub(super) fn built_hosts(&self) -> BTreeMap<Host, (Arc<HostModel>, Option<Error>)> {
+        let hosts = lock(&self.hosts);
+        let built = hosts.iter().filter_map(|(host, state)| Some((host.clone(), lock(&state.built).clone()?)));
+        built.map(|(host, built)| (host, (built.model, built.incomplete))).collect()
     }
 
     /// For a name that is not there: `NotFound`, or the outage on account of which that cannot be said.

@@ -17,6 +17,7 @@ mod report;
 mod resolve;
 mod schema_text;
 mod source;
+mod warnings;
 mod weighted;
 
 pub use backup::{BackupTree, TreeOptions};

@@ -199,7 +199,12 @@ impl HostModel {
 
     /// Whether some directory has no id.
     pub(super) fn has_unknown_ids(&self) -> bool {
-        self.tables.values().flatten().any(|dir| dir.id.is_none())
+        self.unidentified().next().is_some()
+    }
+
+    /// The tables with a directory for which no evidence gives an id.
+    pub(super) fn unidentified(&self) -> impl Iterator<Item = &TableName> {
+        self.tables.values().flatten().filter(|dir| dir.id.is_none()).map(|dir| &dir.table)
     }
 
     /// The incarnations of a table, by creation.

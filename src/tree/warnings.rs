@@ -1,0 +1,35 @@
+//! What somebody who looks after a mount should know of the tree that it shows.
+
+use super::backup::BackupTree;
+use super::model::HostModel;
+use crate::catalog::Host;
+
+/// Tables that a warning names; the rest is counted.
+const NAMED: usize = 5;
+
+impl BackupTree {
+    /// Of the hosts that were looked at so far: tables of which nothing tells the incarnation, and outages on account of which ids may be missing. No I/O.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (host, (model, outage)) in self.built_hosts() {
+            warnings.extend(unidentified(&host, &model));
+            warnings.extend(outage.map(|outage| format!("table ids of {host} may be missing: {outage}")));
+        }
+        warnings
+    }
+}
+
+fn unidentified(host: &Host, model: &HostModel) -> Option<String> {
+    let mut tables: Vec<String> = model.unidentified().map(ToString::to_string).collect();
+    tables.sort();
+    tables.dedup();
+    let count = tables.len();
+    let named = tables.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+    (count > 0).then(|| {
+        format!(
+            "{host}: no evidence gives the id of {named}{more}: shown under the bare name, and files of a table that was dropped and made again may be among them; \
+             `cassmount chain` tells what is known"
+        )
+    })
+}
