@@ -43,6 +43,31 @@ fn sh(directory: &Path, script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The kernel takes the word of a listing for that a name is there, so one that was begun earlier must not bring names back.
+#[test]
+fn a_listing_brings_no_name_back() {
+    needs_fuse!("a_listing_brings_no_name_back");
+    let mut mount = TestMount::new(tree());
+    let names: Vec<String> = (0..600).map(|number| format!("{number:03}{}", "-".repeat(100))).collect();
+    for name in &names {
+        fs::write(mount.at("ks/empty").join(name), name).unwrap();
+    }
+    let mut listing = fs::read_dir(mount.at("ks/empty")).unwrap();
+    listing.next().unwrap().unwrap();
+    for name in &names {
+        fs::rename(mount.at("ks/empty").join(name), mount.at("ks/empty").join(format!("moved-{name}"))).unwrap();
+    }
+    assert!(listing.all(|entry| entry.is_ok()));
+    drop(listing);
+    for name in &names {
+        assert!(!mount.at("ks/empty").join(name).exists(), "{name} is back");
+    }
+    let moved =
+        fs::read_dir(mount.at("ks/empty")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(moved.filter(|name| name.starts_with("moved-")).count(), names.len());
+    mount.unmount();
+}
+
 #[test]
 fn sstableloader_links_beside_the_sstable_and_unlinks() {
     needs_fuse!("sstableloader_links_beside_the_sstable_and_unlinks");

@@ -375,16 +375,23 @@ impl<V: View> Filesystem for Adapter<V> {
         let parent = self.shared.inodes.parent(ino);
         let work = move |fs: Arc<Shared<V>>| async move {
             let listing = fs.listing(ino, handle.0, offset).await?;
-            let mut entries = Vec::new();
-            for (index, entry) in listing.after(offset).iter().enumerate() {
-                if index == MAX_PLUS {
+            let (mut entries, mut shown) = (Vec::new(), 0);
+            for entry in listing.after(offset) {
+                if shown == MAX_PLUS {
                     break;
                 }
+                // Moved or removed since it was listed: the kernel would take its word for that it is there.
+                if !fs.overlay.is_current(ino, &entry.name, &entry.node) {
+                    entries.push(None);
+                    continue;
+                }
+                shown += 1;
                 // One file's trouble must not hide the others: whoever wants its attributes is told then.
                 let attr = fs.attr(&entry.node).await.inspect_err(|error| {
                     fs.log.note("readdirplus", error, || fs.inodes.path(ino, Some(&entry.name)));
                 });
-                entries.push(attr.ok());
+                let absent = placeholder(entry.node.ino(), entry.node.kind(), &fs.options);
+                entries.push(Some(attr.map_or((absent, Duration::ZERO), |attr| (attr, attr_ttl(&attr)))));
             }
             Ok((fs, listing, entries))
         };
@@ -397,10 +404,7 @@ impl<V: View> Filesystem for Adapter<V> {
             }
             let mut told = Vec::with_capacity(attrs.len());
             for (entry, attr) in listing.after(offset).iter().zip(attrs) {
-                let (attr, ttl) = match attr {
-                    Some(attr) => (attr, attr_ttl(&attr)),
-                    None => (placeholder(entry.node.ino(), entry.node.kind(), &fs.options), Duration::ZERO),
-                };
+                let Some((attr, ttl)) = attr else { continue };
                 if reply.add(attr.ino, entry.offset, &entry.name, &ttl, &attr, GENERATION) {
                     break;
                 }

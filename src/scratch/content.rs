@@ -27,6 +27,8 @@ pub(super) async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + 
 impl<V: View> Overlay<V> {
     /// Up to `len` bytes at `offset`; fewer only at the end of the file.
     pub async fn read(&self, node: &Node<V::Node>, lease: &Lease, offset: u64, len: u32) -> Result<Bytes> {
+        // A lease that was taken over from an earlier process has nothing attached yet.
+        self.attach_own_content(lease).await?;
         let Some(file) = lease.slot.file.get().cloned() else {
             return self.backup_content(node, lease).await?.read_at(offset, len).await;
         };

@@ -1,7 +1,7 @@
 //! What the overlay hands out: nodes, attributes, entries.
 
 use crate::tree::NodeKind;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,6 +16,10 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn child(self: &Arc<Self>, name: OsString) -> Arc<Self> {
         Arc::new(Self { parent: Some(self.clone()), name })
+    }
+
+    pub(super) fn is_named(&self, name: &OsStr) -> bool {
+        self.name == name
     }
 
     /// The names from the root down.

@@ -132,6 +132,16 @@ impl<V: View> Overlay<V> {
         self.adopted().entry(ino).or_insert(backup);
     }
 
+    /// Whether a name that was listed still leads to the same node. No I/O.
+    pub fn is_current(&self, dir: u64, name: &OsStr, node: &Node<V::Node>) -> bool {
+        match self.seen(dir, name) {
+            Seen::Node { ino, .. } => ino == node.ino,
+            Seen::Absent { .. } => false,
+            // A node of the backup under a name of the scratch layer's has lost that.
+            Seen::Below => node.backup.as_ref().is_some_and(|(_, place)| place.is_named(name)),
+        }
+    }
+
     /// The merged entries of a directory without `.` and `..`, sorted by name.
     pub async fn list(&self, dir: &Node<V::Node>) -> Result<Vec<Entry<V::Node>>> {
         let upper = self.with_state(|state| state.dirs.get(&dir.ino).cloned()).flatten().unwrap_or_default();
