@@ -13,7 +13,12 @@ mod skip;
 mod writers;
 
 use load::{Load, Outcome};
+use mapped::Mapped;
 use scene::{Backup, PATIENCE, Victim};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 /// Whether a mount can outlive its daemon here; says so loudly where it cannot.
 fn can_outlive(test: &str) -> bool {
@@ -67,4 +72,78 @@ fn readers_of_cached_files_notice_nothing_of_25_kills() {
 #[test]
 fn readers_of_spans_notice_nothing_of_25_kills() {
     readers_under_kills("readers_of_spans_notice_nothing_of_25_kills", 25, &["--cache-size", "1M"]);
+}
+
+/// Programs that make, change, rename, link and remove files of their own, beside the readers.
+#[test]
+fn writers_notice_nothing_of_25_kills() {
+    const TEST: &str = "writers_notice_nothing_of_25_kills";
+    if !can_outlive(TEST) {
+        return;
+    }
+    let backup = Backup::new();
+    let victim = backup.mount(&[]);
+    let readers = Load::readers(&victim.mounted.mountpoint, &backup.expected);
+    let writers = Load::writers(&victim.mounted.mountpoint, &backup.expected);
+    victim.kill_at_random(25, &readers);
+    Victim::settle(&readers);
+    let (read, written) = (readers.finish(), writers.finish());
+    eprintln!("{TEST}: {} lives of files, the slowest took {:?}", written.operations, written.slowest);
+    assert_fine(&read);
+    assert!(written.troubles.is_empty() && written.operations > 10, "{written:?}");
+    // All is gone again, also what was open without a name when a worker died.
+    let scratch = &victim.status()["scratch"];
+    assert_eq!(scratch["bytes"], 0, "{scratch}");
+    assert_unmounts(&victim);
+}
+
+/// What a program has open, and what it has mapped, goes on without any worker where the kernel reads by itself; whatever needs one waits
+/// for it. An inode is read in one way as long as anybody has it open, by whichever worker.
+#[test]
+fn open_files_outlive_their_worker() {
+    const TEST: &str = "open_files_outlive_their_worker";
+    if !can_outlive(TEST) {
+        return;
+    }
+    let backup = Backup::new();
+    for options in [&[][..], &["--cache-size", "1M"]] {
+        let victim = backup.mount(options);
+        let (path, content) = backup.expected.files.iter().max_by_key(|(_, content)| content.len()).unwrap();
+        let path = victim.mounted.path(path);
+        assert!(fs::read(&path).unwrap() == **content);
+        let held = File::open(&path).unwrap();
+        let map = Mapped::new(&held, content.len()).unwrap();
+        let mut half = vec![0; content.len() / 2];
+        held.read_exact_at(&mut half, 0).unwrap();
+        for round in 0..3 {
+            assert!(victim.kill());
+            let again = File::open(&path).unwrap_or_else(|error| panic!("round {round} {options:?}: {error}"));
+            assert!(fs::read(&path).unwrap() == **content && map.bytes() == &***content, "round {round}");
+            held.read_exact_at(&mut half, 1000).unwrap();
+            assert!(half == content[1000..1000 + half.len()]);
+            drop(again);
+            victim.wait_for_worker();
+        }
+        drop((held, map));
+        // Opened by a worker that died, closed at another: its content may be changed again.
+        victim.wait_for_worker();
+        let changed = retry(|| OpenOptions::new().write(true).truncate(true).open(&path));
+        (&changed).write_all(b"changed").unwrap();
+        assert!(victim.kill());
+        assert_eq!(fs::read(&path).unwrap(), b"changed");
+        drop(changed);
+        assert_unmounts(&victim);
+    }
+}
+
+/// Closes are reported late, so a file may be in use for a moment longer.
+fn retry<T>(mut work: impl FnMut() -> std::io::Result<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match work() {
+            Ok(done) => return done,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -101,6 +101,17 @@ impl Victim {
         worker.is_some_and(|worker| kill_process(worker, Signal::KILL).is_ok())
     }
 
+    /// Waits until another worker than the one that was killed answers.
+    pub fn wait_for_worker(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let is_new =
+            || self.worker().is_some_and(|worker| self.status()["worker_pid"] == worker.as_raw_nonzero().get());
+        while !is_new() {
+            assert!(Instant::now() < deadline, "no worker is started");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Kills the worker so often at random moments: most of the time when it is known to have answered since the last time, and now and then
     /// without, so that workers die while they start as well.
     pub fn kill_at_random(&self, kills: u64, load: &Load) {

@@ -37,8 +37,17 @@ pub fn write_own(scene: &Scene, random: &mut Random) -> Result<(), String> {
 
     fs::rename(&path, &moved).map_err(failed("rename", &path))?;
     fs::hard_link(&moved, &link).map_err(failed("link", &moved))?;
-    if path.exists() || fs::read(&link).map_err(failed("read", &link))? != content {
-        return Err(format!("{} is not what was renamed and linked", link.display()));
+    if path.exists() {
+        return Err(format!("{} is still there", path.display()));
+    }
+    let read = fs::read(&link).map_err(failed("read", &link))?;
+    if read != content {
+        let at = read.iter().zip(&content).position(|(read, content)| read != content);
+        let lengths = (read.len(), content.len());
+        return Err(format!(
+            "{} is not what was renamed and linked, from {at:?} on, {lengths:?} bytes",
+            link.display()
+        ));
     }
     fs::remove_file(&moved).map_err(failed("remove", &moved))?;
     fs::remove_file(&link).map_err(failed("remove", &link))?;
