@@ -126,7 +126,7 @@ fn daemon_of(mountpoint: &Path) -> u32 {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let command = std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default();
         let words: Vec<&str> = command.split('\0').collect();
-        if words.get(1) == Some(&"mount") && words.contains(&place) {
+        if words.get(1) == Some(&"worker") && words.contains(&place) {
             return pid;
         }
     }
