@@ -198,6 +198,13 @@ impl ArchiveFile {
     async fn read_by_spans(&self, offset: u64, len: u64) -> Result<Bytes> {
         let source = self.source().await?;
         let in_order = self.observe(offset, len).await?;
+        // This read may be what started the landing: its bytes are on their way already.
+        if in_order
+            && let Some(lander) = self.lander.get()
+            && let Some(bytes) = lander.read(offset, len as usize).await
+        {
+            return Ok(bytes);
+        }
         let keep = if in_order { Keep::Memory } else { Keep::Disk };
         let range = self.plain.start + offset..self.plain.start + offset + len;
         self.inner.read_spans(&source, range, keep).await

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// Whoever wants no more than this many bytes beyond what is there waits for them; others fetch spans of their own.
+/// Who reads from no more than this many bytes beyond what is there waits; others fetch spans of their own.
 const NEAR: u64 = 8 << 20;
 
 /// One file on its way into the cache.
@@ -67,7 +67,7 @@ impl Lander {
         let end = offset.saturating_add(len as u64);
         let mut landed = self.landed.clone();
         if *landed.borrow() < end {
-            if end > *landed.borrow() + NEAR {
+            if offset > *landed.borrow() + NEAR {
                 return None;
             }
             self.want(end);
