@@ -38,7 +38,7 @@ pub fn shell(script: &str) -> Duration {
 /// whoever first fills the page cache would pay for that (seen: 3 s for 1 GB).
 pub fn settle() {
     shell("sync");
-    let free = mebibytes_available().saturating_sub(1024).min(6144) as usize;
+    let free = mebibytes_available().saturating_sub(1024).min(16384) as usize;
     let mut taken = vec![0_u8; free << 20];
     for page in taken.chunks_mut(4096) {
         page[0] = 1;

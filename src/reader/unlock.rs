@@ -61,7 +61,9 @@ impl Unlocker {
         header: &[u8; HEADER_LEN],
         mut fits: impl FnMut(&CipherKey) -> bool,
     ) -> Result<Opened> {
-        if let Some(known) = self.lock().opened.get(header).cloned()
+        // In a statement of its own: in the condition, the lock would be held while `fits` inflates a span.
+        let known = self.lock().opened.get(header).cloned();
+        if let Some(known) = known
             && fits(&known.key)
         {
             return Ok(known);
