@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use support::{Mount, Report, fixture, forget_files, median, option, shell};
+use support::{Mount, Report, fixture, forget_files, median, option, settle, shell};
 
 /// Bytes per second of the limited link.
 const LINK: u64 = 100_000_000;
@@ -90,10 +90,13 @@ fn main() {
     report.ratio("share of the 100 MB/s link used, curl", share(archive, downloaded));
     for (what, cache) in [("with the index", indexed), ("without", work.path().join("fresh"))] {
         forget_files(&cache);
+        settle();
         let mount = mount(&cache, &far);
         let before = far.carried();
         let start = Instant::now();
-        for file in data_files(&fixture::Bucket::table_in(&mount.mountpoint)) {
+        let files = data_files(&fixture::Bucket::table_in(&mount.mountpoint));
+        report.seconds(&format!("ls of the table over that link, {what}"), start.elapsed());
+        for file in files {
             std::io::copy(&mut File::open(file).expect("open"), &mut std::io::sink()).expect("read");
         }
         let elapsed = start.elapsed();

@@ -8,9 +8,10 @@ use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::stream::{FuturesOrdered, StreamExt};
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Bounds of a range when a whole object is fetched: the first ones are short, so that work begins soon; over a slow line all are, so that
 /// none takes long.
@@ -71,9 +72,10 @@ pub(super) async fn in_order(
 ) {
     let mut next = start;
     let mut pace = Pace { len: FIRST_RANGE, in_flight: 2 };
+    let under_way = UnderWay::default();
     let mut in_flight = FuturesOrdered::new();
     loop {
-        while next < object.size && in_flight.len() < pace.in_flight {
+        while next < object.size && under_way.count() < pace.in_flight {
             let wanted = next..object.size.min(next + pace.len);
             let len = wanted.end - wanted.start;
             // Only who has nothing waits for memory: pieces that exist are used up without any more of it, so nobody waits in a circle.
@@ -85,13 +87,19 @@ pub(super) async fn in_order(
                 break;
             };
             next = wanted.end;
+            let sent = under_way.one_more();
             in_flight.push_back(async move {
+                let _sent = sent;
                 let started = Instant::now();
                 let bytes = range(inner, object, wanted).await?;
                 Ok((Piece { bytes, reserved }, started.elapsed()))
             });
         }
-        let Some(result) = in_flight.next().await else { return };
+        let result = tokio::select! {
+            result = in_flight.next() => result,
+            () = under_way.one_less() => continue,
+        };
+        let Some(result) = result else { return };
         let piece = result.map(|(piece, took)| {
             pace.adapt(piece.bytes.len() as u64, took);
             arrived(piece.bytes.len() as u64);
@@ -101,6 +109,40 @@ pub(super) async fn in_order(
         if pieces.send(piece).await.is_err() || failed {
             return;
         }
+    }
+}
+
+/// Requests that were sent and are not answered yet.
+///
+/// Each answer makes room for another request, whether those sent before it are answered or not: requests that begin together end together on a shared line, which
+/// would then be idle for a round trip.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UnderWay(Arc<(AtomicUsize, Notify)>);
+
+/// One of them; dropped when it is answered.
+pub(super) struct Sent(UnderWay);
+
+impl UnderWay {
+    pub(super) fn one_more(&self) -> Sent {
+        self.0.0.fetch_add(1, Relaxed);
+        Sent(self.clone())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.0.load(Relaxed)
+    }
+
+    /// Waits until one was answered; at once if that was so since the last time.
+    pub(super) async fn one_less(&self) {
+        self.0.1.notified().await;
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let (count, one_less) = &*self.0.0;
+        count.fetch_sub(1, Relaxed);
+        one_less.notify_one();
     }
 }
 

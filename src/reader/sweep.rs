@@ -1,6 +1,7 @@
 //! The spans of a file in order: fetched several with one request and several requests at a time, inflated on all cores.
 
 use super::budget::Reserved;
+use super::fetch::UnderWay;
 use super::lander::Target;
 use super::spans::{Keep, SpanSource};
 use super::{Inner, broken_off};
@@ -41,6 +42,7 @@ pub(super) struct Sweep<'a> {
     left: Range<usize>,
     /// Object and plain bytes that one request may take.
     share: u64,
+    under_way: UnderWay,
     fetching: FuturesOrdered<JoinHandle<Result<Fetched>>>,
     fetched: VecDeque<Span>,
     inflating: FuturesOrdered<JoinHandle<Result<Inflated>>>,
@@ -77,6 +79,7 @@ impl<'a> Sweep<'a> {
             target,
             left: first..last + 1,
             share: inner.options.memory_limit / 2 / FETCH_SHARE,
+            under_way: UnderWay::default(),
             fetching: FuturesOrdered::new(),
             fetched: VecDeque::new(),
             inflating: FuturesOrdered::new(),
@@ -97,6 +100,7 @@ impl<'a> Sweep<'a> {
                 self.split(&fetched);
                 return Ok(Step::Progress);
             }
+            () = self.under_way.one_less(), if !self.fetching.is_empty() => return Ok(Step::Progress),
             else => {}
         }
         Ok(if self.left.is_empty() { Step::End } else { Step::CaughtUp })
@@ -108,7 +112,7 @@ impl<'a> Sweep<'a> {
 
     /// Sends requests for what is wanted.
     async fn fetch(&mut self, wanted: u64) {
-        while self.fetching.len() < MAX_FETCHES {
+        while self.under_way.count() < MAX_FETCHES {
             let Some(spans) = self.next_fetch(wanted) else { return };
             let size = self.size(&spans);
             let memory = &self.inner.fetch_memory;
@@ -121,7 +125,9 @@ impl<'a> Sweep<'a> {
             };
             self.left.start = spans.end;
             let (inner, source) = (Arc::clone(self.inner), Arc::clone(&self.target.source));
+            let sent = self.under_way.one_more();
             let fetched = async move {
+                let _sent = sent;
                 let bytes = if inner.has_span(&source, spans.start) {
                     None
                 } else {
