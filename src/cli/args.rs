@@ -161,7 +161,20 @@ pub(super) struct MountArgs {
     #[command(flatten)]
     pub(super) access: AccessArgs,
     #[command(flatten)]
+    pub(super) trouble: TroubleArgs,
+    #[command(flatten)]
     pub(super) backups: BackupArgs,
+}
+
+/// Trouble that is made on purpose, to see what comes of it.
+#[derive(Args, Debug, Clone, Default)]
+pub(super) struct TroubleArgs {
+    /// Crash at a read of any file whose path ends like this
+    #[arg(long, hide = true, value_name = "PATH")]
+    pub(super) crash_on: Option<String>,
+    /// Act as on a kernel that cannot send requests again
+    #[arg(long, hide = true)]
+    pub(super) no_resend: bool,
 }
 
 /// What the mount shows.

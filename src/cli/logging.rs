@@ -56,7 +56,8 @@ pub(super) fn to_file(args: &LogArgs, mountpoint: &Path) -> Result<PathBuf> {
         .map(|c| if c.is_alphanumeric() { c } else { '-' })
         .collect();
     let path = directory.join(format!("cassmount-{place}.log"));
-    let log = LogFile::open(path.clone()).map_err(|e| Error::io(format_args!("open the log {}", path.display()), e))?;
+    let log = LogFile::open(path.clone(), MOST_BYTES)
+        .map_err(|e| Error::io(format_args!("open the log {}", path.display()), e))?;
     start(args, "info", log, false, true);
     Ok(path)
 }
@@ -77,15 +78,17 @@ fn default_directory() -> Result<PathBuf> {
         .ok_or_else(|| Error::invalid("there is no home directory for the log: name one with --log-directory"))
 }
 
-struct LogFile {
+/// A file that is appended to, and put aside as `….old` when it reaches its limit.
+pub(super) struct LogFile {
     path: PathBuf,
+    most_bytes: u64,
     open: Mutex<(File, u64)>,
 }
 
 impl LogFile {
-    fn open(path: PathBuf) -> io::Result<Self> {
+    pub(super) fn open(path: PathBuf, most_bytes: u64) -> io::Result<Self> {
         let open = Mutex::new(append(&path)?);
-        Ok(Self { path, open })
+        Ok(Self { path, most_bytes, open })
     }
 }
 
@@ -98,8 +101,10 @@ fn append(path: &Path) -> io::Result<(File, u64)> {
 impl Write for &LogFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if open.1 >= MOST_BYTES {
-            fs::rename(&self.path, self.path.with_extension("log.old"))?;
+        if open.1 >= self.most_bytes {
+            let mut old = self.path.clone().into_os_string();
+            old.push(".old");
+            fs::rename(&self.path, old)?;
             *open = append(&self.path)?;
         }
         let written = open.0.write(line)?;
@@ -127,7 +132,7 @@ mod tests {
     #[test]
     fn a_log_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
-        let log = LogFile::open(directory.path().join("x.log")).unwrap();
+        let log = LogFile::open(directory.path().join("x.log"), MOST_BYTES).unwrap();
         let line = vec![b'x'; 1 << 20];
         for _ in 0..40 {
             (&log).write_all(&line).unwrap();

@@ -5,6 +5,7 @@
 mod args;
 mod chain;
 mod control;
+mod crash_report;
 mod daemon;
 mod extract;
 mod holders;

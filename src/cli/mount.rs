@@ -39,10 +39,14 @@ fn prepare(args: &MountArgs) -> Result<PathBuf> {
     let mountpoint = std::path::absolute(mountpoint).map_err(|e| Error::io("find the current directory", e))?;
     if runtime_state::is_ours(&mountpoint) {
         let place = mountpoint.display();
-        return Err(Error::new(
-            Kind::Busy,
-            format!("{place} is mounted already; unmount it first: cassmount unmount {place}"),
-        ));
+        if !is_dead(&mountpoint) {
+            return Err(Error::new(
+                Kind::Busy,
+                format!("{place} is mounted already; unmount it first: cassmount unmount {place}"),
+            ));
+        }
+        eprintln!("cassmount: the processes that served {place} are gone: what is left of that mount is detached");
+        unmount::detach(&mountpoint, true)?;
     }
     let mountpoint =
         mountpoint.canonicalize().map_err(|e| Error::io(format_args!("mount on {}", mountpoint.display()), e))?;
@@ -59,6 +63,13 @@ fn prepare(args: &MountArgs) -> Result<PathBuf> {
         ));
     }
     Ok(mountpoint)
+}
+
+/// Whether nobody serves what is mounted there, nor ever will: its processes were killed, so that none could take it away.
+fn is_dead(mountpoint: &Path) -> bool {
+    // One that is served may take its time to answer, and is not asked.
+    RunningMount::find(mountpoint).is_none_or(|mount| !mount.is_alive())
+        && mountpoint.metadata().is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
 }
 
 /// Becomes the mount's supervisor: from here on nothing is done that needs much memory, or the mount.
@@ -78,15 +89,13 @@ fn supervise(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> 
     });
     let Err(error) = &ended else { return ended };
     RunningMount::forget(mountpoint);
-    if !has_served {
-        // Whoever has seen it so far has seen nothing; the directory is what it was.
-        if runtime_state::is_ours(mountpoint) {
-            let _ = unmount::detach(mountpoint, true);
-        }
-    } else if in_background {
+    // Nobody serves it any more: whoever has something open there gets errors, and the directory is free for the next mount.
+    let detached = if runtime_state::is_ours(mountpoint) { unmount::detach(mountpoint, true) } else { Ok(()) };
+    if has_served && in_background {
         // Nobody reads what this process prints.
         logging::to_file(&args.backups.log, mountpoint)?;
         tracing::error!("{error}");
+        detached.unwrap_or_else(|error| tracing::error!("{error}"));
     }
     ended
 }

@@ -6,7 +6,7 @@ use super::open;
 use super::runtime_state::RunningMount;
 use crate::cache::Cache;
 use crate::catalog::{Catalog, Host};
-use crate::fs::{Device, Greeting, MountOptions, Mounted, Recording};
+use crate::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording};
 use crate::reader::{Reader, ReaderOptions};
 use crate::scratch::{Overlay, ScratchOptions};
 use crate::store::Store;
@@ -40,12 +40,13 @@ pub(super) struct Parts {
     reader: Arc<Reader>,
     overlay: Arc<Overlay<BackupTree>>,
     options: MountOptions,
+    no_resend: bool,
 }
 
 impl Parts {
     /// Opens the source, the keys, the cache and the scratch layer. `resumed`: of a mount that programs use already, so what its store
     /// cannot answer now it may answer later.
-    pub(super) async fn open(args: &MountArgs, mountpoint: &Path, resumed: bool) -> Result<Self> {
+    pub(super) async fn open(args: &MountArgs, mountpoint: &Path, resumed: bool, aftermath: Aftermath) -> Result<Self> {
         let (uid, gid) = open::owner(&args.access.owner)?;
         let settings = args.settings()?;
         let timeout = settings.timeout.value;
@@ -97,21 +98,27 @@ impl Parts {
             fsname: store.name().to_owned(),
             deadline: LONGEST_WAIT + timeout,
             recording: if resumed { Recording::Resumed(known) } else { Recording::New(known) },
+            aftermath,
             ..MountOptions::default()
         };
-        Ok(Self { store, cache_dir, cache, catalog, reader, overlay: Arc::new(overlay), options })
+        let (overlay, no_resend) = (Arc::new(overlay), args.trouble.no_resend);
+        Ok(Self { store, cache_dir, cache, catalog, reader, overlay, options, no_resend })
     }
 
     /// Mounts, and gives the connection to the supervisor to hold.
     pub(super) fn mount(&self, mountpoint: &Path, supervisor: &Link) -> Result<Mounted> {
         let device = Device::mount(mountpoint, &self.options)?;
-        let greeting = Greeting::receive(&device.fd)?;
-        if !greeting.has_resend() {
+        let mut greeting = Greeting::receive(&device.fd)?;
+        if self.no_resend {
+            greeting = greeting.without_resend();
+        }
+        let resend = greeting.has_resend();
+        if !resend {
             tracing::warn!("{NO_RESEND}");
             eprintln!("cassmount: warning: {NO_RESEND}");
         }
         let held = device.fd.try_clone().map_err(|e| Error::io("duplicate the device's descriptor", e))?;
-        self.serve(device, &greeting, |settled| supervisor.hold(held.as_fd(), settled.as_bytes()))
+        self.serve(device, &greeting, |settled| supervisor.hold(held.as_fd(), settled.as_bytes(), resend))
     }
 
     /// Goes on with a mount that another process served until now.
@@ -173,9 +180,11 @@ fn scratch(overlay: &Overlay<BackupTree>) -> Value {
 }
 
 fn last_death(history: &History) -> Value {
-    history
-        .last
-        .map_or(Value::Null, |(death, at)| json!({ "at": Timestamp(at).to_string(), "reason": death.to_string() }))
+    let last = history.last.as_ref();
+    last.map_or(
+        Value::Null,
+        |last| json!({ "at": Timestamp(last.at).to_string(), "pid": last.pid, "reason": last.to_string() }),
+    )
 }
 
 fn warnings(store: &Store, overlay: &Overlay<BackupTree>) -> Vec<String> {

@@ -53,8 +53,8 @@ impl RunningMount {
     }
 
     /// Whether any of its processes is there.
-    fn is_alive(&self) -> bool {
-        [self.pid, self.worker_pid].iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists())
+    pub(super) fn is_alive(&self) -> bool {
+        [self.pid, self.worker_pid].into_iter().any(is_running)
     }
 
     /// Every mount that was announced by this user and whose daemon still lives.
@@ -103,6 +103,13 @@ impl RunningMount {
         let text = fs::read(Self::path(mountpoint).ok()?).ok()?;
         serde_json::from_slice(&text).ok()
     }
+}
+
+/// Whether there is such a process, and more of it than the exit status that nobody has asked for yet.
+fn is_running(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything: the state.
+    status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }
 
 /// Takes the announcement away when dropped.
@@ -158,6 +165,18 @@ fn unescape(field: &str) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_ended_does_not_run() {
+        assert!(is_running(std::process::id()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while is_running(child.id()) {
+            assert!(std::time::Instant::now() < deadline);
+        }
+        child.wait().unwrap();
+        assert!(!is_running(child.id()));
+    }
 
     #[test]
     fn mountinfo_escapes() {

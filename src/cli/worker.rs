@@ -3,9 +3,9 @@
 use super::args::MountArgs;
 use super::parts::Parts;
 use super::runtime_state::RunningMount;
-use super::{control, daemon, logging, metrics, unmount};
-use crate::fs::Mounted;
-use crate::supervisor::{Link, Order, Start};
+use super::{control, crash_report, daemon, logging, metrics, unmount};
+use crate::fs::{Aftermath, Mounted, Trials};
+use crate::supervisor::{History, Link, Order, Start};
 use crate::{Error, Kind, Result};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -17,6 +17,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub(super) fn run(args: &MountArgs) -> Result<()> {
     let (supervisor, start, device) = Link::open()?;
+    let of_panics = supervisor.clone();
+    crash_report::end_on_panic(move |error| of_panics.failed(error));
     let ended = serve(args, &supervisor, start, device);
     if let Err(error) = &ended {
         tracing::error!("{error}");
@@ -27,16 +29,14 @@ pub(super) fn run(args: &MountArgs) -> Result<()> {
 }
 
 fn serve(args: &MountArgs, supervisor: &Link, start: Start, device: Option<OwnedFd>) -> Result<()> {
-    let mountpoint = PathBuf::from(OsString::from_vec(start.mountpoint));
+    let mountpoint = PathBuf::from(OsString::from_vec(start.mountpoint.clone()));
     let log = if args.foreground {
         logging::to_stderr(&args.backups.log);
         None
     } else {
         Some(logging::to_file(&args.backups.log, &mountpoint)?)
     };
-    if let Some((death, _)) = start.history.last {
-        tracing::error!("the process that served this mount {death}; this is restart {}", start.history.restarts);
-    }
+    let aftermath = aftermath(args, supervisor, &start, log.as_deref(), &mountpoint);
     crate::keys::forbid_core_dumps()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -45,7 +45,7 @@ fn serve(args: &MountArgs, supervisor: &Link, start: Start, device: Option<Owned
         .build()
         .map_err(|e| Error::io("start the runtime's threads", e))?;
     let served = runtime.block_on(async {
-        let parts = Parts::open(args, &mountpoint, device.is_some()).await?;
+        let parts = Parts::open(args, &mountpoint, device.is_some(), aftermath).await?;
         let state = RunningMount {
             pid: std::os::unix::process::parent_id(),
             worker_pid: std::process::id(),
@@ -87,6 +87,21 @@ fn serve(args: &MountArgs, supervisor: &Link, start: Start, device: Option<Owned
     // A pass or a fetch may still be under way; nobody waits for it any more.
     runtime.shutdown_background();
     served
+}
+
+/// What there is to do about the end of the process before this one.
+fn aftermath(args: &MountArgs, supervisor: &Link, start: &Start, log: Option<&Path>, mountpoint: &Path) -> Aftermath {
+    let History { restarts, last, .. } = &start.history;
+    let note = last.as_ref().and_then(|last| {
+        tracing::error!("the process that served this mount {last}; this is restart {restarts}");
+        let begun = crash_report::begin(log, mountpoint, last);
+        begun.inspect_err(|error| tracing::warn!("{error}")).ok()
+    });
+    let trials = start.trial.map(|patience| {
+        let supervisor = supervisor.clone();
+        Trials { patience, tell: Arc::new(move |request| supervisor.trying(request)) }
+    });
+    Aftermath { condemned: start.condemned.clone(), trials, note, crash_on: args.trouble.crash_on.clone() }
 }
 
 /// Waits until somebody unmounts, or asks us to.

@@ -1,6 +1,7 @@
 //! What the operations share: the way from a request to a task on the runtime, and from its result to an answer.
 
 use super::MountOptions;
+use super::aftermath::{Fingerprint, RESENT, Resent};
 use super::attr::{file_attr, ttl};
 use super::backing::Backings;
 use super::errno::{ErrorLog, errno};
@@ -16,14 +17,13 @@ use fuser::{
 };
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Inode numbers are never reused, so there is only one generation.
 pub(super) const GENERATION: Generation = Generation(0);
-/// Marks a request that the kernel sends a second time, because the process that took it has gone.
-const RESENT: u64 = 1 << 63;
 
 /// What every operation works with.
 pub(super) struct Shared<V: View> {
@@ -34,6 +34,7 @@ pub(super) struct Shared<V: View> {
     pub(super) directories: OpenDirectories<Listing<V::Node>>,
     pub(super) next_directory: AtomicU64,
     pub(super) log: ErrorLog,
+    resent: Resent,
 }
 
 /// What a change was asked by.
@@ -131,19 +132,45 @@ macro_rules! refuse {
 refuse!(ReplyEntry, ReplyAttr, ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite, ReplyCreate, ReplyDirectory);
 refuse!(ReplyDirectoryPlus);
 
-/// What is named in the log when an operation fails.
+/// What is asked for: named in the log when an operation fails, or when a process dies of it.
 pub(super) struct Subject {
     operation: &'static str,
     ino: u64,
     name: Option<OsString>,
+    /// Offset and length, in bytes.
+    range: Option<(u64, u64)>,
+    /// The kernel's number of the request, and for whom it asks.
+    unique: u64,
+    pid: u32,
+    uid: u32,
 }
 
-pub(super) fn on(operation: &'static str, ino: u64) -> Subject {
-    Subject { operation, ino, name: None }
+pub(super) fn on(operation: &'static str, request: &Request, ino: u64) -> Subject {
+    let (unique, pid, uid) = (request.unique().0, request.pid(), request.uid());
+    Subject { operation, ino, name: None, range: None, unique, pid, uid }
 }
 
-pub(super) fn at(operation: &'static str, ino: u64, name: &OsStr) -> Subject {
-    Subject { operation, ino, name: Some(name.to_owned()) }
+pub(super) fn at(operation: &'static str, request: &Request, ino: u64, name: &OsStr) -> Subject {
+    Subject { name: Some(name.to_owned()), ..on(operation, request, ino) }
+}
+
+impl Subject {
+    #[must_use]
+    pub(super) fn range(self, offset: u64, length: u64) -> Self {
+        Self { range: Some((offset, length)), ..self }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let name = self.name.as_deref().map_or(&b""[..], OsStr::as_bytes);
+        Fingerprint::of(self.operation, self.ino, name, self.range)
+    }
+
+    fn describe<N: Clone>(&self, inodes: &Inodes<N>) -> String {
+        let Self { operation, pid, uid, .. } = self;
+        let path = inodes.path(self.ino, self.name.as_deref());
+        let range = self.range.map(|(offset, length)| format!(", {length} bytes at {offset}")).unwrap_or_default();
+        format!("{operation} {path}{range}, for thread {pid} of user {uid}")
+    }
 }
 
 /// The file system that fuser drives.
@@ -163,6 +190,7 @@ impl<V: View> Adapter<V> {
         let inodes = Inodes::new(overlay.root(), &options.recording)?;
         let files = OpenFiles::new(&overlay, Backings::on(device), &options.recording)?;
         overlay.free_unused();
+        let resent = Resent::new(options.aftermath.clone());
         // Handles of an earlier process must not be taken for ours.
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         let shared = Shared {
@@ -173,6 +201,7 @@ impl<V: View> Adapter<V> {
             directories: OpenDirectories::new(),
             next_directory: AtomicU64::new(started),
             log: ErrorLog::default(),
+            resent,
         };
         Ok(Self { shared: Arc::new(shared), runtime })
     }
@@ -193,18 +222,25 @@ impl<V: View> Adapter<V> {
     {
         let (work, shared) = (work(self.shared.clone()), self.shared.clone());
         self.runtime.spawn(async move {
-            let limit = shared.options.deadline;
-            let result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-                Err(Error::new(Kind::TimedOut, format!("no answer within {} s", limit.as_secs_f32())))
-            });
-            match result {
-                Ok(value) => answer(reply, value),
-                Err(error) => {
-                    let path = || shared.inodes.path(subject.ino, subject.name.as_deref());
-                    shared.log.note(subject.operation, &error, path);
-                    reply.refuse(errno(error.kind()));
-                }
+            let (limit, fingerprint) = (shared.options.deadline, subject.fingerprint());
+            if let Err(error) = shared.resent.admit(subject.unique, fingerprint, || subject.describe(&shared.inodes)) {
+                return reply.refuse(errno(error.kind()));
             }
+            let all = async {
+                shared.resent.crash_on(subject.operation, || shared.inodes.path(subject.ino, None));
+                let result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+                    Err(Error::new(Kind::TimedOut, format!("no answer within {} s", limit.as_secs_f32())))
+                });
+                match result {
+                    Ok(value) => answer(reply, value),
+                    Err(error) => {
+                        let path = || shared.inodes.path(subject.ino, subject.name.as_deref());
+                        shared.log.note(subject.operation, &error, path);
+                        reply.refuse(errno(error.kind()));
+                    }
+                }
+            };
+            shared.resent.carry_out(subject.unique, fingerprint, all).await;
         });
     }
 
@@ -226,7 +262,7 @@ impl<V: View> Adapter<V> {
         reply: ReplyEntry,
     ) {
         let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
-        self.run_entry(at(operation, parent, &name.clone()), reply, move |fs| async move {
+        self.run_entry(at(operation, request, parent, &name.clone()), reply, move |fs| async move {
             let node = fs.create(asked, parent, &name, new).await?;
             fs.enter(parent, &name, node).await
         });

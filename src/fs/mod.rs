@@ -9,6 +9,7 @@
 //! - Contents never change behind the kernel's back, so it may keep what it has read.
 
 mod adapter;
+mod aftermath;
 mod attr;
 mod backing;
 mod device;
@@ -22,6 +23,7 @@ mod operations;
 mod options;
 mod record;
 
+pub use aftermath::{Aftermath, Note, TellTrial, Trials};
 pub use device::{Device, unmount};
 pub use greeting::Greeting;
 pub use mounted::{Mounted, mount, serve};

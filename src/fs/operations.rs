@@ -70,7 +70,7 @@ impl<V: View> Filesystem for Adapter<V> {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (parent, name) = (self.ours(parent), name.to_owned());
         let work = {
             let name = name.clone();
@@ -87,7 +87,7 @@ impl<V: View> Filesystem for Adapter<V> {
             }
         };
         let options = self.shared.options.clone();
-        self.run(at("lookup", parent, &name), reply, work, move |reply, found| {
+        self.run(at("lookup", request, parent, &name), reply, work, move |reply, found| {
             // Inode 0 says that there is no such name, and lets the kernel remember it.
             let attr = found.unwrap_or_else(|| placeholder(0, NodeKind::File, &options));
             let ttl = if found.is_some() { attr_ttl(&attr) } else { ABSENT_TTL };
@@ -103,10 +103,10 @@ impl<V: View> Filesystem for Adapter<V> {
         }
     }
 
-    fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let ino = self.ours(ino);
         let work = move |fs: Arc<Shared<V>>| async move { fs.attr(&fs.node(ino).await?).await };
-        self.run(on("getattr", ino), reply, work, |reply, attr| reply.attr(&attr_ttl(&attr), &attr));
+        self.run(on("getattr", request, ino), reply, work, |reply, attr| reply.attr(&attr_ttl(&attr), &attr));
     }
 
     fn setattr(
@@ -137,13 +137,13 @@ impl<V: View> Filesystem for Adapter<V> {
             }
             Ok(file_attr(&fs.overlay.set_attr(asked.by, &node, set).await?, &fs.options))
         };
-        self.run(on("setattr", ino), reply, work, |reply, attr| reply.attr(&attr_ttl(&attr), &attr));
+        self.run(on("setattr", request, ino), reply, work, |reply, attr| reply.attr(&attr_ttl(&attr), &attr));
     }
 
-    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let ino = self.ours(ino);
         let work = move |fs: Arc<Shared<V>>| async move { fs.overlay.read_link(&fs.node(ino).await?).await };
-        self.run(on("readlink", ino), reply, work, |reply, target| reply.data(target.as_bytes()));
+        self.run(on("readlink", request, ino), reply, work, |reply, target| reply.data(target.as_bytes()));
     }
 
     fn mknod(
@@ -175,7 +175,7 @@ impl<V: View> Filesystem for Adapter<V> {
 
     fn link(&self, request: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (ino, parent, asked, name) = (self.ours(ino), self.ours(parent), Asked::from(request), name.to_owned());
-        self.run_entry(at("link", parent, &name.clone()), reply, move |fs| async move {
+        self.run_entry(at("link", request, parent, &name.clone()), reply, move |fs| async move {
             let (node, directory) = (fs.node(ino).await?, fs.node(parent).await?);
             if !fs.is_repeat(asked).await {
                 fs.overlay.link(asked.by, &node, &directory, &name).await?;
@@ -186,7 +186,7 @@ impl<V: View> Filesystem for Adapter<V> {
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
-        self.run_empty(at("unlink", parent, &name.clone()), reply, move |fs| async move {
+        self.run_empty(at("unlink", request, parent, &name.clone()), reply, move |fs| async move {
             if fs.is_repeat(asked).await {
                 return Ok(());
             }
@@ -196,7 +196,7 @@ impl<V: View> Filesystem for Adapter<V> {
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
-        self.run_empty(at("rmdir", parent, &name.clone()), reply, move |fs| async move {
+        self.run_empty(at("rmdir", request, parent, &name.clone()), reply, move |fs| async move {
             if fs.is_repeat(asked).await {
                 return Ok(());
             }
@@ -220,7 +220,7 @@ impl<V: View> Filesystem for Adapter<V> {
         let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
         let (from, to, asked) = (self.ours(from), self.ours(to), Asked::from(request));
         let (from_name, to_name) = (from_name.to_owned(), to_name.to_owned());
-        self.run_empty(at("rename", from, &from_name.clone()), reply, move |fs| async move {
+        self.run_empty(at("rename", request, from, &from_name.clone()), reply, move |fs| async move {
             if fs.is_repeat(asked).await {
                 return Ok(());
             }
@@ -245,7 +245,7 @@ impl<V: View> Filesystem for Adapter<V> {
         };
         let shared = self.shared.clone();
         let answer = move |reply, lease| shared.files.open(lease, ino, handle, write, reply);
-        self.run(on("open", ino), reply, work, answer);
+        self.run(on("open", request, ino), reply, work, answer);
     }
 
     fn create(
@@ -259,7 +259,7 @@ impl<V: View> Filesystem for Adapter<V> {
         reply: ReplyCreate,
     ) {
         let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
-        let subject = at("create", parent, &name);
+        let subject = at("create", request, parent, &name);
         let work = move |fs: Arc<Shared<V>>| async move {
             let new = New::File { mode: permissions(mode) };
             let node = match fs.create(asked, parent, &name, new).await {
@@ -284,7 +284,7 @@ impl<V: View> Filesystem for Adapter<V> {
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         offset: u64,
@@ -299,12 +299,14 @@ impl<V: View> Filesystem for Adapter<V> {
             let lease = fs.lease(&node).await?;
             fs.overlay.read(&node, &lease, offset, size).await
         };
-        self.run(on("read", ino), reply, work, |reply, data: Bytes| reply.data(&data));
+        self.run(on("read", request, ino).range(offset, size.into()), reply, work, |reply, data: Bytes| {
+            reply.data(&data);
+        });
     }
 
     fn write(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         offset: u64,
@@ -315,12 +317,13 @@ impl<V: View> Filesystem for Adapter<V> {
         reply: ReplyWrite,
     ) {
         let (ino, data) = (self.ours(ino), Bytes::copy_from_slice(data));
+        let subject = on("write", request, ino).range(offset, data.len() as u64);
         let work = move |fs: Arc<Shared<V>>| async move {
             let node = fs.node(ino).await?;
             let lease = fs.lease(&node).await?;
             fs.overlay.write(&node, &lease, offset, data).await
         };
-        self.run(on("write", ino), reply, work, ReplyWrite::written);
+        self.run(subject, reply, work, ReplyWrite::written);
     }
 
     fn release(
@@ -344,11 +347,11 @@ impl<V: View> Filesystem for Adapter<V> {
         reply.opened(FileHandle(handle), FopenFlags::empty());
     }
 
-    fn readdir(&self, _request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
+    fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
         let ino = self.ours(ino);
         let work = move |fs: Arc<Shared<V>>| async move { fs.listing(ino, handle.0, offset).await };
         let parent = self.shared.inodes.parent(ino);
-        self.run(on("readdir", ino), reply, work, move |mut reply, listing| {
+        self.run(on("readdir", request, ino), reply, work, move |mut reply, listing| {
             for (own, ino, name) in [(1, ino, "."), (2, parent, "..")] {
                 if offset < own && reply.add(INodeNo(ino), own, FileType::Directory, name) {
                     return reply.ok();
@@ -363,14 +366,7 @@ impl<V: View> Filesystem for Adapter<V> {
         });
     }
 
-    fn readdirplus(
-        &self,
-        _request: &Request,
-        ino: INodeNo,
-        handle: FileHandle,
-        offset: u64,
-        reply: ReplyDirectoryPlus,
-    ) {
+    fn readdirplus(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         let ino = self.ours(ino);
         let parent = self.shared.inodes.parent(ino);
         let work = move |fs: Arc<Shared<V>>| async move {
@@ -395,7 +391,7 @@ impl<V: View> Filesystem for Adapter<V> {
             }
             Ok((fs, listing, entries))
         };
-        self.run(on("readdirplus", ino), reply, work, move |mut reply, (fs, listing, attrs)| {
+        self.run(on("readdirplus", request, ino), reply, work, move |mut reply, (fs, listing, attrs)| {
             for (own, ino, name) in [(1, ino, "."), (2, parent, "..")] {
                 let attr = placeholder(ino, NodeKind::Directory, &fs.options);
                 if offset < own && reply.add(attr.ino, own, name, &Duration::ZERO, &attr, GENERATION) {

@@ -1,5 +1,6 @@
 //! How a mount looks and behaves.
 
+use super::aftermath::Aftermath;
 use super::record::Recording;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct MountOptions {
     pub passthrough: bool,
     /// Where to keep what a later process has to know of what the kernel holds.
     pub recording: Recording,
+    /// What to do about requests that a process before this one took and did not answer.
+    pub aftermath: Aftermath,
 }
 
 impl Default for MountOptions {
@@ -42,6 +45,7 @@ impl Default for MountOptions {
             threads: 2,
             passthrough: true,
             recording: Recording::None,
+            aftermath: Aftermath::default(),
         }
     }
 }

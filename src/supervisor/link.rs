@@ -52,8 +52,10 @@ impl Link {
     }
 
     /// Gives the supervisor the connection to hold.
-    pub fn hold(&self, device: BorrowedFd<'_>, greeting: &[u8]) -> Result<()> {
-        self.0.send(&FromWorker::Hold { greeting: greeting.to_vec() }, Some(device))
+    ///
+    /// `resend`: the kernel can send again what a dead process took.
+    pub fn hold(&self, device: BorrowedFd<'_>, greeting: &[u8], resend: bool) -> Result<()> {
+        self.0.send(&FromWorker::Hold { greeting: greeting.to_vec(), resend }, Some(device))
     }
 
     /// Requests are being answered.
@@ -61,12 +63,18 @@ impl Link {
         self.0.send(&FromWorker::Ready, None)
     }
 
-    /// There will be no mount.
+    /// This is the end of the process, and of the mount if it does not serve yet.
     pub fn failed(&self, error: &Error) {
         let reason = error.to_string().chars().take(LONGEST / 8).collect();
         let failed = FromWorker::Failed { usage: error.kind() == Kind::Invalid, reason };
         // Whoever is not there any more needs no reason.
         let _ = self.0.send(&failed, None);
+    }
+
+    /// The request of this fingerprint is being tried alone; `None`: none is any more.
+    pub fn trying(&self, request: Option<u64>) {
+        // Without a supervisor there is nobody to draw conclusions.
+        let _ = self.0.send(&FromWorker::Trying(request), None);
     }
 
     /// What the supervisor asks for from now on.

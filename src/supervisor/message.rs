@@ -9,14 +9,16 @@ use rustix::net::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// What a worker must have in common with the supervisor, and with the worker before it: these messages, what is recorded on disk of
 /// the kernel's knowledge and of the scratch layer, and how inode numbers and directory offsets are made. Every change of any of it
 /// counts this up (`docs/formats.md`).
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Longest message, bytes.
 pub(super) const LONGEST: usize = 16 << 10;
@@ -28,8 +30,28 @@ pub struct History {
     pub since: i64,
     /// Workers that were started because one died.
     pub restarts: u64,
-    /// How the last one died, and when (microseconds since 1970).
-    pub last: Option<(Death, i64)>,
+    /// How the last one died.
+    pub last: Option<LastDeath>,
+}
+
+/// How a worker died.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct LastDeath {
+    pub death: Death,
+    /// What it said before, if anything.
+    pub said: Option<String>,
+    pub pid: u32,
+    /// Microseconds since 1970.
+    pub at: i64,
+    /// For how long it had answered requests, if it came to that.
+    pub served: Option<Duration>,
+}
+
+impl fmt::Display for LastDeath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.death)?;
+        self.said.as_ref().map_or(Ok(()), |said| write!(f, ": {said}"))
+    }
 }
 
 /// The supervisor's first message to a worker.
@@ -42,9 +64,14 @@ pub struct Start {
     pub history: History,
     /// The kernel's greeting, if there is a mount; the device comes with it. Else the worker has to make one.
     pub greeting: Option<Vec<u8>>,
+    /// Workers crash one after the other: for how long each request that was in flight is to be tried alone.
+    pub trial: Option<Duration>,
+    /// Fingerprints of requests that workers died of while they tried them.
+    pub condemned: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one for each worker")]
 pub(super) enum ToWorker {
     Start(Start),
     /// Unmount and end; said again, even while programs use the mount.
@@ -53,12 +80,14 @@ pub(super) enum ToWorker {
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(super) enum FromWorker {
-    /// Mounted; the device comes with it. From here on the supervisor holds the connection.
-    Hold { greeting: Vec<u8> },
+    /// Mounted; the device comes with it. From here on the supervisor holds the connection. `resend`: requests outlive who took them.
+    Hold { greeting: Vec<u8>, resend: bool },
     /// Requests are being answered.
     Ready,
-    /// There will be no mount, and why. `usage`: what was asked for is wrong.
+    /// This is the end, and why. `usage`: what was asked for is wrong.
     Failed { usage: bool, reason: String },
+    /// The request of this fingerprint is being tried alone; `None`: none is any more.
+    Trying(Option<u64>),
 }
 
 /// One end of the socket pair.
@@ -101,9 +130,8 @@ impl Channel {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR) => {}
-                // It died with a message of ours unread.
-                Err(Errno::CONNRESET) => return Ok(None),
+                // Reset: it died with a message of ours unread. That is told once, before what it said last.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other.map_err(|e| Error::io("receive a message between our processes", e.into()))?,
             }
         };
@@ -135,14 +163,26 @@ mod tests {
         let (ours, theirs) = Channel::pair().unwrap();
         let theirs = Channel::from_fd(theirs);
         let file = std::fs::File::open("/dev/null").unwrap();
-        theirs.send(&FromWorker::Hold { greeting: vec![7; 104] }, Some(file.as_fd())).unwrap();
+        let hold = FromWorker::Hold { greeting: vec![7; 104], resend: true };
+        theirs.send(&hold, Some(file.as_fd())).unwrap();
         theirs.send(&FromWorker::Ready, None).unwrap();
         drop(theirs);
         let (first, fd) = ours.receive::<FromWorker>().unwrap().unwrap();
-        assert!(first == FromWorker::Hold { greeting: vec![7; 104] } && fd.is_some());
+        assert!(first == hold && fd.is_some());
         let (second, fd) = ours.receive::<FromWorker>().unwrap().unwrap();
         assert!(second == FromWorker::Ready && fd.is_none());
         assert!(ours.receive::<FromWorker>().unwrap().is_none());
         assert!(ours.send(&ToWorker::Stop, None).is_err());
+    }
+
+    #[test]
+    fn last_words_are_heard_of_one_that_listened_no_more() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::from_fd(theirs);
+        ours.send(&ToWorker::Stop, None).unwrap();
+        theirs.send(&FromWorker::Trying(Some(7)), None).unwrap();
+        drop(theirs);
+        assert_eq!(ours.receive::<FromWorker>().unwrap().unwrap().0, FromWorker::Trying(Some(7)));
+        assert!(ours.receive::<FromWorker>().unwrap().is_none());
     }
 }

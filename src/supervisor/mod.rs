@@ -9,10 +9,11 @@
 mod link;
 mod message;
 mod restarts;
+mod suspects;
 mod system;
 mod watch;
 
 pub use link::{Link, Order};
-pub use message::{History, PROTOCOL, Start};
+pub use message::{History, LastDeath, PROTOCOL, Start};
 pub use restarts::Death;
 pub use watch::{Plan, supervise};

@@ -7,6 +7,11 @@ use std::time::Duration;
 
 /// Workers that fail to start, one after the other, before that is the end.
 const FAILED_STARTS: u32 = 12;
+/// Crashes in a row that look as if a request were the cause.
+const SUSPICIOUS: u32 = 2;
+/// How long a request is tried alone at first, and at most.
+const SHORTEST_TRIAL: Duration = Duration::from_millis(250);
+const LONGEST_TRIAL: Duration = Duration::from_secs(4);
 /// A worker that lived this long did well; those before it are forgiven.
 const LIVED_WELL: Duration = Duration::from_secs(10);
 /// The longest wait before another start: what waits for the mount must not wait for long.
@@ -76,7 +81,8 @@ impl Restarts {
             self.deaths.pop_front();
         }
         if self.deaths.len() > self.limit {
-            return Then::GiveUp(format!("its worker died {} times within a minute", self.deaths.len()));
+            let (deaths, limit) = (self.deaths.len(), self.limit);
+            return Then::GiveUp(format!("its worker died {deaths} times within a minute (--restart-limit {limit})"));
         }
         if death.is_from_outside() {
             // No fault of its own: the next one may do well at once.
@@ -91,6 +97,12 @@ impl Restarts {
             return Then::GiveUp(format!("its worker died and {} more did not come to serve it", self.failed_starts));
         }
         Then::Restart(wait(self.crashes))
+    }
+
+    /// For how long the next worker should try each request that was in flight alone; `None`: there is no reason to.
+    pub(super) fn trial(&self) -> Option<Duration> {
+        let more = self.crashes.checked_sub(SUSPICIOUS)?;
+        Some(SHORTEST_TRIAL.saturating_mul(1 << more.min(10)).min(LONGEST_TRIAL))
     }
 }
 
@@ -149,6 +161,21 @@ mod tests {
             let expected: Vec<_> = expected.iter().map(|&wait| Some(ms(wait))).collect();
             assert_eq!(waits(deaths), expected, "{deaths:?}");
         }
+    }
+
+    #[test]
+    fn crashes_in_a_row_make_requests_suspicious() {
+        let mut restarts = Restarts::new(100);
+        let mut after = |death, served| {
+            restarts.after(death, Some(served), Duration::ZERO);
+            restarts.trial()
+        };
+        assert_eq!(after(CRASHED, ms(5)), None);
+        for trial in [250, 500, 1000, 2000, 4000, 4000] {
+            assert_eq!(after(CRASHED, ms(5)), Some(ms(trial)));
+            assert_eq!(after(KILLED, ms(5)), Some(ms(trial)), "a kill says nothing");
+        }
+        assert_eq!(after(CRASHED, LIVED_WELL), None);
     }
 
     #[test]

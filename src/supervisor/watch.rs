@@ -1,11 +1,13 @@
 //! The supervisor's one loop: start a worker, wait until it ends, see to it that its requests come back, start the next.
 
-use super::message::{Channel, FromWorker, History, PROTOCOL, Start, ToWorker};
+use super::message::{Channel, FromWorker, History, LastDeath, PROTOCOL, Start, ToWorker};
 use super::restarts::{Death, Restarts, Then};
+use super::suspects::Suspects;
 use super::system;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -49,6 +51,8 @@ struct Session {
     device: OwnedFd,
     /// The kernel's greeting.
     greeting: Vec<u8>,
+    /// Whether the kernel can send requests again.
+    resend: bool,
 }
 
 struct Supervisor {
@@ -62,6 +66,8 @@ struct Supervisor {
     oom_score: Option<String>,
     session: Option<Session>,
     history: History,
+    restarts: Restarts,
+    suspects: Suspects,
     is_ready: bool,
     /// How often it was asked to end the mount.
     stops: u32,
@@ -73,8 +79,8 @@ enum End {
     Unmounted,
     /// Before there was a mount that anybody could have used.
     NoMount(Error),
-    /// It died after it had answered requests for this long, if it came to that.
-    Died(Death, Option<Duration>),
+    /// `trying`: the request that it tried alone.
+    Died { last: LastDeath, trying: Option<u64> },
 }
 
 impl Supervisor {
@@ -88,47 +94,73 @@ impl Supervisor {
         // Where it may not, it can do without.
         let _ = system::stay_in_memory();
         let history = History { since: Timestamp::from(SystemTime::now()).0, ..History::default() };
-        Ok(Self { plan, program, directory, signals, oom_score, session: None, history, is_ready: false, stops: 0 })
+        let restarts = Restarts::new(plan.restart_limit);
+        Ok(Self {
+            plan,
+            program,
+            directory,
+            signals,
+            oom_score,
+            session: None,
+            history,
+            restarts,
+            suspects: Suspects::new(),
+            is_ready: false,
+            stops: 0,
+        })
     }
 
     fn run(mut self, ready: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         let began = Instant::now();
-        let mut restarts = Restarts::new(self.plan.restart_limit);
         loop {
-            let (death, served) = match self.one_worker(ready)? {
+            match self.one_worker(ready)? {
                 End::Unmounted => return Ok(()),
                 End::NoMount(error) => return Err(error),
-                End::Died(death, served) => (death, served),
-            };
-            match restarts.after(death, served, began.elapsed()) {
-                Then::GiveUp(reason) => return Err(self.give_up(&reason, death)),
-                Then::Restart(wait) => self.wait(wait),
+                End::Died { last, trying } => self.after(last, trying, began.elapsed())?,
             }
-            self.history.restarts += 1;
-            self.history.last = Some((death, Timestamp::from(SystemTime::now()).0));
-            if let Err(error) = self.resend() {
-                return Err(self.give_up(&format!("the kernel cannot send its requests again ({error})"), death));
-            }
+            self.resend()?;
         }
+    }
+
+    /// Draws the conclusions of a death, `now` after the start of the mount.
+    fn after(&mut self, last: LastDeath, trying: Option<u64>, now: Duration) -> Result<()> {
+        let then = self.restarts.after(last.death, last.served, now);
+        if self.restarts.trial().is_none() {
+            self.suspects.forgive();
+        }
+        if let Some(request) = trying.filter(|_| !last.death.is_from_outside()) {
+            self.suspects.died_trying(request);
+        }
+        self.history.restarts += 1;
+        self.history.last = Some(last);
+        match then {
+            Then::Restart(wait) => self.wait(wait),
+            Then::GiveUp(reason) => return Err(self.give_up(&reason)),
+        }
+        Ok(())
     }
 
     fn one_worker(&mut self, ready: &mut dyn FnMut() -> Result<()>) -> Result<End> {
         let (channel, mut child) = self.start_worker()?;
-        let mut serving_since = None;
-        let mut failure = None;
+        let (mut serving_since, mut failure, mut trying) = (None, None, None);
         while let Some((message, fd)) = self.listen(&channel)? {
             match message {
-                FromWorker::Hold { greeting } => {
-                    self.session = fd.map(|device| Session { device, greeting });
+                FromWorker::Hold { greeting, resend } => {
+                    self.session = fd.map(|device| Session { device, greeting, resend });
                 }
                 FromWorker::Ready => {
-                    serving_since = Some(Instant::now());
+                    serving_since.get_or_insert_with(Instant::now);
                     if !std::mem::replace(&mut self.is_ready, true) {
                         ready()?;
                     }
                 }
                 FromWorker::Failed { usage, reason } => {
                     failure = Some(Error::new(if usage { Kind::Invalid } else { Kind::Io }, reason));
+                }
+                FromWorker::Trying(request) => {
+                    trying = request;
+                    // Whoever tries has come to serve, also if it does not come to say so.
+                    serving_since.get_or_insert_with(Instant::now);
                 }
             }
         }
@@ -138,10 +170,15 @@ impl Supervisor {
             let silent = || Error::new(Kind::Io, format!("the daemon did not start ({status})"));
             return Ok(if status.success() { End::Unmounted } else { End::NoMount(failure.unwrap_or_else(silent)) });
         }
-        Ok(match death(status) {
-            None => End::Unmounted,
-            Some(death) => End::Died(death, serving_since.map(|since| since.elapsed())),
-        })
+        let Some(death) = death(status) else { return Ok(End::Unmounted) };
+        let last = LastDeath {
+            death,
+            said: failure.map(|error| error.to_string()),
+            pid: child.id(),
+            at: Timestamp::from(SystemTime::now()).0,
+            served: serving_since.map(|since| since.elapsed()),
+        };
+        Ok(End::Died { last, trying })
     }
 
     fn start_worker(&self) -> Result<(Channel, Child)> {
@@ -166,6 +203,8 @@ impl Supervisor {
             mountpoint: self.plan.mountpoint.as_os_str().as_bytes().to_vec(),
             history: self.history.clone(),
             greeting: self.session.as_ref().map(|session| session.greeting.clone()),
+            trial: self.restarts.trial(),
+            condemned: self.suspects.condemned(),
         };
         // A worker that is dead already shows when the channel is read.
         let _ = channel.send(&ToWorker::Start(start), self.session.as_ref().map(|session| session.device.as_fd()));
@@ -195,10 +234,11 @@ impl Supervisor {
     }
 
     /// Aborts the connection: whoever waits for the mount, and whoever comes later, gets an error.
-    fn give_up(&mut self, reason: &str, last: Death) -> Error {
+    fn give_up(&mut self, reason: &str) -> Error {
         self.session = None;
         let place = self.plan.mountpoint.display();
-        Error::new(Kind::Io, format!("{place} is given up: {reason}; the last one {last}"))
+        let last = self.history.last.as_ref().map(|last| format!("; the last one {last}")).unwrap_or_default();
+        Error::new(Kind::Io, format!("the mount on {place} is given up: {reason}{last}"))
     }
 
     /// Waits before another start, but no longer when somebody asks for the end.
@@ -211,10 +251,14 @@ impl Supervisor {
     }
 
     /// Has the kernel send again what was taken and never answered.
-    fn resend(&self) -> Result<()> {
+    fn resend(&mut self) -> Result<()> {
         let Some(session) = &self.session else { return Ok(()) };
-        rustix::io::write(&session.device, &RESEND).map_err(|e| Error::io("have requests sent again", e.into()))?;
-        Ok(())
+        let sent = if session.resend { rustix::io::write(&session.device, &RESEND) } else { Err(Errno::INVAL) };
+        sent.map(drop).map_err(|error| {
+            self.give_up(&format!(
+                "its worker died, and this kernel cannot send again what it had taken (Linux 6.9 can; {error})"
+            ))
+        })
     }
 }
 

@@ -28,6 +28,22 @@ pub struct Expected {
 /// What one thread does again and again.
 type Work = fn(&Scene, &mut Random) -> Result<(), String>;
 
+const PLAIN_READERS: [Work; 13] = [
+    pread_held,
+    pread_held,
+    pread_held,
+    pread_held,
+    open_read_close,
+    open_read_close,
+    open_read_close,
+    read_whole,
+    read_whole,
+    stat,
+    absent,
+    list,
+    list,
+];
+
 /// What the threads share.
 pub struct Scene {
     root: PathBuf,
@@ -41,6 +57,8 @@ pub struct Scene {
     troubles: Mutex<Vec<String>>,
     /// Per thread, when its present operation began: milliseconds since `began`, plus 1; 0 between operations.
     since: Vec<AtomicU64>,
+    /// Per thread, operations that have ended.
+    ended: Vec<AtomicU64>,
     began: Instant,
 }
 
@@ -61,24 +79,12 @@ pub struct Outcome {
 impl Load {
     /// Starts 15 threads: readers of every kind.
     pub fn readers(root: &Path, expected: &Expected) -> Self {
-        const MIX: [Work; 15] = [
-            pread_held,
-            pread_held,
-            pread_held,
-            pread_held,
-            open_read_close,
-            open_read_close,
-            open_read_close,
-            read_whole,
-            read_whole,
-            mapped,
-            mapped,
-            stat,
-            absent,
-            list,
-            list,
-        ];
-        Self::start(root, expected, &MIX)
+        Self::start(root, expected, &[&PLAIN_READERS[..], &[mapped as Work; 2]].concat())
+    }
+
+    /// The same without mappings: they would kill the process (SIGBUS) when the mount ends.
+    pub fn plain_readers(root: &Path, expected: &Expected) -> Self {
+        Self::start(root, expected, &PLAIN_READERS)
     }
 
     /// Starts threads that make, change, rename and remove files of their own.
@@ -97,6 +103,7 @@ impl Load {
             slowest_us: AtomicU64::new(0),
             troubles: Mutex::default(),
             since: mix.iter().map(|_| AtomicU64::new(0)).collect(),
+            ended: mix.iter().map(|_| AtomicU64::new(0)).collect(),
             began: Instant::now(),
         });
         let thread = |(index, work): (usize, &Work)| {
@@ -110,6 +117,11 @@ impl Load {
     /// Operations so far that certainly took an answer of the worker.
     pub fn answered(&self) -> u64 {
         self.scene.answered.load(Ordering::Relaxed)
+    }
+
+    /// How many operations each thread has ended.
+    pub fn ended(&self) -> Vec<u64> {
+        self.scene.ended.iter().map(|ended| ended.load(Ordering::Relaxed)).collect()
     }
 
     /// For how long the slowest of the present operations has been waiting.
@@ -144,6 +156,7 @@ impl Scene {
             self.since[index].store(0, Ordering::Relaxed);
             self.slowest_us.fetch_max(start.elapsed().as_micros() as u64, Ordering::Relaxed);
             self.done.fetch_add(1, Ordering::Relaxed);
+            self.ended[index].fetch_add(1, Ordering::Relaxed);
             if let Err(trouble) = result {
                 let mut troubles = self.troubles.lock().unwrap();
                 troubles.push(trouble);

@@ -4,8 +4,10 @@
 mod bucket;
 #[path = "../support/command.rs"]
 mod command;
+mod giving_up;
 mod load;
 mod mapped;
+mod poison;
 mod random;
 mod scene;
 #[path = "../support/skip.rs"]
@@ -14,21 +16,30 @@ mod writers;
 
 use load::{Load, Outcome};
 use mapped::Mapped;
-use scene::{Backup, PATIENCE, Victim};
+use scene::{Backup, NO_CACHE, PATIENCE, Victim, When};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Whether a mount can outlive its daemon here; says so loudly where it cannot.
-fn can_outlive(test: &str) -> bool {
+/// Held by the test that runs: each looks at how long programs wait.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The right to run, if a mount can outlive its daemon here; says so loudly where it cannot.
+fn can_outlive(test: &str) -> Option<MutexGuard<'static, ()>> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if (major, minor) < (6, 9) {
         skip::skip(test, "it takes Linux 6.9 to have requests sent again");
+        return None;
     }
-    (major, minor) >= (6, 9) && skip::fuse_or_skip(test)
+    can_mount(test)
+}
+
+fn can_mount(test: &str) -> Option<MutexGuard<'static, ()>> {
+    skip::fuse_or_skip(test).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 #[track_caller]
@@ -43,50 +54,51 @@ fn assert_unmounts(victim: &Victim) {
     assert!(unmounted.status.success(), "{unmounted:?}");
 }
 
+fn kill_often(victim: &Victim, kills: u64, load: &Load) {
+    victim.kill_often(kills / 2, When::Answered, load);
+    victim.kill_often(kills - kills / 2, When::Whenever, load);
+    Victim::settle(load);
+}
+
 /// Readers of every kind on a mount whose worker is killed so often.
 fn readers_under_kills(test: &str, kills: u64, options: &[&str]) {
-    if !can_outlive(test) {
-        return;
-    }
+    let Some(_alone) = can_outlive(test) else { return };
     let backup = Backup::new();
     let victim = backup.mount(options);
     let load = Load::readers(&victim.mounted.mountpoint, &backup.expected);
-    victim.kill_at_random(kills, &load);
-    Victim::settle(&load);
+    kill_often(&victim, kills, &load);
     let outcome = load.finish();
     eprintln!("{test}: {kills} kills, {} operations, the slowest took {:?}", outcome.operations, outcome.slowest);
     assert_fine(&outcome);
     let status = victim.status();
     assert_eq!(status["restarts"], kills, "{status}");
     assert!(status["last_death"]["reason"].as_str().unwrap().contains("killed"), "{status}");
+    assert!(status["last_death"]["pid"].is_u64() && status["last_death"]["pid"] != status["worker_pid"], "{status}");
     assert_unmounts(&victim);
 }
 
 /// Files come whole into the cache: for root, the kernel reads them by itself, and goes on without any worker.
 #[test]
-fn readers_of_cached_files_notice_nothing_of_25_kills() {
-    readers_under_kills("readers_of_cached_files_notice_nothing_of_25_kills", 25, &[]);
+fn readers_of_cached_files_notice_nothing_of_50_kills() {
+    readers_under_kills("readers_of_cached_files_notice_nothing_of_50_kills", 50, &[]);
 }
 
-/// Nothing fits into the cache: every read is the worker's.
+/// No large file fits into the cache: their reads are the worker's.
 #[test]
-fn readers_of_spans_notice_nothing_of_25_kills() {
-    readers_under_kills("readers_of_spans_notice_nothing_of_25_kills", 25, &["--cache-size", "1M"]);
+fn readers_of_spans_notice_nothing_of_50_kills() {
+    readers_under_kills("readers_of_spans_notice_nothing_of_50_kills", 50, &NO_CACHE);
 }
 
 /// Programs that make, change, rename, link and remove files of their own, beside the readers.
 #[test]
-fn writers_notice_nothing_of_25_kills() {
-    const TEST: &str = "writers_notice_nothing_of_25_kills";
-    if !can_outlive(TEST) {
-        return;
-    }
+fn writers_notice_nothing_of_50_kills() {
+    const TEST: &str = "writers_notice_nothing_of_50_kills";
+    let Some(_alone) = can_outlive(TEST) else { return };
     let backup = Backup::new();
     let victim = backup.mount(&[]);
     let readers = Load::readers(&victim.mounted.mountpoint, &backup.expected);
     let writers = Load::writers(&victim.mounted.mountpoint, &backup.expected);
-    victim.kill_at_random(25, &readers);
-    Victim::settle(&readers);
+    kill_often(&victim, 50, &readers);
     let (read, written) = (readers.finish(), writers.finish());
     eprintln!("{TEST}: {} lives of files, the slowest took {:?}", written.operations, written.slowest);
     assert_fine(&read);
@@ -102,11 +114,9 @@ fn writers_notice_nothing_of_25_kills() {
 #[test]
 fn open_files_outlive_their_worker() {
     const TEST: &str = "open_files_outlive_their_worker";
-    if !can_outlive(TEST) {
-        return;
-    }
+    let Some(_alone) = can_outlive(TEST) else { return };
     let backup = Backup::new();
-    for options in [&[][..], &["--cache-size", "1M"]] {
+    for options in [&[][..], &NO_CACHE] {
         let victim = backup.mount(options);
         let (path, content) = backup.expected.files.iter().max_by_key(|(_, content)| content.len()).unwrap();
         let path = victim.mounted.path(path);

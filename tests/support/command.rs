@@ -7,12 +7,15 @@ use std::process::{Command, Output};
 /// A mount made with `cassmount mount`, in the background as a user would have it.
 pub struct Mounted {
     pub mountpoint: PathBuf,
+    /// What the command said.
+    pub said: String,
     work: tempfile::TempDir,
 }
 
-/// The binary under test.
+/// The binary under test: what `CASSMOUNT` names, as for `scripts/bench`; else the one built along with the test.
 pub fn cassmount() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cassmount"));
+    let named = std::env::var_os("CASSMOUNT");
+    let mut command = Command::new(named.as_deref().unwrap_or(env!("CARGO_BIN_EXE_cassmount").as_ref()));
     // Nothing of the machine's own configuration may decide a test.
     for variable in [
         "CASSMOUNT_KEY_FILE",
@@ -50,7 +53,8 @@ impl Mounted {
             command.arg("--cache-dir").arg(work.path().join("cache"));
         }
         let output = command.args(arguments).output().unwrap();
-        let mounted = Self { mountpoint, work };
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let mounted = Self { mountpoint, said, work };
         if output.status.success() { Ok(mounted) } else { Err(output) }
     }
 

@@ -1,0 +1,53 @@
+//! The crash report: how a mount's worker ended, and what was in flight then. A bounded file beside the log, or part of the log where that
+//! is not a file.
+
+use super::logging::LogFile;
+use crate::fs::Note;
+use crate::supervisor::LastDeath;
+use crate::time::Timestamp;
+use crate::{Error, Result};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A report is put aside as `….old` when it reaches this size, bytes.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Begins the report of a death; what it returns adds a line to it.
+pub(super) fn begin(log: Option<&Path>, mountpoint: &Path, last: &LastDeath) -> Result<Note> {
+    let served = last.served.map_or("before it had answered anything".to_owned(), |served| {
+        format!("after it had answered requests for {:.3} s", served.as_secs_f64())
+    });
+    let head = format!(
+        "{} process {} of {}, {served}, {last} (now {} {})",
+        Timestamp(last.at),
+        last.pid,
+        mountpoint.display(),
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION")
+    );
+    let Some(log) = log else {
+        return Ok(Arc::new(|line| tracing::warn!("{line}")));
+    };
+    let path = log.with_extension("crashes");
+    let failed = |e| Error::io(format_args!("write the crash report {}", path.display()), e);
+    let report = LogFile::open(path.clone(), MOST_BYTES).map_err(failed)?;
+    (&report).write_all(format!("{head}\n").as_bytes()).map_err(failed)?;
+    Ok(Arc::new(move |line| {
+        // The log tells of it as well, but for who else was in flight.
+        let _ = (&report).write_all(format!("    {line}\n").as_bytes());
+    }))
+}
+
+/// Has a panic in any thread end the process, once the log and the supervisor know of it. A worker that lost one of its threads, or stopped in
+/// the middle of a change, is worth less than the next one; and its requests are sent again, instead of failing.
+pub(super) fn end_on_panic(tell: impl Fn(&Error) + Send + Sync + 'static) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let what = format!("thread {} {panic}", thread.name().unwrap_or("?")).replace('\n', " ");
+        let error = Error::new(crate::Kind::Io, what);
+        tell(&error);
+        tracing::error!("{error}\n{}", std::backtrace::Backtrace::force_capture());
+        std::process::abort();
+    }));
+}
