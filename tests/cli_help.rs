@@ -11,6 +11,7 @@ const COMMANDS: &[&str] = &[
     "",
     "mount",
     "unmount",
+    "upgrade",
     "list",
     "chain",
     "schema",

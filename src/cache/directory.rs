@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// First line of `VERSION`. A change of layout changes the number; `docs/formats.md` says what each means.
-const VERSION: &str = "cassmount cache 1\n";
+pub const VERSION: &str = "cassmount cache 1\n";
 
 const ENTRIES: &str = "entries";
 const STAGING: &str = "staging";

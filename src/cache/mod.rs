@@ -14,7 +14,7 @@ mod key;
 mod table;
 mod writer;
 
-pub use directory::{private_directory, write_atomically};
+pub use directory::{VERSION as FORMAT, private_directory, write_atomically};
 pub use entry::{CacheFile, touch};
 pub use key::CacheKey;
 pub use writer::{CacheWriter, SealedEntry};

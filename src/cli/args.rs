@@ -14,7 +14,7 @@ use crate::config::{parse_duration, parse_rate, parse_size};
 /// SOURCE is where the backups are: s3://bucket[/prefix], gs://bucket[/prefix], az://container[/prefix], file:///dir or a directory.
 /// Nothing is ever written to it, but for what `index --publish` is told to.
 #[derive(Parser, Debug)]
-#[command(name = "cassmount", version, max_term_width = 110, after_help = EXAMPLES)]
+#[command(name = "cassmount", version = super::version(), max_term_width = 110, after_help = EXAMPLES)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -40,6 +40,8 @@ pub(super) enum Command {
     /// Unmount, and wait until the daemon has gone
     #[command(visible_alias = "umount")]
     Unmount(UnmountArgs),
+    /// Hand a mount over to this version of cassmount, without unmounting
+    Upgrade(UpgradeArgs),
     /// List hosts, or one host's backup sets and restore points
     List(ListArgs),
     /// Show what a restore point is made of: sets, tables, SSTables, and the evidence for each
@@ -264,6 +266,17 @@ pub(super) struct UnmountArgs {
     /// Detach it even if programs still use it; it goes away with the last of them
     #[arg(long)]
     pub(super) force: bool,
+}
+
+/// Lets this program go on with a mount that another version of it serves, without unmounting: whatever programs have open there stays open, and
+/// they wait for a moment at most. Refuses, before anything is handed over, where the two versions keep what they would share on disk in
+/// different ways; if this one does not come to serve the mount, the one before it goes on.
+#[derive(Args, Debug)]
+pub(super) struct UpgradeArgs {
+    pub(super) mountpoint: PathBuf,
+    /// Print JSON (see docs/json.md)
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Lists the hosts of SOURCE, or the backup sets of one HOST: what can be restored with each, from how many sets and bytes in all, and what is

@@ -1,5 +1,6 @@
 //! Talking to a running mount: a UNIX socket per mount, 0600, one JSON line each way.
 
+use super::upgrade::Successor;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -22,13 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const CONVERSATIONS: usize = 8;
 
 /// What can be asked of a running mount.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
     /// Everything that `cassmount status` shows.
     Status,
     ScratchReset,
     CacheClear,
+    /// Let another program go on with the mount.
+    Upgrade(Successor),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,6 +103,7 @@ async fn converse(stream: UnixStream, handler: Handler) -> std::io::Result<()> {
 ///
 /// # Errors
 /// `Kind::Unreachable` when nobody listens there; what the mount answered otherwise.
+#[allow(clippy::needless_pass_by_value, reason = "most are made for the call")]
 pub(super) fn ask(path: &Path, request: Request) -> Result<Value> {
     let unreachable = |e| Error::new(Kind::Unreachable, "the mount's daemon does not answer").with_source(e);
     let mut stream = StdStream::connect(path).map_err(unreachable)?;

@@ -19,12 +19,11 @@ pub(super) fn begin(log: Option<&Path>, mountpoint: &Path, last: &LastDeath) -> 
         format!("after it had answered requests for {:.3} s", served.as_secs_f64())
     });
     let head = format!(
-        "{} process {} of {}, {served}, {last} (now {} {})",
+        "{} process {} of {}, {served}, {last} (now version {})",
         Timestamp(last.at),
         last.pid,
         mountpoint.display(),
-        env!("CARGO_PKG_NAME"),
-        env!("CARGO_PKG_VERSION")
+        super::version()
     );
     let Some(log) = log else {
         return Ok(Arc::new(|line| tracing::warn!("{line}")));

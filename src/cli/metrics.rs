@@ -115,7 +115,7 @@ fn text(status: &Value) -> String {
     let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut registry = Registry::with_prefix("cassmount");
     let labels = vec![
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("version", super::version().to_owned()),
         ("source", word("/source")),
         ("mountpoint", word("/mountpoint")),
     ];

@@ -26,12 +26,21 @@ mod schema;
 mod status;
 mod table;
 mod unmount;
+mod upgrade;
 mod verify;
 mod worker;
 
 use args::{Cli, Command};
 use clap::Parser;
 use std::process::ExitCode;
+
+/// Name and version as they stand in the binary, in one piece.
+static NAME_AND_VERSION: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+
+/// The version of this program.
+fn version() -> &'static str {
+    NAME_AND_VERSION.split_once(' ').map_or(NAME_AND_VERSION, |(_, version)| version)
+}
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -54,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Index(args) => index::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Extract(args) => extract::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Cache(args) => status::cache(&args),
         Command::Scratch(args) => status::scratch(&args),

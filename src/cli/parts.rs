@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::supervisor::{History, Link};
 use crate::time::Timestamp;
 use crate::tree::{BackupTree, TreeOptions};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use std::os::fd::{AsFd, OwnedFd};
@@ -140,26 +140,42 @@ impl Parts {
     }
 
     /// Answers requests about this mount.
-    pub(super) fn handler(&self, state: &RunningMount, history: &History, mounted: &Arc<Mounted>) -> Handler {
+    pub(super) fn handler(
+        &self,
+        state: &RunningMount,
+        history: &History,
+        mounted: &Arc<Mounted>,
+        supervisor: &Link,
+    ) -> Handler {
         let (store, cache, reader) = (self.store.clone(), self.cache.clone(), Arc::clone(&self.reader));
         let (overlay, mounted) = (Arc::clone(&self.overlay), Arc::downgrade(mounted));
-        let (state, history) = (state.clone(), history.clone());
+        let (state, history, supervisor) = (state.clone(), history.clone(), supervisor.clone());
         Arc::new(move |request| {
             let (store, cache, reader, overlay) =
                 (store.clone(), cache.clone(), Arc::clone(&reader), Arc::clone(&overlay));
             let (state, history, mounted) = (state.clone(), history.clone(), mounted.clone());
+            let supervisor = supervisor.clone();
             async move {
                 match request {
                     Request::Status => {
                         let used = blocking(move || Ok(cache.status())).await?;
                         Ok(json!({
-                            "mountpoint": state.mountpoint, "source": state.source, "pid": state.pid, "worker_pid": state.worker_pid,
+                            "mountpoint": state.mountpoint, "source": state.source, "version": super::version(),
+                            "pid": state.pid, "worker_pid": state.worker_pid,
                             "since": Timestamp(history.since).to_string(), "restarts": history.restarts, "last_death": last_death(&history),
+                            "upgrades": history.upgrades, "failed_upgrade": history.failed_upgrade,
                             "log": state.log, "cache_dir": state.cache_dir, "cache": used, "scratch": scratch(&overlay),
                             "reader": reader.stats(), "warnings": warnings(&store, &overlay),
                         }))
                     }
                     Request::CacheClear => blocking(move || cache.clear()).await.map(|freed| json!({ "freed_bytes": freed })),
+                    Request::Upgrade(successor) => {
+                        if !mounted.upgrade().is_some_and(|mounted| mounted.outlives_us()) {
+                            return Err(Error::new(Kind::Unsupported, NO_RESEND));
+                        }
+                        supervisor.upgrade(successor.accept()?.as_fd())?;
+                        Ok(json!({}))
+                    }
                     Request::ScratchReset => {
                         let forgotten = overlay.reset().await?;
                         if let Some(mounted) = mounted.upgrade() {
@@ -197,5 +213,5 @@ fn warnings(store: &Store, overlay: &Overlay<BackupTree>) -> Vec<String> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|e| Error::new(crate::Kind::Io, "a helper thread failed").with_source(e))?
+        .map_err(|e| Error::new(Kind::Io, "a helper thread failed").with_source(e))?
 }

@@ -54,9 +54,10 @@ fn text(status: &Value) -> String {
     let at = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64);
     let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
     let mut text = format!(
-        "{}\n  source    {}  (pid {}, since {})\n",
+        "{}\n  source    {}  (version {}, pid {}, since {})\n",
         word("/mountpoint"),
         word("/source"),
+        word("/version"),
         at("/pid").unwrap_or(0),
         word("/since")
     );
@@ -67,6 +68,12 @@ fn text(status: &Value) -> String {
             word("/last_death/reason"),
             word("/last_death/at")
         );
+    }
+    if let Some(upgrades) = at("/upgrades").filter(|upgrades| *upgrades > 0) {
+        let _ = writeln!(text, "  upgrades  {upgrades}");
+    }
+    if let Some(reason) = status.pointer("/failed_upgrade").and_then(Value::as_str) {
+        let _ = writeln!(text, "  upgrades  the last one failed, because the other version {reason}");
     }
     if let (Some(used), Some(limit)) = (at("/cache/used_bytes"), at("/cache/limit_bytes")) {
         let (hits, misses) = (at("/reader/file_hits").unwrap_or(0), at("/reader/file_misses").unwrap_or(0));
@@ -129,13 +136,14 @@ pub(super) fn scratch(args: &ScratchCommandArgs) -> Result<()> {
     };
     let mountpoint = absolute(&place.mountpoint)?;
     let mount = RunningMount::find(&mountpoint).ok_or_else(|| not_mounted(&mountpoint))?;
+    let resets = request == Request::ScratchReset;
     let answer = control::ask(&RunningMount::socket(&mount.mountpoint)?, request)?;
     let usage = answer.get("scratch").unwrap_or(&answer);
     if place.json {
         return output::json(usage);
     }
     let number = |field: &str| usage.get(field).and_then(Value::as_u64).unwrap_or(0);
-    let done = if request == Request::ScratchReset { "empty again: " } else { "" };
+    let done = if resets { "empty again: " } else { "" };
     println!("{done}{} of {} in {} names", bytes(number("bytes")), bytes(number("limit_bytes")), number("names"));
     Ok(())
 }
@@ -163,11 +171,11 @@ pub(super) fn cache(args: &CacheCommandArgs) -> Result<()> {
 }
 
 /// Without asking the file system there, which may not answer.
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path).map_err(|e| Error::io("find the current directory", e))?;
     Ok(path.components().collect())
 }
 
-fn not_mounted(place: &Path) -> Error {
+pub(super) fn not_mounted(place: &Path) -> Error {
     Error::not_found(format!("no running mount of this user at {}; `cassmount status` lists them", place.display()))
 }

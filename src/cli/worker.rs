@@ -59,7 +59,7 @@ fn serve(args: &MountArgs, supervisor: &Link, start: Start, device: Option<Owned
             Some((device, greeting)) => parts.resume(&mountpoint, device, greeting)?,
             None => parts.mount(&mountpoint, supervisor)?,
         });
-        let handler = parts.handler(&state, &start.history, &mounted);
+        let handler = parts.handler(&state, &start.history, &mounted, supervisor);
         // What serves programs must not end with what only tells of it, but whoever mounts should know what does not work.
         let optional = |done: Result<()>| match done {
             Err(error) if resumed => {

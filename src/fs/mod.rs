@@ -28,4 +28,4 @@ pub use device::{Device, unmount};
 pub use greeting::Greeting;
 pub use mounted::{Mounted, mount, serve};
 pub use options::MountOptions;
-pub use record::Recording;
+pub use record::{MAGIC as RECORD_FORMAT, Recording};

@@ -27,6 +27,8 @@ pub struct Mounted {
     /// Whether it ends with this value, and not with the connection, which others hold as well.
     is_ours: bool,
     notifier: Notifier,
+    /// Whether the kernel can send again what a dead process took.
+    resend: bool,
     /// Our number of the root, which the kernel calls 1.
     root: u64,
     /// `Some` once the session has ended.
@@ -93,13 +95,19 @@ pub fn serve<V: View>(
     };
     std::thread::Builder::new().name("fuse".into()).spawn(run).map_err(|e| Error::io("start a thread", e))?;
     raise_read_ahead(&mountpoint);
-    Ok(Mounted { mountpoint, is_ours: false, notifier, root, ended })
+    let resend = greeting.has_resend();
+    Ok(Mounted { mountpoint, is_ours: false, notifier, resend, root, ended })
 }
 
 impl Mounted {
     /// Absolute, without symbolic links.
     pub fn mountpoint(&self) -> &Path {
         &self.mountpoint
+    }
+
+    /// Whether another process can go on with the mount when this one has gone.
+    pub fn outlives_us(&self) -> bool {
+        self.resend
     }
 
     /// Tells the kernel what to forget.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Names the format and its version.
-const MAGIC: [u8; 8] = *b"CMKNOWN1";
+pub const MAGIC: [u8; 8] = *b"CMKNOWN1";
 /// Rewriting starts when at least this much was appended to what was written at once ...
 const REWRITE_MIN: u64 = 4 << 20;
 /// ... and the file is this many times as long as that.

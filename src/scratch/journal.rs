@@ -13,7 +13,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Names the format and its version.
-const MAGIC: [u8; 8] = *b"CMSCRJ01";
+pub const MAGIC: [u8; 8] = *b"CMSCRJ01";
 /// Rewriting starts when at least this much was appended to the last snapshot ...
 const COMPACT_MIN: u64 = 8 << 20;
 /// ... and the file is this many times as long as it.

@@ -21,6 +21,7 @@ mod record;
 mod state;
 mod upper;
 
+pub use journal::MAGIC as JOURNAL_FORMAT;
 pub use lease::Lease;
 pub use node::{Attr, Caller, Entry, New, Node, SetAttr, Shadowed, Usage};
 pub use overlay::Overlay;

@@ -77,6 +77,15 @@ impl Link {
         let _ = self.0.send(&FromWorker::Trying(request), None);
     }
 
+    /// Has the supervisor end this process, and go on with another program.
+    pub fn upgrade(&self, program: BorrowedFd<'_>) -> Result<()> {
+        let gone = |error: Error| {
+            Error::new(Kind::Io, "the mount's supervisor has died: there is nobody to start another worker")
+                .with_source(error)
+        };
+        self.0.send(&FromWorker::Upgrade, Some(program)).map_err(gone)
+    }
+
     /// What the supervisor asks for from now on.
     pub fn orders(&self) -> Result<mpsc::UnboundedReceiver<Order>> {
         let (send, orders) = mpsc::unbounded_channel();

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// What a worker must have in common with the supervisor, and with the worker before it: these messages, what is recorded on disk of
 /// the kernel's knowledge and of the scratch layer, and how inode numbers and directory offsets are made. Every change of any of it
 /// counts this up (`docs/formats.md`).
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Longest message, bytes.
 pub(super) const LONGEST: usize = 16 << 10;
@@ -32,6 +32,10 @@ pub struct History {
     pub restarts: u64,
     /// How the last one died.
     pub last: Option<LastDeath>,
+    /// How often the mount was handed over to another program.
+    pub upgrades: u64,
+    /// How the last of these programs died, if the one before it had to go on.
+    pub failed_upgrade: Option<String>,
 }
 
 /// How a worker died.
@@ -88,6 +92,8 @@ pub(super) enum FromWorker {
     Failed { usage: bool, reason: String },
     /// The request of this fingerprint is being tried alone; `None`: none is any more.
     Trying(Option<u64>),
+    /// End this worker, and go on with another program, whose file comes with it.
+    Upgrade,
 }
 
 /// One end of the socket pair.

@@ -13,7 +13,7 @@ const SUSPICIOUS: u32 = 2;
 const SHORTEST_TRIAL: Duration = Duration::from_millis(250);
 const LONGEST_TRIAL: Duration = Duration::from_secs(4);
 /// A worker that lived this long did well; those before it are forgiven.
-const LIVED_WELL: Duration = Duration::from_secs(10);
+pub(super) const LIVED_WELL: Duration = Duration::from_secs(10);
 /// The longest wait before another start: what waits for the mount must not wait for long.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The window in which deaths are counted.
@@ -26,6 +26,8 @@ pub enum Death {
     Signal(i32),
     /// With this exit status.
     Status(i32),
+    /// It never lived.
+    NotStarted,
 }
 
 impl Death {
@@ -43,6 +45,7 @@ impl fmt::Display for Death {
             }
             Self::Signal(signal) => write!(f, "crashed (signal {signal})"),
             Self::Status(status) => write!(f, "ended with status {status}"),
+            Self::NotStarted => f.write_str("could not be started"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The supervisor's one loop: start a worker, wait until it ends, see to it that its requests come back, start the next.
 
 use super::message::{Channel, FromWorker, History, LastDeath, PROTOCOL, Start, ToWorker};
-use super::restarts::{Death, Restarts, Then};
+use super::restarts::{Death, LIVED_WELL, Restarts, Then};
 use super::suspects::Suspects;
 use super::system;
 use crate::time::Timestamp;
@@ -57,8 +57,10 @@ struct Session {
 
 struct Supervisor {
     plan: Plan,
-    /// What is started: this binary, even when another one has been installed in its place since.
+    /// What is started: this binary, or the one that was handed over to; even when another one has been installed in its place since.
     program: File,
+    /// The one before, until the one that was handed over to has shown that it can serve.
+    previous: Option<File>,
     /// Where relative paths among the arguments begin.
     directory: PathBuf,
     signals: OwnedFd,
@@ -81,6 +83,8 @@ enum End {
     NoMount(Error),
     /// `trying`: the request that it tried alone.
     Died { last: LastDeath, trying: Option<u64> },
+    /// For another program to go on.
+    HandedOver(File),
 }
 
 impl Supervisor {
@@ -98,6 +102,7 @@ impl Supervisor {
         Ok(Self {
             plan,
             program,
+            previous: None,
             directory,
             signals,
             oom_score,
@@ -117,8 +122,27 @@ impl Supervisor {
                 End::Unmounted => return Ok(()),
                 End::NoMount(error) => return Err(error),
                 End::Died { last, trying } => self.after(last, trying, began.elapsed())?,
+                End::HandedOver(program) => self.hand_over(program),
             }
             self.resend()?;
+        }
+    }
+
+    fn hand_over(&mut self, program: File) {
+        self.previous = Some(std::mem::replace(&mut self.program, program));
+        self.history.upgrades += 1;
+        self.history.failed_upgrade = None;
+        // It may well do what the other one died of.
+        self.suspects = Suspects::new();
+    }
+
+    /// Goes back to the program before, if the one that was handed over to `died` before it did well.
+    fn hand_back(&mut self, died: &LastDeath) {
+        let Some(previous) = self.previous.take_if(|_| !died.death.is_from_outside()) else { return };
+        if died.served.is_none_or(|served| served < LIVED_WELL) {
+            self.program = previous;
+            self.history.upgrades -= 1;
+            self.history.failed_upgrade = Some(died.to_string());
         }
     }
 
@@ -131,6 +155,7 @@ impl Supervisor {
         if let Some(request) = trying.filter(|_| !last.death.is_from_outside()) {
             self.suspects.died_trying(request);
         }
+        self.hand_back(&last);
         self.history.restarts += 1;
         self.history.last = Some(last);
         match then {
@@ -141,8 +166,12 @@ impl Supervisor {
     }
 
     fn one_worker(&mut self, ready: &mut dyn FnMut() -> Result<()>) -> Result<End> {
-        let (channel, mut child) = self.start_worker()?;
-        let (mut serving_since, mut failure, mut trying) = (None, None, None);
+        let (channel, mut child) = match self.start_worker() {
+            // A machine out of memory may have some again in a moment.
+            Err(error) if self.is_ready => return Ok(died(0, Death::NotStarted, Some(&error), None, None)),
+            started => started?,
+        };
+        let (mut serving_since, mut failure, mut trying, mut next) = (None::<Instant>, None, None, None);
         while let Some((message, fd)) = self.listen(&channel)? {
             match message {
                 FromWorker::Hold { greeting, resend } => {
@@ -162,6 +191,11 @@ impl Supervisor {
                     // Whoever tries has come to serve, also if it does not come to say so.
                     serving_since.get_or_insert_with(Instant::now);
                 }
+                FromWorker::Upgrade => {
+                    next = fd.map(File::from);
+                    // Any moment is as good as another, because it may be killed at any.
+                    child.kill().map_err(|e| Error::io("end the worker", e))?;
+                }
             }
         }
         // Only when all its threads have gone is no request under way any more.
@@ -170,15 +204,11 @@ impl Supervisor {
             let silent = || Error::new(Kind::Io, format!("the daemon did not start ({status})"));
             return Ok(if status.success() { End::Unmounted } else { End::NoMount(failure.unwrap_or_else(silent)) });
         }
-        let Some(death) = death(status) else { return Ok(End::Unmounted) };
-        let last = LastDeath {
-            death,
-            said: failure.map(|error| error.to_string()),
-            pid: child.id(),
-            at: Timestamp::from(SystemTime::now()).0,
-            served: serving_since.map(|since| since.elapsed()),
-        };
-        Ok(End::Died { last, trying })
+        Ok(match (death(status), next) {
+            (None, _) => End::Unmounted,
+            (Some(_), Some(program)) => End::HandedOver(program),
+            (Some(death), None) => died(child.id(), death, failure.as_ref(), serving_since, trying),
+        })
     }
 
     fn start_worker(&self) -> Result<(Channel, Child)> {
@@ -260,6 +290,17 @@ impl Supervisor {
             ))
         })
     }
+}
+
+fn died(pid: u32, death: Death, said: Option<&Error>, serving_since: Option<Instant>, trying: Option<u64>) -> End {
+    let last = LastDeath {
+        death,
+        said: said.map(ToString::to_string),
+        pid,
+        at: Timestamp::from(SystemTime::now()).0,
+        served: serving_since.map(|since| since.elapsed()),
+    };
+    End::Died { last, trying }
 }
 
 fn readable(fd: &OwnedFd) -> PollFd<'_> {

@@ -12,6 +12,7 @@ mod random;
 mod scene;
 #[path = "../support/skip.rs"]
 mod skip;
+mod upgrade;
 mod writers;
 
 use load::{Load, Outcome};
