@@ -132,6 +132,8 @@ impl Victim {
     pub fn kill_often(&self, kills: u64, when: When, load: &Load) -> Vec<Duration> {
         let mut random = Random::new(kills);
         let (mut killed, mut pauses, mut ended) = (0, Vec::new(), load.ended());
+        // The first look into an archive takes a pass over it, and reading on after that does not.
+        Self::wait_for_everybody(load, &ended);
         while killed < kills {
             match when {
                 When::Whenever => std::thread::sleep(Duration::from_millis(random.below(600) as u64)),
