@@ -14,6 +14,7 @@ mod frame;
 pub mod fs;
 pub mod keys;
 pub mod reader;
+pub mod restore;
 pub mod scratch;
 pub mod store;
 pub mod supervisor;

@@ -1,0 +1,339 @@
+//! `cassmount restore abort`: a table as it was before.
+//!
+//! Cassandra does not let go of an SSTable while it runs, so what it has opened is taken out when it is stopped. As long as compaction has read none of
+//! the restored SSTables, exactly these go. Once it has, their rows are mixed with others: then what was there before comes back from its snapshot, and
+//! everything newer is set aside, because nobody can tell the rows apart.
+
+use super::journal::{self, Journal, sync_directory};
+use super::live::{self, Ours};
+use super::node::Node;
+use super::recover::{self, Tools};
+use super::state::{Origin, State, Step};
+use super::{copy, keep, open_files, same};
+use crate::cassandra::TableName;
+use crate::{Error, Kind, Result};
+use serde::Serialize;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What became of a table.
+#[derive(Clone, Debug, Serialize)]
+pub struct AbortReport {
+    #[serde(flatten)]
+    pub table: TableName,
+    pub from: Vec<Origin>,
+    pub directory: PathBuf,
+    /// Whether the table is as it was before.
+    pub undone: bool,
+    /// Restored SSTables that were taken out.
+    pub removed: usize,
+    /// SSTables that were put back.
+    pub brought_back: usize,
+    /// Where the rows written since are, if compaction has mixed them with restored ones.
+    pub set_aside: Vec<PathBuf>,
+    /// Snapshots taken meanwhile that hold links.
+    pub snapshots_with_links: Vec<String>,
+    /// Indexes that lack what was brought back: Cassandra does not index what it finds when it starts.
+    pub rebuild_indexes: Vec<String>,
+    pub error: Option<String>,
+}
+
+/// Takes back all restores whose journals are beside these caches, or those of some tables.
+#[derive(Clone, Debug)]
+pub struct Abort {
+    pub node: Node,
+    /// Longest wait for a refresh.
+    pub refresh: Duration,
+}
+
+impl Abort {
+    /// # Errors
+    /// Before anything was changed: `Kind::NotFound` for a table that was not restored.
+    pub fn run(&self, cache_dirs: &[PathBuf], tables: &[TableName]) -> Result<Vec<AbortReport>> {
+        let mut found = Vec::new();
+        for directory in cache_dirs {
+            for path in journal::all(directory)? {
+                let state = journal::look(&path)?;
+                found.extend(
+                    state
+                        .map(|state| (path, state))
+                        .filter(|(_, state)| tables.is_empty() || tables.contains(&state.plan.table)),
+                );
+            }
+        }
+        if let Some(table) = tables.iter().find(|table| !found.iter().any(|(_, state)| state.plan.table == **table)) {
+            return Err(Error::not_found(format!(
+                "{table} was not restored through links, as far as the journals know"
+            )));
+        }
+        Ok(found.into_iter().map(|(path, state)| self.table(&path, &state)).collect())
+    }
+
+    fn table(&self, path: &Path, state: &State) -> AbortReport {
+        let mut report = AbortReport {
+            table: state.plan.table.clone(),
+            from: state.plan.from.clone(),
+            directory: state.plan.live.clone(),
+            undone: false,
+            removed: 0,
+            brought_back: 0,
+            set_aside: Vec::new(),
+            snapshots_with_links: Vec::new(),
+            rebuild_indexes: Vec::new(),
+            error: None,
+        };
+        match self.undo(path, &mut report) {
+            Ok(()) => report.undone = true,
+            Err(error) => report.error = Some(error.to_string()),
+        }
+        report
+    }
+
+    fn undo(&self, path: &Path, report: &mut AbortReport) -> Result<()> {
+        let Some(journal) = Journal::open(path)? else { return Ok(()) };
+        let state = &journal.state;
+        if !state.plan.directories.iter().any(|directory| directory.is_dir()) {
+            // The table was dropped, and its directories with it.
+            return journal.remove();
+        }
+        match self.node.is_up() {
+            Some(true) if !matches!(state.step, Step::Open | Step::Aborting | Step::Replacing) => {
+                report.removed = live::ours(state)?.names.len();
+                recover::back(journal, &Tools { node: &self.node, cqlsh: None, refresh: self.refresh })
+            }
+            Some(true) => Err(Error::new(
+                Kind::Busy,
+                format!(
+                    "Cassandra has {} open and gives up no SSTable while it runs: `nodetool drain`, stop it, run this command again, start it. Nothing was changed",
+                    state.plan.table
+                ),
+            )),
+            Some(false) => stopped(journal, report),
+            None => Err(Error::new(
+                Kind::Unreachable,
+                "whether Cassandra runs, nodetool does not tell: name the right one with --nodetool. Nothing was changed",
+            )),
+        }
+    }
+}
+
+/// Undoes it while no Cassandra runs.
+fn stopped(mut journal: Journal, report: &mut AbortReport) -> Result<()> {
+    if journal.state.step < Step::Undone {
+        let plan = &journal.state.plan;
+        if let Some((pid, program)) = open_files::user_of(&plan.directories, &plan.mountpoint) {
+            let message = format!(
+                "{program} (pid {pid}) still has files of {} open: stop it first. Nothing was changed",
+                plan.table
+            );
+            return Err(Error::new(Kind::Busy, message));
+        }
+        take_out(&mut journal, report)?;
+        journal.step(Step::Undone)?;
+    }
+    keep::forget(&journal.state)?;
+    journal.remove()
+}
+
+/// One transaction at a time is what Cassandra would have to finish first.
+fn refuse_unfinished_compactions(state: &State) -> Result<()> {
+    for directory in &state.plan.directories {
+        if let Some(log) = live::file_names(directory)?.into_iter().find(|name| name.contains("_txn_")) {
+            let message = format!(
+                "a compaction of {} was cut short ({log}): start Cassandra, and stop it with `nodetool drain` before. Nothing was changed",
+                state.plan.table
+            );
+            return Err(Error::new(Kind::Busy, message));
+        }
+    }
+    Ok(())
+}
+
+fn take_out(journal: &mut Journal, report: &mut AbortReport) -> Result<()> {
+    refuse_unfinished_compactions(&journal.state)?;
+    let ours = live::ours(&journal.state)?;
+    let strangers = strangers(&journal.state, &ours)?;
+    let mut replacing = journal.state.step == Step::Replacing;
+    if !replacing {
+        let missing = !ours.missing(&journal.state).is_empty();
+        // Of a restore that was killed while it put its links in, what is missing was never there, or a node that was started since has opened it, and
+        // compaction has read it. Where nothing could be the outcome of that, it was never there.
+        replacing = missing && (journal.state.step >= Step::Refreshing || !strangers.is_empty());
+        if replacing || journal.state.plan.truncate {
+            keep::check(&journal.state)?;
+        }
+        recover::never_there(journal, &ours)?;
+        journal.step(if replacing { Step::Replacing } else { Step::Aborting })?;
+    }
+    report.snapshots_with_links = super::status::of(&journal.state)?.snapshots_with_links;
+    if replacing {
+        set_aside(&journal.state, &strangers, report)?;
+    }
+    let backups = live::ours_in_backups(&journal.state)?;
+    for (directory, sstable) in &backups.names {
+        live::remove_sstable(directory, sstable)?;
+    }
+    report.removed = recover::take_out(journal, &ours)?;
+    let state = &journal.state;
+    for directory in &state.plan.directories {
+        copy::sweep(directory)?;
+    }
+    if state.snapshot().is_some() && (replacing || state.plan.truncate) {
+        report.brought_back = keep::bring_back(state)?;
+        report.rebuild_indexes.clone_from(&state.plan.indexes);
+    }
+    Ok(())
+}
+
+/// What is neither the restore's nor was there before.
+fn strangers(state: &State, ours: &Ours) -> Result<Vec<(PathBuf, String)>> {
+    let before = keep::inodes(state)?;
+    let mut strangers = Vec::new();
+    for directory in &state.plan.directories {
+        let others = same::data_files(directory)?.into_iter().filter(|(inode, _)| !before.contains(inode));
+        strangers.extend(others.map(|(_, name)| (directory.clone(), name)).filter(|found| !ours.names.contains(found)));
+    }
+    Ok(strangers)
+}
+
+/// Moves SSTables out of the live directories: each is whole in the other place before it goes from here.
+fn set_aside(state: &State, sstables: &[(PathBuf, String)], report: &mut AbortReport) -> Result<()> {
+    let aside = format!("cassmount-since-{}", state.plan.started.0);
+    for directory in &state.plan.directories {
+        let target = directory.join("snapshots").join(&aside);
+        let here = || sstables.iter().filter(|(of, _)| of == directory).map(|(_, sstable)| sstable);
+        for sstable in here() {
+            make(&target, directory)?;
+            same::link_sstable(directory, sstable, &target)?;
+        }
+        // Also what an earlier run has put there.
+        if target.is_dir() {
+            sync_directory(&target)?;
+            report.set_aside.push(target);
+        }
+        here().try_for_each(|sstable| live::remove_sstable(directory, sstable))?;
+    }
+    Ok(())
+}
+
+/// Makes a directory that belongs to who the live one belongs to, as its parent does if that has to be made.
+fn make(target: &Path, live: &Path) -> Result<()> {
+    let failed = |e| Error::io(format_args!("create {}", target.display()), e);
+    let owner = fs::metadata(live).map_err(failed)?;
+    for directory in [target.parent().unwrap_or(target), target] {
+        match fs::create_dir(directory) {
+            Ok(()) => chown(directory, Some(owner.uid()), Some(owner.gid())).map_err(failed)?,
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(failed(e)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Table, names};
+    use super::*;
+
+    fn report(state: &State) -> AbortReport {
+        let (table, from) = (state.plan.table.clone(), state.plan.from.clone());
+        let directory = state.plan.live.clone();
+        AbortReport {
+            table,
+            from,
+            directory,
+            undone: false,
+            removed: 0,
+            brought_back: 0,
+            set_aside: Vec::new(),
+            snapshots_with_links: Vec::new(),
+            rebuild_indexes: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// A table with an SSTable of its own and two restored ones, and the journal of that.
+    fn restored() -> (Table, Journal) {
+        let table = Table::new();
+        table.put("nb-1-big", "before");
+        let mut state = table.state(2);
+        table.snapshot(&mut state);
+        let mut journal = Journal::begin(&table.work.path().join("cache"), state.plan.clone()).unwrap();
+        journal.before(state.before.clone().unwrap()).unwrap();
+        live::put_links(&state).unwrap();
+        journal.step(Step::Open).unwrap();
+        (table, journal)
+    }
+
+    fn contents(table: &Table) -> Vec<String> {
+        let data = live::sstables(&table.live).unwrap();
+        let mut contents: Vec<String> =
+            data.iter().map(|name| fs::read_to_string(table.live.join(format!("{name}-Data.db"))).unwrap()).collect();
+        contents.sort();
+        contents
+    }
+
+    #[test]
+    fn exactly_the_restored_ones_go() {
+        let (table, journal) = restored();
+        table.put("nb-5-big", "since");
+        assert_eq!(contents(&table), ["backup 1", "backup 2", "before", "since"]);
+        let mut report = report(&journal.state);
+        stopped(journal, &mut report).unwrap();
+        assert_eq!((contents(&table), report.removed), (vec!["before".to_owned(), "since".to_owned()], 2));
+        assert!(!table.live.join("snapshots/cassmount-before-1").exists() && report.set_aside.is_empty());
+    }
+
+    #[test]
+    fn what_was_killed_while_it_took_out_goes_on() {
+        let (table, mut journal) = restored();
+        journal.step(Step::Aborting).unwrap();
+        journal.removing(0).unwrap();
+        live::remove_sstable(&table.live, "nb-1001-big").unwrap();
+        let mut report = report(&journal.state);
+        stopped(journal, &mut report).unwrap();
+        assert_eq!((contents(&table), report.set_aside.len()), (vec!["before".to_owned()], 0));
+    }
+
+    #[test]
+    fn what_compaction_has_mixed_meanwhile_is_set_aside() {
+        // Killed after it took one out; then the node ran again, and compacted the other with what was there before.
+        let (table, mut journal) = restored();
+        journal.step(Step::Aborting).unwrap();
+        journal.removing(0).unwrap();
+        for gone in ["nb-1001-big", "nb-1002-big", "nb-1-big"] {
+            live::remove_sstable(&table.live, gone).unwrap();
+        }
+        table.put("nb-1-big", "compacted");
+        let mut report = report(&journal.state);
+        stopped(journal, &mut report).unwrap();
+        assert_eq!((contents(&table), report.brought_back), (vec!["before".to_owned()], 1));
+        assert_eq!(names(&report.set_aside[0]), ["nb-1-big-Data.db", "nb-1-big-Statistics.db"]);
+    }
+
+    #[test]
+    fn without_its_snapshot_nothing_is_changed() {
+        let (table, journal) = restored();
+        live::remove_sstable(&table.live, "nb-1001-big").unwrap();
+        keep::forget(&journal.state).unwrap();
+        let before = contents(&table);
+        let mut report = report(&journal.state);
+        assert!(stopped(journal, &mut report).unwrap_err().to_string().contains("Nothing was changed"));
+        assert_eq!(contents(&table), before);
+    }
+
+    #[test]
+    fn links_in_backups_go_too() {
+        let (table, journal) = restored();
+        let backups = table.live.join("backups");
+        fs::create_dir(&backups).unwrap();
+        for (from, to) in [("nb-1001-big-Data.db", "nb-1001-big-Data.db"), ("nb-1-big-Data.db", "nb-1-big-Data.db")] {
+            fs::hard_link(table.live.join(from), backups.join(to)).unwrap();
+        }
+        let mut report = report(&journal.state);
+        stopped(journal, &mut report).unwrap();
+        assert_eq!(names(&backups), ["nb-1-big-Data.db"]);
+    }
+}

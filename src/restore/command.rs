@@ -1,0 +1,193 @@
+//! Programs of the user's (nodetool, cqlsh), run with a deadline and with all they print at hand.
+
+use crate::{Error, Kind, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Most bytes that are read of what a program prints: a ring of thousands of tokens, or the statistics of as many tables.
+const MOST_OUTPUT: u64 = 64 << 20;
+/// Bytes of it that an error shows.
+const SHOWN: usize = 600;
+const POLL: Duration = Duration::from_millis(10);
+
+/// A program and the first of its arguments.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Program {
+    words: Vec<String>,
+}
+
+/// What a program that has ended said.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) status: ExitStatus,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+impl Program {
+    /// A path, or words as a shell splits them: `docker exec cassandra nodetool`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let words = if Path::new(text).is_file() { vec![text.to_owned()] } else { split(text)? };
+        if words.is_empty() { Err(Error::invalid("a command is empty")) } else { Ok(Self { words }) }
+    }
+
+    /// Runs it with these further arguments to its end, whatever its exit status.
+    ///
+    /// # Errors
+    /// `Kind::NotFound` when it cannot be started; `Kind::TimedOut` when it was killed after `deadline`.
+    pub(super) fn run(&self, arguments: &[&str], deadline: Duration) -> Result<Said> {
+        let output = || tempfile::tempfile().map_err(|e| Error::io("make a temporary file", e));
+        let (mut stdout, mut stderr) = (output()?, output()?);
+        let share = |file: &File| file.try_clone().map_err(|e| Error::io("share a temporary file", e));
+        let child = Command::new(&self.words[0])
+            .args(&self.words[1..])
+            .args(arguments)
+            .stdin(Stdio::null())
+            // Files, not pipes: a full pipe would hold it up.
+            .stdout(share(&stdout)?)
+            .stderr(share(&stderr)?)
+            .process_group(0)
+            .spawn()
+            .map_err(|e| Error::new(Kind::NotFound, format!("cannot run {}", self.words[0])).with_source(e))?;
+        let status = Running(child).wait(deadline)?.ok_or_else(|| {
+            let what = format!("{} did not end within {} s", self.shown(arguments), deadline.as_secs());
+            Error::new(Kind::TimedOut, what)
+        })?;
+        let read = |file: &mut File| {
+            let mut bytes = Vec::new();
+            let done = file.rewind().and_then(|()| file.take(MOST_OUTPUT).read_to_end(&mut bytes));
+            done.map_err(|e| Error::io("read what a program printed", e))?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        Ok(Said { status, stdout: read(&mut stdout)?, stderr: read(&mut stderr)? })
+    }
+
+    /// As a person would type it.
+    pub(super) fn shown(&self, arguments: &[&str]) -> String {
+        let name = self.words[0].rsplit('/').next().unwrap_or_default();
+        [&[name], arguments].concat().join(" ")
+    }
+}
+
+impl Said {
+    /// The part of its words that tells why it failed.
+    pub(super) fn why(&self) -> String {
+        let said = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        // A Java program's stack says nothing to who only wants to restore.
+        let lines = said.lines().map(str::trim_end).take_while(|line| !line.starts_with("-- StackTrace"));
+        let text = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+        match text.char_indices().nth(SHOWN) {
+            Some((end, _)) => format!("{} …", &text[..end]),
+            None if text.is_empty() => self.status.to_string(),
+            None => text,
+        }
+    }
+}
+
+/// A program at work, which does not outlive this value.
+struct Running(Child);
+
+impl Running {
+    fn wait(mut self, deadline: Duration) -> Result<Option<ExitStatus>> {
+        let until = Instant::now() + deadline;
+        while Instant::now() < until {
+            if let Some(status) = self.0.try_wait().map_err(|e| Error::io("wait for a program", e))? {
+                return Ok(Some(status));
+            }
+            sleep(POLL);
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            // Not reaped yet, so the number is still its own.
+            if let Some(group) = Pid::from_raw(self.0.id().cast_signed()) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// Splits as a POSIX shell does: blanks, quotes of both kinds, backslashes. Nothing is expanded.
+fn split(text: &str) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None | Some('"'), '\\') => {
+                let next = characters.next().ok_or_else(|| Error::invalid(format!("{text:?} ends in a backslash")))?;
+                word.get_or_insert_default().push(next);
+            }
+            (None, _) if c.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    if quote.is_some() {
+        return Err(Error::invalid(format!("{text:?} has a quote that does not end")));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn words_are_split_as_a_shell_splits_them() {
+        for (text, words) in [
+            ("nodetool", vec!["nodetool"]),
+            ("  docker exec  c1 nodetool ", vec!["docker", "exec", "c1", "nodetool"]),
+            (r#"a "b c" 'd "e' f\ g """#, vec!["a", "b c", "d \"e", "f g", ""]),
+            (r#""a\"b""#, vec!["a\"b"]),
+        ] {
+            assert_eq!(split(text).unwrap(), words, "{text}");
+        }
+        assert!(split("a 'b").is_err() && split("a\\").is_err() && Program::parse(" ").is_err());
+    }
+
+    #[test]
+    fn a_path_with_blanks_is_one_word() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("my nodetool");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(Program::parse(path.to_str().unwrap()).unwrap().words, [path.to_str().unwrap()]);
+    }
+
+    #[test]
+    fn what_it_says_comes_back_with_its_status() {
+        let program = Program::parse("sh -c 'echo out; echo \"error: no\" >&2; echo \"-- StackTrace --\" >&2; exit 3'");
+        let said = program.unwrap().run(&[], LONG).unwrap();
+        assert_eq!((said.status.code(), &*said.stdout, &*said.why()), (Some(3), "out\n", "error: no"));
+        let missing = Program::parse("/nonexistent/nodetool").unwrap().run(&[], LONG).unwrap_err();
+        assert_eq!(missing.kind(), Kind::NotFound);
+    }
+
+    #[test]
+    fn one_that_hangs_is_killed_with_its_children() {
+        let started = Instant::now();
+        let program = Program::parse("sh -c 'sleep 60 & sleep 60'").unwrap();
+        let error = program.run(&["x"], Duration::from_millis(200)).unwrap_err();
+        assert_eq!(error.kind(), Kind::TimedOut);
+        assert!(started.elapsed() < LONG, "{error}");
+    }
+}

@@ -1,0 +1,56 @@
+//! Instant restore: a live table of a running Cassandra reads a backup through links into a mount, at once; the bytes come later, or never.
+//!
+//! `nodetool refresh` opens SSTables whose components are symbolic links. Cassandra gives the links names of its own, replaces Statistics.db by a
+//! file, and from then on the table has the backup's rows; compaction writes local SSTables and deletes the links. So a restore is: check, link,
+//! refresh, and make sure that all of it was opened ([`Instant`]). [`Hydration`] replaces links by copies while Cassandra runs, [`status`] tells what
+//! is still remote, [`Abort`] takes the table back to how it was.
+//!
+//! Every step is journalled before it is made and may be made again: a command that was killed is completed or rolled back by the next one. Works on
+//! a mount that is running, as any program does, and on the node through its nodetool; knows nothing of stores, archives or the command line.
+
+mod abort;
+mod access;
+mod backup;
+mod command;
+mod copy;
+mod hanging;
+mod hydrate;
+mod instant;
+mod journal;
+mod keep;
+mod live;
+mod node;
+mod node_facts;
+mod open_files;
+mod prepare;
+mod recover;
+mod same;
+mod schema;
+mod sstables;
+mod state;
+mod status;
+#[cfg(test)]
+mod testing;
+mod topology;
+mod verdict;
+
+pub use abort::{Abort, AbortReport};
+pub use command::Program;
+pub use hanging::hanging;
+pub use hydrate::{Hydration, HydrationOptions, HydrationReport};
+pub use instant::{Instant, InstantReport, Outcome, TableReport};
+pub use node::Node;
+pub use prepare::{Request, Selection};
+pub use state::{Origin, Step};
+pub use status::{TableStatus, status};
+
+use std::path::PathBuf;
+
+/// A running mount, as far as a restore needs to know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mount {
+    pub mountpoint: PathBuf,
+    /// What is mounted there.
+    pub source: String,
+    pub cache_dir: PathBuf,
+}

@@ -1,0 +1,113 @@
+//! Files of a directory as SSTables, and the names under which they come into another directory.
+
+use crate::cassandra::{Effect, SstableId, SstableName, lacking};
+use crate::{Error, Kind, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub(super) const DATA: &str = "Data.db";
+
+/// An SSTable of a backup.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Sstable {
+    pub name: SstableName,
+    /// Names and sizes in bytes, sorted.
+    pub components: BTreeMap<String, u64>,
+}
+
+/// The SSTables that the files of a directory make; other files are left out.
+///
+/// # Errors
+/// `Corrupt` where one lacks a component that Cassandra does not open it without.
+pub(super) fn group(files: impl IntoIterator<Item = (String, u64)>) -> Result<Vec<Sstable>> {
+    let mut found: BTreeMap<SstableName, BTreeMap<String, u64>> = BTreeMap::new();
+    for (file, size) in files {
+        if let Some(parsed) = SstableName::parse_component(&file) {
+            found.entry(parsed.sstable).or_default().insert(parsed.component.to_owned(), size);
+        }
+    }
+    for (name, components) in &found {
+        let present: Vec<&str> = components.keys().map(String::as_str).collect();
+        let lacks = lacking(name.format, &present, None);
+        if let Some(lack) = lacks.iter().find(|lack| lack.effect == Effect::Unreadable) {
+            return Err(Error::corrupt(format!("{name} has no {}: `cassmount verify` tells more", lack.component)));
+        }
+    }
+    Ok(found.into_iter().map(|(name, components)| Sstable { name, components }).collect())
+}
+
+/// Generations that no SSTable of a directory has, nor will get soon. Counted ones, as every Cassandra takes: one that is not configured for UUIDs does not
+/// start where it finds such names.
+pub(super) struct Generations {
+    last: u64,
+}
+
+impl Generations {
+    /// How far a flush would have to count meanwhile to meet one of them.
+    const DISTANCE: u64 = 1_000_000;
+    /// Cassandra counts in 32 bits, and goes on from the highest it finds when it starts.
+    const HIGHEST: u64 = 2_000_000_000;
+
+    /// # Errors
+    /// `Unsupported` where the directories' own are too high.
+    pub(super) fn beyond(directories: &[impl AsRef<Path>]) -> Result<Self> {
+        let mut last = Self::DISTANCE;
+        for directory in directories.iter().map(AsRef::as_ref) {
+            for name in super::live::file_names(directory)? {
+                if let Some(SstableId::Integer(id)) = SstableName::parse_component(&name).map(|of| of.sstable.id) {
+                    last = last.max(id.saturating_add(Self::DISTANCE));
+                }
+            }
+            if last > Self::HIGHEST {
+                let message =
+                    format!("{} has SSTables of too high generations: compact the table", directory.display());
+                return Err(Error::new(Kind::Unsupported, message));
+            }
+        }
+        Ok(Self { last })
+    }
+
+    /// `name` with the next of them.
+    pub(super) fn next(&mut self, name: &SstableName) -> SstableName {
+        self.last += 1;
+        SstableName { id: SstableId::Integer(self.last), ..name.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> Vec<(String, u64)> {
+        names.iter().map(|name| ((*name).to_owned(), 10)).collect()
+    }
+
+    #[test]
+    fn files_make_sstables() {
+        let sstables = group(files(&[
+            "nb-2-big-Data.db",
+            "nb-2-big-Index.db",
+            "nb-2-big-Statistics.db",
+            "nb-2-big-CompressionInfo.db",
+            "manifest.json",
+            "schema.cql",
+        ]))
+        .unwrap();
+        assert_eq!(sstables.len(), 1);
+        assert_eq!((&*sstables[0].name.to_string(), sstables[0].components.len()), ("nb-2-big", 4));
+        let error = group(files(&["nb-2-big-Data.db", "nb-2-big-Index.db"])).unwrap_err().to_string();
+        assert!(error.starts_with("nb-2-big has no Statistics.db"), "{error}");
+    }
+
+    #[test]
+    fn generations_are_far_from_those_in_use() {
+        let live = tempfile::tempdir().unwrap();
+        let name = SstableName::parse_component("oa-3h5p_080f_1i0g02006tmulenlv7-big-Data.db").unwrap().sstable;
+        let next = |live: &Path| Generations::beyond(&[live]).map(|mut of| [of.next(&name), of.next(&name)]);
+        assert_eq!(next(live.path()).unwrap().map(|name| name.to_string()), ["oa-1000001-big", "oa-1000002-big"]);
+        std::fs::write(live.path().join("nb-41-big-Data.db"), "").unwrap();
+        assert_eq!(next(live.path()).unwrap()[0].to_string(), "oa-1000042-big");
+        std::fs::write(live.path().join("nb-2100000000-big-Data.db"), "").unwrap();
+        assert_eq!(next(live.path()).unwrap_err().kind(), Kind::Unsupported);
+    }
+}
