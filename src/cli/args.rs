@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::extract::ExtractArgs;
 use super::progress::ProgressArgs;
+use super::restore::RestoreArgs;
 use crate::cassandra::TableName;
 use crate::config::{parse_duration, parse_rate, parse_size};
 
@@ -54,6 +55,8 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// Write a restore point, or some of its tables, to a directory as ordinary files
     Extract(ExtractArgs),
+    /// Make live tables of this node read a backup at once, through links into a mount
+    Restore(RestoreArgs),
     /// Show what running mounts do: source, cache, scratch layer, transfers, errors
     Status(StatusArgs),
     /// Look at the cache, or empty it

@@ -13,16 +13,17 @@ pub(super) fn completions(shell: Shell) -> Result<()> {
     super::output::write(&text)
 }
 
-/// Writes `cassmount.1` and a page for each command into `directory`.
+/// Writes `cassmount.1` and a page for each command, and each command of these, into `directory`.
 pub(super) fn pages(directory: &Path) -> Result<()> {
     let mut command = Cli::command();
     command.build();
-    page(directory, "cassmount", &command)?;
-    for subcommand in command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
-    {
-        page(directory, &format!("cassmount-{}", subcommand.get_name()), subcommand)?;
-    }
-    Ok(())
+    pages_of(directory, "cassmount", &command)
+}
+
+fn pages_of(directory: &Path, name: &str, command: &Command) -> Result<()> {
+    page(directory, name, command)?;
+    let mut below = command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help");
+    below.try_for_each(|command| pages_of(directory, &format!("{name}-{}", command.get_name()), command))
 }
 
 fn page(directory: &Path, name: &str, command: &Command) -> Result<()> {

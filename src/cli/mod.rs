@@ -21,6 +21,7 @@ mod open;
 mod output;
 mod parts;
 mod progress;
+mod restore;
 mod runtime_state;
 mod schema;
 mod status;
@@ -76,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Cache(args) => status::cache(&args),
         Command::Scratch(args) => status::scratch(&args),

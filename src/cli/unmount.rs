@@ -26,8 +26,11 @@ pub(super) fn run(args: &UnmountArgs) -> Result<()> {
             format!("what is mounted at {} is not cassmount's", mountpoint.display()),
         ));
     }
-    let daemon =
-        RunningMount::find(&mountpoint).and_then(|mount| rustix::process::Pid::from_raw(mount.pid.cast_signed()));
+    let running = RunningMount::find(&mountpoint);
+    if let Some(running) = running.as_ref().filter(|_| !args.force) {
+        refuse_while_tables_hang(&running.cache_dir, &mountpoint)?;
+    }
+    let daemon = running.and_then(|mount| rustix::process::Pid::from_raw(mount.pid.cast_signed()));
     // Opened before unmounting, so that the pid cannot come to mean another process.
     let daemon = daemon.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
     detach(&mountpoint, args.force)?;
@@ -44,6 +47,21 @@ pub(super) fn run(args: &UnmountArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Live tables that read through links lose their rows with the mount, also when nobody has anything open at the moment.
+fn refuse_while_tables_hang(cache_dir: &Path, mountpoint: &Path) -> Result<()> {
+    let hanging = crate::restore::hanging(cache_dir, mountpoint)?;
+    if hanging.is_empty() {
+        return Ok(());
+    }
+    let tables: Vec<String> = hanging.iter().map(|(table, count)| format!("{table} ({count} SSTables)")).collect();
+    let place = mountpoint.display();
+    let message = format!(
+        "{place} is what live tables read from: {}. `cassmount restore hydrate` makes them local, `cassmount restore abort` takes them back; or: cassmount unmount --force {place}",
+        tables.join(", ")
+    );
+    Err(Error::new(Kind::Busy, message))
 }
 
 /// Takes the mount out of the tree; `lazily` even while it is in use.

@@ -1,0 +1,110 @@
+//! `cassmount restore hydrate`.
+
+use super::args::{HydrateArgs, tables};
+use super::mounts;
+use crate::cli::daemon::{self, Readiness};
+use crate::cli::output::{Shown, print};
+use crate::cli::progress::Progress;
+use crate::cli::{logging, table};
+use crate::restore::{Hydration, HydrationOptions, HydrationReport};
+use crate::{Error, Kind, Result};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::Path;
+
+pub(super) fn run(args: &HydrateArgs) -> Result<()> {
+    let mut readiness = Readiness::of_this_process();
+    let stays = args.wait || readiness.in_background();
+    if !readiness.in_background() {
+        logging::to_terminal(&args.log);
+    }
+    let prepared = prepare(args);
+    if !stays {
+        // What is plainly wrong is said here; then the locks are let go for the process in the background.
+        let bytes = prepared?.remote_bytes()?;
+        daemon::start()?;
+        println!(
+            "{} are being copied in the background; `cassmount restore status` tells how far it is",
+            table::bytes(bytes)
+        );
+        return Ok(());
+    }
+    let hydration = match prepared.and_then(|hydration| {
+        if readiness.in_background() {
+            logging::to_file(&args.log, Path::new("/hydrate"))?;
+        }
+        readiness.ready()?;
+        Ok(hydration)
+    }) {
+        Ok(hydration) => hydration,
+        Err(error) => return readiness.failed(error),
+    };
+    let progress = Progress::start("hydrate", Some(hydration.remote_bytes()?), args.progress);
+    let tables = hydration.run(&mut |bytes| progress.add(bytes));
+    progress.finish();
+    let all = All { tables };
+    if !args.wait {
+        tracing::info!("{}", all.text());
+        return all.verdict();
+    }
+    print(args.json, &all)?;
+    all.verdict()
+}
+
+fn prepare(args: &HydrateArgs) -> Result<Hydration> {
+    let options = HydrationOptions { rate: args.rate, keep_free: args.keep_free };
+    let wanted = tables(&args.table, &args.keyspace)?;
+    let hydration = Hydration::open(&mounts::cache_dirs(&args.journals)?, &wanted, options)?;
+    hydration.check_space()?;
+    Ok(hydration)
+}
+
+/// The JSON is documented in docs/json.md.
+#[derive(Serialize)]
+struct All {
+    tables: Vec<HydrationReport>,
+}
+
+impl All {
+    fn verdict(&self) -> Result<()> {
+        let broken = self.tables.iter().find(|of| of.error.is_some() || of.left > 0);
+        let Some(of) = broken else { return Ok(()) };
+        let why = of.error.clone().unwrap_or_else(|| format!("{} links are left", of.left));
+        Err(Error::new(
+            Kind::Io,
+            format!("{} is not all local: {why}; the same command goes on where this one ended", of.table),
+        ))
+    }
+}
+
+impl Shown for All {
+    fn text(&self) -> String {
+        if self.tables.is_empty() {
+            return "no table reads a backup through links, as far as the journals know (--cache-dir names another place)\n".to_owned();
+        }
+        let rows: Vec<Vec<String>> = self.tables.iter().map(row).collect();
+        let header = ["TABLE", "FILES", "COPIED", "REMOVED BY CASSANDRA", "LEFT"];
+        let mut text = table::render(&header, &header[1..], &rows);
+        for of in &self.tables {
+            if !of.snapshots.is_empty() {
+                let names = of.snapshots.join(", ");
+                let _ = writeln!(
+                    text,
+                    "{}: these snapshots held links and hold files now; a backup that was taken of one before is worth nothing: {names}",
+                    of.table
+                );
+            }
+        }
+        if self.tables.iter().all(|of| of.left == 0 && of.error.is_none()) {
+            text += "nothing depends on the mount on disk any more; Cassandra reads what it has open through it until it is restarted, or has compacted it\n";
+        }
+        text
+    }
+}
+
+fn row(of: &HydrationReport) -> Vec<String> {
+    let counts = [of.gone, of.left].map(|count| count.to_string());
+    let mut row = vec![of.table.to_string(), of.files.to_string(), table::bytes(of.copied_bytes)];
+    row.extend(counts);
+    row
+}

@@ -1,0 +1,22 @@
+//! `cassmount restore`: instant restore through links, and what comes after it.
+
+mod abort;
+mod args;
+mod hydrate;
+mod instant;
+mod mounts;
+mod status;
+
+pub(super) use args::RestoreArgs;
+
+use crate::Result;
+use args::RestoreAction;
+
+pub(super) fn run(args: &RestoreArgs) -> Result<()> {
+    match &args.action {
+        RestoreAction::Instant(args) => instant::run(args),
+        RestoreAction::Hydrate(args) => hydrate::run(args),
+        RestoreAction::Status(args) => status::run(args),
+        RestoreAction::Abort(args) => abort::run(args),
+    }
+}
