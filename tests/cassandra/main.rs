@@ -13,10 +13,14 @@ mod skip;
 #[path = "../support/cassandra/mod.rs"]
 mod support;
 
+mod abort;
 mod extract;
 mod harness;
+mod hydrate;
 mod import;
 mod inspect;
+mod instant;
+mod killed;
 mod loader;
 mod mount;
 mod reading;

@@ -37,6 +37,10 @@ impl Mount {
         self.mounted.mountpoint.clone()
     }
 
+    pub(crate) fn cache_dir(&self) -> PathBuf {
+        self.mounted.cache_dir()
+    }
+
     pub(crate) fn tree(&self) -> Tree {
         Tree::at(self.root())
     }

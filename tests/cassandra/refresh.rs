@@ -54,7 +54,7 @@ fn link(directory: &Path, live: &Path) {
 
 /// After a compaction, Cassandra deletes what it replaced when nobody reads it any more.
 #[track_caller]
-fn wait_until_no_links(live: &Path) {
+pub(crate) fn wait_until_no_links(live: &Path) {
     let until = Instant::now() + Duration::from_mins(1);
     while links(live) > 0 {
         assert!(Instant::now() < until, "links are left after a compaction: {:?}", sample::files(live).keys());

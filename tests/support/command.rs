@@ -62,6 +62,11 @@ impl Mounted {
         self.mountpoint.join(below)
     }
 
+    /// The cache directory that it was given, unless the test named another.
+    pub fn cache_dir(&self) -> PathBuf {
+        self.work.path().join("cache")
+    }
+
     /// What the daemon logged so far.
     pub fn log(&self) -> String {
         let files = std::fs::read_dir(self.work.path().join("log")).into_iter().flatten().flatten();

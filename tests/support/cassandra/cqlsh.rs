@@ -46,6 +46,12 @@ impl Cqlsh {
         run(&mut command, TOOL_DEADLINE)
     }
 
+    /// The words of a command line that runs it on the node, for programs that take one.
+    pub(crate) fn words(&self, node: &Node) -> String {
+        let home = self.home.display();
+        format!("env PYTHONPATH={home} HOME={home} python3 {home}/bin/cqlsh {} {}", node.address, node.ports.native)
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new("python3");
         // It keeps a history and reads a configuration below HOME.

@@ -30,11 +30,18 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const GUARDIAN: &str = r#"
 directory=$1; shift
 exec 3<&0
-"$@" </dev/null >"$directory/logs/system.log" 2>&1 &
-server=$!
-{ cat <&3 >/dev/null; kill -9 "$server"; } 2>/dev/null &
+{ cat <&3 >/dev/null; touch "$directory/ended"; kill -9 "$(cat "$directory/server.pid")"; } 2>/dev/null &
 watcher=$!
-wait "$server"; status=$?
+while :; do
+    "$@" </dev/null >>"$directory/logs/system.log" 2>&1 &
+    server=$!
+    echo "$server" >"$directory/server.pid"
+    [ -e "$directory/ended" ] && kill -9 "$server"
+    wait "$server"; status=$?
+    while [ -e "$directory/stopped" ] && [ ! -e "$directory/ended" ]; do touch "$directory/stopped-now"; sleep 0.1; done
+    [ -e "$directory/stopped-now" ] && [ ! -e "$directory/ended" ] || break
+    rm "$directory/stopped-now"
+done
 kill "$watcher" 2>/dev/null
 if [ -e "$directory/keep-logs" ]; then
     cd "$directory" && rm -rf data commitlog saved_caches hints cdc_raw storage
@@ -128,6 +135,42 @@ impl Node {
     /// The log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("logs/system.log")).unwrap_or_default()
+    }
+
+    /// Ends the server as an operator would, and keeps its data. Nobody may ask it anything until [`Self::start_again`].
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub(crate) fn shut_down(&self) {
+        fs::write(self.directory.join("stopped"), "").unwrap();
+        let pid = fs::read_to_string(self.directory.join("server.pid")).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let until = Instant::now() + START_DEADLINE;
+        while !self.directory.join("stopped-now").exists() {
+            assert!(Instant::now() < until, "Cassandra does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts it again, and waits until it answers CQL.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub(crate) fn start_again(&self) {
+        fs::remove_file(self.directory.join("stopped")).unwrap();
+        let native = SocketAddr::from((self.address, self.ports.native));
+        let until = Instant::now() + START_DEADLINE;
+        loop {
+            match Session::connect(native) {
+                Ok(session) => {
+                    *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+                    return;
+                }
+                Err(error) => assert!(Instant::now() < until, "Cassandra does not come up: {error}\n{}", self.log()),
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     fn stop(&mut self) {

@@ -23,11 +23,30 @@ impl Node {
         run(self.nodetool_command().args(words), TOOL_DEADLINE)
     }
 
-    fn nodetool_command(&self) -> Command {
+    /// The command line of nodetool, up to its subcommand.
+    pub(crate) fn nodetool_command(&self) -> Command {
         let mut command = self.configured(self.installation.nodetool(&self.conf_directory()));
         command.arg("org.apache.cassandra.tools.NodeTool");
         command.args(["-h", "127.0.0.1", "-p", &self.ports.jmx.to_string()]);
         command
+    }
+
+    /// A script in `directory` that is this node's nodetool, for programs that run it. `before` is shell code to run first: `$1` is the subcommand, and
+    /// `real "$@"` does what it would do without.
+    pub(crate) fn nodetool_script(&self, directory: &Path, before: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let command = self.nodetool_command();
+        let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().expect("UTF-8").replace('\'', r"'\''"));
+        let words: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
+        let path = directory.join("nodetool");
+        let unset = "unset JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS";
+        std::fs::write(
+            &path,
+            format!("#!/bin/sh\n{unset}\nreal() {{ {} \"$@\"; }}\n{before}\nreal \"$@\"\n", words.join(" ")),
+        )
+        .unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
     }
 
     /// `nodetool import <options> <keyspace> <table> <directories>`.
@@ -74,14 +93,19 @@ impl Node {
     /// A digest of what `sstabledump` prints for each of `data_files`, which `list` holds one a line; see SstableDumps.java.
     pub(crate) fn sstabledumps(&self, list: &Path) -> Finished {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/cassandra/SstableDumps.java");
+        run(self.java_source(&source, 256).arg(list), TOOL_DEADLINE)
+    }
+
+    /// The command line that runs a Java program from its source, with Cassandra's classes at hand and so much heap.
+    pub(crate) fn java_source(&self, source: &Path, heap_mib: u32) -> Command {
         let mut command = self.configured(self.installation.tool(&self.conf_directory()));
         command
             // Beans are registered with the right of their class, and a class launched from source has none.
             .arg("-Dorg.apache.cassandra.disable_mbean_registration=true")
             .arg("-Djava.security.manager=allow")
-            .arg(source)
-            .arg(list);
-        run(&mut command, TOOL_DEADLINE)
+            .arg(format!("-Xmx{heap_mib}M"))
+            .arg(source);
+        command
     }
 
     /// `sstabledump <data file>`.
