@@ -15,13 +15,13 @@ const MAX_PLAIN: u64 = 4 << 30;
 
 /// What a file holds, and in which version of its encoding.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Format {
-    pub(super) magic: [u8; 8],
-    pub(super) version: u32,
+pub(crate) struct Format {
+    pub(crate) magic: [u8; 8],
+    pub(crate) version: u32,
 }
 
 /// Where something about `host` of `source` is kept.
-pub(super) fn path(directory: &Path, source: &str, host: &Host, extension: &str) -> PathBuf {
+pub(crate) fn path(directory: &Path, source: &str, host: &Host, extension: &str) -> PathBuf {
     let mut name = blake3::Hasher::new();
     name.update(&(source.len() as u64).to_le_bytes()).update(source.as_bytes()).update(host.0.as_bytes());
     directory.join(format!("{}.{extension}", &name.finalize().to_hex()[..32]))
@@ -29,7 +29,7 @@ pub(super) fn path(directory: &Path, source: &str, host: &Host, extension: &str)
 
 impl Format {
     /// `None` when there is no file. Blocks.
-    pub(super) fn read<T: DeserializeOwned>(self, path: &Path) -> Result<Option<T>> {
+    pub(crate) fn read<T: DeserializeOwned>(self, path: &Path) -> Result<Option<T>> {
         match std::fs::read(path) {
             Ok(bytes) => self.decode(&bytes).map(Some),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -38,7 +38,7 @@ impl Format {
     }
 
     /// Replaces the file; its directory is made where it is missing, for the owner only. Blocks.
-    pub(super) fn write<T: Serialize>(self, path: &Path, value: &T) -> Result<()> {
+    pub(crate) fn write<T: Serialize>(self, path: &Path, value: &T) -> Result<()> {
         let bytes = self.encode(value)?;
         let directory = path.parent().unwrap_or(Path::new("."));
         std::fs::DirBuilder::new()
@@ -57,7 +57,7 @@ impl Format {
         Ok(())
     }
 
-    pub(super) fn encode<T: Serialize>(self, value: &T) -> Result<Vec<u8>> {
+    pub(crate) fn encode<T: Serialize>(self, value: &T) -> Result<Vec<u8>> {
         let plain =
             postcard::to_stdvec(value).map_err(|e| Error::invalid("cannot encode the catalog").with_source(e))?;
         let packed = zstd::encode_all(&plain[..], 3).map_err(|e| Error::io("compress the catalog", e))?;
@@ -69,7 +69,7 @@ impl Format {
         Ok(bytes)
     }
 
-    pub(super) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T> {
+    pub(crate) fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T> {
         let (header, packed) = bytes.split_at_checked(HEADER_LEN).ok_or_else(|| Error::corrupt("it is cut off"))?;
         if header[..8] != self.magic {
             return Err(Error::corrupt("it is something else"));

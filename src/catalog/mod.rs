@@ -14,7 +14,7 @@ mod hosts;
 #[cfg(test)]
 mod hosts_tests;
 pub mod incarnation;
-mod kept;
+pub(crate) mod kept;
 mod knowledge;
 pub mod layout;
 mod load;

@@ -70,16 +70,21 @@ impl Parts {
             ..ReaderOptions::default()
         };
         let reader = Reader::new(store.clone(), keys, cache.clone(), options)?;
+        let name = blake3::hash(mountpoint.as_os_str().as_bytes()).to_hex();
+        let of_this_mount = |directory: &str| cache_dir.join(directory).join(&name[..16]);
+        let known = of_this_mount("known");
+        if !resumed {
+            crate::tree::forget_names(&known)?;
+        }
         let tree = TreeOptions {
             source_host: args.view.source_host.clone().map(Host::new),
             at: args.view.at.clone(),
             live_data_dir: open::live_data_dir(&args.view.live_ids, &settings)?,
             directory: Some(cache_dir.join("catalog")),
+            names: Some(known.clone()),
             ..TreeOptions::default()
         };
         let tree = BackupTree::new(Arc::clone(&catalog), Arc::clone(&reader), tree)?;
-        let name = blake3::hash(mountpoint.as_os_str().as_bytes()).to_hex();
-        let of_this_mount = |directory: &str| cache_dir.join(directory).join(&name[..16]);
         let mut scratch = ScratchOptions::new(of_this_mount("scratch"));
         scratch.limit_bytes = args.access.scratch_size;
         let overlay = match (args.access.read_only, resumed) {
@@ -87,7 +92,6 @@ impl Parts {
             (false, false) => Overlay::new(tree, &scratch)?,
             (false, true) => Overlay::resume(tree, &scratch)?,
         };
-        let known = of_this_mount("known");
         let options = MountOptions {
             uid: uid.unwrap_or_else(|| rustix::process::getuid().as_raw()),
             gid: gid.unwrap_or_else(|| rustix::process::getgid().as_raw()),

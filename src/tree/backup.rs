@@ -4,6 +4,7 @@ use super::assemble;
 use super::content::ContentTree;
 use super::live;
 use super::model::{HostModel, Ingredients, Refined, Visible};
+use super::names::{self, Names};
 use super::node::{Place, TreeNode};
 use super::source::{Backups, SchemaArchives};
 use super::weighted::Weighted;
@@ -35,13 +36,15 @@ pub struct TreeOptions {
     pub live_data_dir: Option<PathBuf>,
     /// Where schema history and table ids are kept once they are known; `None`: nowhere.
     pub directory: Option<PathBuf>,
+    /// Where the names that were shown are kept for a process that takes the mount over; `None`: nowhere.
+    pub names: Option<PathBuf>,
     /// Bytes of memory for listings that may be made again.
     pub memory_limit: usize,
 }
 
 impl Default for TreeOptions {
     fn default() -> Self {
-        Self { source_host: None, at: None, live_data_dir: None, directory: None, memory_limit: 32 << 20 }
+        Self { source_host: None, at: None, live_data_dir: None, directory: None, names: None, memory_limit: 32 << 20 }
     }
 }
 
@@ -82,6 +85,8 @@ struct Findings {
     mappings: HashSet<Arc<ObjectMeta>>,
     /// Whether some table's id is found in no better place.
     needs_mappings: bool,
+    /// The names as they are kept; `None`: nobody has looked.
+    names: Option<Names>,
 }
 
 impl HostState {
@@ -256,6 +261,7 @@ impl BackupTree {
         };
         let live = Arc::new(live);
         let before = lock(&state.built).as_ref().map(|before| before.model.clone());
+        let names = self.names(&sets.host, state, findings).await?;
         loop {
             if findings.needs_mappings {
                 let failed = self.read_mappings(&sets, state, &mut findings.mappings).await;
@@ -268,8 +274,8 @@ impl BackupTree {
                 refined: state.refined(),
                 live: live.clone(),
             };
-            let before = before.clone();
-            let model = blocking(move || HostModel::new(from, before.as_deref())).await?;
+            let (before, former) = (before.clone(), names.clone());
+            let model = blocking(move || HostModel::new(from, before.as_deref()).with_former(&former.former)).await?;
             if !findings.needs_mappings && model.has_unknown_ids() {
                 findings.needs_mappings = true;
                 continue;
@@ -277,8 +283,43 @@ impl BackupTree {
             if let Some(outage) = &incomplete {
                 tracing::warn!("table ids of {} may be missing: {outage}", sets.host);
             }
+            self.keep_names(&model, findings).await?;
             return Ok(Built { model: Arc::new(model), revision, at: Instant::now(), incomplete });
         }
+    }
+
+    /// The names as they are kept, which are those of another process at first.
+    async fn names(&self, host: &Host, state: &HostState, findings: &mut Findings) -> Result<Names> {
+        if let Some(names) = &findings.names {
+            return Ok(names.clone());
+        }
+        let names = match self.names_path(host) {
+            Some(path) => blocking(move || Names::load(&path)).await?,
+            None => Names::default(),
+        };
+        let mut refined = lock(&state.refined);
+        for (archive, id) in &*names.refined {
+            Arc::make_mut(&mut refined).entry(archive.clone()).or_insert(*id);
+        }
+        findings.names = Some(names.clone());
+        Ok(names)
+    }
+
+    /// Before anybody sees the model.
+    async fn keep_names(&self, model: &HostModel, findings: &mut Findings) -> Result<()> {
+        let names = Names::of(model);
+        if findings.names.as_ref() != Some(&names)
+            && let Some(path) = self.names_path(&model.from.sets.host)
+        {
+            let names = names.clone();
+            blocking(move || names.keep(&path)).await?;
+        }
+        findings.names = Some(names);
+        Ok(())
+    }
+
+    fn names_path(&self, host: &Host) -> Option<PathBuf> {
+        self.options.names.as_ref().map(|directory| names::path(directory, self.source.name(), host))
     }
 
     /// Reads the schema_mapping.json of every set that has one; the reason if some may be read later only.

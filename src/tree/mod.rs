@@ -12,6 +12,7 @@ mod live;
 mod model;
 #[cfg(test)]
 mod model_tests;
+mod names;
 mod node;
 mod report;
 mod resolve;
@@ -22,6 +23,7 @@ mod weighted;
 
 pub use backup::{BackupTree, TreeOptions};
 pub use files::{PointArchive, PointFile, PointFiles, PointInfo, PointTable};
+pub use names::forget as forget_names;
 pub use node::TreeNode;
 pub use report::{
     AbsentTable, ArchiveReport, ChainReport, LeftOutSet, OtherSstable, ReportOptions, SetReport, SstableReport,

@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// What the files of archives told of their incarnation, where that is not what their sets' times suggest.
 pub(super) type Refined = HashMap<(Tag, TableName), Option<TableId>>;
 
+/// Ids (or their absence) that directories were shown under before better evidence came.
+pub(super) type Former = HashMap<TableName, HashSet<Option<TableId>>>;
+
 /// Everything that a model is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Ingredients {
@@ -94,8 +97,7 @@ pub(super) struct HostModel {
     candidates: HashMap<TableName, Candidates>,
     /// Per table, the incarnations that have archives, by creation.
     tables: BTreeMap<TableName, Vec<TableDir>>,
-    /// Ids (or their absence) that directories were shown under before better evidence came.
-    former: HashMap<TableName, HashSet<Option<TableId>>>,
+    former: Former,
 }
 
 impl HostModel {
@@ -112,6 +114,18 @@ impl HostModel {
             model.remember(before);
         }
         model
+    }
+
+    /// The same, of a tree that another process has shown until now.
+    pub(super) fn with_former(mut self, former: &Former) -> Self {
+        for (table, ids) in former {
+            self.former.entry(table.clone()).or_default().extend(ids);
+        }
+        self
+    }
+
+    pub(super) fn former(&self) -> &Former {
+        &self.former
     }
 
     fn find_tables(&self) -> BTreeMap<TableName, Vec<TableDir>> {

@@ -1,7 +1,8 @@
 use super::model::{ContentKind, HostModel, Ingredients, Visible};
+use super::names::{self, Names};
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::testing::{TestSet, host_sets};
-use crate::catalog::{HostSets, Knowledge, SetKind};
+use crate::catalog::{Host, HostSets, Knowledge, SetKind};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -86,6 +87,16 @@ fn evidence_moves_sets_to_their_incarnation_and_names_that_were_wrong_are_rememb
         assert_eq!(told.pieces(dir, ContentKind::Snapshot, point).len(), 1, "its own set's only");
     }
     assert!(told.shown_at(&table(), Some(TableId([7; 16])), ContentKind::Snapshot, point).is_none());
+
+    // Another process makes the same of what was kept.
+    let directory = tempfile::tempdir().unwrap();
+    let file = names::path(directory.path(), "s3://b", &Host::new("a"));
+    Names::of(&told).keep(&file);
+    let anew = HostModel::new(told.from.clone(), None).with_former(&Names::load(&file).former);
+    assert_eq!(anew.former(), told.former());
+    assert_eq!(anew.shown_at(&table(), None, ContentKind::Snapshot, point).unwrap().id, Some(id(NEW)));
+    names::forget(directory.path()).unwrap();
+    assert_eq!(Names::load(&file), Names::default());
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod command;
 mod giving_up;
 mod load;
 mod mapped;
+mod names;
 mod poison;
 mod random;
 mod scene;
