@@ -8,6 +8,8 @@
 mod bucket;
 #[path = "../support/command.rs"]
 mod command;
+#[path = "../outlive/random.rs"]
+mod random;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/cassandra/mod.rs"]
@@ -21,6 +23,7 @@ mod import;
 mod inspect;
 mod instant;
 mod killed;
+mod kills;
 mod loader;
 mod mount;
 mod reading;
