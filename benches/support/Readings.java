@@ -1,4 +1,3 @@
-import java.io.File;
 import org.apache.cassandra.io.sstable.CQLSSTableWriter;
 
 /** Writes SSTables of bench.readings without a node: DIRECTORY FIRST-ID END-ID. What a row holds follows from its id alone, as instant_table.rs has it. */
@@ -8,7 +7,7 @@ public class Readings {
 
     public static void main(String[] args) throws Exception {
         CQLSSTableWriter writer = CQLSSTableWriter.builder()
-            .inDirectory(new File(args[0]))
+            .inDirectory(args[0])
             .forTable("CREATE TABLE bench.readings (id bigint PRIMARY KEY, payload text)")
             .using("INSERT INTO bench.readings (id, payload) VALUES (?, ?)")
             .withBufferSizeInMiB(96)
