@@ -104,7 +104,7 @@ fn kill_again_and_again(scene: &Scene<'_>) {
     for tenths_of_a_millisecond in [2, 5, 10, 15, 20, 30, 40, 60, 80] {
         let delay = f64::from(tenths_of_a_millisecond) / 10_000.0;
         let down = format!(
-            "echo \"nodetool: Failed to connect to '127.0.0.1:7199'\" >&2; (sleep {delay}; kill -9 $PPID) & exit 1"
+            "echo \"nodetool: Failed to connect to '127.0.0.1:7199'\" >&2; (sleep {delay}; grep -qx cassmount /proc/$PPID/comm && kill -9 $PPID) & exit 1"
         );
         scene.restore_with(&down, &["abort", "--json", "--table", APART]);
         if !scene.status().iter().any(|of| of["table"] == "carts") {

@@ -14,7 +14,7 @@ const EARLIER: &str = "2026-11-21-02-47";
 /// Kills the command that runs nodetool when it comes to a subcommand: before that does anything, or when it has.
 fn kill_at(subcommand: &str, after: bool) -> String {
     let run = if after { "real \"$@\";" } else { "" };
-    format!("case $1 in {subcommand}) {run} kill -9 $PPID; exit;; esac")
+    format!("case $1 in {subcommand}) {run} grep -qx cassmount /proc/$PPID/comm && kill -9 $PPID; exit;; esac")
 }
 
 /// The table has the rows of the backup; each SSTable that was linked is there once, and Cassandra has it open.
@@ -147,7 +147,7 @@ fn a_killed_rollback_is_completed() {
     let kill = |delay: &str| {
         // It does not open them, is asked how many it has, and the command dies while it takes the links out.
         format!(
-            "case $1 in refresh) exit 2;; tablestats) real \"$@\"; (sleep {delay}; kill -9 $PPID) & exit 0;; clearsnapshot) kill -9 $PPID; exit;; esac"
+            "case $1 in refresh) exit 2;; tablestats) real \"$@\"; (sleep {delay}; grep -qx cassmount /proc/$PPID/comm && kill -9 $PPID) & exit 0;; clearsnapshot) kill -9 $PPID; exit;; esac"
         )
     };
     for delay in ["0.001", "0.01", "0.03", "1"] {
