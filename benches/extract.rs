@@ -75,7 +75,7 @@ fn by_script(archives: &Path, target: &Path, jobs: usize, each: &str) -> Duratio
     cold(archives);
     let (archives, target) = (archives.display(), target.display());
     shell(&format!(
-        "ls {archives}/*.enc | xargs -P {jobs} -I% bash -c 'set -euo pipefail; name=${{1##*/}}; set -- $1 $2 ${{name%%.*}}; {each}' _ % {target}; sync -f {target}"
+        "ls {archives}/*.enc | xargs -P {jobs} -I@FILE@ bash -c 'set -euo pipefail; name=${{1##*/}}; set -- $1 $2 ${{name%%.*}}; {each}' _ @FILE@ {target}; sync -f {target}"
     ))
 }
 
