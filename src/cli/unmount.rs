@@ -15,8 +15,7 @@ const GRACE_MS: u16 = 30_000;
 
 pub(super) fn run(args: &UnmountArgs) -> Result<()> {
     // Not canonicalize: that would ask the mount itself, which may not answer.
-    let mountpoint = std::path::absolute(&args.mountpoint).map_err(|e| Error::io("find the current directory", e))?;
-    let mountpoint: std::path::PathBuf = mountpoint.components().collect();
+    let mountpoint = super::status::absolute(&args.mountpoint)?;
     if mounted_device(&mountpoint).is_none() {
         return Err(Error::new(Kind::NotFound, format!("nothing is mounted at {}", mountpoint.display())));
     }

@@ -169,27 +169,19 @@ impl ArchiveFile {
 
     /// `None`: neither the file nor the archive's index is there.
     async fn read_somehow(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
-        if let Some(bytes) = self.read_landed(offset, len).await? {
+        if let Some(bytes) = self.read_whole(offset, len).await? {
             return Ok(Some(bytes));
         }
-        match self.read_by_spans(offset, len).await {
+        match self.read_parts(offset, len).await {
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             result => result.map(Some),
         }
     }
 
-    /// From the cache, or from what has been landed so far.
-    async fn read_landed(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
-        if let Some(lander) = self.lander.get() {
-            if let Some(whole) = lander.whole() {
-                let _ = self.whole.set(whole.clone());
-            } else {
-                // Before the wait: reads that waited together come back in any order.
-                self.observe(offset, len).await?;
-                if let Some(bytes) = lander.read(offset, len as usize).await {
-                    return Ok(Some(bytes));
-                }
-            }
+    /// From the cache.
+    async fn read_whole(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
+        if let Some(whole) = self.lander.get().and_then(|lander| lander.whole()) {
+            let _ = self.whole.set(whole.clone());
         }
         if !self.look_into_cache().await {
             return Ok(None);
@@ -203,19 +195,18 @@ impl ArchiveFile {
         }
     }
 
-    async fn read_by_spans(&self, offset: u64, len: u64) -> Result<Bytes> {
-        let source = self.source().await?;
+    /// From what has been landed or is about to be, or from spans.
+    async fn read_parts(&self, offset: u64, len: u64) -> Result<Bytes> {
+        // Before any wait: reads that waited together come back in any order. And this one may be what starts the landing: then its bytes are on their way.
         let in_order = self.observe(offset, len).await?;
-        // This read may be what started the landing: its bytes are on their way already.
-        if in_order
-            && let Some(lander) = self.lander.get()
+        if let Some(lander) = self.lander.get()
             && let Some(bytes) = lander.read(offset, len as usize).await
         {
             return Ok(bytes);
         }
         let keep = if in_order { Keep::Memory } else { Keep::Disk };
         let range = self.plain.start + offset..self.plain.start + offset + len;
-        self.inner.read_spans(&source, range, keep).await
+        self.inner.read_spans(&self.source().await?, range, keep).await
     }
 
     /// Counts whether the file was found whole.

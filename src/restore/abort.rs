@@ -8,7 +8,7 @@ use super::journal::{self, Journal, sync_directory};
 use super::live::{self, Ours};
 use super::node::Node;
 use super::recover::{self, Tools};
-use super::state::{Origin, State, Step};
+use super::state::{Origin, Plan, State, Step};
 use super::{copy, keep, open_files, same};
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
@@ -40,6 +40,24 @@ pub struct AbortReport {
     pub error: Option<String>,
 }
 
+impl AbortReport {
+    /// Before anything was done.
+    fn of(plan: &Plan) -> Self {
+        Self {
+            table: plan.table.clone(),
+            from: plan.from.clone(),
+            directory: plan.live.clone(),
+            undone: false,
+            removed: 0,
+            brought_back: 0,
+            set_aside: Vec::new(),
+            snapshots_with_links: Vec::new(),
+            rebuild_indexes: Vec::new(),
+            error: None,
+        }
+    }
+}
+
 /// Takes back all restores whose journals are beside these caches, or those of some tables.
 #[derive(Clone, Debug)]
 pub struct Abort {
@@ -54,15 +72,9 @@ impl Abort {
     pub fn run(&self, cache_dirs: &[PathBuf], tables: &[TableName]) -> Result<Vec<AbortReport>> {
         let mut found = Vec::new();
         for directory in cache_dirs {
-            for path in journal::all(directory)? {
-                let state = journal::look(&path)?;
-                found.extend(
-                    state
-                        .map(|state| (path, state))
-                        .filter(|(_, state)| tables.is_empty() || tables.contains(&state.plan.table)),
-                );
-            }
+            found.extend(journal::look_at_all(directory)?);
         }
+        found.retain(|(_, state)| tables.is_empty() || tables.contains(&state.plan.table));
         if let Some(table) = tables.iter().find(|table| !found.iter().any(|(_, state)| state.plan.table == **table)) {
             return Err(Error::not_found(format!(
                 "{table} was not restored through links, as far as the journals know"
@@ -72,18 +84,7 @@ impl Abort {
     }
 
     fn table(&self, path: &Path, state: &State) -> AbortReport {
-        let mut report = AbortReport {
-            table: state.plan.table.clone(),
-            from: state.plan.from.clone(),
-            directory: state.plan.live.clone(),
-            undone: false,
-            removed: 0,
-            brought_back: 0,
-            set_aside: Vec::new(),
-            snapshots_with_links: Vec::new(),
-            rebuild_indexes: Vec::new(),
-            error: None,
-        };
+        let mut report = AbortReport::of(&state.plan);
         match self.undo(path, &mut report) {
             Ok(()) => report.undone = true,
             Err(error) => report.error = Some(error.to_string()),
@@ -237,23 +238,6 @@ mod tests {
     use super::super::testing::{Table, names};
     use super::*;
 
-    fn report(state: &State) -> AbortReport {
-        let (table, from) = (state.plan.table.clone(), state.plan.from.clone());
-        let directory = state.plan.live.clone();
-        AbortReport {
-            table,
-            from,
-            directory,
-            undone: false,
-            removed: 0,
-            brought_back: 0,
-            set_aside: Vec::new(),
-            snapshots_with_links: Vec::new(),
-            rebuild_indexes: Vec::new(),
-            error: None,
-        }
-    }
-
     /// A table with an SSTable of its own and two restored ones, and the journal of that.
     fn restored() -> (Table, Journal) {
         let table = Table::new();
@@ -280,7 +264,7 @@ mod tests {
         let (table, journal) = restored();
         table.put("nb-5-big", "since");
         assert_eq!(contents(&table), ["backup 1", "backup 2", "before", "since"]);
-        let mut report = report(&journal.state);
+        let mut report = AbortReport::of(&journal.state.plan);
         stopped(journal, &mut report).unwrap();
         assert_eq!((contents(&table), report.removed), (vec!["before".to_owned(), "since".to_owned()], 2));
         assert!(!table.live.join("snapshots/cassmount-before-1").exists() && report.set_aside.is_empty());
@@ -292,7 +276,7 @@ mod tests {
         journal.step(Step::Aborting).unwrap();
         journal.removing(0).unwrap();
         live::remove_sstable(&table.live, "nb-1001-big").unwrap();
-        let mut report = report(&journal.state);
+        let mut report = AbortReport::of(&journal.state.plan);
         stopped(journal, &mut report).unwrap();
         assert_eq!((contents(&table), report.set_aside.len()), (vec!["before".to_owned()], 0));
     }
@@ -307,7 +291,7 @@ mod tests {
             live::remove_sstable(&table.live, gone).unwrap();
         }
         table.put("nb-1-big", "compacted");
-        let mut report = report(&journal.state);
+        let mut report = AbortReport::of(&journal.state.plan);
         stopped(journal, &mut report).unwrap();
         assert_eq!((contents(&table), report.brought_back), (vec!["before".to_owned()], 1));
         assert_eq!(names(&report.set_aside[0]), ["nb-1-big-Data.db", "nb-1-big-Statistics.db"]);
@@ -319,7 +303,7 @@ mod tests {
         live::remove_sstable(&table.live, "nb-1001-big").unwrap();
         keep::forget(&journal.state).unwrap();
         let before = contents(&table);
-        let mut report = report(&journal.state);
+        let mut report = AbortReport::of(&journal.state.plan);
         assert!(stopped(journal, &mut report).unwrap_err().to_string().contains("Nothing was changed"));
         assert_eq!(contents(&table), before);
     }
@@ -332,7 +316,7 @@ mod tests {
         for (from, to) in [("nb-1001-big-Data.db", "nb-1001-big-Data.db"), ("nb-1-big-Data.db", "nb-1-big-Data.db")] {
             fs::hard_link(table.live.join(from), backups.join(to)).unwrap();
         }
-        let mut report = report(&journal.state);
+        let mut report = AbortReport::of(&journal.state.plan);
         stopped(journal, &mut report).unwrap();
         assert_eq!(names(&backups), ["nb-1-big-Data.db"]);
     }

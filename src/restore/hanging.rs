@@ -9,8 +9,7 @@ use std::path::Path;
 /// itself is not asked.
 pub fn hanging(cache_dir: &Path, mountpoint: &Path) -> Result<Vec<(TableName, usize)>> {
     let mut found = Vec::new();
-    for path in journal::all(cache_dir)? {
-        let Some(state) = journal::look(&path)? else { continue };
+    for (_, state) in journal::look_at_all(cache_dir)? {
         if state.plan.mountpoint != mountpoint || !state.plan.directories.iter().all(|directory| directory.is_dir()) {
             continue;
         }

@@ -60,9 +60,9 @@ impl Hydration {
     /// `Kind::Busy` where somebody does, or where a restore is not at its end.
     pub fn open(cache_dirs: &[PathBuf], tables: &[TableName], options: HydrationOptions) -> Result<Self> {
         let mut taken = Vec::new();
-        for path in cache_dirs.iter().map(|directory| journal::all(directory)).collect::<Result<Vec<_>>>()?.concat() {
-            // Looked at first: of the others, no lock is wanted.
-            let Some(state) = journal::look(&path)? else { continue };
+        // Looked at first: of the others, no lock is wanted.
+        let found = cache_dirs.iter().map(|directory| journal::look_at_all(directory)).collect::<Result<Vec<_>>>()?;
+        for (path, state) in found.into_iter().flatten() {
             if !tables.is_empty() && !tables.contains(&state.plan.table) {
                 continue;
             }

@@ -177,11 +177,11 @@ impl Instant {
             journal.remove()?;
             return Ok(Earlier::Nothing);
         }
-        let from =
-            theirs.from.iter().map(|from| format!("{} of {}", from.point, from.host)).collect::<Vec<_>>().join(", ");
+        let from: Vec<String> = theirs.from.iter().map(ToString::to_string).collect();
         let message = format!(
-            "{} reads {from} through links: `cassmount restore hydrate` makes them local, `cassmount restore abort` removes them",
-            plan.table
+            "{} reads {} through links: `cassmount restore hydrate` makes them local, `cassmount restore abort` removes them",
+            plan.table,
+            from.join(", ")
         );
         Err(Error::new(Kind::Busy, message))
     }

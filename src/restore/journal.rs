@@ -35,7 +35,7 @@ fn directory(cache_dir: &Path) -> PathBuf {
 }
 
 /// The journals there, sorted by name.
-pub(super) fn all(cache_dir: &Path) -> Result<Vec<PathBuf>> {
+fn all(cache_dir: &Path) -> Result<Vec<PathBuf>> {
     let directory = directory(cache_dir);
     let failed = |e| Error::io(format_args!("read {}", directory.display()), e);
     let entries = match fs::read_dir(&directory) {
@@ -50,6 +50,15 @@ pub(super) fn all(cache_dir: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     found.sort();
+    Ok(found)
+}
+
+/// The journals there, and what they say.
+pub(super) fn look_at_all(cache_dir: &Path) -> Result<Vec<(PathBuf, State)>> {
+    let mut found = Vec::new();
+    for path in all(cache_dir)? {
+        found.extend(look(&path)?.map(|state| (path, state)));
+    }
     Ok(found)
 }
 

@@ -4,6 +4,7 @@ use crate::cassandra::TableName;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 
 /// What a restore of one table is to do.
@@ -34,6 +35,12 @@ pub(super) struct Plan {
 pub struct Origin {
     pub host: String,
     pub point: String,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.point, self.host)
+    }
 }
 
 /// An SSTable of the backup and its name in the live directory, until Cassandra gives it another.

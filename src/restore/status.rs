@@ -40,13 +40,7 @@ pub struct TableStatus {
 
 /// Of all tables whose journals are beside this cache.
 pub fn status(cache_dir: &Path) -> Result<Vec<TableStatus>> {
-    let mut all = Vec::new();
-    for path in journal::all(cache_dir)? {
-        if let Some(state) = journal::look(&path)? {
-            all.push(of(&state)?);
-        }
-    }
-    Ok(all)
+    journal::look_at_all(cache_dir)?.iter().map(|(_, state)| of(state)).collect()
 }
 
 pub(super) fn of(state: &State) -> Result<TableStatus> {

@@ -307,14 +307,12 @@ impl BackupTree {
 
     /// Before anybody sees the model.
     async fn keep_names(&self, model: &HostModel, findings: &mut Findings) -> Result<()> {
+        let Some(path) = self.names_path(&model.from.sets.host) else { return Ok(()) };
         let names = Names::of(model);
-        if findings.names.as_ref() != Some(&names)
-            && let Some(path) = self.names_path(&model.from.sets.host)
-        {
-            let names = names.clone();
+        if findings.names.as_ref() != Some(&names) {
+            findings.names = Some(names.clone());
             blocking(move || names.keep(&path)).await?;
         }
-        findings.names = Some(names);
         Ok(())
     }
 

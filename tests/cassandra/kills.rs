@@ -1,7 +1,7 @@
 //! Cassandra's own tools on a mount whose worker is killed under them, again and again.
 
 use super::bucket::{Bucket, HOST, PASSPHRASE};
-use super::command::{Mounted, cassmount};
+use super::command::Mounted;
 use super::node;
 use super::random::Random;
 use super::skip::fuse_or_skip;
@@ -19,6 +19,8 @@ const MEBIBYTES: usize = 64;
 /// For so many seconds the loader streams: long enough for all kills.
 const SECONDS: usize = 12;
 const ROW_BYTES: usize = 64 << 10;
+/// Longest wait for a worker that answers.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// sstableloader streams the table whole, as fast as it is let, from single spans: nothing fits into the cache, so every byte comes
 /// through a worker that is about to be killed.
@@ -46,7 +48,7 @@ fn sstableloader_notices_nothing_of_20_kills() {
     let start = Instant::now();
     for kill in 0..KILLS {
         assert!(loader.is_running(), "it ended before kill {kill}: {}", loader.wait(TOOL_DEADLINE));
-        let worker = status(&mounted)["worker_pid"].as_i64().unwrap();
+        let worker = mounted.status(PATIENCE)["worker_pid"].as_i64().unwrap();
         kill_process(Pid::from_raw(worker as i32).unwrap(), Signal::KILL).unwrap();
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -55,7 +57,7 @@ fn sstableloader_notices_nothing_of_20_kills() {
     let elapsed = loaded.elapsed;
     loaded.expect_success();
     eprintln!("{TEST}: {mebibytes} MiB in {elapsed:?}, {KILLS} kills within {killing:?} of it");
-    assert_eq!(status(&mounted)["restarts"], KILLS);
+    assert_eq!(mounted.status(PATIENCE)["restarts"], KILLS);
     let unmounted = mounted.unmount();
     assert!(unmounted.status.success(), "{unmounted:?}");
 
@@ -109,22 +111,8 @@ fn pack(directory: &Path, archive: &Path) {
 /// The first pass over the archive is done, and the loader has had some of the data.
 fn wait_until_it_streams(mounted: &Mounted, mebibytes: usize) {
     let deadline = Instant::now() + TOOL_DEADLINE;
-    while status(mounted)["reader"]["spans_read"].as_u64().is_none_or(|spans| spans < 4) {
+    while mounted.status(PATIENCE)["reader"]["spans_read"].as_u64().is_none_or(|spans| spans < 4) {
         assert!(Instant::now() < deadline, "nothing of {mebibytes} MiB is streamed");
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn status(mounted: &Mounted) -> serde_json::Value {
-    // Between two workers nobody answers.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let output = cassmount().args(["status", "--json"]).arg(&mounted.mountpoint).output().unwrap();
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        if status["mounts"][0]["since"].is_string() {
-            return status["mounts"][0].clone();
-        }
-        assert!(Instant::now() < deadline, "no status: {output:?}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }

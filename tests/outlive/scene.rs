@@ -2,7 +2,7 @@
 #![allow(unreachable_pub, dead_code, reason = "shared with a benchmark, which uses less of it")]
 
 use super::bucket::{Bucket, HOST, Tar};
-use super::command::{Mounted, cassmount};
+use super::command::Mounted;
 use super::load::{Expected, Load};
 use super::random::Random;
 use rustix::process::{Pid, Signal, kill_process};
@@ -96,13 +96,13 @@ pub struct Victim {
 
 impl Victim {
     fn new(mounted: Mounted) -> Self {
-        let status = status(&mounted);
+        let status = mounted.status(PATIENCE);
         let supervisor = status["pid"].as_i64().expect("a pid") as i32;
         Self { mounted, supervisor, killed: Cell::new(None) }
     }
 
     pub fn status(&self) -> serde_json::Value {
-        status(&self.mounted)
+        self.mounted.status(PATIENCE)
     }
 
     /// The worker of now, if there is one.
@@ -190,22 +190,6 @@ impl Drop for Victim {
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
-    }
-}
-
-fn status(mounted: &Mounted) -> serde_json::Value {
-    // Between two workers nobody answers.
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let output = cassmount().args(["status", "--json"]).arg(&mounted.mountpoint).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let mount = status["mounts"][0].clone();
-        if mount["since"].is_string() {
-            return mount;
-        }
-        assert!(Instant::now() < deadline, "no status: {status}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

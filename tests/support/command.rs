@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// A mount made with `cassmount mount`, in the background as a user would have it.
 pub struct Mounted {
@@ -71,6 +72,21 @@ impl Mounted {
     pub fn log(&self) -> String {
         let files = std::fs::read_dir(self.work.path().join("log")).into_iter().flatten().flatten();
         files.map(|file| std::fs::read_to_string(file.path()).unwrap_or_default()).collect()
+    }
+
+    /// What `cassmount status` says of it; between two workers nobody answers, so it is asked for as long as `patience`.
+    pub fn status(&self, patience: Duration) -> serde_json::Value {
+        let deadline = Instant::now() + patience;
+        loop {
+            let output = cassmount().args(["status", "--json"]).arg(&self.mountpoint).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            if status["mounts"][0]["since"].is_string() {
+                return status["mounts"][0].clone();
+            }
+            assert!(Instant::now() < deadline, "no status: {status}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// `cassmount unmount`, as a user would.

@@ -1,7 +1,7 @@
 //! `cassmount restore abort`.
 
 use super::args::{AbortArgs, tables};
-use super::mounts;
+use super::{NO_TABLES, mounts};
 use crate::cli::output::{Shown, print};
 use crate::cli::{logging, table};
 use crate::restore::{Abort, AbortReport, Node, Program};
@@ -38,7 +38,7 @@ impl All {
 impl Shown for All {
     fn text(&self) -> String {
         if self.tables.is_empty() {
-            return "no table reads a backup through links, as far as the journals know (--cache-dir names another place)\n".to_owned();
+            return NO_TABLES.to_owned();
         }
         let rows: Vec<Vec<String>> = self.tables.iter().map(row).collect();
         let mut text = table::render(&["TABLE", "REMOVED", "BROUGHT BACK", ""], &["REMOVED", "BROUGHT BACK"], &rows);

@@ -1,7 +1,7 @@
 //! `cassmount restore hydrate`.
 
 use super::args::{HydrateArgs, tables};
-use super::mounts;
+use super::{NO_TABLES, mounts};
 use crate::cli::daemon::{self, Readiness};
 use crate::cli::output::{Shown, print};
 use crate::cli::progress::Progress;
@@ -80,7 +80,7 @@ impl All {
 impl Shown for All {
     fn text(&self) -> String {
         if self.tables.is_empty() {
-            return "no table reads a backup through links, as far as the journals know (--cache-dir names another place)\n".to_owned();
+            return NO_TABLES.to_owned();
         }
         let rows: Vec<Vec<String>> = self.tables.iter().map(row).collect();
         let header = ["TABLE", "FILES", "COPIED", "REMOVED BY CASSANDRA", "LEFT"];

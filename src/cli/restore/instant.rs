@@ -85,7 +85,7 @@ impl Shown for InstantReport {
 }
 
 fn row(table: &TableReport) -> Vec<String> {
-    let from: Vec<String> = table.from.iter().map(|from| format!("{} of {}", from.point, from.host)).collect();
+    let from: Vec<String> = table.from.iter().map(ToString::to_string).collect();
     let word = match table.outcome {
         Outcome::Planned => "",
         Outcome::Open => "is there",

@@ -12,6 +12,10 @@ pub(super) use args::RestoreArgs;
 use crate::Result;
 use args::RestoreAction;
 
+/// What is said where there is nothing to show.
+const NO_TABLES: &str =
+    "no table reads a backup through links, as far as the journals know (--cache-dir names another place)\n";
+
 pub(super) fn run(args: &RestoreArgs) -> Result<()> {
     match &args.action {
         RestoreAction::Instant(args) => instant::run(args),

@@ -4,6 +4,7 @@ use super::args::JournalArgs;
 use crate::cli::args::CacheArgs;
 use crate::cli::open;
 use crate::cli::runtime_state::{self, RunningMount};
+use crate::cli::status::absolute;
 use crate::restore::Mount;
 use crate::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,7 @@ pub(super) fn find(named: Option<&Path>) -> Result<Mount> {
     let mut running: Vec<RunningMount> =
         RunningMount::all()?.into_iter().filter(|mount| runtime_state::is_ours(&mount.mountpoint)).collect();
     if let Some(named) = named {
-        let named = std::path::absolute(named).map_err(|e| Error::io("find the current directory", e))?;
-        let named: PathBuf = named.components().collect();
+        let named = absolute(named)?;
         running.retain(|mount| mount.mountpoint == named);
     }
     match &running[..] {

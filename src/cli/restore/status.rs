@@ -1,7 +1,7 @@
 //! `cassmount restore status`.
 
 use super::args::StatusArgs;
-use super::mounts;
+use super::{NO_TABLES, mounts};
 use crate::Result;
 use crate::cli::output::{Shown, print};
 use crate::cli::table;
@@ -26,7 +26,7 @@ struct All {
 impl Shown for All {
     fn text(&self) -> String {
         if self.tables.is_empty() {
-            return "no table reads a backup through links, as far as the journals know (--cache-dir names another place)\n".to_owned();
+            return NO_TABLES.to_owned();
         }
         let rows: Vec<Vec<String>> = self.tables.iter().map(row).collect();
         let header = ["TABLE", "RESTORE POINT", "SSTABLES", "LINKED", "HYDRATED", "COMPACTED", "STILL REMOTE", ""];
@@ -53,7 +53,7 @@ impl Shown for All {
 }
 
 fn row(of: &TableStatus) -> Vec<String> {
-    let from: Vec<String> = of.from.iter().map(|from| format!("{} of {}", from.point, from.host)).collect();
+    let from: Vec<String> = of.from.iter().map(ToString::to_string).collect();
     let word = match of.step {
         Step::Open if of.linked == 0 => "done",
         Step::Open => "",
