@@ -59,7 +59,7 @@ impl<V: View> Shared<V> {
         }
         let known = if self.overlay.knows(ino) { None } else { self.inodes.place(ino) };
         let Some((parent, name)) = known else { return self.overlay.node(ino).await };
-        // Only after a restart: the process before this one told the kernel of it.
+        // The kernel was told of it by the process before this one, or so long ago that it is not held any more.
         let directory = Box::pin(self.node(parent)).await?;
         let gone = || Error::new(Kind::Changed, format!("{} is not what it was any more", name.display()));
         let found = self.overlay.lookup(&directory, &name).await;

@@ -3,9 +3,11 @@
 use super::record::{Record, Recording};
 use crate::Result;
 use crate::scratch::Node;
+use lru::LruCache;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,13 +16,18 @@ const RECORD: &str = "inodes";
 /// Longest path worked out for a log line, in names.
 const MAX_DEPTH: usize = 64;
 
-struct Known<N> {
-    /// `None`: a process before this one told the kernel of it, and nobody has asked for it since.
-    node: Option<Node<N>>,
+/// Nodes that are held. A node weighs several times what its place does, and is found again by walking there.
+const NODES: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
+
+/// With more inodes than this, the kernel is asked to forget those that nobody uses.
+const MANY: usize = 1 << 18;
+
+/// Where the kernel saw an inode. A `find` through a large mount leaves millions of them.
+struct Place {
+    parent: u64,
+    name: Box<[u8]>,
     /// How often the kernel was told of it; it gives each back with a forget.
     lookups: u64,
-    parent: u64,
-    name: OsString,
 }
 
 /// What changes of what the kernel knows. Variants and fields are part of the on-disk format: append, never reorder.
@@ -44,13 +51,19 @@ enum Change {
 }
 
 struct Table<N> {
-    known: HashMap<u64, Known<N>>,
+    /// All that the kernel knows, but the root.
+    places: HashMap<u64, Place>,
+    /// Those asked for last; none that has no place.
+    nodes: LruCache<u64, Node<N>>,
+    /// Those that are not held, in the order in which they left.
+    aged: VecDeque<u64>,
     record: Option<Record<Change>>,
 }
 
-/// Bounded by the kernel's own inode cache: what it forgets, leaves.
+/// Bounded by the kernel's own inode cache, which is kept small where it lets us (`prune`): what it forgets, leaves.
 pub(super) struct Inodes<N> {
     root: u64,
+    root_node: Node<N>,
     table: Mutex<Table<N>>,
 }
 
@@ -58,12 +71,12 @@ impl<N: Clone> Inodes<N> {
     pub(super) fn new(root: Node<N>, recording: &Recording) -> Result<Self> {
         let ino = root.ino();
         let (record, changes) = Record::open(recording, RECORD)?;
-        let mut table = Table { known: HashMap::new(), record };
+        let mut table = Table { places: HashMap::new(), nodes: LruCache::new(NODES), aged: VecDeque::new(), record };
         for change in changes {
             table.apply(change);
         }
-        table.known.insert(ino, Known { node: Some(root), lookups: 1, parent: ino, name: OsString::new() });
-        Ok(Self { root: ino, table: Mutex::new(table) })
+        table.aged = table.places.keys().copied().collect();
+        Ok(Self { root: ino, root_node: root, table: Mutex::new(table) })
     }
 
     fn table(&self) -> MutexGuard<'_, Table<N>> {
@@ -75,24 +88,43 @@ impl<N: Clone> Inodes<N> {
         if ino == fuser::INodeNo::ROOT { self.root } else { ino.0 }
     }
 
+    /// `None`: not known, or not held; then [`Self::place`] tells where it is.
     pub(super) fn get(&self, ino: u64) -> Option<Node<N>> {
-        self.table().known.get(&ino).and_then(|known| known.node.clone())
+        if ino == self.root { Some(self.root_node.clone()) } else { self.table().nodes.get(&ino).cloned() }
     }
 
     /// Parent and name of a node that the kernel knows.
     pub(super) fn place(&self, ino: u64) -> Option<(u64, OsString)> {
-        self.table().known.get(&ino).map(|known| (known.parent, known.name.clone()))
+        let table = self.table();
+        let place = table.places.get(&ino)?;
+        Some((place.parent, OsString::from_vec(place.name.to_vec())))
     }
 
-    /// Fills in the node of an inode that only an earlier process had seen.
+    /// Holds the node of a place again.
     pub(super) fn attach(&self, node: &Node<N>) {
-        if let Some(known) = self.table().known.get_mut(&node.ino()) {
-            known.node.get_or_insert_with(|| node.clone());
+        let mut table = self.table();
+        if table.places.contains_key(&node.ino()) {
+            table.hold(node);
         }
     }
 
+    /// Up to `most` inodes of those that were not asked for lately, if the kernel knows more than are good for us. Each is named once.
+    pub(super) fn surplus(&self, most: usize) -> Vec<u64> {
+        let mut table = self.table();
+        let many = table.places.len().saturating_sub(MANY).min(most);
+        let mut found = Vec::new();
+        while found.len() < many
+            && let Some(ino) = table.aged.pop_front()
+        {
+            if table.places.contains_key(&ino) && !table.nodes.contains(&ino) {
+                found.push(ino);
+            }
+        }
+        found
+    }
+
     pub(super) fn parent(&self, ino: u64) -> u64 {
-        self.table().known.get(&ino).map_or(self.root, |known| known.parent)
+        self.table().places.get(&ino).map_or(self.root, |place| place.parent)
     }
 
     /// The kernel is about to be told of a node.
@@ -107,7 +139,7 @@ impl<N: Clone> Inodes<N> {
         for (name, node) in named {
             changes.push(table.remember(parent, name, node));
         }
-        table.note(self.root, &changes);
+        table.note(&changes);
     }
 
     /// Whether the kernel knows the node no more.
@@ -117,7 +149,7 @@ impl<N: Clone> Inodes<N> {
         }
         let mut table = self.table();
         let gone = table.forget(ino, lookups);
-        table.note(self.root, &[Change::Forgotten { ino, lookups }]);
+        table.note(&[Change::Forgotten { ino, lookups }]);
         gone
     }
 
@@ -127,12 +159,12 @@ impl<N: Clone> Inodes<N> {
         let mut names: Vec<String> = name.iter().map(|name| name.to_string_lossy().into_owned()).collect();
         let mut next = ino;
         while next != self.root && names.len() < MAX_DEPTH {
-            let Some(entry) = table.known.get(&next) else {
+            let Some(place) = table.places.get(&next) else {
                 names.push(format!("<inode {next:#x}>"));
                 break;
             };
-            names.push(entry.name.to_string_lossy().into_owned());
-            next = entry.parent;
+            names.push(String::from_utf8_lossy(&place.name).into_owned());
+            next = place.parent;
         }
         names.reverse();
         format!("/{}", names.join("/"))
@@ -142,27 +174,53 @@ impl<N: Clone> Inodes<N> {
 impl<N: Clone> Table<N> {
     fn remember(&mut self, parent: u64, name: &OsStr, node: &Node<N>) -> Change {
         let ino = node.ino();
-        if let Some(entry) = self.known.get_mut(&ino) {
-            entry.lookups += 1;
-            // The newest node: the tree may have been refreshed since.
-            entry.node = Some(node.clone());
-            if entry.parent == parent && entry.name == name {
-                return Change::Again { ino };
-            }
-            (entry.parent, entry.name) = (parent, name.to_owned());
-        } else {
-            let known = Known { node: Some(node.clone()), lookups: 1, parent, name: name.to_owned() };
-            self.known.insert(ino, known);
+        // The newest node: the tree may have been refreshed since.
+        self.hold(node);
+        let name = name.as_bytes();
+        if let Some(place) = self.places.get_mut(&ino).filter(|place| place.parent == parent && *place.name == *name) {
+            place.lookups += 1;
+            return Change::Again { ino };
         }
-        Change::Named { ino, parent, name: name.as_bytes().to_vec(), lookups: 1 }
+        self.name(ino, parent, name, 1);
+        Change::Named { ino, parent, name: name.to_vec(), lookups: 1 }
+    }
+
+    fn hold(&mut self, node: &Node<N>) {
+        if let Some((left, _)) = self.nodes.push(node.ino(), node.clone())
+            && left != node.ino()
+        {
+            self.aged.push_back(left);
+            if self.aged.len() > 2 * self.places.len() + NODES.get() {
+                self.tidy();
+            }
+        }
+    }
+
+    /// Leaves each inode once in `aged`, where it left last, and only those that are known.
+    fn tidy(&mut self) {
+        let mut seen = HashSet::new();
+        let Self { places, nodes, aged, .. } = self;
+        let mut kept: VecDeque<u64> = VecDeque::with_capacity(places.len());
+        for ino in aged.drain(..).rev() {
+            if places.contains_key(&ino) && !nodes.contains(&ino) && seen.insert(ino) {
+                kept.push_front(ino);
+            }
+        }
+        *aged = kept;
+    }
+
+    fn name(&mut self, ino: u64, parent: u64, name: &[u8], lookups: u64) {
+        let place = self.places.entry(ino).or_insert(Place { parent, name: Box::default(), lookups: 0 });
+        *place = Place { parent, name: name.into(), lookups: place.lookups + lookups };
     }
 
     fn forget(&mut self, ino: u64, lookups: u64) -> bool {
-        let Some(entry) = self.known.get_mut(&ino) else { return false };
-        entry.lookups = entry.lookups.saturating_sub(lookups);
-        let gone = entry.lookups == 0;
+        let Some(place) = self.places.get_mut(&ino) else { return false };
+        place.lookups = place.lookups.saturating_sub(lookups);
+        let gone = place.lookups == 0;
         if gone {
-            self.known.remove(&ino);
+            self.places.remove(&ino);
+            self.nodes.pop(&ino);
         }
         gone
     }
@@ -170,16 +228,10 @@ impl<N: Clone> Table<N> {
     /// What an earlier process noted.
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Named { ino, parent, name, lookups } => {
-                let name = OsString::from_vec(name);
-                let known = Known { node: None, lookups: 0, parent, name: OsString::new() };
-                let entry = self.known.entry(ino).or_insert(known);
-                entry.lookups += lookups;
-                (entry.parent, entry.name) = (parent, name);
-            }
+            Change::Named { ino, parent, name, lookups } => self.name(ino, parent, &name, lookups),
             Change::Again { ino } => {
-                if let Some(entry) = self.known.get_mut(&ino) {
-                    entry.lookups += 1;
+                if let Some(place) = self.places.get_mut(&ino) {
+                    place.lookups += 1;
                 }
             }
             Change::Forgotten { ino, lookups } => {
@@ -188,16 +240,16 @@ impl<N: Clone> Table<N> {
         }
     }
 
-    fn note(&mut self, root: u64, changes: &[Change]) {
-        let Self { known, record } = self;
+    fn note(&mut self, changes: &[Change]) {
+        let Self { places, record, .. } = self;
         if let Some(record) = record {
-            let named = |(&ino, known): (&u64, &Known<N>)| Change::Named {
+            let named = |(&ino, place): (&u64, &Place)| Change::Named {
                 ino,
-                parent: known.parent,
-                name: known.name.as_bytes().to_vec(),
-                lookups: known.lookups,
+                parent: place.parent,
+                name: place.name.to_vec(),
+                lookups: place.lookups,
             };
-            record.append(changes, || known.iter().filter(move |(ino, _)| **ino != root).map(named));
+            record.append(changes, || places.iter().map(named));
         }
     }
 }
@@ -244,5 +296,41 @@ mod tests {
         resumed.attach(&node(5));
         assert_eq!(resumed.get(5).map(|node| node.ino()), Some(5));
         assert!(!resumed.forget(5, 1) && resumed.forget(5, 1) && resumed.forget(7, 2));
+    }
+
+    #[test]
+    fn the_inodes_beyond_many_that_nobody_asked_for_are_surplus_once() {
+        let inodes = Inodes::new(node(1), &Recording::None).unwrap();
+        for ino in 2..2 + MANY as u64 {
+            inodes.remember(1, OsStr::new("a"), &node(ino));
+        }
+        assert!(inodes.surplus(10).is_empty());
+        inodes.attach(&node(3));
+        for ino in 0..3 {
+            inodes.remember(1, OsStr::new("b"), &node(u64::MAX - ino));
+        }
+        assert_eq!(inodes.surplus(2), [2, 4]);
+        assert_eq!(inodes.surplus(10), [5, 6, 7], "as many as there are too many");
+        // What is held and let go again and again takes no more room for that.
+        for _ in 0..3 {
+            (2..200_000).for_each(|ino| inodes.attach(&node(ino)));
+        }
+        assert!(inodes.table().aged.len() <= 2 * (MANY + 3) + NODES.get());
+    }
+
+    #[test]
+    fn of_many_inodes_the_places_stay() {
+        let inodes = Inodes::new(node(1), &Recording::None).unwrap();
+        let last = 2 + NODES.get() as u64;
+        for ino in 2..=last {
+            inodes.remember(1, OsStr::new(&ino.to_string()), &node(ino));
+        }
+        assert!(inodes.get(2).is_none() && inodes.get(3).is_some() && inodes.get(1).is_some());
+        assert_eq!(inodes.place(2), Some((1, "2".into())));
+        inodes.attach(&node(2));
+        assert!(inodes.get(2).is_some() && inodes.get(4).is_none(), "the oldest leaves for it");
+        assert!(inodes.forget(2, 1) && inodes.get(2).is_none());
+        inodes.attach(&node(2));
+        assert!(inodes.get(2).is_none(), "the kernel does not know it any more");
     }
 }

@@ -21,6 +21,7 @@ mod mounted;
 mod open_files;
 mod operations;
 mod options;
+mod prune;
 mod record;
 
 pub use aftermath::{Aftermath, Note, TellTrial, Trials};

@@ -5,6 +5,7 @@ use super::adapter::Adapter;
 use super::device::{self, Device};
 use super::greeting::{self, Greeting};
 use super::operations::REQUEST_SIZE;
+use super::prune;
 use crate::scratch::{Overlay, Shadowed};
 use crate::tree::View;
 use crate::{Error, Kind, Result};
@@ -79,8 +80,10 @@ pub fn serve<V: View>(
     // The kernel lets in whom the mount option names.
     let acl = SessionACL::All;
     let root = overlay.root().ino();
-    let registry = fd.try_clone().map_err(|e| Error::io("duplicate the device's descriptor", e))?;
+    let duplicate = || fd.try_clone().map_err(|e| Error::io("duplicate the device's descriptor", e));
+    let (registry, pruned) = (duplicate()?, duplicate()?);
     let adapter = Adapter::new(overlay, registry, options, tokio::runtime::Handle::current())?;
+    let shared = Arc::downgrade(&adapter.shared);
     let begin =
         |stand_in| Session::from_fd(adapter, stand_in, acl, config).map_err(|e| Error::io("begin the FUSE session", e));
     let (session, answered) = greeting::exchange(greeting, begin)?;
@@ -95,6 +98,7 @@ pub fn serve<V: View>(
     };
     std::thread::Builder::new().name("fuse".into()).spawn(run).map_err(|e| Error::io("start a thread", e))?;
     raise_read_ahead(&mountpoint);
+    tokio::spawn(prune::run(pruned, shared));
     let resend = greeting.has_resend();
     Ok(Mounted { mountpoint, is_ours: false, notifier, resend, root, ended })
 }
