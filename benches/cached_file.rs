@@ -1,5 +1,5 @@
 //! A file that is whole in the cache, read through the mount, against a copy of it on the same disk: in order, and 4 KiB at random places; both from the page
-//! cache. As root on Linux 6.9 or newer this is passthrough. Options: `--mebibytes N` (1100), `--repetitions N` (5).
+//! cache, into which both came by being read (what was just written lies there in smaller pieces, which are slower to read). As root on Linux 6.9 or newer this is passthrough. Options: `--mebibytes N` (1100), `--repetitions N` (5).
 
 mod support;
 
@@ -22,6 +22,8 @@ fn main() {
     let mounted = fixture::Bucket::table_in(&mount.mountpoint).join("nb-1-big-Data.db");
     let native = work.path().join("native");
     shell(&format!("cp {} {} && cmp {} {1}", mounted.display(), native.display(), mounted.display()));
+
+    support::drop_pages(work.path());
 
     let mut report = Report::new("cached file");
     let size = std::fs::metadata(&native).expect("stat the copy").len();

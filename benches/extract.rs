@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use support::fixture::{self, HOST, TAG};
-use support::{Report, median, option, settle, shell};
+use support::{Report, drop_pages, median, option, settle, shell};
 
 fn main() {
     let number = |name: &str, default: u64| option(name).map_or(default, |n| n.parse().expect("a number"));
@@ -105,8 +105,5 @@ fn by_cassmount(
 /// Nothing left to be written, and the archives out of the page cache.
 fn cold(archives: &Path) {
     settle();
-    shell(&format!(
-        "for archive in {}/*; do dd if=$archive iflag=nocache count=0 status=none; done",
-        archives.display()
-    ));
+    drop_pages(archives);
 }

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Mount, Report, median, option, settle, shell};
+use support::{Mount, Report, drop_pages, median, option, settle, shell};
 
 fn main() {
     let number = |name: &str, default: u64| option(name).map_or(default, |n| n.parse().expect("a number"));
@@ -134,5 +134,5 @@ fn publish(bucket: &Bucket) {
 /// Nothing left to be written, and the archive out of the page cache.
 fn cold(bucket: &Bucket) {
     settle();
-    shell(&format!("dd if={} iflag=nocache count=0 status=none", bucket.archive().display()));
+    drop_pages(&bucket.archive());
 }

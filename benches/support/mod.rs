@@ -46,6 +46,13 @@ pub fn settle() {
     std::hint::black_box(&taken);
 }
 
+/// Takes a file, or those of a directory and its file system, out of the page cache, as far as they are written back.
+pub fn drop_pages(path: &Path) {
+    let script = r#"sync; find "$0" -xdev -type f -exec sh -c 'for f; do dd if="$f" iflag=nocache count=0 status=none; done' sh {} +"#;
+    let status = Command::new("bash").args(["-c", script]).arg(path).status().expect("run bash");
+    assert!(status.success(), "{}: {status}", path.display());
+}
+
 fn mebibytes_available() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").expect("read /proc/meminfo");
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).expect("MemAvailable");

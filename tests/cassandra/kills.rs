@@ -1,29 +1,46 @@
-//! Cassandra's own tools on a mount whose worker is killed under them, again and again.
+//! Cassandra and its tools on a mount whose worker is killed under them, again and again.
 
-use super::bucket::{Bucket, HOST, PASSPHRASE};
-use super::command::Mounted;
+use super::bucket::HOST;
+use super::command::{Mounted, cassmount};
+use super::instant::links;
 use super::node;
-use super::random::Random;
+use super::pages::page_out;
+use super::rows::{Rows, TABLE, check};
 use super::skip::fuse_or_skip;
-use super::support::{Node, TOOL_DEADLINE, Version, spawn};
+use super::support::process::run;
+use super::support::{TOOL_DEADLINE, Version, spawn};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fmt::Write as _;
-use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const TAG: &str = "2026-11-20-03-00";
 const KILLS: usize = 20;
-/// MiB of the table, if `CASSMOUNT_LOADER_MIB` does not name another size.
+/// MiB of the table that is loaded, if `CASSMOUNT_LOADER_MIB` does not name another size.
 const MEBIBYTES: usize = 64;
 /// For so many seconds the loader streams: long enough for all kills.
 const SECONDS: usize = 12;
-const ROW_BYTES: usize = 64 << 10;
 /// Longest wait for a worker that answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// sstableloader streams the table whole, as fast as it is let, from single spans: nothing fits into the cache, so every byte comes
-/// through a worker that is about to be killed.
+/// Nothing fits into its cache, so what is read comes through a worker that is about to be killed.
+fn mount(rows: &Rows) -> Mounted {
+    let arguments = ["--key-file", &rows.bucket.key_file(), "--cache-size", "1M", "--restart-limit", "100000"];
+    Mounted::start(&rows.bucket.source(), &arguments)
+}
+
+fn kill_worker(mounted: &Mounted) {
+    let worker = mounted.status(PATIENCE)["worker_pid"].as_i64().unwrap();
+    kill_process(Pid::from_raw(worker as i32).unwrap(), Signal::KILL).unwrap();
+}
+
+#[track_caller]
+fn unmount(mounted: &Mounted, kills: usize) {
+    assert_eq!(mounted.status(PATIENCE)["restarts"], kills);
+    let unmounted = mounted.unmount();
+    assert!(unmounted.status.success(), "{unmounted:?}");
+}
+
+/// sstableloader streams the table whole, as fast as it is let, from single spans.
 #[test]
 fn sstableloader_notices_nothing_of_20_kills() {
     const TEST: &str = "sstableloader_notices_nothing_of_20_kills";
@@ -32,15 +49,9 @@ fn sstableloader_notices_nothing_of_20_kills() {
         return;
     }
     let mebibytes = std::env::var("CASSMOUNT_LOADER_MIB").map_or(MEBIBYTES, |size| size.parse().unwrap());
-    let rows = (mebibytes << 20) / ROW_BYTES;
-    let bucket = backup_of_rows(&node, rows);
-    node.cql("TRUNCATE kills.payloads");
-    assert!(node.json_rows("id FROM kills.payloads LIMIT 1").is_empty());
-
-    let arguments = ["--key-file", &bucket.key_file(), "--cache-size", "1M", "--restart-limit", "100000"];
-    let mounted = Mounted::start(&bucket.source(), &arguments);
-    let keyspace = mounted.path(format!("{HOST}/restore-points/{TAG}/kills"));
-    let table = std::fs::read_dir(keyspace).unwrap().next().unwrap().unwrap().path();
+    let rows = Rows::back_up(&node, mebibytes);
+    let mounted = mount(&rows);
+    let table = Rows::table_in(&mounted.mountpoint);
     let rate = (mebibytes / SECONDS).max(1).to_string();
     let mut loader =
         spawn(&mut node.sstableloader(&table, &["--throttle-mib", &rate, "--entire-sstable-throttle-mib", &rate]));
@@ -48,8 +59,7 @@ fn sstableloader_notices_nothing_of_20_kills() {
     let start = Instant::now();
     for kill in 0..KILLS {
         assert!(loader.is_running(), "it ended before kill {kill}: {}", loader.wait(TOOL_DEADLINE));
-        let worker = mounted.status(PATIENCE)["worker_pid"].as_i64().unwrap();
-        kill_process(Pid::from_raw(worker as i32).unwrap(), Signal::KILL).unwrap();
+        kill_worker(&mounted);
         std::thread::sleep(Duration::from_millis(200));
     }
     let killing = start.elapsed();
@@ -57,55 +67,9 @@ fn sstableloader_notices_nothing_of_20_kills() {
     let elapsed = loaded.elapsed;
     loaded.expect_success();
     eprintln!("{TEST}: {mebibytes} MiB in {elapsed:?}, {KILLS} kills within {killing:?} of it");
-    assert_eq!(mounted.status(PATIENCE)["restarts"], KILLS);
-    let unmounted = mounted.unmount();
-    assert!(unmounted.status.success(), "{unmounted:?}");
-
-    assert_eq!(node.json_rows("count(*) AS n FROM kills.payloads"), [format!(r#"{{"n": {rows}}}"#)]);
-    for id in 0..rows {
-        let found = node.json_rows(&format!("payload FROM kills.payloads WHERE id = {id}"));
-        assert!(found == [format!(r#"{{"payload": "{}"}}"#, payload(id))], "row {id} is not what it was");
-    }
+    unmount(&mounted, KILLS);
+    rows.check_all(&node);
     node.cql("DROP KEYSPACE kills");
-}
-
-/// Bytes that neither Cassandra nor gzip can make smaller, as CQL writes them.
-fn payload(id: usize) -> String {
-    let mut text = String::with_capacity(2 + 2 * ROW_BYTES);
-    text.push_str("0x");
-    let mut random = Random::new(id as u64 + 1);
-    for _ in 0..ROW_BYTES / 8 {
-        let _ = write!(text, "{:016x}", random.next());
-    }
-    text
-}
-
-/// Fills a table, and backs it up as the scripts do.
-fn backup_of_rows(node: &Node, rows: usize) -> Bucket {
-    node.cql("DROP KEYSPACE IF EXISTS kills");
-    node.cql("CREATE KEYSPACE kills WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}");
-    node.cql("CREATE TABLE kills.payloads (id int PRIMARY KEY, payload blob)");
-    for id in 0..rows {
-        node.cql(&format!("INSERT INTO kills.payloads (id, payload) VALUES ({id}, {})", payload(id)));
-    }
-    node.nodetool(&["snapshot", "-t", TAG, "kills"]).expect_success();
-    let bucket = Bucket::new();
-    bucket.add_set(TAG, "full");
-    let (archive, live) = (bucket.archive(TAG, "kills", "payloads"), node.live_directory("kills.payloads"));
-    let keyspace = archive.parent().unwrap();
-    std::fs::create_dir_all(keyspace).unwrap();
-    let mapping = format!(r#"{{"kills.payloads":"{}"}}"#, live.file_name().unwrap().display());
-    std::fs::write(keyspace.with_file_name("schema_mapping.json"), mapping).unwrap();
-    pack(&live.join("snapshots").join(TAG), &archive);
-    bucket
-}
-
-fn pack(directory: &Path, archive: &Path) {
-    const SCRIPT: &str = r#"set -o pipefail
-        tar -C "$0" -c . | gzip -1 | openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256 -pass env:PASSPHRASE -out "$1""#;
-    let mut command = Command::new("bash");
-    command.args(["-c", SCRIPT]).args([directory, archive]).env("PASSPHRASE", PASSPHRASE);
-    assert!(command.status().unwrap().success());
 }
 
 /// The first pass over the archive is done, and the loader has had some of the data.
@@ -115,4 +79,88 @@ fn wait_until_it_streams(mounted: &Mounted, mebibytes: usize) {
         assert!(Instant::now() < deadline, "nothing of {mebibytes} MiB is streamed");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A live table is queried all the time while it reads through links, and while it is made local, and a worker lives for a second.
+#[test]
+fn an_instantly_restored_table_notices_nothing_of_kills() {
+    const TEST: &str = "an_instantly_restored_table_notices_nothing_of_kills";
+    const IN_PLACE: usize = 60;
+    let Some(node) = node(Version::V5_0, TEST) else { return };
+    if !fuse_or_skip(TEST) {
+        return;
+    }
+    let rows = Rows::back_up(&node, MEBIBYTES);
+    let mounted = mount(&rows);
+    let work = tempfile::tempdir().unwrap();
+    let nodetool = node.nodetool_script(work.path(), "");
+    let mut instant = restore("instant", &["--source-host", HOST, "--table", TABLE]);
+    instant.arg("--mount").arg(&mounted.mountpoint).arg("--nodetool").arg(nodetool);
+    run(&mut instant, TOOL_DEADLINE).expect_success();
+    assert!(!links(&node.live_directory(TABLE)).is_empty(), "it is read from the mount");
+
+    // Else most of what is queried again is in the page cache.
+    let is_privileged = rustix::process::geteuid().is_root();
+    let (done, queries, paged_out) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let kills = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            // Of 1,024 rows every 17th next: none is near the one before.
+            for next in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                if is_privileged {
+                    paged_out.fetch_add(page_out(node.process(), &mounted.mountpoint).unwrap(), Ordering::Relaxed);
+                }
+                check(&node, next * 17 % rows.count);
+                queries.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        // Also after a panic: the scope waits for the reader.
+        let end = End(&done);
+        let kill_each_second = || {
+            std::thread::sleep(Duration::from_secs(1));
+            assert!(!reader.is_finished(), "a query failed");
+            kill_worker(&mounted);
+        };
+        let mut kills = IN_PLACE;
+        (0..IN_PLACE).for_each(|_| kill_each_second());
+        let in_place = queries.load(Ordering::Relaxed);
+        let mut hydrate = restore("hydrate", &["--wait", "--keep-free", "1M", "--rate", "4M"]);
+        let mut hydrate = spawn(hydrate.arg("--cache-dir").arg(mounted.cache_dir()));
+        while hydrate.is_running() {
+            kill_each_second();
+            kills += 1;
+        }
+        drop(end);
+        hydrate.wait(TOOL_DEADLINE).expect_success();
+        reader.join().unwrap();
+        let queries = queries.load(Ordering::Relaxed);
+        eprintln!("{TEST}: {in_place} queries through links and {} more meanwhile, {kills} kills", queries - in_place);
+        assert!(in_place > IN_PLACE && kills > IN_PLACE + 5);
+        assert!(!is_privileged || paged_out.load(Ordering::Relaxed) > 0, "nothing was mapped");
+        kills
+    });
+    assert!(links(&node.live_directory(TABLE)).is_empty());
+    // What it has open it keeps open.
+    node.shut_down();
+    unmount(&mounted, kills);
+    node.start_again();
+    rows.check_all(&node);
+    node.cql("DROP KEYSPACE kills");
+}
+
+/// Says that it is over when dropped.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn restore(what: &str, words: &[&str]) -> Command {
+    let mut command = cassmount();
+    command.args(["restore", what]).args(words);
+    command
 }

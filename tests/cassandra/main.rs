@@ -26,8 +26,10 @@ mod killed;
 mod kills;
 mod loader;
 mod mount;
+mod pages;
 mod reading;
 mod refresh;
+mod rows;
 mod schema;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -137,15 +137,19 @@ impl Node {
         fs::read_to_string(self.directory.join("logs/system.log")).unwrap_or_default()
     }
 
+    /// The server's process.
+    pub(crate) fn process(&self) -> rustix::process::Pid {
+        let pid = fs::read_to_string(self.directory.join("server.pid")).unwrap();
+        rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
+    }
+
     /// Ends the server as an operator would, and keeps its data. Nobody may ask it anything until [`Self::start_again`].
     ///
     /// # Panics
     /// When it does not end.
     pub(crate) fn shut_down(&self) {
         fs::write(self.directory.join("stopped"), "").unwrap();
-        let pid = fs::read_to_string(self.directory.join("server.pid")).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(self.process(), rustix::process::Signal::TERM).unwrap();
         let until = Instant::now() + START_DEADLINE;
         while !self.directory.join("stopped-now").exists() {
             assert!(Instant::now() < until, "Cassandra does not end");
