@@ -104,6 +104,6 @@ fn by_cassmount(
 
 /// Nothing left to be written, and the archives out of the page cache.
 fn cold(archives: &Path) {
-    settle();
+    settle(4 << 10);
     drop_pages(archives);
 }

@@ -133,6 +133,6 @@ fn publish(bucket: &Bucket) {
 
 /// Nothing left to be written, and the archive out of the page cache.
 fn cold(bucket: &Bucket) {
-    settle();
+    settle(4 << 10);
     drop_pages(&bucket.archive());
 }

@@ -90,7 +90,7 @@ fn main() {
     report.ratio("share of the 100 MB/s link used, curl", share(archive, downloaded));
     for (what, cache) in [("with the index", indexed), ("without", work.path().join("fresh"))] {
         forget_files(&cache);
-        settle();
+        settle(4 << 10);
         let mount = mount(&cache, &far);
         let before = far.carried();
         let start = Instant::now();

@@ -34,11 +34,11 @@ pub fn shell(script: &str) -> Duration {
     start.elapsed()
 }
 
-/// Writes back what earlier work left dirty, and takes memory from the machine and gives it back: on a virtual machine whose host has reclaimed what was free,
+/// Writes back what earlier work left dirty, and takes so much memory from the machine and gives it back: on a virtual machine whose host has reclaimed what was free,
 /// whoever first fills the page cache would pay for that (seen: 3 s for 1 GB).
-pub fn settle() {
+pub fn settle(mebibytes: u64) {
     shell("sync");
-    let free = mebibytes_available().saturating_sub(1024).min(16384) as usize;
+    let free = mebibytes_available().saturating_sub(1024).min(mebibytes) as usize;
     let mut taken = vec![0_u8; free << 20];
     for page in taken.chunks_mut(4096) {
         page[0] = 1;
