@@ -1,7 +1,7 @@
 //! `cassmount restore abort`.
 
 use super::args::{AbortArgs, tables};
-use super::{NO_TABLES, mounts};
+use super::{NO_TABLES, mounts, note_snapshots};
 use crate::cli::output::{Shown, print};
 use crate::cli::{logging, table};
 use crate::restore::{Abort, AbortReport, Node, Program};
@@ -63,14 +63,7 @@ impl Shown for All {
                     of.table, of.table.keyspace, of.table.table
                 );
             }
-            if !of.snapshots_with_links.is_empty() {
-                let _ = writeln!(
-                    text,
-                    "{}: snapshots with links in them: {}",
-                    of.table,
-                    of.snapshots_with_links.join(", ")
-                );
-            }
+            note_snapshots(&mut text, &of.table, &of.snapshots_with_links);
         }
         text
     }

