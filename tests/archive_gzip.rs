@@ -3,13 +3,14 @@
 mod archive_support;
 
 use archive_support::{Deflate, Random, data, gzip, key, member, seal};
+use cassmount::archive::compression::{Segment, Spacing, Summary};
 use cassmount::archive::envelope;
-use cassmount::archive::gzip::{GzipSummary, Inflater, Segment, Spacing};
+use cassmount::archive::gzip::Inflater;
 use cassmount::keys::Passphrase;
 use cassmount::{Kind, Result};
 use proptest::prelude::*;
 
-fn inflate(bytes: &[u8], chunk: usize) -> Result<(GzipSummary, Vec<u8>)> {
+fn inflate(bytes: &[u8], chunk: usize) -> Result<(Summary, Vec<u8>)> {
     let mut inflater = Inflater::new(Spacing::every(4096));
     let mut plain = Vec::new();
     let mut sink = |segment: Segment| {
@@ -80,7 +81,7 @@ fn a_bomb_yields_segments_of_bounded_size() {
     let mut inflater = Inflater::new(Spacing::for_object(zeros.len() as u64));
     let mut total = 0;
     let mut sink = |segment: Segment| {
-        assert!(segment.plain.capacity() <= 1 << 20 && segment.windows.len() <= 2);
+        assert!(segment.plain.capacity() <= 1 << 20 && segment.entries.len() <= 2);
         total += segment.plain.len();
         Ok(())
     };

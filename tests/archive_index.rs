@@ -6,7 +6,7 @@ use archive_support::{
     Deflate, Pass, Random, check_spans, data, filter, gzip, header, identity, key, member, open, seal, tar, unseal,
 };
 use cassmount::Result;
-use cassmount::archive::gzip::Spacing;
+use cassmount::archive::compression::Spacing;
 use cassmount::archive::index::{Index, replay};
 use proptest::prelude::*;
 
@@ -114,10 +114,10 @@ fn several_members_empty_ones_and_what_may_follow() {
     let members = all.len() as u64;
     all.extend([0; 1000]);
     let (with_zeros, _) = index(&all, 999, 50_000).unwrap();
-    assert_eq!((with_zeros.gzip_size, with_zeros.warnings), (members, Vec::new()));
+    assert_eq!((with_zeros.compressed_size, with_zeros.warnings), (members, Vec::new()));
     all.extend(b"garbage");
     let (with_garbage, file) = index(&all, 999, 50_000).unwrap();
-    assert_eq!((with_garbage.gzip_size, with_garbage.warnings.len()), (members, 1));
+    assert_eq!((with_garbage.compressed_size, with_garbage.warnings.len()), (members, 1));
     check_spans(&with_garbage, &file, &all, None, &plain);
 }
 
@@ -260,7 +260,7 @@ fn a_killed_pass_goes_on() {
                 // What was written last may be lost or torn.
                 file.truncate(file.len() - random.below(file.len().min(9000)));
                 if let Some(resumption) = replay(&mut file.as_slice(), &identity(&object)).unwrap() {
-                    at = resumption.gzip_offset as usize;
+                    at = resumption.compressed_offset as usize;
                     pass = Pass::resume(resumption, file);
                 } else {
                     at = 0;
@@ -286,7 +286,7 @@ fn a_resumed_pass_still_checks_the_whole() {
     pass.builder = pass.builder.save_every(100_000);
     pass.push(&object[..object.len() / 2], &mut ()).unwrap();
     let resumption = replay(&mut pass.file.as_slice(), &identity(&object)).unwrap().unwrap();
-    let from = resumption.gzip_offset as usize;
+    let from = resumption.compressed_offset as usize;
     let mut pass = Pass::resume(resumption, pass.file);
     let mut rest = object[from..].to_vec();
     let crc = rest.len() - 8;

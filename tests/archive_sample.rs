@@ -3,8 +3,8 @@
 mod archive_support;
 
 use archive_support::Pass;
+use cassmount::archive::compression::Spacing;
 use cassmount::archive::envelope::{self, BLOCK_LEN, CipherKey, HEADER_LEN};
-use cassmount::archive::gzip::Spacing;
 use cassmount::archive::tar::MemberSink;
 use cassmount::archive::{Member, MemberKind, names};
 use cassmount::keys::Passphrase;

@@ -1,9 +1,10 @@
 //! The envelope of `openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256`: 8 bytes `Salted__`, 8 bytes salt, ciphertext.
 //!
 //! Key and IV are PBKDF2-HMAC-SHA256(passphrase, salt, 10,000 iterations, 48 bytes), the last block is padded as PKCS#7
-//! says. CBC is not authenticated: a wrong key or a flipped bit shows only in what is inside (gzip's CRC-32, the tar's
-//! checksums). It can be decrypted from any block on: the cipher block before is the IV.
+//! says. CBC is not authenticated: a wrong key or a flipped bit shows only in what is inside (the checksums of gzip, zstd or lz4, the tar's
+//! of its headers). It can be decrypted from any block on: the cipher block before is the IV.
 
+use super::compression::{Compression, compression_of};
 use crate::keys::Passphrase;
 use crate::{Error, Result};
 use aes::Aes256Dec;
@@ -108,16 +109,26 @@ pub fn padding(last_plain_block: &[u8; BLOCK_LEN]) -> Result<usize> {
 /// Whether the key opens the object with these first bytes, header included; 64 KiB (or all, when it is smaller) tell it
 /// for certain.
 ///
-/// The plain bytes must start a gzip that inflates to the start of a tar. When all of `first_object_bytes` agree but end
+/// The plain bytes must start a tar, or something compressed that decodes to the start of a tar. When all of `first_object_bytes` agree but end
 /// before they show a whole tar header, the answer is yes: an object cut short is damaged, not locked.
 pub fn opens(key: &CipherKey, first_object_bytes: &[u8]) -> bool {
-    /// Enough for any real gzip header and a tar header after it.
+    first_plain_bytes(key, first_object_bytes).is_some_and(|plain| compression_of(&plain).is_some())
+}
+
+/// How what the key opens is compressed, by the object's first bytes.
+pub fn compression_in(key: &CipherKey, first_object_bytes: &[u8]) -> Option<Compression> {
+    Compression::of(&first_plain_bytes(key, first_object_bytes)?)
+}
+
+/// What the object's first bytes decrypt to, as far as they are whole blocks; enough of it to tell what it is.
+pub fn first_plain_bytes(key: &CipherKey, first_object_bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    /// Enough for any real gzip header and a tar header after it; frames of zstd and lz4 may begin with a longer block.
     const PROBE: usize = 128 << 10;
-    let Some(body) = first_object_bytes.get(HEADER_LEN..) else { return false };
+    let body = first_object_bytes.get(HEADER_LEN..)?;
     let whole = body.len().min(PROBE) / BLOCK_LEN * BLOCK_LEN;
     let mut plain = Zeroizing::new(body[..whole].to_vec());
     key.decryptor().decrypt(&mut plain);
-    super::probe::looks_like_tar_gz(&plain)
+    Some(plain)
 }
 
 #[cfg(test)]

@@ -53,6 +53,30 @@ pub fn safe_path(raw: &[u8]) -> Result<String, Reason> {
     Ok(path)
 }
 
+/// A safe path without the directories before its last name, but for hidden ones: as far as one path tells, where a file is in the directory that
+/// was packed.
+pub fn in_directory(path: &str) -> &str {
+    let mut rest = path;
+    while let Some((_, below)) = rest.split_once('/').filter(|(directory, _)| !directory.starts_with('.')) {
+        rest = below;
+    }
+    rest
+}
+
+/// The directory that all of these safe paths lie in, with a slash behind it, or nothing: what a tar of a directory has before each name
+/// (`<snapshot>/`). A hidden directory is no such: those of indexes lie beside other files, and may be all that there is.
+pub fn common_directory<'a>(mut paths: impl Iterator<Item = &'a str>) -> &'a str {
+    let directory = |path: &'a str| &path[..path.rfind('/').map_or(0, |slash| slash + 1)];
+    let Some(mut common) = paths.next().map(directory) else { return "" };
+    for path in paths {
+        while !path.starts_with(common) {
+            common = directory(common.trim_end_matches('/'));
+        }
+    }
+    let hidden = common.split_inclusive('/').take_while(|name| !name.starts_with('.')).map(str::len).sum();
+    &common[..hidden]
+}
+
 fn push_readable(component: &[u8], out: &mut String) {
     for chunk in component.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -108,6 +132,25 @@ mod tests {
         assert_eq!(safe_path(&[b'a'; 256]), Err(Reason::ComponentTooLong));
         assert_eq!(safe_path(&[1; 86]), Err(Reason::ComponentTooLong));
         assert_eq!(safe_path(&b"abc/".repeat(2000)), Err(Reason::PathTooLong));
+    }
+
+    #[test]
+    fn the_directory_of_all() {
+        for (paths, common) in [
+            (&["snap/a", "snap/b", "snap/.idx/a"][..], "snap/"),
+            (&["a", "snap/b"], ""),
+            (&["one/a", "two/a"], ""),
+            (&["ks/t-1/snapshots/x/a", "ks/t-1/snapshots/y/a"], "ks/t-1/snapshots/"),
+            (&["snap/.idx/a", "snap/.idx/b"], "snap/"),
+            (&[".idx/a"], ""),
+            (&["snapper/a", "snap/a"], ""),
+            (&[], ""),
+        ] {
+            assert_eq!(common_directory(paths.iter().copied()), common, "{paths:?}");
+        }
+        for (path, within) in [("a", "a"), ("snap/a", "a"), ("x/snap/.idx/a", ".idx/a"), (".idx/a", ".idx/a")] {
+            assert_eq!(in_directory(path), within);
+        }
     }
 
     proptest! {

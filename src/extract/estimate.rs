@@ -20,13 +20,16 @@ const WORTH_ASKING: u64 = 64 << 10;
 /// So many times its stored size may be written of an archive that nothing is known of: tars of small files are mostly padding.
 const GUESS: u64 = 10;
 
+/// The same of a large one that can be read and does not say its size: SSTables are compressed already, and seldom shrink to less than half.
+const GUESS_OF_LARGE: u64 = 2;
+
 /// How a number of bytes to write is known. Ordered from sure to unsure.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SizeFrom {
     /// The archives were read before: at most this.
     Listings,
-    /// The ends of the gzips say so. SSTables that several archives hold are counted in each; archives of more than 4 GiB may hold more.
+    /// The archives say so at their ends. SSTables that several archives hold are counted in each; archives of more than 4 GiB may hold more.
     GzipLengths,
     /// Guessed from the stored sizes.
     Guess,
@@ -104,7 +107,8 @@ async fn size(reader: &Reader, object: &Arc<ObjectMeta>) -> Size {
     }
     if object.size >= WORTH_ASKING {
         match reader.claimed_size(object).await {
-            Ok(claimed) => return Size::Claimed(claimed),
+            Ok(Some(claimed)) => return Size::Claimed(claimed),
+            Ok(None) => return Size::Guessed(object.size.saturating_mul(GUESS_OF_LARGE)),
             Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NoKey | Kind::Changed) => {}
             Err(error) => tracing::warn!("{error}: its size is guessed"),
         }

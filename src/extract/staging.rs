@@ -122,7 +122,7 @@ impl Staging {
         match &self.wanted {
             Wanted::At(offsets) => offsets.contains(&member.offset),
             Wanted::Unclaimed(claims) => match names::safe_path(&member.raw_name) {
-                Ok(path) if !path.is_empty() => claims.claim(&path, member.size),
+                Ok(path) if !path.is_empty() => claims.claim(names::in_directory(&path), member.size),
                 // Is in no listing.
                 _ => false,
             },

@@ -3,6 +3,7 @@
 use super::pipeline::{Broken, Stage};
 use super::unlock::PROBE_LEN;
 use super::{Inner, Reader, blocking, fetch};
+use crate::archive::compression::Compression;
 use crate::archive::envelope::{self, BLOCK_LEN, CipherKey};
 use crate::archive::index::Identity;
 use crate::store::ObjectMeta;
@@ -13,22 +14,19 @@ use std::sync::Arc;
 /// Objects up to this many bytes are fetched in one go; of larger ones the ends come first, to know key and identity.
 const ONE_GO: u64 = 1 << 20;
 
-/// Shorter than this is no archive: header, and a gzip of at least two blocks.
+/// Shorter than this is no archive: openssl's header and a gzip of two cipher blocks, to begin with.
 const SHORTEST: u64 = 48;
 
 /// Bytes at the end: the last block, and the one before, without which it cannot be decrypted.
 const TAIL: u64 = 32;
 
-/// First bytes for [`Reader::check_ends`]: they hold the first tar header whatever the gzip is like.
+/// First bytes for [`Reader::check_ends`]: they hold the first tar header, but for long blocks of zstd and lz4.
 pub(super) const GLANCE: u64 = 4 << 10;
-
-/// What a gzip starts with.
-const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// How an archive is protected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seal {
-    /// Not at all: a bare gzip.
+    /// Not at all.
     None,
     /// It is opened by the key at this place in the ring.
     Key(usize),
@@ -37,6 +35,8 @@ pub enum Seal {
 /// An opened [`Seal`].
 pub(super) struct Unlocked {
     pub(super) seal: Seal,
+    /// Of what it holds.
+    pub(super) compression: Compression,
     key: Option<Arc<CipherKey>>,
 }
 
@@ -85,11 +85,11 @@ impl Ends {
         let start = *self.first.first_chunk().ok_or_else(missing)?;
         let archive = Identity { object_size: object.size, start, end: self.last };
         if !archive.is_sealed() {
-            if !self.first.starts_with(GZIP) {
-                let error = Error::corrupt("is neither encrypted by openssl (\"Salted__\") nor a gzip");
-                return Err(Stage::Envelope.failed(error));
-            }
-            return Ok((archive, Unlocked { seal: Seal::None, key: None }));
+            let compression = Compression::of(&self.first).ok_or_else(|| {
+                let what = "is neither encrypted by openssl (\"Salted__\") nor a tar, or one in gzip, zstd or lz4";
+                Stage::Envelope.failed(Error::corrupt(what))
+            })?;
+            return Ok((archive, Unlocked { seal: Seal::None, compression, key: None }));
         }
         // An object cut within a block is damaged whatever the key.
         super::opener::check_size(object.size).map_err(|error| Stage::Envelope.failed(error))?;
@@ -97,7 +97,9 @@ impl Ends {
             Kind::NoKey => Stage::Key.failed(error),
             _ => Stage::Envelope.failed(error),
         })?;
-        Ok((archive, Unlocked { seal: Seal::Key(opened.place), key: Some(opened.key) }))
+        // The key was found by this: it decrypts to the start of something.
+        let compression = envelope::compression_in(&opened.key, &self.first).unwrap_or(Compression::Gzip);
+        Ok((archive, Unlocked { seal: Seal::Key(opened.place), compression, key: Some(opened.key) }))
     }
 
     /// Checks the padding that ends a sealed object.
@@ -115,8 +117,8 @@ fn tail(bytes: &[u8]) -> Result<[u8; TAIL as usize]> {
 }
 
 impl Reader {
-    /// Looks at the object's ends only: openssl's envelope, a key that opens it, the padding of its last block. Of a bare gzip there is nothing to
-    /// be seen but that it is one. At most two small ranges are fetched; nothing is kept.
+    /// Looks at the object's ends only: openssl's envelope, a key that opens it, the padding of its last block. Of one that is not sealed there is nothing to
+    /// be seen but what it is. At most two small ranges are fetched; nothing is kept.
     pub async fn check_ends(&self, object: &Arc<ObjectMeta>) -> Result<Seal, Broken> {
         let ends = Ends::fetch_some(&self.inner, object, GLANCE, 2 * GLANCE).await?;
         let (inner, key) = (Arc::clone(&self.inner), Arc::clone(object));

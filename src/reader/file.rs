@@ -34,6 +34,9 @@ const LANDING_GROWTH: u64 = 4;
 /// How far ahead a landing file is fetched at most, bytes: it goes to the disk, so this costs no memory.
 const MAX_AHEAD: u64 = 64 << 20;
 
+/// Passes made for one read at most.
+const PASSES: usize = 2;
+
 /// An open file of an archive.
 pub(super) struct ArchiveFile {
     inner: Arc<Inner>,
@@ -155,10 +158,17 @@ impl ArchiveFile {
         if let Some(bytes) = self.read_somehow(offset, len).await? {
             return Ok(bytes);
         }
-        // Evicted, and the index is gone or proved damaged: another pass makes both anew.
-        self.inner.archive_anew(&self.object, self.identity).await?;
-        if let Some(bytes) = self.read_somehow(offset, len).await? {
-            return Ok(bytes);
+        // Evicted, and the index is gone or proved damaged: another pass makes both anew. Or the index leads to no place near the file: then only
+        // a pass brings it, and one that others wait for may have begun before this file was asked for.
+        for pass in 0..PASSES {
+            let waiting = self.has_long_spans().await.then(|| self.inner.wanted.ask(self.identity, self.plain.start));
+            if pass > 0 && waiting.is_none() {
+                break;
+            }
+            self.inner.archive_anew(&self.object, self.identity).await?;
+            if let Some(bytes) = self.read_somehow(offset, len).await? {
+                return Ok(bytes);
+            }
         }
         // There is no room for either. Another pass for each read would not help.
         let message = "neither the file nor a seek index fits on the cache's disk";
@@ -167,13 +177,13 @@ impl ArchiveFile {
         Err(error)
     }
 
-    /// `None`: neither the file nor the archive's index is there.
+    /// `None`: neither the file nor the archive's index is there, or the index leads to no place near enough.
     async fn read_somehow(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         if let Some(bytes) = self.read_whole(offset, len).await? {
             return Ok(Some(bytes));
         }
         match self.read_parts(offset, len).await {
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unsupported) => Ok(None),
             result => result.map(Some),
         }
     }
@@ -207,6 +217,11 @@ impl ArchiveFile {
         let keep = if in_order { Keep::Memory } else { Keep::Disk };
         let range = self.plain.start + offset..self.plain.start + offset + len;
         self.inner.read_spans(&self.source().await?, range, keep).await
+    }
+
+    /// Whether there is an index, and it does not help.
+    async fn has_long_spans(&self) -> bool {
+        self.source().await.is_ok_and(|source| !source.index.can_read(self.plain.clone()))
     }
 
     /// Counts whether the file was found whole.
@@ -244,6 +259,9 @@ impl ArchiveFile {
                     return Ok(true);
                 }
                 let source = self.source().await?;
+                if !source.index.can_read(self.plain.clone()) {
+                    return Ok(false);
+                }
                 let crc32 = self.archive.listing.files[self.number].crc32;
                 let target = Target { source, key: self.key, plain: self.plain.clone(), crc32 };
                 match self.inner.land(target).await {

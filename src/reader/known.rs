@@ -3,7 +3,7 @@
 use super::Inner;
 use super::identity::Identity;
 use super::listing::Listing;
-use crate::archive::gzip::Spacing;
+use crate::archive::compression::Spacing;
 use crate::archive::index::{FOOTER_LEN, Footer, Index};
 use crate::cache::{self, write_atomically};
 use crate::{Error, Result};
@@ -254,6 +254,7 @@ mod tests {
             directories: vec![".idx".into()],
             warnings: vec!["odd".to_owned()],
             plain_size: 10_240,
+            root: "".into(),
         };
         Archive::new(Identity::new("s3://b", &object), listing, vec![512])
     }

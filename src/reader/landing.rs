@@ -1,4 +1,6 @@
 //! Where a pass puts the files it comes by: into the cache, but out of sight until the whole archive has proved right.
+//!
+//! What somebody waits for comes first ([`super::wanted`]); then, as far as there is room, what follows it, because who reads one file mostly goes on to the next.
 
 use super::Inner;
 use super::identity::Identity;
@@ -17,6 +19,8 @@ pub(super) struct Landing<'a> {
     identity: Identity,
     /// Bytes that may still be landed.
     room: u64,
+    /// Plain offset before which nothing is landed: where the first file begins that somebody waits for.
+    from: u64,
     writer: Option<CacheWriter>,
     sealed: Vec<(u64, SealedEntry)>,
 }
@@ -24,7 +28,8 @@ pub(super) struct Landing<'a> {
 impl<'a> Landing<'a> {
     pub(super) fn new(inner: &'a Inner, identity: Identity) -> Self {
         let room = if inner.options.land_files { inner.cache.limit() / SHARE.1 * SHARE.0 } else { 0 };
-        Self { inner, identity, room, writer: None, sealed: Vec::new() }
+        let from = inner.wanted.first(&identity).unwrap_or_default();
+        Self { inner, identity, room, from, writer: None, sealed: Vec::new() }
     }
 
     /// Shows the landed files to everybody, but for those whose data starts at one of these plain offsets.
@@ -40,11 +45,10 @@ impl<'a> Landing<'a> {
     }
 
     fn room_for(&mut self, member: &Member) -> Option<CacheWriter> {
-        if member.size == 0 || member.size > self.room {
-            return None;
-        }
         let key = self.identity.file(member.offset);
-        if self.inner.cache.contains(&key) {
+        let is_wanted = self.inner.wanted.has(&self.identity, &key);
+        let has_room = member.offset >= self.from && member.size <= self.room;
+        if member.size == 0 || !(is_wanted || has_room) || self.inner.cache.contains(&key) {
             return None;
         }
         let writer = self.inner.cache.create(key, member.size);
@@ -52,7 +56,7 @@ impl<'a> Landing<'a> {
             self.give_up(&error);
             None
         })?;
-        self.room -= member.size;
+        self.room = self.room.saturating_sub(member.size);
         Some(writer)
     }
 

@@ -32,6 +32,9 @@ pub struct Listing {
     pub warnings: Vec<String>,
     /// Bytes of the plain tar stream.
     pub plain_size: u64,
+    /// What stood before each path in the archive: the directory that was packed, with a slash behind it. Known right after a pass only.
+    #[serde(skip)]
+    pub root: Arc<str>,
 }
 
 /// Warnings that are kept; a hostile archive could make millions.
@@ -90,11 +93,22 @@ impl Listing {
                 warnings.push(format!("{}: twice in the archive; the later one counts", file.path));
             }
         }
-        let (files, offsets) = files.into_iter().flatten().unzip();
-        (
-            Self { files, directories: directories.into_iter().collect(), warnings: warnings.finish(), plain_size },
-            offsets,
-        )
+        let (mut files, offsets): (Vec<ListedFile>, _) = files.into_iter().flatten().unzip();
+        let root: Arc<str> = if files.is_empty() {
+            // Of an empty table, maybe.
+            let paths: Vec<String> = directories.iter().map(|path| format!("{path}/")).collect();
+            names::common_directory(paths.iter().map(String::as_str)).into()
+        } else {
+            names::common_directory(files.iter().map(|file| &*file.path)).into()
+        };
+        let below = |path: &Arc<str>| path.strip_prefix(&*root).map(Arc::from);
+        if !root.is_empty() {
+            for file in &mut files {
+                file.path = below(&file.path).unwrap_or_else(|| Arc::clone(&file.path));
+            }
+        }
+        let directories = directories.iter().filter_map(below).filter(|path: &Arc<str>| !path.is_empty()).collect();
+        (Self { files, directories, warnings: warnings.finish(), plain_size, root }, offsets)
     }
 
     /// Records what Digest.crc32 files said: the files of an SSTable that they condemn cannot be read.
@@ -159,6 +173,23 @@ mod tests {
         assert_eq!((paths, offsets), (vec![".idx/b", "a"], vec![1024, 4096]));
         assert_eq!(listing.directories, [".idx".into()]);
         assert_eq!(listing.warnings.len(), 4, "{:?}", listing.warnings);
+    }
+
+    #[test]
+    fn the_directory_that_was_packed_is_left_out() {
+        let paths = |members: &[Member]| {
+            let (listing, _) = Listing::build(members, 0, &[]);
+            let files: Vec<String> = listing.files.iter().map(|file| file.path.to_string()).collect();
+            (listing.root.to_string(), files, listing.directories.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let directory = |name: &str| member(name, MemberKind::Directory, 0);
+        let file = |name: &str, offset: u64| member(name, MemberKind::File, offset);
+        let packed = [directory("snap/"), file("snap/a", 512), directory("snap/.idx/"), file("snap/.idx/b", 1024)];
+        let strings = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(paths(&packed), ("snap/".to_owned(), strings(&["a", ".idx/b"]), strings(&[".idx"])));
+        let two = [file("one/a", 512), file("two/a", 1024)];
+        assert_eq!(paths(&two), (String::new(), strings(&["one/a", "two/a"]), vec![]));
+        assert_eq!(paths(&[directory("./"), directory("./snap/")]), ("snap/".to_owned(), vec![], vec![]));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Fetches, decrypts, inflates and verifies each archive once for everybody who waits for it.
 //!
-//! What is read of an archive for the first time costs one *pass* over all of it: gzip cannot be entered in the middle. The pass lands the
+//! What is read of an archive for the first time costs one *pass* over all of it: a compressed stream cannot be entered just anywhere. The pass lands the
 //! archive's files in the cache and leaves its seek index, so that later reads of files that the cache no longer holds cost spans only.
 //! Whoever asks for the same thing at the same time waits for the same work. Nothing is served that was not verified:
 //! files of a pass when the whole archive was right to its last byte, spans by their BLAKE3 in the index.
@@ -30,6 +30,7 @@ mod stats;
 mod stream;
 mod sweep;
 mod unlock;
+mod wanted;
 
 pub use ends::Seal;
 pub use known::Archive;
@@ -65,11 +66,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use unlock::Unlocker;
+use wanted::WantedFiles;
 
 /// How long an archive's failure is taken for granted. A replaced object is another one at once.
 fn remembered_for(kind: Kind) -> Duration {
     match kind {
-        Kind::Corrupt | Kind::NoKey => Duration::from_hours(1),
+        Kind::Corrupt | Kind::NoKey | Kind::Unsupported => Duration::from_hours(1),
         Kind::NoSpace => Duration::from_mins(1),
         // An outage: the next read tries again.
         _ => Duration::ZERO,
@@ -108,6 +110,7 @@ struct Inner {
     cpu: Semaphore,
     pass_turns: Semaphore,
     passes: Arc<Flights<Identity, Arc<Archive>>>,
+    wanted: WantedFiles,
     objects: Arc<Flights<Identity, Bytes>>,
     archives: Archives,
     failures: Mutex<LruCache<Identity, (Error, Instant)>>,
@@ -138,6 +141,7 @@ impl Reader {
             cpu: Semaphore::new(cores),
             pass_turns: Semaphore::new(options.max_passes.max(1)),
             passes: Arc::default(),
+            wanted: WantedFiles::default(),
             objects: Arc::default(),
             archives: Archives::default(),
             failures: Mutex::new(LruCache::new(FAILURES)),

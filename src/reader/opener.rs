@@ -1,20 +1,20 @@
-//! From an object's bytes, in order, to those of the gzip in it.
+//! From an object's bytes, in order, to those of what is sealed in it.
 
 use crate::archive::envelope::{self, BLOCK_LEN, CipherKey, Decryptor, HEADER_LEN};
 use crate::archive::index::Identity;
 use crate::{Error, Result};
 use bytes::{Buf, BytesMut};
 
-/// Decrypts an object, or the rest of one; passes a bare gzip on as it is.
+/// Decrypts an object, or the rest of one; passes one that is not sealed on as it is.
 pub(super) struct Opener {
-    /// None for a bare gzip.
+    /// None for what is not sealed.
     key: Option<CipherKey>,
     /// Once the first block has come.
     decryptor: Option<Decryptor>,
     start: u64,
     /// Object bytes to come.
     left: u64,
-    /// Bytes of gzip to drop: the place to start from is seldom at a block's start.
+    /// Decrypted bytes to drop: the place to start from is seldom at a block's start.
     skip: usize,
 }
 
@@ -29,23 +29,23 @@ pub(super) fn check_size(size: u64) -> Result<()> {
 }
 
 impl Opener {
-    /// Opens the object from the byte of its gzip at `gzip_offset` on. Its key is needed if it is sealed.
-    pub(super) fn new(archive: &Identity, key: Option<CipherKey>, gzip_offset: u64) -> Result<Self> {
+    /// Opens the object from the byte `compressed_offset` of what is sealed on. Its key is needed if it is sealed.
+    pub(super) fn new(archive: &Identity, key: Option<CipherKey>, compressed_offset: u64) -> Result<Self> {
         let size = archive.object_size;
         if !archive.is_sealed() {
             return Ok(Self {
                 key: None,
                 decryptor: None,
-                start: gzip_offset,
-                left: size - gzip_offset.min(size),
+                start: compressed_offset,
+                left: size - compressed_offset.min(size),
                 skip: 0,
             });
         }
         check_size(size)?;
         let block = BLOCK_LEN as u64;
-        // The header is as long as a block: the block before the one wanted, as an offset in the object, is the offset in the gzip.
-        let start = gzip_offset / block * block;
-        let (left, skip) = (size - start.min(size), (gzip_offset % block) as usize);
+        // The header is as long as a block: the block before the one wanted, as an offset in the object, is the offset in what is sealed.
+        let start = compressed_offset / block * block;
+        let (left, skip) = (size - start.min(size), (compressed_offset % block) as usize);
         Ok(Self { key, decryptor: None, start, left, skip })
     }
 
@@ -59,7 +59,7 @@ impl Opener {
         self.left
     }
 
-    /// Turns the next bytes of the object into what they hold of the gzip. In pieces of whole blocks.
+    /// Turns the next bytes of the object into what is sealed in them. In pieces of whole blocks.
     pub(super) fn open(&mut self, bytes: &mut BytesMut) -> Result<()> {
         let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
             return Err(Error::corrupt("the object is longer than listed"));

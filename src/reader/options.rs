@@ -1,6 +1,6 @@
 //! What may be chosen about reading.
 
-use crate::archive::gzip::Spacing;
+use crate::archive::compression::Spacing;
 use std::time::Duration;
 
 /// Limits of a [`super::Reader`].

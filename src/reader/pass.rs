@@ -14,7 +14,7 @@ use super::pipeline::{self, Broken, LastStage};
 use super::published;
 use super::spans::{Keep, SpanSource};
 use super::stats::Gauge;
-use crate::archive::gzip::{GzipSummary, Inflater, Segment, Spacing};
+use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::index::{self, Index, IndexBuilder};
 use crate::archive::tar::TarReader;
 use crate::store::ObjectMeta;
@@ -30,15 +30,16 @@ use tokio::sync::mpsc;
 /// Pieces on their way to the first stage; more of them are in flight.
 const QUEUE: usize = 2;
 
-/// Reads the whole archive, unless another process did so meanwhile.
+/// Reads the whole archive, unless another process did so meanwhile, and nobody waits for what only a pass can bring.
 pub(super) async fn run(inner: Arc<Inner>, object: Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>> {
     let _turn = inner.pass_turns.acquire().await.expect("the semaphore is never closed");
-    if let Some(archive) = inner.known(identity).await {
+    let is_wanted = inner.wanted.first(&identity).is_some();
+    if !is_wanted && let Some(archive) = inner.known(identity).await {
         return Ok(archive);
     }
     let _gauge = Gauge::new(&inner.stats.passes_running);
     let ends = Ends::fetch(&inner, &object).await.map_err(Broken::into_error)?;
-    if let Some(archive) = published::find(&inner, &object, identity, &ends).await {
+    if !is_wanted && let Some(archive) = published::find(&inner, &object, identity, &ends).await {
         inner.archives.put(Arc::clone(&archive));
         return Ok(archive);
     }
@@ -126,7 +127,7 @@ pub(super) async fn fed<T: Send + 'static>(
 /// A pass that knows its key and where it starts.
 struct Prepared {
     opener: Opener,
-    inflater: Inflater,
+    decoder: Decoder,
     tar: TarReader,
     builder: IndexBuilder,
     journal: Journal,
@@ -151,8 +152,8 @@ impl LastStage for Indexing<'_, '_> {
         Ok(())
     }
 
-    fn end(self, gzip: GzipSummary) -> Result<Index> {
-        let (index, output) = self.builder.finish(gzip, self.tar.finish()?)?;
+    fn end(self, stream: Summary) -> Result<Index> {
+        let (index, output) = self.builder.finish(stream, self.tar.finish()?)?;
         self.journal.append(&output);
         Ok(index)
     }
@@ -162,25 +163,26 @@ impl Prepared {
     /// Finds the key and a save point to go on from. Blocks.
     fn new(inner: &Inner, object: &ObjectMeta, identity: Identity, ends: &Ends) -> Result<Self> {
         let (archive, unlocked) = ends.unlock(inner, object).map_err(Broken::into_error)?;
+        let compression = unlocked.compression;
         let key = unlocked.into_key();
         let target = known::index_path(&inner.index_dir, &identity);
         let (journal, resumption) = Journal::open(&target, &archive);
         let resumed = resumption.is_some();
-        let (opener, inflater, tar, builder) = if let Some(resumption) = resumption {
-            let index::Resumption { inflater, tar, builder, gzip_offset, .. } = resumption;
-            tracing::info!(object = &*object.key, gzip_offset, "going on with an earlier pass");
-            (Opener::new(&archive, key, gzip_offset)?, inflater, tar, builder)
+        let (opener, decoder, tar, builder) = if let Some(resumption) = resumption {
+            let index::Resumption { decoder, tar, builder, compressed_offset, .. } = resumption;
+            tracing::info!(object = &*object.key, compressed_offset, "going on with an earlier pass");
+            (Opener::new(&archive, key, compressed_offset)?, decoder, tar, builder)
         } else {
             let spacing = inner.options.spacing.unwrap_or_else(|| Spacing::for_object(object.size));
             let opener = Opener::new(&archive, key, 0)?;
             let builder = IndexBuilder::new(archive, spacing)?;
-            (opener, Inflater::new(spacing), TarReader::new(), builder)
+            (opener, Decoder::new(compression, spacing), TarReader::new(), builder)
         };
         let builder = match inner.options.save_every {
             Some(bytes) => builder.save_every(bytes),
             None => builder,
         };
-        Ok(Self { opener, inflater, tar, builder, journal, resumed })
+        Ok(Self { opener, decoder, tar, builder, journal, resumed })
     }
 
     /// The pass itself. Blocks until the archive's end has proved right.
@@ -194,7 +196,7 @@ impl Prepared {
         let mut landing = Collector::new(Landing::new(inner, identity));
         let indexing =
             Indexing { tar: self.tar, builder: self.builder, journal: &mut self.journal, landing: &mut landing };
-        let read = pipeline::run(self.opener, self.inflater, pieces, indexing, &inner.stats.plain_bytes);
+        let read = pipeline::run(self.opener, self.decoder, pieces, indexing, &inner.stats.plain_bytes);
         let index = read.map_err(Broken::into_error).inspect_err(|error| {
             if error.kind() == Kind::Corrupt {
                 self.journal.discard();

@@ -1,11 +1,11 @@
-//! The stages of a pass, a thread each: decrypt, inflate, and the last, which makes something of the plain bytes.
+//! The stages of a pass, a thread each: decrypt, decompress, and the last, which makes something of the plain bytes.
 //!
 //! Bounded channels tie them together. An error travels down the channels to the last stage; a stage whose receiver is gone stops. So there is one
 //! result, the last stage's, and it is the first thing that went wrong.
 
 use super::fetch::{Piece, closed};
 use super::opener::Opener;
-use crate::archive::gzip::{GzipSummary, Inflater, Segment};
+use crate::archive::compression::{Compression, Decoder, Segment, Summary};
 use crate::{Error, Kind, Result};
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use tokio::sync::mpsc;
 
-/// Decrypted at a time: fits into a core's cache on its way to inflating.
+/// Decrypted at a time: fits into a core's cache on its way to the decoder.
 const CHUNK: usize = 256 << 10;
 
 /// Chunks and segments between two stages: enough that neither waits for the other's hiccups.
@@ -35,9 +35,10 @@ pub enum Stage {
     Envelope,
     /// No key opens it.
     Key,
-    /// The padding behind the gzip.
+    /// The padding behind what is sealed.
     Padding,
-    Gzip,
+    /// What is around the tar.
+    Decompress(Compression),
     /// The tar, or whoever takes its files.
     Tar,
 }
@@ -61,19 +62,19 @@ pub(super) trait LastStage {
 
     fn segment(&mut self, segment: Segment) -> Result<()>;
 
-    /// The gzip was right to its end.
-    fn end(self, gzip: GzipSummary) -> Result<Self::Output>;
+    /// The compressed stream was right to its end.
+    fn end(self, stream: Summary) -> Result<Self::Output>;
 }
 
-enum Inflated {
+enum Decoded {
     Segment(Segment),
-    End(GzipSummary),
+    End(Summary),
 }
 
 /// Runs the pass over the object's bytes to its verified end. Blocks.
 pub(super) fn run<L: LastStage>(
     mut opener: Opener,
-    inflater: Inflater,
+    decoder: Decoder,
     pieces: mpsc::Receiver<Result<Piece>>,
     mut last: L,
     plain_bytes: &AtomicU64,
@@ -84,17 +85,19 @@ pub(super) fn run<L: LastStage>(
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let failed = |error| Stage::Fetch.failed(Error::io("start a thread", error));
         spawn("decrypt").spawn_scoped(scope, move || decrypt(&mut opener, pieces, &chunks_in)).map_err(failed)?;
-        spawn("inflate").spawn_scoped(scope, move || inflate(inflater, &chunks_out, &segments_in)).map_err(failed)?;
+        spawn("decompress")
+            .spawn_scoped(scope, move || decompress(decoder, &chunks_out, &segments_in))
+            .map_err(failed)?;
         // Moved in: when this stage fails, the others must see that nobody listens.
         let segments_out = segments_out;
         loop {
             // A stage that ends without a word has panicked, or the reader is being closed.
             match segments_out.recv().unwrap_or_else(|_| Err(Stage::Fetch.failed(closed())))? {
-                Inflated::Segment(segment) => {
+                Decoded::Segment(segment) => {
                     plain_bytes.fetch_add(segment.plain.len() as u64, Relaxed);
                     last.segment(segment).map_err(|error| Stage::Tar.failed(error))?;
                 }
-                Inflated::End(gzip) => return last.end(gzip).map_err(|error| Stage::Tar.failed(error)),
+                Decoded::End(stream) => return last.end(stream).map_err(|error| Stage::Tar.failed(error)),
             }
         }
     })
@@ -126,15 +129,16 @@ fn decrypt(opener: &mut Opener, mut pieces: mpsc::Receiver<Result<Piece>>, out: 
     }
 }
 
-fn inflate(
-    mut inflater: Inflater,
+fn decompress(
+    mut decoder: Decoder,
     chunks: &Receiver<Result<BytesMut, Broken>>,
-    out: &Sender<Result<Inflated, Broken>>,
+    out: &Sender<Result<Decoded, Broken>>,
 ) {
-    let broken = |error| Stage::Gzip.failed(error);
-    let mut send = |segment| out.send(Ok(Inflated::Segment(segment))).map_err(|_| closed());
-    let pushed = chunks.iter().try_for_each(|chunk| inflater.push(&chunk?, &mut send).map_err(broken));
-    let end = pushed.and_then(|()| inflater.finish(&mut send).map_err(broken)).map(Inflated::End);
+    let stage = Stage::Decompress(decoder.compression());
+    let broken = |error| stage.failed(error);
+    let mut send = |segment| out.send(Ok(Decoded::Segment(segment))).map_err(|_| closed());
+    let pushed = chunks.iter().try_for_each(|chunk| decoder.push(&chunk?, &mut send).map_err(broken));
+    let end = pushed.and_then(|()| decoder.finish(&mut send).map_err(broken)).map(Decoded::End);
     // Nobody listens any more when the last stage has failed.
     let _ = out.send(end);
 }

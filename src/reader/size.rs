@@ -2,6 +2,7 @@
 
 use super::ends::GLANCE;
 use super::{Reader, blocking, fetch};
+use crate::archive::compression::Compression;
 use crate::archive::envelope::{self, BLOCK_LEN, HEADER_LEN};
 use crate::store::ObjectMeta;
 use crate::{Error, Result};
@@ -14,16 +15,16 @@ const TAIL: usize = 3 * BLOCK_LEN;
 const LENGTH_LEN: usize = 4;
 
 impl Reader {
-    /// The length of the plain stream by the last four bytes of the gzip: modulo 2^32, and of its last member only, so this is an estimate,
-    /// from below for what is longer than 4 GiB. Costs two small requests.
+    /// The length of the plain stream as far as its ends tell: that of a plain tar; of a gzip the last four bytes, modulo 2^32 and of its last
+    /// member only; of zstd and lz4 the first frame's header, which seldom says so: then `None`. An estimate, from below. Costs two small requests.
     ///
     /// # Errors
     /// `NoKey`, and `Corrupt` where the object's end is damaged; what the store says.
-    pub async fn claimed_size(&self, object: &Arc<ObjectMeta>) -> Result<u64> {
+    pub async fn claimed_size(&self, object: &Arc<ObjectMeta>) -> Result<Option<u64>> {
         self.read_claimed_size(object).await.map_err(|error| error.with_object(&object.key))
     }
 
-    async fn read_claimed_size(&self, object: &Arc<ObjectMeta>) -> Result<u64> {
+    async fn read_claimed_size(&self, object: &Arc<ObjectMeta>) -> Result<Option<u64>> {
         let size = object.size;
         if size < (HEADER_LEN + TAIL) as u64 {
             return Err(Error::corrupt(format!("{size} bytes are too few for an archive: it was cut short")));
@@ -33,22 +34,37 @@ impl Reader {
         let (first, tail) = tokio::try_join!(first, tail)?;
         let (inner, object) = (Arc::clone(&self.inner), Arc::clone(object));
         blocking(move || {
-            let mut tail = tail.to_vec();
-            if first.starts_with(envelope::MAGIC) {
-                if !size.is_multiple_of(BLOCK_LEN as u64) {
-                    return Err(Error::corrupt(format!("{size} bytes are no whole number of cipher blocks")));
-                }
-                let key = inner.unlocker.open(&object.key, &first)?.key;
-                let before: [u8; BLOCK_LEN] = tail[..BLOCK_LEN].try_into().expect("three blocks");
-                tail.drain(..BLOCK_LEN);
-                key.decryptor_after(before).decrypt(&mut tail);
-                let last = tail.last_chunk().expect("two blocks");
-                tail.truncate(tail.len() - envelope::padding(last)?);
+            if !first.starts_with(envelope::MAGIC) {
+                return claimed(&first, &tail, size);
             }
-            let length: [u8; LENGTH_LEN] = *tail.last_chunk().expect("padding is at most one block of two");
-            Ok(at_least(u64::from(u32::from_le_bytes(length)), size))
+            if !size.is_multiple_of(BLOCK_LEN as u64) {
+                return Err(Error::corrupt(format!("{size} bytes are no whole number of cipher blocks")));
+            }
+            let key = inner.unlocker.open(&object.key, &first)?.key;
+            let mut tail = tail.to_vec();
+            let before: [u8; BLOCK_LEN] = tail[..BLOCK_LEN].try_into().expect("three blocks");
+            tail.drain(..BLOCK_LEN);
+            key.decryptor_after(before).decrypt(&mut tail);
+            let last = tail.last_chunk().expect("two blocks");
+            let padding = envelope::padding(last)?;
+            tail.truncate(tail.len() - padding);
+            let first = envelope::first_plain_bytes(&key, &first).unwrap_or_default();
+            claimed(&first, &tail, size - (HEADER_LEN + padding) as u64)
         })
         .await
+    }
+}
+
+/// From the first and the last bytes of what is compressed to `size` bytes.
+fn claimed(first: &[u8], last: &[u8], size: u64) -> Result<Option<u64>> {
+    match Compression::of(first).unwrap_or(Compression::Gzip) {
+        Compression::None => Ok(Some(size)),
+        Compression::Gzip => {
+            let length: [u8; LENGTH_LEN] =
+                *last.last_chunk().ok_or_else(|| Error::corrupt("an object's end is missing"))?;
+            Ok(Some(at_least(u64::from(u32::from_le_bytes(length)), size)))
+        }
+        other => Ok(other.content_size(first)),
     }
 }
 

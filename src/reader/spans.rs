@@ -132,6 +132,8 @@ impl Inner {
 
     async fn load_span(self: Arc<Self>, source: Arc<SpanSource>, number: usize, keep: Keep) -> Result<Bytes> {
         let key = (source.identity, number);
+        // Before anything is fetched for it.
+        source.index.check_length(number)?;
         // It may have come in between looking and flying.
         if let Some(span) = self.spans.get(&key) {
             self.stats.span_hits.fetch_add(1, Relaxed);

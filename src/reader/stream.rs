@@ -9,7 +9,7 @@ use super::pass::fed;
 use super::pipeline::{self, Broken, LastStage, Stage};
 use super::stats::Gauge;
 use super::{Inner, Reader};
-use crate::archive::gzip::{GzipSummary, Inflater, Segment, Spacing};
+use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::tar::{MemberSink, TarReader};
 use crate::store::ObjectMeta;
 use crate::{Error, Result};
@@ -31,13 +31,13 @@ pub struct Examined<S> {
 struct Splitting<S> {
     tar: TarReader,
     sink: Collector<S>,
-    /// A tar that breaks does not end the pass: what comes of the gzip tells whose fault it is.
+    /// A tar that breaks does not end the pass: what comes of the compressed stream tells whose fault it is.
     to_the_end: bool,
     broken: Option<Error>,
 }
 
 impl<S: MemberSink> LastStage for &mut Splitting<S> {
-    type Output = GzipSummary;
+    type Output = Summary;
 
     fn segment(&mut self, segment: Segment) -> Result<()> {
         if self.broken.is_some() {
@@ -52,15 +52,15 @@ impl<S: MemberSink> LastStage for &mut Splitting<S> {
         }
     }
 
-    fn end(self, gzip: GzipSummary) -> Result<GzipSummary> {
-        self.broken.take().map_or(Ok(gzip), Err)
+    fn end(self, stream: Summary) -> Result<Summary> {
+        self.broken.take().map_or(Ok(stream), Err)
     }
 }
 
 impl Reader {
     /// Reads all of the archive once and hands its files to `sink` as they come.
     ///
-    /// They are right only when this returns: then gzip's CRC and lengths, the padding and the tar's end have proved so, and the listing
+    /// They are right only when this returns: then the stream's checksums and lengths, the padding and the tar's end have proved so, and the listing
     /// says which of its SSTables their Digest.crc32 condemns. After an error, or when this is dropped, the sink is dropped, on a thread
     /// that may still work on it for a moment.
     ///
@@ -86,7 +86,7 @@ impl Reader {
     /// As [`Self::stream`], to find out what is wrong with an archive. What the sink saw of a broken one is handed back with the stage that
     /// failed. `arrived` hears of the object's bytes as they come.
     ///
-    /// A tar that cannot be read ([`Stage::Tar`]) was archived so: the gzip around it is right to its end, or that is what is told.
+    /// A tar that cannot be read ([`Stage::Tar`]) was archived so: what is around it is right to its end, or that is what is told.
     pub async fn examine<S>(
         &self,
         object: &Arc<ObjectMeta>,
@@ -151,17 +151,18 @@ fn split<S: MemberSink>(
         let (archive, unlocked) = ends.unlock(inner, object)?;
         drop(ends);
         seal = Some(unlocked.seal);
+        let compression = unlocked.compression;
         let opener = Opener::new(&archive, unlocked.into_key(), 0).map_err(|error| Stage::Envelope.failed(error))?;
         // No checkpoints: they are what an index is made of.
-        let inflater = Inflater::new(Spacing::none());
-        pipeline::run(opener, inflater, pieces, &mut splitting, &inner.stats.plain_bytes)
+        let decoder = Decoder::new(compression, Spacing::none());
+        pipeline::run(opener, decoder, pieces, &mut splitting, &inner.stats.plain_bytes)
     };
-    let gzip = read();
+    let read = read();
     let Splitting { tar, sink: Collector { sink, digests, .. }, .. } = splitting;
-    let archive = gzip.and_then(|gzip| {
+    let archive = read.and_then(|stream| {
         let tar = tar.finish().map_err(|error| Stage::Tar.failed(error))?;
-        let warnings = [gzip.warnings, tar.warnings].concat();
-        let (mut listing, offsets) = Listing::build(&tar.members, gzip.plain_size, &warnings);
+        let warnings = [stream.warnings, tar.warnings].concat();
+        let (mut listing, offsets) = Listing::build(&tar.members, stream.plain_size, &warnings);
         listing.check_digests(&offsets, &digests);
         let archive = Arc::new(Archive::new(inner.identity(object), listing, offsets));
         if inner.archives.get(&archive.identity).is_none() {

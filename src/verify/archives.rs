@@ -3,6 +3,7 @@
 use super::finding::{Content, Finding, Note, Problem, SstableRef};
 use super::sets::{not_fetched, sentence};
 use super::sstables::{Sink, Sums};
+use crate::archive::compression::Compression;
 use crate::cassandra::sstable::checksums::{BadPieces, Verdict};
 use crate::cassandra::{Effect, SstableName, lacking};
 use crate::catalog::{BackupSet, TableArchive};
@@ -73,6 +74,7 @@ impl Subject<'_> {
             }
             sink.decide(again.sink);
         }
+        sink.leave(&listed.listing().root);
         self.judge(listed.listing(), &sink, &mut outcome);
         if let Some(seal) = examined.seal {
             self.judge_seal(seal, &mut outcome);
@@ -80,8 +82,12 @@ impl Subject<'_> {
         Ok(outcome)
     }
 
+    fn is_sealed_by_name(&self) -> bool {
+        self.archive.object.key.ends_with(".enc")
+    }
+
     fn judge_seal(&self, seal: Seal, outcome: &mut Outcome) {
-        if seal == Seal::None {
+        if seal == Seal::None && self.is_sealed_by_name() {
             let message = "it is not encrypted, though its name says so";
             outcome.findings.push(
                 self.finding(Problem::NotEncrypted, message).lost("nothing; whoever can read the bucket can read it"),
@@ -118,15 +124,19 @@ impl Subject<'_> {
         let object = &self.archive.object;
         let (problem, message) = match stage {
             Stage::Fetch => not_fetched(error, object)?,
+            _ if error.kind() == Kind::Unsupported => (Problem::Unsupported, sentence(&error, object)),
             _ if !matches!(error.kind(), Kind::Corrupt | Kind::NoKey) => return Err(error),
-            Stage::Envelope if object.size < 48 || !object.size.is_multiple_of(16) => {
+            // What should be sealed and is no whole number of cipher blocks.
+            Stage::Envelope if object.size < 48 || self.is_sealed_by_name() && !object.size.is_multiple_of(16) => {
                 (Problem::CutShort, sentence(&error, object))
             }
             Stage::Envelope => (Problem::NotAnArchive, sentence(&error, object)),
             Stage::Key => (Problem::NoKey, sentence(&error, object)),
             Stage::Padding => (Problem::PaddingWrong, sentence(&error, object)),
-            Stage::Gzip => (Problem::GzipDamaged, sentence(&error, object)),
-            Stage::Tar => (Problem::TarDamaged, sentence(&error, object)),
+            Stage::Decompress(Compression::Gzip) => (Problem::GzipDamaged, sentence(&error, object)),
+            Stage::Decompress(Compression::Zstd) => (Problem::ZstdDamaged, sentence(&error, object)),
+            Stage::Decompress(Compression::Lz4) => (Problem::Lz4Damaged, sentence(&error, object)),
+            Stage::Decompress(Compression::None) | Stage::Tar => (Problem::TarDamaged, sentence(&error, object)),
         };
         // What was in it is known for certain where this version was read before, else as far as it could be read now.
         let known = reader.known_listing(object).await;
@@ -146,6 +156,7 @@ impl Subject<'_> {
         sstables.truncate(MAX_NAMED);
         let lost = match problem {
             Problem::NoKey => "all that is in it, unless the key is found",
+            Problem::Unsupported => "nothing; other tools can unpack it",
             Problem::ObjectChanged => "nothing, perhaps: it was replaced or deleted meanwhile; verify again",
             _ if known.is_some() => "the SSTables that were in it",
             _ if !sstables.is_empty() => "the SSTables that were seen in it, and those behind them",

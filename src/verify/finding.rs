@@ -36,16 +36,22 @@ pub enum Problem {
     ObjectRefused,
     /// The object's length cannot be that of an archive.
     CutShort,
-    /// Neither openssl's envelope nor a gzip.
+    /// Neither openssl's envelope nor a tar, compressed or not.
     NotAnArchive,
-    /// A bare gzip where an encrypted archive should be.
+    /// It is packed in a way that is not read here.
+    Unsupported,
+    /// Not encrypted, where an encrypted archive should be.
     NotEncrypted,
     NoKey,
     /// The padding of the last cipher block.
     PaddingWrong,
     /// The gzip's structure, CRC-32 or length.
     GzipDamaged,
-    /// The tar's structure, in a gzip that is right.
+    /// The zstd's structure or a checksum.
+    ZstdDamaged,
+    /// The lz4's structure or a checksum.
+    Lz4Damaged,
+    /// The tar's structure, where all around it is right.
     TarDamaged,
     /// Something in the archive that no backup script puts there.
     Oddity,
@@ -85,9 +91,12 @@ impl Problem {
                 | Self::ObjectRefused
                 | Self::CutShort
                 | Self::NotAnArchive
+                | Self::Unsupported
                 | Self::NoKey
                 | Self::PaddingWrong
                 | Self::GzipDamaged
+                | Self::ZstdDamaged
+                | Self::Lz4Damaged
                 | Self::TarDamaged
         )
     }

@@ -10,6 +10,7 @@ use crate::cassandra::SstableName;
 use crate::cassandra::sstable::checksums::{Checked, DataCheck, List, ListReader, Verdict};
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Memory for lists of checksums, bytes: those of a Data.db of some 10 GB. Of a longer one only what can be compared is kept.
 const LIST_BYTES: usize = 8 << 20;
@@ -119,6 +120,20 @@ impl Sink {
                 parts.data = Some(data);
             }
         }
+    }
+
+    /// Names the SSTables as the listing does: without the directory that the archive was made of.
+    pub(super) fn leave(&mut self, root: &str) {
+        let Some(root) = root.strip_suffix('/') else { return };
+        let below = |directory: &str| match directory.strip_prefix(root)? {
+            "" => Some(Arc::from("")),
+            rest => rest.strip_prefix('/').map(Arc::from),
+        };
+        let renamed = std::mem::take(&mut self.sstables).into_iter().map(|(sstable, parts)| {
+            let directory = below(&sstable.directory).unwrap_or_else(|| Arc::clone(&sstable.directory));
+            (SstableRef { directory, ..sstable }, parts)
+        });
+        self.sstables = renamed.collect();
     }
 
     fn parts(&mut self, sstable: &SstableRef) -> Option<&mut Parts> {
@@ -233,7 +248,7 @@ impl MemberSink for Sink {
         if let Some((directory, component)) = SstableName::parse_path(&path) {
             let sstable = SstableRef { directory: directory.into(), name: component.sstable };
             self.current = self.component(sstable, component.component, member.size);
-        } else if path == "manifest.json" && self.again.is_none() {
+        } else if names::in_directory(&path) == "manifest.json" && self.again.is_none() {
             let fits = self.text_bytes + member.size.min(1 << 40) as usize <= TEXT_BYTES;
             self.text_bytes += if fits { member.size as usize } else { 0 };
             self.overflow |= !fits;

@@ -2,8 +2,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 use cassmount::Result;
+use cassmount::archive::compression::{Compression, Decoder, Segment, Spacing};
 use cassmount::archive::envelope::{CipherKey, HEADER_LEN, padding};
-use cassmount::archive::gzip::{Inflater, Segment, Spacing};
 use cassmount::archive::index::{FOOTER_LEN, Footer, Identity, Index, IndexBuilder, Resumption};
 use cassmount::archive::tar::{MemberSink, TarReader};
 use cassmount::keys::Passphrase;
@@ -232,9 +232,9 @@ pub fn identity(object: &[u8]) -> Identity {
     Identity { object_size: object.len() as u64, start, end }
 }
 
-/// The stages of a pass over a gzip, and the index file so far.
+/// The stages of a pass over what is compressed, and the index file so far.
 pub struct Pass {
-    pub inflater: Inflater,
+    pub decoder: Decoder,
     pub tar: TarReader,
     pub builder: IndexBuilder,
     pub file: Vec<u8>,
@@ -243,19 +243,23 @@ pub struct Pass {
 
 impl Pass {
     pub fn new(identity: Identity, spacing: Spacing) -> Self {
+        Self::of(Compression::Gzip, identity, spacing)
+    }
+
+    pub fn of(compression: Compression, identity: Identity, spacing: Spacing) -> Self {
         let builder = IndexBuilder::new(identity, spacing).unwrap();
-        Self { inflater: Inflater::new(spacing), tar: TarReader::new(), builder, file: Vec::new(), saves: 0 }
+        Self { decoder: Decoder::new(compression, spacing), tar: TarReader::new(), builder, file: Vec::new(), saves: 0 }
     }
 
     pub fn resume(resumption: Resumption, mut file: Vec<u8>) -> Self {
         file.truncate(resumption.file_len as usize);
-        let Resumption { inflater, tar, builder, .. } = resumption;
-        Self { inflater, tar, builder, file, saves: 0 }
+        let Resumption { decoder, tar, builder, .. } = resumption;
+        Self { decoder, tar, builder, file, saves: 0 }
     }
 
-    pub fn push(&mut self, gzip: &[u8], sink: &mut dyn MemberSink) -> Result<()> {
-        let Self { inflater, tar, builder, file, saves } = self;
-        inflater.push(gzip, &mut |segment| {
+    pub fn push(&mut self, compressed: &[u8], sink: &mut dyn MemberSink) -> Result<()> {
+        let Self { decoder, tar, builder, file, saves } = self;
+        decoder.push(compressed, &mut |segment| {
             tar.push(&segment.plain, sink)?;
             *saves += usize::from(builder.segment(segment, tar)?);
             file.extend(builder.take_output());
@@ -264,9 +268,9 @@ impl Pass {
     }
 
     pub fn finish(self) -> Result<(Index, Vec<u8>)> {
-        let Self { inflater, tar, mut builder, mut file, .. } = self;
-        let gzip = inflater.finish(&mut |segment: Segment| builder.segment(segment, &tar).map(drop))?;
-        let (index, rest) = builder.finish(gzip, tar.finish()?)?;
+        let Self { decoder, tar, mut builder, mut file, .. } = self;
+        let summary = decoder.finish(&mut |segment: Segment| builder.segment(segment, &tar).map(drop))?;
+        let (index, rest) = builder.finish(summary, tar.finish()?)?;
         file.extend(rest);
         Ok((index, file))
     }

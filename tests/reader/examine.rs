@@ -3,6 +3,7 @@
 use super::bucket::{Tar, encrypt_with, gzip};
 use super::support::{PASSPHRASE, World, content, seal, table, walk};
 use cassmount::archive::Member;
+use cassmount::archive::compression::Compression;
 use cassmount::archive::tar::MemberSink;
 use cassmount::reader::{Examined, Reader, Seal, Stage};
 use cassmount::store::ObjectMeta;
@@ -89,8 +90,13 @@ async fn damage_is_told_by_its_stage() {
         ("another key", encrypt_with("unknown", &plain), Stage::Key, Some(Stage::Key)),
         ("cut at a block", whole[..len / 32 * 16].to_vec(), Stage::Padding, Some(Stage::Padding)),
         ("wrong padding", flipped(len - 17), Stage::Padding, Some(Stage::Padding)),
-        ("a flipped bit", flipped(len / 2), Stage::Gzip, None),
-        ("cut and sealed again", encrypt_with(PASSPHRASE, &plain[..plain.len() / 2]), Stage::Gzip, None),
+        ("a flipped bit", flipped(len / 2), Stage::Decompress(Compression::Gzip), None),
+        (
+            "cut and sealed again",
+            encrypt_with(PASSPHRASE, &plain[..plain.len() / 2]),
+            Stage::Decompress(Compression::Gzip),
+            None,
+        ),
         ("a wrong tar header", encrypt_with(PASSPHRASE, &gzip(&bad_header)), Stage::Tar, None),
         ("a tar cut short", encrypt_with(PASSPHRASE, &gzip(&cut_tar)), Stage::Tar, None),
     ] {

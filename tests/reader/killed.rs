@@ -19,7 +19,7 @@ fn reader(dir: &Path, throttle: Option<u64>) -> (Store, Arc<Reader>) {
     let cache = Cache::open(&dir.join("cache"), 1 << 30).unwrap();
     let options = ReaderOptions {
         save_every: Some(1 << 20),
-        spacing: Some(cassmount::archive::gzip::Spacing::every(256 << 10)),
+        spacing: Some(cassmount::archive::compression::Spacing::every(256 << 10)),
         ..ReaderOptions::default()
     };
     (store.clone(), Reader::new(store, ring(&[PASSPHRASE]), cache, options).unwrap())

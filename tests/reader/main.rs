@@ -4,15 +4,18 @@
 #[path = "../support/bucket.rs"]
 mod bucket;
 mod examine;
+mod formats;
 mod killed;
 mod sample;
+#[path = "../support/skip.rs"]
+mod skip;
 mod stream;
 mod support;
 
 use bucket::{Tar, encrypt_with, gzip};
 
 use cassmount::Kind;
-use cassmount::archive::gzip::Spacing;
+use cassmount::archive::compression::Spacing;
 use cassmount::reader::ReaderOptions;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -149,7 +149,7 @@ impl Source for MemorySource {
             };
             let plain_size = members.iter().map(|member| member.content.len() as u64).sum();
             let files = members.iter().map(file).collect();
-            Arc::new(Listing { files, directories: Vec::new(), warnings: Vec::new(), plain_size })
+            Arc::new(Listing { files, directories: Vec::new(), warnings: Vec::new(), plain_size, root: "".into() })
         });
         futures::future::ready(listing).boxed()
     }

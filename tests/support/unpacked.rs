@@ -142,7 +142,8 @@ impl Unpacked {
             contents.push(Bytes::from(content));
         }
         let plain_size = contents.iter().map(|content| content.len() as u64).sum();
-        let listing = Arc::new(Listing { files, directories: Vec::new(), warnings: Vec::new(), plain_size });
+        let listing =
+            Arc::new(Listing { files, directories: Vec::new(), warnings: Vec::new(), plain_size, root: "".into() });
         let archive = Arc::new(Archive { listing, contents });
         self.archives.lock().unwrap().insert(object.clone(), archive.clone());
         Ok(archive)

@@ -4,32 +4,17 @@
 //! to start at a checkpoint is in its [`Window`]; see `docs/formats.md`, "Seek index". As gzip does, zeros behind the last
 //! member are passed over, anything else there is a warning.
 
-mod checkpoint;
 mod header;
 mod window;
 
-pub use checkpoint::{Checkpoint, Spacing};
 pub use window::{MAX_PACKED_LEN, PendingWindow, Window};
 
+use super::compression::{Checkpoint, PendingEntry, SEGMENT_LEN, Segment, Spacing, Summary};
 use super::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
 use crate::{Error, Result};
 use header::{HeaderParser, Parsed};
 use std::mem;
 use window::{BlockStart, Recent};
-
-/// Plain bytes in a full [`Segment`]: large enough for inflate's speed, small enough for the CPU's caches.
-pub const SEGMENT_LEN: usize = 512 << 10;
-
-/// A piece of the plain stream.
-#[derive(Debug)]
-pub struct Segment {
-    /// At most [`SEGMENT_LEN`] bytes; may be empty.
-    pub plain: Vec<u8>,
-    /// The checkpoint right behind `plain`. When it is as far into the plain stream as the one before it, it replaces it.
-    pub checkpoint: Option<Checkpoint>,
-    /// Windows that became known with this segment; each names its checkpoint, which lies a little further back.
-    pub windows: Vec<PendingWindow>,
-}
 
 /// Why [`Inflater::inflate`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,16 +25,6 @@ pub enum Stop {
     Output,
     /// A checkpoint lies right behind the last byte of the output.
     Checkpoint(Checkpoint),
-}
-
-/// What a whole gzip was.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct GzipSummary {
-    /// Plain bytes of all members.
-    pub plain_size: u64,
-    /// Compressed bytes of all members: without what may follow them.
-    pub gzip_size: u64,
-    pub warnings: Vec<String>,
 }
 
 /// Inflates a gzip. After an error it is of no more use.
@@ -173,9 +148,9 @@ impl Inflater {
             plain.reserve_exact(SEGMENT_LEN);
             let stop = self.inflate(&mut input, &mut plain)?;
             let checkpoint = if let Stop::Checkpoint(checkpoint) = stop { Some(checkpoint) } else { None };
-            let windows = self.take_windows();
-            if !plain.is_empty() || checkpoint.is_some() || !windows.is_empty() {
-                out(Segment { plain, checkpoint, windows })?;
+            let entries = self.take_entries();
+            if !plain.is_empty() || checkpoint.is_some() || !entries.is_empty() {
+                out(Segment { plain, checkpoint, entries })?;
             } else {
                 self.buffer = plain;
             }
@@ -185,13 +160,12 @@ impl Inflater {
         }
     }
 
-    /// Windows that became known since the last call.
-    pub fn take_windows(&mut self) -> Vec<PendingWindow> {
-        mem::take(&mut self.windows)
+    fn take_entries(&mut self) -> Vec<PendingEntry> {
+        mem::take(&mut self.windows).into_iter().map(PendingEntry::Gzip).collect()
     }
 
     /// The low-level way: appends plain bytes to `plain`, up to its capacity, and takes what it used off `input`.
-    /// Windows pile up until [`Self::take_windows`].
+    /// Windows pile up until the next push.
     pub fn inflate(&mut self, input: &mut &[u8], plain: &mut Vec<u8>) -> Result<Stop> {
         loop {
             if input.is_empty() {
@@ -248,7 +222,7 @@ impl Inflater {
     }
 
     /// Checks that the gzip ended where it may. `out` gets the windows of the last checkpoints.
-    pub fn finish(mut self, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<GzipSummary> {
+    pub fn finish(mut self, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<Summary> {
         match &self.phase {
             // As gzip has it, a lone 1f behind the last member is garbage too.
             Phase::Header(header, false) if header.is_empty() => {}
@@ -257,11 +231,11 @@ impl Inflater {
             _ => return Err(self.corrupt("the gzip ends too early")),
         }
         self.window_complete();
-        let windows = self.take_windows();
-        if !windows.is_empty() {
-            out(Segment { plain: Vec::new(), checkpoint: None, windows })?;
+        let entries = self.take_entries();
+        if !entries.is_empty() {
+            out(Segment { plain: Vec::new(), checkpoint: None, entries })?;
         }
-        Ok(GzipSummary { plain_size: self.plain, gzip_size: self.members_end, warnings: self.warnings })
+        Ok(Summary { plain_size: self.plain, compressed_size: self.members_end, warnings: self.warnings })
     }
 
     fn header(&mut self, input: &mut &[u8]) -> Result<Option<Checkpoint>> {

@@ -4,7 +4,7 @@
 //! only the few KiB that are really referred to are kept. A checkpoint inside a block also needs the header of that block.
 
 use super::super::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
-use super::Checkpoint;
+use crate::archive::compression::Checkpoint;
 use crate::{Error, Result};
 
 /// Longest result of [`Window::pack`], bytes.

@@ -1,9 +1,9 @@
 //! Makes an index while an archive is read for the first time.
 
 use super::format::{self, Footer, MAX_SPANS, RecordKind, Save, Start};
-use super::{Identity, Index, Span, VERSION, WindowRef};
+use super::{Identity, Index, Span, VERSION, WindowRef, is_short};
 use crate::archive::Member;
-use crate::archive::gzip::{Checkpoint, GzipSummary, PendingWindow, Segment, Spacing};
+use crate::archive::compression::{Checkpoint, PendingEntry, Segment, Spacing, Summary};
 use crate::archive::tar::{TarReader, TarState, TarSummary};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -29,6 +29,8 @@ pub struct IndexBuilder {
     saved: (u64, usize, usize),
     /// Waits for its checkpoint's window.
     pending_save: Option<PendingSave>,
+    /// There is a span that cannot be read by itself: whoever went on from behind it could not read what it missed.
+    has_long_span: bool,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,7 @@ struct PendingSave {
 }
 
 impl IndexBuilder {
-    /// `spacing` is the one that the inflater has; a resumed pass goes on with it.
+    /// `spacing` is the one that the decoder has; a resumed pass goes on with it.
     pub fn new(identity: Identity, spacing: Spacing) -> Result<Self> {
         let mut this = Self::empty(identity, 0);
         let start = Start { version: VERSION, identity: this.identity.clone(), spacing };
@@ -66,6 +68,7 @@ impl IndexBuilder {
             save_every: SAVE_EVERY,
             saved: (0, 0, 0),
             pending_save: None,
+            has_long_span: false,
         }
     }
 
@@ -96,15 +99,15 @@ impl IndexBuilder {
     /// Takes the next segment, after `tar` has read it. True when a save point came with it: worth an fsync of the file once
     /// [`Self::take_output`] is written.
     pub fn segment(&mut self, segment: Segment, tar: &TarReader) -> Result<bool> {
-        let Segment { plain, checkpoint, windows } = segment;
+        let Segment { plain, checkpoint, entries } = segment;
         self.hasher.update(&plain);
         self.plain += plain.len() as u64;
         if let Some(checkpoint) = checkpoint {
             self.checkpoint(checkpoint, tar)?;
         }
         let mut saved = false;
-        for window in windows {
-            saved |= self.window(window)?;
+        for entry in entries {
+            saved |= self.entry(entry)?;
         }
         self.close_spans();
         Ok(saved)
@@ -118,23 +121,23 @@ impl IndexBuilder {
 
     /// Completes the file: its last bytes are the [`Self::take_output`] that this returns. Call it only when everything
     /// about the archive was verified.
-    pub fn finish(mut self, gzip: GzipSummary, tar: TarSummary) -> Result<(Index, Vec<u8>)> {
+    pub fn finish(mut self, stream: Summary, tar: TarSummary) -> Result<(Index, Vec<u8>)> {
         self.close_hash();
         // Behind a checkpoint at the very end there is nothing to read.
-        if self.open.back().is_some_and(|last| last.checkpoint.plain == gzip.plain_size) {
+        if self.open.back().is_some_and(|last| last.checkpoint.plain == stream.plain_size) {
             self.open.pop_back();
         }
         self.close_spans();
-        if !self.open.is_empty() || self.plain != gzip.plain_size {
+        if !self.open.is_empty() || self.plain != stream.plain_size {
             return Err(Error::invalid("the index got less than the whole archive"));
         }
         let index = Index {
             identity: self.identity.clone(),
-            gzip_size: gzip.gzip_size,
-            plain_size: gzip.plain_size,
+            compressed_size: stream.compressed_size,
+            plain_size: stream.plain_size,
             spans: mem::take(&mut self.spans),
             members: tar.members,
-            warnings: [gzip.warnings, tar.warnings].concat(),
+            warnings: [stream.warnings, tar.warnings].concat(),
         };
         let payload = format::pack(&index)?;
         let offset = self.record(RecordKind::Head, &payload);
@@ -152,22 +155,25 @@ impl IndexBuilder {
             self.pending_save.take_if(|save| save.checkpoint.plain == checkpoint.plain);
         }
         self.close_hash();
+        if let Some(OpenSpan { checkpoint: last, .. }) = self.open.back() {
+            self.has_long_span |= !is_short(checkpoint.plain - last.plain, checkpoint.byte() - last.byte());
+        }
         self.open.push_back(OpenSpan { checkpoint, window: None, hash: None });
-        if self.pending_save.is_none() && self.plain - self.saved.0 >= self.save_every {
+        if !self.has_long_span && self.pending_save.is_none() && self.plain - self.saved.0 >= self.save_every {
             let members = tar.members()[self.saved.2..].to_vec();
             self.pending_save = Some(PendingSave { checkpoint, tar: tar.state(), members });
         }
         Ok(())
     }
 
-    /// Writes a window; true when that completed a save.
-    fn window(&mut self, pending: PendingWindow) -> Result<bool> {
-        let checkpoint = pending.checkpoint;
+    /// Writes what is needed to start at a checkpoint; true when that completed a save.
+    fn entry(&mut self, pending: PendingEntry) -> Result<bool> {
+        let checkpoint = pending.checkpoint();
         let Some(at) = self.open.iter().position(|open| open.checkpoint == checkpoint) else {
             // Its checkpoint was replaced.
             return Ok(false);
         };
-        let packed = pending.into_window().pack();
+        let packed = pending.into_entry().pack();
         let offset = self.record(RecordKind::Window, &packed);
         let window = WindowRef { offset, len: packed.len() as u32, crc32: crc32fast::hash(&packed) };
         self.open[at].window = Some(window);

@@ -5,7 +5,7 @@
 
 use super::{Identity, Index, Span, WindowRef};
 use crate::archive::Member;
-use crate::archive::gzip::{Checkpoint, MAX_PACKED_LEN};
+use crate::archive::compression::{Checkpoint, MAX_PACKED_LEN};
 use crate::archive::tar::{MAX_MEMBERS, TarState};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ impl RecordKind {
 pub(super) struct Start {
     pub(super) version: u32,
     pub(super) identity: Identity,
-    pub(super) spacing: crate::archive::gzip::Spacing,
+    pub(super) spacing: crate::archive::compression::Spacing,
 }
 
 /// All that is needed to go on from a checkpoint, but for what the save records before it told.
@@ -196,10 +196,10 @@ fn unpack(payload: &[u8]) -> Option<Index> {
 
 /// What the functions of [`Index`] take for granted.
 fn is_sound(index: &Index, windows_end: u64) -> bool {
-    let Index { identity, gzip_size, plain_size, spans, members, warnings: _ } = index;
+    let Index { identity, compressed_size, plain_size, spans, members, warnings: _ } = index;
     let sizes = identity.object_size <= MAX_OFFSET
         && *plain_size <= MAX_OFFSET
-        && gzip_size.checked_add(identity.header_len()).is_some_and(|end| end <= identity.object_size);
+        && compressed_size.checked_add(identity.header_len()).is_some_and(|end| end <= identity.object_size);
     let cover = match spans.first() {
         None => *plain_size == 0,
         Some(first) => first.plain == 0 && spans.iter().all(|span| span.plain < *plain_size),
@@ -210,7 +210,7 @@ fn is_sound(index: &Index, windows_end: u64) -> bool {
         && members.len() <= MAX_MEMBERS
         && spans.is_sorted_by(|a, b| a.plain < b.plain && a.bit <= b.bit)
         && spans.iter().all(|span| {
-            span.bit / 8 <= *gzip_size
+            span.bit / 8 <= *compressed_size
                 && span.window.len as usize <= MAX_PACKED_LEN
                 && span.window.offset.checked_add(span.window.len.into()).is_some_and(|end| end <= windows_end)
         })
@@ -249,8 +249,8 @@ mod tests {
             }
             let start = if sealed { *b"Salted__12345678" } else { [0; 16] };
             let identity = Identity { object_size: sizes.0, start, end: [0; 32] };
-            let (gzip_size, plain_size) = (sizes.1, sizes.2);
-            let index = Index { identity, gzip_size, plain_size, spans, members: Vec::new(), warnings: Vec::new() };
+            let (compressed_size, plain_size) = (sizes.1, sizes.2);
+            let index = Index { identity, compressed_size, plain_size, spans, members: Vec::new(), warnings: Vec::new() };
             let payload = pack(&index).unwrap();
             let footer = Footer::new(1000, &payload);
             let parsed = Footer::parse(&footer.encode(), 1000 + payload.len() as u64 + FOOTER_LEN as u64).unwrap();

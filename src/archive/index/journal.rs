@@ -5,7 +5,7 @@ use super::format::{FOOTER_LEN, MAX_OFFSET, MAX_SPANS, RECORD_HEADER_LEN, Record
 use super::{Identity, Span, VERSION};
 use crate::Result;
 use crate::archive::Member;
-use crate::archive::gzip::{Inflater, Window};
+use crate::archive::compression::{Decoder, Entry};
 use crate::archive::tar::{MAX_MEMBERS, TarReader};
 use std::io::Read;
 
@@ -14,19 +14,19 @@ const _: () = assert!(FOOTER_LEN > RECORD_HEADER_LEN, "a footer alone cannot be 
 /// The stages of a pass as they were at its last save point.
 #[derive(Debug)]
 pub struct Resumption {
-    pub inflater: Inflater,
+    pub decoder: Decoder,
     pub tar: TarReader,
     pub builder: IndexBuilder,
-    /// The gzip byte with which input goes on.
-    pub gzip_offset: u64,
+    /// The compressed byte with which input goes on.
+    pub compressed_offset: u64,
     /// Bytes of the file up to the save point: cut off what follows, then append.
     pub file_len: u64,
 }
 
 /// Reads an unfinished index file from its start; `None` when it has no save point for this archive.
 ///
-/// What is before the save point was checked only as far as a stream can be before its end: the CRC-32 of the whole gzip
-/// is still to come, and includes it.
+/// What is before the save point was checked only as far as a stream can be before its end: the checksum of the whole of it is still to come, and
+/// includes it.
 pub fn replay(file: &mut dyn Read, identity: &Identity) -> Result<Option<Resumption>> {
     let Some((start, start_len)) = read_start(file, identity)? else { return Ok(None) };
     let (mut spans, mut members): (Vec<Span>, Vec<Member>) = (Vec::new(), Vec::new());
@@ -52,8 +52,8 @@ pub fn replay(file: &mut dyn Read, identity: &Identity) -> Result<Option<Resumpt
     let Some((Save { checkpoint, window: window_ref, tar, .. }, window, file_len)) = last else { return Ok(None) };
     let tar = TarReader::resume(tar, members)?;
     let builder = IndexBuilder::resume(identity.clone(), spans, tar.members().len(), checkpoint, window_ref, file_len);
-    let inflater = Inflater::resume(&checkpoint, &window, start.spacing)?;
-    Ok(Some(Resumption { inflater, tar, builder, gzip_offset: checkpoint.byte(), file_len }))
+    let decoder = Decoder::resume(&checkpoint, &window, start.spacing)?;
+    Ok(Some(Resumption { decoder, tar, builder, compressed_offset: checkpoint.byte(), file_len }))
 }
 
 fn read_start(file: &mut dyn Read, identity: &Identity) -> Result<Option<(Start, u64)>> {
@@ -64,10 +64,10 @@ fn read_start(file: &mut dyn Read, identity: &Identity) -> Result<Option<(Start,
 }
 
 /// A save always follows its window.
-fn decode_save(payload: &[u8], window: &[u8]) -> Option<(Save, Window)> {
+fn decode_save(payload: &[u8], window: &[u8]) -> Option<(Save, Entry)> {
     let save: Save = postcard::from_bytes(payload).ok()?;
     (crc32fast::hash(window) == save.window.crc32).then_some(())?;
-    Some((save, Window::unpack(window).ok()?))
+    Some((save, Entry::unpack(window).ok()?))
 }
 
 fn is_sound(spans: &[Span], save: &Save) -> bool {

@@ -18,14 +18,14 @@ pub use published::{
 };
 
 use super::Member;
+use super::compression::{Checkpoint, Decoder, Entry};
 use super::envelope::{self, BLOCK_LEN, CipherKey, HEADER_LEN};
-use super::gzip::{Checkpoint, Inflater, Stop, Window};
 use crate::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// The longest span that is read by itself, bytes of plain data. Longer ones exist only in gzips with rare, huge blocks.
-pub const MAX_SPAN_LEN: u64 = 128 << 20;
+/// The longest span that is read by itself, bytes of plain data, and of compressed. Longer ones are whole zstd frames, and huge blocks of a gzip.
+pub const MAX_SPAN_LEN: u64 = 64 << 20;
 
 /// What tells one archive from another without reading it: with CBC the last block depends on all before it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -39,12 +39,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether it is in openssl's envelope, rather than a bare gzip.
+    /// Whether it is in openssl's envelope.
     pub fn is_sealed(&self) -> bool {
         self.start.starts_with(envelope::MAGIC)
     }
 
-    /// Bytes before the gzip.
+    /// Bytes before what the envelope holds.
     fn header_len(&self) -> u64 {
         if self.is_sealed() { HEADER_LEN as u64 } else { 0 }
     }
@@ -53,11 +53,11 @@ impl Identity {
 /// The part of the plain stream from one checkpoint to the next.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Span {
-    /// Bits of gzip before it.
+    /// Bits of compressed data before it.
     pub bit: u64,
     /// Plain bytes before it.
     pub plain: u64,
-    /// Where its packed window is.
+    /// Where what is needed to start there is: a packed [`Entry`], of a gzip mostly its window.
     pub window: WindowRef,
     /// BLAKE3 of its plain bytes.
     pub hash: [u8; 32],
@@ -75,8 +75,8 @@ pub struct WindowRef {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Index {
     pub identity: Identity,
-    /// Bytes of the gzip, without what may follow it.
-    pub gzip_size: u64,
+    /// Bytes of the compressed stream, without what may follow it.
+    pub compressed_size: u64,
     /// Bytes of the plain stream.
     pub plain_size: u64,
     /// By offset; none is empty, and together they are the plain stream.
@@ -85,6 +85,11 @@ pub struct Index {
     pub members: Vec<Member>,
     /// What was odd about the archive.
     pub warnings: Vec<String>,
+}
+
+/// Whether a span of so many plain and object bytes can be read by itself.
+fn is_short(plain: u64, object: u64) -> bool {
+    plain <= MAX_SPAN_LEN && object <= MAX_SPAN_LEN
 }
 
 impl Index {
@@ -107,14 +112,36 @@ impl Index {
 
     /// The bytes of the object that [`Self::read_span`] needs: for a sealed one whole cipher blocks, and the one before them.
     pub fn span_object_range(&self, span: usize) -> Range<u64> {
-        let start = self.spans[span].bit / 8;
-        let end = self.spans.get(span + 1).map_or(self.gzip_size, |next| next.bit.div_ceil(8));
+        let Range { start, end } = self.span_compressed_range(span);
         if !self.identity.is_sealed() {
             return start..end;
         }
-        // The header is as long as a block: the block before, as an offset in the object, is the offset in the gzip.
+        // The header is as long as a block: the block before, as an offset in the object, is the offset in what is sealed.
         let block = BLOCK_LEN as u64;
         start / block * block..end.next_multiple_of(block) + self.identity.header_len()
+    }
+
+    /// The bytes of the compressed stream that hold a span.
+    fn span_compressed_range(&self, span: usize) -> Range<u64> {
+        let end = self.spans.get(span + 1).map_or(self.compressed_size, |next| next.bit.div_ceil(8));
+        self.spans[span].bit / 8..end
+    }
+
+    /// Whether all spans that hold these plain bytes can be read by themselves.
+    pub fn can_read(&self, plain: Range<u64>) -> bool {
+        let first = self.spans.partition_point(|span| span.plain <= plain.start).saturating_sub(1);
+        let spans = (first..self.spans.len()).take_while(|&span| self.spans[span].plain < plain.end);
+        spans.into_iter().all(|span| self.check_length(span).is_ok())
+    }
+
+    /// `Kind::Unsupported` when the span is longer than [`MAX_SPAN_LEN`].
+    pub fn check_length(&self, span: usize) -> Result<()> {
+        let (plain, object) = (self.span_plain_range(span), self.span_object_range(span));
+        if is_short(plain.end - plain.start, object.end - object.start) {
+            return Ok(());
+        }
+        let message = format!("a span of {} bytes is too long to be read by itself", plain.end - plain.start);
+        Err(Error::new(Kind::Unsupported, message))
     }
 
     /// Where in the index file the packed window of a span is.
@@ -135,12 +162,7 @@ impl Index {
         let Span { bit, plain, window, hash } = &self.spans[span];
         let range = self.span_plain_range(span);
         let len = range.end - range.start;
-        if len > MAX_SPAN_LEN {
-            return Err(Error::new(
-                Kind::Unsupported,
-                format!("a span of {len} bytes is too long to be read by itself"),
-            ));
-        }
+        self.check_length(span)?;
         if packed_window.len() != window.len as usize || crc32fast::hash(packed_window) != window.crc32 {
             return Err(Error::corrupt("the seek index is damaged: a window's CRC-32 differs"));
         }
@@ -150,14 +172,13 @@ impl Index {
         }
         let opened = self.open(object_range.start, key, object_bytes)?;
         let skip = if self.identity.is_sealed() { (bit / 8 % BLOCK_LEN as u64) as usize } else { 0 };
-        let mut input = &opened.as_deref().unwrap_or(object_bytes)[skip..];
+        let compressed = self.span_compressed_range(span);
+        // What follows in the last cipher block is another span's, or padding.
+        let input = opened.as_deref().unwrap_or(object_bytes).get(skip..).unwrap_or_default();
+        let input = &input[..input.len().min((compressed.end - compressed.start) as usize)];
 
         let checkpoint = Checkpoint { bit: *bit, plain: *plain, member_crc: 0, member_len: 0 };
-        let mut inflater = Inflater::enter(&checkpoint, &Window::unpack(packed_window)?)?;
-        let mut out = Vec::with_capacity(len as usize);
-        while let Stop::Checkpoint(_) = inflater.inflate(&mut input, &mut out)? {}
-        // The capacity may be more than was asked for.
-        out.truncate(len as usize);
+        let out = Decoder::enter(&checkpoint, &Entry::unpack(packed_window)?)?.span(input, len as usize)?;
         if out.len() as u64 != len || blake3::hash(&out) != *hash {
             return Err(Error::corrupt(format!(
                 "plain bytes {} to {} differ from what the index says",
@@ -167,7 +188,7 @@ impl Index {
         Ok(out)
     }
 
-    /// The gzip bytes in a range of a sealed object, from the second block of `bytes` on.
+    /// What is sealed in a range of a sealed object, from the second block of `bytes` on.
     fn open(&self, offset: u64, key: Option<&CipherKey>, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
         if !self.identity.is_sealed() {
             return Ok(None);

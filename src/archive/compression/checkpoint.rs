@@ -1,22 +1,28 @@
-//! Places in a gzip from which inflating can start, and how far apart they are.
+//! Places in a compressed stream from which decoding can start, and how far apart they are.
 
+use super::{Entry, PendingEntry};
 use serde::{Deserialize, Serialize};
 
-/// A place from which inflating can start, given the [`Window`](super::Window) that belongs to it.
+/// A place from which decoding can start, given the [`Entry`] that belongs to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Bits of gzip before it.
+    /// Bits of compressed data before it.
     pub bit: u64,
     /// Plain bytes before it.
     pub plain: u64,
-    /// CRC-32 of the plain bytes of the gzip member it lies in, up to it.
+    /// CRC-32 of the plain bytes of the gzip member it lies in, up to it; 0 in what is no gzip.
     pub member_crc: u32,
     /// How many plain bytes these are.
     pub member_len: u64,
 }
 
 impl Checkpoint {
-    /// Offset of the gzip byte that holds its first bit: input goes on from there.
+    /// At a whole byte, where nothing has to be known of what is before it.
+    pub(super) fn at_byte(byte: u64, plain: u64) -> Self {
+        Self { bit: byte * 8, plain, member_crc: 0, member_len: 0 }
+    }
+
+    /// Offset of the compressed byte that holds its first bit: input goes on from there.
     pub fn byte(&self) -> u64 {
         self.bit / 8
     }
@@ -68,6 +74,46 @@ impl Spacing {
             spacing *= 2;
         }
         spacing
+    }
+}
+
+/// Where a decoder is, and whether a checkpoint is due there: for those whose places to start from come by themselves.
+#[derive(Debug)]
+pub(super) struct Progress {
+    spacing: Spacing,
+    /// Compressed bytes so far.
+    pub(super) consumed: u64,
+    /// Plain bytes so far.
+    pub(super) plain: u64,
+    /// Where the last checkpoint was.
+    last: Option<(u64, u64)>,
+}
+
+impl Progress {
+    pub(super) fn new(spacing: Spacing) -> Self {
+        Self { spacing, consumed: 0, plain: 0, last: None }
+    }
+
+    /// At a checkpoint: it is not told of again.
+    pub(super) fn at(checkpoint: &Checkpoint, spacing: Spacing) -> Self {
+        let place = (checkpoint.byte(), checkpoint.plain);
+        Self { spacing, consumed: place.0, plain: place.1, last: Some(place) }
+    }
+
+    /// Plain bytes up to the next checkpoint that is wanted.
+    pub(super) fn room(&self) -> u64 {
+        let Some((_, plain)) = self.last else { return 0 };
+        plain.saturating_add(self.spacing.at(self.plain)).saturating_sub(self.plain)
+    }
+
+    /// A checkpoint right here, if one is wanted. A stream that yields hardly anything is cut by its compressed length.
+    pub(super) fn checkpoint(&mut self, entry: impl FnOnce() -> Entry) -> Option<PendingEntry> {
+        let starved = |(consumed, _)| self.consumed - consumed >= self.spacing.at(self.plain).saturating_mul(2);
+        if self.room() > 0 && !self.last.is_some_and(starved) {
+            return None;
+        }
+        self.last = Some((self.consumed, self.plain));
+        Some(PendingEntry::Known(Checkpoint::at_byte(self.consumed, self.plain), entry()))
     }
 }
 
