@@ -29,8 +29,8 @@ pub(super) fn run(args: &IndexArgs) -> Result<()> {
     let outcome = open::block_on(async {
         let store = open::store(&settings).await?;
         let directory = open::cache_dir(&args.backups.cache)?;
-        let catalog = open::catalog(&store, &directory);
-        let archives = archives(&catalog, args).await?;
+        let catalog = open::catalog(&settings, &store, &directory)?;
+        let (archives, plain) = archives(&catalog, args).await?;
         let publisher =
             if args.publish { Some(Publisher::open(&settings.source()?, &settings.store_options())?) } else { None };
         let jobs = args.jobs.map_or_else(cores, |jobs| jobs.get().into());
@@ -46,7 +46,8 @@ pub(super) fn run(args: &IndexArgs) -> Result<()> {
         let cache = open::cache(&args.backups.cache, &directory)?;
         let reader = Reader::new(store, open::key_ring(&settings)?, cache, options)?;
         let work = index(source, &archives, &reader, publisher.as_ref(), jobs, args);
-        unless_interrupted(work, "what is indexed stays; run it again to go on").await
+        let outcome = unless_interrupted(work, "what is indexed stays; run it again to go on").await?;
+        Ok(Outcome { plain, ..outcome })
     })?;
     print(args.json, &outcome)?;
     match outcome.failed.first() {
@@ -61,13 +62,14 @@ pub(super) fn run(args: &IndexArgs) -> Result<()> {
     }
 }
 
-/// The archives that are meant, each once, by key.
-async fn archives(catalog: &Arc<Catalog>, args: &IndexArgs) -> Result<Vec<Arc<ObjectMeta>>> {
+/// The archives that are meant, each once, by key; and how many tables of sets have plain files instead, which need no index.
+async fn archives(catalog: &Arc<Catalog>, args: &IndexArgs) -> Result<(Vec<Arc<ObjectMeta>>, usize)> {
     let hosts = match &args.host {
         Some(name) => vec![open::host(catalog, name).await?],
         None => catalog.hosts().await?.hosts.clone(),
     };
     let mut found = BTreeMap::new();
+    let mut plain = 0;
     for host in hosts {
         let sets = catalog.host_now(&host).await?;
         let chosen = match &args.point {
@@ -77,10 +79,16 @@ async fn archives(catalog: &Arc<Catalog>, args: &IndexArgs) -> Result<Vec<Arc<Ob
         for set in chosen {
             let archives =
                 set.archives().filter(|archive| args.table.as_ref().is_none_or(|table| archive.table == *table));
-            found.extend(archives.map(|archive| (Arc::clone(&archive.object.key), archive.object)));
+            for archive in archives {
+                if archive.object.is_bundle() {
+                    plain += 1;
+                } else {
+                    found.insert(Arc::clone(&archive.object.key), archive.object);
+                }
+            }
         }
     }
-    Ok(found.into_values().collect())
+    Ok((found.into_values().collect(), plain))
 }
 
 async fn index(
@@ -137,6 +145,8 @@ async fn index(
 struct Outcome {
     source: String,
     archives: usize,
+    /// Tables of sets that have plain files.
+    plain: usize,
     bytes: u64,
     read: u64,
     found: u64,
@@ -161,6 +171,9 @@ impl Shown for Outcome {
             "{archives} archives, {}: {read} read now, {found} indexes found beside the backups, {before} known before",
             table::bytes(self.bytes)
         );
+        if self.plain > 0 {
+            let _ = writeln!(text, "{} times a table's files lie there as they are, and need no index", self.plain);
+        }
         if *published + self.published_before > 0 {
             let _ = writeln!(text, "{published} indexes published, {} were there already", self.published_before);
         }

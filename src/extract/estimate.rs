@@ -29,6 +29,8 @@ const GUESS_OF_LARGE: u64 = 2;
 pub enum SizeFrom {
     /// The archives were read before: at most this.
     Listings,
+    /// It is plain files that are copied, of this size.
+    Files,
     /// The archives say so at their ends. SSTables that several archives hold are counted in each; archives of more than 4 GiB may hold more.
     GzipLengths,
     /// Guessed from the stored sizes.
@@ -57,6 +59,8 @@ pub struct TablePlan {
 /// What is known of the size of an archive's files.
 enum Size {
     Listed(Arc<crate::reader::Archive>),
+    /// Of plain files.
+    Sum(u64),
     Claimed(u64),
     Guessed(u64),
 }
@@ -74,7 +78,7 @@ pub(super) async fn estimate(
     let mut sizes = sizes.into_iter();
     let mut plans = Vec::with_capacity(tables.len());
     for (table, mut plan) in tables {
-        let mut files: HashMap<(Arc<str>, u64, u32), u64> = HashMap::new();
+        let mut files: HashMap<(Arc<str>, u64, Option<u32>), u64> = HashMap::new();
         let mut bytes = 0;
         for (archive, size) in table.archives.iter().zip(&mut sizes) {
             let staged = matches!(size, Size::Listed(_)) && is_staged(&ArchiveId::of(&archive.object));
@@ -84,6 +88,10 @@ pub(super) async fn estimate(
                     for file in &archive.listing().files {
                         files.insert((Arc::clone(&file.path), file.size, file.crc32), file.size);
                     }
+                }
+                Size::Sum(sum) => {
+                    bytes += sum;
+                    plan.size_from = plan.size_from.max(SizeFrom::Files);
                 }
                 Size::Claimed(claimed) => {
                     bytes += claimed;
@@ -104,6 +112,9 @@ pub(super) async fn estimate(
 async fn size(reader: &Reader, object: &Arc<ObjectMeta>) -> Size {
     if let Some(known) = reader.known(object).await {
         return Size::Listed(known);
+    }
+    if object.is_bundle() {
+        return Size::Sum(object.size);
     }
     if object.size >= WORTH_ASKING {
         match reader.claimed_size(object).await {

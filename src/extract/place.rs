@@ -37,7 +37,7 @@ pub(super) struct PlannedFile {
 }
 
 /// Path in the archive, size and CRC-32: two files of one table that agree in these are the same, as in a merge.
-type Content = (Arc<str>, u64, u32);
+type Content = (Arc<str>, u64, Option<u32>);
 
 /// Where a planned file is now.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Plan {
         for (id, archive) in archives {
             for (index, file) in archive.listing().files.iter().enumerate() {
                 let name = archive.offset(index).map(|offset| id.staged(offset));
-                if let Some(name) = name.filter(|name| staged.contains(name)) {
+                if let Some(name) = name.filter(|name| file.crc32.is_some() && staged.contains(name)) {
                     by_content.entry((file.path.clone(), file.size, file.crc32)).or_default().push(name);
                 }
             }
@@ -298,7 +298,7 @@ mod tests {
             path: (*path).into(),
             archive: ArchiveId("0123456789abcdef".to_owned()),
             offset: n as u64 * 512,
-            content: ((*path).into(), 10 + n as u64, 1),
+            content: ((*path).into(), 10 + n as u64, Some(1)),
             mtime: MTIME,
         };
         let files = paths.iter().enumerate().map(file).collect();

@@ -42,7 +42,7 @@ impl PartlyStaged {
         let read = move || {
             let mut bytes = Vec::new();
             dir.read(&id.staged(offset)).ok()?.take(size + 1).read_to_end(&mut bytes).ok()?;
-            (bytes.len() as u64 == size && crc32fast::hash(&bytes) == crc32).then(|| Bytes::from(bytes))
+            (bytes.len() as u64 == size && Some(crc32fast::hash(&bytes)) == crc32).then(|| Bytes::from(bytes))
         };
         tokio::task::spawn_blocking(read).await.ok()?
     }

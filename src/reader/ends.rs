@@ -30,6 +30,8 @@ pub enum Seal {
     None,
     /// It is opened by the key at this place in the ring.
     Key(usize),
+    /// It is no archive, but plain files.
+    Files,
 }
 
 /// An opened [`Seal`].
@@ -119,7 +121,12 @@ fn tail(bytes: &[u8]) -> Result<[u8; TAIL as usize]> {
 impl Reader {
     /// Looks at the object's ends only: openssl's envelope, a key that opens it, the padding of its last block. Of one that is not sealed there is nothing to
     /// be seen but what it is. At most two small ranges are fetched; nothing is kept.
+    ///
+    /// Of a bundle it is checked that its files are there, each in the version and of the size that was listed.
     pub async fn check_ends(&self, object: &Arc<ObjectMeta>) -> Result<Seal, Broken> {
+        if object.is_bundle() {
+            return self.inner.check_bundle(object).await.map_err(|error| Stage::Fetch.failed(error));
+        }
         let ends = Ends::fetch_some(&self.inner, object, GLANCE, 2 * GLANCE).await?;
         let (inner, key) = (Arc::clone(&self.inner), Arc::clone(object));
         let checked = blocking(move || Ok(check(&inner, &key, &ends))).await;

@@ -262,7 +262,8 @@ impl ArchiveFile {
                 if !source.index.can_read(self.plain.clone()) {
                     return Ok(false);
                 }
-                let crc32 = self.archive.listing.files[self.number].crc32;
+                // An archive is known only once all of it was read.
+                let crc32 = self.archive.listing.files[self.number].crc32.unwrap_or_default();
                 let target = Target { source, key: self.key, plain: self.plain.clone(), crc32 };
                 match self.inner.land(target).await {
                     Some(lander) => self.lander.get_or_init(|| lander).want(end),

@@ -6,6 +6,7 @@ use super::listing::Listing;
 use crate::archive::compression::Spacing;
 use crate::archive::index::{FOOTER_LEN, Footer, Index};
 use crate::cache::{self, write_atomically};
+use crate::store::ObjectMeta;
 use crate::{Error, Result};
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A record file's first bytes; the number goes up with every change that an older reader would get wrong.
-const MAGIC: &[u8; 20] = b"cassmount listing 1\n";
+const MAGIC: &[u8; 20] = b"cassmount listing 2\n";
 
 /// Longest record that is read, bytes: some million files.
 const MAX_RECORD: u64 = 512 << 20;
@@ -23,14 +24,24 @@ const MAX_RECORD: u64 = 512 << 20;
 /// Memory for the archives kept in memory, bytes.
 const MEMORY: usize = 24 << 20;
 
-/// An archive that was read to its verified end.
+/// An archive that was read to its verified end, or a bundle that was listed.
 #[derive(Debug)]
 pub struct Archive {
     pub(super) identity: Identity,
     pub(super) listing: Arc<Listing>,
-    /// Where each file's data starts in the plain stream.
+    /// Where each file's data starts in the plain stream; of a bundle, numbers that tell its files apart.
     pub(super) offsets: Vec<u64>,
+    /// Of a bundle, the object that each file is; of an archive nothing.
+    pub(super) loose: Vec<LooseObject>,
     index: OnceLock<Arc<Index>>,
+}
+
+/// A file of a bundle.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct LooseObject {
+    pub(super) object: Arc<ObjectMeta>,
+    /// What the backup says of its content.
+    pub(super) md5: Option<[u8; 16]>,
 }
 
 /// The record of an archive on disk.
@@ -41,11 +52,16 @@ struct Record<'a> {
     key: std::borrow::Cow<'a, str>,
     listing: std::borrow::Cow<'a, Listing>,
     offsets: std::borrow::Cow<'a, [u64]>,
+    loose: std::borrow::Cow<'a, [LooseObject]>,
 }
 
 impl Archive {
     pub(super) fn new(identity: Identity, listing: Listing, offsets: Vec<u64>) -> Self {
-        Self { identity, listing: Arc::new(listing), offsets, index: OnceLock::new() }
+        Self::of_bundle(identity, listing, offsets, Vec::new())
+    }
+
+    pub(super) fn of_bundle(identity: Identity, listing: Listing, offsets: Vec<u64>, loose: Vec<LooseObject>) -> Self {
+        Self { identity, listing: Arc::new(listing), offsets, loose, index: OnceLock::new() }
     }
 
     /// What is in it.
@@ -62,7 +78,8 @@ impl Archive {
     fn weight(&self) -> usize {
         let listing = &self.listing;
         let names: usize = listing.files.iter().map(|file| 2 * file.path.len() + 280).sum();
-        let spans = (listing.plain_size / Spacing::MIN) as usize * 96;
+        let loose = self.loose.iter().map(|loose| loose.object.key.len() + 160).sum();
+        let spans = if self.loose.is_empty() { (listing.plain_size / Spacing::MIN) as usize * 96 } else { loose };
         512 + names + listing.directories.len() * 64 + listing.warnings.len() * 128 + spans
     }
 
@@ -116,6 +133,7 @@ pub(super) fn save(dir: &Path, key: &str, archive: &Archive) -> Result<()> {
         key: key.into(),
         listing: std::borrow::Cow::Borrowed(&*archive.listing),
         offsets: archive.offsets.as_slice().into(),
+        loose: archive.loose.as_slice().into(),
     };
     let payload = postcard::to_stdvec(&record)
         .map_err(|error| Error::invalid("an archive's record cannot be written").with_source(error))?;
@@ -144,10 +162,12 @@ fn decode(bytes: &[u8], identity: &Identity) -> Option<Archive> {
         return None;
     }
     let record: Record<'_> = postcard::from_bytes(payload).ok()?;
-    if record.identity != *identity.bytes() || record.offsets.len() != record.listing.files.len() {
+    let (files, loose) = (record.listing.files.len(), record.loose.len());
+    if record.identity != *identity.bytes() || record.offsets.len() != files || (loose != files && loose != 0) {
         return None;
     }
-    Some(Archive::new(*identity, record.listing.into_owned(), record.offsets.into_owned()))
+    let (listing, offsets) = (record.listing.into_owned(), record.offsets.into_owned());
+    Some(Archive::of_bundle(*identity, listing, offsets, record.loose.into_owned()))
 }
 
 /// Forgets an archive on disk, so that it is read again.
@@ -246,7 +266,7 @@ mod tests {
             path: "nb-1-big-Data.db".into(),
             size: 300,
             mtime: Timestamp(1_700_000_000_000_001),
-            crc32: 0xdead_beef,
+            crc32: Some(0xdead_beef),
             damage: Some("why".into()),
         };
         let listing = Listing {
@@ -269,7 +289,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(
             blake3::hash(&bytes).to_hex().as_str(),
-            "b141b388f06a395d066eea39ef1ffa03bbb03155beadcf0f1ab6b6a165cc8298"
+            "b0d715ed70e4fa7f7001dba1700c278cf35e1db1d5903ec62a60f71c57343c48"
         );
         let loaded = load(dir.path(), &archive.identity).unwrap();
         assert_eq!((loaded.listing, loaded.offsets), (archive.listing, archive.offsets));

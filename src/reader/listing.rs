@@ -15,8 +15,8 @@ pub struct ListedFile {
     /// Bytes.
     pub size: u64,
     pub mtime: Timestamp,
-    /// CRC-32 (IEEE) of its content.
-    pub crc32: u32,
+    /// CRC-32 (IEEE) of its content; `None` for a file of a bundle that nobody has read yet.
+    pub crc32: Option<u32>,
     /// Why it cannot be read although it is there: its SSTable's Digest.crc32 says that its Data.db was damaged before it was archived.
     pub damage: Option<Arc<str>>,
 }
@@ -83,7 +83,7 @@ impl Listing {
                 path: Arc::clone(&path),
                 size: member.size,
                 mtime: member.mtime,
-                crc32: member.crc32,
+                crc32: Some(member.crc32),
                 damage: None,
             };
             files.push(Some((file, member.offset)));
@@ -117,7 +117,8 @@ impl Listing {
             .files
             .iter()
             .zip(offsets)
-            .map(|(file, &offset)| digest::File { path: &file.path, offset, crc32: file.crc32 })
+            // All of them were read, or there would be no digests.
+            .map(|(file, &offset)| digest::File { path: &file.path, offset, crc32: file.crc32.unwrap_or_default() })
             .collect();
         let (verdicts, warnings) = digest::check(&files, digests);
         for (file, verdict) in self.files.iter_mut().zip(verdicts) {

@@ -5,9 +5,15 @@
 //! Whoever asks for the same thing at the same time waits for the same work. Nothing is served that was not verified:
 //! files of a pass when the whole archive was right to its last byte, spans by their BLAKE3 in the index.
 //!
+//! A table's files may also be a *bundle* of objects: then each is fetched whole and checked against what is known of it, or, where it lies on
+//! this machine, read from there.
+//!
 //! Uses `store` (ranges), `archive` (pure functions over bytes) and `cache`; knows nothing of sets, chains or mounts.
 
 mod budget;
+mod bundle;
+mod bundle_read;
+mod checked;
 mod digest;
 mod ends;
 mod fetch;
@@ -19,6 +25,7 @@ mod known;
 mod lander;
 mod landing;
 mod listing;
+mod loose;
 mod opener;
 mod options;
 mod pass;
@@ -48,6 +55,7 @@ use crate::tree::OpenFile;
 use crate::{Error, Kind, Result};
 use budget::Budget;
 use bytes::Bytes;
+use checked::Checked;
 use file::ArchiveFile;
 use flight::Flights;
 use futures::TryStreamExt;
@@ -55,6 +63,7 @@ use futures::stream::StreamExt;
 use identity::Identity;
 use known::Archives;
 use lander::Landers;
+use loose::LooseFile;
 use lru::LruCache;
 use spans::Spans;
 use stats::ReaderStats;
@@ -112,6 +121,9 @@ struct Inner {
     passes: Arc<Flights<Identity, Arc<Archive>>>,
     wanted: WantedFiles,
     objects: Arc<Flights<Identity, Bytes>>,
+    /// Files of bundles on their way into the cache.
+    landings: Arc<Flights<Identity, ()>>,
+    checked: Checked,
     archives: Archives,
     failures: Mutex<LruCache<Identity, (Error, Instant)>>,
     spans: Spans,
@@ -143,6 +155,8 @@ impl Reader {
             passes: Arc::default(),
             wanted: WantedFiles::default(),
             objects: Arc::default(),
+            landings: Arc::default(),
+            checked: Checked::default(),
             archives: Archives::default(),
             failures: Mutex::new(LruCache::new(FAILURES)),
             landers: Landers::default(),
@@ -167,7 +181,15 @@ impl Reader {
 
     /// Opens file number `file` of the archive's listing. Its bytes are fetched when they are read.
     pub async fn open(&self, object: &Arc<ObjectMeta>, file: usize) -> Result<Arc<dyn OpenFile>> {
+        if object.is_bundle() {
+            return Ok(Arc::new(self.open_loose(object, file).await?));
+        }
         Ok(self.open_file(object, file).await?)
+    }
+
+    async fn open_loose(&self, object: &Arc<ObjectMeta>, file: usize) -> Result<LooseFile> {
+        let bundle = self.inner.archive(object).await?;
+        LooseFile::open(Arc::clone(&self.inner), bundle, file, object).await
     }
 
     async fn open_file(&self, object: &Arc<ObjectMeta>, file: usize) -> Result<Arc<ArchiveFile>> {
@@ -180,12 +202,16 @@ impl Reader {
 
     /// All of one file; `Kind::Invalid` when it is longer than `max` bytes.
     pub async fn read_file(&self, object: &Arc<ObjectMeta>, file: usize, max: u64) -> Result<Bytes> {
-        let file = self.open_file(object, file).await?;
-        let size = file.size();
-        if size > max {
-            return Err(Error::invalid(format!("{file:?} is {size} bytes long, more than {max}")));
+        let fits = |size: u64, file: &dyn fmt::Debug| {
+            let message = || format!("{file:?} is {size} bytes long, more than {max}");
+            if size > max { Err(Error::invalid(message())) } else { Ok(size) }
+        };
+        if object.is_bundle() {
+            let file = self.open_loose(object, file).await?;
+            return file.read(0, fits(file.size(), &file)?).await;
         }
-        file.read(0, size).await
+        let file = self.open_file(object, file).await?;
+        file.read(0, fits(file.size(), &file)?).await
     }
 
     /// All of a plain object such as a manifest; `Kind::Invalid` when it is longer than `max` bytes.
@@ -250,7 +276,11 @@ impl Inner {
         let flight = self.passes.join(&identity, || {
             let (inner, object) = (Arc::clone(self), Arc::clone(object));
             async move {
-                let result = pass::run(Arc::clone(&inner), object, identity).await;
+                let result = if object.is_bundle() {
+                    inner.list_bundle(&object, identity).await
+                } else {
+                    pass::run(Arc::clone(&inner), object, identity).await
+                };
                 result.inspect_err(|error| inner.remember_failure(identity, error))
             }
         });

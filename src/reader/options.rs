@@ -1,6 +1,8 @@
 //! What may be chosen about reading.
 
 use crate::archive::compression::Spacing;
+use crate::store::Bundles;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Limits of a [`super::Reader`].
@@ -20,6 +22,8 @@ pub struct ReaderOptions {
     pub spacing: Option<Spacing>,
     /// Plain bytes between the save points of a pass; `None` is what `archive::index` has.
     pub save_every: Option<u64>,
+    /// Who knows what bundles are made of; `None`: there are none.
+    pub bundles: Option<Arc<dyn Bundles>>,
 }
 
 impl Default for ReaderOptions {
@@ -32,6 +36,7 @@ impl Default for ReaderOptions {
             land_files: true,
             spacing: None,
             save_every: None,
+            bundles: None,
         }
     }
 }

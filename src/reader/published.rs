@@ -231,6 +231,10 @@ pub enum Published {
 impl Reader {
     /// Makes sure that the archive's seek index is on this machine: that costs a pass, unless there is one here or beside the backups.
     pub async fn index(&self, object: &Arc<ObjectMeta>) -> Result<()> {
+        if object.is_bundle() {
+            // Each of its files can be read by itself.
+            return Ok(());
+        }
         self.archive_with_index(object).await.map(drop)
     }
 
@@ -248,6 +252,9 @@ impl Reader {
 
     /// Puts the archive's seek index, which is made if need be, beside the backups, sealed for whoever can open the archive.
     pub async fn publish_index(&self, object: &Arc<ObjectMeta>, publisher: &Publisher) -> Result<Published> {
+        if object.is_bundle() {
+            return Ok(Published::NotNeeded);
+        }
         let archive = self.archive_with_index(object).await?;
         if object.size < MIN_OBJECT_LEN {
             return Ok(Published::NotNeeded);

@@ -21,6 +21,9 @@ impl Reader {
     /// # Errors
     /// `NoKey`, and `Corrupt` where the object's end is damaged; what the store says.
     pub async fn claimed_size(&self, object: &Arc<ObjectMeta>) -> Result<Option<u64>> {
+        if object.is_bundle() {
+            return Ok(Some(object.size));
+        }
         self.read_claimed_size(object).await.map_err(|error| error.with_object(&object.key))
     }
 

@@ -110,6 +110,9 @@ impl Reader {
     where
         S: MemberSink + Send + 'static,
     {
+        if object.is_bundle() {
+            return self.read_bundle(object, sink, arrived).await;
+        }
         let inner = &self.inner;
         let _turn = inner.pass_turns.acquire().await.expect("the semaphore is never closed");
         let _gauge = Gauge::new(&inner.stats.passes_running);

@@ -1,8 +1,9 @@
 //! What a place that holds objects must be able to do: list, head, get. One attempt each; [`super::Store`] does the rest.
 
-use super::ObjectMeta;
+use super::{LocalFile, ObjectMeta};
 use crate::Result;
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use std::fmt::Debug;
@@ -24,6 +25,11 @@ pub trait Backend: Send + Sync + Debug {
 
     /// Bytes `range` (not empty, within the object) of exactly this version of the object.
     fn get<'a>(&'a self, object: &'a ObjectMeta, range: Range<u64>) -> BoxFuture<'a, Result<Chunks>>;
+
+    /// Exactly this version of the object as an open file, where it is one of this machine.
+    fn open_local<'a>(&'a self, _object: &'a ObjectMeta) -> BoxFuture<'a, Result<Option<LocalFile>>> {
+        futures::future::ready(Ok(None)).boxed()
+    }
 }
 
 /// What to list.

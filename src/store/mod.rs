@@ -8,6 +8,7 @@
 //!   flight, retries with back-off, deadlines, the throttle, counters, and the check that a range is complete.
 
 mod backend;
+mod bundle;
 mod deadline;
 mod local;
 mod options;
@@ -18,6 +19,8 @@ mod stats;
 mod throttle;
 
 pub use backend::{Backend, Chunks, Listing, Page, Pages};
+pub use bundle::{BundledFile, Bundles, MAX_FILES, Tally};
+pub use local::LocalFile;
 pub use options::StoreOptions;
 pub use publisher::{OWN_PREFIX, Publisher, Upload};
 pub use source::Source;
@@ -189,6 +192,18 @@ impl Store {
             let rest = range.start + body.len() as u64..range.end;
             match inner.get(object, rest, &mut body, &mut attempts).await {
                 Ok(()) => return Ok(body.finish()),
+                Err(error) => inner.pause(&mut attempts, error.with_object(&object.key)).await?,
+            }
+        }
+    }
+
+    /// The object as an open file of this machine, where it is one; `None` where it has to be fetched. `Kind::Changed` when it is another version.
+    pub async fn open_local(&self, object: &ObjectMeta) -> Result<Option<LocalFile>> {
+        let inner = &*self.0;
+        let mut attempts = inner.deadlines.start(0);
+        loop {
+            match attempts.within(inner.backend.open_local(object)).await {
+                Ok(file) => return Ok(file),
                 Err(error) => inner.pause(&mut attempts, error.with_object(&object.key)).await?,
             }
         }

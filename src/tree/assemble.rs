@@ -59,6 +59,7 @@ impl BackupTree {
         }
         let is_merged = kind == ContentKind::Snapshot && model.points()[index].kind() == SetKind::Incremental;
         let tocs = if is_merged { self.tocs(&pieces, &listings).await? } else { vec![HashMap::new(); pieces.len()] };
+        let listings = if is_merged { self.with_digests(&pieces, listings).await? } else { listings };
         Ok(Some(Assembly { pieces, listings, tocs, is_merged }))
     }
 
@@ -206,7 +207,7 @@ pub(super) fn facts((set, archive): &Piece, listing: &Listing) -> ArchiveFacts {
         let facts = sstables.entry(key).or_insert(new);
         if parsed.component == "Data.db" {
             facts.modified = Some(file.mtime);
-            facts.data = Some((file.size, Some(file.crc32)));
+            facts.data = Some((file.size, file.crc32));
         }
     }
     let mut time = set.time;
@@ -262,7 +263,7 @@ impl Assembly {
             let files = listing.files.iter().enumerate().map(|(file, listed)| merge::SourceFile {
                 path: listed.path.clone(),
                 size: listed.size,
-                crc32: Some(listed.crc32),
+                crc32: listed.crc32,
                 file,
             });
             merge::Source { files: files.collect(), tocs: tocs.clone() }

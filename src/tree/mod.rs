@@ -6,6 +6,7 @@ mod assemble;
 mod backup;
 mod chain;
 mod content;
+mod digests;
 mod files;
 mod ino;
 mod live;

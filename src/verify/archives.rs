@@ -305,11 +305,9 @@ fn names(components: &[&str]) -> String {
 fn contents_of(listing: &Listing) -> Vec<Content> {
     let of_file = |file: &crate::reader::ListedFile| {
         let (directory, parsed) = SstableName::parse_path(&file.path)?;
-        (parsed.component == "Data.db").then(|| Content {
-            sstable: SstableRef { directory: directory.into(), name: parsed.sstable },
-            size: file.size,
-            crc32: file.crc32,
-        })
+        let crc32 = file.crc32?;
+        let sstable = SstableRef { directory: directory.into(), name: parsed.sstable };
+        (parsed.component == "Data.db").then_some(Content { sstable, size: file.size, crc32 })
     };
     listing.files.iter().filter(|file| file.damage.is_none()).filter_map(of_file).collect()
 }

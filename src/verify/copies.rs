@@ -113,7 +113,8 @@ impl Others<'_> {
         let of_file = |file: &crate::reader::ListedFile| {
             let (directory, parsed) = SstableName::parse_path(&file.path)?;
             let sstable = SstableRef { directory: directory.into(), name: parsed.sstable };
-            (parsed.component == "Data.db" && file.damage.is_none()).then_some((sstable, (file.size, file.crc32)))
+            let crc32 = file.crc32?;
+            (parsed.component == "Data.db" && file.damage.is_none()).then_some((sstable, (file.size, crc32)))
         };
         listing.files.iter().filter_map(of_file).collect()
     }

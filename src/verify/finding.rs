@@ -22,7 +22,7 @@ pub enum Severity {
 pub enum Problem {
     /// The set has no backup_manifest.json: it did not finish.
     NoManifest,
-    /// Its backup_manifest.json cannot be used.
+    /// Its manifest cannot be used.
     ManifestDamaged,
     /// A full lacks its schema.cql or schema_mapping.json.
     SetFileMissing,

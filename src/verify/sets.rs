@@ -14,6 +14,7 @@ use std::sync::Arc;
 /// A file that only fulls have.
 const SCHEMA: &str = "schema.cql";
 const MAPPING: &str = "schema_mapping.json";
+const MANIFEST: &str = "backup_manifest.json";
 
 /// What was found in a set.
 #[derive(Debug, Default)]
@@ -72,9 +73,7 @@ fn manifest(sets: &HostSets, set: &BackupSet, found: &mut Found) {
             Problem::NoManifest,
             "there is no backup_manifest.json: it did not finish, or is still being written".to_owned(),
         ),
-        ManifestState::Damaged(why) => {
-            (Problem::ManifestDamaged, format!("backup_manifest.json cannot be used: {why}"))
-        }
+        ManifestState::Damaged(why) => (Problem::ManifestDamaged, format!("its manifest cannot be used: {why}")),
     };
     let mut lost = "the set is in no restore point; its archives can still be read one by one".to_owned();
     if set.kind() == SetKind::Full {
@@ -167,6 +166,10 @@ const SCHEMA_LOST: &str = "the schema as the set has it; `cassmount schema` take
 async fn file(catalog: &Catalog, set: &BackupSet, name: &str, found: &mut Found) -> Result<Option<bytes::Bytes>> {
     let lost = if name == SCHEMA { SCHEMA_LOST } else { "only a hint of the tables' ids" };
     let Some(object) = set.file(name) else {
+        // Other tools than the one with this manifest have no such files at all.
+        if set.file(MANIFEST).is_none() {
+            return Ok(None);
+        }
         let message = format!("the full has no {name}");
         found.findings.push(finding(set, Problem::SetFileMissing, message).lost(lost));
         return Ok(None);

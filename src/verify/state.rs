@@ -121,7 +121,7 @@ impl State {
     /// Remembers it; writes to disk if that is due. A state that cannot be written makes the next run longer, not this one wrong.
     pub(super) fn found_good(&mut self, version: &[u8; 32], deep: bool, seal: Seal, now: Timestamp) {
         let key = match seal {
-            Seal::None => None,
+            Seal::None | Seal::Files => None,
             Seal::Key(place) => match self.at_hand.get(place) {
                 Some(key) => Some(*key),
                 None => return,

@@ -144,7 +144,7 @@ impl Source for MemorySource {
                 path: member.path.as_str().into(),
                 size: member.content.len() as u64,
                 mtime: member.modified,
-                crc32: crc32fast::hash(&member.content),
+                crc32: Some(crc32fast::hash(&member.content)),
                 damage: None,
             };
             let plain_size = members.iter().map(|member| member.content.len() as u64).sum();

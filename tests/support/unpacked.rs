@@ -138,7 +138,7 @@ impl Unpacked {
         let (mut files, mut contents) = (Vec::new(), Vec::new());
         for (path, content, mtime) in files_below(directory.path()) {
             let (size, crc32) = (content.len() as u64, crc32fast::hash(&content));
-            files.push(ListedFile { path: path.into(), size, mtime, crc32, damage: None });
+            files.push(ListedFile { path: path.into(), size, mtime, crc32: Some(crc32), damage: None });
             contents.push(Bytes::from(content));
         }
         let plain_size = contents.iter().map(|content| content.len() as u64).sum();

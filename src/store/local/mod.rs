@@ -8,7 +8,10 @@
 //! - Names are taken byte for byte. One that is not UTF-8 cannot be a key and is reported as skipped.
 //! - All system calls run on blocking threads; of those that hang (a dead NFS server) there is a bounded number.
 
+mod file;
 mod walk;
+
+pub use file::LocalFile;
 
 use super::ObjectMeta;
 use super::backend::{Backend, Chunks, Listing, Page, Pages};
@@ -16,17 +19,14 @@ use super::source::components;
 use super::stats::Counters;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
@@ -127,13 +127,7 @@ impl Backend for LocalDirectory {
     fn get<'a>(&'a self, object: &'a ObjectMeta, range: Range<u64>) -> BoxFuture<'a, Result<Chunks>> {
         let object = object.clone();
         Box::pin(async move {
-            let open = self.blocking(move |root| match root.open_file(&object.key) {
-                Ok((file, _)) => Ok(OpenObject { file: file.into(), object }),
-                // It was listed.
-                Err(error) if error.kind() == Kind::NotFound => Err(changed("it was deleted")),
-                Err(error) => Err(error),
-            });
-            let open = Arc::new(open.await?);
+            let open = Arc::new(self.blocking(move |root| root.open_listed(object)).await?);
             let threads = Arc::clone(&self.threads);
             let chunks = stream::try_unfold(range.start, move |start| {
                 let (open, threads, end) = (Arc::clone(&open), Arc::clone(&threads), range.end);
@@ -150,40 +144,14 @@ impl Backend for LocalDirectory {
             Ok(chunks.boxed())
         })
     }
-}
 
-/// A file that was opened, and what it must still be.
-struct OpenObject {
-    file: File,
-    object: ObjectMeta,
-}
-
-impl OpenObject {
-    fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        self.check()?;
-        let mut buffer = vec![0; (range.end - range.start) as usize];
-        let read = self.file.read_exact_at(&mut buffer, range.start);
-        // Again: it may have been written to meanwhile.
-        self.check()?;
-        match read {
-            Ok(()) => Ok(buffer.into()),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(Error::corrupt(format!("the file ends within {}..{}", range.start, range.end)))
-            }
-            Err(error) => Err(failed("read it", &error)),
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        let stat = rustix::fs::fstat(&self.file).map_err(|errno| failed("look at it", &errno.into()))?;
-        let now = metadata(Arc::clone(&self.object.key), &stat);
-        if now.size != self.object.size {
-            return Err(changed(format!("it had {} bytes and has {}", self.object.size, now.size)));
-        }
-        if self.object.e_tag.is_some() && now.e_tag != self.object.e_tag {
-            return Err(changed("it was modified"));
-        }
-        Ok(())
+    fn open_local<'a>(&'a self, object: &'a ObjectMeta) -> BoxFuture<'a, Result<Option<LocalFile>>> {
+        let object = object.clone();
+        Box::pin(self.blocking(move |root| {
+            let file = root.open_listed(object)?;
+            file.check()?;
+            Ok(Some(file))
+        }))
     }
 }
 
@@ -205,6 +173,15 @@ impl Root {
 
     fn gone(&self) -> Error {
         Error::new(Kind::Io, format!("the directory {} was deleted", self.path.display()))
+    }
+
+    /// Opens a file that was listed.
+    fn open_listed(&self, object: ObjectMeta) -> Result<LocalFile> {
+        match self.open_file(&object.key) {
+            Ok((file, _)) => Ok(LocalFile::new(file.into(), object)),
+            Err(error) if error.kind() == Kind::NotFound => Err(changed("it was deleted")),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens a regular file.

@@ -1,0 +1,27 @@
+//! Versions of objects that were read to their end and found right, but for which the cache has no room.
+
+use super::identity::Identity;
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16 << 10).unwrap();
+
+/// The last of them.
+pub(super) struct Checked(Mutex<LruCache<Identity, ()>>);
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(REMEMBERED)))
+    }
+}
+
+impl Checked {
+    pub(super) fn contains(&self, identity: &Identity) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(identity).is_some()
+    }
+
+    pub(super) fn insert(&self, identity: Identity) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(identity, ());
+    }
+}
