@@ -93,6 +93,15 @@ impl TableName {
             None => self.table.to_string(),
         }
     }
+
+    /// `users-763d…`, the name of a table's directory, as the table's name and id.
+    pub fn parse_directory(name: &str) -> Option<(&str, TableId)> {
+        let (table, id) = name.rsplit_once('-')?;
+        if id.len() != 32 || id.bytes().any(|b| b.is_ascii_uppercase()) || !Self::is_valid_part(table) {
+            return None;
+        }
+        Some((table, TableId::parse(id).ok()?))
+    }
 }
 
 impl fmt::Display for TableName {

@@ -5,7 +5,7 @@
 //! hold what the snapshot lacks and no later incremental has, so they belong to the chains of that full as well.
 
 use super::set::{BackupSet, SetKind, TableArchive};
-use super::{ManifestState, Tag};
+use super::{ManifestState, Scope, Tag};
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -98,8 +98,8 @@ impl RestorePoint {
             return None;
         }
         let finished = &self.history.finished;
-        let older =
-            finished[..self.base as usize].iter().rposition(|set| set.kind() == SetKind::Full && set.has(table))?;
+        let is_base = |set: &Arc<BackupSet>| set.kind() == SetKind::Full && set.scope() != Scope::Apart;
+        let older = finished[..self.base as usize].iter().rposition(|set| is_base(set) && set.has(table))?;
         let older = Self {
             history: self.history.clone(),
             base: older as u32,
@@ -175,10 +175,11 @@ impl Chains {
         let mut points = Vec::with_capacity(history.finished.len());
         let mut base = None;
         for (index, set) in history.finished.iter().enumerate() {
-            if set.kind() == SetKind::Full {
-                base = Some((index as u32, first_of(&history.finished, index) as u32));
+            let own = (set.kind() == SetKind::Full).then(|| (index as u32, first_of(&history.finished, index) as u32));
+            if set.scope() != Scope::Apart {
+                base = own.or(base);
             }
-            if let Some((base, first)) = base {
+            if let Some((base, first)) = own.or(base) {
                 points.push(RestorePoint { history: history.clone(), base, first, own: index as u32 });
             }
         }
@@ -236,7 +237,7 @@ fn problems(sets: &[Arc<BackupSet>], first: Option<&RestorePoint>) -> Vec<Proble
             ManifestState::Good(manifest) => manifest,
             other => {
                 let reason = match other {
-                    ManifestState::Damaged(why) => format!("backup_manifest.json cannot be used: {why}").into(),
+                    ManifestState::Damaged(why) => format!("its manifest cannot be used: {why}").into(),
                     _ => "it did not finish: there is no backup_manifest.json".into(),
                 };
                 problems.push(Problem::Unfinished { tag: tag(), reason });

@@ -12,13 +12,14 @@ use super::stray::Strays;
 use super::{Host, Tag};
 use crate::Result;
 use crate::cassandra::TableName;
+use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const FORMAT: Format = Format { magic: *b"cassmcat", version: 1 };
+const FORMAT: Format = Format { magic: *b"cassmcat", version: 2 };
 
 /// A directory of catalog files, one per source and host.
 #[derive(Clone, Debug)]
@@ -36,8 +37,8 @@ impl Disk {
         kept::path(&self.directory, &self.source, host, "catalog")
     }
 
-    /// What is kept of `host`, if anything can be read. Blocks.
-    pub(super) fn load(&self, host: &Host) -> Option<HostSets> {
+    /// What is kept of `host`, and the name of the layout that it was seen in, if anything can be read. Blocks.
+    pub(super) fn load(&self, host: &Host) -> Option<(Arc<str>, HostSets)> {
         let path = self.path(host);
         match FORMAT.read::<Kept>(&path) {
             Ok(Some(kept)) if *kept.source == *self.source && kept.host == *host => kept.unpack(),
@@ -50,8 +51,8 @@ impl Disk {
     }
 
     /// Replaces what is kept of the host. Blocks.
-    pub(super) fn save(&self, sets: &HostSets) -> Result<()> {
-        FORMAT.write(&self.path(&sets.host), &Kept::pack(&self.source, sets))
+    pub(super) fn save(&self, sets: &HostSets, layout: &str) -> Result<()> {
+        FORMAT.write(&self.path(&sets.host), &Kept::pack(&self.source, layout, sets))
     }
 
     /// Forgets a host that is gone. Blocks.
@@ -65,8 +66,10 @@ impl Disk {
 struct Kept {
     source: Arc<str>,
     host: Host,
+    layout: Arc<str>,
     listed: Timestamp,
     strays: Strays,
+    logs: Option<Arc<ObjectMeta>>,
     tables: Vec<TableKey>,
     /// Token lists.
     tokens: Vec<Arc<[Arc<str>]>>,
@@ -98,15 +101,17 @@ struct KeptArchive {
 }
 
 impl Kept {
-    fn pack(source: &Arc<str>, host: &HostSets) -> Self {
+    fn pack(source: &Arc<str>, layout: &str, host: &HostSets) -> Self {
         let mut tables: Table<Arc<TableKey>> = Table::default();
         let mut tokens: Table<Arc<[Arc<str>]>> = Table::default();
         let sets = host.sets.iter().map(|set| KeptSet::pack(set, &mut tables, &mut tokens)).collect();
         Self {
             source: source.clone(),
             host: host.host.clone(),
+            layout: layout.into(),
             listed: host.listed,
             strays: host.strays.clone(),
+            logs: host.logs.clone(),
             tables: tables.list.iter().map(|key| TableKey::clone(key)).collect(),
             tokens: tokens.list,
             sets,
@@ -114,14 +119,15 @@ impl Kept {
     }
 
     /// `None` when a number in it points nowhere.
-    fn unpack(self) -> Option<HostSets> {
+    fn unpack(self) -> Option<(Arc<str>, HostSets)> {
         let mut interner = super::packed::Interner::default();
-        let tables: Vec<Arc<TableKey>> = self.tables.iter().map(|key| interner.table(&key.table, &key.below)).collect();
+        let tables: Vec<Arc<TableKey>> =
+            self.tables.iter().map(|key| interner.table(&key.table, &key.below, key.id)).collect();
         let tokens = self.tokens;
         let host = self.host;
         let sets = self.sets.into_iter().map(|set| set.unpack(&host, &tables, &tokens, &mut interner).map(Arc::new));
         let sets = sets.collect::<Option<Vec<_>>>()?;
-        Some(HostSets::new(host, sets, self.strays, self.listed))
+        Some((self.layout, HostSets::new(host, sets, self.strays, self.listed).with_logs(self.logs)))
     }
 }
 
@@ -220,7 +226,6 @@ mod tests {
     use super::super::testing::TestSet;
     use super::super::{SetKind, StrayReason};
     use super::*;
-    use crate::store::ObjectMeta;
 
     /// A host with one of everything.
     fn sample() -> HostSets {
@@ -253,8 +258,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::new(directory.path().join("new/catalog"), "source");
         assert!(disk.load(&host.host).is_none());
-        disk.save(&host).unwrap();
-        let loaded = disk.load(&host.host).unwrap();
+        disk.save(&host, "some").unwrap();
+        let (layout, loaded) = disk.load(&host.host).unwrap();
+        assert_eq!(&*layout, "some");
         assert_eq!((&loaded.sets, &loaded.strays, loaded.listed), (&host.sets, &host.strays, host.listed));
         assert!(Disk::new(directory.path().join("new/catalog"), "other").load(&host.host).is_none());
         disk.remove(&host.host);
@@ -263,10 +269,10 @@ mod tests {
 
     #[test]
     fn numbers_that_point_nowhere_are_refused() {
-        let mut kept = Kept::pack(&"source".into(), &sample());
+        let mut kept = Kept::pack(&"source".into(), "some", &sample());
         kept.sets[0].archives[0].table = 99;
         assert!(kept.unpack().is_none());
-        let mut kept = Kept::pack(&"source".into(), &sample());
+        let mut kept = Kept::pack(&"source".into(), "some", &sample());
         kept.tokens.clear();
         assert!(kept.unpack().is_none());
     }
@@ -274,7 +280,7 @@ mod tests {
     /// When this fails, the encoding has changed: raise the version above and in docs/formats.md, then put the new hash here.
     #[test]
     fn the_encoding_is_pinned() {
-        let plain = postcard::to_stdvec(&Kept::pack(&"source".into(), &sample())).unwrap();
-        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (1, "530cdd5c212bd3ba"));
+        let plain = postcard::to_stdvec(&Kept::pack(&"source".into(), "some", &sample())).unwrap();
+        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (2, "cb991d0aa4acf121"));
     }
 }

@@ -2,10 +2,11 @@
 
 use super::Host;
 use super::disk::Disk;
-use super::layout::{CassOps, Hosts, Layout};
+use super::layout::{CassOps, Chosen, Hosts, LayoutChoice, Rename};
 use super::load::{HostSets, Lister};
 use super::objects::Objects;
 use super::set::BackupSet;
+use crate::store::{BundledFile, Bundles, ObjectMeta};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
@@ -25,12 +26,14 @@ pub struct CatalogOptions {
     /// Requests to the store in flight at once.
     pub parallel: usize,
     /// How the source's keys are read.
-    pub layout: Arc<dyn Layout>,
+    pub layout: LayoutChoice,
+    /// Hosts under other names.
+    pub renames: Vec<Rename>,
 }
 
 impl Default for CatalogOptions {
     fn default() -> Self {
-        Self { directory: None, parallel: 32, layout: Arc::new(CassOps) }
+        Self { directory: None, parallel: 32, layout: LayoutChoice::Certain(Arc::new(CassOps)), renames: Vec::new() }
     }
 }
 
@@ -75,7 +78,12 @@ impl Catalog {
         let disk = options.directory.map(|directory| Disk::new(directory, objects.name()));
         let permits = Arc::new(Semaphore::new(parallel));
         Arc::new(Self {
-            lister: Lister { objects, layout: options.layout, permits, parallel },
+            lister: Lister {
+                objects,
+                layout: Arc::new(Chosen::new(options.layout, options.renames)),
+                permits,
+                parallel,
+            },
             disk,
             hosts: Mutex::default(),
             sets: Mutex::default(),
@@ -86,6 +94,14 @@ impl Catalog {
     /// The source's name, as the store tells it.
     pub fn source(&self) -> &str {
         self.lister.objects.name()
+    }
+
+    /// The name of the source's layout, told from its keys if nobody named it.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` when the keys are not those of the layout that was named, or of more than one.
+    pub async fn layout(&self) -> Result<&'static str> {
+        self.lister.layout.look(&*self.lister.objects).await.map(|layout| layout.name())
     }
 
     /// The hosts, listed once; later ones come with a refresh.
@@ -182,7 +198,7 @@ impl Catalog {
     }
 
     async fn find_hosts(&self) -> Result<Arc<Hosts>> {
-        let found = self.lister.layout.hosts(&*self.lister.objects).await.map(Arc::new);
+        let found = self.list_hosts().await.map(Arc::new);
         let mut slot = lock(&self.hosts);
         slot.running = None;
         let found = found?;
@@ -191,6 +207,11 @@ impl Catalog {
         }
         slot.known = Some(found.clone());
         Ok(found)
+    }
+
+    async fn list_hosts(&self) -> Result<Hosts> {
+        let objects = &*self.lister.objects;
+        self.lister.layout.look(objects).await?.hosts(objects).await
     }
 
     /// One task per host at a time, whoever waits for it; it goes on when nobody does. Unless `again`, what is known will do.
@@ -263,14 +284,16 @@ impl Catalog {
 
     async fn load(&self, host: &Host) -> Option<Arc<HostSets>> {
         let (disk, host) = (self.disk.clone()?, host.clone());
-        tokio::task::spawn_blocking(move || disk.load(&host)).await.ok().flatten().map(Arc::new)
+        let (layout, sets) = tokio::task::spawn_blocking(move || disk.load(&host)).await.ok().flatten()?;
+        // Sets as another layout saw them are worth nothing.
+        self.lister.layout.suppose(&layout).then(|| Arc::new(sets))
     }
 
     /// In the background: nobody waits for a cache to be written.
     fn save(&self, sets: Arc<HostSets>) {
-        if let Some(disk) = self.disk.clone() {
+        if let (Some(disk), Some(layout)) = (self.disk.clone(), self.lister.layout.known()) {
             tokio::task::spawn_blocking(move || {
-                if let Err(e) = disk.save(&sets) {
+                if let Err(e) = disk.save(&sets, layout.name()) {
                     tracing::warn!("cannot keep the catalog of {}: {e}", sets.host);
                 }
             });
@@ -285,6 +308,16 @@ impl Catalog {
 
     fn changed(&self) {
         self.generation.send_modify(|generation| *generation += 1);
+    }
+}
+
+impl Bundles for Catalog {
+    fn files<'a>(&'a self, bundle: &'a ObjectMeta) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
+        async move {
+            let objects = &*self.lister.objects;
+            self.lister.layout.layout(objects).await?.bundle(objects, bundle).await
+        }
+        .boxed()
     }
 }
 

@@ -241,5 +241,5 @@ async fn a_later_process_starts_with_what_is_on_disk() {
 }
 
 fn names_on_disk(catalog: &Catalog, host: &Host) -> Option<usize> {
-    catalog.disk().unwrap().load(host).map(|sets| sets.sets.len())
+    catalog.disk().unwrap().load(host).map(|(_, sets)| sets.sets.len())
 }

@@ -30,6 +30,9 @@ impl Identity {
     }
 }
 
+/// Ids by table and set, with the start of that set.
+type Declared = BTreeMap<TableName, BTreeMap<Tag, (Timestamp, TableId)>>;
+
 /// The schema history of one host, and the table ids that its archives and mappings name.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Knowledge {
@@ -37,9 +40,12 @@ pub struct Knowledge {
     /// The archives whose facts are in the timeline.
     read: BTreeSet<Identity>,
     /// `WITH ID` in a table's archive of a set, and when that set was started.
-    declared: BTreeMap<TableName, BTreeMap<Tag, (Timestamp, TableId)>>,
+    declared: Declared,
     /// schema_mapping.json.
     mapped: BTreeMap<TableName, BTreeMap<Tag, TableId>>,
+    /// The ids in the names of the directories that sets' files lie in: what a layout with such names tells with every listing.
+    #[serde(skip)]
+    named: Declared,
     /// Sets whose system_schema could not be read, and why. Tried again by the next process.
     #[serde(skip)]
     gaps: BTreeMap<Tag, Arc<str>>,
@@ -61,6 +67,24 @@ impl Knowledge {
         of_table.insert(set.tag.clone(), (set.start(), id)) != Some((set.start(), id))
     }
 
+    /// The same, with the ids that the sets' own names tell.
+    #[must_use]
+    pub fn with_names(self: &Arc<Self>, sets: &[Arc<BackupSet>]) -> Arc<Self> {
+        let mut named = Declared::new();
+        for set in sets {
+            for (table, id) in set.named_ids() {
+                // Not to make a name anew for each set: a host may have a million of them.
+                if !named.contains_key(table) {
+                    named.insert(table.clone(), BTreeMap::new());
+                }
+                if let Some(of_table) = named.get_mut(table) {
+                    of_table.insert(set.tag.clone(), (set.start(), id));
+                }
+            }
+        }
+        if named == self.named { Arc::clone(self) } else { Arc::new(Self { named, ..Self::clone(self) }) }
+    }
+
     /// The ids that a set's schema_mapping.json names. Returns whether any is news.
     pub fn map(&mut self, set: &BackupSet, mapping: &BTreeMap<TableName, TableId>) -> bool {
         let mut news = false;
@@ -73,6 +97,11 @@ impl Knowledge {
     /// (set, its start, id), by tag.
     pub(super) fn declared(&self, table: &TableName) -> impl Iterator<Item = (&Tag, Timestamp, TableId)> {
         self.declared.get(table).into_iter().flatten().map(|(tag, (start, id))| (tag, *start, *id))
+    }
+
+    /// (set, its start, id), by tag.
+    pub(super) fn named(&self, table: &TableName) -> impl Iterator<Item = (&Tag, Timestamp, TableId)> {
+        self.named.get(table).into_iter().flatten().map(|(tag, (start, id))| (tag, *start, *id))
     }
 
     /// (set, id), by tag.

@@ -1,7 +1,7 @@
 //! Lists a host: all of it the first time, later only what may have changed.
 
 use super::chain::Chains;
-use super::layout::{Layout, Part, SetPlace, SetPlaces};
+use super::layout::{Chosen, FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets};
 use super::local::Offsets;
 use super::manifest::{ParsedManifest, own_offset};
 use super::objects::Objects;
@@ -9,6 +9,7 @@ use super::packed::Interner;
 use super::set::{BackupSet, ListedSet, SetBuilder};
 use super::stray::Strays;
 use super::{Host, Tag};
+use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
@@ -28,6 +29,8 @@ pub struct HostSets {
     pub chains: Chains,
     /// The host's UTC offset over time.
     pub offsets: Offsets,
+    /// The bundle of the host's archived commit logs.
+    pub logs: Option<Arc<ObjectMeta>>,
     /// When the host was last listed.
     pub listed: Timestamp,
     /// Indices into `sets`, by tag.
@@ -41,7 +44,11 @@ impl HostSets {
         sets.sort_by(|a, b| (a.time, &a.tag).cmp(&(b.time, &b.tag)));
         let mut by_tag: Vec<u32> = (0..sets.len() as u32).collect();
         by_tag.sort_by(|a, b| sets[*a as usize].tag.cmp(&sets[*b as usize].tag));
-        Self { host, chains: Chains::new(&sets), sets, strays, offsets, listed, by_tag }
+        Self { host, chains: Chains::new(&sets), sets, strays, offsets, logs: None, listed, by_tag }
+    }
+
+    pub(super) fn with_logs(self, logs: Option<Arc<ObjectMeta>>) -> Self {
+        Self { logs, ..self }
     }
 
     /// The set of that name.
@@ -54,6 +61,7 @@ impl HostSets {
     pub(super) fn differs(&self, other: &Self) -> bool {
         let same = |(a, b): (&Arc<BackupSet>, &Arc<BackupSet>)| Arc::ptr_eq(a, b) || a.is_same_but_listed(b);
         self.strays != other.strays
+            || self.logs != other.logs
             || self.sets.len() != other.sets.len()
             || !self.sets.iter().zip(&other.sets).all(same)
     }
@@ -137,7 +145,7 @@ fn settle_offset(told: &[Told], index: usize) -> Option<i32> {
 #[derive(Clone)]
 pub(super) struct Lister {
     pub(super) objects: Arc<dyn Objects>,
-    pub(super) layout: Arc<dyn Layout>,
+    pub(super) layout: Arc<Chosen>,
     /// Requests in flight, over all hosts.
     pub(super) permits: Arc<Semaphore>,
     /// Sets of one host listed at once.
@@ -161,13 +169,27 @@ const OLDEST_WATCHED: usize = 2;
 impl Lister {
     /// Lists the host; sets of `known` that cannot have changed are taken over. `Kind::NotFound` when there is no such host.
     pub(super) async fn host(&self, host: &Host, known: Option<&HostSets>, now: Timestamp) -> Result<HostSets> {
+        let layout = self.layout.layout(&*self.objects).await?;
+        match layout.sets() {
+            Sets::Placed(layout) => self.placed(layout, host, known, now).await,
+            Sets::Gathered(layout) => self.gathered(layout, host, known, now).await,
+        }
+    }
+
+    async fn placed(
+        &self,
+        layout: &dyn PlacedSets,
+        host: &Host,
+        known: Option<&HostSets>,
+        now: Timestamp,
+    ) -> Result<HostSets> {
         let places = {
             let _permit = self.permit().await?;
-            self.layout.sets(&*self.objects, host).await?
+            layout.places(&*self.objects, host).await?
         };
         let SetPlaces { sets: places, strays } = places;
         if places.is_empty() && strays.is_empty() {
-            return Err(Error::not_found(format!("the source has no host {host:?}", host = &*host.0)));
+            return Err(no_such_host(host));
         }
         let mut interner = Interner::default();
         let mut old: HashMap<&Tag, &Arc<BackupSet>> = HashMap::new();
@@ -189,7 +211,7 @@ impl Lister {
         }
         let mut listed = futures::stream::iter(to_list)
             .map(|(place, known)| async move {
-                let found = self.set(host, &place, known.as_deref(), now).await?;
+                let found = self.set(layout, host, &place, known.as_deref(), now).await?;
                 Ok::<_, Error>((found, known))
             })
             .buffer_unordered(self.parallel);
@@ -208,41 +230,83 @@ impl Lister {
             sets.push(set);
         }
         drop(listed);
-        let host = host.clone();
-        // Sorting thousands of sets is no work for the thread that answers others.
-        tokio::task::spawn_blocking(move || HostSets::new(host, sets, strays, now))
-            .await
-            .map_err(|e| Error::new(Kind::Io, "the catalog's worker failed").with_source(e))
+        host_sets(host, sets, strays, now).await
+    }
+
+    /// The sets as the layout puts them together.
+    async fn gathered(
+        &self,
+        layout: &dyn GatheredSets,
+        host: &Host,
+        known: Option<&HostSets>,
+        now: Timestamp,
+    ) -> Result<HostSets> {
+        let audited = known.map(|known| to_audit(known, now)).unwrap_or_default();
+        let all = known.map(|known| &known.sets[..]).unwrap_or_default();
+        let settled = all.iter().skip(OLDEST_WATCHED).filter(|set| is_settled(set) && !audited.contains(&set.tag));
+        let settled = settled.map(|set| set.tag.clone()).collect();
+        let found = {
+            let _permit = self.permit().await?;
+            layout.gather(HostScan { objects: &*self.objects, host, known, settled }).await?
+        };
+        let Gathered { sets: found, settled, logs, strays } = found;
+        if found.is_empty() && settled.is_empty() && strays.is_empty() && logs.is_none() {
+            return Err(no_such_host(host));
+        }
+        let mut interner = Interner::default();
+        for set in all {
+            interner.adopt(&set.archives);
+        }
+        let mut sets: Vec<Arc<BackupSet>> =
+            settled.iter().filter_map(|tag| known?.set(&tag.0)).map(Arc::clone).collect();
+        for set in found {
+            sets.push(Arc::new(gathered_set(host, set, &mut interner, now)?));
+        }
+        Ok(host_sets(host, sets, strays, now).await?.with_logs(logs.map(Arc::new)))
     }
 
     async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
         self.permits.acquire().await.map_err(|e| Error::new(Kind::Unreachable, "the catalog was closed").with_source(e))
     }
 
-    async fn set(&self, host: &Host, place: &SetPlace, known: Option<&BackupSet>, now: Timestamp) -> Result<Found> {
+    async fn set(
+        &self,
+        layout: &dyn PlacedSets,
+        host: &Host,
+        place: &SetPlace,
+        known: Option<&BackupSet>,
+        now: Timestamp,
+    ) -> Result<Found> {
         /// A manifest that is replaced between listing and reading is worth another look, but not for ever.
         const ATTEMPTS: usize = 3;
         let mut attempt = 1;
         loop {
-            match self.try_set(host, place, known, now).await {
+            match self.try_set(layout, host, place, known, now).await {
                 Err(e) if matches!(e.kind(), Kind::Changed | Kind::NotFound) && attempt < ATTEMPTS => attempt += 1,
                 result => return result,
             }
         }
     }
 
-    async fn try_set(&self, host: &Host, place: &SetPlace, known: Option<&BackupSet>, now: Timestamp) -> Result<Found> {
+    async fn try_set(
+        &self,
+        layout: &dyn PlacedSets,
+        host: &Host,
+        place: &SetPlace,
+        known: Option<&BackupSet>,
+        now: Timestamp,
+    ) -> Result<Found> {
         let _permit = self.permit().await?;
-        let listed = self.list(host, place, now).await?;
+        let listed = self.list(layout, host, place, now).await?;
         let Some(listed) = listed else { return Ok(Found::Gone) };
         if known.is_some_and(|known| listed.is_same_as(known)) {
             return Ok(Found::Same);
         }
-        let manifest = match listed.file(self.layout.manifest_name()) {
+        let manifest = match listed.file(layout.manifest_name()) {
             None => Ok(None),
             Some(object) if object.size > MAX_MANIFEST => Err(format!("it is {} bytes long", object.size)),
             Some(object) => match self.objects.read(object).await {
-                Ok(bytes) => self.layout.manifest(&place.tag, &bytes).map(Some),
+                Ok(bytes) => layout.manifest(&place.tag, &bytes).map(Some),
                 // This one object cannot be read, though the bucket can: an unusable set, not an outage.
                 Err(e) if matches!(e.kind(), Kind::Denied | Kind::Corrupt) => Err(e.to_string()),
                 Err(e) => return Err(e),
@@ -252,7 +316,13 @@ impl Lister {
     }
 
     /// `None` when nothing is there any more.
-    async fn list(&self, host: &Host, place: &SetPlace, now: Timestamp) -> Result<Option<ListedSet>> {
+    async fn list(
+        &self,
+        layout: &dyn PlacedSets,
+        host: &Host,
+        place: &SetPlace,
+        now: Timestamp,
+    ) -> Result<Option<ListedSet>> {
         let mut builder = SetBuilder::new(host, &place.tag, place.local, &place.prefix, now);
         let mut objects = self.objects.list(&place.prefix);
         let (mut seen, mut archives) = (false, 0);
@@ -260,7 +330,7 @@ impl Lister {
             // A store that answers with something else than it was asked for is not to be guessed at.
             let Some(below) = object.key.strip_prefix(&*place.prefix) else { continue };
             seen = true;
-            match self.layout.classify(below) {
+            match layout.classify(below) {
                 Ok(Part::Archive(table)) => {
                     archives += 1;
                     if archives > MAX_ARCHIVES {
@@ -275,6 +345,46 @@ impl Lister {
         }
         Ok(seen.then(|| builder.listed()))
     }
+}
+
+/// Sorting thousands of sets is no work for the thread that answers others.
+async fn host_sets(host: &Host, sets: Vec<Arc<BackupSet>>, strays: Strays, now: Timestamp) -> Result<HostSets> {
+    let host = host.clone();
+    tokio::task::spawn_blocking(move || HostSets::new(host, sets, strays, now))
+        .await
+        .map_err(|e| Error::new(Kind::Io, "the catalog's worker failed").with_source(e))
+}
+
+fn no_such_host(host: &Host) -> Error {
+    Error::not_found(format!("the source has no host {host:?}", host = &*host.0))
+}
+
+fn gathered_set(host: &Host, found: FoundSet, interner: &mut Interner, now: Timestamp) -> Result<BackupSet> {
+    let FoundSet { tag, local, manifest, tables, files, strays } = found;
+    let prefix = interner.string(common_prefix(tables.iter().map(|table| &*table.object.key)));
+    if tables.len() > MAX_ARCHIVES {
+        return Err(Error::invalid(format!("more than {MAX_ARCHIVES} tables in the set {tag}")).with_object(&prefix));
+    }
+    let mut builder = SetBuilder::new(host, &tag, local, &prefix, now);
+    builder.set.strays = strays;
+    for table in tables {
+        builder.table(table);
+    }
+    for (name, object) in files {
+        builder.file(&name, object);
+    }
+    Ok(builder.listed().finish(manifest, interner))
+}
+
+/// What all keys begin with, up to a `/`.
+fn common_prefix<'a>(mut keys: impl Iterator<Item = &'a str>) -> &'a str {
+    let Some(mut prefix) = keys.next() else { return "" };
+    for key in keys {
+        let same = prefix.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
+        // A boundary of a character, too: what is cut off there is cut back to a slash.
+        prefix = &prefix[..prefix.floor_char_boundary(same)];
+    }
+    &prefix[..prefix.rfind('/').map_or(0, |slash| slash + 1)]
 }
 
 /// How a set was found.

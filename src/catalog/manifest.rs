@@ -47,6 +47,19 @@ pub struct Manifest {
     pub table_count: Option<u64>,
     /// What in it is odd, for reports.
     pub warnings: Vec<Arc<str>>,
+    pub scope: Scope,
+}
+
+/// What a full stands for in the chains after it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Scope {
+    /// All tables that were to be backed up: one that is not in it was not there.
+    #[default]
+    Whole,
+    /// Some tables: those that it lacks may be in an older full.
+    Some,
+    /// Nothing: it was made on the side, of one table, before that was emptied.
+    Apart,
 }
 
 /// A manifest and the tables that it lists.
@@ -102,6 +115,7 @@ pub fn parse(tag: &str, bytes: &[u8]) -> Result<ParsedManifest, String> {
         tables_listed: tables.as_ref().map(|tables| tables.len() as u32),
         table_count: json["tables_backed_up_count"].as_u64(),
         warnings,
+        scope: Scope::Whole,
     };
     Ok(ParsedManifest { manifest, tables })
 }

@@ -35,9 +35,10 @@ pub use chain::{Chains, Problem, RestorePoint};
 pub use history::{Depth, HostHistory, SchemaReader};
 pub use hosts::{Catalog, CatalogOptions};
 pub use knowledge::{Knowledge, declared_id, parse_mapping};
+pub use layout::LayoutChoice;
 pub use load::HostSets;
 pub use local::{LocalTime, Offsets};
-pub use manifest::{Manifest, ManifestState};
+pub use manifest::{Manifest, ManifestState, Scope};
 pub use missing::{MissingBy, MissingTables, missing_from_full, tables_of};
 pub use objects::Objects;
 pub use overview::{PointOverview, names, overview, suspects};
@@ -66,6 +67,12 @@ pub struct Tag(pub Arc<str>);
 impl Tag {
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
+    }
+}
+
+impl std::borrow::Borrow<str> for Tag {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

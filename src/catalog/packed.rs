@@ -3,7 +3,7 @@
 //! A key is its set's prefix and a part that is the same in every set (`shop/users.tar.gz.enc`), which all sets of a host share; an
 //! ETag is mostly an MD5 in hex, kept as its bytes.
 
-use crate::cassandra::TableName;
+use crate::cassandra::{TableId, TableName};
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,11 +11,13 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
-/// A table and the part of its archive's key below the set's prefix: equal in every set, so held once per host.
+/// A table, the part of its archive's key below the set's prefix, and the id that a layout's names give it: equal in every set of most layouts, so
+/// held once per host.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct TableKey {
     pub(super) table: TableName,
     pub(super) below: Arc<str>,
+    pub(super) id: Option<TableId>,
 }
 
 /// One archive's object.
@@ -125,8 +127,8 @@ impl Interner {
         TableName { keyspace: self.string(&table.keyspace), table: self.string(&table.table) }
     }
 
-    pub(super) fn table(&mut self, table: &TableName, below: &str) -> Arc<TableKey> {
-        let key = TableKey { table: self.name(table), below: below.into() };
+    pub(super) fn table(&mut self, table: &TableName, below: &str, id: Option<TableId>) -> Arc<TableKey> {
+        let key = TableKey { table: self.name(table), below: below.into(), id };
         if let Some(known) = self.tables.get(&key) {
             return known.clone();
         }

@@ -1,11 +1,12 @@
 //! One backup set of one host, and how it is put together from a listing.
 
+use super::layout::FoundTable;
 use super::local::LocalTime;
-use super::manifest::{Manifest, ManifestState, ParsedManifest};
+use super::manifest::{Manifest, ManifestState, ParsedManifest, Scope};
 use super::packed::{ETag, Interner, PackedArchive, TableKey};
 use super::stray::{StrayReason, Strays};
 use super::{Host, Tag};
-use crate::cassandra::TableName;
+use crate::cassandra::{TableId, TableName};
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ impl SetKind {
     }
 }
 
-/// One table's archive in one set.
+/// One table's archive, or bundle of plain files, in one set.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TableArchive {
     pub table: TableName,
@@ -90,6 +91,11 @@ impl BackupSet {
         }
     }
 
+    /// What it stands for in the chains after it.
+    pub fn scope(&self) -> Scope {
+        self.manifest.good().map_or(Scope::Whole, |manifest| manifest.scope)
+    }
+
     /// When its script started, to the minute: the tag under the host's offset, never later than [`Self::time`]. What a full holds is what
     /// was there shortly after this moment; it may have been uploaded hours later.
     pub fn start(&self) -> Timestamp {
@@ -145,6 +151,11 @@ impl BackupSet {
         self.files.iter().find(|file| &*file.name == name).map(|file| &file.object)
     }
 
+    /// The tables whose ids the layout's names give: the sets of a layout with `<table>-<id>` directories.
+    pub(super) fn named_ids(&self) -> impl Iterator<Item = (&TableName, TableId)> {
+        self.archives.iter().filter_map(|archive| Some((&archive.key.table, archive.key.id?)))
+    }
+
     fn find(&self, table: &TableName) -> Option<&PackedArchive> {
         let found = self.archives.binary_search_by(|archive| archive.key.table.cmp(table)).ok()?;
         Some(&self.archives[found])
@@ -171,7 +182,7 @@ impl BackupSet {
 #[derive(Debug)]
 pub(super) struct SetBuilder {
     pub(super) set: BackupSet,
-    found: Vec<(TableName, ObjectMeta)>,
+    found: Vec<FoundTable>,
 }
 
 impl SetBuilder {
@@ -201,7 +212,11 @@ impl SetBuilder {
     }
 
     pub(super) fn archive(&mut self, table: TableName, object: ObjectMeta) {
-        self.found.push((table, object));
+        self.found.push(FoundTable { table, id: None, object });
+    }
+
+    pub(super) fn table(&mut self, found: FoundTable) {
+        self.found.push(found);
     }
 
     pub(super) fn file(&mut self, name: &str, object: ObjectMeta) {
@@ -214,13 +229,13 @@ impl SetBuilder {
 
     /// The listed objects in order; the manifest comes after.
     pub(super) fn listed(mut self) -> ListedSet {
-        self.found.sort_by(|a, b| (&a.0, &a.1.key).cmp(&(&b.0, &b.1.key)));
-        let mut archives: Vec<(TableName, ObjectMeta)> = Vec::with_capacity(self.found.len());
-        for (table, object) in std::mem::take(&mut self.found) {
-            if archives.last().is_some_and(|last| last.0 == table) {
-                self.stray(&object, StrayReason::Duplicate);
+        self.found.sort_by(|a, b| (&a.table, &a.object.key).cmp(&(&b.table, &b.object.key)));
+        let mut archives: Vec<FoundTable> = Vec::with_capacity(self.found.len());
+        for found in std::mem::take(&mut self.found) {
+            if archives.last().is_some_and(|last| last.table == found.table) {
+                self.stray(&found.object, StrayReason::Duplicate);
             } else {
-                archives.push((table, object));
+                archives.push(found);
             }
         }
         self.set.strays.sort();
@@ -234,7 +249,7 @@ impl SetBuilder {
 #[derive(Debug)]
 pub(super) struct ListedSet {
     set: BackupSet,
-    archives: Vec<(TableName, ObjectMeta)>,
+    archives: Vec<FoundTable>,
 }
 
 impl ListedSet {
@@ -244,7 +259,7 @@ impl ListedSet {
 
     /// Whether `known` holds the same objects, each in the same version.
     pub(super) fn is_same_as(&self, known: &BackupSet) -> bool {
-        let same = |(packed, (_, object)): (&PackedArchive, &(TableName, ObjectMeta))| packed.is(&known.prefix, object);
+        let same = |(packed, found): (&PackedArchive, &FoundTable)| packed.is(&known.prefix, &found.object);
         self.set.files == known.files
             && self.set.strays == known.strays
             && self.archives.len() == known.archives.len()
@@ -261,8 +276,8 @@ impl ListedSet {
         self.set.archives = self
             .archives
             .iter()
-            .map(|(table, object)| PackedArchive {
-                key: interner.table(table, object.key.get(prefix_len..).unwrap_or_default()),
+            .map(|FoundTable { table, id, object }| PackedArchive {
+                key: interner.table(table, object.key.get(prefix_len..).unwrap_or_default(), *id),
                 size: object.size,
                 modified: object.modified,
                 e_tag: ETag::pack(object.e_tag.as_deref()),

@@ -24,6 +24,8 @@ pub enum StrayReason {
     DirectoryMarker,
     /// A second archive of a table that has one in this set.
     Duplicate,
+    /// Files that a running Cassandra works with; all of them below the key.
+    LiveFiles,
 }
 
 impl fmt::Display for StrayReason {
@@ -37,6 +39,9 @@ impl fmt::Display for StrayReason {
             Self::Hostile => "a name with bytes that no host or table has",
             Self::DirectoryMarker => "an object that only marks a directory",
             Self::Duplicate => "a second archive of one table",
+            Self::LiveFiles => {
+                "live files are in no restore point, because Cassandra changes them: `nodetool snapshot` makes one"
+            }
         })
     }
 }

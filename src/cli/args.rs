@@ -1,5 +1,6 @@
 //! Arguments: the option groups that commands share, and the commands themselves.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use super::extract::ExtractArgs;
 use super::progress::ProgressArgs;
 use super::restore::RestoreArgs;
 use crate::cassandra::TableName;
+use crate::catalog::LayoutChoice;
+use crate::catalog::layout::Rename;
 use crate::config::{parse_duration, parse_rate, parse_size};
 
 /// Browse Cassandra backups as files, and restore straight from them.
@@ -114,6 +117,12 @@ pub(super) struct SourceArgs {
     /// Give up on an operation that made no progress for this long [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
+    /// How the backups are laid out; `auto` tells it from the names (see docs/layouts.md) [default: auto]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(LayoutChoice::names()))]
+    pub(super) layout: Option<String>,
+    /// Show the host OLD of the source as NEW; several of one name become one host. Not for cass_ops; may be given several times
+    #[arg(long, value_name = "OLD=NEW")]
+    pub(super) rename_host: Vec<Rename>,
     /// Print the settings and where each comes from (flag, environment, configuration; secrets masked), and do nothing else
     #[arg(long)]
     pub(super) show_config: bool,

@@ -41,8 +41,8 @@ pub(super) struct ExtractArgs {
     #[arg(long, value_name = "KS")]
     keyspace: Vec<String>,
     /// How files are arranged: `tables` is <keyspace>/<table>-<id>/, `snapshots` is Cassandra's own <keyspace>/<table>-<id>/snapshots/<point>/
-    #[arg(long, value_enum, default_value_t)]
-    layout: LayoutArg,
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    arrange: Arrangement,
     /// Show what there is to fetch and to write, and whether it fits; write nothing
     #[arg(long)]
     dry_run: bool,
@@ -81,7 +81,7 @@ Examples:
 Exit status: 0 everything is there, 1 something could not be had (the report says what and why), 130 interrupted.";
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
-enum LayoutArg {
+enum Arrangement {
     #[default]
     Tables,
     Snapshots,
@@ -146,9 +146,9 @@ async fn open_extraction(
     let options = ExtractOptions {
         tables: args.table.clone(),
         keyspaces: args.keyspace.clone(),
-        layout: match args.layout {
-            LayoutArg::Tables => Layout::Tables,
-            LayoutArg::Snapshots => Layout::Snapshots,
+        layout: match args.arrange {
+            Arrangement::Tables => Layout::Tables,
+            Arrangement::Snapshots => Layout::Snapshots,
         },
         access,
         jobs,
@@ -252,6 +252,7 @@ fn plan_row(plan: &crate::extract::TablePlan) -> Vec<String> {
 fn how_known(from: SizeFrom) -> &'static str {
     match from {
         SizeFrom::Listings => "at most: the archives were read before",
+        SizeFrom::Files => "plain files are copied",
         SizeFrom::GzipLengths => "as the archives say",
         SizeFrom::Guess => "guessed in part",
     }

@@ -7,7 +7,7 @@ use crate::catalog::{Catalog, CatalogOptions, Host};
 use crate::config::{Environment, Flags, Settings};
 use crate::keys::KeyRing;
 use crate::reader::{Reader, ReaderOptions};
-use crate::store::Store;
+use crate::store::{Bundles, Store};
 use crate::tree::{BackupTree, TreeOptions};
 use crate::{Error, Kind, Result};
 use std::fs;
@@ -49,6 +49,8 @@ pub(super) fn settings(place: Option<&str>, args: &BackupArgs, live_data_dir: Op
         ca_bundle: source.ca_bundle.clone(),
         throttle: source.throttle,
         timeout: source.timeout,
+        layout: source.layout.clone(),
+        rename_hosts: source.rename_host.iter().map(ToString::to_string).collect(),
         key_files: keys.key_file.clone(),
         key_command: keys.key_command.clone(),
         live_data_dir: live_data_dir.cloned(),
@@ -131,9 +133,12 @@ fn data_dir(directory: &Path) -> PathBuf {
     directory.join("data")
 }
 
-pub(super) fn catalog(store: &Store, cache_dir: &Path) -> Arc<Catalog> {
-    let options = CatalogOptions { directory: Some(cache_dir.join("catalog")), ..CatalogOptions::default() };
-    Catalog::open(Arc::new(store.clone()), options)
+pub(super) fn catalog(settings: &Settings, store: &Store, cache_dir: &Path) -> Result<Arc<Catalog>> {
+    let layout = settings.layout.value.parse()?;
+    let renames = settings.rename_hosts.iter().map(|rename| rename.parse()).collect::<Result<_>>()?;
+    let directory = Some(cache_dir.join("catalog"));
+    let options = CatalogOptions { directory, layout, renames, ..CatalogOptions::default() };
+    Ok(Catalog::open(Arc::new(store.clone()), options))
 }
 
 /// The host of that name; `Kind::NotFound` with the names that there are.
@@ -162,9 +167,13 @@ pub(super) async fn reading(settings: &Settings, args: &CacheArgs, passes: Optio
     let store = store(settings).await?;
     let keys = key_ring(settings)?;
     let directory = cache_dir(args)?;
-    let catalog = catalog(&store, &directory);
-    let mut options =
-        ReaderOptions { timeout: settings.timeout.value, memory_limit: args.memory_limit, ..ReaderOptions::default() };
+    let catalog = catalog(settings, &store, &directory)?;
+    let mut options = ReaderOptions {
+        timeout: settings.timeout.value,
+        memory_limit: args.memory_limit,
+        bundles: Some(Arc::clone(&catalog) as Arc<dyn Bundles>),
+        ..ReaderOptions::default()
+    };
     options.max_passes = passes.unwrap_or(options.max_passes);
     let reader = Reader::new(store, keys.clone(), cache(args, &directory)?, options)?;
     Ok(Reading { catalog, reader, keys, directory })

@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, Host};
 use crate::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording};
 use crate::reader::{Reader, ReaderOptions};
 use crate::scratch::{Overlay, ScratchOptions};
-use crate::store::Store;
+use crate::store::{Bundles, Store};
 use crate::supervisor::{History, Link};
 use crate::time::Timestamp;
 use crate::tree::{BackupTree, TreeOptions};
@@ -62,11 +62,16 @@ impl Parts {
         }
         let cache_dir = open::cache_dir(&args.backups.cache)?;
         let cache = open::cache(&args.backups.cache, &cache_dir)?;
-        let catalog = open::catalog(&store, &cache_dir);
+        let catalog = open::catalog(&settings, &store, &cache_dir)?;
+        if !resumed {
+            // A wrong --layout is told now, and not by an empty mount.
+            catalog.layout().await?;
+        }
         let options = ReaderOptions {
             timeout,
             wait_limit: LONGEST_WAIT,
             memory_limit: args.backups.cache.memory_limit,
+            bundles: Some(Arc::clone(&catalog) as Arc<dyn Bundles>),
             ..ReaderOptions::default()
         };
         let reader = Reader::new(store.clone(), keys, cache.clone(), options)?;

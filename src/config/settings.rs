@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Read when no other is named, if it exists.
 pub const NODE_CONFIG: &str = "/etc/backup/config.json";
+/// The layout that is told from the keys.
+const AUTO: &str = "auto";
 /// Of one operation on the store.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -61,6 +63,10 @@ pub struct Flags {
     /// Bytes per second.
     pub throttle: Option<u64>,
     pub timeout: Option<Duration>,
+    /// A name that the catalog knows.
+    pub layout: Option<String>,
+    /// `OLD=NEW` each, as the catalog knows them.
+    pub rename_hosts: Vec<String>,
     pub key_files: Vec<PathBuf>,
     pub key_command: Option<String>,
     pub live_data_dir: Option<PathBuf>,
@@ -121,6 +127,9 @@ pub struct Settings {
     pub force_path_style: Setting<bool>,
     pub throttle: Option<Setting<u64>>,
     pub timeout: Setting<Duration>,
+    /// `auto`, or a layout's name.
+    pub layout: Setting<String>,
+    pub rename_hosts: Vec<String>,
     pub key_files: Setting<Vec<PathBuf>>,
     pub key_command: Option<Setting<String>>,
     /// `cassandra_data_dir` of the config file, or `--live-data-dir`.
@@ -179,6 +188,10 @@ impl Settings {
             timeout: flags
                 .timeout
                 .map_or(Setting::new(DEFAULT_TIMEOUT, Origin::Default), |t| Setting::new(t, Origin::Flag)),
+            layout: flags
+                .layout
+                .map_or(Setting::new(AUTO.to_owned(), Origin::Default), |name| Setting::new(name, Origin::Flag)),
+            rename_hosts: flags.rename_hosts,
             key_files: key_files(flags.key_files, &environment),
             key_command: flags.key_command.map(|command| Setting::new(command, Origin::Flag)),
             cassandra_data_dir: match flags.live_data_dir {
@@ -262,6 +275,10 @@ impl Settings {
         }
         if let Some(throttle) = &self.throttle {
             line("throttle", format!("{} bytes/s", throttle.value), &throttle.origin);
+        }
+        line("layout", self.layout.value.clone(), &self.layout.origin);
+        for rename in &self.rename_hosts {
+            line("rename-host", rename.clone(), &Origin::Flag);
         }
         line("timeout", format!("{} s", self.timeout.value.as_secs_f64()), &self.timeout.origin);
         for path in &self.key_files.value {

@@ -270,7 +270,7 @@ impl BackupTree {
             let from = Ingredients {
                 visible: self.visible(&sets),
                 sets: sets.clone(),
-                knowledge: state.history.known(),
+                knowledge: state.history.known().with_names(&sets.sets),
                 refined: state.refined(),
                 live: live.clone(),
             };

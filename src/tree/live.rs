@@ -24,7 +24,8 @@ pub(super) fn scan(data_dir: &Path) -> Result<HashMap<TableName, TableId>> {
             if seen > MAX_DIRECTORIES {
                 return Err(Error::invalid(format!("{} is no Cassandra data directory", data_dir.display())));
             }
-            let Some((table_name, id)) = table.file_name().and_then(|name| parse_directory(name.to_str()?)) else {
+            let Some((table_name, id)) = table.file_name().and_then(|name| TableName::parse_directory(name.to_str()?))
+            else {
                 continue;
             };
             let created = id.created_at().unwrap_or_else(|| modified(&table));
@@ -35,15 +36,6 @@ pub(super) fn scan(data_dir: &Path) -> Result<HashMap<TableName, TableId>> {
         }
     }
     Ok(newest.into_iter().map(|(table, (_, id))| (table, id)).collect())
-}
-
-/// `users-763d…` as its table and id.
-pub(super) fn parse_directory(name: &str) -> Option<(&str, TableId)> {
-    let (table, id) = name.rsplit_once('-')?;
-    if id.len() != 32 || id.bytes().any(|b| b.is_ascii_uppercase()) || !TableName::is_valid_part(table) {
-        return None;
-    }
-    Some((table, TableId::parse(id).ok()?))
 }
 
 fn directories(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
@@ -94,7 +86,7 @@ mod tests {
     #[test]
     fn directory_names_parse() {
         let id = "763dab90e55511f185a85b65bc0eb462";
-        assert_eq!(parse_directory(&format!("users-{id}")).unwrap().0, "users");
+        assert_eq!(TableName::parse_directory(&format!("users-{id}")).unwrap().0, "users");
         for bad in [
             id.to_owned(),
             "users".to_owned(),
@@ -102,7 +94,7 @@ mod tests {
             format!("users-{}", id.to_uppercase()),
             format!("-{id}"),
         ] {
-            assert!(parse_directory(&bad).is_none(), "{bad}");
+            assert!(TableName::parse_directory(&bad).is_none(), "{bad}");
         }
     }
 }

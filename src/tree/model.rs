@@ -5,7 +5,7 @@
 use super::chain::Chain;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::incarnation::{Candidates, Evidence};
-use crate::catalog::{BackupSet, HostSets, Knowledge, RestorePoint, SetKind, TableArchive, Tag};
+use crate::catalog::{BackupSet, HostSets, Knowledge, RestorePoint, Scope, SetKind, TableArchive, Tag};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -238,7 +238,9 @@ impl HostModel {
     /// The incarnation that an archive holds: what its files told, else what its set's time suggests.
     pub(super) fn archive_id(&self, set: &BackupSet, table: &TableName) -> Option<TableId> {
         let told = self.candidates.get(table)?.of_archive(set);
-        if self.from.refined.is_empty() || matches!(told, Some((_, Evidence::OwnSchema { .. }))) {
+        if self.from.refined.is_empty()
+            || matches!(told, Some((_, Evidence::OwnSchema { .. } | Evidence::DirectoryName { .. })))
+        {
             return told.map(|(id, _)| id);
         }
         let refined = self.from.refined.get(&(set.tag.clone(), table.clone()));
@@ -279,10 +281,19 @@ impl HostModel {
     }
 
     /// Whether the point's base full should have an archive of the table and has not: the incarnation that lives at the point lived by
-    /// then, and other tables of its keyspace were backed up.
+    /// then, and other tables of its keyspace were backed up; or the full never was of all tables.
     pub(super) fn lacks_in_base(&self, point: &RestorePoint, table: &TableName) -> bool {
         let base = point.base();
-        if point.kind() == SetKind::Full || base.has(table) || !base.has_keyspace(&table.keyspace) {
+        if point.kind() == SetKind::Full || base.has(table) {
+            return false;
+        }
+        // A full of other tables says nothing of this one, as long as something tells that it was still there.
+        if base.scope() == Scope::Some
+            && (!base.has_keyspace(&table.keyspace) || point.sets().skip(1).any(|set| set.has(table)))
+        {
+            return true;
+        }
+        if !base.has_keyspace(&table.keyspace) {
             return false;
         }
         let Some(candidates) = self.candidates.get(table).filter(|candidates| candidates.in_history()) else {

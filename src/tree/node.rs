@@ -49,6 +49,8 @@ pub(super) enum Place {
     PointKeyspace(Host, Tag, Arc<str>),
     /// `<host>/backup-sets`
     Sets(Host),
+    /// `<host>/commitlogs`
+    Logs(Host),
     /// `backup-sets/<tag>`
     Set(Host, Tag),
     /// `<host>/<keyspace>`

@@ -1,18 +1,20 @@
 //! From a directory to its names: what `list` shows, and what `lookup` finds besides.
 
 use super::backup::BackupTree;
-use super::content::{Directory, Item};
-use super::live::parse_directory;
+use super::content::{ContentFile, Directory, Item};
 use super::model::{ContentKind, HostModel, TableDir, Visible};
 use super::node::{Child, ContentPlace, MadeFrom, Place, TablePlace, TreeNode};
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::{Host, HostSets, RestorePoint, Tag};
+use crate::reader::ListedFile;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use std::sync::Arc;
 
 const POINTS: &str = "restore-points";
 const SETS: &str = "backup-sets";
+/// Also the name of a keyspace, should there be one.
+const LOGS: &str = "commitlogs";
 const LATEST: &str = "latest";
 const SNAPSHOTS: &str = "snapshots";
 const BACKUPS: &str = "backups";
@@ -33,6 +35,9 @@ impl BackupTree {
                     keyspaces.map(|name| Child::new(name.clone(), Place::Keyspace(host.clone(), name))).collect();
                 children.push(Child::new(POINTS, Place::Points(host.clone())));
                 children.push(Child::new(SETS, Place::Sets(host.clone())));
+                if sets.logs.is_some() && !children.iter().any(|child| &*child.name == LOGS) {
+                    children.push(Child::new(LOGS, Place::Logs(host.clone())));
+                }
                 children
             }
             Place::Points(host) => {
@@ -58,6 +63,7 @@ impl BackupTree {
                 };
                 dirs.map(child).collect()
             }
+            Place::Logs(host) => self.logs(host).await?,
             Place::Sets(host) => {
                 let (sets, visible) = self.sets(host).await?;
                 let tags = sets.sets[..visible.sets].iter().map(|set| set.tag.clone());
@@ -129,9 +135,17 @@ impl BackupTree {
                 let (sets, visible) = self.sets(host).await?;
                 let is_there = sets.sets[..visible.sets].iter().rev().any(|set| set.has_keyspace(name));
                 let place = || Place::Keyspace(host.clone(), name.into());
-                if is_there { Ok(Child::new(name, place())) } else { Err(missing()) }
+                match () {
+                    () if is_there => Ok(Child::new(name, place())),
+                    () if name == LOGS && sets.logs.is_some() => Ok(Child::new(name, Place::Logs(host.clone()))),
+                    () => Err(missing()),
+                }
             }
             Place::Points(host) => self.point_child(host, name).await,
+            Place::Logs(host) => {
+                let logs = self.logs(host).await?.into_iter();
+                logs.into_iter().find(|log| &*log.name == name).ok_or_else(missing)
+            }
             Place::Point(host, tag) => {
                 let (model, point) = self.point(host, tag).await?;
                 if name == SCHEMA {
@@ -216,6 +230,26 @@ impl BackupTree {
         }
     }
 
+    /// The archived commit logs of a host.
+    async fn logs(&self, host: &Host) -> Result<Vec<Child>> {
+        let sets = self.source.host(host).await?;
+        let missing = || Error::new(Kind::Changed, format!("the commit logs of {host} have gone from the store"));
+        let bundle = sets.logs.as_ref().ok_or_else(missing)?;
+        let listing = self.source.listing(bundle).await?;
+        let log = |(index, file): (usize, &ListedFile)| {
+            let content = ContentFile {
+                path: file.path.clone(),
+                member: file.path.clone(),
+                object: bundle.clone(),
+                index,
+                size: file.size,
+                mtime: file.mtime,
+            };
+            Child::new(file.path.clone(), Place::Member(Arc::new(content)))
+        };
+        Ok(listing.files.iter().enumerate().map(log).collect())
+    }
+
     /// A restore point by its tag, or, unlisted, by any time.
     async fn point_child(&self, host: &Host, name: &str) -> Result<Child> {
         let (sets, visible) = self.sets(host).await?;
@@ -259,9 +293,11 @@ impl BackupTree {
             sets.sets[..visible.sets].last().map(|set| set.time)
         };
         Ok(match place {
-            Place::Host(host) | Place::Points(host) | Place::Sets(host) | Place::Keyspace(host, _) => {
-                (newest_set(host), None)
-            }
+            Place::Host(host)
+            | Place::Points(host)
+            | Place::Sets(host)
+            | Place::Logs(host)
+            | Place::Keyspace(host, _) => (newest_set(host), None),
             Place::Point(host, tag) | Place::PointKeyspace(host, tag, _) | Place::Set(host, tag) => {
                 let count = matches!(place, Place::Set(..)).then_some(0);
                 (Some(self.set_time(host, tag).await?), count)
@@ -358,7 +394,7 @@ fn with_latest<'a>(tags: impl Iterator<Item = (&'a Tag, Timestamp)>, place: impl
 
 /// `<table>-<id>` or `<table>`.
 fn table_and_id(keyspace: &str, name: &str) -> Option<(TableName, Option<TableId>)> {
-    if let Some((table, id)) = parse_directory(name) {
+    if let Some((table, id)) = TableName::parse_directory(name) {
         return Some((TableName::new(keyspace, table), Some(id)));
     }
     TableName::is_valid_part(name).then(|| (TableName::new(keyspace, name), None))

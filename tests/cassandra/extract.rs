@@ -16,7 +16,7 @@ fn extracted(work: &Path) -> Tree {
         let tables = snapshots.join("restore-points").join(POINT);
         for (target, layout) in [(&snapshots, "snapshots"), (&tables, "tables")] {
             let mut command = cassmount();
-            command.arg("extract").arg(sample::bucket()).args([host, POINT]).arg(target).args(["--layout", layout]);
+            command.arg("extract").arg(sample::bucket()).args([host, POINT]).arg(target).args(["--arrange", layout]);
             let output = command.args(sample_keys()).arg("--cache-dir").arg(work.join("cache")).output().unwrap();
             assert!(output.status.success(), "{output:?}");
         }

@@ -42,7 +42,7 @@ async fn every_restore_point(host: &str) {
         assert_same(&comparable(&extracted, &told), &told);
 
         user.remove_target();
-        let layout = [&sample_keys()[..], &["--layout", "snapshots"]].concat();
+        let layout = [&sample_keys()[..], &["--arrange", "snapshots"]].concat();
         assert_success(&user.extract(SAMPLE, host, &point, &layout));
         user.assert_complete(&in_snapshots(&expected, &point));
     }
@@ -200,7 +200,7 @@ fn people_get_a_table_and_programs_progress_in_lines() {
     let dry = text(&user.extract(SAMPLE, "cass-a", POINT, &[&sample_keys()[..], &["--dry-run"]].concat()).stdout);
     assert!(dry.contains("is there") && dry.contains("0 tables to extract") && dry.contains("it fits"), "{dry}");
     let help = text(&cassmount().args(["extract", "--help"]).output().unwrap().stdout);
-    for part in ["--layout", "--dry-run", "--throttle", "--uid", "nodetool import", ".cassmount-extract", "--jobs"] {
+    for part in ["--arrange", "--dry-run", "--throttle", "--uid", "nodetool import", ".cassmount-extract", "--jobs"] {
         assert!(help.contains(part), "{part}: {help}");
     }
 }

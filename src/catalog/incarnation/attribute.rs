@@ -52,6 +52,10 @@ pub fn attribute(candidates: &Candidates, archives: &[ArchiveFacts]) -> Vec<Vec<
 }
 
 fn one_archive(candidates: &Candidates, archive: &ArchiveFacts) -> Vec<Attribution> {
+    if let Some(id) = candidates.named.get(&archive.tag) {
+        let evidence = Evidence::DirectoryName { tag: archive.tag.clone() };
+        return vec![Attribution { id: Some(*id), evidence }; archive.sstables.len()];
+    }
     if let Some(id) = candidates.declared.get(&archive.tag) {
         let evidence = Evidence::OwnSchema { tag: archive.tag.clone() };
         return vec![Attribution { id: Some(*id), evidence }; archive.sstables.len()];

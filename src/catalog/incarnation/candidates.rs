@@ -23,6 +23,8 @@ pub struct Candidate {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Candidates {
     pub(super) list: Vec<Candidate>,
+    /// What directories' names tell, by tag.
+    pub(super) named: BTreeMap<Tag, TableId>,
     /// `WITH ID` of the table's archives, by tag.
     pub(super) declared: BTreeMap<Tag, TableId>,
     /// The schema history knows the table.
@@ -50,6 +52,12 @@ impl Candidates {
             });
         }
         let in_history = !list.is_empty();
+        let mut named = BTreeMap::new();
+        for (tag, start, id) in knowledge.named(table) {
+            named.insert(tag.clone(), id);
+            let evidence = Evidence::DirectoryName { tag: tag.clone() };
+            add(&mut list, Candidate { id, created: id.created_at(), dropped: None, known_alive: start, evidence });
+        }
         let mut declared = BTreeMap::new();
         for (tag, start, id) in knowledge.declared(table) {
             declared.insert(tag.clone(), id);
@@ -65,7 +73,7 @@ impl Candidates {
             add(&mut list, Candidate { id, created, dropped: None, known_alive, evidence });
         }
         list.sort_by_key(|candidate| candidate.created);
-        Self { list, declared, in_history }
+        Self { list, named, declared, in_history }
     }
 
     /// By creation.

@@ -11,6 +11,8 @@ use std::fmt;
 pub enum Evidence {
     /// One of Cassandra's own tables: the id is fixed in its source.
     SystemTable,
+    /// The name of the directory that the set's files lie in.
+    DirectoryName { tag: Tag },
     /// The archive's own schema.cql says `WITH ID`.
     OwnSchema { tag: Tag },
     /// The schema history in system_schema.
@@ -37,7 +39,9 @@ impl Evidence {
     /// Whether it may be wrong when sets are missing or name a predecessor.
     pub fn is_weak(&self) -> bool {
         match self {
-            Self::SystemTable | Self::OwnSchema { .. } | Self::SchemaHistory { .. } => false,
+            Self::SystemTable | Self::DirectoryName { .. } | Self::OwnSchema { .. } | Self::SchemaHistory { .. } => {
+                false
+            }
             Self::SameArchive { better } => better.is_weak(),
             _ => true,
         }
@@ -53,6 +57,7 @@ impl fmt::Display for Evidence {
         };
         match self {
             Self::SystemTable => f.write_str("one of Cassandra's own tables"),
+            Self::DirectoryName { tag } => write!(f, "the name of the table's directory in {tag}"),
             Self::OwnSchema { tag } => write!(f, "the archive's own schema.cql in {tag}"),
             Self::SchemaHistory { created, dropped: None } => write!(f, "system_schema: created {created}"),
             Self::SchemaHistory { created, dropped: Some(dropped) } => {

@@ -64,6 +64,9 @@ impl Candidates {
     /// was read before; else, of a full, the first that lived while the set was made, and of an incremental the last one created by then,
     /// which may have been dropped since.
     pub fn of_archive(&self, set: &BackupSet) -> Option<(TableId, Evidence)> {
+        if let Some(id) = self.named.get(&set.tag) {
+            return Some((*id, Evidence::DirectoryName { tag: set.tag.clone() }));
+        }
         if let Some(id) = self.declared.get(&set.tag) {
             return Some((*id, Evidence::OwnSchema { tag: set.tag.clone() }));
         }

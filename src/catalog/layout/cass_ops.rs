@@ -1,6 +1,6 @@
 //! The primary format: `<host>/<tag>/<keyspace>/<table>.tar.gz.enc`, the tag `%Y-%m-%d-%H-%M` in the host's local time.
 
-use super::{Hosts, Layout, Part, SetPlace, SetPlaces, is_own, is_safe_name};
+use super::{Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, is_own, is_safe_name, name_reason};
 use crate::Result;
 use crate::cassandra::TableName;
 use crate::catalog::local::LocalTime;
@@ -26,6 +26,12 @@ impl Layout for CassOps {
         "cass_ops"
     }
 
+    fn recognises(&self, key: &str) -> bool {
+        let mut parts = key.splitn(3, '/');
+        let (Some(host), Some(tag), Some(below)) = (parts.next(), parts.next(), parts.next()) else { return false };
+        is_host(host) && parse_tag(tag).is_some() && self.classify(below).is_ok()
+    }
+
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
         Box::pin(async move {
             let level = objects.list_level("").await?;
@@ -35,7 +41,8 @@ impl Layout for CassOps {
                     continue;
                 }
                 // `errors` could be a host; only what lies below it tells.
-                if !is_host(&name) || (name == ERRORS && self.sets(objects, &Host::new(ERRORS)).await?.sets.is_empty())
+                if !is_host(&name)
+                    || (name == ERRORS && self.places(objects, &Host::new(ERRORS)).await?.sets.is_empty())
                 {
                     found.strays.push(format!("{name}/"), None, name_reason(&name, StrayReason::NotAHost));
                 } else {
@@ -52,7 +59,13 @@ impl Layout for CassOps {
         })
     }
 
-    fn sets<'a>(&'a self, objects: &'a dyn Objects, host: &'a Host) -> BoxFuture<'a, Result<SetPlaces>> {
+    fn sets(&self) -> Sets<'_> {
+        Sets::Placed(self)
+    }
+}
+
+impl PlacedSets for CassOps {
+    fn places<'a>(&'a self, objects: &'a dyn Objects, host: &'a Host) -> BoxFuture<'a, Result<SetPlaces>> {
         Box::pin(async move {
             if !is_host(&host.0) {
                 return Ok(SetPlaces::default());
@@ -115,10 +128,6 @@ impl Layout for CassOps {
 /// `hostname -s` gives letters, digits and `-`; what else is harmless in a directory's name is shown rather than lost.
 fn is_host(name: &str) -> bool {
     is_safe_name(name)
-}
-
-fn name_reason(name: &str, otherwise: StrayReason) -> StrayReason {
-    if name.chars().any(char::is_control) { StrayReason::Hostile } else { otherwise }
 }
 
 /// Exactly `%Y-%m-%d-%H-%M` of a date that exists.

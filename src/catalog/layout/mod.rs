@@ -1,18 +1,39 @@
-//! Layouts: how a backup tool names its objects. One file each; a new layout implements [`Layout`] and joins [`all`].
+//! Layouts: how a backup tool names its objects. One file each; a new layout implements [`Layout`] and joins [`all`]. `docs/layouts.md` has an
+//! example.
 
 mod cass_ops;
+mod choice;
+mod data_dir;
+mod flushed;
+mod gathered;
+mod logs;
+mod mesos;
+mod placed;
+mod renamed;
+mod rsync;
+mod sample;
+mod snapshot;
+mod snapshot_tree;
+mod table_path;
 
 pub use cass_ops::CassOps;
+pub(super) use choice::Chosen;
+pub use choice::LayoutChoice;
+pub use data_dir::DataDir;
+pub use gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
+pub use mesos::Mesos;
+pub use placed::{Part, PlacedSets, SetPlace, SetPlaces};
+pub use renamed::Rename;
+pub use rsync::Rsync;
 
-use super::local::LocalTime;
-use super::manifest::ParsedManifest;
+use super::Host;
 use super::objects::Objects;
 use super::stray::{StrayReason, Strays};
-use super::{Host, Tag};
-use crate::Result;
-use crate::cassandra::TableName;
-use crate::store::OWN_PREFIX;
+use crate::store::{BundledFile, OWN_PREFIX, ObjectMeta};
+use crate::{Error, Result};
+use futures::FutureExt;
 use futures::future::BoxFuture;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 /// The hosts of a source.
@@ -23,60 +44,48 @@ pub struct Hosts {
     pub strays: Strays,
 }
 
-/// Where one set of a host lies.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SetPlace {
-    pub tag: Tag,
-    /// The tag as a reading of the host's clock, where it is one.
-    pub local: Option<LocalTime>,
-    /// What all of its keys start with; ends in `/`.
-    pub prefix: Arc<str>,
+/// How a layout's sets are found.
+pub enum Sets<'a> {
+    /// Each set has a prefix of its own. The catalog lists those anew that may have changed.
+    Placed(&'a dyn PlacedSets),
+    /// A set's objects lie scattered, or something in the bucket says which they are: the layout looks at the host as a whole.
+    Gathered(&'a dyn GatheredSets),
 }
 
-/// The sets of one host, by name only.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct SetPlaces {
-    pub sets: Vec<SetPlace>,
-    /// Keys of the host that belong to no set.
-    pub strays: Strays,
-}
-
-/// What a key of a set is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Part {
-    /// The archive of a table.
-    Archive(TableName),
-    /// A file of the set itself, under this name.
-    File(&'static str),
-}
-
-/// One backup tool's way of naming objects.
-///
-/// The catalog asks for hosts, then for a host's sets by name (both must cost a listing or a few, whatever the sets hold), and lists each
-/// set's prefix itself, giving every key to [`Layout::classify`]. No key may break a listing: what fits nothing is a stray.
-pub trait Layout: Send + Sync + 'static {
+/// One backup tool's way of naming objects. No key may break a listing: what fits nothing is a stray.
+pub trait Layout: Debug + Send + Sync + 'static {
     /// Its name in `--layout` and in reports.
     fn name(&self) -> &'static str;
 
-    /// The hosts that the source has.
+    /// Whether an object of this key is one that this tool wrote: something that makes up a backup, such as an archive or an SSTable's component.
+    /// Layouts are told apart by this.
+    fn recognises(&self, key: &str) -> bool;
+
+    /// The hosts that the source has. Must cost a listing or a few.
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>>;
 
-    /// The sets that a host has. Nothing at all for a host that is not there.
-    fn sets<'a>(&'a self, objects: &'a dyn Objects, host: &'a Host) -> BoxFuture<'a, Result<SetPlaces>>;
+    /// How their sets are found.
+    fn sets(&self) -> Sets<'_>;
 
-    /// What the key `prefix` + `below` of a set is.
-    fn classify(&self, below: &str) -> Result<Part, StrayReason>;
-
-    /// The name under which [`Layout::classify`] shows the manifest.
-    fn manifest_name(&self) -> &'static str;
-
-    /// Reads the manifest of the set `tag`; the error is a sentence for a person.
-    fn manifest(&self, tag: &Tag, bytes: &[u8]) -> Result<ParsedManifest, String>;
+    /// What a bundle that this layout made is made of.
+    fn bundle<'a>(
+        &'a self,
+        _objects: &'a dyn Objects,
+        bundle: &'a ObjectMeta,
+    ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
+        let error = Error::invalid(format!("the layout {} has no plain files", self.name())).with_object(&bundle.key);
+        futures::future::ready(Err(error)).boxed()
+    }
 }
 
 /// Every layout that is known.
 pub fn all() -> Vec<Arc<dyn Layout>> {
-    vec![Arc::new(CassOps)]
+    vec![Arc::new(CassOps), Arc::new(DataDir), Arc::new(Rsync), Arc::new(Mesos)]
+}
+
+/// The layout of that name.
+pub fn named(name: &str) -> Option<Arc<dyn Layout>> {
+    all().into_iter().find(|layout| layout.name() == name)
 }
 
 /// Whether a name at the top of a source is that of what cassmount itself keeps there.
@@ -90,4 +99,9 @@ pub(crate) fn is_safe_name(name: &str) -> bool {
         && !name.starts_with('.')
         && !name.contains('/')
         && !name.chars().any(char::is_control)
+}
+
+/// Why a name is not used: the bytes in it, or `otherwise`.
+fn name_reason(name: &str, otherwise: StrayReason) -> StrayReason {
+    if name.chars().any(char::is_control) { StrayReason::Hostile } else { otherwise }
 }

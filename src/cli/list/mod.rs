@@ -13,7 +13,7 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
     open::block_on(async {
         let Some(host) = &args.host else {
             let store = open::store(&settings).await?;
-            let catalog = open::catalog(&store, &open::cache_dir(&args.backups.cache)?);
+            let catalog = open::catalog(&settings, &store, &open::cache_dir(&args.backups.cache)?)?;
             return print(args.json, &hosts::hosts(store.name(), &catalog).await?);
         };
         print(args.json, &sets::listing(args, &settings, host).await?)

@@ -71,7 +71,7 @@ pub(super) async fn listing(args: &ListArgs, settings: &Settings, name: &str) ->
         (source, catalog, sets, Some(points))
     } else {
         let store = open::store(settings).await?;
-        let catalog = open::catalog(&store, &open::cache_dir(&args.backups.cache)?);
+        let catalog = open::catalog(settings, &store, &open::cache_dir(&args.backups.cache)?)?;
         let host = open::host(&catalog, name).await?;
         let sets = catalog.host_now(&host).await?;
         (store.name().to_owned(), catalog, sets, None)
@@ -167,7 +167,7 @@ fn problems(set: &BackupSet) -> Vec<String> {
     match &set.manifest {
         ManifestState::Good(_) => {}
         ManifestState::Missing => problems.push("did not finish: it has no backup_manifest.json".to_owned()),
-        ManifestState::Damaged(why) => problems.push(format!("its backup_manifest.json cannot be used: {why}")),
+        ManifestState::Damaged(why) => problems.push(format!("its manifest cannot be used: {why}")),
     }
     if !set.missing.is_empty() {
         problems.push(format!("no archive of {}, which its manifest lists", names(&set.missing)));

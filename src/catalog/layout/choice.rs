@@ -1,0 +1,179 @@
+//! Which layout a source has: named by somebody, or told from its keys when it is first needed.
+
+use super::renamed::{Rename, Renamed};
+use super::sample::Sample;
+use super::{Layout, all, named};
+use crate::catalog::objects::Objects;
+use crate::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What somebody says of a source's layout.
+#[derive(Clone, Debug, Default)]
+pub enum LayoutChoice {
+    /// Its keys tell.
+    #[default]
+    Auto,
+    /// This one. It is an error when the keys are of another one.
+    Named(Arc<dyn Layout>),
+    /// This one, without a look.
+    Certain(Arc<dyn Layout>),
+}
+
+/// The name of [`LayoutChoice::Auto`].
+const AUTO: &str = "auto";
+
+impl LayoutChoice {
+    /// All names that can be given.
+    pub fn names() -> Vec<&'static str> {
+        std::iter::once(AUTO).chain(all().iter().map(|layout| layout.name())).collect()
+    }
+}
+
+impl FromStr for LayoutChoice {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        if name == AUTO {
+            return Ok(Self::Auto);
+        }
+        let unknown = || Error::invalid(format!("there is no layout {name:?}; there are {}", Self::names().join(", ")));
+        named(name).map(Self::Named).ok_or_else(unknown)
+    }
+}
+
+impl fmt::Display for LayoutChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str(AUTO),
+            Self::Named(layout) | Self::Certain(layout) => f.write_str(layout.name()),
+        }
+    }
+}
+
+/// The layout of one source.
+#[derive(Debug)]
+pub(in crate::catalog) struct Chosen {
+    choice: LayoutChoice,
+    renames: Vec<Rename>,
+    found: Mutex<Option<Found>>,
+    /// One at a time looks.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    layout: Arc<dyn Layout>,
+    /// Somebody has looked at the source, in this process.
+    seen: bool,
+}
+
+impl Chosen {
+    pub(in crate::catalog) fn new(choice: LayoutChoice, renames: Vec<Rename>) -> Self {
+        let (layout, seen) = match &choice {
+            LayoutChoice::Certain(layout) => (Some(layout), true),
+            LayoutChoice::Named(layout) => (Some(layout), false),
+            LayoutChoice::Auto => (None, false),
+        };
+        // What cannot be renamed is told to whoever asks first.
+        let found = layout.and_then(|layout| Some(Found { layout: Renamed::over(layout, &renames).ok()?, seen }));
+        Self { choice, renames, found: Mutex::new(found), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// The layout, as far as it is known without a look.
+    pub(in crate::catalog) fn known(&self) -> Option<Arc<dyn Layout>> {
+        self.get().map(|found| found.layout)
+    }
+
+    /// Takes over what an earlier process found out. Says whether that can be right.
+    pub(in crate::catalog) fn suppose(&self, name: &str) -> bool {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*found, named(name)) {
+            (Some(found), _) => found.layout.name() == name,
+            (None, Some(layout)) => match Renamed::over(&layout, &self.renames) {
+                Ok(layout) => {
+                    *found = Some(Found { layout, seen: false });
+                    true
+                }
+                Err(_) => false,
+            },
+            (None, None) => false,
+        }
+    }
+
+    /// The layout, after a look if nothing tells it.
+    pub(in crate::catalog) async fn layout(&self, objects: &dyn Objects) -> Result<Arc<dyn Layout>> {
+        match self.known() {
+            Some(layout) => Ok(layout),
+            None => self.look(objects).await,
+        }
+    }
+
+    /// The layout, once the source's keys were looked at.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` when the keys are not those of the layout that was named, or of more than one.
+    pub(in crate::catalog) async fn look(&self, objects: &dyn Objects) -> Result<Arc<dyn Layout>> {
+        let seen = || self.get().filter(|found| found.seen).map(|found| found.layout);
+        if let Some(layout) = seen() {
+            return Ok(layout);
+        }
+        let _turn = self.turn.lock().await;
+        if let Some(layout) = seen() {
+            return Ok(layout);
+        }
+        let layouts = all();
+        let sample = Sample::take(objects, &layouts).await?;
+        let layout = decide(&self.choice, &sample, &layouts, objects.name())?;
+        let layout = Renamed::over(&layout, &self.renames)?;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Found { layout: Arc::clone(&layout), seen: true });
+        Ok(layout)
+    }
+
+    fn get(&self) -> Option<Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn decide(
+    choice: &LayoutChoice,
+    sample: &Sample,
+    layouts: &[Arc<dyn Layout>],
+    source: &str,
+) -> Result<Arc<dyn Layout>> {
+    let found = sample.layouts(layouts);
+    let names = |found: &[Arc<dyn Layout>]| found.iter().map(|layout| layout.name()).collect::<Vec<_>>();
+    match (choice, &found[..]) {
+        (LayoutChoice::Certain(layout), _) => Ok(Arc::clone(layout)),
+        (LayoutChoice::Named(layout), _) if sample.is_empty() || sample.fits(&**layout) => Ok(Arc::clone(layout)),
+        (LayoutChoice::Named(layout), found) => {
+            let instead = match found {
+                [] => "like none that is known".to_owned(),
+                [other] => format!("like {}: --layout {}", other.name(), other.name()),
+                several => format!("like several: --layout {}", names(several).join(" or ")),
+            };
+            Err(Error::invalid(format!(
+                "nothing in {source} looks like the layout {}: it has {}, which looks {instead}",
+                layout.name(),
+                sample.shown()
+            )))
+        }
+        (LayoutChoice::Auto, [only]) => Ok(Arc::clone(only)),
+        (LayoutChoice::Auto, []) => {
+            if !sample.is_empty() {
+                tracing::warn!(
+                    "nothing in {source} looks like a backup that is known: it has {}; it is taken for {}",
+                    sample.shown(),
+                    layouts[0].name()
+                );
+            }
+            Ok(Arc::clone(&layouts[0]))
+        }
+        (LayoutChoice::Auto, several) => Err(Error::invalid(format!(
+            "{source} looks like several layouts side by side, so that one of them would show a part of it only: name one with --layout {}",
+            names(several).join(" or ")
+        ))),
+    }
+}

@@ -1,0 +1,74 @@
+//! Sets that a layout puts together itself from all that a host has.
+
+use crate::Result;
+use crate::cassandra::{TableId, TableName};
+use crate::catalog::load::HostSets;
+use crate::catalog::local::LocalTime;
+use crate::catalog::manifest::ParsedManifest;
+use crate::catalog::objects::Objects;
+use crate::catalog::stray::Strays;
+use crate::catalog::{Host, Tag};
+use crate::store::ObjectMeta;
+use futures::future::BoxFuture;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// A layout that looks at a host as a whole.
+pub trait GatheredSets: Send + Sync {
+    /// The sets that a host has now. Nothing at all for a host that is not there. Memory must not grow with the number of plain files.
+    fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>>;
+}
+
+/// What a layout has to look at a host.
+pub struct HostScan<'a> {
+    pub objects: &'a dyn Objects,
+    pub host: &'a Host,
+    /// As it was found before, to spare reading what has not changed.
+    pub known: Option<&'a HostSets>,
+    /// Sets that were found so long after they were made that they need no other look now.
+    pub(in crate::catalog) settled: HashSet<Tag>,
+}
+
+impl HostScan<'_> {
+    /// Whether the set cannot have changed since it was last looked at, so that [`Gathered::settled`] may name it.
+    pub fn is_settled(&self, tag: &str) -> bool {
+        self.settled.contains(tag)
+    }
+}
+
+/// The sets of a host.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// Each tag once, here or in `settled`.
+    pub sets: Vec<FoundSet>,
+    /// Sets that are still there and were not looked at, because nothing about them can have changed.
+    pub settled: Vec<Tag>,
+    /// Archived commit logs of the host: a bundle.
+    pub logs: Option<ObjectMeta>,
+    /// Keys of the host that belong to no set.
+    pub strays: Strays,
+}
+
+/// One set.
+#[derive(Debug)]
+pub struct FoundSet {
+    pub tag: Tag,
+    /// The tag as a reading of the host's clock, where it is one.
+    pub local: Option<LocalTime>,
+    /// Kind and time of the set, from what there is; `Ok(None)` when it did not finish, an error (a sentence for a person) when that cannot be told.
+    pub manifest: Result<Option<ParsedManifest>, String>,
+    /// Each table once; of a second one of the same name the later key is reported as a stray.
+    pub tables: Vec<FoundTable>,
+    /// Files of the set itself, under the names they are shown by.
+    pub files: Vec<(Arc<str>, ObjectMeta)>,
+    pub strays: Strays,
+}
+
+/// One table's archive or bundle in a set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoundTable {
+    pub table: TableName,
+    /// Where the layout's names have it: the directory's `<table>-<id>`. It is believed.
+    pub id: Option<TableId>,
+    pub object: ObjectMeta,
+}

@@ -1,0 +1,119 @@
+//! What cassandra-mesos uploads: `<cluster>/<executorId>/<backupName>/<keyspace>/<table>/(.<index>/)?<file>`, plain files without ids, schema or manifest.
+//!
+//! A node that was given a new executor goes on under another name: see [`super::Renamed`].
+
+use super::data_dir::files_below;
+use super::gathered::{Gathered, GatheredSets, HostScan};
+use super::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
+use super::table_path::{is_of_snapshot, is_table_file};
+use super::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
+use crate::Result;
+use crate::cassandra::{SstableName, TableName};
+use crate::catalog::Host;
+use crate::catalog::objects::Objects;
+use crate::catalog::stray::{StrayReason, Strays};
+use crate::store::{BundledFile, ObjectMeta};
+use futures::future::BoxFuture;
+
+/// What cassandra-mesos uploads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mesos;
+
+impl Layout for Mesos {
+    fn name(&self) -> &'static str {
+        "mesos"
+    }
+
+    fn recognises(&self, key: &str) -> bool {
+        let mut parts = key.splitn(4, '/');
+        let names = [parts.next(), parts.next(), parts.next()];
+        let safe = names.into_iter().all(|name| name.is_some_and(is_safe_name));
+        let file = parts.next().and_then(parse).map(|parsed| parsed.file);
+        safe && file.is_some_and(|file| SstableName::parse_path(file).is_some() || is_of_snapshot(file))
+    }
+
+    fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
+        Box::pin(async move {
+            let mut found = Hosts::default();
+            let executors = executors(objects, &mut found.strays).await?;
+            found.hosts = executors.into_iter().map(|(host, _)| host).collect();
+            found.hosts.sort();
+            found.strays.sort();
+            Ok(found)
+        })
+    }
+
+    fn sets(&self) -> Sets<'_> {
+        Sets::Gathered(self)
+    }
+
+    fn bundle<'a>(
+        &'a self,
+        objects: &'a dyn Objects,
+        bundle: &'a ObjectMeta,
+    ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
+        Box::pin(files_below(objects, &bundle.key))
+    }
+}
+
+/// Each executor as a host, and the prefix of its backups. Where there are several clusters, a host is called `<cluster>.<executor>`.
+async fn executors(objects: &dyn Objects, strays: &mut Strays) -> Result<Vec<(Host, String)>> {
+    let top = objects.list_level("").await?;
+    for object in top.objects {
+        strays.push(object.key, Some(object.size), StrayReason::Unknown);
+    }
+    let mut clusters = Vec::new();
+    for cluster in top.prefixes.into_iter().filter(|name| !is_own(name)) {
+        let executors = objects.list_level(&format!("{cluster}/")).await?.prefixes;
+        if !executors.is_empty() {
+            clusters.push((cluster, executors));
+        }
+    }
+    let several = clusters.len() > 1;
+    let mut executors = Vec::new();
+    for (cluster, names) in clusters {
+        for executor in names {
+            let prefix = format!("{cluster}/{executor}/");
+            let host = if several { format!("{cluster}.{executor}") } else { executor };
+            if is_safe_name(&host) {
+                executors.push((Host::new(host), prefix));
+            } else {
+                strays.push(prefix, None, name_reason(&host, StrayReason::NotAHost));
+            }
+        }
+    }
+    Ok(executors)
+}
+
+fn parse(below: &str) -> Option<SnapshotFile<'_>> {
+    let mut parts = below.splitn(3, '/');
+    let (keyspace, table, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let valid = TableName::is_valid_part(keyspace) && TableName::is_valid_part(table) && is_table_file(file);
+    valid.then_some(SnapshotFile { keyspace, table, id: None, file })
+}
+
+impl GatheredSets for Mesos {
+    fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>> {
+        Box::pin(async move {
+            let executors = executors(scan.objects, &mut Strays::default()).await?;
+            let Some((_, prefix)) = executors.into_iter().find(|(host, _)| host == scan.host) else {
+                return Ok(Gathered::default());
+            };
+            let level = scan.objects.list_level(&prefix).await?;
+            let mut places = Vec::new();
+            let mut strays = Strays::default();
+            for tag in level.prefixes {
+                if is_safe_name(&tag) {
+                    places.push(SnapshotPlace { prefix: format!("{prefix}{tag}/"), tag });
+                } else {
+                    strays.push(format!("{prefix}{tag}/"), None, name_reason(&tag, StrayReason::NotATag));
+                }
+            }
+            for object in level.objects {
+                strays.push(object.key, Some(object.size), StrayReason::Unknown);
+            }
+            strays.sort();
+            Ok(Gathered { strays, ..gather(&scan, places, parse).await? })
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! Snapshots that were collected in one place: `<snapshot>/<host>/<keyspace>/<table>-<id>/(snapshots/<tag>/)?(.<index>/)?<file>`, and beside the keyspaces
+//! of each host a `schema.cql`.
+
+use super::data_dir::files_below;
+use super::gathered::{Gathered, GatheredSets, HostScan};
+use super::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
+use super::table_path::{Place, TablePath};
+use super::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
+use crate::Result;
+use crate::catalog::Host;
+use crate::catalog::objects::Objects;
+use crate::catalog::stray::StrayReason;
+use crate::store::{BundledFile, Level, ObjectMeta};
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
+
+/// Snapshots whose hosts are listed at the same time.
+const PARALLEL: usize = 16;
+
+/// Centrally collected snapshots.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rsync;
+
+impl Layout for Rsync {
+    fn name(&self) -> &'static str {
+        "rsync"
+    }
+
+    fn recognises(&self, key: &str) -> bool {
+        let mut parts = key.splitn(3, '/');
+        let (Some(snapshot), Some(host), Some(below)) = (parts.next(), parts.next(), parts.next()) else {
+            return false;
+        };
+        // `<host>/data/<keyspace>/…` is a host's data directory.
+        let names = is_safe_name(snapshot) && is_safe_name(host) && host != "data";
+        names && parse(below).is_some() && TablePath::parse(below).is_some_and(|path| path.is_telling())
+    }
+
+    fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
+        Box::pin(async move {
+            let mut found = Hosts::default();
+            for (snapshot, level) in snapshots(objects, &mut found).await? {
+                for name in level.prefixes {
+                    if is_safe_name(&name) {
+                        found.hosts.push(Host::new(name));
+                    } else {
+                        let key = format!("{snapshot}/{name}/");
+                        found.strays.push(key, None, name_reason(&name, StrayReason::NotAHost));
+                    }
+                }
+                for object in level.objects {
+                    found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
+                }
+            }
+            found.hosts.sort();
+            found.hosts.dedup();
+            found.strays.sort();
+            Ok(found)
+        })
+    }
+
+    fn sets(&self) -> Sets<'_> {
+        Sets::Gathered(self)
+    }
+
+    fn bundle<'a>(
+        &'a self,
+        objects: &'a dyn Objects,
+        bundle: &'a ObjectMeta,
+    ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
+        Box::pin(files_below(objects, &bundle.key))
+    }
+}
+
+/// The snapshots, and what lies directly below each: the hosts.
+async fn snapshots(objects: &dyn Objects, found: &mut Hosts) -> Result<Vec<(String, Level)>> {
+    let top = objects.list_level("").await?;
+    for object in top.objects {
+        found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
+    }
+    let mut names = Vec::new();
+    for name in top.prefixes.into_iter().filter(|name| !is_own(name)) {
+        if is_safe_name(&name) {
+            names.push(name);
+        } else {
+            found.strays.push(format!("{name}/"), None, name_reason(&name, StrayReason::NotATag));
+        }
+    }
+    let levels = names.into_iter().map(|name| async move {
+        let level = objects.list_level(&format!("{name}/")).await?;
+        Ok((name, level))
+    });
+    futures::stream::iter(levels).buffered(PARALLEL).try_collect().await
+}
+
+fn parse(below: &str) -> Option<SnapshotFile<'_>> {
+    let TablePath { keyspace, table, id, place, file } = TablePath::parse(below)?;
+    // What was flushed beside a snapshot says nothing of when.
+    (place != Place::Backups).then_some(SnapshotFile { keyspace, table, id: Some(id), file })
+}
+
+impl GatheredSets for Rsync {
+    fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>> {
+        Box::pin(async move {
+            if !is_safe_name(&scan.host.0) {
+                return Ok(Gathered::default());
+            }
+            let snapshots = snapshots(scan.objects, &mut Hosts::default()).await?;
+            let of_host = snapshots.into_iter().filter(|(_, level)| level.prefixes.iter().any(|h| **h == *scan.host.0));
+            let places = of_host.map(|(tag, _)| SnapshotPlace { prefix: format!("{tag}/{}/", scan.host), tag });
+            gather(&scan, places.collect(), parse).await
+        })
+    }
+}
