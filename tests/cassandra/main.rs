@@ -6,14 +6,28 @@
 
 #[path = "../support/bucket.rs"]
 mod bucket;
+#[path = "../layouts/case.rs"]
+mod case;
 #[path = "../support/command.rs"]
 mod command;
+#[path = "../layouts/data_dir.rs"]
+mod data_dir;
+#[path = "../layouts/history.rs"]
+mod history;
+#[path = "../layouts/mesos.rs"]
+mod mesos;
 #[path = "../outlive/random.rs"]
 mod random;
+#[path = "../layouts/rsync.rs"]
+mod rsync;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/cassandra/mod.rs"]
 mod support;
+#[path = "../support/unpacked.rs"]
+mod unpacked;
+#[path = "../support/walk.rs"]
+mod walk;
 
 mod abort;
 mod extract;
@@ -24,6 +38,7 @@ mod inspect;
 mod instant;
 mod killed;
 mod kills;
+mod layouts;
 mod loader;
 mod mount;
 mod pages;
@@ -31,6 +46,14 @@ mod reading;
 mod refresh;
 mod rows;
 mod schema;
+
+/// The suite of the layouts has a program of its own; here it is only known how each is written.
+mod suite {
+    macro_rules! layout_tests {
+        ($layout:ty) => {};
+    }
+    pub(crate) use layout_tests;
+}
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 

@@ -57,7 +57,7 @@ impl Mount {
     }
 }
 
-fn fingerprints(directory: &Path) -> BTreeMap<String, Fingerprint> {
+pub(crate) fn fingerprints(directory: &Path) -> BTreeMap<String, Fingerprint> {
     let files = sample::files(directory).into_iter();
     files.map(|(name, path)| (name, fingerprint(&path))).collect()
 }

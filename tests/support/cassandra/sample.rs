@@ -262,7 +262,7 @@ fn split(table: &str) -> (&str, &str) {
 }
 
 /// The restore point of `host` that belongs to a set of `time`: the second full crossed a minute on cass-b.
-fn point_of<'a>(host: &str, time: &'a str) -> &'a str {
+pub(crate) fn point_of<'a>(host: &str, time: &'a str) -> &'a str {
     match (host, time) {
         ("cass-b", "2026-11-21-02-50") => SECOND_FULL[1],
         _ => time,

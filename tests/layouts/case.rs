@@ -1,0 +1,32 @@
+//! What a test has to know of a layout.
+#![allow(dead_code, unreachable_pub, reason = "shared by test programs, each of which uses what it needs")]
+
+use crate::history::History;
+use std::path::{Path, PathBuf};
+
+/// A layout, and how its tool writes the history.
+pub trait LayoutCase {
+    /// As `--layout` has it.
+    const NAME: &'static str;
+    /// Whether it keeps what describes tables: Cassandra's own keyspaces, and manifest.json and schema.cql beside SSTables. One that does not, and has
+    /// no ids in its names, cannot tell ids.
+    const DESCRIBED: bool = true;
+    /// Whether it keeps what was flushed between fulls.
+    const INCREMENTALS: bool = true;
+    /// Whether verify can tell that a file is gone which a backup had.
+    const KNOWS_MISSING: bool = true;
+
+    /// Writes all sets below `into`, with the tools that people use.
+    fn write(history: &History, into: &Path);
+
+    /// The restore point that holds what the sample's set of that tag holds, as a user would ask for it; `None` where the layout has none.
+    fn point(history: &History, host: &str, tag: &str) -> Option<String>;
+
+    /// Arguments that the layout needs.
+    fn arguments() -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A Data.db that the restore point `latest` of some host needs; returns that host.
+    fn a_data_file(into: &Path) -> (String, PathBuf);
+}
