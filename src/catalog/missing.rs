@@ -38,14 +38,12 @@ pub struct MissingTables {
 
 /// What a full's own files and its archives do not agree on; `None` when neither file is given.
 ///
-/// `was_dropped` tells of a table that it was gone before the set was made (from the schema history); `excluded` are the keyspaces that
-/// the script was told to leave out (`backup_exclude_keyspaces`).
+/// `was_dropped` tells of a table that it was gone before the set was made (from the schema history).
 pub fn missing_from_full(
     set: &BackupSet,
     schema_cql: Option<&str>,
     mapping: Option<&BTreeMap<TableName, TableId>>,
     was_dropped: impl Fn(&TableName) -> bool,
-    excluded: &[String],
 ) -> Option<MissingTables> {
     let (by, expected) = match (schema_cql, mapping) {
         (Some(schema), _) => (MissingBy::SchemaCql, tables_of(schema)),
@@ -56,8 +54,7 @@ pub fn missing_from_full(
         }
         (None, None) => return None,
     };
-    let excluded = |table: &TableName| excluded.iter().any(|keyspace| **keyspace == *table.keyspace);
-    let tables = expected.into_iter().filter(|table| !set.has(table) && !excluded(table)).collect();
+    let tables = expected.into_iter().filter(|table| !set.has(table)).collect();
     Some(MissingTables { by, tables })
 }
 
@@ -120,16 +117,15 @@ mod tests {
     #[test]
     fn what_a_full_lacks() {
         let sets = host_sets(&[TestSet { kind: Some(SetKind::Full), tables: vec!["a", "v"], ..TestSet::default() }]);
-        let missing = |schema: Option<&str>, mapping: Option<&[&str]>, excluded: &[String]| {
+        let missing = |schema: Option<&str>, mapping: Option<&[&str]>| {
             let mapping: Option<BTreeMap<TableName, TableId>> =
                 mapping.map(|names| names.iter().map(|name| (table(name), TableId([0; 16]))).collect());
-            missing_from_full(&sets.sets[0], schema, mapping.as_ref(), |one| &*one.table == "gone", excluded)
+            missing_from_full(&sets.sets[0], schema, mapping.as_ref(), |one| &*one.table == "gone")
         };
-        let by_schema = missing(Some(SCHEMA), Some(&["x"]), &[]).unwrap();
+        let by_schema = missing(Some(SCHEMA), Some(&["x"])).unwrap();
         assert_eq!((by_schema.by, by_schema.tables), (MissingBy::SchemaCql, vec![table("MixedCase"), table("b")]));
-        let by_mapping = missing(None, Some(&["a", "gone", "z"]), &[]).unwrap();
+        let by_mapping = missing(None, Some(&["a", "gone", "z"])).unwrap();
         assert_eq!((by_mapping.by, by_mapping.tables), (MissingBy::SchemaMapping, vec![table("z")]));
-        assert_eq!(missing(Some(SCHEMA), None, &["ks".into()]).unwrap().tables, []);
-        assert_eq!(missing(None, None, &[]), None);
+        assert_eq!(missing(None, None), None);
     }
 }

@@ -114,8 +114,7 @@ async fn full(
     };
     // Whether a table that only the mapping names was dropped before is told by the sets around this one.
     let was_dropped = |table: &TableName| !is_around(sets, set, table);
-    let Some(MissingTables { by, tables }) =
-        missing_from_full(set, schema.as_deref(), mapping.as_ref(), was_dropped, &[])
+    let Some(MissingTables { by, tables }) = missing_from_full(set, schema.as_deref(), mapping.as_ref(), was_dropped)
     else {
         return Ok(());
     };

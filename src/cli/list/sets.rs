@@ -106,7 +106,7 @@ async fn lacking(catalog: &Arc<Catalog>, sets: &HostSets) -> Result<BTreeMap<Tag
             };
             let schema = schema.as_deref().map(String::from_utf8_lossy);
             // What a mapping lists may have been dropped before; that only the schema history can tell.
-            let missing = missing_from_full(&set, schema.as_deref(), mapping.as_ref(), |_| false, &[]);
+            let missing = missing_from_full(&set, schema.as_deref(), mapping.as_ref(), |_| false);
             Ok::<_, crate::Error>(missing.map(|missing| (set.tag.clone(), missing)))
         }
     };

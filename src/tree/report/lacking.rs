@@ -35,7 +35,7 @@ impl BackupTree {
                 .candidates(table)
                 .is_some_and(|candidates| candidates.in_history() && candidates.at(base.start()).is_none())
         };
-        if let Some(missing) = missing_from_full(base, schema.as_deref(), mapping.as_ref(), was_dropped, &[]) {
+        if let Some(missing) = missing_from_full(base, schema.as_deref(), mapping.as_ref(), was_dropped) {
             // A keyspace that no set holds was left out by intent.
             let backed_up = |table: &TableName| model.sets().iter().any(|set| set.has_keyspace(&table.keyspace));
             let tables = missing.tables.into_iter().filter(backed_up);
