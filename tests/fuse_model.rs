@@ -4,6 +4,8 @@
 mod memory;
 #[path = "support/mount.rs"]
 mod mount;
+#[path = "support/skip.rs"]
+mod skip;
 
 use memory::MemoryTree;
 use mount::TestMount;

@@ -131,11 +131,13 @@ fn receive_fd(socket: &UnixStream) -> Result<OwnedFd> {
     received.ok_or_else(|| Error::new(Kind::Io, format!("{FUSERMOUNT} sent no device")))
 }
 
-/// Unmounts, never lazily: [`Kind::Busy`] while anyone uses it. Blocks.
-pub fn unmount(mountpoint: &Path) -> Result<()> {
+/// Unmounts: [`Kind::Busy`] while anyone uses it, or `lazily`, so that the directory is free at once and the mount ends with its last user. Blocks.
+pub fn unmount(mountpoint: &Path, lazily: bool) -> Result<()> {
     let shown = mountpoint.display();
     let busy = || Error::new(Kind::Busy, format!("{shown} is busy: something still uses it"));
-    match rustix::mount::unmount(mountpoint, UnmountFlags::NOFOLLOW) {
+    let mut flags = UnmountFlags::NOFOLLOW;
+    flags.set(UnmountFlags::DETACH, lazily);
+    match rustix::mount::unmount(mountpoint, flags) {
         Ok(()) => return Ok(()),
         Err(Errno::BUSY) => return Err(busy()),
         Err(Errno::INVAL) => return Err(Error::invalid(format!("{shown} is not a mount point"))),
@@ -143,7 +145,7 @@ pub fn unmount(mountpoint: &Path) -> Result<()> {
         Err(error) => return Err(Error::io(format!("unmount {shown}"), error.into())),
     }
     let output = Command::new(FUSERMOUNT)
-        .args(["-u", "--"])
+        .args([if lazily { "-uz" } else { "-u" }, "--"])
         .arg(mountpoint)
         // Its messages are compared below.
         .env("LC_ALL", "C")
