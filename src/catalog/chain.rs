@@ -45,6 +45,11 @@ impl RestorePoint {
         if self.base == self.own { SetKind::Full } else { SetKind::Incremental }
     }
 
+    /// Whether it was made on the side, so that it is found by its name only.
+    pub fn is_apart(&self) -> bool {
+        self.set().scope() == Scope::Apart
+    }
+
     /// The manifest's time of its own set.
     pub fn time(&self) -> Timestamp {
         self.set().time
@@ -196,7 +201,7 @@ impl Chains {
     }
 
     pub fn latest(&self) -> Option<&RestorePoint> {
-        self.points.last()
+        latest(&self.points)
     }
 
     /// The restore point of that name.
@@ -207,14 +212,20 @@ impl Chains {
     /// The newest restore point whose manifest's time is not after `time`.
     pub fn at(&self, time: Timestamp) -> Option<&RestorePoint> {
         let after = self.points.partition_point(|point| point.time() <= time);
-        after.checked_sub(1).map(|i| &self.points[i])
+        latest(&self.points[..after])
     }
 
     /// The newest restore point whose set was started not after `time`, which is how tags are compared.
     pub fn started_at(&self, time: Timestamp) -> Option<&RestorePoint> {
         let after = self.by_start.partition_point(|i| self.points[*i as usize].set().start() <= time);
-        after.checked_sub(1).map(|i| &self.points[self.by_start[i] as usize])
+        let points = self.by_start[..after].iter().rev().map(|i| &self.points[*i as usize]);
+        points.clone().find(|point| !point.is_apart()).or_else(|| points.clone().next())
     }
+}
+
+/// The newest of these, which are in order of time: one that was made on the side only where there is no other.
+pub fn latest(points: &[RestorePoint]) -> Option<&RestorePoint> {
+    points.iter().rev().find(|point| !point.is_apart()).or_else(|| points.last())
 }
 
 /// The restore points that `sets` (in order of time) make.

@@ -85,8 +85,9 @@ impl BackupHost {
     /// The tokens that the node had at the newest full backup not after `tag`, as its manifest tells; none where none does.
     pub(super) fn tokens(&self, tag: &str) -> Result<BTreeSet<String>> {
         let sets = self.root.join("backup-sets");
-        // Only fulls come with a schema.cql, and only fulls' manifests have the tokens.
-        let is_full = |set: &&String| set.as_str() <= tag && sets.join(set).join("schema.cql").exists();
+        // Only fulls come with a schema.cql, and only fulls' manifests have the tokens. Other tools' backups may have the one without the other.
+        let has = |set: &str, file| sets.join(set).join(file).exists();
+        let is_full = |set: &&String| set.as_str() <= tag && has(set, "schema.cql") && has(set, "backup_manifest.json");
         let listed = names(&sets)?;
         let Some(full) = listed.iter().rev().find(is_full) else { return Ok(BTreeSet::new()) };
         let path = sets.join(full).join("backup_manifest.json");

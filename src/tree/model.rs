@@ -291,7 +291,9 @@ impl HostModel {
         if base.scope() == Scope::Some
             && (!base.has_keyspace(&table.keyspace) || point.sets().skip(1).any(|set| set.has(table)))
         {
-            return true;
+            let now = self.candidates.get(table).and_then(|candidates| candidates.at(point.time())).map(|now| now.id);
+            let older = point.older_archives(table).and_then(|older| Some(Arc::clone(&older.first()?.0)));
+            return older.is_some_and(|older| self.archive_id(&older, table) == now);
         }
         if !base.has_keyspace(&table.keyspace) {
             return false;

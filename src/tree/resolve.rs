@@ -5,7 +5,8 @@ use super::content::{ContentFile, Directory, Item};
 use super::model::{ContentKind, HostModel, TableDir, Visible};
 use super::node::{Child, ContentPlace, MadeFrom, Place, TablePlace, TreeNode};
 use crate::cassandra::{TableId, TableName};
-use crate::catalog::{Host, HostSets, RestorePoint, Tag};
+use crate::catalog::chain::latest;
+use crate::catalog::{Host, HostSets, RestorePoint, Scope, Tag};
 use crate::reader::ListedFile;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
@@ -43,7 +44,7 @@ impl BackupTree {
             Place::Points(host) => {
                 let (sets, visible) = self.sets(host).await?;
                 let points = &sets.chains.points()[..visible.points];
-                let tags = points.iter().map(|point| (point.tag(), point.time()));
+                let tags = points.iter().map(|point| (point.tag(), point.time(), point.is_apart()));
                 with_latest(tags, |tag| Place::Point(host.clone(), tag))
             }
             Place::Point(host, tag) => {
@@ -96,11 +97,13 @@ impl BackupTree {
                 indices.sort_unstable();
                 indices.dedup();
                 let sets = indices.iter().map(|index| model.set_at(*kind, *index as usize));
-                let tags = sets.map(|set| (&set.tag, set.time));
+                let tags = sets.map(|set| (&set.tag, set.time, set.scope() == Scope::Apart));
                 let place = |tag| Place::Content(Arc::new(ContentPlace { table: table.clone(), kind: *kind, tag }));
                 match kind {
                     ContentKind::Snapshot => with_latest(tags, place),
-                    ContentKind::Backup => tags.map(|(tag, _)| Child::new(tag.0.clone(), place(tag.clone()))).collect(),
+                    ContentKind::Backup => {
+                        tags.map(|(tag, ..)| Child::new(tag.0.clone(), place(tag.clone()))).collect()
+                    }
                 }
             }
             Place::Content(place) => {
@@ -255,7 +258,7 @@ impl BackupTree {
         let (sets, visible) = self.sets(host).await?;
         let points = &sets.chains.points()[..visible.points];
         if name == LATEST {
-            let latest = points.last().ok_or_else(|| Error::not_found(format!("{host} has no restore point")))?;
+            let latest = latest(points).ok_or_else(|| Error::not_found(format!("{host} has no restore point")))?;
             return Ok(Child::link(LATEST, latest.tag().0.clone(), latest.time()));
         }
         let found = named_point(&sets, visible, name).inspect_err(|error| tracing::info!("{error}"))?;
@@ -348,7 +351,7 @@ pub(super) fn named_point<'a>(sets: &'a HostSets, visible: Visible, name: &str) 
         return Ok(found);
     }
     // What is after --at is not there; the newest before it is also the newest before `name`.
-    let last = points.last().filter(|_| &*found.tag().0 != name);
+    let last = latest(points).filter(|_| &*found.tag().0 != name);
     last.ok_or_else(|| Error::not_found(format!("{name} of {} is after the time of the mount", sets.host)))
 }
 
@@ -380,15 +383,15 @@ fn keyspaces(sets: &HostSets, count: usize) -> Vec<Arc<str>> {
     keyspaces
 }
 
-/// A directory for every tag, and `latest`.
-fn with_latest<'a>(tags: impl Iterator<Item = (&'a Tag, Timestamp)>, place: impl Fn(Tag) -> Place) -> Vec<Child> {
-    let mut latest = None;
+/// A directory for every tag, and `latest`: the last one that was not made on the side, if there is any such.
+fn with_latest<'a>(tags: impl Iterator<Item = (&'a Tag, Timestamp, bool)>, place: impl Fn(Tag) -> Place) -> Vec<Child> {
+    let (mut latest, mut apart) = (None, None);
     let mut children: Vec<Child> = Vec::new();
-    for (tag, time) in tags {
+    for (tag, time, is_apart) in tags {
         children.push(Child::new(tag.0.clone(), place(tag.clone())));
-        latest = Some((tag.0.clone(), time));
+        *(if is_apart { &mut apart } else { &mut latest }) = Some((tag.0.clone(), time));
     }
-    children.extend(latest.map(|(tag, time)| Child::link(LATEST, tag, time)));
+    children.extend(latest.or(apart).map(|(tag, time)| Child::link(LATEST, tag, time)));
     children
 }
 

@@ -27,7 +27,9 @@ impl Layout for Mesos {
     fn recognises(&self, key: &str) -> bool {
         let mut parts = key.splitn(4, '/');
         let names = [parts.next(), parts.next(), parts.next()];
-        let safe = names.into_iter().all(|name| name.is_some_and(is_safe_name));
+        // A table's directory with an id is Cassandra's own tree.
+        let fits = |name: &str| is_safe_name(name) && TableName::parse_directory(name).is_none();
+        let safe = names.into_iter().all(|name| name.is_some_and(fits));
         let file = parts.next().and_then(parse).map(|parsed| parsed.file);
         safe && file.is_some_and(|file| SstableName::parse_path(file).is_some() || is_of_snapshot(file))
     }

@@ -15,6 +15,8 @@ mod sample;
 mod snapshot;
 mod snapshot_tree;
 mod table_path;
+#[cfg(test)]
+mod tests;
 
 pub use cass_ops::CassOps;
 pub(super) use choice::Chosen;

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::cassandra::TableName;
-use crate::catalog::{BackupSet, MissingBy, SetKind, missing_from_full, parse_mapping};
+use crate::catalog::{BackupSet, MissingBy, Scope, SetKind, missing_from_full, parse_mapping};
 use crate::tree::backup::{BackupTree, is_lasting};
 use crate::tree::model::{ContentKind, HostModel};
 use bytes::Bytes;
@@ -41,8 +41,11 @@ impl BackupTree {
             let tables = missing.tables.into_iter().filter(backed_up);
             lacking.extend(tables.map(|table| (table, Some(missing.by))));
         }
-        for dir in model.tables_at(index).filter(|dir| model.lacks_in_base(point, &dir.table)) {
-            lacking.insert(dir.table.clone(), None);
+        // One that never was to be of all tables lacks nothing.
+        if base.scope() == Scope::Whole {
+            for dir in model.tables_at(index).filter(|dir| model.lacks_in_base(point, &dir.table)) {
+                lacking.insert(dir.table.clone(), None);
+            }
         }
         Ok(lacking.into_iter().map(|(table, by)| Lacking { table, by }).collect())
     }
