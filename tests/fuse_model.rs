@@ -4,8 +4,6 @@
 mod memory;
 #[path = "support/mount.rs"]
 mod mount;
-#[path = "support/skip.rs"]
-mod skip;
 
 use memory::MemoryTree;
 use mount::TestMount;

@@ -4,8 +4,6 @@
 mod memory;
 #[path = "support/mount.rs"]
 mod mount;
-#[path = "support/skip.rs"]
-mod skip;
 
 use cassmount::Kind;
 use cassmount::fs::MountOptions;
@@ -292,7 +290,7 @@ fn a_busy_mount_stays_and_goes_on() {
 fn an_unmount_by_someone_else_ends_the_session() {
     needs_fuse!("an_unmount_by_someone_else_ends_the_session");
     let mount = TestMount::new(small_tree());
-    cassmount::fs::unmount(&mount.path, false).unwrap();
+    cassmount::fs::unmount(&mount.path).unwrap();
     let mounted = mount.mounted.as_ref().unwrap();
     let wait = async { tokio::time::timeout(Duration::from_secs(5), mounted.wait()).await };
     mount.runtime.block_on(wait).expect("the session ends").unwrap();

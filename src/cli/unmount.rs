@@ -3,10 +3,12 @@
 use super::args::UnmountArgs;
 use super::holders::{describe, holders};
 use super::runtime_state::{RunningMount, is_ours, mounted_device};
-use crate::{Error, Kind, Result, fs};
+use crate::{Error, Kind, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::mount::UnmountFlags;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::process::Command;
 
 /// How long the daemon may take to clean up once the kernel has let go of the mount.
 const GRACE_MS: u16 = 30_000;
@@ -63,7 +65,31 @@ fn refuse_while_tables_hang(cache_dir: &Path, mountpoint: &Path) -> Result<()> {
 
 /// Takes the mount out of the tree; `lazily` even while it is in use.
 pub(super) fn detach(mountpoint: &Path, lazily: bool) -> Result<()> {
-    fs::unmount(mountpoint, lazily).map_err(|error| if error.kind() == Kind::Busy { busy(mountpoint) } else { error })
+    let flags = if lazily { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    match rustix::mount::unmount(mountpoint, flags) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::BUSY) => Err(busy(mountpoint)),
+        // Only root may unmount(2); everybody may ask fusermount3 for their own.
+        Err(rustix::io::Errno::PERM) => ask_fusermount(mountpoint, lazily),
+        Err(error) => Err(Error::io(format_args!("unmount {}", mountpoint.display()), error.into())),
+    }
+}
+
+fn ask_fusermount(mountpoint: &Path, lazily: bool) -> Result<()> {
+    let output = Command::new("fusermount3")
+        .arg(if lazily { "-uz" } else { "-u" })
+        .arg("--")
+        .arg(mountpoint)
+        .output()
+        .map_err(|e| Error::io("run fusermount3 (package fuse3)", e))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        Ok(())
+    } else if said.contains("busy") {
+        Err(busy(mountpoint))
+    } else {
+        Err(Error::new(Kind::Denied, said.trim().to_owned()))
+    }
 }
 
 fn busy(mountpoint: &Path) -> Error {

@@ -131,13 +131,11 @@ fn receive_fd(socket: &UnixStream) -> Result<OwnedFd> {
     received.ok_or_else(|| Error::new(Kind::Io, format!("{FUSERMOUNT} sent no device")))
 }
 
-/// Unmounts: [`Kind::Busy`] while anyone uses it, or `lazily`, so that the directory is free at once and the mount ends with its last user. Blocks.
-pub fn unmount(mountpoint: &Path, lazily: bool) -> Result<()> {
+/// Unmounts, never lazily: [`Kind::Busy`] while anyone uses it. Blocks.
+pub fn unmount(mountpoint: &Path) -> Result<()> {
     let shown = mountpoint.display();
     let busy = || Error::new(Kind::Busy, format!("{shown} is busy: something still uses it"));
-    let mut flags = UnmountFlags::NOFOLLOW;
-    flags.set(UnmountFlags::DETACH, lazily);
-    match rustix::mount::unmount(mountpoint, flags) {
+    match rustix::mount::unmount(mountpoint, UnmountFlags::NOFOLLOW) {
         Ok(()) => return Ok(()),
         Err(Errno::BUSY) => return Err(busy()),
         Err(Errno::INVAL) => return Err(Error::invalid(format!("{shown} is not a mount point"))),
@@ -145,7 +143,7 @@ pub fn unmount(mountpoint: &Path, lazily: bool) -> Result<()> {
         Err(error) => return Err(Error::io(format!("unmount {shown}"), error.into())),
     }
     let output = Command::new(FUSERMOUNT)
-        .args([if lazily { "-uz" } else { "-u" }, "--"])
+        .args(["-u", "--"])
         .arg(mountpoint)
         // Its messages are compared below.
         .env("LC_ALL", "C")

@@ -54,8 +54,7 @@ pub fn mount<V: View>(overlay: Arc<Overlay<V>>, mountpoint: &Path, mut options: 
             Ok(mounted)
         }
         Err(error) => {
-            // The directory is to be free, whoever may look into it by now.
-            let _ = device::unmount(&mountpoint, true);
+            detach(&mountpoint);
             Err(error)
         }
     }
@@ -126,7 +125,7 @@ impl Mounted {
             return Ok(());
         }
         let mountpoint = self.mountpoint.clone();
-        let unmounted = tokio::task::spawn_blocking(move || device::unmount(&mountpoint, false)).await;
+        let unmounted = tokio::task::spawn_blocking(move || device::unmount(&mountpoint)).await;
         unmounted.map_err(|e| Error::new(Kind::Io, "unmounting failed").with_source(e))??;
         let late = |_| Error::new(Kind::TimedOut, "unmounted, but requests are still being answered");
         tokio::time::timeout(END_GRACE, self.wait()).await.map_err(late)?
@@ -161,9 +160,17 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if self.is_ours && self.ended.borrow().is_none() && device::unmount(&self.mountpoint, false).is_err() {
-            let _ = device::unmount(&self.mountpoint, true);
+        if self.is_ours && self.ended.borrow().is_none() && device::unmount(&self.mountpoint).is_err() {
+            detach(&self.mountpoint);
         }
+    }
+}
+
+/// The last resort: the directory is free at once, the session ends when its last user has gone.
+fn detach(mountpoint: &Path) {
+    use rustix::mount::UnmountFlags;
+    if rustix::mount::unmount(mountpoint, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_err() {
+        let _ = std::process::Command::new("fusermount3").args(["-u", "-z", "--"]).arg(mountpoint).output();
     }
 }
 

@@ -21,14 +21,18 @@ pub(crate) struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// `None`, said loudly, where nothing can be mounted. The node has the schema of `time`, no rows, and compacts nothing by itself.
     pub(crate) fn new(node: &'a Node, time: &str, test: &str) -> Option<Self> {
-        let mount = Mount::of_sample(test)?;
+        Some(Self::over(node, Mount::of_sample(test)?, time))
+    }
+
+    /// The same over a mount that is there.
+    pub(crate) fn over(node: &'a Node, mount: Mount, time: &str) -> Self {
         sample::create_schema(node, time);
-        for table in TABLES {
+        for table in TABLES.into_iter().filter(|table| sample::has_truth(time, table)) {
             // Only when a test asks for it: what is linked is counted.
             let compaction = "{'class': 'SizeTieredCompactionStrategy', 'enabled': 'false'}";
             node.cql(&format!("ALTER TABLE {table} WITH compaction = {compaction}"));
         }
-        Some(Self { node, mount, work: tempfile::tempdir().unwrap() })
+        Self { node, mount, work: tempfile::tempdir().unwrap() }
     }
 
     /// `cassmount restore <words>`, with a nodetool that first does `before` (shell; `$1` is its subcommand).

@@ -1,4 +1,4 @@
-//! The sample bucket under `cassmount mount`, watched for changes.
+//! The sample bucket, or another source, under `cassmount mount`, watched for changes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,9 +12,10 @@ use super::command::Mounted;
 use super::skip::fuse_or_skip;
 use super::support::sample::{self, Tree};
 
-/// A mount of the sample bucket, with a cache and a scratch layer of its own.
+/// A mount of a source, with a cache and a scratch layer of its own.
 pub(crate) struct Mount {
     mounted: Mounted,
+    source: PathBuf,
     before: BTreeMap<String, Fingerprint>,
 }
 
@@ -24,13 +25,17 @@ type Fingerprint = (u64, i128, Vec<u8>);
 impl Mount {
     /// Mounts the sample for `test`; `None`, said loudly, where nothing can be mounted.
     pub(crate) fn of_sample(test: &str) -> Option<Self> {
+        Self::of(&sample::bucket(), &sample_keys(), test)
+    }
+
+    /// The same with any source.
+    pub(crate) fn of(source: &Path, arguments: &[&str], test: &str) -> Option<Self> {
         if !fuse_or_skip(test) {
             return None;
         }
-        let bucket = sample::bucket();
-        let before = fingerprints(&bucket);
-        let mounted = Mounted::start(bucket.to_str().expect("UTF-8"), &sample_keys());
-        Some(Self { mounted, before })
+        let before = fingerprints(source);
+        let mounted = Mounted::start(source.to_str().expect("UTF-8"), arguments);
+        Some(Self { mounted, source: source.to_owned(), before })
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -48,16 +53,16 @@ impl Mount {
     /// Unmounts.
     ///
     /// # Panics
-    /// When that fails, or when the bucket is not bit by bit what it was before.
+    /// When that fails, or when the source is not bit by bit what it was before.
     #[track_caller]
     pub(crate) fn unmount(self) {
         let output = self.mounted.unmount();
         assert!(output.status.success(), "{output:?}");
-        assert!(fingerprints(&sample::bucket()) == self.before, "the bucket has changed under a mount");
+        assert!(fingerprints(&self.source) == self.before, "the source has changed under a mount");
     }
 }
 
-pub(crate) fn fingerprints(directory: &Path) -> BTreeMap<String, Fingerprint> {
+fn fingerprints(directory: &Path) -> BTreeMap<String, Fingerprint> {
     let files = sample::files(directory).into_iter();
     files.map(|(name, path)| (name, fingerprint(&path))).collect()
 }

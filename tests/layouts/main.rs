@@ -11,6 +11,11 @@ mod data_dir;
 mod history;
 mod mesos;
 mod rsync;
+mod s3;
+#[path = "../support/s3.rs"]
+mod s3_server;
+#[path = "../support/skip.rs"]
+mod skip;
 mod suite;
 #[path = "../support/unpacked.rs"]
 mod unpacked;
