@@ -8,6 +8,7 @@ mod case;
 #[path = "../support/command.rs"]
 mod command;
 mod data_dir;
+mod data_dir_only;
 mod history;
 mod mesos;
 mod rsync;

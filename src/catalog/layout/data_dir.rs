@@ -272,7 +272,8 @@ impl GatheredSets for DataDir {
             }
             let Contents { snapshots, flushes, directories, live, mut strays, .. } = contents;
             if live {
-                strays.push(place.prefix.clone(), None, StrayReason::LiveFiles);
+                let all = if place.prefix.is_empty() { "./" } else { &*place.prefix };
+                strays.push(all, None, StrayReason::LiveFiles);
             }
             strays.sort();
             let scan = &scan;

@@ -1,0 +1,109 @@
+//! What only Cassandra's own tree has: one host without a name, snapshots of some keyspaces, commit logs beside the data, live files.
+
+use crate::case::LayoutCase;
+use crate::command::{Mounted, cassmount};
+use crate::data_dir::DataDirs;
+use crate::history::{copy, history, names};
+use crate::skip;
+use crate::walk::{Seen, walk_path};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// `/var/lib/cassandra` of one host.
+fn one_host() -> tempfile::TempDir {
+    let all = tempfile::tempdir().unwrap();
+    DataDirs::write(history(), all.path());
+    let directory = tempfile::tempdir().unwrap();
+    copy(&all.path().join("cass-a"), &directory.path().join("data"));
+    directory
+}
+
+/// The directory of a table.
+fn table(keyspace: &Path, name: &str) -> PathBuf {
+    let is_it = |directory: &String| directory.rsplit_once('-').is_some_and(|(table, _)| table == name);
+    keyspace.join(names(keyspace).into_iter().find(is_it).unwrap())
+}
+
+fn mount(source: &Path, test: &str) -> Option<Mounted> {
+    skip::fuse_or_skip(test).then(|| Mounted::start(source.to_str().unwrap(), &[]))
+}
+
+#[test]
+fn a_host_without_a_name_its_live_files_and_its_commit_logs() {
+    let source = one_host();
+    let logs = source.path().join("commitlog_archive");
+    fs::create_dir(&logs).unwrap();
+    fs::write(logs.join("CommitLog-7-1795229000000.log"), vec![7; 70_000]).unwrap();
+    fs::write(logs.join("notes.txt"), "none of Cassandra's").unwrap();
+    let users = table(&source.path().join("data/shop"), "users");
+    copy(&users.join("snapshots/2026-11-21-02-50"), &users);
+    let list = |arguments: &[&str]| {
+        let cache = tempfile::tempdir().unwrap();
+        let mut command = cassmount();
+        let output =
+            command.arg("list").arg(source.path()).args(arguments).arg("--cache-dir").arg(cache.path()).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    assert!(list(&[]).contains("\nnode "), "{}", list(&[]));
+    let listed = list(&["node"]);
+    assert!(listed.contains("data/: live files are in no restore point"), "{listed}");
+    assert_eq!(listed.matches("live files").count(), 1, "{listed}");
+
+    let Some(mounted) = mount(source.path(), "a_host_without_a_name_its_live_files_and_its_commit_logs") else {
+        return;
+    };
+    assert_eq!(names(&mounted.mountpoint), ["node"]);
+    let shown = walk_path(&mounted.path("node/commitlogs"));
+    assert_eq!(shown.keys().collect::<Vec<_>>(), ["CommitLog-7-1795229000000.log"]);
+    assert_eq!(fs::read(mounted.path("node/commitlogs/CommitLog-7-1795229000000.log")).unwrap(), vec![7; 70_000]);
+    // Nothing of a local source is copied into the cache.
+    let full = walk_path(&mounted.path("node/restore-points/2026-11-21-02-50"));
+    assert!(full.len() > 100);
+    let entries = walk_path(&mounted.cache_dir().join("data/entries"));
+    assert!(entries.values().all(|seen| *seen == Seen::Directory), "{:?}", entries.keys());
+}
+
+#[test]
+fn a_file_that_is_replaced_under_the_mount_is_stale_and_not_another() {
+    let source = one_host();
+    let Some(mounted) = mount(source.path(), "a_file_that_is_replaced_under_the_mount_is_stale_and_not_another") else {
+        return;
+    };
+    let data = table(&source.path().join("data/shop"), "users").join("snapshots/2026-11-21-02-50");
+    let below = data.strip_prefix(source.path().join("data")).unwrap().join("manifest.json");
+    let shown = mounted.path("node").join(below);
+    let before = fs::read(&shown).unwrap();
+    assert!(!before.is_empty());
+    fs::remove_file(data.join("manifest.json")).unwrap();
+    fs::write(data.join("manifest.json"), "another").unwrap();
+    assert_eq!(fs::read(&shown).unwrap_err().raw_os_error(), Some(libc::ESTALE));
+}
+
+#[test]
+fn a_snapshot_of_some_keyspaces_is_no_base_of_others() {
+    let source = one_host();
+    let shop = source.path().join("data/shop");
+    for directory in names(&shop) {
+        let _ = fs::remove_dir_all(shop.join(directory).join("snapshots/2026-11-21-02-50"));
+    }
+    let Some(mounted) = mount(source.path(), "a_snapshot_of_some_keyspaces_is_no_base_of_others") else { return };
+    let latest = mounted.path("node/restore-points/latest");
+    let users = walk_path(&table(&latest.join("shop"), "users"));
+    let first = walk_path(&mounted.path("node/restore-points/2026-11-21-02-45/shop"));
+    // From the older full on, and all that was flushed since: nothing of the table is lost.
+    let data: Vec<&String> =
+        first.keys().filter(|path| path.contains("users-") && path.ends_with("-Data.db")).collect();
+    assert!(!data.is_empty());
+    for path in data {
+        let name = path.split_once('/').unwrap().1;
+        assert!(users.contains_key(name), "{name} in {:?}", users.keys());
+    }
+    assert!(users.keys().filter(|path| path.ends_with("-Data.db")).count() > 2, "{:?}", users.keys());
+    // And the other keyspace stands on the newer one.
+    let cache = mounted.cache_dir();
+    let mut chain = cassmount();
+    chain.arg("chain").arg(source.path()).args(["node", "latest", "--json", "--cache-dir"]).arg(cache);
+    let chain = chain.output().unwrap();
+    let chain: serde_json::Value = serde_json::from_slice(&chain.stdout).unwrap();
+    assert_eq!(chain["sets"][0]["tag"], "2026-11-21-02-50", "{:#}", chain["sets"]);
+}
