@@ -46,7 +46,12 @@ pub fn missing_from_full(
     was_dropped: impl Fn(&TableName) -> bool,
 ) -> Option<MissingTables> {
     let (by, expected) = match (schema_cql, mapping) {
-        (Some(schema), _) => (MissingBy::SchemaCql, tables_of(schema)),
+        (Some(schema), _) => {
+            // Some tools describe Cassandra's own keyspaces too, with tables that are never backed up.
+            let mut tables = tables_of(schema);
+            tables.retain(|table| !is_system_keyspace(&table.keyspace));
+            (MissingBy::SchemaCql, tables)
+        }
         (None, Some(mapping)) => {
             // Of Cassandra's own keyspaces the scripts leave some out, and a mapping made by `find` lists what they do not.
             let user = mapping.keys().filter(|table| !is_system_keyspace(&table.keyspace));

@@ -26,6 +26,10 @@ pub enum StrayReason {
     Duplicate,
     /// Files that a running Cassandra works with; all of them below the key.
     LiveFiles,
+    /// An archive whose name does not tell where its keyspace ends and its table begins, and nothing else does.
+    Ambiguous,
+    /// No stray, but the opposite: a file that the backup's manifest lists and that is not there, or is not what was uploaded.
+    Missing,
 }
 
 impl fmt::Display for StrayReason {
@@ -39,6 +43,11 @@ impl fmt::Display for StrayReason {
             Self::Hostile => "a name with bytes that no host or table has",
             Self::DirectoryMarker => "an object that only marks a directory",
             Self::Duplicate => "a second archive of one table",
+            Self::Missing => "listed in the backup's manifest, and not there, or not as it was uploaded",
+            Self::Ambiguous => {
+                "where its keyspace ends and its table begins could be told in several ways: put a schema.cql beside it \
+                 (cqlsh -e 'DESCRIBE SCHEMA')"
+            }
             Self::LiveFiles => {
                 "live files are in no restore point, because Cassandra changes them: `nodetool snapshot` makes one"
             }

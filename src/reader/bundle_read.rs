@@ -42,18 +42,18 @@ impl Expected {
 }
 
 /// The checksums of a file while it comes by.
-struct Sums {
+pub(super) struct Sums {
     crc32: crc32fast::Hasher,
     /// Only where somebody has one to compare: it is slow.
     md5: Option<Md5>,
 }
 
 impl Sums {
-    fn new(expected: Expected) -> Self {
+    pub(super) fn new(expected: Expected) -> Self {
         Self { crc32: crc32fast::Hasher::new(), md5: expected.md5.map(|_| Md5::new()) }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         self.crc32.update(bytes);
         if let Some(md5) = &mut self.md5 {
             md5.update(bytes);
@@ -61,7 +61,7 @@ impl Sums {
     }
 
     /// The CRC-32, and why this is not the file that was expected.
-    fn compare(self, expected: Expected) -> (u32, Option<String>) {
+    pub(super) fn compare(self, expected: Expected) -> (u32, Option<String>) {
         let crc32 = self.crc32.finalize();
         let md5: Option<[u8; 16]> = self.md5.map(|md5| md5.finalize().into());
         let wrong = match (expected.crc32, expected.md5, md5) {

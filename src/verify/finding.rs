@@ -30,6 +30,10 @@ pub enum Problem {
     SetFileDamaged,
     /// A table has no archive although the set itself says that it should.
     ArchiveMissing,
+    /// The manifest lists a file that is not there, or not as it was uploaded.
+    FileMissing,
+    /// An archive's name does not tell of which table it is.
+    NameAmbiguous,
     /// The object was replaced or deleted while it was being verified.
     ObjectChanged,
     /// The store does not hand the object out.

@@ -3,7 +3,7 @@
 use super::finding::{Finding, Note, Problem, Severity};
 use crate::cassandra::TableName;
 use crate::catalog::{
-    BackupSet, Catalog, HostSets, ManifestState, MissingBy, MissingTables, Problem as SetProblem, SetKind,
+    BackupSet, Catalog, HostSets, ManifestState, MissingBy, MissingTables, Problem as SetProblem, SetKind, StrayReason,
     missing_from_full, parse_mapping, tables_of,
 };
 use crate::store::ObjectMeta;
@@ -50,6 +50,16 @@ pub(super) async fn check(
         full(catalog, sets, set, table, &mut found).await?;
     }
     for stray in set.strays.list() {
+        let worse = match stray.reason {
+            StrayReason::Ambiguous => Some((Problem::NameAmbiguous, "nothing yet, but no restore point shows it")),
+            StrayReason::Missing => Some((Problem::FileMissing, "the SSTable that it is a part of")),
+            _ => None,
+        };
+        if let Some((problem, lost)) = worse {
+            let key = Some(stray.key.clone());
+            found.findings.push(Finding { key, ..finding(set, problem, stray.to_string()).lost(lost) });
+            continue;
+        }
         found.note(set, None, format!("belongs to no backup: {stray}"));
     }
     Ok(found)

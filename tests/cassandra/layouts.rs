@@ -73,3 +73,13 @@ fn a_collected_snapshot() {
 fn a_backup_of_executors() {
     restores::<super::mesos::Executors>("2026-11-21-02-45");
 }
+
+#[test]
+fn a_chain_of_script_archives() {
+    restores::<super::scripts::ByHost>("2026-11-21-02-48");
+}
+
+#[test]
+fn a_differential_backup_of_medusa() {
+    restores::<super::medusa::Differential>("2026-11-21-02-45");
+}

@@ -14,12 +14,16 @@ mod command;
 mod data_dir;
 #[path = "../layouts/history.rs"]
 mod history;
+#[path = "../layouts/medusa.rs"]
+mod medusa;
 #[path = "../layouts/mesos.rs"]
 mod mesos;
 #[path = "../outlive/random.rs"]
 mod random;
 #[path = "../layouts/rsync.rs"]
 mod rsync;
+#[path = "../layouts/scripts.rs"]
+mod scripts;
 #[path = "../support/skip.rs"]
 mod skip;
 #[path = "../support/cassandra/mod.rs"]

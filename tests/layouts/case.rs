@@ -1,7 +1,8 @@
 //! What a test has to know of a layout.
 #![allow(dead_code, unreachable_pub, reason = "shared by test programs, each of which uses what it needs")]
 
-use crate::history::History;
+use crate::history::{History, undescribed};
+use crate::walk::Tree;
 use std::path::{Path, PathBuf};
 
 /// A layout, and how its tool writes the history.
@@ -27,6 +28,16 @@ pub trait LayoutCase {
         Vec::new()
     }
 
-    /// A Data.db that the restore point `latest` of some host needs; returns that host.
+    /// What `verify --json` says when that file is gone.
+    fn named_when_missing(file: &Path) -> String {
+        file.file_name().unwrap().to_str().unwrap().trim_end_matches("-Data.db").to_owned()
+    }
+
+    /// What is left of a restore point's tree in which everything was kept.
+    fn as_kept(tree: Tree) -> Tree {
+        if Self::DESCRIBED { tree } else { undescribed(tree) }
+    }
+
+    /// A Data.db, or the archive that holds it, that the restore point `latest` of some host needs; returns that host.
     fn a_data_file(into: &Path) -> (String, PathBuf);
 }

@@ -10,11 +10,14 @@ mod command;
 mod data_dir;
 mod data_dir_only;
 mod history;
+mod medusa;
+mod medusa_itself;
 mod mesos;
 mod rsync;
 mod s3;
 #[path = "../support/s3.rs"]
 mod s3_server;
+mod scripts;
 #[path = "../support/skip.rs"]
 mod skip;
 mod suite;

@@ -3,7 +3,7 @@
 
 use crate::case::LayoutCase;
 use crate::command::{Mounted, cassmount};
-use crate::history::{history, tables, undescribed};
+use crate::history::{history, tables};
 use crate::walk::{Tree, assert_same, walk_path};
 use serde_json::Value;
 use std::fs;
@@ -63,8 +63,7 @@ fn points<L: LayoutCase>() -> Vec<(String, String, String)> {
 }
 
 fn expected<L: LayoutCase>(host: &str, tag: &str) -> Tree {
-    let tree = history().tables_at(host, tag);
-    if L::DESCRIBED { tree } else { undescribed(tree) }
+    L::as_kept(history().tables_at(host, tag))
 }
 
 /// Recognised by its keys, named by hand, and told from another by name.
@@ -149,8 +148,8 @@ pub fn reports_what_is_missing<L: LayoutCase>() {
     fs::remove_file(&gone).unwrap();
     let findings = written.run("verify", &[&host, "--deep", "--json"], !L::KNOWS_MISSING);
     if L::KNOWS_MISSING {
-        let name = gone.file_name().unwrap().to_str().unwrap().trim_end_matches("-Data.db");
-        assert!(findings.contains(name), "{name}: {findings}");
+        let name = L::named_when_missing(&gone);
+        assert!(findings.contains(&name), "{name}: {findings}");
     }
     let mounted = written.mount();
     let seen = walk_path(&mounted.path(format!("{host}/restore-points/latest/shop")));

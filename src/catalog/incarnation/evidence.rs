@@ -57,7 +57,7 @@ impl fmt::Display for Evidence {
         };
         match self {
             Self::SystemTable => f.write_str("one of Cassandra's own tables"),
-            Self::DirectoryName { tag } => write!(f, "the name of the table's directory in {tag}"),
+            Self::DirectoryName { tag } => write!(f, "the id in the name of the table's directory or archive in {tag}"),
             Self::OwnSchema { tag } => write!(f, "the archive's own schema.cql in {tag}"),
             Self::SchemaHistory { created, dropped: None } => write!(f, "system_schema: created {created}"),
             Self::SchemaHistory { created, dropped: Some(dropped) } => {

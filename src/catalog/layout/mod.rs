@@ -7,11 +7,13 @@ mod data_dir;
 mod flushed;
 mod gathered;
 mod logs;
+mod medusa;
 mod mesos;
 mod placed;
 mod renamed;
 mod rsync;
 mod sample;
+mod scripts;
 mod snapshot;
 mod snapshot_tree;
 mod table_path;
@@ -23,10 +25,12 @@ pub(super) use choice::Chosen;
 pub use choice::LayoutChoice;
 pub use data_dir::DataDir;
 pub use gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
+pub use medusa::Medusa;
 pub use mesos::Mesos;
 pub use placed::{Part, PlacedSets, SetPlace, SetPlaces};
 pub use renamed::Rename;
 pub use rsync::Rsync;
+pub use scripts::Scripts;
 
 use super::Host;
 use super::objects::Objects;
@@ -82,7 +86,14 @@ pub trait Layout: Debug + Send + Sync + 'static {
 
 /// Every layout that is known.
 pub fn all() -> Vec<Arc<dyn Layout>> {
-    vec![Arc::new(CassOps), Arc::new(DataDir), Arc::new(Rsync), Arc::new(Mesos)]
+    vec![
+        Arc::new(CassOps),
+        Arc::new(DataDir),
+        Arc::new(Rsync),
+        Arc::new(Mesos),
+        Arc::new(Scripts),
+        Arc::<Medusa>::default(),
+    ]
 }
 
 /// The layout of that name.
