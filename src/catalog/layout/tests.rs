@@ -71,6 +71,21 @@ async fn a_layout_is_told_from_keys() {
 }
 
 #[tokio::test]
+async fn telling_a_layout_costs_a_few_listings_and_only_once() {
+    let keys: Vec<String> =
+        (0..500).map(|n| format!("node{n}/2026-11-21-02-{:02}/shop/users.tar.gz.enc", n % 60)).collect();
+    let objects = objects(&keys.iter().map(|key| (&**key, T)).collect::<Vec<_>>());
+    let options = CatalogOptions { layout: LayoutChoice::Auto, ..CatalogOptions::default() };
+    let catalog = Catalog::open(objects.clone(), options);
+    assert_eq!(catalog.hosts().await.unwrap().hosts.len(), 500);
+    assert_eq!(objects.requests(), (2, 5, 0));
+    catalog.refresh().await.unwrap();
+    catalog.host(&Host::new("node7")).await.unwrap();
+    let (levels, lists, _) = objects.requests();
+    assert_eq!((levels, lists), (2, 1), "the hosts, the host's sets, and the set");
+}
+
+#[tokio::test]
 async fn one_stray_is_not_a_layout_beside_another() {
     let archives: Vec<String> = (0..20).map(|n| format!("node1/2026-11-21-02-{n:02}/shop/users.tar.gz.enc")).collect();
     let stray = format!("node1/shop/{USERS}/nb-1-big-Data.db");
