@@ -9,6 +9,7 @@ mod case;
 mod command;
 mod data_dir;
 mod data_dir_only;
+mod esop;
 mod history;
 mod medusa;
 mod medusa_itself;

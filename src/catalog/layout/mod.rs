@@ -4,8 +4,10 @@
 mod cass_ops;
 mod choice;
 mod data_dir;
+mod esop;
 mod flushed;
 mod gathered;
+mod listed;
 mod logs;
 mod medusa;
 mod mesos;
@@ -24,6 +26,7 @@ pub use cass_ops::CassOps;
 pub(super) use choice::Chosen;
 pub use choice::LayoutChoice;
 pub use data_dir::DataDir;
+pub use esop::Esop;
 pub use gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
 pub use medusa::Medusa;
 pub use mesos::Mesos;
@@ -93,6 +96,7 @@ pub fn all() -> Vec<Arc<dyn Layout>> {
         Arc::new(Mesos),
         Arc::new(Scripts),
         Arc::<Medusa>::default(),
+        Arc::<Esop>::default(),
     ]
 }
 

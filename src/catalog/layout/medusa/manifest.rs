@@ -4,42 +4,15 @@
 //!
 //! `MD5` is in hex (local storage, S3) or base64 (GCS, Azure), or an ETag of S3 that is no MD5 (`<hex>-<parts>`).
 
-use crate::cassandra::{TableId, TableName};
+use crate::cassandra::TableName;
+use crate::catalog::layout::listed::{ListedObject, ListedTable, Sum};
 use serde::Deserialize;
-use std::fmt;
-
-/// A table's part of the manifest.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct ManifestTable {
-    pub(super) table: TableName,
-    pub(super) id: TableId,
-    pub(super) objects: Vec<ManifestObject>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct ManifestObject {
-    /// As the source has it.
-    pub(super) key: String,
-    /// Where in the key the path below the table's directory begins.
-    path_at: usize,
-    pub(super) size: u64,
-    pub(super) sum: Sum,
-}
-
-/// What the manifest says of the content.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Sum {
-    Md5([u8; 16]),
-    /// The ETag of an upload in parts.
-    ETag(String),
-    Unknown,
-}
 
 /// What was understood of a manifest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct MedusaManifest {
     /// Sorted by table; each once.
-    pub(super) tables: Vec<ManifestTable>,
+    pub(super) tables: Vec<ListedTable>,
     /// Entries that are of no table, or of a path that cannot be one of the host.
     pub(super) odd: Vec<String>,
 }
@@ -57,18 +30,6 @@ struct Entry {
     #[serde(rename = "MD5")]
     md5: Option<String>,
     size: u64,
-}
-
-impl ManifestObject {
-    /// Below the table's directory: `<file>` or `.<index>/<file>`.
-    pub(super) fn path(&self) -> &str {
-        &self.key[self.path_at..]
-    }
-
-    /// What the keys of the table's objects begin with.
-    pub(super) fn directory(&self) -> &str {
-        &self.key[..self.path_at]
-    }
 }
 
 impl MedusaManifest {
@@ -94,32 +55,31 @@ impl MedusaManifest {
                     None => manifest.odd.push(entry.path),
                 }
             }
-            manifest.tables.push(ManifestTable { table: TableName::new(keyspace, table), id, objects: listed });
+            manifest.tables.push(ListedTable { table: TableName::new(keyspace, table), id, objects: listed });
         }
         manifest.tables.sort_by(|a, b| (&a.table, a.id).cmp(&(&b.table, b.id)));
         Ok(manifest)
     }
 
-    pub(super) fn table(&self, directory: &str) -> Option<&ManifestTable> {
+    pub(super) fn table(&self, directory: &str) -> Option<&ListedTable> {
         self.tables.iter().find(|table| table.to_string() == directory)
     }
 }
 
-/// As the data's keys have it: `<keyspace>/<table>-<id>`.
-impl fmt::Display for ManifestTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}-{}", self.table.keyspace, self.table.table, self.id)
-    }
-}
-
 /// The path in a manifest begins with Medusa's prefix, if it has one, which is part of SOURCE here: the host's directory is where it begins.
-fn object(entry: &Entry, host: &str, directory: &str) -> Option<ManifestObject> {
+fn object(entry: &Entry, host: &str, directory: &str) -> Option<ListedObject> {
     let of_host = format!("{host}/");
     let start = if entry.path.starts_with(&of_host) { 0 } else { entry.path.find(&format!("/{of_host}"))? + 1 };
     let key = entry.path[start..].to_owned();
     let path_at = key.find(directory)? + directory.len();
     let whole = key.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    whole.then(|| ManifestObject { path_at, size: entry.size, sum: sum(entry.md5.as_deref().unwrap_or_default()), key })
+    whole.then(|| ListedObject {
+        path: key[path_at..].to_owned(),
+        directory: path_at,
+        size: entry.size,
+        sum: sum(entry.md5.as_deref().unwrap_or_default()),
+        key,
+    })
 }
 
 fn sum(text: &str) -> Sum {
@@ -176,7 +136,7 @@ mod tests {
         assert_eq!(table.to_string(), format!("shop/users-{ID}"));
         assert_eq!(manifest.table(&table.to_string()), Some(table));
         let found: Vec<_> =
-            table.objects.iter().map(|object| (object.path(), object.size, object.sum.clone())).collect();
+            table.objects.iter().map(|object| (&*object.path, object.size, object.sum.clone())).collect();
         assert_eq!(
             found,
             [
@@ -187,7 +147,8 @@ mod tests {
             ]
         );
         assert_eq!(table.objects[0].key, format!("node1/data/shop/users-{ID}/nb-1-big-Data.db"));
-        assert_eq!(table.objects[1].directory(), format!("node1/b1/data/shop/users-{ID}/"));
+        let second = &table.objects[1];
+        assert_eq!(second.key[..second.directory], format!("node1/b1/data/shop/users-{ID}/"));
         assert_eq!(manifest.odd.len(), 3, "{:?}", manifest.odd);
         for bad in ["", "{}", "[1]", r#"[{"keyspace":"a"}]"#] {
             assert!(MedusaManifest::parse(bad.as_bytes(), "node1").is_err(), "{bad}");

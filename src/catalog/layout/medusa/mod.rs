@@ -6,26 +6,20 @@
 
 mod manifest;
 
-use super::snapshot::without_manifest;
-use super::{
-    FoundSet, FoundTable, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason,
-};
+use super::listed::{files, object_at, parts_of, tables};
+use super::{FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::cassandra::{SstableName, TableName};
-use crate::catalog::manifest::{ParsedManifest, Scope};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
-use crate::catalog::{Host, SetKind, Tag};
-use crate::store::{BundledFile, ObjectMeta, Tally};
+use crate::catalog::{Host, Tag};
+use crate::store::{BundledFile, ObjectMeta};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, TryStreamExt};
-use manifest::{ManifestTable, MedusaManifest, Sum};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use futures::{FutureExt, TryStreamExt};
+use manifest::MedusaManifest;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Requests at the same time.
-const PARALLEL: usize = 16;
 
 /// At the top, beside the hosts.
 const INDEX: &str = "index";
@@ -39,9 +33,6 @@ const MAX_MANIFEST: u64 = crate::store::MAX_RANGE;
 
 /// Odd entries that are named.
 const NAMED: usize = 5;
-
-/// Between a manifest's key and the table's directory, in the key of a bundle.
-const OF: char = '#';
 
 /// cassandra-medusa.
 #[derive(Debug, Default)]
@@ -109,12 +100,9 @@ impl Layout for Medusa {
     ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
         async move {
             let gone = || Error::new(Kind::Changed, "its backup's manifest has gone or is another one");
-            let (key, directory) = bundle.key.split_once(OF).ok_or_else(gone)?;
+            let (key, directory) = parts_of(&bundle.key).ok_or_else(gone)?;
             let host = key.split('/').next().unwrap_or_default();
-            // Stores list by directory.
-            let directory_of = &key[..key.rfind('/').map_or(0, |slash| slash + 1)];
-            let meta: Vec<ObjectMeta> = objects.list(directory_of).try_collect().await?;
-            let object = meta.into_iter().find(|found| *found.key == *key).ok_or_else(gone)?;
+            let object = object_at(objects, key).await?.ok_or_else(gone)?;
             let manifest = self.manifest(objects, &object, host).await?.map_err(Error::corrupt)?;
             let table = manifest.table(directory).ok_or_else(gone)?;
             Ok(files(objects, table).await?.found)
@@ -127,13 +115,6 @@ impl GatheredSets for Medusa {
     fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>> {
         async move { self.gather_host(&scan).await }.boxed()
     }
-}
-
-/// A table's objects in the source, as far as they are what the manifest says.
-struct Files {
-    found: Vec<BundledFile>,
-    /// Keys and sizes that the manifest lists and that are not there, or of another size or version.
-    lacking: Vec<(String, u64)>,
 }
 
 impl Medusa {
@@ -188,7 +169,13 @@ impl Medusa {
             match self.manifest(objects, object, &host.0).await? {
                 Ok(manifest) => {
                     let finished = finished(objects, host, name).await?.unwrap_or(object.modified);
-                    found.manifest = Ok(Some(tables(objects, &manifest, &object.key, finished, &mut found).await?));
+                    let mut parsed = tables(objects, &manifest.tables, &object.key, finished, &mut found).await?;
+                    if !manifest.odd.is_empty() {
+                        let odd = names(&manifest.odd);
+                        let warning = format!("there are entries that are of no table of this host: {odd}");
+                        parsed.manifest.warnings.push(warning.into());
+                    }
+                    found.manifest = Ok(Some(parsed));
                 }
                 Err(why) => found.manifest = Err(why),
             }
@@ -242,99 +229,10 @@ async fn finished(objects: &dyn Objects, host: &Host, backup: &str) -> Result<Op
     Ok(None)
 }
 
-/// Looks for what the manifest lists; adds the tables to `found`, and what is missing to its strays.
-async fn tables(
-    objects: &dyn Objects,
-    manifest: &MedusaManifest,
-    key: &str,
-    finished: Timestamp,
-    found: &mut FoundSet,
-) -> Result<ParsedManifest> {
-    let mut looks = Vec::with_capacity(manifest.tables.len());
-    for table in &manifest.tables {
-        looks.push(async move { Ok::<_, Error>((table, files(objects, table).await?)) });
-    }
-    let mut looks = futures::stream::iter(looks).buffered(PARALLEL);
-    while let Some((table, files)) = looks.try_next().await? {
-        for (key, size) in files.lacking {
-            found.strays.push(key, Some(size), StrayReason::Missing);
-        }
-        // Of a table that has lost all of its files there is nothing to show.
-        if files.found.is_empty() && !table.objects.is_empty() {
-            continue;
-        }
-        let object = Tally::of(&files.found).bundle(format!("{key}{OF}{table}"));
-        // Nothing tells when a table without files was written.
-        let modified = if files.found.is_empty() { finished } else { object.modified };
-        let object = ObjectMeta { modified, ..object };
-        found.tables.push(FoundTable { table: table.table.clone(), id: Some(table.id), object });
-    }
-    drop(looks);
-    let mut parsed = without_manifest(SetKind::Full, finished, Scope::Whole);
-    let mut listed: Vec<TableName> = manifest.tables.iter().map(|table| table.table.clone()).collect();
-    listed.dedup();
-    parsed.manifest.tables_listed = Some(listed.len() as u32);
-    parsed.tables = Some(listed);
-    if !manifest.odd.is_empty() {
-        let warning = format!("there are entries that are of no table of this host: {}", names(&manifest.odd));
-        parsed.manifest.warnings.push(warning.into());
-    }
-    Ok(parsed)
-}
-
 fn names(keys: &[String]) -> String {
     let mut names: Vec<String> = keys.iter().take(NAMED).map(|key| key.escape_debug().to_string()).collect();
     if keys.len() > NAMED {
         names.push(format!("and {} more", keys.len() - NAMED));
     }
     names.join(", ")
-}
-
-/// Looks for a table's objects.
-async fn files(objects: &dyn Objects, table: &ManifestTable) -> Result<Files> {
-    let mut wanted: HashMap<&str, &manifest::ManifestObject> = HashMap::with_capacity(table.objects.len());
-    let mut directories = BTreeSet::new();
-    for object in &table.objects {
-        wanted.insert(&object.key, object);
-        directories.insert(object.directory());
-    }
-    let mut found = Vec::with_capacity(wanted.len());
-    for directory in directories {
-        let mut listed = objects.list(directory);
-        while let Some(object) = listed.try_next().await? {
-            let Some(entry) = wanted.get(&*object.key).copied() else { continue };
-            if entry.size != object.size {
-                continue;
-            }
-            if let Some(md5) = check(&entry.sum, &object) {
-                wanted.remove(&*object.key);
-                found.push(BundledFile { path: entry.path().into(), object, md5 });
-            }
-        }
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut lacking: Vec<(String, u64)> = wanted.into_values().map(|entry| (entry.key.clone(), entry.size)).collect();
-    lacking.sort();
-    Ok(Files { found, lacking })
-}
-
-/// The MD5 that the object's content has to be checked against; `None` for an object that is not the one that was uploaded.
-///
-/// Where the store's ETag is what the manifest says, the store itself vouches for the content. It may be no MD5 then, though it looks like one: with
-/// server-side encryption by KMS.
-#[expect(clippy::option_option, reason = "whether it is the object, and what is to be checked of it")]
-fn check(sum: &Sum, object: &ObjectMeta) -> Option<Option<[u8; 16]>> {
-    let e_tag = object.e_tag.as_deref().map(|e_tag| e_tag.trim_matches('"'));
-    match sum {
-        Sum::Md5(md5) => {
-            let same = e_tag == Some(&format!("{:032x}", u128::from_be_bytes(*md5)));
-            Some((!same).then_some(*md5))
-        }
-        // An ETag of parts tells versions apart, if the store has such.
-        Sum::ETag(uploaded) => {
-            let other = e_tag.is_some_and(|e_tag| e_tag.len() >= 32 && e_tag != uploaded);
-            (!other).then_some(None)
-        }
-        Sum::Unknown => Some(None),
-    }
 }

@@ -1,0 +1,167 @@
+//! Tables whose files a manifest lists one by one, wherever they lie: looked for in the source, and told where they are missing.
+
+use super::gathered::{FoundSet, FoundTable};
+use super::snapshot::without_manifest;
+use crate::cassandra::{TableId, TableName};
+use crate::catalog::SetKind;
+use crate::catalog::manifest::{ParsedManifest, Scope};
+use crate::catalog::objects::Objects;
+use crate::catalog::stray::StrayReason;
+use crate::store::{BundledFile, ObjectMeta, Tally};
+use crate::time::Timestamp;
+use crate::{Error, Result};
+use futures::{StreamExt, TryStreamExt};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+/// Tables looked for at the same time.
+const PARALLEL: usize = 16;
+
+/// Between a manifest's key and the table's directory, in the key of a bundle.
+const OF: char = '#';
+
+/// A table's part of a manifest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ListedTable {
+    pub(super) table: TableName,
+    pub(super) id: TableId,
+    pub(super) objects: Vec<ListedObject>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ListedObject {
+    /// As the source has it.
+    pub(super) key: String,
+    /// Below the table's directory: `<file>` or `.<index>/<file>`.
+    pub(super) path: String,
+    /// How much of the key is the prefix that is listed to find it.
+    pub(super) directory: usize,
+    pub(super) size: u64,
+    pub(super) sum: Sum,
+}
+
+/// What the manifest says of the content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Sum {
+    Md5([u8; 16]),
+    /// The ETag of an upload in parts.
+    ETag(String),
+    Unknown,
+}
+
+/// As the data's keys have it: `<keyspace>/<table>-<id>`.
+impl fmt::Display for ListedTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}-{}", self.table.keyspace, self.table.table, self.id)
+    }
+}
+
+/// A table's objects in the source, as far as they are what the manifest says.
+pub(super) struct Files {
+    pub(super) found: Vec<BundledFile>,
+    /// Keys and sizes that the manifest lists and that are not there, or of another size or version.
+    lacking: Vec<(String, u64)>,
+}
+
+/// Looks for what a manifest lists; adds the tables to `found`, and what is missing to its strays. `key` is the manifest's.
+pub(super) async fn tables(
+    objects: &dyn Objects,
+    listed: &[ListedTable],
+    key: &str,
+    finished: Timestamp,
+    found: &mut FoundSet,
+) -> Result<ParsedManifest> {
+    let mut looks = Vec::with_capacity(listed.len());
+    for table in listed {
+        looks.push(async move { Ok::<_, Error>((table, files(objects, table).await?)) });
+    }
+    let mut looks = futures::stream::iter(looks).buffered(PARALLEL);
+    while let Some((table, files)) = looks.try_next().await? {
+        for (key, size) in files.lacking {
+            found.strays.push(key, Some(size), StrayReason::Missing);
+        }
+        // Of a table that has lost all of its files there is nothing to show.
+        if files.found.is_empty() && !table.objects.is_empty() {
+            continue;
+        }
+        let object = Tally::of(&files.found).bundle(format!("{key}{OF}{table}"));
+        // Nothing tells when a table without files was written.
+        let modified = if files.found.is_empty() { finished } else { object.modified };
+        let object = ObjectMeta { modified, ..object };
+        found.tables.push(FoundTable { table: table.table.clone(), id: Some(table.id), object });
+    }
+    drop(looks);
+    let mut parsed = without_manifest(SetKind::Full, finished, Scope::Whole);
+    let mut names: Vec<TableName> = listed.iter().map(|table| table.table.clone()).collect();
+    names.sort();
+    names.dedup();
+    parsed.manifest.tables_listed = Some(names.len() as u32);
+    parsed.tables = Some(names);
+    Ok(parsed)
+}
+
+/// The manifest's key and the table's directory in the key of a bundle.
+pub(super) fn parts_of(bundle: &str) -> Option<(&str, &str)> {
+    bundle.split_once(OF)
+}
+
+/// The object of exactly this key. Stores list by directory.
+pub(super) async fn object_at(objects: &dyn Objects, key: &str) -> Result<Option<ObjectMeta>> {
+    let directory = &key[..key.rfind('/').map_or(0, |slash| slash + 1)];
+    let mut listed = objects.list(directory);
+    while let Some(object) = listed.try_next().await? {
+        if *object.key == *key {
+            return Ok(Some(object));
+        }
+    }
+    Ok(None)
+}
+
+/// Looks for a table's objects.
+pub(super) async fn files(objects: &dyn Objects, table: &ListedTable) -> Result<Files> {
+    let mut wanted: HashMap<&str, &ListedObject> = HashMap::with_capacity(table.objects.len());
+    let mut directories = BTreeSet::new();
+    for object in &table.objects {
+        wanted.insert(&object.key, object);
+        directories.insert(&object.key[..object.directory]);
+    }
+    let mut found = Vec::with_capacity(wanted.len());
+    for directory in directories {
+        let mut listed = objects.list(directory);
+        while let Some(object) = listed.try_next().await? {
+            let Some(entry) = wanted.get(&*object.key).copied() else { continue };
+            if entry.size != object.size {
+                continue;
+            }
+            if let Some(md5) = check(&entry.sum, &object) {
+                wanted.remove(&*object.key);
+                found.push(BundledFile { path: (&*entry.path).into(), object, md5 });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut lacking: Vec<(String, u64)> = wanted.into_values().map(|entry| (entry.key.clone(), entry.size)).collect();
+    lacking.sort();
+    Ok(Files { found, lacking })
+}
+
+/// The MD5 that the object's content has to be checked against; `None` for an object that is not the one that was uploaded.
+///
+/// Where the store's ETag is what the manifest says, the store itself vouches for the content. It may be no MD5 then, though it looks like one: with
+/// server-side encryption by KMS.
+#[expect(clippy::option_option, reason = "whether it is the object, and what is to be checked of it")]
+fn check(sum: &Sum, object: &ObjectMeta) -> Option<Option<[u8; 16]>> {
+    let e_tag = object.e_tag.as_deref().map(|e_tag| e_tag.trim_matches('"'));
+    match sum {
+        Sum::Md5(md5) => {
+            let same = e_tag == Some(&format!("{:032x}", u128::from_be_bytes(*md5)));
+            Some((!same).then_some(*md5))
+        }
+        // An ETag of parts tells versions apart, if the store has such.
+        Sum::ETag(uploaded) => {
+            let other = e_tag.is_some_and(|e_tag| e_tag.len() >= 32 && e_tag != uploaded);
+            (!other).then_some(None)
+        }
+        Sum::Unknown => Some(None),
+    }
+}
