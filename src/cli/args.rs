@@ -1,11 +1,11 @@
 //! Arguments: the option groups that commands share, and the commands themselves.
 
-use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::extract::ExtractArgs;
+use super::extract::{Arrangement, ExtractArgs};
 use super::progress::ProgressArgs;
 use super::restore::RestoreArgs;
 use crate::cassandra::TableName;
@@ -118,7 +118,7 @@ pub(super) struct SourceArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(super) timeout: Option<Duration>,
     /// How the backups are laid out; `auto` tells it from the names (see docs/layouts.md) [default: auto]
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(LayoutChoice::names()))]
+    #[arg(long, value_name = "NAME", value_parser = layout_names())]
     pub(super) layout: Option<String>,
     /// Show the host OLD of the source as NEW; several of one name become one host. Not for cass_ops; may be given several times
     #[arg(long, value_name = "OLD=NEW")]
@@ -126,6 +126,13 @@ pub(super) struct SourceArgs {
     /// Print the settings and where each comes from (flag, environment, configuration; secrets masked), and do nothing else
     #[arg(long)]
     pub(super) show_config: bool,
+}
+
+/// The layouts; and, unsaid, what `extract` takes for one of its own arrangements.
+fn layout_names() -> PossibleValuesParser {
+    let arrangements = Arrangement::value_variants().iter().filter_map(Arrangement::to_possible_value);
+    let names = LayoutChoice::names().into_iter().map(PossibleValue::new);
+    PossibleValuesParser::new(names.chain(arrangements.map(|value| value.hide(true))))
 }
 
 /// Where the passphrases are. A passphrase itself is never an argument.

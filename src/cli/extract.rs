@@ -14,6 +14,7 @@ use crate::extract::{
 use crate::reader::Reader;
 use crate::tree::TreeOptions;
 use crate::{Error, Kind, Result};
+use clap::ValueEnum as _;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -81,16 +82,29 @@ Examples:
 Exit status: 0 everything is there, 1 something could not be had (the report says what and why), 130 interrupted.";
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
-enum Arrangement {
+pub(super) enum Arrangement {
     #[default]
     Tables,
     Snapshots,
 }
 
+impl ExtractArgs {
+    /// `--layout snapshots` names no layout of a source: it means how the target is arranged.
+    fn sorted_out(&self) -> (BackupArgs, Arrangement) {
+        let mut backups = self.backups.clone();
+        let named = backups.source.layout.as_deref().and_then(|name| Arrangement::from_str(name, false).ok());
+        if named.is_some() {
+            backups.source.layout = None;
+        }
+        (backups, named.unwrap_or(self.arrange))
+    }
+}
+
 pub(super) fn run(args: &ExtractArgs) -> Result<()> {
     logging::to_terminal(&args.backups.log);
     let place = args.point.source_place.as_deref();
-    let settings = open::settings(place, &args.backups, args.live_ids.live_data_dir.as_ref())?;
+    let (backups, arrange) = args.sorted_out();
+    let settings = open::settings(place, &backups, args.live_ids.live_data_dir.as_ref())?;
     if args.backups.source.show_config {
         open::show_settings(&settings);
         return Ok(());
@@ -99,7 +113,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
     let done = open::block_on(async {
         let again = "nothing unverified has a final name, and the same command goes on where this one was";
         let extraction = async {
-            let (extraction, reader) = open_extraction(args, &settings, (host, point), directory).await?;
+            let (extraction, reader) = open_extraction(args, arrange, &settings, (host, point), directory).await?;
             let plan = extraction.plan().await?;
             if args.dry_run {
                 return Ok(Done::Planned(DryRun {
@@ -128,6 +142,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
 
 async fn open_extraction(
     args: &ExtractArgs,
+    arrange: Arrangement,
     settings: &Settings,
     (host, point): (&str, &str),
     directory: &std::path::Path,
@@ -146,7 +161,7 @@ async fn open_extraction(
     let options = ExtractOptions {
         tables: args.table.clone(),
         keyspaces: args.keyspace.clone(),
-        layout: match args.arrange {
+        layout: match arrange {
             Arrangement::Tables => Layout::Tables,
             Arrangement::Snapshots => Layout::Snapshots,
         },
