@@ -34,7 +34,8 @@ fn restores<L: LayoutCase>(tag: &str) {
     node.import(&["-p", "-l", "-r"], IMPORTED, &directories(IMPORTED)).expect_success();
     // The sets of both hosts had finished at the later of two times.
     let points = HOSTS.map(|host| L::point(history::history(), host, sample::point_of(host, tag)).expect("a point"));
-    let mut words = instant_words(points.iter().max().unwrap(), &[LINKED]);
+    let time = L::time(history::history(), &points);
+    let mut words = instant_words(&time, &[LINKED]);
     if !L::DESCRIBED {
         // Nothing tells the schema of such a backup, as the command says.
         assert!(scene.restore(&words).stderr.contains("--no-schema-check"));
@@ -82,4 +83,9 @@ fn a_chain_of_script_archives() {
 #[test]
 fn a_differential_backup_of_medusa() {
     restores::<super::medusa::Differential>("2026-11-21-02-45");
+}
+
+#[test]
+fn a_backup_of_esop() {
+    restores::<super::esop::Backups>("2026-11-21-02-45");
 }

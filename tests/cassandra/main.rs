@@ -12,6 +12,8 @@ mod case;
 mod command;
 #[path = "../layouts/data_dir.rs"]
 mod data_dir;
+#[path = "../layouts/esop.rs"]
+mod esop;
 #[path = "../layouts/history.rs"]
 mod history;
 #[path = "../layouts/medusa.rs"]

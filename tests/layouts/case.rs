@@ -23,6 +23,12 @@ pub trait LayoutCase {
     /// The restore point that holds what the sample's set of that tag holds, as a user would ask for it; `None` where the layout has none.
     fn point(history: &History, host: &str, tag: &str) -> Option<String>;
 
+    /// The restore points of that time of all hosts, as `--at` takes it: the latest of their names, where these are times.
+    fn time(history: &History, points: &[String]) -> String {
+        let _ = history;
+        points.iter().max().expect("a host").clone()
+    }
+
     /// Arguments that the layout needs.
     fn arguments() -> Vec<String> {
         Vec::new()

@@ -84,6 +84,12 @@ impl LayoutCase for Backups {
         history.of_host(host).find(|set| set.full && set.tag == tag).map(name)
     }
 
+    fn time(history: &History, points: &[String]) -> String {
+        let hosts = history.hosts();
+        let sets = hosts.iter().flat_map(|host| history.of_host(host)).filter(|set| points.contains(&name(set)));
+        sets.map(|set| set.time.clone()).max().expect("a host")
+    }
+
     /// SSTables: of schema.cql there is one for all backups, and no manifest.json.
     fn as_kept(tree: Tree) -> Tree {
         let describes = |path: &str| path.ends_with("/manifest.json") || path.ends_with("/schema.cql");
