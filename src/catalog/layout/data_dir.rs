@@ -1,8 +1,10 @@
 //! Cassandra's own tree: a data directory, live or copied, of one host or below one directory for each.
 //!
-//!     [<host>/][data/]<keyspace>/<table>-<id>/snapshots/<tag>/(.<index>/)?<file>
-//!     [<host>/][data/]<keyspace>/<table>-<id>/backups/(.<index>/)?<file>
-//!     [<host>/]<directory of commit logs>/<file> (see [`super::logs`])
+//! ```text
+//! [<host>/][data/]<keyspace>/<table>-<id>/snapshots/<tag>/(.<index>/)?<file>
+//! [<host>/][data/]<keyspace>/<table>-<id>/backups/(.<index>/)?<file>
+//! [<host>/]<directory of commit logs>/<file> (see [`super::logs`])
+//! ```
 //!
 //! A full is a snapshot: the union of all tables' snapshots of one tag. Incrementals are what was flushed into `backups` (see [`super::flushed`]).
 //! Live files are in no set: Cassandra replaces them at any time, and what it has in memory is not in them.

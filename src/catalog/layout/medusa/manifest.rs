@@ -1,6 +1,8 @@
 //! Medusa's manifest.json: the only truth about what belongs to a backup. Pure.
 //!
-//!     [{"keyspace": "ks", "columnfamily": "table-<id>", "objects": [{"path": "[<prefix>/]<fqdn>/…/<file>", "MD5": "…", "size": 7}]}]
+//! ```text
+//! [{"keyspace": "ks", "columnfamily": "table-<id>", "objects": [{"path": "[<prefix>/]<fqdn>/…/<file>", "MD5": "…", "size": 7}]}]
+//! ```
 //!
 //! `MD5` is in hex (local storage, S3) or base64 (GCS, Azure), or an ETag of S3 that is no MD5 (`<hex>-<parts>`).
 
