@@ -28,6 +28,8 @@ pub enum Kind {
     TimedOut,
     /// The store refuses the credentials, or the caller may not do this.
     Denied,
+    /// The object is in an archive tier of the store and must be thawed before it can be read.
+    Archived,
     /// The scratch layer or the disk is full.
     NoSpace,
     /// The mount is read-only.

@@ -37,7 +37,13 @@ impl Generated {
         let mixed = u128::from(crc32fast::hash(key.as_bytes())).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         let e_tag = format!("\"{mixed:032x}\"");
         let modified = Timestamp::from_secs(FIRST + set as i64 * HOUR + 30);
-        ObjectMeta { size: 100 + key.len() as u64, key: key.into(), e_tag: Some(e_tag.into()), modified }
+        ObjectMeta {
+            size: 100 + key.len() as u64,
+            key: key.into(),
+            e_tag: Some(e_tag.into()),
+            modified,
+            archived: false,
+        }
     }
 
     fn set_of(prefix: &str) -> usize {

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const FORMAT: Format = Format { magic: *b"cassmcat", version: 2 };
+const FORMAT: Format = Format { magic: *b"cassmcat", version: 3 };
 
 /// A directory of catalog files, one per source and host.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Kept {
     fn unpack(self) -> Option<(Arc<str>, HostSets)> {
         let mut interner = super::packed::Interner::default();
         let tables: Vec<Arc<TableKey>> =
-            self.tables.iter().map(|key| interner.table(&key.table, &key.below, key.id)).collect();
+            self.tables.iter().map(|key| interner.table(&key.table, &key.below, key.id, key.archived)).collect();
         let tokens = self.tokens;
         let host = self.host;
         let sets = self.sets.into_iter().map(|set| set.unpack(&host, &tables, &tokens, &mut interner).map(Arc::new));
@@ -241,7 +241,13 @@ mod tests {
         for (archive, e_tag) in sets[0].archives.iter_mut().zip(e_tags) {
             archive.e_tag = ETag::pack(e_tag);
         }
-        let object = ObjectMeta { key: "host/x/schema.cql".into(), size: 5, e_tag: None, modified: Timestamp(7) };
+        let object = ObjectMeta {
+            key: "host/x/schema.cql".into(),
+            size: 5,
+            e_tag: None,
+            modified: Timestamp(7),
+            archived: false,
+        };
         sets[0].files.push(SetFile { name: "schema.cql".into(), object: Arc::new(object) });
         sets[1].missing.push(TableName::new("ks", "gone"));
         sets[1].unlisted.push(TableName::new("ks", "t"));

@@ -308,7 +308,7 @@ impl Lister {
             Some(object) => match self.objects.read(object).await {
                 Ok(bytes) => layout.manifest(&place.tag, &bytes).map(Some),
                 // This one object cannot be read, though the bucket can: an unusable set, not an outage.
-                Err(e) if matches!(e.kind(), Kind::Denied | Kind::Corrupt) => Err(e.to_string()),
+                Err(e) if matches!(e.kind(), Kind::Denied | Kind::Archived | Kind::Corrupt) => Err(e.to_string()),
                 Err(e) => return Err(e),
             },
         };

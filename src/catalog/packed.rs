@@ -18,6 +18,8 @@ pub(super) struct TableKey {
     pub(super) table: TableName,
     pub(super) below: Arc<str>,
     pub(super) id: Option<TableId>,
+    /// The object is in an archive tier of the store. Here, because few values are shared by many sets.
+    pub(super) archived: bool,
 }
 
 /// One archive's object.
@@ -35,6 +37,7 @@ impl PackedArchive {
     pub(super) fn is(&self, prefix: &str, object: &ObjectMeta) -> bool {
         self.size == object.size
             && self.modified == object.modified
+            && self.key.archived == object.archived
             && object.key.strip_prefix(prefix) == Some(&*self.key.below)
             && self.e_tag == ETag::pack(object.e_tag.as_deref())
     }
@@ -45,6 +48,7 @@ impl PackedArchive {
             size: self.size,
             e_tag: self.e_tag.text().map(Into::into),
             modified: self.modified,
+            archived: self.key.archived,
         }
     }
 }
@@ -127,8 +131,14 @@ impl Interner {
         TableName { keyspace: self.string(&table.keyspace), table: self.string(&table.table) }
     }
 
-    pub(super) fn table(&mut self, table: &TableName, below: &str, id: Option<TableId>) -> Arc<TableKey> {
-        let key = TableKey { table: self.name(table), below: below.into(), id };
+    pub(super) fn table(
+        &mut self,
+        table: &TableName,
+        below: &str,
+        id: Option<TableId>,
+        archived: bool,
+    ) -> Arc<TableKey> {
+        let key = TableKey { table: self.name(table), below: below.into(), id, archived };
         if let Some(known) = self.tables.get(&key) {
             return known.clone();
         }

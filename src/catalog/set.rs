@@ -277,7 +277,7 @@ impl ListedSet {
             .archives
             .iter()
             .map(|FoundTable { table, id, object }| PackedArchive {
-                key: interner.table(table, object.key.get(prefix_len..).unwrap_or_default(), *id),
+                key: interner.table(table, object.key.get(prefix_len..).unwrap_or_default(), *id, object.archived),
                 size: object.size,
                 modified: object.modified,
                 e_tag: ETag::pack(object.e_tag.as_deref()),

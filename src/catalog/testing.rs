@@ -66,6 +66,7 @@ impl MemoryObjects {
                 size: bytes.len() as u64,
                 e_tag: Some(format!("\"{}\"", &blake3::hash(bytes).to_hex()[..32]).into()),
                 modified: *modified,
+                archived: false,
             })
             .collect()
     }
@@ -169,6 +170,7 @@ impl TestSet {
                 size: 1,
                 e_tag: None,
                 modified,
+                archived: false,
             };
             builder.archive(TableName::new(self.keyspace, *table), object);
         }

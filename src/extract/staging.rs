@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn staged_names_tell_their_archive() {
-        let object = ObjectMeta { key: "a/b".into(), size: 7, e_tag: Some("x".into()), modified: Timestamp(5) };
+        let object =
+            ObjectMeta { key: "a/b".into(), size: 7, e_tag: Some("x".into()), modified: Timestamp(5), archived: false };
         let id = ArchiveId::of(&object);
         assert_eq!(ArchiveId::of_staged(&id.staged(512)), Some(id.clone()));
         assert_ne!(ArchiveId::of(&ObjectMeta { e_tag: Some("y".into()), ..object.clone() }), id);

@@ -14,6 +14,8 @@ pub(super) fn errno(kind: Kind) -> Errno {
         Kind::Changed => Errno::from_i32(libc::ESTALE),
         Kind::TimedOut => Errno::from_i32(libc::ETIMEDOUT),
         Kind::Denied => Errno::EACCES,
+        // As for a tape that is not in its drive.
+        Kind::Archived => Errno::from_i32(libc::ENOMEDIUM),
         Kind::NoSpace => Errno::ENOSPC,
         Kind::ReadOnly => Errno::EROFS,
         Kind::Exists => Errno::EEXIST,
@@ -40,6 +42,7 @@ fn is_trouble(kind: Kind) -> bool {
         | Kind::Unreachable
         | Kind::TimedOut
         | Kind::Denied
+        | Kind::Archived
         | Kind::NoSpace
         | Kind::Io => true,
         Kind::NotFound
@@ -114,7 +117,9 @@ mod tests {
 
     #[test]
     fn an_outage_never_looks_like_a_missing_file() {
-        for kind in [Kind::Unreachable, Kind::TimedOut, Kind::Denied, Kind::NoKey, Kind::Corrupt, Kind::Changed] {
+        for kind in
+            [Kind::Unreachable, Kind::TimedOut, Kind::Denied, Kind::Archived, Kind::NoKey, Kind::Corrupt, Kind::Changed]
+        {
             assert_ne!(errno(kind), Errno::ENOENT, "{kind:?}");
         }
     }

@@ -86,7 +86,13 @@ mod tests {
     fn files_are_listed_by_path_and_the_unsafe_left_out() {
         let file = |path: &str, size| BundledFile {
             path: path.into(),
-            object: ObjectMeta { key: format!("t/{path}").into(), size, e_tag: None, modified: Timestamp(1) },
+            object: ObjectMeta {
+                key: format!("t/{path}").into(),
+                size,
+                e_tag: None,
+                modified: Timestamp(1),
+                archived: false,
+            },
             md5: None,
         };
         let files = vec![file("b", 5), file("../c", 7), file(".i/a\n", 0), file("a", 0)];

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn versions_are_told_apart() {
-        let object = ObjectMeta { key: "a/b".into(), size: 7, e_tag: Some("x".into()), modified: Timestamp(5) };
+        let object =
+            ObjectMeta { key: "a/b".into(), size: 7, e_tag: Some("x".into()), modified: Timestamp(5), archived: false };
         let same = Identity::new("s3://b", &object);
         assert_eq!(same, Identity::new("s3://b", &ObjectMeta { modified: Timestamp(6), ..object.clone() }));
         for other in [

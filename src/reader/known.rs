@@ -261,7 +261,13 @@ mod tests {
     use crate::time::Timestamp;
 
     fn archive() -> Archive {
-        let object = ObjectMeta { key: "a/b.enc".into(), size: 7, e_tag: Some("x".into()), modified: Timestamp(5) };
+        let object = ObjectMeta {
+            key: "a/b.enc".into(),
+            size: 7,
+            e_tag: Some("x".into()),
+            modified: Timestamp(5),
+            archived: false,
+        };
         let file = ListedFile {
             path: "nb-1-big-Data.db".into(),
             size: 300,

@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_file_is_wanted_as_long_as_anybody_waits() {
-        let object = ObjectMeta { key: "a/b".into(), size: 7, e_tag: None, modified: Timestamp(5) };
+        let object = ObjectMeta { key: "a/b".into(), size: 7, e_tag: None, modified: Timestamp(5), archived: false };
         let archive = Identity::new("s3://b", &object);
         let wanted = WantedFiles::default();
         let (one, two, other) = (wanted.ask(archive, 512), wanted.ask(archive, 512), wanted.ask(archive, 4096));

@@ -52,6 +52,7 @@ pub struct Tally {
     names: usize,
     bytes: u64,
     newest: Option<Timestamp>,
+    archived: bool,
 }
 
 impl Tally {
@@ -83,6 +84,7 @@ impl Tally {
             names: path.len(),
             bytes: object.size,
             newest: Some(object.modified),
+            archived: object.archived,
         });
     }
 
@@ -93,6 +95,7 @@ impl Tally {
         self.names = self.names.saturating_add(other.names);
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.newest = self.newest.max(other.newest);
+        self.archived |= other.archived;
     }
 
     pub fn files(&self) -> usize {
@@ -111,6 +114,7 @@ impl Tally {
             size: self.bytes,
             e_tag: Some(format!("{MARK}{:032x}", self.sum).into()),
             modified: self.newest.unwrap_or_default(),
+            archived: self.archived,
         }
     }
 
@@ -139,7 +143,13 @@ mod tests {
     use super::*;
 
     fn object(key: &str, size: u64) -> ObjectMeta {
-        ObjectMeta { key: key.into(), size, e_tag: Some("\"x\"".into()), modified: Timestamp(size as i64) }
+        ObjectMeta {
+            key: key.into(),
+            size,
+            e_tag: Some("\"x\"".into()),
+            modified: Timestamp(size as i64),
+            archived: false,
+        }
     }
 
     #[test]

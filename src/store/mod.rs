@@ -51,6 +51,8 @@ pub struct ObjectMeta {
     /// What the store calls this version of the object; for a local file its time of modification and size.
     pub e_tag: Option<Arc<str>>,
     pub modified: Timestamp,
+    /// The listing shows a storage class that must be thawed before the object can be read. Of a bundle: at least one of its files.
+    pub archived: bool,
 }
 
 /// One level of a listing.

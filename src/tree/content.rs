@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, index: usize) -> ContentFile {
-        let object = ObjectMeta { key: "k".into(), size: 1, e_tag: None, modified: Timestamp(0) };
+        let object = ObjectMeta { key: "k".into(), size: 1, e_tag: None, modified: Timestamp(0), archived: false };
         ContentFile {
             path: path.into(),
             member: path.into(),

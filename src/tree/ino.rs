@@ -83,7 +83,13 @@ mod tests {
     use crate::time::Timestamp;
 
     fn object(e_tag: Option<&str>) -> ObjectMeta {
-        ObjectMeta { key: "h/t/ks/a.tar.gz.enc".into(), size: 7, e_tag: e_tag.map(Into::into), modified: Timestamp(1) }
+        ObjectMeta {
+            key: "h/t/ks/a.tar.gz.enc".into(),
+            size: 7,
+            e_tag: e_tag.map(Into::into),
+            modified: Timestamp(1),
+            archived: false,
+        }
     }
 
     #[test]

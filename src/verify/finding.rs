@@ -38,6 +38,8 @@ pub enum Problem {
     ObjectChanged,
     /// The store does not hand the object out.
     ObjectRefused,
+    /// The object is in an archive tier of the store and must be thawed first.
+    ObjectArchived,
     /// The object's length cannot be that of an archive.
     CutShort,
     /// Neither openssl's envelope nor a tar, compressed or not.
@@ -93,6 +95,7 @@ impl Problem {
             Self::ArchiveMissing
                 | Self::ObjectChanged
                 | Self::ObjectRefused
+                | Self::ObjectArchived
                 | Self::CutShort
                 | Self::NotAnArchive
                 | Self::Unsupported

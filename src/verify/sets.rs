@@ -199,6 +199,7 @@ pub(super) fn not_fetched(error: Error, object: &ObjectMeta) -> Result<(Problem,
     match error.kind() {
         Kind::Changed | Kind::NotFound => Ok((Problem::ObjectChanged, message)),
         Kind::Denied => Ok((Problem::ObjectRefused, message)),
+        Kind::Archived => Ok((Problem::ObjectArchived, message)),
         // Shorter than its listing said, or longer than anything of its kind.
         Kind::Corrupt => Ok((Problem::CutShort, message)),
         Kind::Invalid => Ok((Problem::SetFileDamaged, message)),

@@ -43,6 +43,7 @@ impl Memory {
             size,
             e_tag: Some(version.to_string().into()),
             modified: Timestamp::default(),
+            archived: false,
         })
     }
 

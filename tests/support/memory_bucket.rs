@@ -65,6 +65,7 @@ impl Bucket {
                 size,
                 e_tag: Some(format!("\"{identity}\"").into()),
                 modified: *modified,
+                archived: false,
             }
         };
         found.map(meta).collect()

@@ -290,7 +290,9 @@ impl Esop {
         let bytes = match objects.read(object).await {
             Ok(bytes) => bytes,
             // This one object cannot be read, though the source can: an unusable backup, not an outage.
-            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Corrupt) => return Ok(Err(error.to_string())),
+            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Archived | Kind::Corrupt) => {
+                return Ok(Err(error.to_string()));
+            }
             Err(error) => return Err(error),
         };
         let node = object.key.find(&format!("/{MANIFESTS}/")).map_or("", |at| &object.key[..=at]);

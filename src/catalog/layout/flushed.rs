@@ -168,7 +168,7 @@ mod tests {
 
     fn object(key: &str, seconds: i64) -> ObjectMeta {
         let modified = Timestamp::from_secs(seconds);
-        ObjectMeta { key: key.into(), size: 1, e_tag: Some(format!("{seconds}").into()), modified }
+        ObjectMeta { key: key.into(), size: 1, e_tag: Some(format!("{seconds}").into()), modified, archived: false }
     }
 
     /// 2026-11-21T02:46:00Z.

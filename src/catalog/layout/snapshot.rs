@@ -105,8 +105,11 @@ impl Snapshot {
                     }
                 }
                 // It tells nothing; that is no reason not to show the snapshot.
-                Err(error) if matches!(error.kind(), Kind::Denied | Kind::Changed | Kind::NotFound | Kind::Corrupt) => {
-                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        Kind::Denied | Kind::Archived | Kind::Changed | Kind::NotFound | Kind::Corrupt
+                    ) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -225,7 +225,7 @@ fn metadata(key: Arc<str>, stat: &Stat) -> ObjectMeta {
     // hard link changes.
     let e_tag = format!("{secs:x}.{nanos:x}-{size:x}");
     let modified = Timestamp(secs.saturating_mul(1_000_000).saturating_add(nanos / 1000));
-    ObjectMeta { key, size, e_tag: Some(e_tag.into()), modified }
+    ObjectMeta { key, size, e_tag: Some(e_tag.into()), modified, archived: false }
 }
 
 fn changed(what: impl fmt::Display) -> Error {

@@ -104,5 +104,11 @@ fn metadata(key: Arc<str>, meta: &object_store::ObjectMeta) -> ObjectMeta {
     let e_tag =
         meta.e_tag.as_deref().map(|tag| tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag));
     let modified = Timestamp::from_secs(meta.last_modified.timestamp());
-    ObjectMeta { key, size: meta.size, e_tag: e_tag.filter(|tag| !tag.is_empty()).map(Into::into), modified }
+    ObjectMeta {
+        key,
+        size: meta.size,
+        e_tag: e_tag.filter(|tag| !tag.is_empty()).map(Into::into),
+        modified,
+        archived: false,
+    }
 }

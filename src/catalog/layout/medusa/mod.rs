@@ -203,7 +203,9 @@ impl Medusa {
         let bytes = match objects.read(object).await {
             Ok(bytes) => bytes,
             // This one object cannot be read, though the source can: an unusable backup, not an outage.
-            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Corrupt) => return Ok(Err(error.to_string())),
+            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Archived | Kind::Corrupt) => {
+                return Ok(Err(error.to_string()));
+            }
             Err(error) => return Err(error),
         };
         let manifest = match MedusaManifest::parse(&bytes, host) {

@@ -295,7 +295,12 @@ async fn tables_in_schema(objects: &dyn Objects, schema: Option<&ObjectMeta>) ->
     match objects.read(schema).await {
         Ok(bytes) => Ok(Some(tables_of(&String::from_utf8_lossy(&bytes)))),
         // One that nobody may read, or that is being replaced, tells nothing now.
-        Err(error) if matches!(error.kind(), Kind::Denied | Kind::Corrupt | Kind::Changed | Kind::NotFound) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                Kind::Denied | Kind::Archived | Kind::Corrupt | Kind::Changed | Kind::NotFound
+            ) =>
+        {
             tracing::warn!("{error}: it tells no tables");
             Ok(None)
         }
