@@ -18,6 +18,7 @@ pub mod restore;
 pub mod scratch;
 pub mod store;
 pub mod supervisor;
+pub mod task;
 pub mod time;
 pub mod tree;
 pub mod verify;

@@ -19,6 +19,7 @@ pub use entry::{CacheFile, touch};
 pub use key::CacheKey;
 pub use writer::{CacheWriter, SealedEntry};
 
+use crate::task::lock;
 use crate::{Error, Result};
 use directory::{Found, Shards, Staging};
 use entry::{Pinned, Stamp};
@@ -28,7 +29,7 @@ use serde::Serialize;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 use table::{Table, charge};
 
@@ -191,7 +192,7 @@ impl Cache {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The table's methods keep it consistent at every step, so a panic elsewhere does not spoil it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn path_of(&self, name: &EntryName) -> PathBuf {
@@ -200,7 +201,7 @@ impl Shared {
 
     fn pin(self: &Arc<Self>, key: &CacheKey) -> Option<CacheFile> {
         let slot = usize::from(key.as_bytes()[0]) % self.checking.len();
-        let _turn = self.checking[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.checking[slot]);
         let (name, size, checked) = {
             let mut state = self.lock();
             if let Some(pinned) = state.table.use_now(key) {

@@ -9,6 +9,7 @@ use super::set::{BackupSet, SetKind, TableArchive};
 use crate::cassandra::schema::{Facts, SchemaTable, read_system_schema};
 use crate::cassandra::{TableId, TableName};
 use crate::store::ObjectMeta;
+use crate::task::{blocking, lock};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Reads small archives whole: whoever has a reader of archives implements it.
 pub trait SchemaReader: Send + Sync + 'static {
@@ -90,7 +91,7 @@ impl HostHistory {
 
     /// What is known by now. No I/O.
     pub fn known(&self) -> Arc<Knowledge> {
-        self.knowledge.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.knowledge).clone()
     }
 
     /// Reads what `sets` tell, as far as it is not known yet. A set that cannot be read (no key, damaged, deleted) is a gap; only when the
@@ -158,7 +159,7 @@ impl HostHistory {
         let kept = tokio::task::spawn_blocking(move || FORMAT.read::<Kept>(&path)).await;
         match kept {
             Ok(Ok(Some(kept))) if kept.source == self.source && kept.host == self.host => {
-                *self.knowledge.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(kept.knowledge);
+                *lock(&self.knowledge) = Arc::new(kept.knowledge);
             }
             Ok(Err(e)) => tracing::warn!("ignoring what was kept of {}: {e}", self.host),
             _ => {}
@@ -167,7 +168,7 @@ impl HostHistory {
 
     /// `change` tells whether there is anything new.
     fn change(&self, change: impl FnOnce(&mut Knowledge) -> bool) {
-        let mut knowledge = self.knowledge.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut knowledge = lock(&self.knowledge);
         if change(Arc::make_mut(&mut knowledge)) {
             self.dirty.store(true, Ordering::Release);
         }
@@ -207,8 +208,7 @@ impl HostHistory {
         for archive in archives {
             let files = self.reader.sstable_files(&archive.object).await?;
             let table = archive.table.table.clone();
-            let read = tokio::task::spawn_blocking(move || read_system_schema(&table, &files)).await;
-            let read = read.map_err(|e| Error::new(Kind::Io, "reading system_schema failed").with_source(e))?;
+            let read = blocking(move || read_system_schema(&table, &files)).await;
             facts.merge(&read.map_err(|e| e.with_object(&archive.object.key))?);
         }
         Ok(facts)

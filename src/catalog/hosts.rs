@@ -7,6 +7,7 @@ use super::load::{HostSets, Lister};
 use super::objects::Objects;
 use super::set::BackupSet;
 use crate::store::{BundledFile, Bundles, ObjectMeta};
+use crate::task::lock;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, watch};
 
@@ -331,9 +332,4 @@ fn spawn<T: Send + Sync + 'static>(work: impl Future<Output = Result<Arc<T>>> + 
 
 fn now() -> Timestamp {
     SystemTime::now().into()
-}
-
-/// The values behind are replaced whole, so a panic elsewhere leaves them right.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

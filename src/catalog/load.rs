@@ -10,6 +10,7 @@ use super::set::{BackupSet, ListedSet, SetBuilder};
 use super::stray::Strays;
 use super::{Host, Tag};
 use crate::store::ObjectMeta;
+use crate::task::blocking;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
@@ -350,9 +351,7 @@ impl Lister {
 /// Sorting thousands of sets is no work for the thread that answers others.
 async fn host_sets(host: &Host, sets: Vec<Arc<BackupSet>>, strays: Strays, now: Timestamp) -> Result<HostSets> {
     let host = host.clone();
-    tokio::task::spawn_blocking(move || HostSets::new(host, sets, strays, now))
-        .await
-        .map_err(|e| Error::new(Kind::Io, "the catalog's worker failed").with_source(e))
+    blocking(move || Ok(HostSets::new(host, sets, strays, now))).await
 }
 
 fn no_such_host(host: &Host) -> Error {

@@ -3,13 +3,14 @@
 use super::estimate::{SizeFrom, TablePlan, estimate};
 use super::journal::{self, Done, Job, Journal};
 use super::report::{ExtractReport, SchemaState, TableOutcome};
-use super::source::{PartlyStaged, Staged, blocking};
+use super::source::{PartlyStaged, Staged};
 use super::target::{Access, Dir};
 use super::work::{Parts, Work};
 use super::{HIDDEN, Layout, schema, table};
 use crate::cassandra::TableName;
 use crate::catalog::{Catalog, Host, SetKind, Tag};
 use crate::reader::Reader;
+use crate::task::blocking;
 use crate::tree::{BackupTree, Backups, PointInfo, PointTable, ReportOptions, TreeOptions};
 use crate::{Error, Kind, Result};
 use futures::StreamExt;

@@ -1,9 +1,9 @@
 //! The restore point's schema.cql beside its tables.
 
 use super::report::SchemaState;
-use super::source::blocking;
 use super::target::{Dir, touch};
 use super::work::Work;
+use crate::task::blocking;
 use crate::time::Timestamp;
 use crate::tree::SchemaOptions;
 use crate::{Error, Kind, Result};

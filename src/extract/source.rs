@@ -2,17 +2,18 @@
 
 use super::staging::ArchiveId;
 use super::target::Dir;
+use crate::Result;
 use crate::catalog::{Host, HostSets};
 use crate::reader::{Listing, Reader};
 use crate::store::ObjectMeta;
+use crate::task::lock;
 use crate::tree::{Backups, OpenFile, Source};
-use crate::{Error, Result};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::HashMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The staging directories that hold verified files now, by archive.
 pub(super) type Staged = Mutex<HashMap<ArchiveId, Arc<Dir>>>;
@@ -32,7 +33,7 @@ impl PartlyStaged {
     /// The file, if it lies in staging as the archive's listing has it.
     async fn read_staged(&self, object: &ObjectMeta, file: usize, max: u64) -> Option<Bytes> {
         let id = ArchiveId::of(object);
-        let dir = self.staged.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()?;
+        let dir = lock(&self.staged).get(&id).cloned()?;
         let archive = self.reader.known(object).await?;
         let (listed, offset) = (archive.listing().files.get(file)?, archive.offset(file)?);
         if listed.size > max || listed.damage.is_some() {
@@ -90,10 +91,4 @@ impl Source for PartlyStaged {
     fn fetch_object<'a>(&'a self, object: &'a Arc<ObjectMeta>, max: u64) -> BoxFuture<'a, Result<Bytes>> {
         self.backups.fetch_object(object, max)
     }
-}
-
-/// Runs file work where it may block.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let failed = |error| Err(Error::new(crate::Kind::Io, "extracting was broken off").with_source(error));
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
 }

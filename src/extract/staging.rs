@@ -5,12 +5,13 @@ use crate::archive::tar::MemberSink;
 use crate::archive::{Member, MemberKind, names};
 use crate::cassandra::SstableName;
 use crate::store::ObjectMeta;
+use crate::task::lock;
 use crate::{Error, Kind, Result};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Files shorter than this are staged whoever else has one of their name and size: small ones may well differ, and cost nothing.
 const WORTH_CLAIMING: u64 = 64 << 10;
@@ -78,7 +79,7 @@ impl Claims {
         if size < WORTH_CLAIMING || component.is_none_or(|component| MUTABLE.contains(&component)) {
             return true;
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((path.to_owned(), size))
+        lock(&self.0).insert((path.to_owned(), size))
     }
 }
 

@@ -3,17 +3,17 @@
 use super::journal::DoneTable;
 use super::place::{Archives, Fingerprint, Located, Plan, fingerprint};
 use super::report::TableOutcome;
-use super::source::blocking;
 use super::staging::{ArchiveId, Claims, Staging, Wanted};
 use super::target::Dir;
 use super::work::Work;
 use crate::store::ObjectMeta;
+use crate::task::{blocking, lock};
 use crate::tree::PointTable;
 use crate::{Error, Kind, Result};
 use futures::TryFutureExt;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What is staged of an archive at least this long is not given up with the process, even if it is the only one of its table, bytes.
 const WORTH_NOTING: u64 = 64 << 20;
@@ -228,7 +228,7 @@ impl Extracting<'_> {
     }
 
     fn read(&self) -> MutexGuard<'_, Archives> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.read)
     }
 
     /// Puts the table together and gives it its name.

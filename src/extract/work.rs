@@ -2,16 +2,17 @@
 
 use super::Layout;
 use super::journal::{Done, DoneTable, Journal};
-use super::source::{Staged, blocking};
+use super::source::Staged;
 use super::staging::{ArchiveId, Trouble};
 use super::target::{Access, Dir};
 use crate::catalog::{Host, Tag};
 use crate::reader::Reader;
+use crate::task::{blocking, lock};
 use crate::tree::{BackupTree, PointTable};
 use crate::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// After so many archives in a row that could not be fetched, the store is out of reach: nobody waits for the rest to fail too.
 const OUTAGE: usize = 3;
@@ -224,8 +225,4 @@ impl Flush {
         *done = asked;
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,10 @@
 //! From [`Kind`] to errno, and what the log keeps of it.
 
+use crate::task::lock;
 use crate::{Error, Kind};
 use fuser::Errno;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The table of `docs/architecture.md`, "Errors". Nothing else decides what a program sees.
@@ -86,7 +87,7 @@ impl ErrorLog {
 
     /// How many of the kind were kept back since the last one admitted; `None` keeps this one back too.
     fn admit(&self, kind: Kind, about: String) -> Option<u64> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.0);
         let now = Instant::now();
         if seen.len() >= REMEMBERED {
             seen.retain(|_, (at, _)| now.duration_since(*at) < QUIET);

@@ -3,13 +3,14 @@
 use super::record::{Record, Recording};
 use crate::Result;
 use crate::scratch::Node;
+use crate::task::lock;
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// Name of the record.
 const RECORD: &str = "inodes";
@@ -80,7 +81,7 @@ impl<N: Clone> Inodes<N> {
     }
 
     fn table(&self) -> MutexGuard<'_, Table<N>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
     /// Ours for the kernel's number: it calls the root 1.

@@ -9,13 +9,14 @@
 use super::backing::{self, Backings};
 use super::record::{Record, Recording};
 use crate::scratch::{Lease, Overlay};
+use crate::task::lock;
 use crate::tree::View;
 use crate::{Error, Kind, Result};
 use fuser::{FileHandle, FopenFlags, ReplyOpen};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -73,7 +74,7 @@ impl OpenFiles {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 
     /// The lease of an open inode.
@@ -197,7 +198,7 @@ impl<T> OpenDirectories<T> {
     }
 
     fn opened(&self) -> MutexGuard<'_, HashMap<u64, Arc<T>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(super) fn get(&self, handle: u64) -> Option<Arc<T>> {

@@ -7,6 +7,7 @@ use super::known::{self, Archive, LooseObject};
 use super::listing::Listing;
 use crate::archive::{Member, MemberKind};
 use crate::store::{BundledFile, ObjectMeta, Tally};
+use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ impl Inner {
     pub(super) async fn list_bundle(&self, object: &ObjectMeta, identity: Identity) -> Result<Arc<Archive>> {
         let files = self.bundled_files(object).await?;
         let (dir, key) = (self.index_dir.clone(), Arc::clone(&object.key));
-        let archive = super::blocking(move || {
+        let archive = blocking(move || {
             let archive = archive(identity, files);
             if let Err(error) = known::save(&dir, &key, &archive) {
                 tracing::warn!("{error}: the files of {key} will have to be listed again after a restart");

@@ -1,9 +1,10 @@
 //! Versions of objects that were read to their end and found right, but for which the cache has no room.
 
 use super::identity::Identity;
+use crate::task::lock;
 use lru::LruCache;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16 << 10).unwrap();
 
@@ -18,10 +19,10 @@ impl Default for Checked {
 
 impl Checked {
     pub(super) fn contains(&self, identity: &Identity) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(identity).is_some()
+        lock(&self.0).get(identity).is_some()
     }
 
     pub(super) fn insert(&self, identity: Identity) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(identity, ());
+        lock(&self.0).put(identity, ());
     }
 }

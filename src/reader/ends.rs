@@ -2,11 +2,12 @@
 
 use super::pipeline::{Broken, Stage};
 use super::unlock::PROBE_LEN;
-use super::{Inner, Reader, blocking, fetch};
+use super::{Inner, Reader, fetch};
 use crate::archive::compression::Compression;
 use crate::archive::envelope::{self, BLOCK_LEN, CipherKey};
 use crate::archive::index::Identity;
 use crate::store::ObjectMeta;
+use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use std::sync::Arc;

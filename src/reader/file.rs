@@ -1,12 +1,13 @@
 //! One file of an archive, open for reading: whole from the cache, else by spans, with read-ahead where it is read in order.
 
+use super::Inner;
 use super::identity::Identity;
 use super::known::Archive;
 use super::lander::{Lander, Target};
 use super::spans::{Keep, SpanSource};
-use super::{Inner, blocking};
 use crate::cache::{CacheFile, CacheKey};
 use crate::store::ObjectMeta;
+use crate::task::{blocking, lock};
 use crate::tree::OpenFile;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// How far from where the foremost read ended a read still counts as in order: the requests of the kernel's read-ahead, each of up to 1 MiB and several at a
 /// time, overtake one another.
@@ -250,7 +251,7 @@ impl ArchiveFile {
     /// Takes note of a read and fetches ahead of it. True if the file is being read in order.
     async fn observe(&self, offset: u64, len: u64) -> Result<bool> {
         let memory = self.inner.options.memory_limit / 12;
-        let ahead = self.run.lock().unwrap_or_else(PoisonError::into_inner).observe(offset, len, self.size, memory);
+        let ahead = lock(&self.run).observe(offset, len, self.size, memory);
         match ahead {
             Ahead::Nothing => Ok(false),
             Ahead::Land(end) => {
@@ -267,7 +268,7 @@ impl ArchiveFile {
                 let target = Target { source, key: self.key, plain: self.plain.clone(), crc32 };
                 match self.inner.land(target).await {
                     Some(lander) => self.lander.get_or_init(|| lander).want(end),
-                    None => self.run.lock().unwrap_or_else(PoisonError::into_inner).does_not_fit = true,
+                    None => lock(&self.run).does_not_fit = true,
                 }
                 Ok(true)
             }
@@ -276,7 +277,7 @@ impl ArchiveFile {
                 let index = &source.index;
                 let end = self.plain.start + end.min(self.size);
                 let spans = {
-                    let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut run = lock(&self.run);
                     let from = index.span_of(self.plain.start + run.position.min(self.size - 1)).unwrap_or_default();
                     let to = index.span_of(end - 1).map_or(from, |last| last + 1);
                     let from = from.max(run.prefetched);

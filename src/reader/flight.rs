@@ -1,13 +1,14 @@
 //! Single flight: whoever asks for what somebody is working on already waits for that work.
 
-use super::broken_off;
 use crate::Result;
+use crate::task::broken_off;
+use crate::task::lock;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Work under way. It goes on when nobody waits for it any more.
 pub(super) type Flight<V> = Shared<BoxFuture<'static, Result<V>>>;
@@ -31,7 +32,7 @@ where
     where
         F: Future<Output = Result<V>> + Send + 'static,
     {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = lock(&self.0);
         if let Some(flight) = flights.get(key) {
             return flight.clone();
         }
@@ -49,7 +50,7 @@ where
     }
 
     pub(super) fn get(&self, key: &K) -> Option<Flight<V>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        lock(&self.0).get(key).cloned()
     }
 }
 
@@ -60,7 +61,7 @@ struct Landing<K: Eq + Hash, V> {
 
 impl<K: Eq + Hash, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        lock(&self.flights.0).remove(&self.key);
     }
 }
 

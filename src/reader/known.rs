@@ -7,13 +7,14 @@ use crate::archive::compression::Spacing;
 use crate::archive::index::{FOOTER_LEN, Footer, Index};
 use crate::cache::{self, write_atomically};
 use crate::store::ObjectMeta;
+use crate::task::lock;
 use crate::{Error, Result};
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A record file's first bytes; the number goes up with every change that an older reader would get wrong.
 const MAGIC: &[u8; 20] = b"cassmount listing 2\n";
@@ -214,12 +215,12 @@ impl Default for Archives {
 
 impl Archives {
     pub(super) fn get(&self, identity: &Identity) -> Option<Arc<Archive>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         kept.archives.get(identity).map(|(archive, _)| Arc::clone(archive))
     }
 
     pub(super) fn put(&self, archive: Arc<Archive>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         let weight = archive.weight();
         kept.weight += weight;
         if let Some((_, weight)) = kept.archives.put(archive.identity, (archive, weight)) {
@@ -232,7 +233,7 @@ impl Archives {
     }
 
     pub(super) fn remove(&self, identity: &Identity) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         if let Some((_, weight)) = kept.archives.pop(identity) {
             kept.weight -= weight;
         }

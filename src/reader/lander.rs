@@ -4,10 +4,10 @@
 //! have asked for, and stops when nobody is left.
 
 use super::Inner;
-use super::blocking;
 use super::spans::SpanSource;
 use super::sweep::{Step, Sweep};
 use crate::cache::{CacheFile, CacheKey, CacheWriter};
+use crate::task::{blocking, lock};
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -129,7 +129,7 @@ impl Inner {
 
 impl Landers {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<CacheKey, Weak<Lander>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -3,10 +3,11 @@
 use super::bundle_read::{Expected, Sums};
 use super::identity::Identity;
 use super::known::Archive;
-use super::{Inner, blocking, fetch};
+use super::{Inner, fetch};
 use crate::cache::CacheFile;
 use crate::cassandra::SstableName;
 use crate::store::{LocalFile, ObjectMeta};
+use crate::task::blocking;
 use crate::tree::OpenFile;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;

@@ -51,6 +51,7 @@ pub use stream::Examined;
 use crate::cache::{self, Cache};
 use crate::keys::KeyRing;
 use crate::store::{ObjectMeta, Store};
+use crate::task::{blocking, lock};
 use crate::tree::OpenFile;
 use crate::{Error, Kind, Result};
 use budget::Budget;
@@ -70,7 +71,7 @@ use stats::ReaderStats;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -297,7 +298,7 @@ impl Inner {
     }
 
     fn remembered_failure(&self, identity: &Identity) -> Option<Error> {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = lock(&self.failures);
         let (error, when) = failures.get(identity)?;
         (when.elapsed() < remembered_for(error.kind())).then(|| error.clone())
     }
@@ -305,7 +306,7 @@ impl Inner {
     /// Whatever another try could not change is not tried again for every stat of a file, and nothing is logged again and again.
     fn remember_failure(&self, identity: Identity, error: &Error) {
         self.stats.count_error(error);
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = lock(&self.failures);
         let before = failures.put(identity, (error.clone(), Instant::now()));
         if before.is_none_or(|(before, when)| before.kind() != error.kind() || when.elapsed() > SAY_AGAIN) {
             tracing::error!("{error}");
@@ -338,16 +339,6 @@ impl Inner {
         }
         Ok(bytes)
     }
-}
-
-/// Runs work that blocks or computes on a thread for it.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken_off(error)))
-}
-
-/// A task has panicked, or the reader is being closed.
-fn broken_off(error: tokio::task::JoinError) -> Error {
-    Error::new(Kind::Io, "reading was broken off").with_source(error)
 }
 
 impl fmt::Debug for Inner {

@@ -18,6 +18,7 @@ use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::index::{self, Index, IndexBuilder};
 use crate::archive::tar::TarReader;
 use crate::store::ObjectMeta;
+use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -81,7 +82,7 @@ async fn attempt(
     let first = ends.first.clone();
     let prepared = {
         let (inner, object) = (Arc::clone(inner), Arc::clone(object));
-        super::blocking(move || Prepared::new(&inner, &object, identity, &ends)).await?
+        blocking(move || Prepared::new(&inner, &object, identity, &ends)).await?
     };
     let resumed = prepared.resumed;
     let start = prepared.opener.start();
@@ -120,7 +121,7 @@ pub(super) async fn fed<T: Send + 'static>(
         drop(first);
         fetch::in_order(inner, object, next, pieces_in, arrived).await;
     };
-    let ((), result) = tokio::join!(feed, super::blocking(move || work(pieces_out)));
+    let ((), result) = tokio::join!(feed, blocking(move || work(pieces_out)));
     result
 }
 

@@ -17,6 +17,7 @@ use crate::archive::index::{
     published_key,
 };
 use crate::store::{ObjectMeta, Publisher};
+use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
@@ -118,11 +119,11 @@ async fn take_over(inner: &Arc<Inner>, object: &Arc<ObjectMeta>, identity: Ident
         let from = if first == 0 { 0 } else { offset(first) };
         let bytes = fetch::range(inner, &published, from..published.size.min(offset(first + count))).await?;
         let key = key.clone();
-        taken = super::blocking(move || taken.push(&key, &bytes)).await?;
+        taken = blocking(move || taken.push(&key, &bytes)).await?;
         first += count;
     }
     let (inner, object) = (Arc::clone(inner), Arc::clone(object));
-    super::blocking(move || taken.finish(&inner, &object, identity, &archive)).await
+    blocking(move || taken.finish(&inner, &object, identity, &archive)).await
 }
 
 /// Which archive it is, and the key that opens it.
@@ -132,7 +133,7 @@ async fn unlock(
     ends: &Ends,
 ) -> Result<(index::Identity, Option<CipherKey>)> {
     let (inner, object, ends) = (Arc::clone(inner), Arc::clone(object), ends.clone());
-    super::blocking(move || {
+    blocking(move || {
         let (archive, unlocked) = ends.unlock(&inner, &object).map_err(Broken::into_error)?;
         Ok((archive, unlocked.into_key()))
     })
@@ -270,7 +271,7 @@ impl Reader {
         let Some(key) = key else { return Ok(Published::NotNeeded) };
         let path = known::index_path(&inner.index_dir, &archive.identity);
         let start = head(&archive.listing)?;
-        let (mut sealing, len) = super::blocking(move || Sealing::new(&key, start, &path)).await?;
+        let (mut sealing, len) = blocking(move || Sealing::new(&key, start, &path)).await?;
         let name = published_key(&of);
         if let Ok(there) = inner.store.head(&name).await
             && there.size == len
@@ -282,7 +283,7 @@ impl Reader {
         upload.write(Bytes::copy_from_slice(sealing.sealer.header())).await?;
         loop {
             let sealed;
-            (sealing, sealed) = super::blocking(move || sealing.next()).await?;
+            (sealing, sealed) = blocking(move || sealing.next()).await?;
             let Some(sealed) = sealed else { break };
             upload.write(sealed).await?;
         }
@@ -293,7 +294,7 @@ impl Reader {
 
 async fn is_indexed(inner: &Arc<Inner>, archive: &Arc<Archive>) -> Result<()> {
     let (inner, archive) = (Arc::clone(inner), Arc::clone(archive));
-    super::blocking(move || archive.index(&inner.index_dir).map(drop)).await
+    blocking(move || archive.index(&inner.index_dir).map(drop)).await
 }
 
 /// The content's start: the head and its length.

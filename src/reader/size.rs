@@ -1,10 +1,11 @@
 //! How large an archive's plain stream is, as it says itself, without reading it.
 
 use super::ends::GLANCE;
-use super::{Reader, blocking, fetch};
+use super::{Reader, fetch};
 use crate::archive::compression::Compression;
 use crate::archive::envelope::{self, BLOCK_LEN, HEADER_LEN};
 use crate::store::ObjectMeta;
+use crate::task::blocking;
 use crate::{Error, Result};
 use std::sync::Arc;
 

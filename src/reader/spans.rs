@@ -1,14 +1,15 @@
 //! Spans of indexed archives: each fetched, decrypted, inflated and verified by itself, once for everybody who waits for it.
 
+use super::Inner;
 use super::fetch;
 use super::flight::Flights;
 use super::identity::Identity;
 use super::known;
 use super::unlock::PROBE_LEN;
-use super::{Inner, blocking};
 use crate::archive::envelope::CipherKey;
 use crate::archive::index::Index;
 use crate::store::ObjectMeta;
+use crate::task::{blocking, lock};
 use crate::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
@@ -18,7 +19,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 /// Longest range that is fetched in one request, bytes; longer spans take several.
@@ -69,11 +70,11 @@ impl Spans {
     }
 
     fn get(&self, key: &Key) -> Option<Bytes> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).spans.get(key).cloned()
+        lock(&self.memory).spans.get(key).cloned()
     }
 
     fn put(&self, key: Key, span: Bytes) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = lock(&self.memory);
         if span.len() > memory.limit {
             return;
         }

@@ -12,6 +12,7 @@ use super::{Inner, Reader};
 use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::tar::{MemberSink, TarReader};
 use crate::store::ObjectMeta;
+use crate::task::blocking;
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -73,7 +74,7 @@ impl Reader {
         match archive {
             Ok(archive) => Ok((archive, sink)),
             Err(broken) => {
-                super::blocking(move || {
+                blocking(move || {
                     drop(sink);
                     Ok(())
                 })

@@ -1,10 +1,11 @@
 //! The spans of a file in order: fetched several with one request and several requests at a time, inflated on all cores.
 
+use super::Inner;
 use super::budget::Reserved;
 use super::fetch::UnderWay;
 use super::lander::Target;
 use super::spans::{Keep, SpanSource};
-use super::{Inner, broken_off};
+use crate::task::broken_off;
 use crate::{Error, Result};
 use bytes::Bytes;
 use futures::stream::{FuturesOrdered, StreamExt};

@@ -4,11 +4,12 @@
 
 use crate::archive::envelope::{self, CipherKey, HEADER_LEN};
 use crate::keys::KeyRing;
+use crate::task::lock;
 use crate::{Error, Kind, Result};
 use lru::LruCache;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Object bytes that tell for certain whether a key fits.
 pub(super) const PROBE_LEN: u64 = 64 << 10;
@@ -94,6 +95,6 @@ impl Unlocker {
     }
 
     fn lock(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 }

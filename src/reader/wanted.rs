@@ -5,8 +5,9 @@
 
 use super::identity::Identity;
 use crate::cache::CacheKey;
+use crate::task::lock;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// By archive: plain offsets of files, each with its key in the cache.
 type Files = HashMap<Identity, Vec<(u64, CacheKey)>>;
@@ -41,7 +42,7 @@ impl WantedFiles {
     }
 
     fn lock(&self) -> MutexGuard<'_, Files> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

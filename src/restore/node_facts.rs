@@ -3,6 +3,7 @@
 use super::node::{Identity, Node, RingToken};
 use super::prepare::Selection;
 use crate::cassandra::TableName;
+use crate::task::lock;
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -99,10 +100,10 @@ fn side_by_side(questions: Vec<Question<'_>>) -> Vec<Answer> {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
-                    let next = questions.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let next = lock(&questions).next();
                     let Some(question) = next else { break };
                     let answer = question();
-                    answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+                    lock(&answers).push(answer);
                 }
             });
         }

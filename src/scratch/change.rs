@@ -1,12 +1,12 @@
 //! Changes of names and attributes. Each looks at the backup first, then checks and records the whole change at once.
 
-use super::content::blocking;
 use super::lease::Leases;
 use super::node::{Attr, Caller, New, Node, SetAttr};
 use super::overlay::{Overlay, absent};
 use super::record::{Change, Moment, NewBody, Record};
 use super::state::{Seen, State};
 use super::upper::Upper;
+use crate::task::blocking;
 use crate::tree::{NodeKind, View};
 use crate::{Error, Kind, Result};
 use std::ffi::OsStr;

@@ -7,6 +7,7 @@ use super::overlay::Overlay;
 use super::record::{Moment, Record};
 use super::state::Body;
 use super::upper::Upper;
+use crate::task::blocking;
 use crate::tree::{OpenFile, View};
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
@@ -16,13 +17,6 @@ use std::sync::Arc;
 
 /// Bytes copied at a time.
 const COPY_STEP: u32 = 1 << 20;
-
-/// Runs local file I/O where it may block.
-pub(super) async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(f)
-        .await
-        .unwrap_or_else(|error| Err(Error::new(Kind::Io, "a task of the scratch layer failed").with_source(error)))
-}
 
 impl<V: View> Overlay<V> {
     /// Up to `len` bytes at `offset`; fewer only at the end of the file.

@@ -2,11 +2,12 @@
 
 use super::state::Body;
 use super::upper::Upper;
+use crate::task::lock;
 use crate::tree::OpenFile;
 use crate::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// Content in use: what is behind an inode, opened once for all who use it.
 #[derive(Default)]
@@ -32,7 +33,7 @@ impl Leases {
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<u64, (Arc<Slot>, usize)>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
 
     /// Whether someone uses content of the scratch directory.

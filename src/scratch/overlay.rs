@@ -5,12 +5,13 @@ use super::lease::{Lease, Leases};
 use super::node::{Attr, Backup, Entry, Node, Place, Shadowed, Usage};
 use super::state::{Body, Dir, Name, Seen, State};
 use super::upper::Upper;
+use crate::task::{blocking, lock};
 use crate::tree::{NodeKind, OpenFile, View};
 use crate::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A [`View`] with a writable layer above it, or none for a strictly read-only mount.
 pub struct Overlay<V: View> {
@@ -124,7 +125,7 @@ impl<V: View> Overlay<V> {
     }
 
     fn adopted(&self) -> MutexGuard<'_, HashMap<u64, Backup<V::Node>>> {
-        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.adopted)
     }
 
     /// Remembers the backup's node of an inode that is about to get attributes or names of its own.
@@ -243,7 +244,7 @@ impl<V: View> Overlay<V> {
             return Ok(());
         }
         let (leases, slot, ino) = (self.leases.clone(), lease.slot.clone(), lease.ino);
-        super::content::blocking(move || {
+        blocking(move || {
             let upper = leases.upper.as_ref().ok_or_else(super::change::read_only)?;
             let file = upper.open_content(ino)?;
             let _ = slot.file.set(Arc::new(file));
@@ -267,8 +268,7 @@ impl<V: View> Overlay<V> {
             return Err(Error::new(Kind::Busy, "files of the scratch layer are open"));
         }
         let leases = self.leases.clone();
-        let old =
-            super::content::blocking(move || leases.upper.as_ref().map_or_else(|| Ok(State::default()), Upper::reset));
+        let old = blocking(move || leases.upper.as_ref().map_or_else(|| Ok(State::default()), Upper::reset));
         let old = old.await?;
         self.adopted().clear();
         let names = old

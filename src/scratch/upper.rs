@@ -6,6 +6,7 @@ use super::files::ScratchDir;
 use super::journal::Journal;
 use super::record::{Frame, Moment, Record};
 use super::state::{Body, State};
+use crate::task::lock;
 use crate::{Error, Kind, Result};
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -79,7 +80,7 @@ impl Upper {
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.journal)
     }
 
     /// Carries out one operation: `plan` checks it against the state and says what is to be recorded.

@@ -1,5 +1,6 @@
 //! Counters: what was asked of the store, for `status` and for tests that bound it.
 
+use crate::task::lock;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -72,7 +73,7 @@ impl Counters {
     pub(super) fn skip(&self, name: &str, reason: &'static str) {
         self.skipped.fetch_add(1, Relaxed);
         let name = name.escape_debug().to_string();
-        let mut names = self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut names = lock(&self.names);
         if names.len() < REMEMBERED && !names.iter().any(|skipped| skipped.name == name) {
             tracing::warn!(name, reason, "a name in the source cannot be shown");
             names.push(SkippedName { name, reason });
@@ -80,7 +81,7 @@ impl Counters {
     }
 
     pub(super) fn skipped_names(&self) -> Vec<SkippedName> {
-        self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        lock(&self.names).clone()
     }
 
     pub(super) fn snapshot(&self) -> StoreStats {

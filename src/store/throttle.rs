@@ -1,5 +1,6 @@
 //! A limit on bytes per second, shared by all requests of a store.
 
+use crate::task::lock;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ impl Throttle {
     pub(super) async fn take(&self, bytes: usize) -> Duration {
         let now = Instant::now();
         let due = {
-            let mut paid = self.paid.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut paid = lock(&self.paid);
             let from = paid.map_or(now, |paid| paid.max(now.checked_sub(BURST).unwrap_or(now)));
             let due = from + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
             *paid = Some(due);

@@ -1,7 +1,7 @@
 //! A table's files at a restore point or in a set: from its archives' listings to a [`ContentTree`].
 
 use super::OpenFile;
-use super::backup::{BackupTree, blocking, is_lasting};
+use super::backup::{BackupTree, is_lasting};
 use super::content::{ContentFile, ContentTree};
 use super::ino::identity;
 use super::model::{ContentKind, HostModel, Piece, TableDir};
@@ -11,6 +11,7 @@ use crate::catalog::incarnation::{ArchiveFacts, SstableFacts, attribute};
 use crate::catalog::merge::{self, Merged, merge};
 use crate::catalog::{BackupSet, SetKind, TableArchive, declared_id};
 use crate::reader::Listing;
+use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -37,7 +38,7 @@ impl BackupTree {
             }
             let Some(assembly) = self.assemble(&model, dir, place.kind, index, pieces).await? else { continue };
             let place = place.clone();
-            let tree = Arc::new(blocking(move || arrange(&place, &assembly)).await?);
+            let tree = Arc::new(blocking(move || Ok(arrange(&place, &assembly))).await?);
             self.contents.insert(key, tree.clone(), tree.weight());
             return Ok(tree);
         }

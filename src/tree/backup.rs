@@ -13,6 +13,7 @@ use crate::cassandra::{TableId, TableName};
 use crate::catalog::{BackupSet, Catalog, Depth, Host, HostHistory, HostSets, Offsets, Tag, parse_mapping, parse_time};
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
+use crate::task::{blocking, lock};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What may be chosen about a tree.
@@ -253,7 +254,7 @@ impl BackupTree {
         // Even in an outage there are names to show: those that are known, or weaker ones.
         let mut incomplete = state.history.learn(&sets.sets, Depth::Incarnations).await.err();
         let live = match self.options.live_data_dir.clone() {
-            Some(directory) => blocking(move || live::scan(&directory)).await?.unwrap_or_else(|error| {
+            Some(directory) => blocking(move || Ok(live::scan(&directory))).await?.unwrap_or_else(|error| {
                 tracing::warn!("the ids of live tables are not known: {error}");
                 HashMap::new()
             }),
@@ -275,7 +276,8 @@ impl BackupTree {
                 live: live.clone(),
             };
             let (before, former) = (before.clone(), names.clone());
-            let model = blocking(move || HostModel::new(from, before.as_deref()).with_former(&former.former)).await?;
+            let model =
+                blocking(move || Ok(HostModel::new(from, before.as_deref()).with_former(&former.former))).await?;
             if !findings.needs_mappings && model.has_unknown_ids() {
                 findings.needs_mappings = true;
                 continue;
@@ -294,7 +296,7 @@ impl BackupTree {
             return Ok(names.clone());
         }
         let names = match self.names_path(host) {
-            Some(path) => blocking(move || Names::load(&path)).await?,
+            Some(path) => blocking(move || Ok(Names::load(&path))).await?,
             None => Names::default(),
         };
         let mut refined = lock(&state.refined);
@@ -311,7 +313,11 @@ impl BackupTree {
         let names = Names::of(model);
         if findings.names.as_ref() != Some(&names) {
             findings.names = Some(names.clone());
-            blocking(move || names.keep(&path)).await?;
+            blocking(move || {
+                names.keep(&path);
+                Ok(())
+            })
+            .await?;
         }
         Ok(())
     }
@@ -433,15 +439,4 @@ impl View for BackupTree {
             _ => Err(Error::new(Kind::IsDirectory, "it is a directory")),
         }
     }
-}
-
-/// Work for the processor or a local disk, away from the threads that serve requests.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| Error::new(Kind::Io, "a worker thread failed").with_source(e))
-}
-
-/// What is behind is replaced whole, so a panic elsewhere leaves it right.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,13 @@
 //! `restore-points/<point>/schema.cql`: the statements that create the schema of that point again.
 
-use super::backup::{BackupTree, blocking};
+use super::backup::BackupTree;
 use super::ino::identity;
 use super::model::{HostModel, TableDir};
 use super::resolve::named_point;
 use crate::cassandra::schema::{CqlOptions, Timeline, is_system_keyspace, write_cql};
 use crate::catalog::{Depth, Host, RestorePoint, Tag};
 use crate::store::ObjectMeta;
+use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use std::fmt::Write as _;
@@ -90,7 +91,7 @@ impl BackupTree {
         let own = model.newest_schema(point);
         if !knowledge.timeline().is_empty() || (own.is_none() && knowledge.gaps().is_empty()) {
             let options = options.clone();
-            return blocking(move || from_history(&model, knowledge.timeline(), point, &options)).await?;
+            return blocking(move || from_history(&model, knowledge.timeline(), point, &options)).await;
         }
         let Some((from, object)) = own else {
             let reasons = knowledge.gaps().iter().map(|(set, reason)| format!("system_schema of {set}: {reason}"));

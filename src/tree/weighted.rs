@@ -1,8 +1,9 @@
 //! Values that may be made again, the least recently used ones dropped when they weigh too much together.
 
+use crate::task::lock;
 use lru::LruCache;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// A cache bounded by weight, bytes.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl<K: Hash + Eq, V: Clone> Weighted<K, V> {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner<K, V>> {
         // Weight and values change together and without calls that can panic.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

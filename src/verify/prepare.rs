@@ -6,6 +6,7 @@ use crate::cassandra::TableName;
 use crate::catalog::{BackupSet, Catalog, Host, HostSets, TableArchive};
 use crate::keys::KeyRing;
 use crate::reader::Reader;
+use crate::task::blocking;
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
@@ -171,9 +172,7 @@ impl Verification {
         };
         let (directory, source) = (self.options.state_dir.clone(), self.catalog.source().to_owned());
         let (host, keys) = (host.clone(), keys.clone());
-        tokio::task::spawn_blocking(move || State::open(directory.as_deref(), &source, &host, &keys, since))
-            .await
-            .map_err(|e| Error::new(crate::Kind::Io, "reading what was verified was broken off").with_source(e))?
+        blocking(move || State::open(directory.as_deref(), &source, &host, &keys, since)).await
     }
 
     /// Counts what there is to do. `all`: these are all of the hosts' sets, so that what is not among them is gone.

@@ -4,10 +4,11 @@ use super::renamed::{Rename, Renamed};
 use super::sample::Sample;
 use super::{Layout, all, named};
 use crate::catalog::objects::Objects;
+use crate::task::lock;
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// What somebody says of a source's layout.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +89,7 @@ impl Chosen {
 
     /// Takes over what an earlier process found out. Says whether that can be right.
     pub(in crate::catalog) fn suppose(&self, name: &str) -> bool {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = lock(&self.found);
         match (&*found, named(name)) {
             (Some(found), _) => found.layout.name() == name,
             (None, Some(layout)) => match Renamed::over(&layout, &self.renames) {
@@ -127,13 +128,12 @@ impl Chosen {
         let sample = Sample::take(objects, &layouts).await?;
         let layout = decide(&self.choice, &sample, &layouts, objects.name())?;
         let layout = Renamed::over(&layout, &self.renames)?;
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Found { layout: Arc::clone(&layout), seen: true });
+        *lock(&self.found) = Some(Found { layout: Arc::clone(&layout), seen: true });
         Ok(layout)
     }
 
     fn get(&self) -> Option<Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.found).clone()
     }
 }
 

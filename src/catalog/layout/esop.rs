@@ -11,13 +11,14 @@ use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
 use crate::store::{BundledFile, MAX_RANGE, ObjectMeta};
+use crate::task::lock;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 const MANIFESTS: &str = "manifests";
 const DATA: &str = "data";
@@ -278,7 +279,7 @@ impl Esop {
 
     /// The manifest, or why it cannot be used.
     async fn manifest(&self, objects: &dyn Objects, object: &ObjectMeta) -> Result<Result<Arc<EsopManifest>, String>> {
-        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = || lock(&self.last);
         if let Some((known, manifest)) = &*last()
             && known == object
         {

@@ -17,6 +17,7 @@ use super::ObjectMeta;
 use super::backend::{Backend, Chunks, Listing, Page, Pages};
 use super::source::components;
 use super::stats::Counters;
+use crate::task;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
@@ -93,12 +94,12 @@ where
 {
     let permit = Arc::clone(threads).acquire_owned().await.expect("the semaphore is never closed");
     let root = Arc::clone(root);
-    let task = tokio::task::spawn_blocking(move || {
-        // Given back by the thread, not by whoever waits for it: a wait may end at a deadline, the system call does not.
+    task::blocking(move || {
+        // The thread gives it back, not its caller: a wait may end at a deadline, the system call does not.
         let _permit = permit;
         work(&root)
-    });
-    task.await.unwrap_or_else(|error| Err(Error::new(Kind::Io, "a file operation was abandoned").with_source(error)))
+    })
+    .await
 }
 
 impl fmt::Debug for LocalDirectory {

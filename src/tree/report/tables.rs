@@ -5,8 +5,9 @@ use crate::cassandra::SstableName;
 use crate::catalog::SetKind;
 use crate::catalog::incarnation::{ArchiveFacts, Attribution, Evidence, attribute};
 use crate::reader::Listing;
+use crate::task::blocking;
 use crate::tree::assemble::{Assembly, facts};
-use crate::tree::backup::{BackupTree, blocking, is_lasting};
+use crate::tree::backup::{BackupTree, is_lasting};
 use crate::tree::model::{ContentKind, HostModel, Piece, TableDir};
 use crate::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
@@ -111,7 +112,7 @@ impl BackupTree {
             let mut contents = shown(&model, &dir, &assembly);
             contents.not_part = not_part(&model, &dir, &others, &other_listings);
             contents.notices.extend(unreadable);
-            contents
+            Ok(contents)
         });
         Ok(Told::Contents(told.await?))
     }

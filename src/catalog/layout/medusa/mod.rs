@@ -13,13 +13,14 @@ use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
 use crate::store::{BundledFile, ObjectMeta};
+use crate::task::lock;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use manifest::MedusaManifest;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// At the top, beside the hosts.
 const INDEX: &str = "index";
@@ -191,7 +192,7 @@ impl Medusa {
         object: &ObjectMeta,
         host: &str,
     ) -> Result<Result<Arc<MedusaManifest>, String>> {
-        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = || lock(&self.last);
         if let Some((known, manifest)) = &*last()
             && known == object
         {
