@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod cache;
+pub mod cache_dir;
 pub mod cassandra;
 pub mod catalog;
 pub mod cli;

@@ -4,6 +4,7 @@
 //! that is begun. So what a crash cuts off was not begun. A table that no restore concerns any more has none.
 
 use super::state::{Before, Hydrated, Plan, Record, State, Step};
+use crate::cache_dir::CacheDir;
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use rustix::fs::{FlockOperation, flock};
@@ -31,7 +32,7 @@ pub(super) struct Journal {
 
 /// The directory of journals beside a cache.
 fn directory(cache_dir: &Path) -> PathBuf {
-    cache_dir.join("restore")
+    CacheDir::new(cache_dir).restore()
 }
 
 /// The journals there, sorted by name.
