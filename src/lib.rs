@@ -23,5 +23,6 @@ pub mod task;
 pub mod time;
 pub mod tree;
 pub mod verify;
+pub mod view;
 
 pub use error::{Error, Kind, Result};

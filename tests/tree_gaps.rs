@@ -7,7 +7,8 @@ mod unpacked;
 #[path = "support/walk.rs"]
 mod walk;
 
-use cassmount::tree::{BackupTree, TreeOptions, View};
+use cassmount::tree::{BackupTree, TreeOptions};
+use cassmount::view::View;
 use oracle::{Oracle, comparable};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

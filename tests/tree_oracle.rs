@@ -8,7 +8,8 @@ mod unpacked;
 mod walk;
 
 use cassmount::Kind;
-use cassmount::tree::{BackupTree, TreeOptions, View};
+use cassmount::tree::{BackupTree, TreeOptions};
+use cassmount::view::View;
 use oracle::{Oracle, comparable};
 use std::path::Path;
 use unpacked::Unpacked;

@@ -9,7 +9,7 @@ use super::inodes::Inodes;
 use super::listing::Listing;
 use super::open_files::{OpenDirectories, OpenFiles};
 use crate::scratch::{Caller, Lease, New, Node, Overlay};
-use crate::tree::{NodeKind, View};
+use crate::view::{NodeKind, View};
 use crate::{Error, Kind, Result};
 use fuser::{
     Errno, FileAttr, FileType, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,

@@ -2,7 +2,7 @@
 
 use super::MountOptions;
 use crate::scratch::Attr;
-use crate::tree::NodeKind;
+use crate::view::NodeKind;
 use fuser::{FileAttr, FileType, INodeNo};
 use std::time::{Duration, UNIX_EPOCH};
 

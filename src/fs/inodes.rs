@@ -258,7 +258,7 @@ impl<N: Clone> Table<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::NodeKind;
+    use crate::view::NodeKind;
 
     fn node(ino: u64) -> Node<()> {
         Node::own(ino, NodeKind::Directory)

@@ -7,7 +7,7 @@ use super::greeting::{self, Greeting};
 use super::operations::REQUEST_SIZE;
 use super::prune;
 use crate::scratch::{Overlay, Shadowed};
-use crate::tree::View;
+use crate::view::View;
 use crate::{Error, Kind, Result};
 use fuser::{Config, INodeNo, Notifier, Session, SessionACL};
 use std::os::fd::AsFd;

@@ -10,7 +10,7 @@ use super::backing::{self, Backings};
 use super::record::{Record, Recording};
 use crate::scratch::{Lease, Overlay};
 use crate::task::lock;
-use crate::tree::View;
+use crate::view::View;
 use crate::{Error, Kind, Result};
 use fuser::{FileHandle, FopenFlags, ReplyOpen};
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 use super::adapter::{Adapter, Asked, GENERATION, Shared, at, attr_ttl, on};
 use super::attr::{ABSENT_TTL, file_attr, file_type, placeholder};
 use crate::scratch::{New, SetAttr};
-use crate::tree::{NodeKind, View};
+use crate::view::{NodeKind, View};
 use crate::{Error, Kind};
 use bytes::Bytes;
 use fuser::{

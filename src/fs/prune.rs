@@ -4,7 +4,7 @@
 //! killed meanwhile would not die. On an older kernel what it keeps in memory is what we keep.
 
 use super::adapter::Shared;
-use crate::tree::View;
+use crate::view::View;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::sync::Weak;

@@ -8,7 +8,7 @@ use super::spans::{Keep, SpanSource};
 use crate::cache::{CacheFile, CacheKey};
 use crate::store::ObjectMeta;
 use crate::task::{blocking, lock};
-use crate::tree::OpenFile;
+use crate::view::OpenFile;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::future::BoxFuture;

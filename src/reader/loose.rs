@@ -8,7 +8,7 @@ use crate::cache::CacheFile;
 use crate::cassandra::SstableName;
 use crate::store::{LocalFile, ObjectMeta};
 use crate::task::blocking;
-use crate::tree::OpenFile;
+use crate::view::OpenFile;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::FutureExt;

@@ -52,7 +52,7 @@ use crate::cache::{self, Cache};
 use crate::keys::KeyRing;
 use crate::store::{ObjectMeta, Store};
 use crate::task::{blocking, lock};
-use crate::tree::OpenFile;
+use crate::view::OpenFile;
 use crate::{Error, Kind, Result};
 use budget::Budget;
 use bytes::Bytes;

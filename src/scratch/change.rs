@@ -7,7 +7,7 @@ use super::record::{Change, Moment, NewBody, Record};
 use super::state::{Seen, State};
 use super::upper::Upper;
 use crate::task::blocking;
-use crate::tree::{NodeKind, View};
+use crate::view::{NodeKind, View};
 use crate::{Error, Kind, Result};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

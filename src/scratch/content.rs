@@ -8,7 +8,7 @@ use super::record::{Moment, Record};
 use super::state::Body;
 use super::upper::Upper;
 use crate::task::blocking;
-use crate::tree::{OpenFile, View};
+use crate::view::{OpenFile, View};
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use std::fs::File;

@@ -3,7 +3,7 @@
 use super::state::Body;
 use super::upper::Upper;
 use crate::task::lock;
-use crate::tree::OpenFile;
+use crate::view::OpenFile;
 use crate::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::fs::File;

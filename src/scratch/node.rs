@@ -1,6 +1,6 @@
 //! What the overlay hands out: nodes, attributes, entries.
 
-use crate::tree::NodeKind;
+use crate::view::NodeKind;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ pub struct Attr {
 
 impl Attr {
     /// Attributes of a node that the scratch layer knows nothing of.
-    pub(super) fn of_backup(attr: &crate::tree::Attr) -> Self {
+    pub(super) fn of_backup(attr: &crate::view::Attr) -> Self {
         let time = attr.mtime.system_time();
         let (mode, uid, gid) = (None, None, None);
         let (ino, kind, size, nlink) = (attr.ino, attr.kind, attr.size, attr.nlink);

@@ -6,7 +6,7 @@ use super::node::{Attr, Backup, Entry, Node, Place, Shadowed, Usage};
 use super::state::{Body, Dir, Name, Seen, State};
 use super::upper::Upper;
 use crate::task::{blocking, lock};
-use crate::tree::{NodeKind, OpenFile, View};
+use crate::view::{NodeKind, OpenFile, View};
 use crate::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};

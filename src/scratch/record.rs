@@ -1,7 +1,7 @@
 //! What the journal of the scratch layer says: one [`Frame`] per operation, described in `docs/formats.md`.
 
 use super::state::State;
-use crate::tree::NodeKind;
+use crate::view::NodeKind;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

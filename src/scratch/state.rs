@@ -3,7 +3,7 @@
 //! What a process knows is exactly what its journal says, so replaying the journal gives the same state.
 
 use super::record::{Change, Moment, NewBody, Record};
-use crate::tree::NodeKind;
+use crate::view::NodeKind;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 

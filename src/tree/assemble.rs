@@ -1,6 +1,5 @@
 //! A table's files at a restore point or in a set: from its archives' listings to a [`ContentTree`].
 
-use super::OpenFile;
 use super::backup::{BackupTree, is_lasting};
 use super::content::{ContentFile, ContentTree};
 use super::ino::identity;
@@ -13,9 +12,7 @@ use crate::catalog::{BackupSet, SetKind, TableArchive, declared_id};
 use crate::reader::Listing;
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
-use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -318,20 +315,4 @@ fn arrange(place: &ContentPlace, assembly: &Assembly) -> ContentTree {
         tracing::warn!("{} {}: {} is not shown: {}", place.table.host, place.tag, collision.path, collision.why);
     }
     tree
-}
-
-/// A file that lies in memory.
-struct InMemory(Bytes);
-
-pub(super) fn in_memory(bytes: Bytes) -> Arc<dyn OpenFile> {
-    Arc::new(InMemory(bytes))
-}
-
-impl OpenFile for InMemory {
-    fn read_at(&self, offset: u64, len: u32) -> BoxFuture<'_, Result<Bytes>> {
-        let size = self.0.len() as u64;
-        let (from, to) = (offset.min(size), offset.saturating_add(u64::from(len)).min(size));
-        let bytes = self.0.slice(from as usize..to as usize);
-        async { Ok(bytes) }.boxed()
-    }
 }

@@ -1,20 +1,21 @@
 //! [`BackupTree`]: the mounted tree over catalog and reader.
 
-use super::assemble;
+use super::Source;
 use super::content::ContentTree;
+use super::in_memory::in_memory;
 use super::live;
 use super::model::{HostModel, Ingredients, Refined, Visible};
 use super::names::{self, Names};
 use super::node::{Place, TreeNode};
 use super::source::{Backups, SchemaArchives};
 use super::weighted::Weighted;
-use super::{Attr, DirEntry, NodeKind, OpenFile, Source, View};
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::{BackupSet, Catalog, Depth, Host, HostHistory, HostSets, Offsets, Tag, parse_mapping, parse_time};
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use crate::task::{blocking, lock};
 use crate::time::Timestamp;
+use crate::view::{Attr, DirEntry, NodeKind, OpenFile, View};
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -433,8 +434,8 @@ impl View for BackupTree {
     async fn open(&self, node: &TreeNode) -> Result<Arc<dyn OpenFile>> {
         match node.place() {
             Place::Member(file) => self.source.open(&file.object, file.index).await,
-            Place::Object(object) => Ok(assemble::in_memory(self.source.fetch_object(object, MAX_SET_FILE).await?)),
-            Place::Schema(host, tag) => Ok(assemble::in_memory(self.schema_text(host, tag).await?)),
+            Place::Object(object) => Ok(in_memory(self.source.fetch_object(object, MAX_SET_FILE).await?)),
+            Place::Schema(host, tag) => Ok(in_memory(self.schema_text(host, tag).await?)),
             Place::Link(..) => Err(Error::invalid("a symbolic link cannot be opened")),
             _ => Err(Error::new(Kind::IsDirectory, "it is a directory")),
         }

@@ -1,7 +1,6 @@
 //! Nodes: what a name in the tree stands for. They hold names and identities, never positions, so that they stay valid when the
 //! catalog is refreshed, and in a process that knows them only by path.
 
-use super::NodeKind;
 use super::content::ContentFile;
 use super::ino::{self, Content};
 use super::model::ContentKind;
@@ -9,6 +8,7 @@ use crate::cassandra::{TableId, TableName};
 use crate::catalog::{Host, Tag};
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
+use crate::view::NodeKind;
 use std::sync::Arc;
 
 /// A node of a [`super::BackupTree`]: an inode number and what it stands for. Cheap to clone.

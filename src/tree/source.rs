@@ -5,7 +5,7 @@ use crate::cassandra::SstableName;
 use crate::catalog::{Catalog, Host, HostSets, SchemaReader};
 use crate::reader::{Listing, Reader};
 use crate::store::ObjectMeta;
-use crate::tree::OpenFile;
+use crate::view::OpenFile;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;

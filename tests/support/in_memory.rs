@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use cassmount::Result;
-use cassmount::tree::OpenFile;
+use cassmount::view::OpenFile;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use cassmount::time::Timestamp;
-use cassmount::tree::{Attr, DirEntry, NodeKind, OpenFile, View};
+use cassmount::view::{Attr, DirEntry, NodeKind, OpenFile, View};
 use cassmount::{Error, Kind, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;

@@ -3,7 +3,7 @@
 
 use cassmount::fs::{MountOptions, Mounted};
 use cassmount::scratch::{Overlay, ScratchOptions};
-use cassmount::tree::View;
+use cassmount::view::View;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 
 use cassmount::Result;
 use cassmount::time::Timestamp;
-use cassmount::tree::{NodeKind, View};
+use cassmount::view::{NodeKind, View};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
