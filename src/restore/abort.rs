@@ -9,7 +9,7 @@ use super::live::{self, Ours};
 use super::node::Node;
 use super::recover::{self, Tools};
 use super::state::{Origin, Plan, State, Step};
-use super::{copy, keep, open_files, same};
+use super::{copy, keep, open_files, same, sstables};
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use serde::Serialize;
@@ -141,7 +141,7 @@ fn stopped(mut journal: Journal, report: &mut AbortReport) -> Result<()> {
 /// One transaction at a time is what Cassandra would have to finish first.
 fn refuse_unfinished_compactions(state: &State) -> Result<()> {
     for directory in &state.plan.directories {
-        if let Some(log) = live::file_names(directory)?.into_iter().find(|name| name.contains("_txn_")) {
+        if let Some(log) = sstables::file_names(directory)?.into_iter().find(|name| name.contains("_txn_")) {
             let message = format!(
                 "a compaction of {} was cut short ({log}): start Cassandra, and stop it with `nodetool drain` before. Nothing was changed",
                 state.plan.table

@@ -141,7 +141,7 @@ pub(super) fn link_instead(link: &Path, target: &Path, local: &Path) -> Result<R
 
 /// Removes what a run that was killed left in a directory.
 pub(super) fn sweep(directory: &Path) -> Result<()> {
-    for name in super::live::file_names(directory)? {
+    for name in super::sstables::file_names(directory)? {
         if name.starts_with(TEMPORARY) {
             let path = directory.join(name);
             fs::remove_file(&path).map_err(|e| Error::io(format_args!("remove {}", path.display()), e))?;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn names(place: &Place) -> Vec<String> {
-        super::super::live::file_names(&place.work.path().join("live")).unwrap()
+        super::super::sstables::file_names(&place.work.path().join("live")).unwrap()
     }
 
     #[test]

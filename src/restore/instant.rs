@@ -2,8 +2,9 @@
 
 use super::journal::{self, Journal};
 use super::node::Node;
-use super::prepare::{Prepared, Request, prepare};
+use super::prepare::{Prepared, prepare};
 use super::recover::{self, Tools};
+use super::request::Request;
 use super::state::{Origin, Plan, State, Step};
 use super::{Mount, Program};
 use crate::cassandra::TableName;

@@ -5,7 +5,7 @@
 //! links of its components point to; one that is local by now, by what the journal noted of it.
 
 use super::journal::sync_directory;
-use super::sstables::DATA;
+use super::sstables::{DATA, file_names, reading};
 use super::state::{Plan, State};
 use crate::cassandra::SstableName;
 use crate::{Error, Result};
@@ -210,22 +210,4 @@ pub(super) fn components(directory: &Path, sstable: &str) -> Result<Vec<String>>
     names.retain(|name| name.starts_with(&prefix));
     names.sort_by_key(|name| name[prefix.len()..] == *DATA);
     Ok(names)
-}
-
-/// Names of what is no directory.
-pub(super) fn file_names(directory: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|e| reading(directory, e))? {
-        let entry = entry.map_err(|e| reading(directory, e))?;
-        if let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type())
-            && !kind.is_dir()
-        {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
-fn reading(directory: &Path, error: io::Error) -> Error {
-    Error::io(format_args!("read {}", directory.display()), error)
 }

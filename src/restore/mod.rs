@@ -24,6 +24,7 @@ mod node_facts;
 mod open_files;
 mod prepare;
 mod recover;
+mod request;
 mod same;
 mod schema;
 mod sstables;
@@ -40,7 +41,7 @@ pub use hanging::hanging;
 pub use hydrate::{Hydration, HydrationOptions, HydrationReport};
 pub use instant::{Instant, InstantReport, Outcome, TableReport};
 pub use node::Node;
-pub use prepare::{Request, Selection};
+pub use request::{Request, Selection};
 pub use state::{Origin, Step};
 pub use status::{TableStatus, status};
 

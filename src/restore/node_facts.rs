@@ -1,7 +1,7 @@
 //! What a restore has to know of the node before it begins, asked for side by side: each answer takes a nodetool of its own, and that takes a second.
 
 use super::node::{Identity, Node, RingToken};
-use super::prepare::Selection;
+use super::request::{Selection, refuse};
 use crate::cassandra::TableName;
 use crate::task::lock;
 use crate::{Error, Kind, Result};
@@ -128,7 +128,7 @@ fn absent_tables(selection: &Selection, paths: &BTreeMap<TableName, Vec<PathBuf>
         }
     };
     let why = |what| format!("the node has no {what}: `cassmount schema` prints the CQL that creates it");
-    super::prepare::refuse(absent.into_iter().map(why).collect())
+    refuse(absent.into_iter().map(why).collect())
 }
 
 #[cfg(test)]

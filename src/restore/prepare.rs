@@ -3,6 +3,7 @@
 use super::backup::{self, BackupHost, BackupTable, Point};
 use super::node::Node;
 use super::node_facts::NodeFacts;
+use super::request::{Request, Selection, refuse};
 use super::sstables::Generations;
 use super::state::{Linked, Origin, Plan};
 use super::topology::Topology;
@@ -14,30 +15,6 @@ use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-/// Which tables.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Selection {
-    /// All of every keyspace but Cassandra's own.
-    Everything,
-    Keyspaces(Vec<String>),
-    Tables(Vec<TableName>),
-}
-
-/// What a restore is asked to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Request {
-    pub selection: Selection,
-    /// A set's name, `latest`, or any time.
-    pub at: String,
-    /// Whose backups; none for the node's own.
-    pub hosts: Vec<String>,
-    /// Only into this data directory, where there are several.
-    pub data_dir: Option<PathBuf>,
-    pub truncate: bool,
-    /// Whether the backup's schema is compared with the node's.
-    pub compare_schema: bool,
-}
 
 /// What may be restored, and what a person should know of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -209,15 +186,6 @@ fn missing(
             let absent = tables.iter().filter(|table| !found.contains_key(table));
             refusals.extend(absent.map(|table| format!("{points}: there is no table {table}")));
         }
-    }
-}
-
-pub(super) fn refuse(mut refusals: Vec<String>) -> Result<()> {
-    refusals.dedup();
-    match &refusals[..] {
-        [] => Ok(()),
-        [one] => Err(Error::new(Kind::Unsupported, format!("nothing was changed: {one}"))),
-        many => Err(Error::new(Kind::Unsupported, format!("nothing was changed:\n  {}", many.join("\n  ")))),
     }
 }
 

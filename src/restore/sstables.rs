@@ -4,6 +4,7 @@ use crate::cassandra::{Effect, SstableId, SstableName, lacking};
 use crate::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::{fs, io};
 
 pub(super) const DATA: &str = "Data.db";
 
@@ -36,6 +37,25 @@ pub(super) fn group(files: impl IntoIterator<Item = (String, u64)>) -> Result<Ve
     Ok(found.into_iter().map(|(name, components)| Sstable { name, components }).collect())
 }
 
+/// Names of what is no directory.
+pub(super) fn file_names(directory: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|e| reading(directory, e))? {
+        let entry = entry.map_err(|e| reading(directory, e))?;
+        if let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type())
+            && !kind.is_dir()
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Names the directory in the error of a read.
+pub(super) fn reading(directory: &Path, error: io::Error) -> Error {
+    Error::io(format_args!("read {}", directory.display()), error)
+}
+
 /// Generations that no SSTable of a directory has, nor will get soon. Counted ones, as every Cassandra takes: one that is not configured for UUIDs does not
 /// start where it finds such names.
 pub(super) struct Generations {
@@ -53,7 +73,7 @@ impl Generations {
     pub(super) fn beyond(directories: &[impl AsRef<Path>]) -> Result<Self> {
         let mut last = Self::DISTANCE;
         for directory in directories.iter().map(AsRef::as_ref) {
-            for name in super::live::file_names(directory)? {
+            for name in file_names(directory)? {
                 if let Some(SstableId::Integer(id)) = SstableName::parse_component(&name).map(|of| of.sstable.id) {
                     last = last.max(id.saturating_add(Self::DISTANCE));
                 }

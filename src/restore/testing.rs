@@ -1,6 +1,7 @@
 //! A live directory and the state of a restore into it, for tests of what happens there. No Cassandra takes part.
 
 use super::live;
+use super::sstables::file_names;
 use super::state::{Before, Linked, Origin, Plan, State};
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
@@ -59,7 +60,7 @@ impl Table {
     pub(super) fn snapshot(&self, state: &mut State) {
         let snapshot = self.live.join("snapshots").join(&state.plan.snapshot);
         fs::create_dir_all(&snapshot).unwrap();
-        for name in live::file_names(&self.live).unwrap() {
+        for name in file_names(&self.live).unwrap() {
             fs::hard_link(self.live.join(&name), snapshot.join(&name)).unwrap();
         }
         let sstables = live::sstables(&snapshot).unwrap().into_iter().map(|name| (self.live.clone(), name)).collect();
@@ -69,7 +70,7 @@ impl Table {
 
 /// Names of the files there, sorted.
 pub(super) fn names(directory: &Path) -> Vec<String> {
-    let mut names = live::file_names(directory).unwrap();
+    let mut names = file_names(directory).unwrap();
     names.sort();
     names
 }

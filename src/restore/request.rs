@@ -1,0 +1,39 @@
+//! What a restore is asked to do, and how it says that it will not.
+
+use crate::cassandra::TableName;
+use crate::{Error, Kind, Result};
+use std::path::PathBuf;
+
+/// Which tables.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Selection {
+    /// All of every keyspace but Cassandra's own.
+    Everything,
+    Keyspaces(Vec<String>),
+    Tables(Vec<TableName>),
+}
+
+/// What a restore is asked to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    pub selection: Selection,
+    /// A set's name, `latest`, or any time.
+    pub at: String,
+    /// Whose backups; none for the node's own.
+    pub hosts: Vec<String>,
+    /// Only into this data directory, where there are several.
+    pub data_dir: Option<PathBuf>,
+    pub truncate: bool,
+    /// Whether the backup's schema is compared with the node's.
+    pub compare_schema: bool,
+}
+
+/// Refuses, with all that speaks against it in one error, where anything does.
+pub(super) fn refuse(mut refusals: Vec<String>) -> Result<()> {
+    refusals.dedup();
+    match &refusals[..] {
+        [] => Ok(()),
+        [one] => Err(Error::new(Kind::Unsupported, format!("nothing was changed: {one}"))),
+        many => Err(Error::new(Kind::Unsupported, format!("nothing was changed:\n  {}", many.join("\n  ")))),
+    }
+}
