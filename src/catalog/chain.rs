@@ -4,7 +4,8 @@
 //! daylight saving matter. A full's manifest is written at its end, hours after the snapshot: incrementals that finished meanwhile may
 //! hold what the snapshot lacks and no later incremental has, so they belong to the chains of that full as well.
 
-use super::set::{BackupSet, SetKind, TableArchive};
+use super::SetKind;
+use super::set::{BackupSet, TableArchive};
 use super::{ManifestState, Scope, Tag};
 use crate::cassandra::TableName;
 use crate::time::Timestamp;

@@ -2,8 +2,8 @@
 //!
 //! The file's format is described in `docs/formats.md`. It is a cache: one that cannot be read is ignored and written anew.
 
+use super::host_sets::HostSets;
 use super::kept::{self, Format};
-use super::load::HostSets;
 use super::local::LocalTime;
 use super::manifest::{Manifest, ManifestState};
 use super::packed::{ETag, PackedArchive, TableKey};

@@ -1,11 +1,12 @@
 //! [`HostHistory`]: reads the system_schema archives of a host's sets, each once ever, and keeps what they tell.
 
 use super::Host;
+use super::SetKind;
 use super::chain::RestorePoint;
+use super::host_sets::HostSets;
 use super::kept::{self, Format};
 use super::knowledge::Knowledge;
-use super::load::HostSets;
-use super::set::{BackupSet, SetKind, TableArchive};
+use super::set::{BackupSet, TableArchive};
 use crate::cassandra::schema::{Facts, SchemaTable, read_system_schema};
 use crate::cassandra::{TableId, TableName};
 use crate::store::ObjectMeta;

@@ -2,8 +2,9 @@
 
 use super::Host;
 use super::disk::Disk;
+use super::host_sets::HostSets;
 use super::layout::{CassOps, Chosen, Hosts, LayoutChoice, Rename};
-use super::load::{HostSets, Lister};
+use super::load::Lister;
 use super::objects::Objects;
 use super::set::BackupSet;
 use crate::store::{BundledFile, Bundles, ObjectMeta};

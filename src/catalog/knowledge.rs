@@ -1,7 +1,8 @@
 //! What is known of a host's tables beside its listing: schema history and table ids. Pure; it only ever grows.
 
+use super::SetKind;
 use super::Tag;
-use super::set::{BackupSet, SetKind};
+use super::set::BackupSet;
 use crate::cassandra::schema::{Facts, Timeline};
 use crate::cassandra::{TableId, TableName};
 use crate::store::ObjectMeta;

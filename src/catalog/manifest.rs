@@ -1,13 +1,32 @@
 //! backup_manifest.json: tolerant of anything but a missing kind or time, because a set without these has no place in a chain.
 
 use super::local::{LocalTime, offset_between};
-use super::set::SetKind;
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
+
+/// Full or incremental.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetKind {
+    /// A snapshot of every table.
+    Full,
+    /// What was flushed since the set before.
+    Incremental,
+}
+
+impl SetKind {
+    /// As the format's manifests call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Incremental => "incremental",
+        }
+    }
+}
 
 /// What backup_manifest.json told.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -2,8 +2,9 @@
 //!
 //! The points of one full grow by a set each, so that all of a host's are worked out in one walk.
 
+use super::SetKind;
 use super::missing::MissingTables;
-use super::set::{BackupSet, SetKind};
+use super::set::BackupSet;
 use super::{HostSets, Problem, RestorePoint, Tag};
 use crate::cassandra::TableName;
 use crate::cassandra::schema::is_system_keyspace;

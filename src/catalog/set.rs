@@ -1,8 +1,7 @@
 //! One backup set of one host, and how it is put together from a listing.
 
-use super::layout::FoundTable;
 use super::local::LocalTime;
-use super::manifest::{Manifest, ManifestState, ParsedManifest, Scope};
+use super::manifest::{Manifest, ManifestState, ParsedManifest, Scope, SetKind};
 use super::packed::{ETag, Interner, PackedArchive, TableKey};
 use super::stray::{StrayReason, Strays};
 use super::{Host, Tag};
@@ -11,26 +10,6 @@ use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// Full or incremental.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SetKind {
-    /// A snapshot of every table.
-    Full,
-    /// What was flushed since the set before.
-    Incremental,
-}
-
-impl SetKind {
-    /// As the format's manifests call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Incremental => "incremental",
-        }
-    }
-}
 
 /// One table's archive, or bundle of plain files, in one set.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -176,6 +155,15 @@ impl BackupSet {
         let times = || self.archives.iter().map(|archive| archive.modified).chain(files.clone());
         Some((times().min()?, times().max()?))
     }
+}
+
+/// One table's archive or bundle in a set, as a layout finds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoundTable {
+    pub table: TableName,
+    /// Where the layout's names have it: the directory's `<table>-<id>`. It is believed.
+    pub id: Option<TableId>,
+    pub object: ObjectMeta,
 }
 
 /// Puts a set together while it is listed.

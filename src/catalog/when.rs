@@ -6,7 +6,7 @@
 //! can be later.
 
 use super::chain::{Chains, RestorePoint};
-use super::load::HostSets;
+use super::host_sets::HostSets;
 use super::local::{LocalTime, Offsets};
 use super::set::BackupSet;
 use crate::time::Timestamp;

@@ -1,8 +1,7 @@
 //! Sets that a layout puts together itself from all that a host has.
 
 use crate::Result;
-use crate::cassandra::{TableId, TableName};
-use crate::catalog::load::HostSets;
+use crate::catalog::host_sets::HostSets;
 use crate::catalog::local::LocalTime;
 use crate::catalog::manifest::ParsedManifest;
 use crate::catalog::objects::Objects;
@@ -12,6 +11,8 @@ use crate::store::ObjectMeta;
 use futures::future::BoxFuture;
 use std::collections::HashSet;
 use std::sync::Arc;
+
+pub use crate::catalog::set::FoundTable;
 
 /// A layout that looks at a host as a whole.
 pub trait GatheredSets: Send + Sync {
@@ -62,13 +63,4 @@ pub struct FoundSet {
     /// Files of the set itself, under the names they are shown by.
     pub files: Vec<(Arc<str>, ObjectMeta)>,
     pub strays: Strays,
-}
-
-/// One table's archive or bundle in a set.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FoundTable {
-    pub table: TableName,
-    /// Where the layout's names have it: the directory's `<table>-<id>`. It is believed.
-    pub id: Option<TableId>,
-    pub object: ObjectMeta,
 }

@@ -1,0 +1,147 @@
+//! A host's sets as one value, with the clock of each set settled from what its neighbours tell.
+
+use super::Host;
+use super::chain::Chains;
+use super::local::Offsets;
+use super::manifest::own_offset;
+use super::set::BackupSet;
+use super::stray::Strays;
+use crate::store::ObjectMeta;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// A set may still be written, or cleaned up, this long after its last upload.
+const YOUNG_US: i64 = 6 * 3_600_000_000;
+/// A set without a good manifest may get one this long.
+const HOPELESS_US: i64 = 7 * 24 * 3_600_000_000;
+
+/// A host's sets as they were at one time. Never changes: a refresh makes another one.
+#[derive(Clone, Debug)]
+pub struct HostSets {
+    pub host: Host,
+    /// Sorted by time, then tag.
+    pub sets: Vec<Arc<BackupSet>>,
+    /// Keys of the host that belong to no set.
+    pub strays: Strays,
+    /// The restore points of these sets.
+    pub chains: Chains,
+    /// The host's UTC offset over time.
+    pub offsets: Offsets,
+    /// The bundle of the host's archived commit logs.
+    pub logs: Option<Arc<ObjectMeta>>,
+    /// When the host was last listed.
+    pub listed: Timestamp,
+    /// Indices into `sets`, by tag.
+    by_tag: Vec<u32>,
+}
+
+impl HostSets {
+    /// Puts the sets in order and works out what each tells about the others.
+    pub(super) fn new(host: Host, mut sets: Vec<Arc<BackupSet>>, strays: Strays, listed: Timestamp) -> Self {
+        let offsets = settle_times(&mut sets);
+        sets.sort_by(|a, b| (a.time, &a.tag).cmp(&(b.time, &b.tag)));
+        let mut by_tag: Vec<u32> = (0..sets.len() as u32).collect();
+        by_tag.sort_by(|a, b| sets[*a as usize].tag.cmp(&sets[*b as usize].tag));
+        Self { host, chains: Chains::new(&sets), sets, strays, offsets, logs: None, listed, by_tag }
+    }
+
+    pub(super) fn with_logs(self, logs: Option<Arc<ObjectMeta>>) -> Self {
+        Self { logs, ..self }
+    }
+
+    /// The set of that name.
+    pub fn set(&self, tag: &str) -> Option<&Arc<BackupSet>> {
+        let found = self.by_tag.binary_search_by(|i| (*self.sets[*i as usize].tag.0).cmp(tag)).ok()?;
+        Some(&self.sets[self.by_tag[found] as usize])
+    }
+
+    /// Whether anything but the time of listing differs.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<BackupSet>, &Arc<BackupSet>)| Arc::ptr_eq(a, b) || a.is_same_but_listed(b);
+        self.strays != other.strays
+            || self.logs != other.logs
+            || self.sets.len() != other.sets.len()
+            || !self.sets.iter().zip(&other.sets).all(same)
+    }
+
+    /// Whether a process that starts with `older` would list more than one that starts with this.
+    pub(super) fn saves_listing(&self, older: &Self) -> bool {
+        const DAY_US: i64 = 24 * 3_600_000_000;
+        let gained = |(new, old): (&Arc<BackupSet>, &Arc<BackupSet>)| {
+            is_settled(new) && (!is_settled(old) || new.listed.0.saturating_sub(old.listed.0) > DAY_US)
+        };
+        self.differs(older) || self.sets.iter().zip(&older.sets).any(gained)
+    }
+}
+
+/// Whether the set will not change any more, but for deletion: finished, and its last upload long past when it was last listed.
+pub(super) fn is_settled(set: &BackupSet) -> bool {
+    let newest = set.modified().map_or(set.time, |(_, last)| last.max(set.time));
+    let age = set.listed.0.saturating_sub(newest.0);
+    age > if set.is_finished() { YOUNG_US } else { HOPELESS_US }
+}
+
+/// Fills in each set's offset and, where there is no manifest, its time.
+///
+/// Where a manifest is written in UTC, a long run and a zone west of Greenwich look alike in it: an offset that both neighbours contradict,
+/// both with the same later one, is taken for a long run.
+fn settle_times(sets: &mut [Arc<BackupSet>]) -> Offsets {
+    let mut order: Vec<usize> = (0..sets.len()).filter(|i| sets[*i].is_finished()).collect();
+    order.sort_by_key(|i| (sets[*i].manifest.good().map(|m| m.time), sets[*i].tag.clone()));
+    let told: Vec<Told> = order.iter().map(|i| Told::by(&sets[*i])).collect();
+    let settled: Vec<Option<i32>> = (0..told.len()).map(|i| settle_offset(&told, i)).collect();
+    let offsets = Offsets::new(told.iter().zip(&settled).filter_map(|(told, offset)| Some((told.time, (*offset)?))));
+
+    for ((index, told), offset) in order.iter().zip(&told).zip(&settled) {
+        set_time(&mut sets[*index], told.time, offset.or_else(|| offsets.near(told.time)));
+    }
+    for set in sets.iter_mut().filter(|set| !set.is_finished()) {
+        let time = estimated_time(set, &offsets);
+        set_time(set, time, offsets.near(time));
+    }
+    offsets
+}
+
+fn set_time(set: &mut Arc<BackupSet>, time: Timestamp, utc_offset: Option<i32>) {
+    let utc_offset = utc_offset.unwrap_or(0);
+    if (set.time, set.utc_offset) != (time, utc_offset) {
+        let set = Arc::make_mut(set);
+        (set.time, set.utc_offset) = (time, utc_offset);
+    }
+}
+
+fn estimated_time(set: &BackupSet, offsets: &Offsets) -> Timestamp {
+    let by_tag = set.tag_time.map(|local| offsets.moment(local).unwrap_or_else(|| local.at_offset(0)));
+    by_tag.or_else(|| set.modified().map(|(first, _)| first)).unwrap_or_default()
+}
+
+/// What one finished set tells of its host's offset.
+struct Told {
+    time: Timestamp,
+    offset: Option<i32>,
+    /// The manifest itself names it.
+    certain: bool,
+}
+
+impl Told {
+    fn by(set: &BackupSet) -> Self {
+        let Some(manifest) = set.manifest.good() else {
+            return Self { time: set.time, offset: None, certain: false };
+        };
+        let offset = own_offset(manifest, set.tag_time, set.modified().map(|(first, _)| first));
+        Self { time: manifest.time, offset, certain: manifest.stated_offset != 0 }
+    }
+}
+
+fn settle_offset(told: &[Told], index: usize) -> Option<i32> {
+    let own = told[index].offset?;
+    if told[index].certain {
+        return Some(own);
+    }
+    let before = told[..index].iter().rev().find_map(|t| t.offset);
+    let after = told[index + 1..].iter().find_map(|t| t.offset);
+    match (before, after) {
+        (Some(before), Some(after)) if before == after && own < before => Some(before),
+        _ => Some(own),
+    }
+}
