@@ -1,9 +1,10 @@
 //! A table's files at a restore point or in a set: from its archives' listings to a [`ContentTree`].
 
+use super::attribution::Piece;
 use super::backup::{BackupTree, is_lasting};
 use super::content::{ContentFile, ContentTree};
 use super::ino::identity;
-use super::model::{ContentKind, HostModel, Piece, TableDir};
+use super::model::{ContentKind, HostModel, TableDir};
 use super::node::ContentPlace;
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::incarnation::{ArchiveFacts, SstableFacts, attribute};

@@ -1,10 +1,11 @@
 //! [`BackupTree`]: the mounted tree over catalog and reader.
 
 use super::Source;
+use super::attribution::{Ingredients, Refined, Visible};
 use super::content::ContentTree;
 use super::in_memory::in_memory;
 use super::live;
-use super::model::{HostModel, Ingredients, Refined, Visible};
+use super::model::HostModel;
 use super::names::{self, Names};
 use super::node::{Place, TreeNode};
 use super::source::{Backups, SchemaArchives};

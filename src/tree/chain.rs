@@ -1,6 +1,6 @@
 //! Which incarnations of its tables each restore point has, worked out from one point to the next. Pure.
 
-use super::model::HostModel;
+use super::attribution::Attribution;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::incarnation::Candidates;
 use crate::catalog::{BackupSet, RestorePoint, SetKind};
@@ -19,28 +19,28 @@ pub(super) struct Chain {
 
 impl Chain {
     /// `point` comes right after the last one: with the same base it has the same sets and its own.
-    pub(super) fn advance(&mut self, point: &RestorePoint, model: &HostModel) {
+    pub(super) fn advance(&mut self, point: &RestorePoint, attribution: &Attribution) {
         let same = self.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, point.base()));
         if same && self.grown {
-            self.add(point.set(), model);
+            self.add(point.set(), attribution);
             return;
         }
         self.base = Some(point.base().clone());
         self.grown = point.kind() == SetKind::Incremental;
         self.tables.clear();
         for set in point.sets() {
-            self.add(set, model);
+            self.add(set, attribution);
         }
-        for table in model.archived_tables() {
-            for (set, _) in model.since_older_full(point, table).unwrap_or_default() {
-                self.add_table(table, model.archive_id(&set, table));
+        for table in attribution.archived_tables() {
+            for (set, _) in attribution.since_older_full(point, table).unwrap_or_default() {
+                self.add_table(table, attribution.archive_id(&set, table));
             }
         }
     }
 
-    fn add(&mut self, set: &BackupSet, model: &HostModel) {
+    fn add(&mut self, set: &BackupSet, attribution: &Attribution) {
         for table in set.tables() {
-            self.add_table(table, model.archive_id(set, table));
+            self.add_table(table, attribution.archive_id(set, table));
         }
     }
 
@@ -54,7 +54,7 @@ impl Chain {
     pub(super) fn each_alive(
         &self,
         point: &RestorePoint,
-        model: &HostModel,
+        attribution: &Attribution,
         mut each: impl FnMut(&TableName, Option<TableId>),
     ) {
         for (table, held) in &self.tables {
@@ -64,7 +64,7 @@ impl Chain {
                 }
                 continue;
             }
-            let Some(candidates) = model.candidates(table) else { continue };
+            let Some(candidates) = attribution.candidates(table) else { continue };
             let alive = match candidates.at(point.time()) {
                 // Nothing weak outlives an archive of which only an unknown incarnation can be the source.
                 Some(candidate) if candidate.evidence.is_weak() && held.last() == Some(&None) => None,

@@ -1,7 +1,7 @@
 //! Whether SSTables of one name in several bundles are the same: their Digest.crc32 files say so without anybody reading the data.
 
+use super::attribution::Piece;
 use super::backup::{BackupTree, is_lasting};
-use super::model::Piece;
 use crate::Result;
 use crate::cassandra::SstableName;
 use crate::reader::Listing;

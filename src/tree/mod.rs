@@ -4,6 +4,7 @@
 //! directory holds") say what it shows. It asks a [`Source`] for sets, listings and bytes, and does no I/O of its own.
 
 mod assemble;
+mod attribution;
 mod backup;
 mod chain;
 mod content;

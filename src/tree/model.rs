@@ -2,60 +2,17 @@
 //!
 //! Made anew whenever sets or knowledge of ids change; nodes refer to it by names, so that they outlive it.
 
+use super::attribution::{Attribution, Ingredients, Piece};
 use super::chain::Chain;
 use crate::cassandra::{TableId, TableName};
-use crate::catalog::incarnation::{Candidates, Evidence};
-use crate::catalog::{BackupSet, HostSets, Knowledge, RestorePoint, Scope, SetKind, TableArchive, Tag};
+use crate::catalog::incarnation::Candidates;
+use crate::catalog::{BackupSet, SetKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::Arc;
-
-/// What the files of archives told of their incarnation, where that is not what their sets' times suggest.
-pub(super) type Refined = HashMap<(Tag, TableName), Option<TableId>>;
 
 /// Ids (or their absence) that directories were shown under before better evidence came.
 pub(super) type Former = HashMap<TableName, HashSet<Option<TableId>>>;
-
-/// Everything that a model is made of.
-#[derive(Clone, Debug)]
-pub(super) struct Ingredients {
-    pub sets: Arc<HostSets>,
-    pub visible: Visible,
-    pub knowledge: Arc<Knowledge>,
-    pub refined: Arc<Refined>,
-    /// The ids of the node's own tables, for `--live-data-dir`.
-    pub live: Arc<HashMap<TableName, TableId>>,
-}
-
-/// The part of a host's sets that `--at` leaves visible.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Visible {
-    /// The first so many of [`HostSets::sets`].
-    pub sets: usize,
-    /// The first so many of its restore points.
-    pub points: usize,
-}
-
-impl Visible {
-    pub(super) fn all(sets: &HostSets) -> Self {
-        Self { sets: sets.sets.len(), points: sets.chains.points().len() }
-    }
-
-    /// What was there when the restore point's set was finished.
-    pub(super) fn until(sets: &HostSets, point: &RestorePoint) -> Self {
-        let last = (point.time(), point.tag());
-        Self {
-            sets: sets.sets.partition_point(|set| (set.time, &set.tag) <= last),
-            points: sets.chains.points().partition_point(|point| (point.time(), point.tag()) <= last),
-        }
-    }
-
-    pub(super) fn nothing() -> Self {
-        Self { sets: 0, points: 0 }
-    }
-}
-
-/// An archive and the set that it is in.
-pub(super) type Piece = (Arc<BackupSet>, TableArchive);
 
 /// One incarnation of a table.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,24 +49,30 @@ impl TableDir {
 /// The names of one host's tree.
 #[derive(Debug)]
 pub(super) struct HostModel {
-    pub from: Ingredients,
-    /// Per table with archives, all incarnations that anything tells of.
-    candidates: HashMap<TableName, Candidates>,
+    attribution: Attribution,
     /// Per table, the incarnations that have archives, by creation.
     tables: BTreeMap<TableName, Vec<TableDir>>,
     former: Former,
 }
 
+/// What the sets and their archives tell is read through the model.
+impl Deref for HostModel {
+    type Target = Attribution;
+
+    fn deref(&self) -> &Attribution {
+        &self.attribution
+    }
+}
+
 impl HostModel {
     /// `before` is the model that this one takes the place of.
     pub(super) fn new(from: Ingredients, before: Option<&Self>) -> Self {
+        let attribution = Attribution::new(from);
         let mut model = Self {
-            candidates: candidates(&from),
-            tables: BTreeMap::new(),
+            tables: find_tables(&attribution),
             former: before.map(|before| before.former.clone()).unwrap_or_default(),
-            from,
+            attribution,
         };
-        model.tables = model.find_tables();
         if let Some(before) = before {
             model.remember(before);
         }
@@ -128,50 +91,9 @@ impl HostModel {
         &self.former
     }
 
-    fn find_tables(&self) -> BTreeMap<TableName, Vec<TableDir>> {
-        let mut found = Found::default();
-        for (index, set) in self.sets().iter().enumerate() {
-            // A finished full is a restore point. What did not finish is nothing else, but its files are there.
-            if set.is_finished() && set.kind() == SetKind::Full {
-                continue;
-            }
-            for table in set.tables() {
-                found.dir(table, self.archive_id(set, table)).backups.push(index as u32);
-            }
-        }
-        let mut chain = Chain::default();
-        for (index, point) in self.points().iter().enumerate() {
-            chain.advance(point, self);
-            chain.each_alive(point, self, |table, id| found.dir(table, id).points.push(index as u32));
-        }
-        let mut tables: BTreeMap<TableName, Vec<TableDir>> = found.dirs.into_iter().collect();
-        for (table, dirs) in &mut tables {
-            let order = |dir: &TableDir| {
-                let list = self.candidates.get(table).map_or(&[][..], Candidates::list);
-                list.iter().position(|candidate| Some(candidate.id) == dir.id)
-            };
-            dirs.sort_by_key(|dir| (order(dir), dir.id));
-            for dir in dirs {
-                dir.points.shrink_to_fit();
-                dir.backups.shrink_to_fit();
-            }
-        }
-        tables
-    }
-
-    /// The sets that are to be seen.
-    pub(super) fn sets(&self) -> &[Arc<BackupSet>] {
-        &self.from.sets.sets[..self.from.visible.sets]
-    }
-
-    /// The restore points that are to be seen.
-    pub(super) fn points(&self) -> &[RestorePoint] {
-        &self.from.sets.chains.points()[..self.from.visible.points]
-    }
-
     /// Index of the set of that name among those of `kind`.
     pub(super) fn index(&self, kind: ContentKind, tag: &str) -> Option<usize> {
-        let set = self.from.sets.set(tag)?;
+        let set = self.attribution.from.sets.set(tag)?;
         let key = (set.time, &set.tag);
         match kind {
             ContentKind::Snapshot => self.points().binary_search_by(|p| (p.time(), p.tag()).cmp(&key)).ok(),
@@ -226,37 +148,6 @@ impl HostModel {
         self.tables.get(table).map_or(&[], Vec::as_slice)
     }
 
-    /// Every table that any set has an archive of.
-    pub(super) fn archived_tables(&self) -> impl Iterator<Item = &TableName> {
-        self.candidates.keys()
-    }
-
-    pub(super) fn candidates(&self, table: &TableName) -> Option<&Candidates> {
-        self.candidates.get(table)
-    }
-
-    /// The incarnation that an archive holds: what its files told, else what its set's time suggests.
-    pub(super) fn archive_id(&self, set: &BackupSet, table: &TableName) -> Option<TableId> {
-        let told = self.candidates.get(table)?.of_archive(set);
-        if self.from.refined.is_empty()
-            || matches!(told, Some((_, Evidence::OwnSchema { .. } | Evidence::DirectoryName { .. })))
-        {
-            return told.map(|(id, _)| id);
-        }
-        let refined = self.from.refined.get(&(set.tag.clone(), table.clone()));
-        refined.copied().unwrap_or_else(|| told.map(|(id, _)| id))
-    }
-
-    /// Whether what an archive says can still change whose it is. When a set was made that did not finish is an estimate, so what the history
-    /// says of that time is one, too.
-    pub(super) fn is_weak(&self, set: &BackupSet, table: &TableName) -> bool {
-        if !set.is_finished() {
-            return true;
-        }
-        let told = self.candidates.get(table).and_then(|candidates| candidates.of_archive(set));
-        told.is_none_or(|(_, evidence)| evidence.is_weak())
-    }
-
     /// The archives that a directory's files are in, oldest first.
     pub(super) fn pieces(&self, dir: &TableDir, kind: ContentKind, index: usize) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = match kind {
@@ -273,36 +164,6 @@ impl HostModel {
         };
         pieces.retain(|(set, _)| self.archive_id(set, &dir.table) == dir.id);
         pieces
-    }
-
-    /// The table's archives from an older full on, where the point's base lacks one.
-    pub(super) fn since_older_full(&self, point: &RestorePoint, table: &TableName) -> Option<Vec<Piece>> {
-        if self.lacks_in_base(point, table) { point.older_archives(table) } else { None }
-    }
-
-    /// Whether the point's base full should have an archive of the table and has not: the incarnation that lives at the point lived by
-    /// then, and other tables of its keyspace were backed up; or the full never was of all tables.
-    pub(super) fn lacks_in_base(&self, point: &RestorePoint, table: &TableName) -> bool {
-        let base = point.base();
-        if point.kind() == SetKind::Full || base.has(table) {
-            return false;
-        }
-        // A full of other tables says nothing of this one, as long as something tells that it was still there.
-        if base.scope() == Scope::Some
-            && (!base.has_keyspace(&table.keyspace) || point.sets().skip(1).any(|set| set.has(table)))
-        {
-            let now = self.candidates.get(table).and_then(|candidates| candidates.at(point.time())).map(|now| now.id);
-            let older = point.older_archives(table).and_then(|older| Some(Arc::clone(&older.first()?.0)));
-            return older.is_some_and(|older| self.archive_id(&older, table) == now);
-        }
-        if !base.has_keyspace(&table.keyspace) {
-            return false;
-        }
-        let Some(candidates) = self.candidates.get(table).filter(|candidates| candidates.in_history()) else {
-            return false;
-        };
-        let lived = candidates.at(base.start()).filter(|one| one.created.is_some_and(|at| at < base.start()));
-        lived.is_some_and(|lived| candidates.at(point.time()).is_some_and(|now| now.id == lived.id))
     }
 
     /// Whether a directory of the table was shown under this id before it proved wrong.
@@ -325,7 +186,7 @@ impl HostModel {
 
     /// The id in the name of a table's directory below its keyspace: its own, or that of the live table for the newest incarnation.
     pub(super) fn id_in_keyspace(&self, dir: &TableDir) -> Option<TableId> {
-        let live = self.from.live.get(&dir.table).copied();
+        let live = self.attribution.from.live.get(&dir.table).copied();
         let all = self.table(&dir.table);
         let live = live.filter(|live| all.iter().all(|other| other.id != Some(*live)) && all.last() == Some(dir));
         live.or(dir.id)
@@ -333,7 +194,7 @@ impl HostModel {
 
     /// The id in the name of its directory in a restore point, where it is the only one of its table.
     pub(super) fn id_in_point(&self, dir: &TableDir) -> Option<TableId> {
-        self.from.live.get(&dir.table).copied().or(dir.id)
+        self.attribution.from.live.get(&dir.table).copied().or(dir.id)
     }
 
     /// Notes which names of `before` mean something else now.
@@ -361,15 +222,36 @@ impl HostModel {
     }
 }
 
-/// Of every table that has an archive in any of the sets, seen or not: a later set explains earlier ones.
-fn candidates(from: &Ingredients) -> HashMap<TableName, Candidates> {
-    let mut candidates = HashMap::new();
-    for table in from.sets.sets.iter().flat_map(|set| set.tables()) {
-        if !candidates.contains_key(table) {
-            candidates.insert(table.clone(), Candidates::new(table, &from.knowledge));
+/// Each table's incarnations that have archives, by creation.
+fn find_tables(attribution: &Attribution) -> BTreeMap<TableName, Vec<TableDir>> {
+    let mut found = Found::default();
+    for (index, set) in attribution.sets().iter().enumerate() {
+        // A finished full is a restore point. What did not finish is nothing else, but its files are there.
+        if set.is_finished() && set.kind() == SetKind::Full {
+            continue;
+        }
+        for table in set.tables() {
+            found.dir(table, attribution.archive_id(set, table)).backups.push(index as u32);
         }
     }
-    candidates
+    let mut chain = Chain::default();
+    for (index, point) in attribution.points().iter().enumerate() {
+        chain.advance(point, attribution);
+        chain.each_alive(point, attribution, |table, id| found.dir(table, id).points.push(index as u32));
+    }
+    let mut tables: BTreeMap<TableName, Vec<TableDir>> = found.dirs.into_iter().collect();
+    for (table, dirs) in &mut tables {
+        let order = |dir: &TableDir| {
+            let list = attribution.candidates(table).map_or(&[][..], Candidates::list);
+            list.iter().position(|candidate| Some(candidate.id) == dir.id)
+        };
+        dirs.sort_by_key(|dir| (order(dir), dir.id));
+        for dir in dirs {
+            dir.points.shrink_to_fit();
+            dir.backups.shrink_to_fit();
+        }
+    }
+    tables
 }
 
 /// Table directories while they are being found.

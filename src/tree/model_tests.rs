@@ -1,4 +1,5 @@
-use super::model::{ContentKind, HostModel, Ingredients, Visible};
+use super::attribution::{Ingredients, Visible};
+use super::model::{ContentKind, HostModel};
 use super::names::{self, Names};
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::testing::{TestSet, host_sets};

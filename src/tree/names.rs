@@ -1,7 +1,8 @@
 //! The names that a host's directories were shown under before and after better evidence came, kept for the process that takes the mount over: programs and the
 //! kernel hold on to all of them (`docs/formats.md`).
 
-use super::model::{Former, HostModel, Refined};
+use super::attribution::Refined;
+use super::model::{Former, HostModel};
 use crate::catalog::Host;
 use crate::catalog::kept::{self, Format};
 use crate::{Error, Result};

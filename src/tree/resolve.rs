@@ -1,8 +1,9 @@
 //! From a directory to its names: what `list` shows, and what `lookup` finds besides.
 
+use super::attribution::Visible;
 use super::backup::BackupTree;
 use super::content::{ContentFile, Directory, Item};
-use super::model::{ContentKind, HostModel, TableDir, Visible};
+use super::model::{ContentKind, HostModel, TableDir};
 use super::node::{Child, ContentPlace, MadeFrom, Place, TablePlace, TreeNode};
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::chain::latest;

@@ -7,8 +7,9 @@ use crate::catalog::incarnation::{ArchiveFacts, Attribution, Evidence, attribute
 use crate::reader::Listing;
 use crate::task::blocking;
 use crate::tree::assemble::{Assembly, facts};
+use crate::tree::attribution::Piece;
 use crate::tree::backup::{BackupTree, is_lasting};
-use crate::tree::model::{ContentKind, HostModel, Piece, TableDir};
+use crate::tree::model::{ContentKind, HostModel, TableDir};
 use crate::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::HashMap;
