@@ -3,8 +3,8 @@
 use super::Inner;
 use super::identity::Identity;
 use super::known::Archive;
-use super::lander::{Lander, Target};
-use super::spans::{Keep, SpanSource};
+use super::lander::Lander;
+use super::spans::{Keep, SpanSource, Target};
 use crate::cache::{CacheFile, CacheKey};
 use crate::store::ObjectMeta;
 use crate::task::{blocking, lock};

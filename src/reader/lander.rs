@@ -4,7 +4,7 @@
 //! have asked for, and stops when nobody is left.
 
 use super::Inner;
-use super::spans::SpanSource;
+use super::spans::Target;
 use super::sweep::{Step, Sweep};
 use crate::cache::{CacheFile, CacheKey, CacheWriter};
 use crate::task::{blocking, lock};
@@ -12,7 +12,6 @@ use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fs::File;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -38,16 +37,6 @@ pub(super) struct Lander {
 /// The files being landed, by their cache keys.
 #[derive(Debug, Default)]
 pub(super) struct Landers(Mutex<HashMap<CacheKey, Weak<Lander>>>);
-
-/// What is landed: an archive's file.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) source: Arc<SpanSource>,
-    pub(super) key: CacheKey,
-    /// Where its data is in the plain stream.
-    pub(super) plain: Range<u64>,
-    pub(super) crc32: u32,
-}
 
 impl Lander {
     /// Tells that bytes up to `end` will be wanted soon.

@@ -8,6 +8,7 @@ use super::known;
 use super::unlock::PROBE_LEN;
 use crate::archive::envelope::CipherKey;
 use crate::archive::index::Index;
+use crate::cache::CacheKey;
 use crate::store::ObjectMeta;
 use crate::task::{blocking, lock};
 use crate::{Error, Kind, Result};
@@ -34,6 +35,16 @@ pub(super) struct SpanSource {
     pub(super) object: Arc<ObjectMeta>,
     pub(super) identity: Identity,
     pub(super) index: Arc<Index>,
+}
+
+/// An archive's file, as its spans are.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) source: Arc<SpanSource>,
+    pub(super) key: CacheKey,
+    /// Where its data is in the plain stream.
+    pub(super) plain: Range<u64>,
+    pub(super) crc32: u32,
 }
 
 /// Where a span stays after it was read.

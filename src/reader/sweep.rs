@@ -3,8 +3,7 @@
 use super::Inner;
 use super::budget::Reserved;
 use super::fetch::UnderWay;
-use super::lander::Target;
-use super::spans::{Keep, SpanSource};
+use super::spans::{Keep, SpanSource, Target};
 use crate::task::broken_off;
 use crate::{Error, Result};
 use bytes::Bytes;

@@ -5,7 +5,7 @@ use super::node::{Attr, Caller, New, Node, SetAttr};
 use super::overlay::{Overlay, absent};
 use super::record::{Change, Moment, NewBody, Record};
 use super::state::{Seen, State};
-use super::upper::Upper;
+use super::upper::{Upper, read_only};
 use crate::task::blocking;
 use crate::view::{NodeKind, View};
 use crate::{Error, Kind, Result};
@@ -17,10 +17,6 @@ use std::sync::Arc;
 const MAX_NAME: usize = 255;
 /// Bytes in the target of a symbolic link.
 const MAX_TARGET: usize = 4095;
-
-pub(super) fn read_only() -> Error {
-    Error::new(Kind::ReadOnly, "the mount is read-only")
-}
 
 fn check_name(name: &OsStr) -> Result<Vec<u8>> {
     let name = name.as_bytes();

@@ -1,12 +1,12 @@
 //! Contents: reading from whichever layer has them, copying them up before they change.
 
-use super::change::read_only;
 use super::lease::{Lease, Leases};
 use super::node::Node;
 use super::overlay::Overlay;
 use super::record::{Moment, Record};
 use super::state::Body;
 use super::upper::Upper;
+use super::upper::read_only;
 use crate::task::blocking;
 use crate::view::{OpenFile, View};
 use crate::{Error, Kind, Result};

@@ -4,7 +4,7 @@ use super::ScratchOptions;
 use super::lease::{Lease, Leases};
 use super::node::{Attr, Backup, Entry, Node, Place, Shadowed, Usage};
 use super::state::{Body, Dir, Name, Seen, State};
-use super::upper::Upper;
+use super::upper::{Upper, read_only};
 use crate::task::{blocking, lock};
 use crate::view::{NodeKind, OpenFile, View};
 use crate::{Error, Kind, Result};
@@ -245,7 +245,7 @@ impl<V: View> Overlay<V> {
         }
         let (leases, slot, ino) = (self.leases.clone(), lease.slot.clone(), lease.ino);
         blocking(move || {
-            let upper = leases.upper.as_ref().ok_or_else(super::change::read_only)?;
+            let upper = leases.upper.as_ref().ok_or_else(read_only)?;
             let file = upper.open_content(ino)?;
             let _ = slot.file.set(Arc::new(file));
             Ok(())

@@ -127,3 +127,8 @@ impl Upper {
         Ok(old)
     }
 }
+
+/// What every change is answered with where there is no upper layer.
+pub(super) fn read_only() -> Error {
+    Error::new(Kind::ReadOnly, "the mount is read-only")
+}
