@@ -1,7 +1,7 @@
 //! A file that is whole in the cache, read through the mount, against a copy of it on the same disk: in order, and 4 KiB at random places; both from the page
 //! cache, into which both came by being read (what was just written lies there in smaller pieces, which are slower to read). As root on Linux 6.9 or newer this is passthrough. Options: `--mebibytes N` (1100), `--repetitions N` (5).
 
-mod support;
+use testkit::bench as support;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

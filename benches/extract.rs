@@ -3,7 +3,7 @@
 //! with the archives out of the page cache, and are done when the files are on the disk. Options: `--mebibytes N` (300) of one table, `--tables N` (4),
 //! `--repetitions N` (3).
 
-mod support;
+use testkit::bench as support;
 
 use std::fs;
 use std::path::Path;

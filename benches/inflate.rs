@@ -2,12 +2,9 @@
 //! sources), both packed by gzip. Times are CPU times, so that other load does not matter much; bytes per second are plain ones.
 //! Arguments are Criterion's.
 
-#[path = "../src/archive/inflate/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "only inflating is measured")]
-mod inflate;
-mod support;
-#[path = "../tests/archive_support/zlib.rs"]
-mod zlib;
+use cassmount::archive::inflate;
+use testkit::archive::zlib;
+use testkit::bench as support;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, SamplingMode, Throughput};

@@ -3,11 +3,9 @@
 //! and unpack it into the live directory, `nodetool refresh`. All end with the same twenty queries from all over the table. In turns, the archive out of the page
 //! cache, the table empty. Options: `--mebibytes N` (1100) of the larger table, `--repetitions N` (3).
 
-#[path = "../tests/support/cassandra/mod.rs"]
-mod cassandra;
-#[path = "support/instant_table.rs"]
-mod instant_table;
-mod support;
+use testkit::bench as support;
+use testkit::bench::instant_table;
+use testkit::cassandra;
 
 use cassandra::{Node, NodeOptions, TOOL_DEADLINE, Version};
 use instant_table::{Bucket, HOST, TAG};

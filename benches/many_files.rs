@@ -1,6 +1,6 @@
 //! `find` and `du` over a host with 100,000 files, every archive known, from a fresh mount. Options: `--tables N` (100), `--files N` of a table (1000).
 
-mod support;
+use testkit::bench as support;
 
 use std::fs;
 use support::{Mount, Report, fixture, option, shell};

@@ -2,21 +2,9 @@
 //! writers into the scratch layer; every byte, name and size is checked. Fails after an error, a wrong byte, or an operation of more than 5 s.
 //! Options: `--kills N` (1000), a quarter of them in each of the four ways.
 
-#[path = "../tests/support/bucket.rs"]
-mod bucket;
-#[path = "../tests/support/command.rs"]
-mod command;
-#[path = "../tests/outlive/load.rs"]
-mod load;
-#[path = "../tests/outlive/mapped.rs"]
-mod mapped;
-#[path = "../tests/outlive/random.rs"]
-mod random;
-#[path = "../tests/outlive/scene.rs"]
-mod scene;
-mod support;
-#[path = "../tests/outlive/writers.rs"]
-mod writers;
+use testkit::bench as support;
+use testkit::outlive::load;
+use testkit::outlive::scene;
 
 use load::Load;
 use scene::{Backup, NO_CACHE, Victim, When};

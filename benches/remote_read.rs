@@ -1,11 +1,8 @@
 //! Reading a table of more than 1 GB in place, over S3 with 20 ms of latency per request, seek index known and nothing cached: one random 4 KiB read, 1,000 of them by
 //! 1 and by 16 threads; and one file in order over a link of 100 MB/s with 50 ms of latency, with and without the index. Options: `--mebibytes N` (1100).
 
-#[path = "../tests/support/s3.rs"]
-mod s3;
-#[path = "support/slow_s3.rs"]
-mod slow_s3;
-mod support;
+use testkit::bench as support;
+use testkit::bench::slow_s3;
 
 use slow_s3::Link;
 use std::fs::{self, File};

@@ -2,13 +2,10 @@
 //! schema history), over S3 with 20 ms of latency per request: `chain --summary`, `list` and the first `ls` of the newest point, first and with a
 //! warm catalog; and `list` of a thousand sets. No table archive may be read. Options: `--sets N` (17000).
 
-#[path = "../tests/support/bucket.rs"]
-mod bucket;
-#[path = "support/generated_s3.rs"]
-mod generated_s3;
-#[path = "../tests/support/schema_sstable.rs"]
-mod schema_sstable;
-mod support;
+use testkit::bench as support;
+use testkit::bench::generated_s3;
+use testkit::bucket;
+use testkit::schema_sstable;
 
 use bucket::Tar;
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! Reads at random places of a table of more than 1 GB through a mount, by 16 threads, while the cache is far too small and its entries are damaged on the disk:
 //! every byte is compared with the files as tar unpacked them. Options: `--mebibytes N` (1100), `--seconds N` (60).
 
-mod support;
+use testkit::bench as support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

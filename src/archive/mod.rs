@@ -10,7 +10,7 @@ pub mod compression;
 pub mod envelope;
 pub mod gzip;
 pub mod index;
-mod inflate;
+pub mod inflate;
 mod member;
 pub mod names;
 pub mod tar;

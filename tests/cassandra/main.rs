@@ -4,36 +4,19 @@
 //! A test that mounts has a mount to itself, because the tools write beside what they read, and at its end the bucket must
 //! be bit by bit what it was ([`mount::Mount::unmount`]).
 
-#[path = "../support/bucket.rs"]
-mod bucket;
-#[path = "../layouts/case.rs"]
-mod case;
-#[path = "../support/command.rs"]
-mod command;
-#[path = "../layouts/data_dir.rs"]
-mod data_dir;
-#[path = "../layouts/esop.rs"]
-mod esop;
-#[path = "../layouts/history.rs"]
-mod history;
-#[path = "../layouts/medusa.rs"]
-mod medusa;
-#[path = "../layouts/mesos.rs"]
-mod mesos;
-#[path = "../outlive/random.rs"]
-mod random;
-#[path = "../layouts/rsync.rs"]
-mod rsync;
-#[path = "../layouts/scripts.rs"]
-mod scripts;
-#[path = "../support/skip.rs"]
-mod skip;
-#[path = "../support/cassandra/mod.rs"]
-mod support;
-#[path = "../support/unpacked.rs"]
-mod unpacked;
-#[path = "../support/walk.rs"]
-mod walk;
+use testkit::bucket;
+use testkit::cassandra as support;
+use testkit::command;
+use testkit::layouts::case;
+use testkit::layouts::data_dir;
+use testkit::layouts::esop;
+use testkit::layouts::history;
+use testkit::layouts::medusa;
+use testkit::layouts::mesos;
+use testkit::layouts::rsync;
+use testkit::layouts::scripts;
+use testkit::outlive::random;
+use testkit::skip;
 
 mod abort;
 mod extract;
@@ -52,14 +35,6 @@ mod reading;
 mod refresh;
 mod rows;
 mod schema;
-
-/// The suite of the layouts has a program of its own; here it is only known how each is written.
-mod suite {
-    macro_rules! layout_tests {
-        ($layout:ty) => {};
-    }
-    pub(crate) use layout_tests;
-}
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 

@@ -2,27 +2,48 @@
 //!
 //! A new layout is a new module here: implement `LayoutCase`, and let `layout_tests!` make the tests.
 
-#[path = "../support/bucket.rs"]
-mod bucket;
-mod case;
-#[path = "../support/command.rs"]
-mod command;
-mod data_dir;
+use testkit::command;
+use testkit::layouts::case;
+use testkit::layouts::data_dir;
 mod data_dir_only;
-mod esop;
-mod history;
-mod medusa;
+use testkit::layouts::esop;
+use testkit::layouts::history;
+use testkit::layouts::medusa;
 mod medusa_itself;
-mod mesos;
-mod rsync;
+use testkit::layouts::mesos;
+use testkit::layouts::rsync;
 mod s3;
-#[path = "../support/s3.rs"]
-mod s3_server;
-mod scripts;
-#[path = "../support/skip.rs"]
-mod skip;
+use testkit::layouts::scripts;
+use testkit::s3 as s3_server;
+use testkit::skip;
 mod suite;
-#[path = "../support/unpacked.rs"]
-mod unpacked;
-#[path = "../support/walk.rs"]
-mod walk;
+use testkit::unpacked;
+use testkit::walk;
+
+mod of_data_dir {
+    crate::suite::layout_tests!(crate::data_dir::DataDirs);
+}
+
+mod of_esop {
+    crate::suite::layout_tests!(crate::esop::Backups);
+}
+
+mod of_medusa_full {
+    crate::suite::layout_tests!(crate::medusa::Full);
+}
+
+mod of_medusa_differential {
+    crate::suite::layout_tests!(crate::medusa::Differential);
+}
+
+mod of_mesos {
+    crate::suite::layout_tests!(crate::mesos::Executors);
+}
+
+mod of_rsync {
+    crate::suite::layout_tests!(crate::rsync::Collected);
+}
+
+mod of_scripts {
+    crate::suite::layout_tests!(crate::scripts::ByHost);
+}

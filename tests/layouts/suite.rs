@@ -1,5 +1,4 @@
 //! What every layout must do, in one place: the tests of each are these, on what its tool writes.
-#![allow(unreachable_pub, reason = "one program, whose modules use what they need")]
 
 use crate::case::LayoutCase;
 use crate::command::{Mounted, cassmount};
@@ -11,30 +10,30 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// The history as the layout has it.
-pub struct Written {
+pub(crate) struct Written {
     directory: tempfile::TempDir,
     arguments: Vec<String>,
 }
 
 impl Written {
-    pub fn new<L: LayoutCase>() -> Self {
+    pub(crate) fn new<L: LayoutCase>() -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("source")).unwrap();
         L::write(history(), &directory.path().join("source"));
         Self { directory, arguments: L::arguments() }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("source")
     }
 
-    pub fn mount(&self) -> Mounted {
+    pub(crate) fn mount(&self) -> Mounted {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         Mounted::start(self.path().to_str().unwrap(), &arguments)
     }
 
     /// Runs a command on it: its name, what follows SOURCE, and whether it must succeed.
-    pub fn run(&self, command: &str, arguments: &[&str], succeeds: bool) -> String {
+    pub(crate) fn run(&self, command: &str, arguments: &[&str], succeeds: bool) -> String {
         let cache = self.directory.path().join("cache");
         let mut cassmount = cassmount();
         cassmount.arg(command).arg(self.path()).args(arguments).args(&self.arguments).arg("--cache-dir").arg(cache);
@@ -67,7 +66,7 @@ fn expected<L: LayoutCase>(host: &str, tag: &str) -> Tree {
 }
 
 /// Recognised by its keys, named by hand, and told from another by name.
-pub fn is_recognised<L: LayoutCase>() {
+pub(crate) fn is_recognised<L: LayoutCase>() {
     let written = Written::new::<L>();
     let hosts = |arguments: &[&str]| -> Vec<String> {
         let listed = written.json("list", arguments);
@@ -86,7 +85,7 @@ pub fn is_recognised<L: LayoutCase>() {
 }
 
 /// Each restore point shows what the same sets show in every other layout, name by name and byte by byte.
-pub fn shows_the_same_tree<L: LayoutCase>() {
+pub(crate) fn shows_the_same_tree<L: LayoutCase>() {
     let written = Written::new::<L>();
     let mounted = written.mount();
     for (host, tag, point) in points::<L>() {
@@ -97,7 +96,7 @@ pub fn shows_the_same_tree<L: LayoutCase>() {
 }
 
 /// Full and incremental sets, in order of time, none of them with a problem.
-pub fn lists_restore_points<L: LayoutCase>() {
+pub(crate) fn lists_restore_points<L: LayoutCase>() {
     let written = Written::new::<L>();
     for host in history().hosts() {
         let listed = written.json("list", &[host]);
@@ -121,7 +120,7 @@ pub fn lists_restore_points<L: LayoutCase>() {
 }
 
 /// verify, index, chain and extract find nothing wrong, and extract writes what a mount shows.
-pub fn commands_work_on_it<L: LayoutCase>() {
+pub(crate) fn commands_work_on_it<L: LayoutCase>() {
     let written = Written::new::<L>();
     let verified = written.json("verify", &["--deep"]);
     assert_eq!(verified["findings"].as_array().unwrap().len(), 0, "{:#}", verified["findings"]);
@@ -142,7 +141,7 @@ pub fn commands_work_on_it<L: LayoutCase>() {
 }
 
 /// What is gone is reported, and hides nothing else.
-pub fn reports_what_is_missing<L: LayoutCase>() {
+pub(crate) fn reports_what_is_missing<L: LayoutCase>() {
     let written = Written::new::<L>();
     let (host, gone) = L::a_data_file(&written.path());
     fs::remove_file(&gone).unwrap();
@@ -157,7 +156,7 @@ pub fn reports_what_is_missing<L: LayoutCase>() {
 }
 
 /// Bytes that are not what Cassandra wrote are found.
-pub fn reports_damage<L: LayoutCase>() {
+pub(crate) fn reports_damage<L: LayoutCase>() {
     let written = Written::new::<L>();
     let (host, damaged) = L::a_data_file(&written.path());
     let mut bytes = fs::read(&damaged).unwrap();
@@ -169,7 +168,7 @@ pub fn reports_damage<L: LayoutCase>() {
 }
 
 /// Names that a file system must not see, and names that are nobody's, change nothing else.
-pub fn survives_hostile_names<L: LayoutCase>() {
+pub(crate) fn survives_hostile_names<L: LayoutCase>() {
     let written = Written::new::<L>();
     let (host, data) = L::a_data_file(&written.path());
     let before = {

@@ -1,20 +1,15 @@
 //! The mount outlives its daemon: whatever happens to the worker, programs get every byte, and get it in time.
 
-#[path = "../support/bucket.rs"]
-mod bucket;
-#[path = "../support/command.rs"]
-mod command;
+use testkit::bucket;
+use testkit::command;
 mod giving_up;
-mod load;
-mod mapped;
+use testkit::outlive::load;
+use testkit::outlive::mapped;
 mod names;
 mod poison;
-mod random;
-mod scene;
-#[path = "../support/skip.rs"]
-mod skip;
+use testkit::outlive::scene;
+use testkit::skip;
 mod upgrade;
-mod writers;
 
 use load::{Load, Outcome};
 use mapped::Mapped;

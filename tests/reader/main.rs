@@ -1,14 +1,11 @@
 //! What the reader promises, over a store in memory and over the sample bucket.
-#![allow(unreachable_pub, reason = "modules of a test program")]
 
-#[path = "../support/bucket.rs"]
-mod bucket;
+use testkit::bucket;
 mod examine;
 mod formats;
 mod killed;
 mod sample;
-#[path = "../support/skip.rs"]
-mod skip;
+use testkit::skip;
 mod stream;
 mod support;
 

@@ -17,24 +17,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub const PASSPHRASE: &str = "a passphrase, schlüssel";
+pub(crate) const PASSPHRASE: &str = "a passphrase, schlüssel";
 
 /// Objects in memory; a range is only given out for the version asked for.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     objects: Mutex<BTreeMap<String, (Bytes, u64)>>,
     version: AtomicU64,
     /// No request is answered.
-    pub stalled: AtomicBool,
+    pub(crate) stalled: AtomicBool,
     /// Milliseconds that each request takes.
-    pub latency: AtomicU64,
+    pub(crate) latency: AtomicU64,
     /// Every range that was asked for.
-    pub ranges: Mutex<Vec<Range<u64>>>,
+    pub(crate) ranges: Mutex<Vec<Range<u64>>>,
 }
 
 impl Memory {
     /// Puts a (new version of an) object.
-    pub fn put(&self, key: &str, bytes: Vec<u8>) -> Arc<ObjectMeta> {
+    pub(crate) fn put(&self, key: &str, bytes: Vec<u8>) -> Arc<ObjectMeta> {
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let size = bytes.len() as u64;
         self.objects.lock().unwrap().insert(key.to_owned(), (bytes.into(), version));
@@ -47,7 +47,7 @@ impl Memory {
         })
     }
 
-    pub fn bytes_asked_for(&self) -> u64 {
+    pub(crate) fn bytes_asked_for(&self) -> u64 {
         self.ranges.lock().unwrap().iter().map(|range| range.end - range.start).sum()
     }
 }
@@ -91,17 +91,17 @@ impl Backend for Memory {
 }
 
 /// A reader's surroundings.
-pub struct World {
-    pub memory: Arc<Memory>,
-    pub dir: tempfile::TempDir,
-    pub cache_bytes: u64,
-    pub options: ReaderOptions,
-    pub timeout: Duration,
-    pub keys: Vec<&'static str>,
+pub(crate) struct World {
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) cache_bytes: u64,
+    pub(crate) options: ReaderOptions,
+    pub(crate) timeout: Duration,
+    pub(crate) keys: Vec<&'static str>,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             memory: Arc::default(),
             dir: tempfile::tempdir().unwrap(),
@@ -112,16 +112,16 @@ impl World {
         }
     }
 
-    pub fn cache_dir(&self) -> PathBuf {
+    pub(crate) fn cache_dir(&self) -> PathBuf {
         self.dir.path().join("cache")
     }
 
-    pub fn cache(&self) -> Cache {
+    pub(crate) fn cache(&self) -> Cache {
         Cache::open(&self.cache_dir(), self.cache_bytes).unwrap()
     }
 
     /// A new process's reader, as good as.
-    pub fn reader(&self) -> Arc<Reader> {
+    pub(crate) fn reader(&self) -> Arc<Reader> {
         let options = StoreOptions { timeout: self.timeout, ..StoreOptions::default() };
         let store = Store::with_backend("memory://", Arc::clone(&self.memory) as Arc<dyn Backend>, &options);
         let options = ReaderOptions { timeout: self.timeout, ..self.options.clone() };
@@ -129,12 +129,12 @@ impl World {
     }
 
     /// Removes every file and span, but not what is known of the archives.
-    pub fn empty_cache(&self) {
+    pub(crate) fn empty_cache(&self) {
         self.cache().clear().unwrap();
     }
 }
 
-pub fn ring(passphrases: &[&str]) -> KeyRing {
+pub(crate) fn ring(passphrases: &[&str]) -> KeyRing {
     let key = |(n, text): (usize, &&str)| Key {
         label: format!("key-file {n}").into(),
         passphrase: Passphrase::new(text.as_bytes().to_vec()),
@@ -143,10 +143,10 @@ pub fn ring(passphrases: &[&str]) -> KeyRing {
 }
 
 /// Files by path, as an archive has them.
-pub type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// Packs files as the backup scripts do: tar, gzip, openssl.
-pub fn seal(files: &Files) -> Vec<u8> {
+pub(crate) fn seal(files: &Files) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     for (path, content) in files {
         let path = dir.path().join("data").join(path);
@@ -162,7 +162,7 @@ pub fn seal(files: &Files) -> Vec<u8> {
 }
 
 /// Bytes like those of LZ4-compressed SSTables: half of them random, half repeated.
-pub fn content(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn content(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = move || {
         state ^= state << 13;
@@ -186,7 +186,7 @@ pub fn content(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// A table with a few SSTables; `scale` is about the bytes of the largest file.
-pub fn table(scale: usize) -> Files {
+pub(crate) fn table(scale: usize) -> Files {
     let mut files = Files::new();
     for n in 1..=3_usize {
         let data = content(n as u64, scale / n);
@@ -202,7 +202,7 @@ pub fn table(scale: usize) -> Files {
 }
 
 /// Reads every file of the archive through the reader, in pieces as the kernel would.
-pub async fn read_all(reader: &Reader, object: &Arc<ObjectMeta>) -> Result<Files> {
+pub(crate) async fn read_all(reader: &Reader, object: &Arc<ObjectMeta>) -> Result<Files> {
     let listing = reader.listing(object).await?;
     let mut files = Files::new();
     for (number, file) in listing.files.iter().enumerate() {
@@ -211,7 +211,7 @@ pub async fn read_all(reader: &Reader, object: &Arc<ObjectMeta>) -> Result<Files
     Ok(files)
 }
 
-pub async fn read_one(reader: &Reader, object: &Arc<ObjectMeta>, number: usize) -> Result<Vec<u8>> {
+pub(crate) async fn read_one(reader: &Reader, object: &Arc<ObjectMeta>, number: usize) -> Result<Vec<u8>> {
     let open = reader.open(object, number).await?;
     let mut bytes = Vec::new();
     loop {
@@ -224,14 +224,14 @@ pub async fn read_one(reader: &Reader, object: &Arc<ObjectMeta>, number: usize) 
 }
 
 /// Which number a path has.
-pub async fn number_of(reader: &Reader, object: &Arc<ObjectMeta>, path: &str) -> usize {
+pub(crate) async fn number_of(reader: &Reader, object: &Arc<ObjectMeta>, path: &str) -> usize {
     let listing = reader.listing(object).await.unwrap();
     listing.files.iter().position(|file| &*file.path == path).unwrap()
 }
 
 /// The same files, without a flood of bytes when they are not.
 #[track_caller]
-pub fn assert_same(found: &Files, wanted: &Files) {
+pub(crate) fn assert_same(found: &Files, wanted: &Files) {
     assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>());
     for (path, content) in wanted {
         assert!(found[path] == *content, "{path} differs");
@@ -239,7 +239,7 @@ pub fn assert_same(found: &Files, wanted: &Files) {
 }
 
 /// Every file below a directory.
-pub fn walk(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn walk(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for item in std::fs::read_dir(dir).unwrap() {
         let path = item.unwrap().path();

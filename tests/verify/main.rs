@@ -1,17 +1,11 @@
 //! `cassmount verify` on the sample bucket and on damaged copies of it: each kind of damage is found, and nothing else.
-#![allow(unreachable_pub, reason = "modules of a test program")]
 
-#[path = "../support/bucket.rs"]
-mod bucket;
-#[path = "../support/command.rs"]
-mod command;
-#[path = "../support/repack.rs"]
-mod repack;
-#[path = "../support/s3.rs"]
-mod s3;
+use testkit::bucket;
+use testkit::command;
+use testkit::repack;
+use testkit::s3;
 mod support;
-#[path = "../support/unpacked.rs"]
-mod unpacked;
+use testkit::unpacked;
 
 mod damage;
 mod hostile;

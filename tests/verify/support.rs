@@ -8,34 +8,34 @@ use std::fmt::Write;
 use std::process::{Command, Output};
 
 /// A user with a cache directory of their own.
-pub struct User {
-    pub cache: tempfile::TempDir,
+pub(crate) struct User {
+    pub(crate) cache: tempfile::TempDir,
 }
 
 impl User {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { cache: tempfile::tempdir().unwrap() }
     }
 
     /// The command, not yet run; without progress.
-    pub fn verify(&self, source: &str, arguments: &[&str]) -> Command {
+    pub(crate) fn verify(&self, source: &str, arguments: &[&str]) -> Command {
         let mut command = cassmount();
         command.args(["verify", source]).args(arguments).args(["--quiet", "--cache-dir"]).arg(self.cache.path());
         command
     }
 
     /// The report as JSON. The exit code must fit it.
-    pub fn report(&self, source: &str, arguments: &[&str]) -> Value {
+    pub(crate) fn report(&self, source: &str, arguments: &[&str]) -> Value {
         report_of(&self.verify(source, arguments).arg("--json").output().unwrap())
     }
 
     /// The same with the sample bucket's keys.
-    pub fn sample(&self, source: &str, arguments: &[&str]) -> Value {
+    pub(crate) fn sample(&self, source: &str, arguments: &[&str]) -> Value {
         self.report(source, &[arguments, &sample_keys()].concat())
     }
 }
 
-pub fn report_of(output: &Output) -> Value {
+pub(crate) fn report_of(output: &Output) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.contains("panicked"), "{said}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
@@ -45,7 +45,7 @@ pub fn report_of(output: &Output) -> Value {
 }
 
 /// `host set keyspace.table sstable: problem` for each finding.
-pub fn found(report: &Value) -> BTreeSet<String> {
+pub(crate) fn found(report: &Value) -> BTreeSet<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let findings = report["findings"].as_array().unwrap();
     let lines: BTreeSet<String> = findings
@@ -67,12 +67,12 @@ pub fn found(report: &Value) -> BTreeSet<String> {
     lines
 }
 
-pub fn set_of(lines: &[&str]) -> BTreeSet<String> {
+pub(crate) fn set_of(lines: &[&str]) -> BTreeSet<String> {
     lines.iter().map(ToString::to_string).collect()
 }
 
 /// Bytes that gzip cannot shrink.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;
@@ -84,7 +84,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// All files of a small uncompressed SSTable, as Cassandra would have them.
-pub fn sstable(tar: Tar, generation: u32, data: &[u8]) -> Tar {
+pub(crate) fn sstable(tar: Tar, generation: u32, data: &[u8]) -> Tar {
     let name = |component: &str| format!("./nb-{generation}-big-{component}");
     let crcs = data.chunks(64 << 10).map(crc32fast::hash);
     let crc_db: Vec<u8> = std::iter::once(64 << 10).chain(crcs).flat_map(u32::to_be_bytes).collect();
@@ -97,10 +97,10 @@ pub fn sstable(tar: Tar, generation: u32, data: &[u8]) -> Tar {
 }
 
 /// A table's name and its tar.
-pub type Table<'a> = (&'a str, Vec<u8>);
+pub(crate) type Table<'a> = (&'a str, Vec<u8>);
 
 /// A bucket of incremental sets, each with some archives of keyspace ks.
-pub fn bucket_of(sets: &[(&str, Vec<Table<'_>>)]) -> Bucket {
+pub(crate) fn bucket_of(sets: &[(&str, Vec<Table<'_>>)]) -> Bucket {
     let bucket = Bucket::new();
     for (tag, tables) in sets {
         bucket.add_set(tag, "incremental");

@@ -18,11 +18,11 @@ use history::History;
 use table::{Codes, END_OF_BLOCK, Extra};
 
 /// The farthest that deflate refers back, bytes.
-pub(super) const WINDOW_LEN: usize = 32 << 10;
+pub const WINDOW_LEN: usize = 32 << 10;
 
 /// Where [`RawInflate::inflate`] may stop before its input or output runs out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum StopAt {
+pub enum StopAt {
     End,
     /// Between two blocks.
     Boundary,
@@ -32,16 +32,16 @@ pub(super) enum StopAt {
 
 /// What one call did.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
-    pub(super) consumed: usize,
-    pub(super) produced: usize,
-    pub(super) at: At,
+pub struct Progress {
+    pub consumed: usize,
+    pub produced: usize,
+    pub at: At,
     /// Bits of the consumed bytes that are not used yet.
-    pub(super) unused_bits: u32,
+    pub unused_bits: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum At {
+pub enum At {
     /// Somewhere, wanting input or output.
     Middle,
     /// Between two symbols of a block with Huffman codes, either as wanted or because not even the code of the next one is
@@ -55,10 +55,10 @@ pub(super) enum At {
 
 /// The stream is not deflate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct BadDeflate(pub(super) &'static str);
+pub struct BadDeflate(pub &'static str);
 
 /// A deflate decoder.
-pub(super) struct RawInflate {
+pub struct RawInflate {
     hold: Hold,
     state: State,
     /// The current block is the last.
@@ -100,8 +100,14 @@ enum Pause {
     At(At),
 }
 
+impl Default for RawInflate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl RawInflate {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             hold: Hold::default(),
             state: State::Header,
@@ -113,7 +119,7 @@ impl RawInflate {
     }
 
     /// Forgets everything: the next byte starts a new stream.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.hold = Hold::default();
         self.state = State::Header;
         self.last = false;
@@ -122,30 +128,30 @@ impl RawInflate {
     }
 
     /// Puts `count` (at most 8) bits before the input.
-    pub(super) fn prime(&mut self, count: u32, bits: u8) {
+    pub fn prime(&mut self, count: u32, bits: u8) {
         debug_assert!(count <= 8 && self.hold.count < 48);
         self.hold.bits |= (u64::from(bits) & bits::low_bits(count)) << self.hold.count;
         self.hold.count += count;
     }
 
     /// Drops the bits of consumed bytes that are not used yet.
-    pub(super) fn drop_unused_bits(&mut self) {
+    pub fn drop_unused_bits(&mut self) {
         self.hold = Hold::default();
     }
 
     /// Makes `window` (at most [`WINDOW_LEN`] bytes) the output before the next one. A reference to before it is an error.
-    pub(super) fn set_window(&mut self, window: &[u8]) {
+    pub fn set_window(&mut self, window: &[u8]) {
         self.history.set(window);
     }
 
     /// The last [`WINDOW_LEN`] bytes of output, or as many as there were.
-    pub(super) fn window(&self) -> Vec<u8> {
+    pub fn window(&self) -> Vec<u8> {
         self.history.window().to_vec()
     }
 
     /// Inflates as much as input and spare capacity of `output` allow, or up to `stop_at`; appends to `output`, at most
     /// `limit` bytes.
-    pub(super) fn inflate(
+    pub fn inflate(
         &mut self,
         input: &[u8],
         output: &mut Vec<u8>,

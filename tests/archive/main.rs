@@ -1,0 +1,8 @@
+//! The archive formats, against the tools that make them: envelope, compressions, tar, seek index.
+
+mod compression;
+mod gzip;
+mod index;
+mod inflate;
+mod sample;
+mod tar;

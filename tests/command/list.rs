@@ -1,0 +1,187 @@
+//! `cassmount list` on the sample bucket and on damaged copies of it, as a user runs it: with no key.
+
+use testkit::bucket;
+use testkit::command;
+
+use bucket::{Bucket, sample_keys};
+use command::cassmount;
+use serde_json::Value;
+use std::process::Output;
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/bucket");
+
+fn run(arguments: &[&str]) -> Output {
+    let cache = tempfile::tempdir().unwrap();
+    cassmount().arg("list").args(arguments).arg("--cache-dir").arg(cache.path()).output().unwrap()
+}
+
+fn text(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&text(&[arguments, &["--json"]].concat())).unwrap()
+}
+
+fn sets(listing: &Value) -> &[Value] {
+    listing["sets"].as_array().unwrap()
+}
+
+/// The minutes of the sets that are listed.
+fn minutes(listing: &Value) -> Vec<&str> {
+    sets(listing).iter().map(|set| &set["tag"].as_str().unwrap()[14..]).collect()
+}
+
+fn set<'a>(listing: &'a Value, minute: &str) -> &'a Value {
+    sets(listing).iter().find(|set| set["tag"] == format!("2026-11-21-02-{minute}")).unwrap()
+}
+
+fn reasons<'a>(listing: &'a Value, minute: &str) -> Vec<&'a str> {
+    let reasons = set(listing, minute)["restore_point"]["reasons"].as_array().unwrap();
+    reasons.iter().map(|reason| reason.as_str().unwrap()).collect()
+}
+
+/// A value's shape: names of fields and types.
+fn shape(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}: {}", shape(value))).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        Value::Array(items) => format!("[{}]", items.first().map(shape).unwrap_or_default()),
+        Value::String(_) => "text".into(),
+        Value::Number(_) => "number".into(),
+        Value::Bool(_) => "bool".into(),
+        Value::Null => "null".into(),
+    }
+}
+
+#[test]
+fn the_json_has_its_documented_shape() {
+    let hosts = json(&[SAMPLE]);
+    assert_eq!(
+        shape(&hosts),
+        "{hosts: [{bytes: number, cluster: text, datacenter: text, first: text, host: text, last: text, sets: number, unfinished: number}], \
+         source: text}"
+    );
+    let listing = json(&[SAMPLE, "cass-a"]);
+    assert_eq!(
+        shape(&listing),
+        "{host: text, more_strays: number, sets: [{bytes: number, cluster: text, datacenter: text, finished: bool, kind: text, \
+         local_time: text, problems: [], restore_point: {base: text, bytes: number, complete: bool, reasons: [], sets: number, tables: number}, \
+         tables: number, tag: text, time: text, utc_offset_seconds: number}], source: text, strays: []}"
+    );
+}
+
+#[test]
+fn a_point_is_listed_with_all_that_it_is_made_of() {
+    let listing = json(&[SAMPLE, "cass-b"]);
+    assert_eq!(minutes(&listing), ["45", "47", "48", "49", "51", "52"]);
+    let mut chain = 0;
+    for (minute, base, depth) in
+        [("45", "45", 1), ("47", "45", 2), ("48", "45", 3), ("49", "45", 4), ("51", "51", 1), ("52", "51", 2)]
+    {
+        let set = set(&listing, minute);
+        let point = &set["restore_point"];
+        assert_eq!((&point["base"], &point["sets"]), (&format!("2026-11-21-02-{base}").into(), &depth.into()));
+        assert_eq!(
+            (&point["complete"], &set["cluster"], &set["datacenter"]),
+            (&true.into(), &"prod".into(), &"dc1".into())
+        );
+        chain = if depth == 1 { 0 } else { chain } + set["bytes"].as_u64().unwrap();
+        assert_eq!(point["bytes"], chain, "{minute}");
+    }
+    // carts is the first that the full has not.
+    let tables = |minute| set(&listing, minute)["restore_point"]["tables"].as_u64().unwrap();
+    assert_eq!((tables("45"), tables("47"), tables("48")), (31, 31, 32));
+
+    let printed = text(&[SAMPLE, "cass-b"]);
+    assert!(printed.starts_with("cass-b, cluster prod, datacenter dc1\n"), "{printed}");
+    assert_eq!(printed.matches("  complete\n").count(), 6, "{printed}");
+    assert_eq!(printed.lines().count(), 9, "{printed}");
+}
+
+#[test]
+fn some_of_them_by_time_or_table() {
+    let keys = sample_keys();
+    let listed = |host: &str, more: &[&str]| {
+        let listing = json(&[&[SAMPLE, host], more, &keys].concat());
+        minutes(&listing).join(" ")
+    };
+    assert_eq!(listed("cass-a", &["--since", "2026-11-21-02-49"]), "49 50 52");
+    assert_eq!(listed("cass-a", &["--until", "2026-11-21-02-48"]), "45 47 48");
+    // Finished at 02:47:03 and 02:49:02.
+    assert_eq!(listed("cass-a", &["--since", "2026-11-21T02:47:04Z", "--until", "1795229342"]), "48 49");
+    assert_eq!(listed("cass-a", &["--since", "latest"]), "52");
+    assert_eq!(listed("cass-a", &["--since", "2026-11-22"]), "");
+
+    assert_eq!(listed("cass-b", &["--table", "media.\"MixedCase\""]), "45 47 48");
+    assert_eq!(listed("cass-b", &["--table", "shop.carts"]), "48 49 51 52");
+    assert_eq!(listed("cass-b", &["--table", "shop.events"]), "45 47 48 49 51 52");
+    assert_eq!(listed("cass-b", &["--table", "shop.carts", "--until", "2026-11-21-02-49"]), "48 49");
+
+    let refused = run(&[&[SAMPLE, "cass-a", "--table", "shop.nothing"][..], &keys].concat());
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("no backup set of cass-a has an archive of shop.nothing")
+    );
+    for wrong in [&["cass-a", "--since", "yesterday"][..], &["--since", "2026-11-21"], &["cass-a", "--table", "x"]] {
+        assert_eq!(run(&[&[SAMPLE], wrong].concat()).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn what_is_not_complete_says_why() {
+    let bucket = Bucket::sample();
+    let remove = |key: &str| std::fs::remove_file(bucket.path().join("cass-a").join(key)).unwrap();
+    remove("2026-11-21-02-48/backup_manifest.json");
+    remove("2026-11-21-02-47/shop/hits.tar.gz.enc");
+    remove("2026-11-21-02-50/shop/orders.tar.gz.enc");
+    std::fs::write(bucket.path().join("cass-a/2026-11-21-02-52/shop/orders.tar.gz"), "left behind").unwrap();
+    let source = bucket.source();
+    let listing = json(&[&source, "cass-a"]);
+
+    let hits = "2026-11-21-02-47 has no archive of shop.hits, which its manifest lists";
+    let unfinished = "2026-11-21-02-48 is left out: it did not finish: there is no backup_manifest.json";
+    let orders = "2026-11-21-02-50 has no archive of shop.orders, which its schema.cql lists";
+    assert_eq!(reasons(&listing, "45"), [""; 0]);
+    assert_eq!(reasons(&listing, "47"), [hits]);
+    assert_eq!(set(&listing, "48")["restore_point"], Value::Null);
+    assert_eq!(reasons(&listing, "49"), [hits, unfinished]);
+    assert_eq!(reasons(&listing, "50"), [orders]);
+    assert_eq!(reasons(&listing, "52"), [orders]);
+    let complete = |minute| set(&listing, minute)["restore_point"]["complete"].as_bool().unwrap();
+    assert_eq!(["45", "47", "49", "50", "52"].map(complete), [true, false, false, false, false]);
+    assert_eq!(set(&listing, "49")["restore_point"]["sets"], 3, "without the one that did not finish");
+
+    // Each once, with the restore points that it concerns.
+    let printed = text(&[&source, "cass-a"]);
+    for line in [
+        format!("2026-11-21-02-47 to 2026-11-21-02-49 are incomplete: {hits}"),
+        format!("2026-11-21-02-49 is incomplete: {unfinished}"),
+        format!("2026-11-21-02-50 to 2026-11-21-02-52 are incomplete: {orders}"),
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
+    }
+    assert_eq!(printed.matches("shop.hits").count(), 1, "{printed}");
+    assert_eq!(printed.matches("UNFINISHED").count(), 1, "{printed}");
+    assert!(printed.contains("orders.tar.gz"), "{printed}");
+    // The other host is as it was.
+    assert!(sets(&json(&[&source, "cass-b"])).iter().all(|set| set["restore_point"]["complete"] == true));
+}
+
+#[test]
+fn without_a_full_there_is_nothing_to_restore() {
+    let bucket = Bucket::sample();
+    std::fs::remove_dir_all(bucket.path().join("cass-a/2026-11-21-02-45")).unwrap();
+    let listing = json(&[&bucket.source(), "cass-a"]);
+    assert_eq!(minutes(&listing), ["47", "48", "49", "50", "52"]);
+    for minute in ["47", "48", "49"] {
+        assert_eq!(set(&listing, minute)["restore_point"], Value::Null);
+    }
+    assert_eq!(set(&listing, "52")["restore_point"]["sets"], 2);
+    let printed = text(&[&bucket.source(), "cass-a"]);
+    assert_eq!(printed.matches("no full before it").count(), 3, "{printed}");
+}

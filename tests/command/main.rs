@@ -1,0 +1,12 @@
+//! The built program, as a user runs it.
+
+mod chain;
+mod errors;
+mod help;
+mod hostile;
+mod index;
+mod list;
+mod metrics;
+mod mount_helper;
+mod package;
+mod s3_mount;

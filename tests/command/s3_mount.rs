@@ -1,0 +1,141 @@
+//! The sample bucket mounted over S3: the same bytes as from a directory, no request that writes, and what programs see when the server goes away.
+
+use testkit::bucket;
+use testkit::command;
+use testkit::s3;
+use testkit::skip;
+
+use bucket::{Bucket, HOST, Tar, sample_keys, sstable};
+use command::Mounted;
+use s3::S3Server;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+fn mount(server: &S3Server, source: &str, arguments: &[&str]) -> Mounted {
+    Mounted::start_with(source, arguments, &server.environment())
+        .unwrap_or_else(|output| panic!("mount failed: {output:?}"))
+}
+
+/// A server's root with the bucket as `name`.
+fn root_with(bucket: &Bucket, name: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    fs::rename(bucket.path(), root.path().join(name)).unwrap();
+    root
+}
+
+/// Path to BLAKE3 and modification time (seconds: S3 knows no more) of everything below a directory; links by their target.
+fn everything(directory: &Path) -> BTreeMap<PathBuf, (String, i64)> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![directory.to_owned()];
+    while let Some(next) = todo.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let content = if metadata.is_dir() {
+                todo.push(path.clone());
+                String::new()
+            } else if metadata.is_symlink() {
+                fs::read_link(&path).unwrap().to_str().unwrap().to_owned()
+            } else {
+                blake3::hash(&fs::read(&path).unwrap()).to_string()
+            };
+            // Directories and links have times of sets and objects, to the fraction that the store knows.
+            let time = if metadata.is_file() { metadata.mtime() } else { 0 };
+            found.insert(path.strip_prefix(directory).unwrap().to_owned(), (content, time));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_sample_bucket_is_the_same_over_s3_as_from_a_directory() {
+    if !skip::fuse_or_skip("the_sample_bucket_is_the_same_over_s3_as_from_a_directory") {
+        return;
+    }
+    let bucket = Bucket::sample();
+    let local = Mounted::start(&bucket.source(), &sample_keys());
+    let expected = everything(&local.mountpoint);
+    assert!(expected.len() > 1000, "only {} names", expected.len());
+    drop(local);
+    let root = root_with(&bucket, "backups");
+    let server = S3Server::start(root.path());
+    let remote = mount(&server, "s3://backups", &sample_keys());
+    let seen = everything(&remote.mountpoint);
+    for (path, expected) in &expected {
+        assert_eq!(seen.get(path), Some(expected), "{}", path.display());
+    }
+    assert_eq!(seen.len(), expected.len());
+    for request in server.requests() {
+        assert!(request.starts_with("GET ") || request.starts_with("HEAD "), "a request that may write: {request}");
+    }
+}
+
+/// The set of the outage test.
+const TAG: &str = "2026-11-20-03-00";
+
+#[test]
+fn an_outage_is_an_error_and_passes() {
+    if !skip::fuse_or_skip("an_outage_is_an_error_and_passes") {
+        return;
+    }
+    let bucket = Bucket::new();
+    bucket.add_set(TAG, "full");
+    for table in ["one", "two"] {
+        bucket.add_archive(TAG, "ks", table, &sstable(Tar::new(), 1, table.as_bytes()).end());
+    }
+    let key_file = bucket.key_file();
+    let root = root_with(&bucket, "backups");
+    let mut server = S3Server::start(root.path());
+    let mount = mount(&server, "s3://backups", &["--key-file", &key_file, "--timeout", "3s"]);
+    let keyspace = mount.path(HOST).join("restore-points").join(TAG).join("ks");
+    let data = |table: &str| keyspace.join(table).join("nb-1-big-Data.db");
+    assert_eq!(fs::read(data("one")).unwrap(), b"one");
+    server.stop();
+    // What is cached is still there; what is not, is an error and not a missing file.
+    assert_eq!(fs::read(data("one")).unwrap(), b"one");
+    let error = fs::read(data("two")).unwrap_err().raw_os_error();
+    assert!(matches!(error, Some(libc::EIO | libc::ETIMEDOUT)), "{error:?}");
+    assert_eq!(fs::read_dir(&keyspace).unwrap().count(), 2);
+    server.restart();
+    assert_eq!(fs::read(data("two")).unwrap(), b"two");
+}
+
+#[test]
+fn refused_credentials_and_missing_buckets_are_said_at_once() {
+    if !skip::fuse_or_skip("refused_credentials_and_missing_buckets_are_said_at_once") {
+        return;
+    }
+    let root = root_with(&Bucket::sample(), "backups");
+    let server = S3Server::start(root.path());
+    let mut wrong = server.environment();
+    for (name, value) in &mut wrong {
+        if name == "AWS_SECRET_ACCESS_KEY" {
+            "not the secret".clone_into(value);
+        }
+    }
+    for (source, environment) in [("s3://backups", wrong), ("s3://no-such-bucket", server.environment())] {
+        let Err(output) = Mounted::start_with(source, &[], &environment) else { panic!("{source} is mounted") };
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(source), "{said}");
+        assert!(!said.contains("not the secret") && !said.contains(s3::SECRET_KEY), "{said}");
+    }
+}
+
+#[test]
+fn a_prefix_is_the_root_of_the_backups() {
+    if !skip::fuse_or_skip("a_prefix_is_the_root_of_the_backups") {
+        return;
+    }
+    let root = root_with(&Bucket::sample(), "elsewhere");
+    let prefixed = root.path().join("backups/team/cassandra");
+    fs::create_dir_all(prefixed.parent().unwrap()).unwrap();
+    fs::rename(root.path().join("elsewhere"), &prefixed).unwrap();
+    let server = S3Server::start(root.path());
+    let mount = mount(&server, "s3://backups/team/cassandra", &sample_keys());
+    let mut hosts: Vec<_> = fs::read_dir(&mount.mountpoint).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    hosts.sort();
+    assert_eq!(hosts, ["cass-a", "cass-b"]);
+}

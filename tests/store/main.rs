@@ -1,0 +1,4 @@
+//! Ranges of objects: from a directory with faults, and from an S3 server.
+
+mod local;
+mod s3;
