@@ -7,7 +7,6 @@ pub mod cache;
 pub mod cache_dir;
 pub mod cassandra;
 pub mod catalog;
-pub mod cli;
 pub mod config;
 pub mod error;
 pub mod extract;

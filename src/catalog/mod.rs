@@ -38,7 +38,7 @@ pub use history::{Depth, HostHistory, SchemaReader};
 pub use host_sets::HostSets;
 pub use hosts::{Catalog, CatalogOptions};
 pub use knowledge::{Knowledge, declared_id, parse_mapping};
-pub use layout::LayoutChoice;
+pub use layout::{LayoutChoice, Rename};
 pub use local::{LocalTime, Offsets};
 pub use manifest::{Manifest, ManifestState, Scope, SetKind};
 pub use missing::{MissingBy, MissingTables, missing_from_full, tables_of};

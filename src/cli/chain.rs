@@ -1,22 +1,41 @@
 //! `cassmount chain`: what a restore point is made of, and by what evidence.
 
-use super::args::{ChainArgs, PointArgs};
-use super::open::OneHost;
+use super::options::{BackupArgs, OutputArgs, PointArgs, TableArgs};
 use super::output::{Shown, print};
-use super::{open, table};
-use crate::catalog::SetKind;
-use crate::tree::{ChainReport, ReportOptions, SstableReport, TableContents, TableReport};
-use crate::{Error, Kind, Result};
+use super::session::{self, Session};
+use super::table;
+use cassmount::catalog::SetKind;
+use cassmount::tree::{ChainReport, ReportOptions, SstableReport, TableContents, TableReport};
+use cassmount::{Error, Kind, Result};
 use serde::Serialize;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
+/// Shows which backup sets and which SSTables make a restore point, which incarnation each belongs to, and by what evidence. Every archive
+/// of it is read the first time, unless --summary is given.
+#[derive(clap::Args, Debug)]
+pub(super) struct ChainArgs {
+    #[command(flatten)]
+    point: PointArgs,
+    #[command(flatten)]
+    only: TableArgs,
+    /// Only sets, tables and their incarnations: read no table's archive
+    #[arg(long)]
+    summary: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    backups: BackupArgs,
+}
+
 pub(super) fn run(args: &ChainArgs) -> Result<()> {
-    let settings = open::begin(args.point.source_place.as_deref(), &args.backups)?;
-    let (Some(settings), Some((host, point))) = (settings, args.point.names()) else { return Ok(()) };
-    let options = ReportOptions { table: args.table.clone(), summary: true };
-    let chain = open::block_on(async {
-        let OneHost { source, host, tree, .. } = open::one_host(&settings, &args.backups.cache, host).await?;
+    let PointArgs { source_place, host, point } = &args.point;
+    let Some(settings) = session::begin(Some(source_place), &args.backups)? else { return Ok(()) };
+    let options = ReportOptions { tables: args.only.tables.clone(), summary: true };
+    let chain = session::block_on(async {
+        let session = Session::open(settings).await?;
+        let host = session.host(host).await?;
+        let tree = session.tree()?;
         let mut report = tree.chain_report(&host, point, &options).await?;
         if !args.summary {
             announce(&report);
@@ -24,17 +43,10 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
             report = tree.chain_report(&host, point, &ReportOptions { summary: false, ..options }).await?;
             report.unread_as(&before);
         }
-        Ok(Chain { source, report })
+        Ok(Chain { source: session.catalog.source().to_owned(), report })
     })?;
-    print(args.json, &chain)?;
+    print(args.output, &chain)?;
     chain.readable()
-}
-
-impl PointArgs {
-    /// Host and point; clap leaves them out only beside `--show-config`.
-    pub(super) fn names(&self) -> Option<(&str, &str)> {
-        Some((self.host.as_deref()?, self.point.as_deref()?))
-    }
 }
 
 /// Reading may take long: a person should know why.
@@ -175,6 +187,6 @@ fn sstable_row(sstable: &SstableReport) -> Vec<String> {
     vec![name, sstable.set.to_string(), incarnation, sstable.evidence.clone()]
 }
 
-fn path(directory: &str, name: &crate::cassandra::SstableName) -> String {
+fn path(directory: &str, name: &cassmount::cassandra::SstableName) -> String {
     if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") }
 }

@@ -1,7 +1,7 @@
 //! Talking to a running mount: a UNIX socket per mount, 0600, one JSON line each way.
 
 use super::upgrade::Successor;
-use crate::{Error, Kind, Result};
+use cassmount::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

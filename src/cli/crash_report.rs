@@ -2,10 +2,10 @@
 //! is not a file.
 
 use super::logging::LogFile;
-use crate::fs::Note;
-use crate::supervisor::LastDeath;
-use crate::time::Timestamp;
-use crate::{Error, Result};
+use cassmount::fs::Note;
+use cassmount::supervisor::LastDeath;
+use cassmount::time::Timestamp;
+use cassmount::{Error, Result};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(super) fn end_on_panic(tell: impl Fn(&Error) + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current();
         let what = format!("thread {} {panic}", thread.name().unwrap_or("?")).replace('\n', " ");
-        let error = Error::new(crate::Kind::Io, what);
+        let error = Error::new(cassmount::Kind::Io, what);
         tell(&error);
         tracing::error!("{error}\n{}", std::backtrace::Backtrace::force_capture());
         std::process::abort();

@@ -3,8 +3,8 @@
 //! The daemon is the same binary started again (`mount --foreground` with [`READY_VARIABLE`] set) in a session of its own, not a fork of a
 //! process that may have threads.
 
-use super::mount_helper;
-use crate::{Error, Kind, Result};
+use super::{exit, mount_helper};
+use cassmount::{Error, Kind, Result};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -41,8 +41,7 @@ pub(super) fn start() -> Result<()> {
         }
         _ => {
             let _ = daemon.wait();
-            let reason = String::from_utf8_lossy(&said).into_owned();
-            Err(Error::new(if reason.starts_with('2') { Kind::Invalid } else { Kind::Io }, &reason[1..]))
+            Err(Error::new(exit::kind_of(said[0]), String::from_utf8_lossy(&said[1..]).into_owned()))
         }
     }
 }
@@ -96,8 +95,9 @@ impl Readiness {
         if !std::mem::take(&mut self.piped) {
             return Err(error);
         }
-        let code = if error.kind() == Kind::Invalid { '2' } else { '1' };
-        let told = write!(std::io::stdout(), "{code}{error}").and_then(|()| std::io::stdout().flush());
+        let mut said = vec![exit::number(Some(error.kind()))];
+        said.extend_from_slice(error.to_string().as_bytes());
+        let told = std::io::stdout().write_all(&said).and_then(|()| std::io::stdout().flush());
         told.map_err(|_| error)
     }
 }

@@ -1,46 +1,41 @@
 //! `cassmount extract`: a restore point as ordinary files.
 
-use super::args::{BackupArgs, LiveIdArgs, OwnerArgs, PointArgs, parse_table};
 use super::interrupt::unless_interrupted;
-use super::open::Reading;
+use super::options::{
+    BackupArgs, JobsArgs, KeyspaceArgs, LiveIdArgs, OutputArgs, OwnerArgs, PointArgs, ProgressArgs, TableArgs,
+};
 use super::output::{Shown, print};
-use super::progress::{Progress, ProgressArgs};
-use super::{logging, open, table};
-use crate::cassandra::TableName;
-use crate::config::Settings;
-use crate::extract::{
+use super::progress::Progress;
+use super::session::{self, Session};
+use super::table;
+use cassmount::config::Settings;
+use cassmount::extract::{
     Access, ExtractOptions, ExtractPlan, ExtractReport, Extraction, Layout, SchemaState, SizeFrom, State, TableOutcome,
 };
-use crate::reader::Reader;
-use crate::tree::TreeOptions;
-use crate::{Error, Kind, Result};
-use clap::ValueEnum as _;
+use cassmount::reader::{Reader, ReaderOptions};
+use cassmount::tree::TreeOptions;
+use cassmount::{Error, Kind, Result};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most archives read at a time: each has buffers of its own.
-const MOST_JOBS: i64 = 32;
-
 /// How often the progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = EXPLAINED)]
+#[command(after_help = EXAMPLES, after_long_help = EXPLAINED)]
 pub(super) struct ExtractArgs {
     #[command(flatten)]
     point: PointArgs,
     /// Where to; made if it is not there
-    #[arg(value_name = "DIR", required_unless_present = "show_config")]
-    directory: Option<PathBuf>,
-    /// This table only; may be given several times
-    #[arg(long, value_name = "KS.TABLE", value_parser = parse_table)]
-    table: Vec<TableName>,
-    /// The tables of this keyspace only; may be given several times
-    #[arg(long, value_name = "KS")]
-    keyspace: Vec<String>,
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    #[command(flatten)]
+    only: TableArgs,
+    #[command(flatten)]
+    keyspaces: KeyspaceArgs,
     /// How files are arranged: `tables` is <keyspace>/<table>-<id>/, `snapshots` is Cassandra's own <keyspace>/<table>-<id>/snapshots/<point>/
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     arrange: Arrangement,
@@ -50,12 +45,10 @@ pub(super) struct ExtractArgs {
     /// Go on although the free space seems too small: how much will be written is only estimated where archives were never read
     #[arg(long)]
     ignore_space: bool,
-    /// Archives read at the same time [default: one for each core]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_JOBS))]
-    jobs: Option<u16>,
-    /// Print JSON (see docs/json.md)
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    jobs: JobsArgs,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     live_ids: LiveIdArgs,
     #[command(flatten)]
@@ -66,54 +59,49 @@ pub(super) struct ExtractArgs {
     backups: BackupArgs,
 }
 
-const EXPLAINED: &str = "\
-DIR gets exactly what a mount shows below restore-points/POINT, schema.cql included: by default in <keyspace>/<table>-<id>/, which sstableloader and \
-`nodetool import` take as it is.
-
-Every byte is checked before a table gets its name: gzip's CRC, lengths, each SSTable's Digest.crc32. Nothing is written twice or goes through the cache. \
-What is not final lies in DIR/.cassmount-extract; after a kill, the same command goes on from there. Nothing that is in DIR is ever overwritten: it must \
-be empty, or hold an extract of the same restore point, to which other tables may be added.
-
+macro_rules! examples {
+    () => {
+        "\
 Examples:
   cassmount extract s3://cass-backups node1 latest /restore --dry-run
   cassmount extract s3://cass-backups node1 latest /restore --table shop.users --uid cassandra
-  nodetool import -p shop users /restore/shop/users-*
+  nodetool import -p shop users /restore/shop/users-*"
+    };
+}
 
-Exit status: 0 everything is there, 1 something could not be had (the report says what and why), 130 interrupted.";
+const EXAMPLES: &str = examples!();
+const EXPLAINED: &str = concat!(
+    "\
+DIR gets exactly what a mount shows below restore-points/POINT, schema.cql included: by default in <keyspace>/<table>-<id>/, \
+which sstableloader and `nodetool import` take as it is.
+
+Every byte is checked before a table gets its name: the checksums and lengths of the compression, each SSTable's \
+Digest.crc32. Nothing is written twice or goes through the cache. What is not final lies in DIR/.cassmount-extract. If it is \
+interrupted, run the same command: it resumes. Nothing that is in DIR is ever overwritten: it must be empty, or hold an \
+extract of the same restore point, to which other tables may be added.
+
+",
+    examples!(),
+    "
+
+Exit status: 0 everything is there, 1 something could not be had (the report says what and why), 130 interrupted."
+);
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
-pub(super) enum Arrangement {
+enum Arrangement {
     #[default]
     Tables,
     Snapshots,
 }
 
-impl ExtractArgs {
-    /// `--layout snapshots` names no layout of a source: it means how the target is arranged.
-    fn sorted_out(&self) -> (BackupArgs, Arrangement) {
-        let mut backups = self.backups.clone();
-        let named = backups.source.layout.as_deref().and_then(|name| Arrangement::from_str(name, false).ok());
-        if named.is_some() {
-            backups.source.layout = None;
-        }
-        (backups, named.unwrap_or(self.arrange))
-    }
-}
-
 pub(super) fn run(args: &ExtractArgs) -> Result<()> {
-    logging::to_terminal(&args.backups.log);
-    let place = args.point.source_place.as_deref();
-    let (backups, arrange) = args.sorted_out();
-    let settings = open::settings(place, &backups, args.live_ids.live_data_dir.as_ref())?;
-    if args.backups.source.show_config {
-        open::show_settings(&settings);
-        return Ok(());
-    }
-    let (Some((host, point)), Some(directory)) = (args.point.names(), &args.directory) else { return Ok(()) };
-    let done = open::block_on(async {
+    let mut given = args.backups.command_line(Some(&args.point.source_place));
+    given.options.extend(args.live_ids.given());
+    let Some(settings) = session::begin_with(&given, &args.backups)? else { return Ok(()) };
+    let done = session::block_on(async {
         let again = "nothing unverified has a final name, and the same command goes on where this one was";
         let extraction = async {
-            let (extraction, reader) = open_extraction(args, arrange, &settings, (host, point), directory).await?;
+            let (extraction, reader) = open(args, settings).await?;
             let plan = extraction.plan().await?;
             if args.dry_run {
                 return Ok(Done::Planned(DryRun {
@@ -132,44 +120,37 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
         unless_interrupted(extraction, again).await
     })?;
     match done {
-        Done::Planned(plan) => print(args.json, &plan),
+        Done::Planned(plan) => print(args.output, &plan),
         Done::Run(run) => {
-            print(args.json, &run)?;
+            print(args.output, &run)?;
             run.verdict()
         }
     }
 }
 
-async fn open_extraction(
-    args: &ExtractArgs,
-    arrange: Arrangement,
-    settings: &Settings,
-    (host, point): (&str, &str),
-    directory: &std::path::Path,
-) -> Result<(Extraction, Arc<Reader>)> {
-    let jobs = match args.jobs {
-        Some(jobs) => jobs.into(),
-        None => std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get).min(MOST_JOBS as usize),
-    };
-    let (uid, gid) = open::owner(&args.owner)?;
+async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc<Reader>)> {
+    let jobs = args.jobs.or_cores();
+    let (uid, gid) = args.owner.ids()?;
     let access = Access { uid, gid, file_mode: args.owner.file_mode, dir_mode: args.owner.dir_mode };
-    let live_data_dir = open::live_data_dir(&args.live_ids, settings)?;
-    let Reading { catalog, reader, directory: cache_dir, .. } =
-        open::reading(settings, &args.backups.cache, Some(jobs)).await?;
-    let host = open::host(&catalog, host).await?;
-    catalog.host_now(&host).await?;
+    let live_data_dir = settings.live_data_dir()?;
+    let session = Session::open(settings).await?;
+    let reader = ReaderOptions { max_passes: jobs, ..ReaderOptions::default() };
+    let reader = session.reader(session.keys()?, session.cache()?, reader)?;
+    let host = session.host(&args.point.host).await?;
     let options = ExtractOptions {
-        tables: args.table.clone(),
-        keyspaces: args.keyspace.clone(),
-        layout: match arrange {
+        tables: args.only.tables.clone(),
+        keyspaces: args.keyspaces.keyspaces.clone(),
+        layout: match args.arrange {
             Arrangement::Tables => Layout::Tables,
             Arrangement::Snapshots => Layout::Snapshots,
         },
         access,
         jobs,
     };
-    let tree = TreeOptions { live_data_dir, directory: Some(cache_dir.join("catalog")), ..TreeOptions::default() };
-    let extraction = Extraction::new(catalog, Arc::clone(&reader), tree, (host, point), directory, options).await?;
+    let tree = TreeOptions { live_data_dir, ..session.tree_options() };
+    let point = (host, &*args.point.point);
+    let catalog = Arc::clone(&session.catalog);
+    let extraction = Extraction::new(catalog, Arc::clone(&reader), tree, point, &args.directory, options).await?;
     Ok((extraction, reader))
 }
 
@@ -252,7 +233,7 @@ impl Shown for DryRun {
     }
 }
 
-fn plan_row(plan: &crate::extract::TablePlan) -> Vec<String> {
+fn plan_row(plan: &cassmount::extract::TablePlan) -> Vec<String> {
     let counts = [plan.sets.len().to_string(), plan.archives.to_string()];
     let (fetch, write, note) = if plan.done {
         (String::new(), String::new(), "is there".to_owned())

@@ -1,19 +1,18 @@
 //! `cassmount index`: builds seek indexes ahead of need, and puts them beside the backups on request.
 
-use super::args::IndexArgs;
 use super::interrupt::unless_interrupted;
+use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, TableArgs};
 use super::output::{Shown, print};
 use super::progress::Progress;
-use super::{open, table};
-use crate::catalog::Catalog;
-use crate::reader::{Published, Reader, ReaderOptions};
-use crate::store::{ObjectMeta, Publisher};
-use crate::{Error, Kind, Result};
+use super::session::{self, Session};
+use super::table;
+use cassmount::reader::{Published, Reader, ReaderOptions};
+use cassmount::store::{ObjectMeta, Publisher};
+use cassmount::{Error, Kind, Result};
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,33 +22,46 @@ const TICK: Duration = Duration::from_millis(250);
 /// A pass may take as long as it takes: nobody's read waits for it.
 const PATIENCE: Duration = Duration::from_hours(30 * 24);
 
+/// Reads each archive once, and keeps where inflating it can start: from then on any file in it is read without reading the archive. A mount does
+/// this when it first needs an archive; `index` does it before. The indexes take some 0.3 % of the data, below the cache directory.
+#[derive(clap::Args, Debug)]
+pub(super) struct IndexArgs {
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    only: TableArgs,
+    /// Put the indexes beside the backups as well, encrypted with a key that follows from the archive's passphrase, under .cassmount/: every
+    /// later mount, wherever it is, finds them there. Needs write access; nothing else in the source is written
+    #[arg(long)]
+    publish: bool,
+    #[command(flatten)]
+    jobs: JobsArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
+    backups: BackupArgs,
+}
+
 pub(super) fn run(args: &IndexArgs) -> Result<()> {
-    let Some(settings) = open::begin(args.source_place.as_deref(), &args.backups)? else { return Ok(()) };
-    crate::keys::forbid_core_dumps()?;
-    let outcome = open::block_on(async {
-        let store = open::store(&settings).await?;
-        let directory = open::cache_dir(&args.backups.cache)?;
-        let catalog = open::catalog(&settings, &store, &directory)?;
-        let (archives, plain) = archives(&catalog, args).await?;
-        let publisher =
-            if args.publish { Some(Publisher::open(&settings.source()?, &settings.store_options())?) } else { None };
-        let jobs = args.jobs.map_or_else(cores, |jobs| jobs.get().into());
-        let options = ReaderOptions {
-            timeout: settings.timeout.value,
-            memory_limit: args.backups.cache.memory_limit,
-            wait_limit: PATIENCE,
-            max_passes: jobs,
-            land_files: false,
-            ..ReaderOptions::default()
-        };
-        let source = store.name().to_owned();
-        let cache = open::cache(&args.backups.cache, &directory)?;
-        let reader = Reader::new(store, open::key_ring(&settings)?, cache, options)?;
+    let Some(settings) = session::begin(args.scope.source_place.as_deref(), &args.backups)? else { return Ok(()) };
+    let outcome = session::block_on(async {
+        let session = Session::open(settings).await?;
+        let keys = session.keys()?;
+        let (archives, plain) = archives(&session, args).await?;
+        let open = || Publisher::open(&session.settings.source()?, &session.settings.store);
+        let publisher = if args.publish { Some(open()?) } else { None };
+        let jobs = args.jobs.or_cores();
+        let options =
+            ReaderOptions { wait_limit: PATIENCE, max_passes: jobs, land_files: false, ..ReaderOptions::default() };
+        let reader = session.reader(keys, session.cache()?, options)?;
+        let source = session.store.name().to_owned();
         let work = index(source, &archives, &reader, publisher.as_ref(), jobs, args);
         let outcome = unless_interrupted(work, "what is indexed stays; run it again to go on").await?;
         Ok(Outcome { plain, ..outcome })
     })?;
-    print(args.json, &outcome)?;
+    print(args.output, &outcome)?;
     match outcome.failed.first() {
         None => Ok(()),
         Some(first) => {
@@ -63,23 +75,22 @@ pub(super) fn run(args: &IndexArgs) -> Result<()> {
 }
 
 /// The archives that are meant, each once, by key; and how many tables of sets have plain files instead, which need no index.
-async fn archives(catalog: &Arc<Catalog>, args: &IndexArgs) -> Result<(Vec<Arc<ObjectMeta>>, usize)> {
-    let hosts = match &args.host {
-        Some(name) => vec![open::host(catalog, name).await?],
+async fn archives(session: &Session, args: &IndexArgs) -> Result<(Vec<Arc<ObjectMeta>>, usize)> {
+    let (catalog, only) = (&session.catalog, &args.only.tables);
+    let hosts = match &args.scope.host {
+        Some(name) => vec![session.host(name).await?],
         None => catalog.hosts().await?.hosts.clone(),
     };
     let mut found = BTreeMap::new();
     let mut plain = 0;
     for host in hosts {
         let sets = catalog.host_now(&host).await?;
-        let chosen = match &args.point {
+        let chosen = match &args.scope.point {
             Some(point) => sets.find_point(point)?.sets().cloned().collect(),
             None => sets.sets.clone(),
         };
         for set in chosen {
-            let archives =
-                set.archives().filter(|archive| args.table.as_ref().is_none_or(|table| archive.table == *table));
-            for archive in archives {
+            for archive in set.archives().filter(|archive| only.is_empty() || only.contains(&archive.table)) {
                 if archive.object.is_bundle() {
                     plain += 1;
                 } else {
@@ -182,8 +193,4 @@ impl Shown for Outcome {
         }
         text
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(2, NonZeroUsize::get)
 }

@@ -1,6 +1,6 @@
 //! Ctrl-C during long work.
 
-use crate::{Error, Kind, Result};
+use cassmount::{Error, Kind, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Does the work until it is done, or until somebody presses Ctrl-C or asks the process to end (SIGTERM, SIGHUP). `Kind::Interrupted` then, with

@@ -1,8 +1,8 @@
 //! Where messages go: standard error in the foreground, a bounded log file in the background.
 
-use super::args::{LogArgs, LogFormat};
+use super::options::{LogArgs, LogFileArgs, LogFormat};
 use super::progress;
-use crate::{Error, Result};
+use cassmount::{Error, Result};
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -42,8 +42,8 @@ where
 }
 
 /// Messages of a mount in the background; returns the log file's path.
-pub(super) fn to_file(args: &LogArgs, mountpoint: &Path) -> Result<PathBuf> {
-    let directory = args.log_directory.clone().map_or_else(default_directory, Ok)?;
+pub(super) fn to_file(args: &LogArgs, file: &LogFileArgs, mountpoint: &Path) -> Result<PathBuf> {
+    let directory = file.log_directory.clone().map_or_else(default_directory, Ok)?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

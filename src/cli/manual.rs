@@ -1,23 +1,33 @@
 //! What packages ship besides the binary, made from the same definitions as `--help`: manual pages and completions.
 
-use super::args::Cli;
-use crate::{Error, Result};
+use super::command::Cli;
+use cassmount::{Error, Result};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args, Debug)]
+pub(super) struct CompletionsArgs {
+    shell: Shell,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct ManArgs {
+    directory: PathBuf,
+}
 
 /// Prints a shell's completions.
-pub(super) fn completions(shell: Shell) -> Result<()> {
+pub(super) fn completions(args: &CompletionsArgs) -> Result<()> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "cassmount", &mut text);
+    clap_complete::generate(args.shell, &mut Cli::command(), "cassmount", &mut text);
     super::output::write(&text)
 }
 
 /// Writes `cassmount.1` and a page for each command, and each command of these, into `directory`.
-pub(super) fn pages(directory: &Path) -> Result<()> {
+pub(super) fn pages(args: &ManArgs) -> Result<()> {
     let mut command = Cli::command();
     command.build();
-    pages_of(directory, "cassmount", &command)
+    pages_of(&args.directory, "cassmount", &command)
 }
 
 fn pages_of(directory: &Path, name: &str, command: &Command) -> Result<()> {

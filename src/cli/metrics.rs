@@ -2,7 +2,7 @@
 //! docs/metrics.md.
 
 use super::control::{Handler, Request};
-use crate::{Error, Result};
+use cassmount::{Error, Result};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::service::service_fn;

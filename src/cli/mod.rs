@@ -1,12 +1,14 @@
-//! The command line: turns arguments into calls of the other parts, and results into words.
+//! The command line: turns arguments into calls of the library, and results into words.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (as shells have it for Ctrl-C).
+//! A command is a file with its options (`…Args`), what it does (`run`) and what it shows. Options that several commands take
+//! are in [`options`]; the opened parts that they work with come from [`session`].
 
-mod args;
 mod chain;
+mod command;
 mod control;
 mod crash_report;
 mod daemon;
+mod exit;
 mod extract;
 mod holders;
 mod index;
@@ -17,22 +19,23 @@ mod manual;
 mod metrics;
 mod mount;
 mod mount_helper;
-mod open;
+mod options;
 mod output;
 mod parts;
 mod progress;
 mod restore;
 mod runtime_state;
 mod schema;
+mod session;
 mod status;
 mod table;
 mod unmount;
 mod upgrade;
 mod verify;
+mod wait;
 mod worker;
 
-use args::{Cli, Command};
-use clap::Parser;
+use command::{Cli, Command};
 use std::process::ExitCode;
 
 /// Name and version as they stand in the binary, in one piece.
@@ -55,44 +58,34 @@ fn bound_arenas() {
 fn bound_arenas() {}
 
 /// Runs the command that the process was started with.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     bound_arenas();
     let arguments = mount_helper::expand(std::env::args_os().collect());
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Printing fails only when nobody listens any more.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
         }
     };
-    let done = match cli.command {
-        Command::Mount(args) => mount::run(&args),
-        Command::Worker(args) => worker::run(&args),
-        Command::Unmount(args) => unmount::run(&args),
-        Command::List(args) => list::run(&args),
-        Command::Chain(args) => chain::run(&args),
-        Command::Schema(args) => schema::run(&args),
-        Command::Index(args) => index::run(&args),
-        Command::Verify(args) => verify::run(&args),
-        Command::Extract(args) => extract::run(&args),
-        Command::Upgrade(args) => upgrade::run(&args),
-        Command::Restore(args) => restore::run(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Cache(args) => status::cache(&args),
-        Command::Scratch(args) => status::scratch(&args),
-        Command::Completions { shell } => manual::completions(shell),
-        Command::Man { directory } => manual::pages(&directory),
+    let outcome = match &cli.command {
+        Command::Mount(args) => mount::run(args),
+        Command::Worker(args) => return worker::run(args),
+        Command::Unmount(args) => unmount::run(args),
+        Command::List(args) => list::run(args),
+        Command::Chain(args) => chain::run(args),
+        Command::Schema(args) => schema::run(args),
+        Command::Index(args) => index::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Extract(args) => extract::run(args),
+        Command::Upgrade(args) => upgrade::run(args),
+        Command::Restore(args) => restore::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Cache(args) => status::cache(args),
+        Command::Scratch(args) => status::scratch(args),
+        Command::Completions(args) => manual::completions(args),
+        Command::Man(args) => manual::pages(args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("cassmount: {error}");
-            ExitCode::from(match error.kind() {
-                crate::Kind::Invalid => 2,
-                crate::Kind::Interrupted => 130,
-                _ => 1,
-            })
-        }
-    }
+    exit::end(&outcome)
 }

@@ -1,21 +1,83 @@
 //! `cassmount mount`.
 
-use super::args::MountArgs;
 use super::daemon::Readiness;
+use super::options::{self, BackupArgs, LiveIdArgs, LogFileArgs, OwnerArgs};
 use super::runtime_state::{self, RunningMount};
-use super::{daemon, logging, mount_helper, open, unmount};
-use crate::config::Settings;
-use crate::supervisor::{self, Plan};
-use crate::{Error, Kind, Result};
+use super::{daemon, logging, mount_helper, session, unmount};
+use cassmount::config::{CommandLine, parse_size};
+use cassmount::supervisor::{self, Plan};
+use cassmount::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
+
+/// Mounts SOURCE on MOUNTPOINT and returns once it is ready, or with the reason why not.
+#[derive(clap::Args, Debug)]
+#[command(allow_missing_positional = true)]
+pub(super) struct MountArgs {
+    /// Where the backups are; `-`, or nothing, for the configuration's bucket
+    #[arg(value_name = "SOURCE")]
+    source_place: Option<String>,
+    /// An existing directory, best an empty one
+    #[arg(required = true)]
+    mountpoint: PathBuf,
+    /// Stay in the foreground and log to standard error
+    #[arg(short, long)]
+    pub(super) foreground: bool,
+    /// Serve metrics for Prometheus at http://ADDR/metrics, e.g. 127.0.0.1:9464
+    #[arg(long, value_name = "ADDR", hide_short_help = true)]
+    pub(super) metrics: Option<std::net::SocketAddr>,
+    /// Give the mount up when the process that serves it dies more often than this in a minute; until then it is started again
+    #[arg(long, value_name = "N", default_value_t = 100, hide_short_help = true)]
+    restart_limit: usize,
+    #[command(flatten)]
+    pub(super) view: ViewArgs,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
+    #[cfg(feature = "fault-injection")]
+    #[command(flatten)]
+    pub(super) trouble: options::TroubleArgs,
+    #[command(flatten)]
+    pub(super) log_file: LogFileArgs,
+    #[command(flatten)]
+    pub(super) backups: BackupArgs,
+}
+
+/// What the mount shows.
+#[derive(clap::Args, Debug, Clone, Default)]
+#[command(next_help_heading = "What is shown")]
+pub(super) struct ViewArgs {
+    /// Show only this host, as the root of the mount
+    #[arg(long, value_name = "HOST")]
+    pub(super) source_host: Option<String>,
+    /// Show only what was there then: a date, a minute (2026-11-21-03-15), RFC 3339 or unix seconds
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<String>,
+    #[command(flatten)]
+    pub(super) live_ids: LiveIdArgs,
+}
+
+/// Who may do what.
+#[derive(clap::Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Access")]
+pub(super) struct AccessArgs {
+    /// Refuse every change (EROFS); sstableloader and nodetool import need the scratch layer and fail then
+    #[arg(long)]
+    pub(super) read_only: bool,
+    /// Most bytes that programs may write into the mount's private scratch layer
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    pub(super) scratch_size: u64,
+    /// Let other users than the one who mounts in (needs user_allow_other in /etc/fuse.conf, or root)
+    #[arg(long)]
+    pub(super) allow_other: bool,
+    #[command(flatten)]
+    pub(super) owner: OwnerArgs,
+}
 
 pub(super) fn run(args: &MountArgs) -> Result<()> {
     if args.backups.source.show_config {
-        open::show_settings(&args.settings()?);
-        return Ok(());
+        return session::show(&options::resolve(&args.command_line())?);
     }
     let mut readiness = Readiness::of_this_process();
-    let prepared = prepare(args);
+    let prepared = prepare(args, !readiness.in_background());
     if !args.foreground && !readiness.in_background() {
         // What is plainly wrong is said here, before a daemon exists.
         prepared?;
@@ -27,16 +89,46 @@ pub(super) fn run(args: &MountArgs) -> Result<()> {
 }
 
 impl MountArgs {
-    pub(super) fn settings(&self) -> Result<Settings> {
-        let place = self.places.first().filter(|_| self.places.len() == 2);
-        open::settings(place.map(String::as_str), &self.backups, self.view.live_ids.live_data_dir.as_ref())
+    pub(super) fn command_line(&self) -> CommandLine {
+        let mut given = self.backups.command_line(self.source_place.as_deref());
+        given.options.extend(self.view.live_ids.given());
+        given
+    }
+
+    /// The file at whose reads the worker is to crash.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn crash_on(&self) -> Option<String> {
+        self.trouble.crash_on.clone()
+    }
+
+    #[cfg(not(feature = "fault-injection"))]
+    #[allow(clippy::unused_self, reason = "as in builds with faults")]
+    pub(super) fn crash_on(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether to act as on a kernel that cannot send requests again.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn no_resend(&self) -> bool {
+        self.trouble.no_resend
+    }
+
+    #[cfg(not(feature = "fault-injection"))]
+    #[allow(clippy::unused_self, reason = "as in builds with faults")]
+    pub(super) fn no_resend(&self) -> bool {
+        false
     }
 }
 
-/// Checks what can be checked without the source; returns the mount point, absolute.
-fn prepare(args: &MountArgs) -> Result<PathBuf> {
-    let Some(mountpoint) = args.places.last() else { return Err(Error::invalid("where to mount is missing")) };
-    let mountpoint = std::path::absolute(mountpoint).map_err(|e| Error::io("find the current directory", e))?;
+/// Checks what can be checked without the source; returns the mount point, absolute. `is_told`: somebody reads what is said.
+fn prepare(args: &MountArgs, is_told: bool) -> Result<PathBuf> {
+    if args.source_place.is_none() && args.mountpoint.to_string_lossy().contains("://") {
+        let source = args.mountpoint.display();
+        return Err(Error::invalid(format!(
+            "{source} is a source, and the directory to mount it on is missing: cassmount mount {source} /mnt/backups"
+        )));
+    }
+    let mountpoint = std::path::absolute(&args.mountpoint).map_err(|e| Error::io("find the current directory", e))?;
     if runtime_state::is_ours(&mountpoint) {
         let place = mountpoint.display();
         if !is_dead(&mountpoint) {
@@ -56,6 +148,10 @@ fn prepare(args: &MountArgs) -> Result<PathBuf> {
             format!("{} is not a directory: nothing can be mounted on it", mountpoint.display()),
         ));
     }
+    if is_told && !is_empty(&mountpoint)? {
+        let place = mountpoint.display();
+        eprintln!("cassmount: warning: {place} is not empty: what is in it is hidden until it is unmounted");
+    }
     if !Path::new("/dev/fuse").exists() {
         return Err(Error::new(
             Kind::Unsupported,
@@ -63,6 +159,11 @@ fn prepare(args: &MountArgs) -> Result<PathBuf> {
         ));
     }
     Ok(mountpoint)
+}
+
+fn is_empty(directory: &Path) -> Result<bool> {
+    let entries = directory.read_dir().map_err(|e| Error::io(format_args!("read {}", directory.display()), e))?;
+    Ok(entries.take(1).count() == 0)
 }
 
 /// Whether nobody serves what is mounted there, nor ever will: its processes were killed, so that none could take it away.
@@ -93,7 +194,7 @@ fn supervise(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> 
     let detached = if runtime_state::is_ours(mountpoint) { unmount::detach(mountpoint, true) } else { Ok(()) };
     if has_served && in_background {
         // Nobody reads what this process prints.
-        logging::to_file(&args.backups.log, mountpoint)?;
+        logging::to_file(&args.backups.log, &args.log_file, mountpoint)?;
         tracing::error!("{error}");
         detached.unwrap_or_else(|error| tracing::error!("{error}"));
     }

@@ -1,6 +1,7 @@
 //! Results for people and for programs.
 
-use crate::{Error, Kind, Result};
+use super::options::OutputArgs;
+use cassmount::{Error, Kind, Result};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -10,8 +11,8 @@ pub(super) trait Shown: Serialize {
 }
 
 /// Prints it for a program or for a person.
-pub(super) fn print(json: bool, shown: &impl Shown) -> Result<()> {
-    if json {
+pub(super) fn print(args: OutputArgs, shown: &impl Shown) -> Result<()> {
+    if args.json {
         return self::json(shown);
     }
     write(shown.text().as_bytes())

@@ -1,24 +1,25 @@
 //! The parts of one mount, put together, and what it answers to `status` and its like.
 
-use super::args::MountArgs;
 use super::control::{Handler, Request};
-use super::open;
+use super::mount::MountArgs;
+use super::options;
 use super::runtime_state::RunningMount;
-use crate::cache::Cache;
-use crate::catalog::{Catalog, Host};
-use crate::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording};
-use crate::reader::{Reader, ReaderOptions};
-use crate::scratch::{Overlay, ScratchOptions};
-use crate::store::{Bundles, Store};
-use crate::supervisor::{History, Link};
-use crate::time::Timestamp;
-use crate::tree::{BackupTree, TreeOptions};
-use crate::{Error, Kind, Result};
+use super::session::Session;
+use cassmount::cache::Cache;
+use cassmount::catalog::Host;
+use cassmount::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording};
+use cassmount::reader::{Reader, ReaderOptions};
+use cassmount::scratch::{Overlay, ScratchOptions};
+use cassmount::store::Store;
+use cassmount::supervisor::{History, Link};
+use cassmount::task::blocking;
+use cassmount::time::Timestamp;
+use cassmount::tree::{BackupTree, TreeOptions};
+use cassmount::{Error, Kind, Result};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,66 +32,74 @@ const LONGEST_WAIT: Duration = Duration::from_mins(30);
 const NO_RESEND: &str = "this kernel cannot send requests again that a process took and never answered (Linux 6.9 can): \
     if the mount's daemon dies, the mount ends with it, and whoever uses it gets errors";
 
+const NO_KEY: &str = "no key was given: archives can be listed, and plain files read, but what is encrypted cannot be read \
+    (--key-file, --key-command, encryption_key of the configuration)";
+
 /// Everything that serves one mount.
 pub(super) struct Parts {
-    pub(super) store: Store,
-    pub(super) cache_dir: PathBuf,
+    pub(super) session: Session,
     cache: Cache,
-    catalog: Arc<Catalog>,
     reader: Arc<Reader>,
     overlay: Arc<Overlay<BackupTree>>,
     options: MountOptions,
     no_resend: bool,
+    say: Warnings,
+}
+
+/// Warnings of a mount that begins: for its log, and for the person who mounts.
+#[derive(Clone, Copy)]
+struct Warnings {
+    /// Whether standard error is not the log, and somebody reads it still.
+    on_stderr: bool,
+}
+
+impl Warnings {
+    fn warning(self, text: &str) {
+        tracing::warn!("{text}");
+        if self.on_stderr {
+            eprintln!("cassmount: warning: {text}");
+        }
+    }
 }
 
 impl Parts {
     /// Opens the source, the keys, the cache and the scratch layer. `resumed`: of a mount that programs use already, so what its store
     /// cannot answer now it may answer later.
     pub(super) async fn open(args: &MountArgs, mountpoint: &Path, resumed: bool, aftermath: Aftermath) -> Result<Self> {
-        let (uid, gid) = open::owner(&args.access.owner)?;
-        let settings = args.settings()?;
-        let timeout = settings.timeout.value;
-        let store = open::unchecked_store(&settings)?;
-        if !resumed {
-            store.check().await?;
+        let (uid, gid) = args.access.owner.ids()?;
+        let say = Warnings { on_stderr: !args.foreground && !resumed };
+        let settings = options::resolve(&args.command_line())?;
+        if say.on_stderr {
+            settings.warnings.iter().for_each(|warning| eprintln!("cassmount: warning: {warning}"));
         }
-        let keys = open::key_ring(&settings)?;
+        let timeout = settings.store.timeout;
+        let live_data_dir = settings.live_data_dir()?;
+        let session = Session::open_unchecked(settings)?;
+        let keys = session.keys()?;
         if keys.is_empty() {
-            tracing::warn!(
-                "no key was given: archives cannot be read, only listed (--key-file, --key-command, encryption_key of the configuration)"
-            );
+            say.warning(NO_KEY);
         }
-        let cache_dir = open::cache_dir(&args.backups.cache)?;
-        let cache = open::cache(&args.backups.cache, &cache_dir)?;
-        let catalog = open::catalog(&settings, &store, &cache_dir)?;
         if !resumed {
+            session.check().await?;
             // A wrong --layout is told now, and not by an empty mount.
-            catalog.layout().await?;
+            session.catalog.layout().await?;
         }
-        let options = ReaderOptions {
-            timeout,
-            wait_limit: LONGEST_WAIT,
-            memory_limit: args.backups.cache.memory_limit,
-            bundles: Some(Arc::clone(&catalog) as Arc<dyn Bundles>),
-            ..ReaderOptions::default()
-        };
-        let reader = Reader::new(store.clone(), keys, cache.clone(), options)?;
-        let name = blake3::hash(mountpoint.as_os_str().as_bytes()).to_hex();
-        let of_this_mount = |directory: &str| cache_dir.join(directory).join(&name[..16]);
-        let known = of_this_mount("known");
+        let cache = session.cache()?;
+        let options = ReaderOptions { wait_limit: LONGEST_WAIT, ..ReaderOptions::default() };
+        let reader = session.reader(keys, cache.clone(), options)?;
+        let known = session.cache_dir.known(mountpoint);
         if !resumed {
-            crate::tree::forget_names(&known)?;
+            cassmount::tree::forget_names(&known)?;
         }
         let tree = TreeOptions {
             source_host: args.view.source_host.clone().map(Host::new),
             at: args.view.at.clone(),
-            live_data_dir: open::live_data_dir(&args.view.live_ids, &settings)?,
-            directory: Some(cache_dir.join("catalog")),
+            live_data_dir,
             names: Some(known.clone()),
-            ..TreeOptions::default()
+            ..session.tree_options()
         };
-        let tree = BackupTree::new(Arc::clone(&catalog), Arc::clone(&reader), tree)?;
-        let mut scratch = ScratchOptions::new(of_this_mount("scratch"));
+        let tree = BackupTree::new(Arc::clone(&session.catalog), Arc::clone(&reader), tree)?;
+        let mut scratch = ScratchOptions::new(session.cache_dir.scratch(mountpoint));
         scratch.limit_bytes = args.access.scratch_size;
         let overlay = match (args.access.read_only, resumed) {
             (true, _) => Overlay::read_only(tree),
@@ -104,14 +113,14 @@ impl Parts {
             dir_mode: args.access.owner.dir_mode,
             read_only: args.access.read_only,
             allow_other: args.access.allow_other,
-            fsname: store.name().to_owned(),
+            fsname: session.store.name().to_owned(),
             deadline: LONGEST_WAIT + timeout,
             recording: if resumed { Recording::Resumed(known) } else { Recording::New(known) },
             aftermath,
             ..MountOptions::default()
         };
-        let (overlay, no_resend) = (Arc::new(overlay), args.trouble.no_resend);
-        Ok(Self { store, cache_dir, cache, catalog, reader, overlay, options, no_resend })
+        let (overlay, no_resend) = (Arc::new(overlay), args.no_resend());
+        Ok(Self { session, cache, reader, overlay, options, no_resend, say })
     }
 
     /// Mounts, and gives the connection to the supervisor to hold.
@@ -123,8 +132,7 @@ impl Parts {
         }
         let resend = greeting.has_resend();
         if !resend {
-            tracing::warn!("{NO_RESEND}");
-            eprintln!("cassmount: warning: {NO_RESEND}");
+            self.say.warning(NO_RESEND);
         }
         let held = device.fd.try_clone().map_err(|e| Error::io("duplicate the device's descriptor", e))?;
         self.serve(device, &greeting, |settled| supervisor.hold(held.as_fd(), settled.as_bytes(), resend))
@@ -142,9 +150,9 @@ impl Parts {
         greeting: &Greeting,
         settled: impl FnOnce(&Greeting) -> Result<()>,
     ) -> Result<Mounted> {
-        let mounted = crate::fs::serve(Arc::clone(&self.overlay), device, greeting, self.options.clone(), settled)?;
+        let mounted = cassmount::fs::serve(Arc::clone(&self.overlay), device, greeting, self.options.clone(), settled)?;
         // Looks for new sets in the background; ends with the catalog, that is with the mount.
-        drop(self.catalog.keep_fresh(REFRESH));
+        drop(self.session.catalog.keep_fresh(REFRESH));
         Ok(mounted)
     }
 
@@ -156,7 +164,7 @@ impl Parts {
         mounted: &Arc<Mounted>,
         supervisor: &Link,
     ) -> Handler {
-        let (store, cache, reader) = (self.store.clone(), self.cache.clone(), Arc::clone(&self.reader));
+        let (store, cache, reader) = (self.session.store.clone(), self.cache.clone(), Arc::clone(&self.reader));
         let (overlay, mounted) = (Arc::clone(&self.overlay), Arc::downgrade(mounted));
         let (state, history, supervisor) = (state.clone(), history.clone(), supervisor.clone());
         Arc::new(move |request| {
@@ -216,11 +224,4 @@ fn warnings(store: &Store, overlay: &Overlay<BackupTree>) -> Vec<String> {
     let skipped = store.skipped_names();
     let skipped = skipped.iter().map(|name| format!("{} is not shown: {}", name.name, name.reason));
     skipped.chain(overlay.view().warnings()).collect()
-}
-
-/// Runs file I/O where it may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::new(Kind::Io, "a helper thread failed").with_source(e))?
 }

@@ -2,6 +2,7 @@
 //!
 //! No colours, so there is nothing for NO_COLOR to turn off. What is logged meanwhile comes above the bar: see [`log_writer`].
 
+use super::options::ProgressArgs;
 use super::table;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
@@ -9,15 +10,6 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// How much a command that takes long says meanwhile.
-#[derive(clap::Args, Debug, Clone, Copy, Default)]
-#[command(next_help_heading = "Messages")]
-pub(super) struct ProgressArgs {
-    /// Show no progress: print the result, warnings and errors only
-    #[arg(short, long)]
-    pub(super) quiet: bool,
-}
 
 /// Time between two lines where there is no terminal: doubles from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);

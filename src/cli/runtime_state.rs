@@ -1,6 +1,6 @@
 //! What runs where: one small JSON file per mount in the run-time directory, and what /proc/self/mountinfo says.
 
-use crate::{Error, Kind, Result};
+use cassmount::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;

@@ -1,17 +1,33 @@
 //! `cassmount schema`: the CQL that creates the schema of a restore point again.
 
-use super::args::SchemaArgs;
-use super::{open, output};
-use crate::Result;
-use crate::tree::SchemaOptions;
+use super::options::{BackupArgs, KeyspaceArgs, PointArgs};
+use super::output;
+use super::session::{self, Session};
+use cassmount::Result;
+use cassmount::tree::SchemaOptions;
+
+/// Prints the schema as of a restore point, in an order that cqlsh accepts. It comes from the sets' own system_schema.
+#[derive(clap::Args, Debug)]
+pub(super) struct SchemaArgs {
+    #[command(flatten)]
+    point: PointArgs,
+    #[command(flatten)]
+    only: KeyspaceArgs,
+    /// Let Cassandra give the tables new ids: no WITH ID
+    #[arg(long)]
+    no_ids: bool,
+    #[command(flatten)]
+    backups: BackupArgs,
+}
 
 pub(super) fn run(args: &SchemaArgs) -> Result<()> {
-    let settings = open::begin(args.point.source_place.as_deref(), &args.backups)?;
-    let (Some(settings), Some((host, point))) = (settings, args.point.names()) else { return Ok(()) };
-    let options = SchemaOptions { ids: !args.no_ids, keyspace: args.keyspace.clone() };
-    let text = open::block_on(async {
-        let opened = open::one_host(&settings, &args.backups.cache, host).await?;
-        opened.tree.schema_cql(&opened.host, point, &options).await
+    let PointArgs { source_place, host, point } = &args.point;
+    let Some(settings) = session::begin(Some(source_place), &args.backups)? else { return Ok(()) };
+    let options = SchemaOptions { ids: !args.no_ids, keyspaces: args.only.keyspaces.clone() };
+    let text = session::block_on(async {
+        let session = Session::open(settings).await?;
+        let host = session.host(host).await?;
+        session.tree()?.schema_cql(&host, point, &options).await
     })?;
     output::write(&text)
 }

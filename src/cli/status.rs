@@ -1,15 +1,69 @@
 //! `cassmount status`, `scratch`, `cache`: what running mounts do, asked over their control sockets.
 
-use super::args::{CacheAction, CacheCommandArgs, CacheStatusArgs, ScratchAction, ScratchCommandArgs, StatusArgs};
 use super::control::{self, Request};
+use super::options::{self, CacheDirArgs, OutputArgs};
 use super::runtime_state::RunningMount;
 use super::table::bytes;
-use super::{open, output};
-use crate::{Error, Result};
+use super::{output, session};
+use cassmount::{Error, Result};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+#[derive(clap::Args, Debug)]
+pub(super) struct StatusArgs {
+    /// Only this mount
+    mountpoint: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Show it anew every second until interrupted
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct CacheCommandArgs {
+    #[command(subcommand)]
+    action: CacheAction,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum CacheAction {
+    /// How much it holds, and how often it helped
+    Status(CacheStatusArgs),
+    /// Remove everything that nobody has in use, also while mounted; seek indexes and the catalog stay
+    Clear(CacheStatusArgs),
+}
+
+#[derive(clap::Args, Debug)]
+struct CacheStatusArgs {
+    #[command(flatten)]
+    cache: CacheDirArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct ScratchCommandArgs {
+    #[command(subcommand)]
+    action: ScratchAction,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum ScratchAction {
+    /// How much programs wrote into the mount
+    Status(ScratchPlaceArgs),
+    /// Forget everything that was written, renamed or removed in the mount: it shows the backup again
+    Reset(ScratchPlaceArgs),
+}
+
+#[derive(clap::Args, Debug)]
+struct ScratchPlaceArgs {
+    mountpoint: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+}
 
 pub(super) fn run(args: &StatusArgs) -> Result<()> {
     let only = args.mountpoint.as_deref().map(absolute).transpose()?;
@@ -22,7 +76,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<()> {
             return Err(not_mounted(only));
         }
         let statuses: Vec<Value> = mounts.iter().map(ask).collect();
-        if args.json {
+        if args.output.json {
             return output::json(&json!({ "mounts": statuses }));
         }
         if args.watch {
@@ -139,7 +193,7 @@ pub(super) fn scratch(args: &ScratchCommandArgs) -> Result<()> {
     let resets = request == Request::ScratchReset;
     let answer = control::ask(&RunningMount::socket(&mount.mountpoint)?, request)?;
     let usage = answer.get("scratch").unwrap_or(&answer);
-    if place.json {
+    if place.output.json {
         return output::json(usage);
     }
     let number = |field: &str| usage.get(field).and_then(Value::as_u64).unwrap_or(0);
@@ -153,20 +207,20 @@ pub(super) fn cache(args: &CacheCommandArgs) -> Result<()> {
         CacheAction::Status(args) => (args, false),
         CacheAction::Clear(args) => (args, true),
     };
-    let directory = open::cache_dir(&args.cache)?;
+    let directory = session::cache_dir(&options::resolve(&args.cache.command_line())?.cache)?;
     // Entries in use are locked by whoever uses them, so this is safe beside running mounts.
-    let cache = open::whole_cache(&directory)?;
+    let cache = session::whole_cache(&directory)?;
     let freed = if clear { cache.clear()? } else { 0 };
     let status = cache.status();
-    if args.json {
+    if args.output.json {
         return output::json(
-            &json!({ "directory": directory, "freed_bytes": freed, "used_bytes": status.used_bytes, "entries": status.entries }),
+            &json!({ "directory": directory.path(), "freed_bytes": freed, "used_bytes": status.used_bytes, "entries": status.entries }),
         );
     }
     if clear {
         println!("{} freed", bytes(freed));
     }
-    println!("{}: {} in {} entries", directory.display(), bytes(status.used_bytes), status.entries);
+    println!("{}: {} in {} entries", directory.path().display(), bytes(status.used_bytes), status.entries);
     Ok(())
 }
 

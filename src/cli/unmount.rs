@@ -1,17 +1,24 @@
 //! `cassmount unmount`: unmounts and waits until the daemon has gone.
 
-use super::args::UnmountArgs;
 use super::holders::{describe, holders};
 use super::runtime_state::{RunningMount, is_ours, mounted_device};
-use crate::{Error, Kind, Result};
+use cassmount::{Error, Kind, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::mount::UnmountFlags;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How long the daemon may take to clean up once the kernel has let go of the mount.
 const GRACE_MS: u16 = 30_000;
+
+#[derive(clap::Args, Debug)]
+pub(super) struct UnmountArgs {
+    mountpoint: PathBuf,
+    /// Detach it even if programs still use it; it goes away with the last of them
+    #[arg(long)]
+    force: bool,
+}
 
 pub(super) fn run(args: &UnmountArgs) -> Result<()> {
     // Not canonicalize: that would ask the mount itself, which may not answer.
@@ -50,7 +57,7 @@ pub(super) fn run(args: &UnmountArgs) -> Result<()> {
 
 /// Live tables that read through links lose their rows with the mount, also when nobody has anything open at the moment.
 fn refuse_while_tables_hang(cache_dir: &Path, mountpoint: &Path) -> Result<()> {
-    let hanging = crate::restore::hanging(cache_dir, mountpoint)?;
+    let hanging = cassmount::restore::hanging(cache_dir, mountpoint)?;
     if hanging.is_empty() {
         return Ok(());
     }

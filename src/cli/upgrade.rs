@@ -4,12 +4,12 @@
 //! program reads the arguments that the mount was started with. Should it not come to serve the mount all the same, the supervisor goes back to
 //! the program before.
 
-use super::args::{Cli, Command, UpgradeArgs};
+use super::command::{Cli, Command};
 use super::control::{self, Request};
+use super::options::OutputArgs;
 use super::runtime_state::RunningMount;
 use super::{output, status, version};
-use crate::{Error, Kind, Result, cache, fs, scratch, supervisor};
-use clap::Parser;
+use cassmount::{Error, Kind, Result, cache, fs, scratch, supervisor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -79,6 +79,16 @@ impl Successor {
     }
 }
 
+/// Lets this program go on with a mount that another version of it serves, without unmounting: whatever programs have open there stays open, and
+/// they wait for a moment at most. Refuses, before anything is handed over, where the two versions keep what they would share on disk in
+/// different ways; if this one does not come to serve the mount, the one before it goes on.
+#[derive(clap::Args, Debug)]
+pub(super) struct UpgradeArgs {
+    mountpoint: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
 pub(super) fn run(args: &UpgradeArgs) -> Result<()> {
     let mountpoint = status::absolute(&args.mountpoint)?;
     if RunningMount::find(&mountpoint).is_none() {
@@ -121,7 +131,7 @@ pub(super) fn run(args: &UpgradeArgs) -> Result<()> {
     };
     let seconds = start.elapsed().as_secs_f64();
     let (from, to) = (&before["version"], &after["version"]);
-    if args.json {
+    if args.output.json {
         return output::json(&json!({ "mountpoint": mountpoint, "from": from, "to": to, "seconds": seconds }));
     }
     let named = |version: &Value| version.as_str().unwrap_or("?").to_owned();
@@ -135,7 +145,7 @@ fn understands(status: &Value) -> Result<()> {
     let line = std::fs::read(&process).map_err(|e| Error::io(format_args!("read {process}"), e))?;
     let line = line.strip_suffix(b"\0").unwrap_or(&line);
     let arguments = line.split(|&byte| byte == 0).map(|argument| OsString::from_vec(argument.to_vec()));
-    let why = match Cli::try_parse_from(arguments) {
+    let why = match Cli::read(arguments.collect()) {
         Ok(Cli { command: Command::Worker(_) }) => return Ok(()),
         Ok(_) => "not as a mount".to_owned(),
         Err(error) => error.to_string().lines().next().unwrap_or_default().to_owned(),

@@ -1,15 +1,18 @@
 //! `cassmount verify`: is the backup good, and if not, what is lost and where else is it?
 
-use super::args::VerifyArgs;
 use super::interrupt::unless_interrupted;
+use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, TableArgs};
 use super::output::{Shown, print};
 use super::progress::Progress;
-use super::{open, table};
-use crate::catalog::{Host, Tag};
-use crate::verify::{
+use super::session::{self, Session};
+use super::table;
+use cassmount::catalog::{Host, Tag};
+use cassmount::config::parse_duration;
+use cassmount::reader::ReaderOptions;
+use cassmount::verify::{
     Finding, Neighbours, Note, Observer, Problem, Report, Scope, Severity, Verification, VerifyOptions,
 };
-use crate::{Error, Kind, Result};
+use cassmount::{Error, Kind, Result};
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -24,25 +27,79 @@ const TOLD_AT_ONCE: usize = 20;
 /// Names in one line.
 const NAMED: usize = 10;
 
+macro_rules! examples {
+    () => {
+        "\
+Examples:
+  cassmount verify s3://cass-backups --key-file K                        every host, at a glance
+  cassmount verify s3://cass-backups node1 latest --deep --key-file K    all that this restore needs
+  cassmount verify s3://cass-backups --deep --max-age 30d -q             for cron: all, each month"
+    };
+}
+
+/// `cassmount verify`; what it does is told by its help's end, where help is read.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = EXPLAINED, after_help = EXAMPLES)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Read all of every archive
+    #[arg(long)]
+    deep: bool,
+    #[command(flatten)]
+    only: TableArgs,
+    /// Check again what an earlier run found good, too
+    #[arg(long)]
+    again: bool,
+    /// Check again what was found good longer ago than this, e.g. 30d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "again")]
+    max_age: Option<Duration>,
+    #[command(flatten)]
+    jobs: JobsArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
+    backups: BackupArgs,
+}
+
+const EXPLAINED: &str = concat!(
+    "\
+Without --deep, it checks that every set finished and has all its archives, and that each can be unlocked and is not cut \
+short: two small ranges of each are read. With --deep, all of every archive is read once: the checksums of the compression \
+(gzip, zstd, lz4), the tar, and of every SSTable its components, its Digest.crc32 and the checksums of its chunks. The \
+report says what is lost, and which other set still has it.
+
+If it is interrupted, run the same command: it resumes. What was good is skipped until it changes; --again checks everything.
+
+Exits with 0 when everything is good, with 1 when anything was found.
+
+",
+    examples!()
+);
+const EXAMPLES: &str = examples!();
+
 pub(super) fn run(args: &VerifyArgs) -> Result<()> {
-    let Some(settings) = open::begin(args.source_place.as_deref(), &args.backups)? else { return Ok(()) };
-    let jobs = args.jobs.map_or(if args.deep { JOBS_DEEP } else { JOBS }, usize::from);
+    let Some(settings) = session::begin(args.scope.source_place.as_deref(), &args.backups)? else { return Ok(()) };
+    let jobs = args.jobs.or(if args.deep { JOBS_DEEP } else { JOBS });
     let work = async {
-        let passes = Some(jobs);
-        let open::Reading { catalog, reader, keys, directory } =
-            open::reading(&settings, &args.backups.cache, passes).await?;
-        let host = match &args.host {
-            Some(name) => Some(open::host(&catalog, name).await?),
+        let session = Session::open(settings).await?;
+        let keys = session.keys()?;
+        let options = ReaderOptions { max_passes: jobs, ..ReaderOptions::default() };
+        let reader = session.reader(keys.clone(), session.cache()?, options)?;
+        let host = match &args.scope.host {
+            Some(name) => Some(session.host(name).await?),
             None => None,
         };
-        let scope = Scope { host, point: args.point.clone(), table: args.table.clone() };
+        let scope = Scope { host, point: args.scope.point.clone(), tables: args.only.tables.clone() };
         let options = VerifyOptions {
             deep: args.deep,
             jobs,
             max_age: if args.again { Some(Duration::ZERO) } else { args.max_age },
-            state_dir: Some(directory.join("verify")),
+            state_dir: Some(session.cache_dir.verify()),
         };
-        let verification = Verification::prepare(&catalog, reader, &keys, scope, options).await?;
+        let verification = Verification::prepare(&session.catalog, reader, &keys, scope, options).await?;
         let watch = Watch {
             progress: Progress::start("verify", Some(verification.todo().bytes), args.progress),
             told: AtomicUsize::new(0),
@@ -51,8 +108,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         watch.progress.finish();
         Ok(report)
     };
-    let report = open::block_on(unless_interrupted(work, "what was found good is remembered: a second run goes on"))?;
-    print(args.json, &report)?;
+    let report =
+        session::block_on(unless_interrupted(work, "what was found good is remembered: run it again to go on"))?;
+    print(args.output, &report)?;
     verdict(&report)
 }
 

@@ -1,43 +1,57 @@
 //! `cassmount worker`: what answers a mount's requests, started by its supervisor, for the first time or in place of one that died.
 
-use super::args::MountArgs;
+use super::mount::MountArgs;
 use super::parts::Parts;
 use super::runtime_state::RunningMount;
-use super::{control, crash_report, daemon, logging, metrics, unmount};
-use crate::fs::{Aftermath, Mounted, Trials};
-use crate::supervisor::{History, Link, Order, Start};
-use crate::{Error, Kind, Result};
+use super::{control, crash_report, daemon, exit, logging, metrics, unmount};
+use cassmount::fs::{Aftermath, Mounted, Trials};
+use cassmount::supervisor::{History, Link, Order, Start};
+use cassmount::{Error, Kind, Result};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-pub(super) fn run(args: &MountArgs) -> Result<()> {
-    let (supervisor, start, device) = Link::open()?;
+pub(super) fn run(args: &MountArgs) -> ExitCode {
+    let (supervisor, start, device) = match Link::open() {
+        Ok(opened) => opened,
+        Err(error) => return exit::end(&Err(error)),
+    };
     let of_panics = supervisor.clone();
     crash_report::end_on_panic(move |error| of_panics.failed(error));
-    let ended = serve(args, &supervisor, start, device);
+    let is_first = device.is_none();
+    let mut has_served = false;
+    let ended = serve(args, &supervisor, start, device, &mut has_served);
     if let Err(error) = &ended {
-        tracing::error!("{error}");
-        // If it does not serve yet, the supervisor says so to whoever mounts.
+        // While it does not serve yet, the supervisor says this to the person who mounts: in the foreground once is enough.
+        if has_served || !is_first || !args.foreground {
+            tracing::error!("{error}");
+        }
         supervisor.failed(error);
     }
-    ended
+    exit::status(&ended)
 }
 
-fn serve(args: &MountArgs, supervisor: &Link, start: Start, device: Option<OwnedFd>) -> Result<()> {
+fn serve(
+    args: &MountArgs,
+    supervisor: &Link,
+    start: Start,
+    device: Option<OwnedFd>,
+    has_served: &mut bool,
+) -> Result<()> {
     let mountpoint = PathBuf::from(OsString::from_vec(start.mountpoint.clone()));
     let log = if args.foreground {
         logging::to_stderr(&args.backups.log);
         None
     } else {
-        Some(logging::to_file(&args.backups.log, &mountpoint)?)
+        Some(logging::to_file(&args.backups.log, &args.log_file, &mountpoint)?)
     };
     let aftermath = aftermath(args, supervisor, &start, log.as_deref(), &mountpoint);
-    crate::keys::forbid_core_dumps()?;
+    cassmount::keys::forbid_core_dumps()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("cassmount")
@@ -50,8 +64,8 @@ fn serve(args: &MountArgs, supervisor: &Link, start: Start, device: Option<Owned
             pid: std::os::unix::process::parent_id(),
             worker_pid: std::process::id(),
             mountpoint: mountpoint.clone(),
-            source: parts.store.name().to_owned(),
-            cache_dir: parts.cache_dir.clone(),
+            source: parts.session.store.name().to_owned(),
+            cache_dir: parts.session.cache_dir.path().to_owned(),
             log,
         };
         let resumed = device.is_some();
@@ -80,6 +94,7 @@ fn serve(args: &MountArgs, supervisor: &Link, start: Start, device: Option<Owned
             daemon::let_go()?;
         }
         supervisor.ready()?;
+        *has_served = true;
         let ended = until_unmounted(&mounted, &mountpoint, supervisor.orders()?).await;
         drop((scraped, answering, announced));
         ended
@@ -101,7 +116,7 @@ fn aftermath(args: &MountArgs, supervisor: &Link, start: &Start, log: Option<&Pa
         let supervisor = supervisor.clone();
         Trials { patience, tell: Arc::new(move |request| supervisor.trying(request)) }
     });
-    Aftermath { condemned: start.condemned.clone(), trials, note, crash_on: args.trouble.crash_on.clone() }
+    Aftermath { condemned: start.condemned.clone(), trials, note, crash_on: args.crash_on() }
 }
 
 /// Waits until somebody unmounts, or asks us to.

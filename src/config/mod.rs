@@ -1,11 +1,17 @@
-//! `/etc/backup/config.json` of the nodes, and where settings come from: flag > environment > config.
+//! Settings and where they come from: flag > environment > `/etc/backup/config.json` of the nodes > default.
 //!
-//! The environment of the process is read here ([`Environment::of_process`]) and nowhere else.
+//! Every option that is also a setting is declared once, in [`table`]. The environment of the process is read here
+//! ([`Environment::of_process`]) and nowhere else.
 
+mod declaration;
+mod environment;
 mod node;
 mod settings;
+pub mod table;
 mod units;
 
-pub use node::NodeConfig;
-pub use settings::{DEFAULT_TIMEOUT, Environment, Flags, NODE_CONFIG, Origin, Setting, Settings, Shown};
+pub use declaration::{Declaration, Given, Origin, Takes};
+pub use environment::Environment;
+pub use node::{ENCRYPTION_KEY, NodeConfig, fields_read};
+pub use settings::{CacheSettings, CommandLine, LiveIds, NODE_CONFIG, Settings, Shown};
 pub use units::{parse_duration, parse_rate, parse_size};

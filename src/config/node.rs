@@ -1,10 +1,12 @@
 //! `/etc/backup/config.json`, as the backup scripts on the nodes have it and read it (with `jq -r`): `null` and `""` mean that a
 //! value is not set, fields that are not named here are ignored.
 
-use super::units::parse_rate;
 use crate::keys::Passphrase;
 use crate::{Error, Kind, Result};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,43 +17,24 @@ use zeroize::Zeroizing;
 /// Bytes; a real one has about two thousand.
 const LONGEST: u64 = 1 << 20;
 
+/// Names the bucket.
+const BUCKET: &str = "s3_bucket_name";
+/// `s3`, or `local` where backups are not uploaded at all.
+const BACKEND: &str = "backup_backend";
+/// The passphrase itself.
+pub const ENCRYPTION_KEY: &str = "encryption_key";
+
 /// What is taken from the file.
 #[derive(Clone, Debug, Default)]
 pub struct NodeConfig {
     /// Where it was read.
     pub path: PathBuf,
-    /// `s3_bucket_name`.
-    pub bucket: Option<String>,
-    /// `backup_backend`: `s3`, or `local` where backups are not uploaded at all.
-    pub backend: Option<String>,
-    pub cassandra_data_dir: Option<PathBuf>,
-    pub cassandra_user: Option<String>,
-    pub listen_address: Option<String>,
-    /// `throttle_rate`, e.g. `50M/s`; see [`NodeConfig::throttle`].
-    pub throttle_rate: Option<String>,
-    /// The passphrase itself.
+    /// The fields that an option declares, and those that name the bucket.
+    fields: BTreeMap<&'static str, String>,
+    /// `encryption_key`.
     pub encryption_key: Option<Passphrase>,
     /// Whether everybody on the machine may read it.
     pub world_readable: bool,
-}
-
-#[derive(Deserialize)]
-struct Fields {
-    s3_bucket_name: Option<String>,
-    backup_backend: Option<String>,
-    cassandra_data_dir: Option<PathBuf>,
-    cassandra_user: Option<String>,
-    listen_address: Option<String>,
-    throttle_rate: Option<String>,
-    encryption_key: Option<Secret>,
-}
-
-struct Secret(Zeroizing<String>);
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
-    }
 }
 
 impl NodeConfig {
@@ -89,40 +72,94 @@ impl NodeConfig {
             let (line, column) = (error.line(), error.column());
             Error::invalid(format!("{}, line {line}, column {column}: {what}", path.display()))
         })?;
-        let set = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "null");
-        let key = fields.encryption_key.filter(|key| !key.0.is_empty() && *key.0 != "null");
+        let key = fields.encryption_key.filter(|key| is_set(&key.0));
         Ok(Self {
             path: path.to_owned(),
-            bucket: set(fields.s3_bucket_name),
-            backend: set(fields.backup_backend),
-            cassandra_data_dir: fields.cassandra_data_dir.filter(|path| !path.as_os_str().is_empty()),
-            cassandra_user: set(fields.cassandra_user),
-            listen_address: set(fields.listen_address),
-            throttle_rate: set(fields.throttle_rate),
+            fields: fields.plain,
             // The scripts write it into a file that openssl reads.
             encryption_key: key.and_then(|key| Passphrase::from_openssl_file(key.0.as_bytes())),
             world_readable: false,
         })
     }
 
-    /// The SOURCE that it names. `Kind::Invalid` where it names none.
-    pub fn source(&self) -> Result<String> {
-        if let Some(backend) = self.backend.as_deref().filter(|backend| *backend != "s3") {
-            let what = format!("has backup_backend {backend:?}, with which nothing is uploaded: name the SOURCE");
-            return Err(self.wrong(what));
-        }
-        let bucket = self.bucket.as_deref().ok_or_else(|| self.wrong("has no s3_bucket_name"))?;
-        Ok(format!("s3://{bucket}"))
+    /// A field that an option declares; `None` where it is not set.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
     }
 
-    /// `throttle_rate` in bytes per second.
-    pub fn throttle(&self) -> Result<Option<u64>> {
-        let rate = self.throttle_rate.as_deref().map(parse_rate).transpose();
-        rate.map_err(|error| self.wrong(format!("has a bad throttle_rate: {error}")))
+    /// The SOURCE that it names. `Kind::Invalid` where it names none.
+    pub fn source(&self) -> Result<String> {
+        if let Some(backend) = self.field(BACKEND).filter(|backend| *backend != "s3") {
+            let what = format!("has {BACKEND} {backend:?}, with which nothing is uploaded: name the SOURCE");
+            return Err(self.wrong(what));
+        }
+        let bucket = self.field(BUCKET).ok_or_else(|| self.wrong(format_args!("has no {BUCKET}")))?;
+        Ok(format!("s3://{bucket}"))
     }
 
     fn wrong(&self, what: impl fmt::Display) -> Error {
         Error::invalid(format!("{} {what}", self.path.display()))
+    }
+}
+
+struct Fields {
+    plain: BTreeMap<&'static str, String>,
+    encryption_key: Option<Secret>,
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the fields of a configuration file")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut fields = Fields { plain: BTreeMap::new(), encryption_key: None };
+        while let Some(name) = map.next_key::<String>()? {
+            if name == ENCRYPTION_KEY {
+                fields.encryption_key = map.next_value()?;
+            } else if let Some(name) = fields_read().find(|field| *field == name) {
+                // As `jq -r` prints it.
+                let text = match map.next_value()? {
+                    Value::Null => continue,
+                    Value::String(text) => text,
+                    value @ (Value::Bool(_) | Value::Number(_)) => value.to_string(),
+                    Value::Array(_) | Value::Object(_) => return Err(A::Error::custom("neither text nor a number")),
+                };
+                if is_set(&text) {
+                    fields.plain.insert(name, text);
+                }
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// The fields that are taken, but for the passphrase.
+pub fn fields_read() -> impl Iterator<Item = &'static str> {
+    [BUCKET, BACKEND].into_iter().chain(super::table::all().filter_map(|row| row.field))
+}
+
+fn is_set(text: &str) -> bool {
+    !text.is_empty() && text != "null"
+}
+
+struct Secret(Zeroizing<String>);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
     }
 }
 
@@ -155,10 +192,10 @@ mod tests {
     fn takes_what_it_needs_of_a_nodes_file() {
         let config = parse(NODE).unwrap();
         assert_eq!(config.source().unwrap(), "s3://cass-backups");
-        assert_eq!(config.throttle().unwrap(), Some(50 << 20));
+        assert_eq!(config.field("throttle_rate"), Some("50M/s"));
         assert_eq!(config.encryption_key.as_ref().unwrap().expose(), "Schlüssel 2026".as_bytes());
-        assert_eq!(config.cassandra_data_dir, Some("/var/lib/cassandra/data".into()));
-        assert_eq!(config.cassandra_user.as_deref(), Some("cassandra"));
+        assert_eq!(config.field("cassandra_data_dir"), Some("/var/lib/cassandra/data"));
+        assert_eq!(config.field("cassandra_user"), None, "nothing declares it");
         let shown = format!("{config:?}");
         assert!(!shown.contains("Schl") && !shown.contains("secret"), "{shown}");
     }
@@ -166,7 +203,7 @@ mod tests {
     #[test]
     fn what_is_empty_or_null_is_not_set() {
         let config = parse(r#"{"encryption_key": null, "throttle_rate": "", "s3_bucket_name": ""}"#).unwrap();
-        assert!(config.encryption_key.is_none() && config.throttle().unwrap().is_none());
+        assert!(config.encryption_key.is_none() && config.field("throttle_rate").is_none());
         assert!(config.source().unwrap_err().to_string().contains("s3_bucket_name"));
         let local = parse(r#"{"backup_backend": "local", "s3_bucket_name": "b"}"#).unwrap();
         assert!(local.source().unwrap_err().to_string().contains("\"local\""));
@@ -186,7 +223,6 @@ mod tests {
             assert!(error.starts_with("/etc/backup/config.json, ") && error.contains(place), "{error}");
             assert!(!error.contains("hunter2") && !error.contains("424242"), "{error}");
         }
-        let error = parse(r#"{"throttle_rate": "fast"}"#).unwrap().throttle().unwrap_err();
-        assert!(error.to_string().contains("throttle_rate"), "{error}");
+        assert!(parse(r#"{"throttle_rate": ["50M"]}"#).is_err());
     }
 }

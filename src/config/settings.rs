@@ -1,109 +1,30 @@
 //! What holds in the end: flag, then environment, then the config file, then a default; and where each value came from.
 
+use super::declaration::{Declaration, Given, Origin, Takes};
+use super::environment::Environment;
 use super::node::NodeConfig;
+use super::table;
+use crate::catalog::{LayoutChoice, Rename};
 use crate::keys::KeySources;
 use crate::store::{Source, StoreOptions};
 use crate::{Error, Kind, Result};
-use std::fmt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Read when no other is named, if it exists.
 pub const NODE_CONFIG: &str = "/etc/backup/config.json";
-/// The layout that is told from the keys.
-const AUTO: &str = "auto";
-/// Of one operation on the store.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The environment of the process, read once: nothing below looks at it again.
-#[derive(Clone, Default)]
-pub struct Environment(Vec<(String, String)>);
-
-impl Environment {
-    /// Variables that are not UTF-8 are left out.
-    pub fn of_process() -> Self {
-        let variables = std::env::vars_os();
-        Self(
-            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect(),
-        )
-    }
-
-    /// A variable's value; an empty one counts as not set.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
-    }
-}
-
-impl FromIterator<(String, String)> for Environment {
-    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self(variables.into_iter().collect())
-    }
-}
-
-/// Without values: some are secrets.
-impl fmt::Debug for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
-    }
-}
+/// What stands instead of a secret.
+const MASKED: &str = "***";
 
 /// What was given on the command line.
 #[derive(Clone, Debug, Default)]
-pub struct Flags {
-    pub config: Option<PathBuf>,
-    /// SOURCE; `None` where it was left out.
+pub struct CommandLine {
+    /// SOURCE; `None` or `-` where the configuration names it.
     pub source: Option<String>,
-    pub region: Option<String>,
-    pub endpoint_url: Option<String>,
-    pub profile: Option<String>,
-    pub no_sign_request: bool,
-    pub force_path_style: bool,
-    pub ca_bundle: Option<PathBuf>,
-    /// Bytes per second.
-    pub throttle: Option<u64>,
-    pub timeout: Option<Duration>,
-    /// A name that the catalog knows.
-    pub layout: Option<String>,
-    /// `OLD=NEW` each, as the catalog knows them.
-    pub rename_hosts: Vec<String>,
-    pub key_files: Vec<PathBuf>,
-    pub key_command: Option<String>,
-    pub live_data_dir: Option<PathBuf>,
-}
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    Flag,
-    /// The name of the variable.
-    Environment(&'static str),
-    Config(PathBuf),
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag => f.write_str("command line"),
-            Self::Environment(name) => f.write_str(name),
-            Self::Config(path) => write!(f, "{}", path.display()),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
-/// A value and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting<T> {
-    pub value: T,
-    pub origin: Origin,
-}
-
-impl<T> Setting<T> {
-    fn new(value: T, origin: Origin) -> Self {
-        Self { value, origin }
-    }
+    /// Options by name, with their values; of a switch that was given, none.
+    pub options: Vec<(&'static str, Vec<OsString>)>,
 }
 
 /// One line of `--show-config`.
@@ -115,229 +36,180 @@ pub struct Shown {
     pub origin: Origin,
 }
 
-/// All that is configured about a source and its keys.
-#[derive(Clone, Debug)]
+/// What stays on the local disk and in memory.
+#[derive(Clone, Debug, Default)]
+pub struct CacheSettings {
+    /// `None`: the one for this user.
+    pub directory: Option<PathBuf>,
+    /// Bytes; `None`: by the free space.
+    pub size: Option<u64>,
+    /// Bytes.
+    pub memory_limit: u64,
+}
+
+/// Whether a node's own tables give their ids.
+#[derive(Clone, Debug, Default)]
+pub struct LiveIds {
+    pub wanted: bool,
+    /// Where the tables are, if anything says so.
+    pub directory: Option<PathBuf>,
+}
+
+/// All that is configured. The rows of [`table`] fill it.
+#[derive(Debug, Default)]
 pub struct Settings {
-    pub source: Option<Setting<String>>,
-    pub region: Option<Setting<String>>,
-    pub endpoint_url: Option<Setting<String>>,
-    pub profile: Option<Setting<String>>,
-    pub ca_bundle: Option<Setting<PathBuf>>,
-    pub no_sign_request: Setting<bool>,
-    pub force_path_style: Setting<bool>,
-    pub throttle: Option<Setting<u64>>,
-    pub timeout: Setting<Duration>,
-    /// `auto`, or a layout's name.
-    pub layout: Setting<String>,
-    pub rename_hosts: Vec<String>,
-    pub key_files: Setting<Vec<PathBuf>>,
-    pub key_command: Option<Setting<String>>,
-    /// `cassandra_data_dir` of the config file, or `--live-data-dir`.
-    pub cassandra_data_dir: Option<Setting<PathBuf>>,
-    pub config: Option<Setting<NodeConfig>>,
+    /// The config file, which need not be there.
+    pub config: PathBuf,
+    pub store: StoreOptions,
+    pub layout: LayoutChoice,
+    pub rename_hosts: Vec<Rename>,
+    /// The files, the command, then the config file's passphrase.
+    pub keys: KeySources,
+    pub cache: CacheSettings,
+    pub live_ids: LiveIds,
     /// Sentences for stderr and the log.
     pub warnings: Vec<String>,
+    source: Option<String>,
     /// Why there is no source: of the config file, if it could have named one.
     no_source: Option<Error>,
-    environment: Environment,
+    shown: Vec<Shown>,
 }
 
 impl Settings {
     /// Resolves everything. A config file that is named must be good; the nodes' own, where it is only found, gives a warning.
-    pub fn resolve(flags: Flags, environment: Environment) -> Result<Self> {
-        Self::resolve_with(flags, environment, Path::new(NODE_CONFIG))
-    }
-
-    fn resolve_with(flags: Flags, environment: Environment, found: &Path) -> Result<Self> {
-        let mut warnings = Vec::new();
-        let mut no_source = None;
-        let config = match read_config(&flags, &environment, found) {
-            Ok(config) => config,
-            Err((error, Origin::Default)) => {
-                warnings.push(error.to_string());
-                no_source = Some(error);
-                None
-            }
-            Err((error, _)) => return Err(error),
+    pub fn resolve(given: &CommandLine, environment: &Environment) -> Result<Self> {
+        let mut settings = Self::default();
+        settings.store.environment = environment.variables();
+        let named = |row: &&Declaration| row.name == "config";
+        let config = table::SOURCE.iter().find(named).map(|row| values(row, given, environment, None));
+        let config = match config.unwrap_or_default().first() {
+            Some(config) => settings.read_config(config)?,
+            None => None,
         };
-        let node = config.as_ref().map(|config| &config.value);
-        let of_config = || Origin::Config(node.map(|node| node.path.clone()).unwrap_or_default());
-        if let Some(node) = node.filter(|node| node.world_readable && node.encryption_key.is_some()) {
-            warnings.push(format!("everybody may read the passphrase in {}: chmod o-r it", node.path.display()));
+        for row in table::all() {
+            settings.take(row, &values(row, given, environment, config.as_ref()))?;
         }
-        let source = match (flags.source.filter(|source| source != "-"), node.map(NodeConfig::source)) {
-            (Some(source), _) => Some(Setting::new(source, Origin::Flag)),
-            (None, Some(Ok(source))) => Some(Setting::new(source, of_config())),
-            (None, Some(Err(error))) => {
-                no_source = Some(error);
-                None
+        settings.take_source(given, config.as_ref());
+        if let Some(NodeConfig { path, encryption_key: Some(key), world_readable, .. }) = config {
+            if world_readable {
+                let place = path.display();
+                settings.warnings.push(format!("everybody may read the passphrase in {place}: chmod o-r it"));
             }
-            (None, None) => None,
-        };
-        let throttle = match flags.throttle {
-            Some(rate) => Some(Setting::new(rate, Origin::Flag)),
-            None => node.map(NodeConfig::throttle).transpose()?.flatten().map(|rate| Setting::new(rate, of_config())),
-        };
-        Ok(Self {
-            region: first(flags.region, &environment, &["AWS_REGION", "AWS_DEFAULT_REGION"]),
-            endpoint_url: first(flags.endpoint_url, &environment, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
-            profile: first(flags.profile, &environment, &["AWS_PROFILE"]),
-            ca_bundle: first(flags.ca_bundle, &environment, &["AWS_CA_BUNDLE"]),
-            no_sign_request: switch(flags.no_sign_request),
-            force_path_style: switch(flags.force_path_style),
-            timeout: flags
-                .timeout
-                .map_or(Setting::new(DEFAULT_TIMEOUT, Origin::Default), |t| Setting::new(t, Origin::Flag)),
-            layout: flags
-                .layout
-                .map_or(Setting::new(AUTO.to_owned(), Origin::Default), |name| Setting::new(name, Origin::Flag)),
-            rename_hosts: flags.rename_hosts,
-            key_files: key_files(flags.key_files, &environment),
-            key_command: flags.key_command.map(|command| Setting::new(command, Origin::Flag)),
-            cassandra_data_dir: match flags.live_data_dir {
-                Some(path) => Some(Setting::new(path, Origin::Flag)),
-                None => {
-                    node.and_then(|node| node.cassandra_data_dir.clone()).map(|path| Setting::new(path, of_config()))
-                }
-            },
-            source,
-            throttle,
-            config,
-            warnings,
-            no_source,
-            environment,
-        })
+            settings.show("encryption-key", MASKED.to_owned(), Origin::Config(path.clone()));
+            settings.keys.config = Some((path, key));
+        }
+        Ok(settings)
     }
 
     /// The source, or why there is none.
     pub fn source(&self) -> Result<Source> {
         if let Some(source) = &self.source {
-            return Source::parse(&source.value);
+            return Source::parse(source);
         }
-        let why = self.no_source.as_ref().map_or_else(|| format!("there is no {NODE_CONFIG}"), ToString::to_string);
+        let why = self
+            .no_source
+            .as_ref()
+            .map_or_else(|| format!("there is no {}", self.config.display()), ToString::to_string);
         Err(Error::invalid(format!("no SOURCE was given, and {why}")))
     }
 
-    /// For [`crate::store::Store::open`].
-    pub fn store_options(&self) -> StoreOptions {
-        // Only what was a flag is given as such: a profile that is named by one goes before credentials of the environment.
-        fn flag<T: Clone>(setting: Option<&Setting<T>>) -> Option<T> {
-            setting.filter(|setting| setting.origin == Origin::Flag).map(|setting| setting.value.clone())
+    /// The data directory whose tables give their ids, if any is to.
+    pub fn live_data_dir(&self) -> Result<Option<PathBuf>> {
+        let LiveIds { wanted, directory } = &self.live_ids;
+        if *wanted && directory.is_none() {
+            return Err(Error::invalid(
+                "--match-live-ids needs cassandra_data_dir in the configuration, or --live-data-dir",
+            ));
         }
-        StoreOptions {
-            region: flag(self.region.as_ref()),
-            endpoint_url: flag(self.endpoint_url.as_ref()),
-            profile: flag(self.profile.as_ref()),
-            ca_bundle: flag(self.ca_bundle.as_ref()),
-            no_sign_request: self.no_sign_request.value,
-            force_path_style: self.force_path_style.value,
-            throttle: self.throttle.as_ref().map(|throttle| throttle.value),
-            timeout: self.timeout.value,
-            environment: self.environment.0.clone(),
-            ..StoreOptions::default()
-        }
+        Ok(directory.clone().filter(|_| *wanted))
     }
 
-    /// Where keys come from: the files, the command, then the config file's.
-    pub fn key_sources(&self) -> KeySources {
-        let node = self.config.as_ref().map(|config| &config.value);
-        KeySources {
-            files: self.key_files.value.clone(),
-            command: self.key_command.as_ref().map(|command| command.value.clone()),
-            config: node.and_then(|node| Some((node.path.clone(), node.encryption_key.clone()?))),
-            ..KeySources::default()
-        }
+    /// What is set and where each value comes from, for `--show-config`.
+    pub fn shown(&self) -> &[Shown] {
+        &self.shown
     }
 
-    /// What is set, for `--show-config`.
-    pub fn show(&self) -> Vec<Shown> {
-        let mut lines = Vec::new();
-        let mut line = |name, value: String, origin: &Origin| lines.push(Shown { name, value, origin: origin.clone() });
-        if let Some(config) = &self.config {
-            line("config", config.value.path.display().to_string(), &config.origin);
-        }
-        for (name, setting) in [
-            ("source", &self.source),
-            ("region", &self.region),
-            ("endpoint-url", &self.endpoint_url),
-            ("profile", &self.profile),
-        ] {
-            if let Some(setting) = setting {
-                line(name, setting.value.clone(), &setting.origin);
+    fn read_config(&mut self, given: &Given) -> Result<Option<NodeConfig>> {
+        let is_default = given.origin == Origin::Default;
+        match NodeConfig::read(Path::new(&given.value)) {
+            Ok(config) => Ok(Some(config)),
+            Err(error) if is_default && error.kind() == Kind::NotFound => Ok(None),
+            Err(error) if is_default => {
+                self.warnings.push(error.to_string());
+                self.no_source = Some(error);
+                Ok(None)
             }
+            Err(error) => Err(error),
         }
-        line("no-sign-request", self.no_sign_request.value.to_string(), &self.no_sign_request.origin);
-        line("force-path-style", self.force_path_style.value.to_string(), &self.force_path_style.origin);
-        for (name, setting) in [("ca-bundle", &self.ca_bundle), ("cassandra-data-dir", &self.cassandra_data_dir)] {
-            if let Some(setting) = setting {
-                line(name, setting.value.display().to_string(), &setting.origin);
+    }
+
+    fn take(&mut self, row: &Declaration, values: &[Given]) -> Result<()> {
+        for given in values {
+            let is_switch = matches!(row.takes, Takes::Nothing);
+            let wrong = |why| Error::invalid(format!("{} ({}): {why}", row.name, given.origin));
+            let is_on = !is_switch || given.origin == Origin::Flag || given.parsed(parse_switch).map_err(wrong)?;
+            let by_store = row.read_by_store && matches!(given.origin, Origin::Environment(_));
+            if is_on && !by_store {
+                (row.set)(self, given).map_err(wrong)?;
             }
+            let value = match &given.value {
+                _ if row.secret => MASKED.to_owned(),
+                _ if is_switch => is_on.to_string(),
+                value => value.to_string_lossy().into_owned(),
+            };
+            self.show(row.name, value, given.origin.clone());
         }
-        if let Some(throttle) = &self.throttle {
-            line("throttle", format!("{} bytes/s", throttle.value), &throttle.origin);
-        }
-        line("layout", self.layout.value.clone(), &self.layout.origin);
-        for rename in &self.rename_hosts {
-            line("rename-host", rename.clone(), &Origin::Flag);
-        }
-        line("timeout", format!("{} s", self.timeout.value.as_secs_f64()), &self.timeout.origin);
-        for path in &self.key_files.value {
-            line("key-file", path.display().to_string(), &self.key_files.origin);
-        }
-        if let Some(command) = &self.key_command {
-            // People put tokens into it.
-            line("key-command", "***".to_owned(), &command.origin);
-        }
-        if let Some(node) =
-            self.config.as_ref().map(|config| &config.value).filter(|node| node.encryption_key.is_some())
-        {
-            line("encryption-key", "***".to_owned(), &Origin::Config(node.path.clone()));
-        }
-        lines
+        Ok(())
+    }
+
+    fn take_source(&mut self, given: &CommandLine, config: Option<&NodeConfig>) {
+        let (source, origin) = match (given.source.as_deref().filter(|source| *source != "-"), config) {
+            (Some(source), _) => (source.to_owned(), Origin::Flag),
+            (None, None) => return,
+            (None, Some(config)) => match config.source() {
+                Ok(source) => (source, Origin::Config(config.path.clone())),
+                Err(error) => {
+                    self.no_source = Some(error);
+                    return;
+                }
+            },
+        };
+        self.show("source", source.clone(), origin);
+        self.source = Some(source);
+    }
+
+    fn show(&mut self, name: &'static str, value: String, origin: Origin) {
+        self.shown.push(Shown { name, value, origin });
     }
 }
 
-/// The config file, if there is one; the origin is of its name.
-fn read_config(
-    flags: &Flags,
-    environment: &Environment,
-    found: &Path,
-) -> Result<Option<Setting<NodeConfig>>, (Error, Origin)> {
-    let named = first(flags.config.clone(), environment, &["CASSMOUNT_CONFIG"]);
-    let Setting { value: path, origin } = named.unwrap_or_else(|| Setting::new(found.to_owned(), Origin::Default));
-    match NodeConfig::read(&path) {
-        Ok(config) => Ok(Some(Setting::new(config, origin))),
-        Err(error) if error.kind() == Kind::NotFound && origin == Origin::Default => Ok(None),
-        Err(error) => Err((error, origin)),
+/// The values of an option from the first place that has any.
+fn values(row: &Declaration, given: &CommandLine, environment: &Environment, node: Option<&NodeConfig>) -> Vec<Given> {
+    if let Some((_, values)) = given.options.iter().find(|(name, _)| *name == row.name) {
+        let values = if values.is_empty() { vec![OsString::new()] } else { values.clone() };
+        return values.into_iter().map(|value| Given { value, origin: Origin::Flag }).collect();
     }
+    let of_variable = row.environment.iter().find_map(|name| Some((*name, environment.get(name)?)));
+    if let Some((name, value)) = of_variable {
+        let one = |value: &[u8]| Given { value: OsString::from_vec(value.to_vec()), origin: Origin::Environment(name) };
+        let bytes = value.as_bytes();
+        return match row.takes {
+            Takes::Several(_) => bytes.split(|byte| *byte == b':').filter(|part| !part.is_empty()).map(one).collect(),
+            _ => vec![one(bytes)],
+        };
+    }
+    if let Some((node, value)) = node.and_then(|node| Some((node, node.field(row.field?)?))) {
+        return vec![Given { value: value.into(), origin: Origin::Config(node.path.clone()) }];
+    }
+    let default = row.default.map(|value| Given { value: value.into(), origin: Origin::Default });
+    default.into_iter().collect()
 }
 
-/// The flag's value, or that of the first variable that is set.
-fn first<T: for<'a> From<&'a str>>(
-    flag: Option<T>,
-    environment: &Environment,
-    names: &[&'static str],
-) -> Option<Setting<T>> {
-    flag.map(|value| Setting::new(value, Origin::Flag)).or_else(|| {
-        let (name, value) = names.iter().find_map(|name| Some((*name, environment.get(name)?)))?;
-        Some(Setting::new(value.into(), Origin::Environment(name)))
-    })
-}
-
-fn switch(on: bool) -> Setting<bool> {
-    Setting::new(on, if on { Origin::Flag } else { Origin::Default })
-}
-
-/// CASSMOUNT_KEY_FILE may name several, with colons between them.
-fn key_files(flags: Vec<PathBuf>, environment: &Environment) -> Setting<Vec<PathBuf>> {
-    const NAME: &str = "CASSMOUNT_KEY_FILE";
-    match environment.get(NAME) {
-        _ if !flags.is_empty() => Setting::new(flags, Origin::Flag),
-        Some(paths) => {
-            let paths = paths.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
-            Setting::new(paths, Origin::Environment(NAME))
-        }
-        None => Setting::new(Vec::new(), Origin::Default),
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "true" | "yes" => Ok(true),
+        "0" | "false" | "no" => Ok(false),
+        _ => Err(format!("expected true or false, not {text:?}")),
     }
 }
 

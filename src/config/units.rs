@@ -32,7 +32,7 @@ pub fn parse_rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A time: a number of seconds, or with one of ms, s, m, h, d.
+/// A time: a number with one of ms, s, m, h, d. A bare number is refused: of `30`, nobody knows whether it means days.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let expected = || format!("{text:?} is not a time; expected something like 90s, 5m or 1h");
@@ -40,8 +40,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(digits);
     let number: u32 = number.parse().map_err(|_| expected())?;
     let unit = match unit.trim() {
+        "" => return Err(format!("{number} of what? Write {number}s, {number}m, {number}h or {number}d")),
         "ms" => Duration::from_millis(1),
-        "" | "s" => Duration::from_secs(1),
+        "s" => Duration::from_secs(1),
         "m" | "min" => Duration::from_mins(1),
         "h" => Duration::from_hours(1),
         "d" => Duration::from_hours(24),
@@ -76,7 +77,8 @@ mod tests {
     fn rates_and_times() {
         assert_eq!(parse_rate("50M/s"), Ok(50 << 20));
         assert!(parse_rate("0").is_err() && parse_rate("fast").is_err());
-        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("30").unwrap_err(), "30 of what? Write 30s, 30m, 30h or 30d");
         assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
         assert_eq!(parse_duration("30d"), Ok(Duration::from_hours(720)));
         assert!(parse_duration("0s").is_err() && parse_duration("-1s").is_err() && parse_duration("1y").is_err());

@@ -115,7 +115,7 @@ impl Extraction {
         for wanted in &self.options.tables {
             if tables.iter().all(|table| table.table != *wanted) {
                 // Says why it is not there.
-                let options = ReportOptions { table: Some(wanted.clone()), summary: true };
+                let options = ReportOptions { tables: vec![wanted.clone()], summary: true };
                 self.tree.chain_report(&self.host, &self.point.tag.0, &options).await?;
                 return Err(Error::not_found(format!("{wanted} is not in {} of {}", self.point.tag, self.host)));
             }

@@ -44,13 +44,13 @@ impl HostModel {
 pub struct SchemaOptions {
     /// Tables and views get the ids that they had (`WITH ID`).
     pub ids: bool,
-    /// This keyspace only.
-    pub keyspace: Option<String>,
+    /// These keyspaces only; none: all.
+    pub keyspaces: Vec<String>,
 }
 
 impl Default for SchemaOptions {
     fn default() -> Self {
-        Self { ids: true, keyspace: None }
+        Self { ids: true, keyspaces: Vec::new() }
     }
 }
 
@@ -98,7 +98,7 @@ impl BackupTree {
             let reasons = reasons.collect::<Vec<_>>().join("; ");
             return Err(Error::corrupt(format!("nothing can be read that tells the schema of {tag}: {reasons}")));
         };
-        if options.keyspace.is_some() {
+        if !options.keyspaces.is_empty() {
             return Err(Error::new(
                 Kind::Unsupported,
                 format!(
@@ -124,21 +124,21 @@ fn nothing_tells(host: &Host, tag: &Tag) -> Error {
 fn from_history(model: &HostModel, timeline: &Timeline, point: usize, options: &SchemaOptions) -> Result<Bytes> {
     let (host, tag, at) = (&model.from.sets.host, model.points()[point].tag(), model.points()[point].as_of());
     let schema = timeline.schema_at(at)?;
-    let keyspace = options.keyspace.as_deref();
-    if let Some(name) = keyspace.filter(|name| schema.keyspace(name).is_none()) {
+    let keyspaces = &options.keyspaces[..];
+    if let Some(name) = keyspaces.iter().find(|name| schema.keyspace(name).is_none()) {
         let names: Vec<&str> = schema.keyspaces.iter().map(|keyspace| &*keyspace.name).collect();
         return Err(Error::not_found(format!("{host} had no keyspace {name:?} at {tag}; it had {}", names.join(", "))));
     }
     let mut text = format!("-- The schema of {host} as of {tag} ({at}), from system_schema in its backup sets.\n");
     // A comment, because half a schema is worth more than none.
-    let is_wanted = |dir: &&TableDir| match keyspace {
-        Some(keyspace) => *dir.table.keyspace == *keyspace,
-        None => !is_system_keyspace(&dir.table.keyspace),
+    let is_wanted = |dir: &&TableDir| match keyspaces {
+        [] => !is_system_keyspace(&dir.table.keyspace),
+        some => some.iter().any(|keyspace| *dir.table.keyspace == **keyspace),
     };
     for dir in model.tables_at(point).filter(is_wanted).filter(|dir| timeline.at(&dir.table, at).is_none()) {
         let _ = writeln!(text, "-- It does not tell of {}.", dir.table);
     }
     text.push('\n');
-    text.push_str(&write_cql(&schema, &CqlOptions { ids: options.ids, keyspace, ..CqlOptions::default() }));
+    text.push_str(&write_cql(&schema, &CqlOptions { ids: options.ids, keyspaces, ..CqlOptions::default() }));
     Ok(Bytes::from(text))
 }

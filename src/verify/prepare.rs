@@ -28,8 +28,8 @@ pub struct Scope {
     pub host: Option<Host>,
     /// Only the sets that this restore point of the host needs: a tag, `latest`, any time.
     pub point: Option<String>,
-    /// Only this table.
-    pub table: Option<TableName>,
+    /// Only these tables; none: all.
+    pub tables: Vec<TableName>,
 }
 
 /// How to verify.
@@ -67,7 +67,7 @@ pub struct Verification {
     pub(super) catalog: Arc<Catalog>,
     pub(super) reader: Arc<Reader>,
     pub(super) options: VerifyOptions,
-    pub(super) table: Option<TableName>,
+    pub(super) tables: Vec<TableName>,
     pub(super) hosts: Vec<HostWork>,
     todo: Todo,
 }
@@ -90,17 +90,21 @@ pub(super) struct Part {
     only: Option<Vec<TableName>>,
 }
 
+/// Whether a table is among those that are looked at: all, if none is named.
+pub(super) fn wants(tables: &[TableName], table: &TableName) -> bool {
+    tables.is_empty() || tables.contains(table)
+}
+
 impl Part {
     /// Whether the set itself is to be looked at.
     pub(super) fn is_whole(&self) -> bool {
         self.only.is_none()
     }
 
-    /// Its archives, of one table if that is all that is wanted.
-    pub(super) fn archives<'a>(&'a self, table: Option<&'a TableName>) -> impl Iterator<Item = TableArchive> + 'a {
+    /// Its archives, of these tables if any are named.
+    pub(super) fn archives<'a>(&'a self, tables: &'a [TableName]) -> impl Iterator<Item = TableArchive> + 'a {
         let wanted = move |archive: &TableArchive| {
-            table.is_none_or(|table| *table == archive.table)
-                && self.only.as_ref().is_none_or(|only| only.contains(&archive.table))
+            wants(tables, &archive.table) && self.only.as_ref().is_none_or(|only| only.contains(&archive.table))
         };
         self.set.archives().filter(wanted)
     }
@@ -133,7 +137,7 @@ impl Verification {
         let listed = hosts.into_iter().map(|host| async move { catalog.host_now(&host).await });
         let listed: Vec<Arc<HostSets>> = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE).try_collect().await?;
         let (catalog, todo) = (Arc::clone(catalog), Todo::default());
-        let mut this = Self { catalog, reader, options, table: scope.table, hosts: Vec::new(), todo };
+        let mut this = Self { catalog, reader, options, tables: scope.tables, hosts: Vec::new(), todo };
         for sets in listed {
             let (parts, left_out) = match &scope.point {
                 None => (sets.sets.iter().map(|set| Part { set: set.clone(), only: None }).collect(), Vec::new()),
@@ -143,11 +147,11 @@ impl Verification {
             this.hosts.push(HostWork { sets, parts, left_out, state });
         }
         this.count(scope.point.is_none());
-        match &this.table {
-            Some(table) if !this.knows(table) => {
+        match this.tables.iter().find(|table| !this.knows(table)) {
+            Some(table) => {
                 Err(Error::not_found(format!("none of these sets has an archive of {table}, or says that it should")))
             }
-            _ => Ok(this),
+            None => Ok(this),
         }
     }
 
@@ -179,7 +183,7 @@ impl Verification {
     fn count(&mut self, all: bool) {
         for host in &mut self.hosts {
             let mut there = HashSet::new();
-            for archive in host.parts.iter().flat_map(|part| part.archives(self.table.as_ref())) {
+            for archive in host.parts.iter().flat_map(|part| part.archives(&self.tables)) {
                 let version = self.reader.version(&archive.object);
                 if host.state.is_good(&version, self.options.deep) {
                     self.todo.skipped += 1;
@@ -190,7 +194,7 @@ impl Verification {
                 }
                 there.insert(short(&version));
             }
-            if all && self.table.is_none() {
+            if all && self.tables.is_empty() {
                 host.state.retain(|version| there.contains(version));
             }
         }

@@ -120,7 +120,7 @@ impl Verification {
             let stopped = self.host(&mut host, &mut report, observer).await;
             host.state.write();
             sort(&host, &mut report, first);
-            explain_keys(&host, self.table.as_ref(), &mut report.findings[first.0..]);
+            explain_keys(&host, &self.tables, &mut report.findings[first.0..]);
             copies::find(&self.reader, &host.sets, &mut report.findings[first.0..]).await;
             if let Err(error) = stopped {
                 report.stopped = Some(error.to_string());
@@ -134,13 +134,13 @@ impl Verification {
         let sets = host.parts.len() as u64;
         report.hosts.push(HostReport { host: host.sets.host.clone(), sets, checked: Checked::default() });
         self.sets(host, report, observer).await?;
-        let table = self.table.as_ref();
+        let tables = &self.tables;
         let HostWork { parts, state, .. } = host;
         let mut todo = Vec::new();
         let mut checked = Checked::default();
         // Which archives are due is decided first: what is found good on the way must not be looked up while it is written.
         for (number, part) in parts.iter().enumerate() {
-            for archive in part.archives(table) {
+            for archive in part.archives(tables) {
                 if state.is_good(&self.reader.version(&archive.object), self.options.deep) {
                     checked.skipped += 1;
                 } else {
@@ -183,7 +183,7 @@ impl Verification {
     async fn sets(&self, host: &HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         report.add(Vec::new(), host.left_out.clone(), observer);
         let whole = host.parts.iter().filter(|part| part.is_whole());
-        let checks = whole.map(|part| sets::check(&self.catalog, &host.sets, &part.set, self.table.as_ref()));
+        let checks = whole.map(|part| sets::check(&self.catalog, &host.sets, &part.set, &self.tables));
         let mut checks = futures::stream::iter(checks).buffered(self.options.jobs.max(1));
         while let Some(found) = checks.next().await {
             let found = found?;
@@ -211,12 +211,12 @@ impl Verification {
 }
 
 /// An archive whose first bytes are damaged looks like one whose key is missing: its neighbours in the set tell which is likelier.
-fn explain_keys(host: &HostWork, table: Option<&TableName>, findings: &mut [Finding]) {
+fn explain_keys(host: &HostWork, tables: &[TableName], findings: &mut [Finding]) {
     let mut locked: HashMap<Tag, usize> = HashMap::new();
     for finding in findings.iter().filter(|finding| finding.problem == Problem::NoKey) {
         *locked.entry(finding.set.clone()).or_default() += 1;
     }
-    let others = |part: &&Part| locked.get(&part.set.tag).is_some_and(|locked| part.archives(table).count() > *locked);
+    let others = |part: &&Part| locked.get(&part.set.tag).is_some_and(|locked| part.archives(tables).count() > *locked);
     let opened: HashSet<&Tag> = host.parts.iter().filter(others).map(|part| &part.set.tag).collect();
     for finding in findings.iter_mut().filter(|finding| finding.problem == Problem::NoKey) {
         if opened.contains(&finding.set) {

@@ -1,6 +1,7 @@
 //! A set by itself: whether it finished, and whether it has what it says it has. No archive is looked into.
 
 use super::finding::{Finding, Note, Problem, Severity};
+use super::prepare::wants;
 use crate::cassandra::TableName;
 use crate::catalog::{
     BackupSet, Catalog, HostSets, ManifestState, MissingBy, MissingTables, Problem as SetProblem, SetKind, StrayReason,
@@ -27,15 +28,10 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// When the store cannot be asked.
-pub(super) async fn check(
-    catalog: &Catalog,
-    sets: &HostSets,
-    set: &BackupSet,
-    table: Option<&TableName>,
-) -> Result<Found> {
+pub(super) async fn check(catalog: &Catalog, sets: &HostSets, set: &BackupSet, tables: &[TableName]) -> Result<Found> {
     let mut found = Found::default();
     manifest(sets, set, &mut found);
-    for listed in set.missing.iter().filter(|listed| table.is_none_or(|table| table == *listed)) {
+    for listed in set.missing.iter().filter(|listed| wants(tables, listed)) {
         let message = "its manifest lists the table, and there is no archive of it";
         found.findings.push(
             finding(set, Problem::ArchiveMissing, message)
@@ -43,11 +39,11 @@ pub(super) async fn check(
                 .lost("what was written to the table since the set before, as far as no later set has it"),
         );
     }
-    for unlisted in set.unlisted.iter().filter(|unlisted| table.is_none_or(|table| table == *unlisted)) {
+    for unlisted in set.unlisted.iter().filter(|unlisted| wants(tables, unlisted)) {
         found.note(set, Some(unlisted), "there is an archive of it, and the manifest does not list the table");
     }
     if set.kind() == SetKind::Full && set.is_finished() {
-        full(catalog, sets, set, table, &mut found).await?;
+        full(catalog, sets, set, tables, &mut found).await?;
     }
     for stray in set.strays.list() {
         let worse = match stray.reason {
@@ -104,7 +100,7 @@ async fn full(
     catalog: &Catalog,
     sets: &HostSets,
     set: &BackupSet,
-    table: Option<&TableName>,
+    tables: &[TableName],
     found: &mut Found,
 ) -> Result<()> {
     let schema = file(catalog, set, SCHEMA, found).await?;
@@ -124,14 +120,15 @@ async fn full(
     };
     // Whether a table that only the mapping names was dropped before is told by the sets around this one.
     let was_dropped = |table: &TableName| !is_around(sets, set, table);
-    let Some(MissingTables { by, tables }) = missing_from_full(set, schema.as_deref(), mapping.as_ref(), was_dropped)
+    let Some(MissingTables { by, tables: lacking }) =
+        missing_from_full(set, schema.as_deref(), mapping.as_ref(), was_dropped)
     else {
         return Ok(());
     };
-    for missing in tables {
+    for missing in lacking {
         // A keyspace that no set holds was left out by intent.
         let backed_up = sets.sets.iter().any(|set| set.has_keyspace(&missing.keyspace));
-        if !backed_up || table.is_some_and(|table| *table != missing) {
+        if !backed_up || !wants(tables, &missing) {
             continue;
         }
         let lost = "all of the table as of this full";

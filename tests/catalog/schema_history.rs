@@ -243,7 +243,8 @@ fn cql_is_what_cassandra_described() {
     };
     assert!(!phone("2026-11-21-02-47"));
     assert!(phone("2026-11-21-02-48"));
-    let shop = CqlOptions { keyspace: Some("shop"), ..CqlOptions::default() };
+    let keyspaces = ["shop".to_owned()];
+    let shop = CqlOptions { keyspaces: &keyspaces, ..CqlOptions::default() };
     let cql = write_cql(&timeline.schema_at(tag_time("2026-11-21-02-50")).unwrap(), &shop);
     assert!(cql.contains("CREATE TABLE shop.users") && !cql.contains("media"));
     assert!(cql.contains("WITH ID = fe786540-e555-11f1-85a8-5b65bc0eb462\n"));

@@ -58,7 +58,7 @@ fn a_directory_with_anything_else_in_it_is_refused() {
     fs::create_dir(this.user.target().join("lost+found")).unwrap();
     assert_success(&this.run(TAG, &[]));
     this.refused(OTHER, "there is an extract of 2026-11-20-03-00 of node-1");
-    let layout = this.run(TAG, &["--layout", "snapshots"]);
+    let layout = this.run(TAG, &["--arrange", "snapshots"]);
     assert_eq!(layout.status.code(), Some(1), "{layout:?}");
 }
 

@@ -167,9 +167,9 @@ async fn without_history_the_schema_is_a_full_ones() {
     let copy = sample_without("system_schema");
     let tree = tree(&Unpacked::new(copy.path(), sample_keys()));
     let host = Host::new("cass-a");
-    let text = tree.schema_cql(&host, POINT, &SchemaOptions { ids: false, keyspace: None }).await.unwrap();
+    let text = tree.schema_cql(&host, POINT, &SchemaOptions { ids: false, keyspaces: Vec::new() }).await.unwrap();
     assert!(text.starts_with(b"-- The schema that the full backup 2026-11-21-02-45"));
-    let shop = SchemaOptions { keyspace: Some("shop".into()), ..SchemaOptions::default() };
+    let shop = SchemaOptions { keyspaces: vec!["shop".into()], ..SchemaOptions::default() };
     assert_eq!(tree.schema_cql(&host, POINT, &shop).await.unwrap_err().kind(), Kind::Unsupported);
 }
 
@@ -177,7 +177,7 @@ async fn without_history_the_schema_is_a_full_ones() {
 async fn only_one_table() {
     let source = Unpacked::sample();
     let tree = tree(&source);
-    let options = |table: &str| ReportOptions { table: Some(TableName::new("shop", table)), summary: false };
+    let options = |table: &str| ReportOptions { tables: vec![TableName::new("shop", table)], summary: false };
     let host = Host::new("cass-a");
     let found = tree.chain_report(&host, "latest", &options("users")).await.unwrap();
     assert_eq!(found.tables.len(), 1);

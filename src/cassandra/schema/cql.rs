@@ -17,13 +17,13 @@ pub struct CqlOptions<'a> {
     /// Columns that were dropped are created and dropped again at the time they were, as SSTables that still hold them
     /// require.
     pub dropped_columns: bool,
-    /// This keyspace only.
-    pub keyspace: Option<&'a str>,
+    /// These keyspaces only; none: all.
+    pub keyspaces: &'a [String],
 }
 
 impl Default for CqlOptions<'_> {
     fn default() -> Self {
-        Self { ids: true, dropped_columns: true, keyspace: None }
+        Self { ids: true, dropped_columns: true, keyspaces: &[] }
     }
 }
 
@@ -32,7 +32,7 @@ impl Default for CqlOptions<'_> {
 pub fn write_cql(schema: &Schema, options: &CqlOptions<'_>) -> String {
     let mut writer = Writer { cql: String::new(), options };
     for keyspace in &schema.keyspaces {
-        if options.keyspace.is_none_or(|wanted| wanted == keyspace.name) {
+        if options.keyspaces.is_empty() || options.keyspaces.iter().any(|wanted| *wanted == *keyspace.name) {
             writer.keyspace(keyspace);
         }
     }

@@ -1,9 +1,9 @@
 //! `cassmount list SOURCE`: hosts.
 
-use crate::Result;
-use crate::catalog::{Catalog, Host, Manifest, Tag};
 use crate::cli::output::Shown;
 use crate::cli::table;
+use cassmount::Result;
+use cassmount::catalog::{Catalog, Host, Manifest, Tag};
 use serde::Serialize;
 use std::sync::Arc;
 

@@ -1,15 +1,14 @@
 //! `cassmount list SOURCE HOST`: one host's backup sets, and what can be restored with each.
 
-use crate::Result;
-use crate::catalog::{
+use super::ListArgs;
+use crate::cli::output::Shown;
+use crate::cli::session::Session;
+use crate::cli::table;
+use cassmount::Result;
+use cassmount::catalog::{
     BackupSet, Catalog, HostSets, ManifestState, MissingTables, Period, PointOverview, SetKind, Stray, Tag,
     missing_from_full, names, overview, parse_mapping, suspects,
 };
-use crate::cli::args::ListArgs;
-use crate::cli::open::{self, OneHost};
-use crate::cli::output::Shown;
-use crate::cli::table;
-use crate::config::Settings;
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -24,6 +23,9 @@ const PARALLEL: usize = 16;
 pub(super) struct HostListing {
     source: String,
     host: String,
+    /// Whether only some sets were asked for.
+    #[serde(skip)]
+    is_filtered: bool,
     sets: Vec<SetLine>,
     /// Objects below the host that belong to no set.
     strays: Vec<Stray>,
@@ -62,32 +64,30 @@ struct PointLine {
     reasons: Arc<[Arc<str>]>,
 }
 
-pub(super) async fn listing(args: &ListArgs, settings: &Settings, name: &str) -> Result<HostListing> {
-    let (source, catalog, sets, only) = if let Some(table) = &args.table {
-        // This lists the host now, as the other way does.
-        let OneHost { source, host, tree, catalog } = open::one_host(settings, &args.backups.cache, name).await?;
-        let points = tree.points_with(&host, table).await?;
-        let sets = catalog.host(&host).await?;
-        (source, catalog, sets, Some(points))
-    } else {
-        let store = open::store(settings).await?;
-        let catalog = open::catalog(settings, &store, &open::cache_dir(&args.backups.cache)?)?;
-        let host = open::host(&catalog, name).await?;
-        let sets = catalog.host_now(&host).await?;
-        (store.name().to_owned(), catalog, sets, None)
-    };
+pub(super) async fn listing(args: &ListArgs, session: &Session, name: &str) -> Result<HostListing> {
+    let catalog = &session.catalog;
+    let host = session.host(name).await?;
+    let mut only: Option<HashSet<Tag>> = None;
+    if !args.only.tables.is_empty() {
+        let tree = session.tree()?;
+        for table in &args.only.tables {
+            let points = HashSet::from_iter(tree.points_with(&host, table).await?);
+            only = Some(only.map_or_else(|| points.clone(), |only| &only & &points));
+        }
+    }
+    let sets = catalog.host(&host).await?;
     let period = Period::parse(args.since.as_deref(), args.until.as_deref(), &sets.offsets)?;
-    let only: Option<HashSet<Tag>> = only.map(HashSet::from_iter);
     let is_wanted = |set: &BackupSet| {
         only.as_ref().is_none_or(|only| only.contains(&set.tag)) && period.has(set, sets.chains.latest())
     };
-    let overview = overview(&sets, &lacking(&catalog, &sets).await?);
+    let overview = overview(&sets, &lacking(catalog, &sets).await?);
     let mut points: HashMap<Tag, PointOverview> =
         overview.into_iter().map(|point| (point.tag.clone(), point)).collect();
     let lines = sets.sets.iter().zip(clusters(&sets)).filter(|(set, _)| is_wanted(set));
     Ok(HostListing {
-        source,
+        source: catalog.source().to_owned(),
         host: name.to_owned(),
+        is_filtered: args.since.is_some() || args.until.is_some() || !args.only.tables.is_empty(),
         sets: lines.map(|(set, cluster)| set_line(set, cluster, points.remove(&set.tag))).collect(),
         strays: sets.strays.list().to_vec(),
         more_strays: sets.strays.more(),
@@ -107,7 +107,7 @@ async fn lacking(catalog: &Arc<Catalog>, sets: &HostSets) -> Result<BTreeMap<Tag
             let schema = schema.as_deref().map(String::from_utf8_lossy);
             // What a mapping lists may have been dropped before; that only the schema history can tell.
             let missing = missing_from_full(&set, schema.as_deref(), mapping.as_ref(), |_| false);
-            Ok::<_, crate::Error>(missing.map(|missing| (set.tag.clone(), missing)))
+            Ok::<_, cassmount::Error>(missing.map(|missing| (set.tag.clone(), missing)))
         }
     };
     let asked: Vec<_> = suspects(sets).into_iter().map(ask).collect();
@@ -213,6 +213,15 @@ impl SetLine {
 }
 
 impl HostListing {
+    /// An error when nothing is as it was asked for.
+    pub(super) fn verdict(&self) -> Result<()> {
+        if !self.sets.is_empty() {
+            return Ok(());
+        }
+        let which = if self.is_filtered { "backup set that matches" } else { "backup set" };
+        Err(cassmount::Error::not_found(format!("{} of {} has no {which}", self.host, self.source)))
+    }
+
     /// Each reason once, with the first and the last restore point that it is told of.
     fn reasons(&self) -> Vec<(&str, &Tag, &Tag)> {
         let mut reasons: Vec<(&str, &Tag, &Tag)> = Vec::new();
@@ -233,6 +242,9 @@ impl HostListing {
 impl Shown for HostListing {
     fn text(&self) -> String {
         let mut text = String::new();
+        if self.sets.is_empty() && self.strays.is_empty() {
+            return text;
+        }
         if let Some(set) = self.sets.last() {
             let named = |what: &str, name: &Option<Arc<str>>| name.as_ref().map(|name| format!(", {what} {name}"));
             let place = [named("cluster", &set.cluster), named("datacenter", &set.datacenter)];

@@ -1,23 +1,44 @@
 //! `cassmount restore abort`.
 
-use super::args::{AbortArgs, tables};
-use super::{NO_TABLES, mounts, note_snapshots};
+use super::{NO_TABLES, NodeArgs, mounts, note_snapshots};
+use crate::cli::options::{CacheDirArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::{logging, table};
-use crate::restore::{Abort, AbortReport, Node, Program};
-use crate::{Error, Kind, Result};
+use cassmount::config::parse_duration;
+use cassmount::restore::{Abort, AbortReport, Node, Program};
+use cassmount::{Error, Kind, Result};
 use serde::Serialize;
 use std::fmt::Write;
+use std::time::Duration;
+
+/// Takes restored SSTables out of live tables again; what was there before, and rows written since, stay. Cassandra does not let go of SSTables
+/// while it runs: stop it first (after `nodetool drain`), and start it when this has ended. If compaction has read restored SSTables by then, what was
+/// there before comes back from a snapshot, and everything newer is set aside below the table's snapshots/.
+#[derive(clap::Args, Debug)]
+pub(super) struct AbortArgs {
+    #[command(flatten)]
+    only: TableArgs,
+    /// All that were restored through links
+    #[arg(long, conflicts_with = "tables", required_unless_present = "tables")]
+    all: bool,
+    /// Give up on one `nodetool refresh` after this long
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
+    refresh_timeout: Duration,
+    #[command(flatten)]
+    node: NodeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    journals: CacheDirArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
 
 pub(super) fn run(args: &AbortArgs) -> Result<()> {
     logging::to_terminal(&args.log);
-    let wanted = tables(&args.table, &args.keyspace)?;
-    if wanted.is_empty() && !args.all {
-        return Err(Error::invalid("which tables? --table KS.TABLE, or --all that were restored through links"));
-    }
     let abort = Abort { node: Node::new(Program::parse(&args.node.nodetool)?), refresh: args.refresh_timeout };
-    let all = All { tables: abort.run(&mounts::cache_dirs(&args.journals)?, &wanted)? };
-    print(args.json, &all)?;
+    let all = All { tables: abort.run(&mounts::cache_dirs(&args.journals)?, &args.only.tables)? };
+    print(args.output, &all)?;
     all.verdict()
 }
 

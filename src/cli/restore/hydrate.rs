@@ -1,16 +1,46 @@
 //! `cassmount restore hydrate`.
 
-use super::args::{HydrateArgs, tables};
 use super::{NO_TABLES, mounts};
 use crate::cli::daemon::{self, Readiness};
+use crate::cli::options::{CacheDirArgs, LogArgs, LogFileArgs, OutputArgs, ProgressArgs, TableArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::progress::Progress;
 use crate::cli::{logging, table};
-use crate::restore::{Hydration, HydrationOptions, HydrationReport};
-use crate::{Error, Kind, Result};
+use cassmount::config::{parse_rate, parse_size};
+use cassmount::restore::{Hydration, HydrationOptions, HydrationReport};
+use cassmount::{Error, Kind, Result};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
+
+/// Copies what live tables still read through links, oldest link first, and puts each copy in the place of its link, while Cassandra runs. Links that
+/// incremental_backups made in backups/, and those in snapshots, become files as well. Goes on in the background; interrupted or killed, the same
+/// command goes on where it was.
+#[derive(clap::Args, Debug)]
+pub(super) struct HydrateArgs {
+    #[command(flatten)]
+    only: TableArgs,
+    /// Stay until all is local, and show how far it is
+    #[arg(short, long)]
+    wait: bool,
+    /// Copy at most this much per second, e.g. 50M
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    rate: Option<u64>,
+    /// Leave this much free on the disk
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
+    keep_free: u64,
+    /// Print JSON (see docs/json.md)
+    #[arg(long, requires = "wait")]
+    json: bool,
+    #[command(flatten)]
+    journals: CacheDirArgs,
+    #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
+    log_file: LogFileArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
 
 pub(super) fn run(args: &HydrateArgs) -> Result<()> {
     let mut readiness = Readiness::of_this_process();
@@ -31,7 +61,7 @@ pub(super) fn run(args: &HydrateArgs) -> Result<()> {
     }
     let hydration = match prepared.and_then(|hydration| {
         if readiness.in_background() {
-            logging::to_file(&args.log, Path::new("/hydrate"))?;
+            logging::to_file(&args.log, &args.log_file, Path::new("/hydrate"))?;
         }
         readiness.ready()?;
         Ok(hydration)
@@ -47,14 +77,13 @@ pub(super) fn run(args: &HydrateArgs) -> Result<()> {
         tracing::info!("{}", all.text());
         return all.verdict();
     }
-    print(args.json, &all)?;
+    print(OutputArgs { json: args.json }, &all)?;
     all.verdict()
 }
 
 fn prepare(args: &HydrateArgs) -> Result<Hydration> {
     let options = HydrationOptions { rate: args.rate, keep_free: args.keep_free };
-    let wanted = tables(&args.table, &args.keyspace)?;
-    let hydration = Hydration::open(&mounts::cache_dirs(&args.journals)?, &wanted, options)?;
+    let hydration = Hydration::open(&mounts::cache_dirs(&args.journals)?, &args.only.tables, options)?;
     hydration.check_space()?;
     Ok(hydration)
 }

@@ -1,12 +1,73 @@
 //! `cassmount restore instant`.
 
-use super::args::{InstantArgs, tables};
-use super::mounts;
+use super::NodeArgs;
+use super::mounts::{self, MountArg};
+use crate::cli::options::{KeyspaceArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::{logging, table};
-use crate::restore::{Instant, InstantReport, Node, Outcome, Program, Request, Selection, TableReport};
-use crate::{Error, Kind, Result};
+use cassmount::config::parse_duration;
+use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, Selection, TableReport};
+use cassmount::{Error, Kind, Result};
 use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Links the SSTables of a restore point into live tables of this node and has Cassandra open them (`nodetool refresh`). Rows that the tables
+/// hold stay. Everything is checked before anything is changed, and a table for which anything fails is rolled back.
+#[derive(clap::Args, Debug)]
+#[command(after_help = INSTANT_HELP)]
+pub(super) struct InstantArgs {
+    #[command(flatten)]
+    only: TableArgs,
+    #[command(flatten)]
+    keyspaces: KeyspaceArgs,
+    /// All tables of all keyspaces but Cassandra's own
+    #[arg(long, required_unless_present_any = ["tables", "keyspaces"], conflicts_with_all = ["tables", "keyspaces"])]
+    all: bool,
+    /// Which restore point: a set's name, `latest`, or any time for the newest restore point not after it
+    #[arg(long, value_name = "TIME", default_value = "latest")]
+    at: String,
+    /// Whose backup, as the mount shows it; may be given several times where every node has every row [default: that of the host with this
+    /// node's tokens]
+    #[arg(long, value_name = "HOST")]
+    source_host: Vec<String>,
+    /// Only into this one of the node's data directories [default: the one with the most room]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Truncate the tables before, on all nodes of the cluster; `restore abort` brings back what this node had
+    #[arg(long)]
+    truncate_first: bool,
+    /// Do not compare the backup's schema with the node's
+    #[arg(long)]
+    no_schema_check: bool,
+    /// Give up on one `nodetool refresh` after this long; building secondary indexes takes its time
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
+    refresh_timeout: Duration,
+    /// Check everything and show what would be done; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    mount: MountArg,
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Command that runs cqlsh, for --truncate-first
+    #[arg(long, value_name = "CMD", default_value = "cqlsh")]
+    cqlsh: String,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+const INSTANT_HELP: &str = "\
+Checked before anything changes: the node has the tables, with the columns and types of the restore point; it owns the rows (its tokens are those of \
+the backup's manifest and the ring is as it was, or every node has every row); Cassandra's user can read the mount. Where rows belong elsewhere, \
+sstableloader restores them.
+
+The mount must stay until `restore hydrate` is done and Cassandra was restarted, or compaction has rewritten what is linked. Backups taken before \
+then would archive links.
+
+A command that was killed is completed, or rolled back, by the same command run again.";
 
 pub(super) fn run(args: &InstantArgs) -> Result<()> {
     logging::to_terminal(&args.log);
@@ -26,23 +87,17 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
         compare_schema: !args.no_schema_check,
     };
     let report = if args.dry_run { restore.plan(&request)? } else { restore.run(&request)? };
-    print(args.json, &report)?;
+    print(args.output, &report)?;
     verdict(&report)
 }
 
 fn selection(args: &InstantArgs) -> Result<Selection> {
-    if args.all {
-        return Ok(Selection::Everything);
+    match (args.all, &args.only.tables[..], &args.keyspaces.keyspaces[..]) {
+        (true, ..) => Ok(Selection::Everything),
+        (false, [], keyspaces) => Ok(Selection::Keyspaces(keyspaces.to_vec())),
+        (false, tables, []) => Ok(Selection::Tables(tables.to_vec())),
+        _ => Err(Error::invalid("name either tables (--table KS.TABLE) or keyspaces (--keyspace KS), not both")),
     }
-    if args.table.is_empty() {
-        return Ok(Selection::Keyspaces(args.keyspace.clone()));
-    }
-    if args.keyspace.len() > 1 || args.table.iter().any(|table| table.contains('.')) && !args.keyspace.is_empty() {
-        return Err(Error::invalid(
-            "name tables as KEYSPACE.TABLE, without --keyspace; or one --keyspace and bare tables",
-        ));
-    }
-    Ok(Selection::Tables(tables(&args.table, &args.keyspace)?))
 }
 
 fn verdict(report: &InstantReport) -> Result<()> {

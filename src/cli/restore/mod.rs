@@ -1,18 +1,51 @@
 //! `cassmount restore`: instant restore through links, and what comes after it.
 
 mod abort;
-mod args;
 mod hydrate;
 mod instant;
 mod mounts;
 mod status;
 
-pub(super) use args::RestoreArgs;
-
-use crate::Result;
-use crate::cassandra::TableName;
-use args::RestoreAction;
+use cassmount::Result;
+use cassmount::cassandra::TableName;
 use std::fmt::Write as _;
+
+/// Makes live tables of this node read a backup through links into a running mount: queryable at once, whatever the size. The bytes come
+/// later, with `hydrate`, or as compaction reads them.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct RestoreArgs {
+    #[command(subcommand)]
+    action: RestoreAction,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cassmount mount s3://cass-backups /mnt --key-file K --allow-other
+  cassmount restore instant --table shop.users --at 2026-11-20T18:00:00Z --dry-run
+  cassmount restore instant --table shop.users --at 2026-11-20T18:00:00Z
+  cassmount restore hydrate --wait --rate 50M
+  cassmount restore status";
+
+#[derive(clap::Subcommand, Debug)]
+enum RestoreAction {
+    /// Link tables to a restore point, and have Cassandra open it
+    Instant(instant::InstantArgs),
+    /// Replace links by local copies while Cassandra runs
+    Hydrate(hydrate::HydrateArgs),
+    /// What is still remote, of every table that was restored so
+    Status(status::StatusArgs),
+    /// Take tables back to how they were before
+    Abort(abort::AbortArgs),
+}
+
+/// How the node is talked to.
+#[derive(clap::Args, Debug, Clone)]
+pub(super) struct NodeArgs {
+    /// Command that runs nodetool: a path, or words as in a shell, e.g. "nodetool -u admin -pwf /etc/jmx.password"
+    #[arg(long, value_name = "CMD", default_value = "nodetool")]
+    nodetool: String,
+}
 
 /// What is said where there is nothing to show.
 const NO_TABLES: &str =

@@ -1,13 +1,20 @@
 //! The mounts that run, and the journals beside their caches.
 
-use super::args::JournalArgs;
-use crate::cli::args::CacheArgs;
-use crate::cli::open;
+use crate::cli::options::{self, CacheDirArgs};
 use crate::cli::runtime_state::{self, RunningMount};
+use crate::cli::session;
 use crate::cli::status::absolute;
-use crate::restore::Mount;
-use crate::{Error, Kind, Result};
+use cassmount::restore::Mount;
+use cassmount::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
+
+/// Which mount.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub(super) struct MountArg {
+    /// The mount to link into, where several run
+    #[arg(long, value_name = "MOUNTPOINT")]
+    pub(super) mount: Option<PathBuf>,
+}
 
 /// The mount that was named, or the only one that runs.
 pub(super) fn find(named: Option<&Path>) -> Result<Mount> {
@@ -36,13 +43,16 @@ pub(super) fn find(named: Option<&Path>) -> Result<Mount> {
     }
 }
 
-/// The cache directories whose journals are meant.
-pub(super) fn cache_dirs(args: &JournalArgs) -> Result<Vec<PathBuf>> {
-    if let Some(named) = &args.cache_dir {
-        return Ok(vec![std::path::absolute(named).map_err(|e| Error::io("find the current directory", e))?]);
+/// The cache directories whose journals are meant: the one that was named, else those of running mounts and the one that a mount takes by
+/// default.
+pub(super) fn cache_dirs(args: &CacheDirArgs) -> Result<Vec<PathBuf>> {
+    let settings = options::resolve(&args.command_line())?.cache;
+    let own = session::cache_dir(&settings)?.path().to_owned();
+    if settings.directory.is_some() {
+        return Ok(vec![own]);
     }
     let mut directories: Vec<PathBuf> = RunningMount::all()?.into_iter().map(|mount| mount.cache_dir).collect();
-    directories.extend(open::cache_dir(&CacheArgs::default()).ok());
+    directories.push(own);
     directories.sort();
     directories.dedup();
     Ok(directories)

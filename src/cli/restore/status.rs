@@ -1,20 +1,28 @@
 //! `cassmount restore status`.
 
-use super::args::StatusArgs;
 use super::{NO_TABLES, mounts, note_snapshots};
-use crate::Result;
+use crate::cli::options::{CacheDirArgs, OutputArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::table;
-use crate::restore::{Step, TableStatus, status};
+use cassmount::Result;
+use cassmount::restore::{Step, TableStatus, status};
 use serde::Serialize;
 use std::fmt::Write;
+
+#[derive(clap::Args, Debug)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    journals: CacheDirArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
 
 pub(super) fn run(args: &StatusArgs) -> Result<()> {
     let mut tables = Vec::new();
     for directory in mounts::cache_dirs(&args.journals)? {
         tables.extend(status(&directory)?);
     }
-    print(args.json, &All { tables })
+    print(args.output, &All { tables })
 }
 
 /// The JSON is documented in docs/json.md.

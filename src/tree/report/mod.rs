@@ -23,8 +23,8 @@ use std::sync::Arc;
 /// How much is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct ReportOptions {
-    /// This table only.
-    pub table: Option<TableName>,
+    /// These tables only; none: all.
+    pub tables: Vec<TableName>,
     /// Sets and tables only: no table's archive is read, and [`TableReport::contents`] stays empty.
     pub summary: bool,
 }
@@ -212,7 +212,8 @@ impl BackupTree {
             let lacking = self.lacking(&model, index).await?;
             let point = &model.points()[index];
             let absent = absent(&model, index);
-            if let (Some(wanted), true) = (&options.table, tables.is_empty()) {
+            let is_there = |wanted: &&TableName| tables.iter().any(|report| report.table == **wanted);
+            if let Some(wanted) = options.tables.iter().find(|wanted| !is_there(wanted)) {
                 let why = absent.into_iter().find(|absent| absent.table == *wanted);
                 let why = why.map_or("none of its sets has an archive of it".into(), |absent| absent.reason);
                 return Err(Error::not_found(format!("{wanted} is not in {tag} of {host}: {why}")));
@@ -228,7 +229,7 @@ impl BackupTree {
                 sets: point.sets().map(|set| SetReport::from(&**set)).collect(),
                 left_out: left_out(&model, point),
                 problems: problems(&model, index, &lacking),
-                absent: if options.table.is_some() { Vec::new() } else { absent },
+                absent: if options.tables.is_empty() { absent } else { Vec::new() },
                 archives: archives().count(),
                 bytes: tables.iter().map(|table| table.bytes).sum(),
                 unread_archives: unread().count(),

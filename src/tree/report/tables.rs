@@ -37,7 +37,7 @@ impl BackupTree {
         index: usize,
         options: &ReportOptions,
     ) -> Result<Option<Vec<TableReport>>> {
-        let wanted = |dir: &&TableDir| options.table.as_ref().is_none_or(|table| *table == dir.table);
+        let wanted = |dir: &&TableDir| options.tables.is_empty() || options.tables.contains(&dir.table);
         let reports: Vec<_> = model
             .tables_at(index)
             .filter(wanted)

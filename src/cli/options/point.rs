@@ -1,0 +1,34 @@
+//! Which backups: SOURCE, HOST and POINT.
+
+/// A restore point of one host.
+#[derive(clap::Args, Debug)]
+pub(in crate::cli) struct PointArgs {
+    /// Where the backups are; `-` for the configuration's bucket
+    #[arg(value_name = "SOURCE")]
+    pub(in crate::cli) source_place: String,
+    /// Whose backups
+    #[arg(value_parser = parse_host)]
+    pub(in crate::cli) host: String,
+    /// A backup set's name, `latest`, or any time for the newest restore point not after it: 2026-11-21, 2026-11-21-03-15 (in the host's time),
+    /// 2026-11-21T03:15:00Z, or unix seconds
+    pub(in crate::cli) point: String,
+}
+
+/// A source, one of its hosts, or one restore point of that.
+#[derive(clap::Args, Debug)]
+pub(in crate::cli) struct ScopeArgs {
+    /// Where the backups are; `-`, or nothing, for the configuration's bucket
+    #[arg(value_name = "SOURCE")]
+    pub(in crate::cli) source_place: Option<String>,
+    /// This host only
+    #[arg(value_parser = parse_host)]
+    pub(in crate::cli) host: Option<String>,
+    /// Only what this restore point of HOST needs: a set's name, `latest`, or any time as for `chain`
+    pub(in crate::cli) point: Option<String>,
+}
+
+/// A host's name; the shell's completion of a directory puts a slash behind it.
+pub(in crate::cli) fn parse_host(name: &str) -> Result<String, String> {
+    let name = name.trim_end_matches('/');
+    if name.is_empty() { Err("expected the name of a host".into()) } else { Ok(name.to_owned()) }
+}

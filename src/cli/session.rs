@@ -1,0 +1,177 @@
+//! From options to the opened parts that commands work with.
+
+use super::options::{self, BackupArgs};
+use super::{logging, table, wait};
+use cassmount::cache::Cache;
+use cassmount::cache_dir::CacheDir;
+use cassmount::catalog::{Catalog, CatalogOptions, Host};
+use cassmount::config::{CacheSettings, CommandLine, Settings};
+use cassmount::keys::KeyRing;
+use cassmount::reader::{Reader, ReaderOptions};
+use cassmount::store::{Bundles, Store};
+use cassmount::tree::{BackupTree, TreeOptions};
+use cassmount::{Error, Result};
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many hosts an error names that has to say which there are.
+const HOSTS_NAMED: usize = 20;
+/// How long a command that is done waits for what it keeps on disk.
+const FINISH: Duration = Duration::from_secs(10);
+/// Default of --cache-size where the disk has room, bytes.
+const CACHE_SIZE: u64 = 10 << 30;
+
+/// Begins a command: sends messages to the terminal, and resolves the settings. `None` when they were to be shown and nothing else done.
+pub(super) fn begin(source: Option<&str>, args: &BackupArgs) -> Result<Option<Settings>> {
+    begin_with(&args.command_line(source), args)
+}
+
+/// Begins a command that has more settings than every command has.
+pub(super) fn begin_with(given: &CommandLine, args: &BackupArgs) -> Result<Option<Settings>> {
+    logging::to_terminal(&args.log);
+    let settings = options::resolve(given)?;
+    if args.source.show_config {
+        show(&settings)?;
+        return Ok(None);
+    }
+    Ok(Some(settings))
+}
+
+/// Prints a table of what is set and where it comes from.
+pub(super) fn show(settings: &Settings) -> Result<()> {
+    let row =
+        |shown: &cassmount::config::Shown| vec![shown.name.to_owned(), shown.value.clone(), shown.origin.to_string()];
+    let rows: Vec<Vec<String>> = settings.shown().iter().map(row).collect();
+    super::output::write(table::render(&["SETTING", "VALUE", "FROM"], &[], &rows).as_bytes())
+}
+
+/// A source that is open, and what lies beside it on disk.
+pub(super) struct Session {
+    pub(super) settings: Settings,
+    pub(super) store: Store,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) cache_dir: CacheDir,
+}
+
+impl Session {
+    /// Opens the source, and makes sure that it is there and lets us in.
+    pub(super) async fn open(settings: Settings) -> Result<Self> {
+        let session = Self::open_unchecked(settings)?;
+        session.check().await?;
+        Ok(session)
+    }
+
+    /// Opens the source without asking it anything.
+    pub(super) fn open_unchecked(settings: Settings) -> Result<Self> {
+        let store = Store::open(&settings.source()?, &settings.store)?;
+        let cache_dir = cache_dir(&settings.cache)?;
+        let directory = Some(cache_dir.catalog());
+        let (layout, renames) = (settings.layout.clone(), settings.rename_hosts.clone());
+        let options = CatalogOptions { directory, layout, renames, ..CatalogOptions::default() };
+        let catalog = Catalog::open(Arc::new(store.clone()), options);
+        Ok(Self { settings, store, catalog, cache_dir })
+    }
+
+    /// Makes sure that the source is there and lets us in.
+    pub(super) async fn check(&self) -> Result<()> {
+        let limit = self.settings.store.timeout.as_secs();
+        let _word = wait::for_answer(format!(
+            "waiting for {}, which does not answer; tried for {limit} s (--timeout)",
+            self.store.name()
+        ));
+        self.store.check().await
+    }
+
+    /// All passphrases that were named; warnings go to the log.
+    pub(super) fn keys(&self) -> Result<KeyRing> {
+        cassmount::keys::forbid_core_dumps()?;
+        let loaded = self.settings.keys.load()?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(loaded.ring)
+    }
+
+    /// The cache as a mount uses it, bounded.
+    pub(super) fn cache(&self) -> Result<Cache> {
+        let size = match self.settings.cache.size {
+            Some(size) => size,
+            None => CACHE_SIZE.min(free_space(self.cache_dir.path())? / 4),
+        };
+        Cache::open(&self.cache_dir.data(), size)
+    }
+
+    /// A reader of the source's archives. What the settings say goes before `options`.
+    pub(super) fn reader(&self, keys: KeyRing, cache: Cache, mut options: ReaderOptions) -> Result<Arc<Reader>> {
+        options.timeout = self.settings.store.timeout;
+        options.memory_limit = self.settings.cache.memory_limit;
+        options.bundles = Some(Arc::clone(&self.catalog) as Arc<dyn Bundles>);
+        Reader::new(self.store.clone(), keys, cache, options)
+    }
+
+    /// Options of a tree that remembers what it learns.
+    pub(super) fn tree_options(&self) -> TreeOptions {
+        TreeOptions { directory: Some(self.cache_dir.catalog()), ..TreeOptions::default() }
+    }
+
+    /// The source's backups as a mount would show them.
+    pub(super) fn tree(&self) -> Result<BackupTree> {
+        let reader = self.reader(self.keys()?, self.cache()?, ReaderOptions::default())?;
+        BackupTree::new(Arc::clone(&self.catalog), reader, self.tree_options())
+    }
+
+    /// The host of that name, listed now; `Kind::NotFound` with the names that there are.
+    pub(super) async fn host(&self, name: &str) -> Result<Host> {
+        let known = self.catalog.hosts().await?;
+        let Some(host) = known.hosts.iter().find(|host| &*host.0 == name) else {
+            let names: Vec<String> = known.hosts.iter().take(HOSTS_NAMED).map(ToString::to_string).collect();
+            let source = self.catalog.source();
+            let has = if names.is_empty() { "none at all".to_owned() } else { names.join(", ") };
+            return Err(Error::not_found(format!("{source} has no backups of a host {name:?}; it has: {has}")));
+        };
+        self.catalog.host_now(host).await?;
+        Ok(host.clone())
+    }
+}
+
+/// The cache directory as an absolute path, made if need be.
+pub(super) fn cache_dir(settings: &CacheSettings) -> Result<CacheDir> {
+    let path = match &settings.directory {
+        Some(path) => std::path::absolute(path).map_err(|e| Error::io("find the current directory", e))?,
+        None if rustix::process::getuid().is_root() => "/var/cache/cassmount".into(),
+        None => {
+            let home = std::env::var_os("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+            home.ok_or_else(|| Error::invalid("there is no home directory for the cache: name one with --cache-dir"))?
+                .join("cassmount")
+        }
+    };
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    let hint = if settings.directory.is_none() { " (--cache-dir names another place)" } else { "" };
+    made.map_err(|e| Error::io(format_args!("create the cache directory {}{hint}", path.display()), e))?;
+    Ok(CacheDir::new(path))
+}
+
+/// The cache as it stands, to look at: no limit of ours may evict what a mount with another one keeps.
+pub(super) fn whole_cache(directory: &CacheDir) -> Result<Cache> {
+    Cache::open(&directory.data(), u64::MAX)
+}
+
+fn free_space(directory: &Path) -> Result<u64> {
+    let free = rustix::fs::statvfs(directory);
+    let free = free.map_err(|e| Error::io(format_args!("ask {} for its free space", directory.display()), e.into()))?;
+    Ok(free.f_bavail.saturating_mul(free.f_frsize))
+}
+
+/// Runs a command's work on a runtime of its own.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::io("start the runtime's threads", e))?;
+    let done = runtime.block_on(work);
+    // What goes on in the background after an error may hang in the store; only what is being kept on disk is worth a wait.
+    runtime.shutdown_timeout(FINISH);
+    done
+}
