@@ -34,13 +34,15 @@ impl Deadlines {
     /// Starts the clock of an operation that moves `bytes`.
     pub(super) fn start(&self, bytes: u64) -> Attempts {
         let whole = self.timeout + Duration::from_millis(bytes * 1000 / SLOWEST);
-        Attempts { ends: Instant::now() + whole, no_progress: self.no_progress, pause: FIRST_PAUSE }
+        let began = Instant::now();
+        Attempts { began, ends: began + whole, no_progress: self.no_progress, pause: FIRST_PAUSE }
     }
 }
 
 /// The attempts at one operation.
 #[derive(Debug)]
 pub(super) struct Attempts {
+    began: Instant,
     ends: Instant,
     no_progress: Duration,
     pause: Duration,
@@ -58,10 +60,10 @@ impl Attempts {
     }
 
     async fn until<T>(&self, end: Instant, step: impl Future<Output = Result<T>>) -> Result<T> {
-        let started = Instant::now();
         tokio::time::timeout_at(end, step).await.unwrap_or_else(|_| {
-            let waited = started.elapsed().as_secs_f64();
-            Err(Error::new(Kind::TimedOut, format!("no answer from the store for {waited:.1} s")))
+            // Since the operation began, not the attempt: of that there may be no time left at all.
+            let waited = self.began.elapsed().as_secs_f64();
+            Err(Error::new(Kind::TimedOut, format!("the store did not answer in time: {waited:.1} s were waited")))
         })
     }
 

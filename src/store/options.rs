@@ -17,6 +17,12 @@ pub struct StoreOptions {
     pub no_sign_request: bool,
     /// `endpoint/bucket/key` instead of `bucket.endpoint/key`. Otherwise chosen by the endpoint: AWS's own gets the latter.
     pub force_path_style: bool,
+    /// `bucket.endpoint/key` with an endpoint of one's own as well, as some stores want it.
+    pub virtual_hosted_style: bool,
+    /// The caller pays for requests to a bucket whose owner does not.
+    pub request_payer: bool,
+    /// A file with the key of objects that S3 encrypted with one that the customer keeps (SSE-C): 32 bytes, or these in base64.
+    pub sse_c_key_file: Option<PathBuf>,
     /// A PEM file of certificates to trust besides the system's.
     pub ca_bundle: Option<PathBuf>,
     /// Bytes per second over all requests.
@@ -37,6 +43,9 @@ impl Default for StoreOptions {
             profile: None,
             no_sign_request: false,
             force_path_style: false,
+            virtual_hosted_style: false,
+            request_payer: false,
+            sse_c_key_file: None,
             ca_bundle: None,
             throttle: None,
             timeout: Duration::from_mins(1),
@@ -63,6 +72,9 @@ impl fmt::Debug for StoreOptions {
             .field("profile", &self.profile)
             .field("no_sign_request", &self.no_sign_request)
             .field("force_path_style", &self.force_path_style)
+            .field("virtual_hosted_style", &self.virtual_hosted_style)
+            .field("request_payer", &self.request_payer)
+            .field("sse_c_key_file", &self.sse_c_key_file)
             .field("ca_bundle", &self.ca_bundle)
             .field("throttle", &self.throttle)
             .field("timeout", &self.timeout)

@@ -50,6 +50,18 @@ impl Source {
     }
 }
 
+impl Source {
+    /// What every key of a bucket's source begins with: `""` or a path ending in `/`.
+    pub(super) fn key_prefix(&self) -> String {
+        match self {
+            Self::S3 { prefix, .. } | Self::Gcs { prefix, .. } | Self::Azure { prefix, .. } if !prefix.is_empty() => {
+                format!("{prefix}/")
+            }
+            _ => String::new(),
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, bucket, prefix) = match self {
@@ -86,7 +98,10 @@ fn bucket_name(text: &str, bucket: &str) -> Result<String> {
 fn key_prefix(text: &str, prefix: &str) -> Result<String> {
     let prefix = prefix.trim_end_matches('/');
     if !prefix.is_empty() && components(prefix).is_none() {
-        return Err(Error::invalid(format!("{text}: {prefix:?} is not a prefix that objects can be addressed by")));
+        return Err(Error::invalid(format!(
+            "{text}: {prefix:?} is not a prefix that objects can be addressed by: no path can have an empty part, `.` or \
+             `..`; if there are such keys, move them (`aws s3 mv --recursive`)"
+        )));
     }
     Ok(prefix.to_owned())
 }
@@ -130,6 +145,7 @@ mod tests {
             "s3://a b",
             "s3://b/../x",
             "s3://b/a//b",
+            "s3://b//a",
             "s4://bucket",
             "file:dir",
             "file://host/x",

@@ -1,6 +1,7 @@
 //! Counters: what was asked of the store, for `status` and for tests that bound it.
 
 use crate::task::lock;
+use std::borrow::Cow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -34,7 +35,8 @@ impl StoreStats {
 pub struct SkippedName {
     /// Printable.
     pub name: String,
-    pub reason: &'static str,
+    /// Why, and what to do about it where something can be done.
+    pub reason: Cow<'static, str>,
 }
 
 #[derive(Debug, Default)]
@@ -70,12 +72,13 @@ impl Counters {
     }
 
     /// A listing leaves `name` out.
-    pub(super) fn skip(&self, name: &str, reason: &'static str) {
+    pub(super) fn skip(&self, name: &str, reason: impl Into<Cow<'static, str>>) {
+        let reason = reason.into();
         self.skipped.fetch_add(1, Relaxed);
         let name = name.escape_debug().to_string();
         let mut names = lock(&self.names);
         if names.len() < REMEMBERED && !names.iter().any(|skipped| skipped.name == name) {
-            tracing::warn!(name, reason, "a name in the source cannot be shown");
+            tracing::warn!(name, %reason, "a name in the source cannot be shown");
             names.push(SkippedName { name, reason });
         }
     }

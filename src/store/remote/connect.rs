@@ -1,40 +1,89 @@
 //! From a source and its options to a client, with the precedence that users of the AWS tools know.
 
+use super::address::{Style, address};
 use super::http::Connector;
 use super::profile::{self, Profile};
-use super::{Counters, Remote};
+use super::raw::Dialect;
+use super::sign::Signer;
+use super::tags::Tags;
+use super::{Bucket, Client, Counters, Remote};
 use crate::store::options::StoreOptions;
 use crate::store::source::Source;
 use crate::{Error, Result};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
+use object_store::list::PaginatedListStore;
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
+/// Bytes of an AES-256 key.
+const SSE_C_KEY_LEN: usize = 32;
 
 /// A client for a source that is not a local directory. Asks nothing of the store yet.
 pub(in crate::store) fn connect(source: &Source, options: &StoreOptions, counters: Arc<Counters>) -> Result<Remote> {
+    let (dialect, is_ordered) = match source {
+        Source::S3 { bucket, .. } => (Dialect::S3, !is_directory_bucket(bucket)),
+        Source::Gcs { .. } => (Dialect::S3, true),
+        // A hierarchical namespace is listed in another order.
+        Source::Azure { .. } => (Dialect::Azure, false),
+        Source::Local(path) => return Err(Error::invalid(format!("{} is a directory", path.display()))),
+    };
+    let prefix = source.key_prefix();
     let name = source.to_string();
-    let unbuildable = |error: object_store::Error| Error::invalid(format!("cannot open {name}: {error}"));
+    let (source, options) = (source.clone(), options.clone());
+    let make_client: Arc<super::MakeClient> = Arc::new(move |region| client(&source, &options, region));
+    Ok(Remote(Arc::new(Bucket {
+        client: Mutex::new(Arc::new(make_client(None)?)),
+        make_client,
+        prefix: prefix.into(),
+        name,
+        counters,
+        dialect,
+        is_ordered,
+        is_first_version: AtomicBool::new(false),
+        asks_restore_status: AtomicBool::new(false),
+        tags: Tags::new(),
+    })))
+}
+
+/// S3 Express One Zone: the only kind of bucket whose listings do not ascend.
+fn is_directory_bucket(bucket: &str) -> bool {
+    bucket.ends_with("--x-s3")
+}
+
+fn client(source: &Source, options: &StoreOptions, region: Option<&str>) -> Result<Client> {
+    let unbuildable = |error: object_store::Error| Error::invalid(format!("cannot open {source}: {error}"));
     match source {
-        Source::S3 { bucket, prefix } => {
-            let client = s3(bucket, options)?.build().map_err(unbuildable)?;
-            Ok(Remote::new(client, name, prefix, counters))
+        Source::S3 { bucket, .. } => {
+            let (builder, region) = s3(bucket, options, region)?;
+            let client = builder.build().map_err(unbuildable)?;
+            let signer = (!options.no_sign_request && !is_directory_bucket(bucket)).then(|| Signer {
+                credentials: Arc::clone(client.credentials()),
+                region: region.clone(),
+                request_payer: options.request_payer,
+            });
+            Ok(Client::new(client, signer, Some(region)))
         }
-        Source::Gcs { bucket, prefix } => {
-            let client = gcs(bucket, options)?.build().map_err(unbuildable)?;
-            Ok(Remote::new(client, name, prefix, counters))
-        }
-        Source::Azure { container, prefix } => {
-            let client = azure(container, options)?.build().map_err(unbuildable)?;
-            Ok(Remote::new(client, name, prefix, counters))
+        Source::Gcs { bucket, .. } => Ok(Client::new(gcs(bucket, options)?.build().map_err(unbuildable)?, None, None)),
+        Source::Azure { container, .. } => {
+            Ok(Client::new(azure(container, options)?.build().map_err(unbuildable)?, None, None))
         }
         Source::Local(path) => Err(Error::invalid(format!("{} is a directory", path.display()))),
+    }
+}
+
+impl Client {
+    fn new<S: ObjectStore + PaginatedListStore>(client: S, signer: Option<Signer>, region: Option<String>) -> Self {
+        let client = Arc::new(client);
+        Self { objects: client.clone(), lister: client, signer, region }
     }
 }
 
@@ -42,35 +91,50 @@ pub(in crate::store) fn connect(source: &Source, options: &StoreOptions, counter
 pub(in crate::store) fn writer(source: &Source, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, String)> {
     let unbuildable = |error: object_store::Error| Error::invalid(format!("cannot open {source}: {error}"));
     let retry = RetryConfig { retry_timeout: options.timeout, ..RetryConfig::default() };
-    let (client, prefix): (Arc<dyn ObjectStore>, _) = match source {
-        Source::S3 { bucket, prefix } => {
-            (Arc::new(s3(bucket, options)?.with_retry(retry).build().map_err(unbuildable)?), prefix)
+    let client: Arc<dyn ObjectStore> = match source {
+        Source::S3 { bucket, .. } => {
+            Arc::new(s3(bucket, options, None)?.0.with_retry(retry).build().map_err(unbuildable)?)
         }
-        Source::Gcs { bucket, prefix } => {
-            (Arc::new(gcs(bucket, options)?.with_retry(retry).build().map_err(unbuildable)?), prefix)
-        }
-        Source::Azure { container, prefix } => {
-            (Arc::new(azure(container, options)?.with_retry(retry).build().map_err(unbuildable)?), prefix)
+        Source::Gcs { bucket, .. } => Arc::new(gcs(bucket, options)?.with_retry(retry).build().map_err(unbuildable)?),
+        Source::Azure { container, .. } => {
+            Arc::new(azure(container, options)?.with_retry(retry).build().map_err(unbuildable)?)
         }
         Source::Local(path) => return Err(Error::invalid(format!("{} is a directory", path.display()))),
     };
-    Ok((client, if prefix.is_empty() { String::new() } else { format!("{prefix}/") }))
+    Ok((client, source.key_prefix()))
 }
 
 /// Flag, then environment, then profile. A profile named by a flag goes before credentials of the environment; otherwise those, a web
 /// identity and the profile's keys in this order; without any, what `object_store` finds (container, instance).
-fn s3(bucket: &str, options: &StoreOptions) -> Result<AmazonS3Builder> {
+///
+/// `region` goes before all of them: the store has named it. Returned is the region that requests are signed for.
+fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> Result<(AmazonS3Builder, String)> {
     let profile = profile::load(options)?;
     let endpoint = [
         options.endpoint_url.as_deref(),
         options.variable("AWS_ENDPOINT_URL_S3"),
         options.variable("AWS_ENDPOINT_URL"),
+        profile.endpoint_url.as_deref(),
     ];
-    let endpoint = endpoint.into_iter().flatten().next().or(profile.endpoint_url.as_deref());
-    let region = [options.region.as_deref(), options.variable("AWS_REGION"), options.variable("AWS_DEFAULT_REGION")];
-    let region = region.into_iter().flatten().next().or(profile.region.as_deref());
+    let endpoint = endpoint.into_iter().flatten().next().map(check_endpoint).transpose()?;
+    let region = [
+        region,
+        options.region.as_deref(),
+        options.variable("AWS_REGION"),
+        options.variable("AWS_DEFAULT_REGION"),
+        profile.region.as_deref(),
+    ];
+    let region = region.into_iter().flatten().next().unwrap_or("us-east-1").to_owned();
     let ca_bundle = options.ca_bundle.as_deref().or_else(|| options.variable("AWS_CA_BUNDLE").map(Path::new));
     let ca_bundle = ca_bundle.or(profile.ca_bundle.as_deref());
+    let style = match profile.addressing_style.as_deref() {
+        _ if options.force_path_style => Style::Path,
+        _ if options.virtual_hosted_style => Style::VirtualHosted,
+        Some("path") => Style::Path,
+        Some("virtual") => Style::VirtualHosted,
+        _ => Style::Auto,
+    };
+    let address = address(bucket, endpoint.as_deref(), Some(&region), style)?;
 
     let mut builder = AmazonS3Builder::new();
     for (key, value) in variables::<AmazonS3ConfigKey>(options, "AWS_") {
@@ -85,23 +149,39 @@ fn s3(bucket: &str, options: &StoreOptions) -> Result<AmazonS3Builder> {
         }
         builder = builder.with_config(key, value);
     }
+    let (client_options, connector) = http_client(endpoint.as_deref(), ca_bundle, options)?;
     builder = credentials(builder, profile.keys.as_ref(), options, &profile)?
         .with_bucket_name(bucket)
-        .with_client_options(client_options(endpoint, ca_bundle, options)?)
+        .with_client_options(client_options)
         .with_retry(single_attempt())
-        .with_http_connector(Connector::default());
-    if let Some(region) = region {
-        builder = builder.with_region(region);
+        .with_http_connector(connector)
+        .with_region(&region)
+        .with_virtual_hosted_style_request(address.is_virtual_hosted)
+        .with_skip_signature(options.no_sign_request);
+    if let Some(endpoint) = address.endpoint {
+        builder = builder.with_endpoint(endpoint);
     }
-    if options.no_sign_request {
-        builder = builder.with_skip_signature(true);
+    if options.request_payer {
+        builder = builder.with_request_payer(true);
     }
-    if let Some(endpoint) = endpoint {
-        // Servers other than AWS's know the path style; few are set up for names of hosts.
-        return Ok(builder.with_endpoint(check_endpoint(endpoint)?));
+    if let Some(path) = &options.sse_c_key_file {
+        builder = builder.with_ssec_encryption(sse_c_key(path)?);
     }
-    let path_style = options.force_path_style || profile.path_style || !fits_a_host(bucket);
-    Ok(builder.with_virtual_hosted_style_request(!path_style))
+    Ok((builder, region))
+}
+
+/// The key in a file, in base64 as requests carry it.
+fn sse_c_key(path: &Path) -> Result<String> {
+    let content =
+        std::fs::read(path).map_err(|error| Error::io(format_args!("read the SSE-C key {}", path.display()), error))?;
+    let content = zeroize::Zeroizing::new(content);
+    if content.len() == SSE_C_KEY_LEN {
+        return Ok(BASE64_STANDARD.encode(&*content));
+    }
+    let text = content.trim_ascii();
+    let key = BASE64_STANDARD.decode(text).ok().filter(|key| key.len() == SSE_C_KEY_LEN);
+    key.map(|key| BASE64_STANDARD.encode(zeroize::Zeroizing::new(key)))
+        .ok_or_else(|| Error::invalid(format!("{} is no key for SSE-C: 32 bytes, or these in base64", path.display())))
 }
 
 fn credentials(
@@ -146,11 +226,12 @@ fn gcs(bucket: &str, options: &StoreOptions) -> Result<GoogleCloudStorageBuilder
     if options.no_sign_request {
         builder = builder.with_skip_signature(true);
     }
+    let (client_options, connector) = http_client(endpoint, options.ca_bundle.as_deref(), options)?;
     Ok(builder
         .with_bucket_name(bucket)
-        .with_client_options(client_options(endpoint, options.ca_bundle.as_deref(), options)?)
+        .with_client_options(client_options)
         .with_retry(single_attempt())
-        .with_http_connector(Connector::default()))
+        .with_http_connector(Connector { as_stored: true, ..connector }))
 }
 
 fn azure(container: &str, options: &StoreOptions) -> Result<MicrosoftAzureBuilder> {
@@ -170,11 +251,12 @@ fn azure(container: &str, options: &StoreOptions) -> Result<MicrosoftAzureBuilde
     if options.no_sign_request {
         builder = builder.with_skip_signature(true);
     }
+    let (client_options, connector) = http_client(endpoint, options.ca_bundle.as_deref(), options)?;
     Ok(builder
         .with_container_name(container)
-        .with_client_options(client_options(endpoint, options.ca_bundle.as_deref(), options)?)
+        .with_client_options(client_options)
         .with_retry(single_attempt())
-        .with_http_connector(Connector::default()))
+        .with_http_connector(connector))
 }
 
 /// The variables that `object_store`'s own `from_env` would take.
@@ -188,22 +270,32 @@ fn variables<'a, K: std::str::FromStr>(
     })
 }
 
-fn client_options(endpoint: Option<&str>, ca_bundle: Option<&Path>, options: &StoreOptions) -> Result<ClientOptions> {
-    let mut client = ClientOptions::new()
-        .with_timeout_disabled()
-        .with_connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-        .with_pool_idle_timeout(IDLE)
-        .with_pool_max_idle_per_host(options.max_requests)
-        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
-    if let Some(path) = ca_bundle {
-        let pem = std::fs::read(path)
-            .map_err(|error| Error::io(format_args!("read the CA bundle {}", path.display()), error))?;
-        let certificates = Certificate::from_pem_bundle(&pem).ok().filter(|certificates| !certificates.is_empty());
-        let certificates =
-            certificates.ok_or_else(|| Error::invalid(format!("{} holds no certificate in PEM", path.display())))?;
-        client = certificates.into_iter().fold(client, ClientOptions::with_root_certificate);
-    }
-    Ok(client)
+fn http_client(
+    endpoint: Option<&str>,
+    ca_bundle: Option<&Path>,
+    options: &StoreOptions,
+) -> Result<(ClientOptions, Connector)> {
+    let certificates = match ca_bundle {
+        None => Vec::new(),
+        Some(path) => {
+            let pem = std::fs::read(path)
+                .map_err(|error| Error::io(format_args!("read the CA bundle {}", path.display()), error))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).ok();
+            certificates
+                .filter(|certificates| !certificates.is_empty())
+                .ok_or_else(|| Error::invalid(format!("{} holds no certificate in PEM", path.display())))?
+        }
+    };
+    let client_options =
+        ClientOptions::new().with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
+    let connector = Connector {
+        certificates,
+        connect_timeout: CONNECT_TIMEOUT.min(options.timeout),
+        idle_timeout: IDLE,
+        idle_connections: options.max_requests,
+        as_stored: false,
+    };
+    Ok((client_options, connector))
 }
 
 fn single_attempt() -> RetryConfig {
@@ -217,12 +309,6 @@ fn check_endpoint(endpoint: &str) -> Result<String> {
     let fits = parsed.is_some_and(|url| url.username().is_empty() && url.password().is_none() && url.query().is_none());
     let wrong = || Error::invalid("the endpoint URL must be http://host[:port] or https://host[:port]");
     fits.then(|| endpoint.trim_end_matches('/').to_owned()).ok_or_else(wrong)
-}
-
-/// Whether a bucket's name can be a label of a host that AWS's certificate covers.
-fn fits_a_host(bucket: &str) -> bool {
-    (3..=63).contains(&bucket.len())
-        && bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 #[cfg(test)]
@@ -250,7 +336,7 @@ mod tests {
             ("AWS_BUCKET", "other"),
             ("AWS_TIMEOUT", "1s"),
         ]);
-        let builder = s3("bucket", &options).unwrap();
+        let builder = s3("bucket", &options, None).unwrap().0;
         assert_eq!(value(&builder, AmazonS3ConfigKey::AccessKeyId).as_deref(), Some("A"));
         assert_eq!(value(&builder, AmazonS3ConfigKey::Token).as_deref(), Some("T"));
         assert_eq!(value(&builder, AmazonS3ConfigKey::Region).as_deref(), Some("eu-west-1"));
@@ -260,7 +346,7 @@ mod tests {
 
         options.region = Some("us-west-2".into());
         options.endpoint_url = Some("https://flag".into());
-        let builder = s3("bucket", &options).unwrap();
+        let builder = s3("bucket", &options, None).unwrap().0;
         assert_eq!(value(&builder, AmazonS3ConfigKey::Region).as_deref(), Some("us-west-2"));
         assert_eq!(value(&builder, AmazonS3ConfigKey::Endpoint).as_deref(), Some("https://flag"));
     }
@@ -279,7 +365,7 @@ mod tests {
             ("AWS_SESSION_TOKEN", "T"),
         ];
         let key = |options: &StoreOptions| {
-            let builder = s3("bucket", options).unwrap();
+            let builder = s3("bucket", options, None).unwrap().0;
             (value(&builder, AmazonS3ConfigKey::AccessKeyId), value(&builder, AmazonS3ConfigKey::Token))
         };
         let mut options = with_environment(&both);
@@ -293,17 +379,43 @@ mod tests {
     fn refuses_endpoints_that_cannot_be_meant() {
         for endpoint in ["minio:9000", "ftp://x", "http://", "https://user:pw@host", "/x"] {
             let options = StoreOptions { endpoint_url: Some(endpoint.into()), ..StoreOptions::default() };
-            let error = s3("bucket", &options).err().unwrap();
+            let error = s3("bucket", &options, None).err().unwrap();
             assert!(!error.to_string().contains("pw"), "{error}");
         }
     }
 
     #[test]
-    fn only_names_that_a_certificate_covers_become_hosts() {
-        assert!(fits_a_host("my-bucket-1"));
-        for bucket in ["my.bucket", "Bucket", "a_b", "ab"] {
-            assert!(!fits_a_host(bucket), "{bucket}");
+    fn a_key_for_sse_c_is_32_bytes() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |content: &[u8]| {
+            std::fs::write(file.path(), content).unwrap();
+            sse_c_key(file.path())
+        };
+        let encoded = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+        assert_eq!(read(&[1; 32]).unwrap(), encoded);
+        assert_eq!(read(format!("{encoded}\n").as_bytes()).unwrap(), encoded);
+        for wrong in [&[1; 31][..], b"", b"AQEB", &[0; 64]] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn the_profile_and_the_flags_choose_the_style() {
+        let at = |options: &StoreOptions| value(&s3("bucket", options, None).unwrap().0, AmazonS3ConfigKey::Endpoint);
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".aws")).unwrap();
+        let config = "[default]\nendpoint_url = https://oss.example\ns3 =\n  addressing_style = virtual\n";
+        std::fs::write(home.path().join(".aws/config"), config).unwrap();
+        let mut options = with_environment(&[("HOME", &home.path().display().to_string())]);
+        assert_eq!(at(&options).as_deref(), Some("https://bucket.oss.example"));
+        options.force_path_style = true;
+        assert_eq!(at(&options).as_deref(), Some("https://oss.example"));
+        let flag = StoreOptions {
+            endpoint_url: Some("https://oss.example".into()),
+            virtual_hosted_style: true,
+            ..StoreOptions::default()
+        };
+        assert_eq!(at(&flag).as_deref(), Some("https://bucket.oss.example"));
     }
 
     #[test]

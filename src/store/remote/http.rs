@@ -1,38 +1,46 @@
-//! The HTTP client under `object_store`, with two additions for the requests that this module makes itself.
+//! The HTTP client under `object_store`, with additions for the requests that this module makes itself.
 //!
 //! - A status other than success becomes a [`Refusal`] in the error's chain: `object_store` keeps its own type for it private.
 //! - Only GET and HEAD leave: that no backup is ever written to does not rest on the code above alone.
+//! - The document of a listing is handed over as it came ([`ListingTap`]).
+//! - No redirect is followed: it would carry credentials and session tokens to another host.
 //!
 //! Requests that fetch credentials (some are POST and PUT) come through the same client and are left as they are.
 
+use super::failure::Refusal;
+use super::raw::Dialect;
+use super::sign::Signer;
+use crate::task::lock;
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
-use object_store::client::{HttpResponseBody, ReqwestConnector};
-use object_store::{ClientOptions, Extensions};
+use object_store::{ClientConfigKey, ClientOptions, Extensions};
 use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Bytes of an error document that are looked at.
-const LONGEST_BODY: usize = 64 << 10;
+const LONGEST_ERROR: usize = 64 << 10;
+/// Bytes of a listing's page. One of 5000 keys of 1024 characters each, all of them escaped, is shorter.
+const LONGEST_PAGE: usize = 64 << 20;
 
-/// The answer was not a success.
+/// A range was asked for, and the answer is the whole object.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    /// The beginning of the error document.
-    pub(super) body: String,
+pub(super) struct WholeAnswer {
+    /// The store has decompressed it on the way.
+    pub(super) decompressed: bool,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for WholeAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the body: it may repeat what was signed.
-        write!(f, "HTTP status {}", self.status)
+        f.write_str("the answer is not the range that was asked for")
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for WholeAnswer {}
 
 /// Marks a request as one for objects.
 #[derive(Clone, Copy, Debug)]
@@ -45,45 +53,175 @@ pub(super) fn for_objects() -> Extensions {
     extensions
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Connector(ReqwestConnector);
+/// Takes the document of a listing out of the answer, and puts into the question what `object_store` does not ask.
+#[derive(Clone, Debug)]
+pub(super) struct ListingTap {
+    pub(super) dialect: Dialect,
+    /// Ask as the first version of the protocol has it, for what comes after this key.
+    pub(super) marker: Option<String>,
+    /// Ask whether archived objects have been thawed.
+    pub(super) restore_status: bool,
+    /// Signs what was changed; `None` where nothing is signed.
+    pub(super) signer: Option<Signer>,
+    document: Arc<Mutex<Option<Bytes>>>,
+}
+
+impl ListingTap {
+    pub(super) fn new(dialect: Dialect, signer: Option<Signer>) -> Self {
+        Self { dialect, marker: None, restore_status: false, signer, document: Arc::default() }
+    }
+
+    /// To be sent with the request.
+    pub(super) fn extensions(&self) -> Extensions {
+        let mut extensions = for_objects();
+        extensions.insert(self.clone());
+        extensions
+    }
+
+    /// What the store answered.
+    pub(super) fn document(&self) -> Option<Bytes> {
+        lock(&self.document).take()
+    }
+
+    async fn change(&self, request: &mut HttpRequest) -> Result<(), HttpError> {
+        if self.marker.is_none() && !self.restore_status {
+            return Ok(());
+        }
+        let refused =
+            |error: Box<dyn std::error::Error + Send + Sync>| HttpError::new_boxed(HttpErrorKind::Unknown, error);
+        if let Some(marker) = &self.marker {
+            *request.uri_mut() = with_marker(&request.uri().to_string(), marker).map_err(refused)?;
+        }
+        if self.restore_status {
+            request
+                .headers_mut()
+                .insert("x-amz-optional-object-attributes", "RestoreStatus".parse().expect("a header"));
+        }
+        match &self.signer {
+            Some(signer) => signer.sign(request).await.map_err(|error| refused(Box::new(error))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The question for a page, as the first version of the protocol has it.
+fn with_marker<U: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    question: &str,
+    marker: &str,
+) -> Result<U, Box<dyn std::error::Error + Send + Sync>> {
+    let url = url::Url::parse(question)?;
+    let kept =
+        url.query_pairs().filter(|(name, _)| !matches!(&**name, "list-type" | "continuation-token" | "start-after"));
+    let mut changed = url.clone();
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(kept);
+    if !marker.is_empty() {
+        query.append_pair("marker", marker);
+    }
+    // A signature is over `%20`.
+    changed.set_query(Some(&query.finish().replace('+', "%20")));
+    Ok(changed.as_str().parse()?)
+}
+
+/// Makes the clients.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    /// To be trusted besides the system's.
+    pub(super) certificates: Vec<reqwest::Certificate>,
+    pub(super) connect_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) idle_connections: usize,
+    /// Objects are asked for as they are stored: otherwise Google decompresses those that were uploaded with `Content-Encoding: gzip`.
+    pub(super) as_stored: bool,
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        self.0.connect(options).map(|client| HttpClient::new(ReadOnly(client)))
+        // A metadata service is asked over plain HTTP even where the store is not.
+        let allows_http = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("cassmount/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(self.connect_timeout)
+            .pool_idle_timeout(self.idle_timeout)
+            .pool_max_idle_per_host(self.idle_connections)
+            .tls_certs_merge(self.certificates.iter().cloned())
+            .https_only(!allows_http)
+            // A body is as long as the object, or it cannot be checked.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .build()
+            .map_err(|error| object_store::Error::Generic { store: "HTTP client", source: Box::new(error) })?;
+        Ok(HttpClient::new(ReadOnly { client: HttpClient::new(client), as_stored: self.as_stored }))
     }
 }
 
 #[derive(Debug)]
-struct ReadOnly(HttpClient);
+struct ReadOnly {
+    client: HttpClient,
+    as_stored: bool,
+}
 
 #[async_trait]
 impl HttpService for ReadOnly {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         if request.extensions().get::<ForObjects>().is_none() {
-            return self.0.execute(request).await;
+            return self.client.execute(request).await;
         }
         if !matches!(request.method().as_str(), "GET" | "HEAD") {
             let message = format!("{} is not sent: a backup is only read", request.method());
             return Err(HttpError::new(HttpErrorKind::Decode, std::io::Error::other(message)));
         }
-        let response = self.0.execute(request).await?;
-        if response.status().is_success() {
-            return Ok(response);
+        let tap = request.extensions().get::<ListingTap>().cloned();
+        if let Some(tap) = &tap {
+            tap.change(&mut request).await?;
+        } else if self.as_stored {
+            request.headers_mut().insert("accept-encoding", "gzip".parse().expect("a header"));
         }
-        let status = response.status().as_u16();
-        let body = beginning(response.into_body()).await;
-        // A kind that object_store does not try again.
-        Err(HttpError::new(HttpErrorKind::Decode, Refusal { status, body }))
+        let is_range = request.headers().contains_key("range");
+        let response = self.client.execute(request).await?;
+        let (status, headers) = (response.status(), response.headers());
+        if !status.is_success() {
+            let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let (region, location) = (text("x-amz-bucket-region"), text("location"));
+            let body = beginning(response.into_body()).await;
+            // A kind that object_store does not try again.
+            let refusal = Refusal { status: status.as_u16(), body, region, location };
+            return Err(HttpError::new(HttpErrorKind::Decode, refusal));
+        }
+        if is_range && status.as_u16() != 206 {
+            let decompressed = headers.get("x-goog-stored-content-encoding").is_some_and(|value| value == "gzip");
+            return Err(HttpError::new(HttpErrorKind::Decode, WholeAnswer { decompressed }));
+        }
+        let Some(tap) = tap else { return Ok(response) };
+        let (parts, body) = response.into_parts();
+        *lock(&tap.document) = Some(whole(body).await?);
+        Ok(HttpResponse::from_parts(parts, tap.dialect.empty_page().to_owned().into()))
     }
 }
 
+async fn whole(body: HttpResponseBody) -> Result<Bytes, HttpError> {
+    let mut document = BytesMut::new();
+    let mut chunks = body.bytes_stream();
+    while let Some(chunk) = chunks.next().await.transpose()? {
+        if document.len() + chunk.len() > LONGEST_PAGE {
+            let message = format!("a page of a listing is longer than {} MiB", LONGEST_PAGE >> 20);
+            return Err(HttpError::new(HttpErrorKind::Decode, std::io::Error::other(message)));
+        }
+        document.extend_from_slice(&chunk);
+    }
+    Ok(document.freeze())
+}
+
+/// As much of an error document as arrives: it only explains the status.
 async fn beginning(body: HttpResponseBody) -> String {
     let mut begun = Vec::new();
     let mut chunks = body.bytes_stream();
     while let Some(Ok(chunk)) = chunks.next().await {
-        begun.extend_from_slice(&chunk[..chunk.len().min(LONGEST_BODY - begun.len())]);
-        if begun.len() == LONGEST_BODY {
+        begun.extend_from_slice(&chunk[..chunk.len().min(LONGEST_ERROR - begun.len())]);
+        if begun.len() == LONGEST_ERROR {
             break;
         }
     }
@@ -99,17 +237,33 @@ mod tests {
     #[tokio::test]
     async fn a_write_does_not_leave() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connector = Connector {
+            certificates: Vec::new(),
+            connect_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+            idle_connections: 1,
+            as_stored: false,
+        };
         let builder = AmazonS3Builder::new()
             .with_bucket_name("bucket")
             .with_endpoint(format!("http://{}", listener.local_addr().unwrap()))
             .with_allow_http(true)
             .with_skip_signature(true)
-            .with_http_connector(Connector::default());
+            .with_http_connector(connector);
         let client = builder.build().unwrap();
         let options = PutOptions { extensions: for_objects(), ..PutOptions::default() };
         let error = client.put_opts(&"key".into(), "content".into(), options).await.unwrap_err();
         assert!(error.to_string().contains("PUT is not sent"), "{error}");
-        let connected = tokio::time::timeout(std::time::Duration::from_millis(50), listener.accept()).await;
+        let connected = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
         assert!(connected.is_err(), "nobody has even connected");
+    }
+
+    #[test]
+    fn a_question_of_the_first_version_has_a_marker_only() {
+        let question = "http://h/b?continuation-token=x&delimiter=%2F&list-type=2&prefix=a+b%2B&start-after=c";
+        let changed: String = with_marker(question, "a b/ü&").unwrap();
+        assert_eq!(changed, "http://h/b?delimiter=%2F&prefix=a%20b%2B&marker=a%20b%2F%C3%BC%26");
+        let first: String = with_marker("http://h/b?list-type=2", "").unwrap();
+        assert_eq!(first.trim_end_matches('?'), "http://h/b");
     }
 }

@@ -1,179 +1,233 @@
-//! A bucket's listing, page by page, past keys that `object_store` cannot express.
-//!
-//! Such a key (an empty, `.` or `..` component, or a control byte) fails the whole page that it is on. Then the page is asked for
-//! again with half as many keys, until the key stands alone; it is reported as skipped, and the listing goes on behind it.
+//! A bucket's listing, page by page: what a path can express, and nothing left out without a word.
 
-use super::failure::{During, explain};
-use super::{http, metadata};
+use super::markers::{Markers, is_marker};
+use super::progress::Progress;
+use super::raw::{Dialect, RawObject, RawPage};
+use super::{Bucket, PageRequest, bare};
+use crate::store::ObjectMeta;
 use crate::store::backend::{Listing, Page, Pages};
-use crate::store::stats::Counters;
 use crate::{Error, Result};
 use futures::future::BoxFuture;
-use object_store::list::{PaginatedListOptions, PaginatedListStore};
-use object_store::path;
+use std::borrow::Cow;
 use std::sync::Arc;
-
-/// Keys of a page, where the store is asked for a number: as many as S3 gives at most.
-const PAGE: usize = 1000;
-/// After every key that begins as this one does: no character comes after it.
-const LAST: char = char::MAX;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub(super) struct RemotePages {
-    lister: Arc<dyn PaginatedListStore>,
-    counters: Arc<Counters>,
-    name: String,
-    /// Of the source; a key here is what follows it.
-    root: Arc<str>,
+    bucket: Arc<Bucket>,
+    /// Of full keys.
     prefix: String,
     one_level: bool,
     /// Full key after which the listing begins.
     after: Option<String>,
     /// As the caller wants it to be.
     after_key: Option<String>,
-    token: Option<String>,
-    /// Keys to ask for; `None` = the store's own number.
-    size: Option<usize>,
-    full_size: Option<usize>,
-    done: bool,
+    limit: Option<usize>,
+    next: Next,
+    progress: Progress,
+    markers: Markers<ObjectMeta>,
+}
+
+/// How to ask for the next page.
+#[derive(Clone)]
+enum Next {
+    First,
+    Token(String),
+    Marker(String),
+    Done,
+}
+
+/// Why a key cannot be the name of a file.
+struct Unfit {
+    /// The key, up to where it is unfit.
+    name: String,
+    reason: Cow<'static, str>,
 }
 
 impl RemotePages {
-    pub(super) fn new(
-        lister: Arc<dyn PaginatedListStore>,
-        counters: Arc<Counters>,
-        name: String,
-        root: Arc<str>,
-        listing: Listing,
-    ) -> Self {
-        let after = listing.after.as_ref().map(|after| format!("{root}{after}"));
-        let prefix = format!("{root}{}", listing.prefix);
-        let one_level = listing.one_level;
-        let (size, after_key) = (listing.limit, listing.after);
+    pub(super) fn new(bucket: Arc<Bucket>, listing: Listing) -> Self {
+        let root = &bucket.prefix;
         Self {
-            lister,
-            counters,
-            name,
-            root,
-            prefix,
-            one_level,
-            after,
-            after_key,
-            token: None,
-            size,
-            full_size: size,
-            done: false,
+            after: listing.after.as_ref().map(|after| format!("{root}{after}")),
+            prefix: format!("{root}{}", listing.prefix),
+            one_level: listing.one_level,
+            after_key: listing.after,
+            limit: listing.limit,
+            next: Next::First,
+            progress: Progress::new(bucket.is_ordered),
+            markers: Markers::default(),
+            bucket,
         }
     }
 
-    /// One request; an empty page when it has to be asked again.
     async fn page(&mut self) -> Result<Option<Page>> {
-        if self.done {
-            return Ok(None);
-        }
-        let options = PaginatedListOptions {
-            offset: self.after.clone(),
-            delimiter: self.one_level.then_some("/".into()),
-            max_keys: self.size,
-            page_token: self.token.clone(),
-            extensions: http::for_objects(),
+        let first_version = self.bucket.is_first_version.load(Relaxed);
+        let after = self.after.as_deref();
+        let (token, marker) = match &self.next {
+            Next::Done => return Ok(None),
+            Next::First => (None, first_version.then(|| after.unwrap_or_default())),
+            Next::Token(token) => (Some(token.as_str()), None),
+            Next::Marker(marker) => (None, Some(marker.as_str())),
         };
-        let prefix = Some(self.prefix.as_str()).filter(|prefix| !prefix.is_empty());
-        match self.lister.list_paginated(prefix, options).await {
-            Ok(found) => {
-                let page = self.convert(&found.result);
-                self.token = found.page_token.filter(|token| !token.is_empty());
-                self.done = self.token.is_none();
-                Ok(Some(page))
-            }
-            Err(object_store::Error::InvalidPath { source: error }) => {
-                self.narrow(&error)?;
-                Ok(Some(Page::default()))
-            }
-            Err(error) => Err(explain(&error, During::List, &self.name)),
+        let asked =
+            PageRequest { prefix: &self.prefix, one_level: self.one_level, after, token, marker, limit: self.limit };
+        let found = self.bucket.page(&asked).await?;
+        let next = self.next_of(&found)?;
+        self.progress.advance(&found).map_err(|sentence| self.senseless(&sentence))?;
+        if matches!(next, Next::Marker(_)) && !self.bucket.is_first_version.swap(true, Relaxed) {
+            tracing::info!("{} pages as the first version of the protocol has it", self.bucket.name);
+        }
+        self.next = next;
+        Ok(Some(self.convert(found)))
+    }
+
+    /// How to go on behind this page.
+    fn next_of(&self, page: &RawPage) -> Result<Next> {
+        if let Some(token) = &page.token {
+            return Ok(Next::Token(token.clone()));
+        }
+        if !page.is_truncated {
+            return Ok(Next::Done);
+        }
+        let last = page.objects.last().map(|object| &object.key).max(page.prefixes.last());
+        let marker = page.marker.as_ref().or(last).filter(|_| self.bucket.dialect == Dialect::S3);
+        match marker {
+            Some(marker) => Ok(Next::Marker(marker.clone())),
+            None => Err(self.senseless("there is more of it, but nothing to ask for that with")),
         }
     }
 
-    /// A key of the page that was asked for is unfit: asks for less, or steps over it when it is the next one.
-    fn narrow(&mut self, error: &path::Error) -> Result<()> {
-        let size = self.size.unwrap_or(PAGE);
-        if size > 1 {
-            self.size = Some(size / 2);
-            return Ok(());
-        }
-        let stuck = || Error::corrupt(format!("{} lists a name that cannot be passed: {error}", self.name));
-        let (path::Error::EmptySegment { path: key } | path::Error::BadSegment { path: key, .. }) = error else {
-            return Err(stuck());
-        };
-        let next = behind(key);
-        // For ever, otherwise: the store would have to give the same key again.
-        if self.after.as_ref().is_some_and(|after| next <= *after) {
-            return Err(stuck());
-        }
-        self.counters.skip(key.strip_prefix(&*self.root).unwrap_or(key), "no object can be addressed by this name");
-        self.after = Some(next);
-        self.token = None;
-        self.size = self.full_size;
-        Ok(())
+    fn senseless(&self, sentence: &str) -> Error {
+        Error::corrupt(format!("the listing of {} makes no sense: {sentence}", self.bucket.name))
     }
 
-    fn convert(&self, found: &object_store::ListResult) -> Page {
+    fn convert(&mut self, found: RawPage) -> Page {
         let mut page = Page::default();
-        for object in &found.objects {
-            // A store that does not know offsets, or includes the offset itself, sends what was not asked for. The object that
-            // is named as the prefix is a console's mark for a directory.
-            let key = object.location.as_ref().strip_prefix(&*self.root);
-            let Some(key) = key.filter(|key| !key.is_empty() && object.location.as_ref().starts_with(&self.prefix))
-            else {
-                continue;
+        let mut objects = found.objects.into_iter().peekable();
+        let mut prefixes = found.prefixes.into_iter().peekable();
+        // In the order of keys, for the sake of what marks a directory.
+        loop {
+            let prefix_is_next = match (objects.peek(), prefixes.peek()) {
+                (Some(object), Some(prefix)) => *prefix < object.key,
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+                (None, None) => break,
             };
-            if self.after_key.as_deref().is_none_or(|after| key > after) {
-                page.objects.push(metadata(key.into(), object));
+            if prefix_is_next {
+                self.prefix(&prefixes.next().unwrap_or_default(), &mut page);
+            } else if let Some(object) = objects.next() {
+                self.object(object, &mut page);
             }
         }
-        for prefix in &found.common_prefixes {
-            if let Some(name) = prefix.as_ref().strip_prefix(&self.prefix).filter(|name| !name.is_empty()) {
-                page.prefixes.push(name.to_owned());
-            }
+        if matches!(self.next, Next::Done) {
+            page.objects.extend(self.markers.finish());
         }
         page
+    }
+
+    fn prefix(&mut self, prefix: &str, page: &mut Page) {
+        page.objects.extend(self.markers.pass(prefix));
+        // A store may send what was not asked for.
+        let Some(name) = prefix.strip_prefix(&self.prefix).map(|name| name.strip_suffix('/').unwrap_or(name)) else {
+            return;
+        };
+        let key = prefix.strip_prefix(&*self.bucket.prefix).unwrap_or(prefix);
+        match self.unfit(key, true) {
+            Some(unfit) => self.skip(&unfit),
+            // At the end of a page and at the beginning of the next one.
+            None if page.prefixes.last().is_some_and(|last| last == name) => {}
+            None => page.prefixes.push(name.to_owned()),
+        }
+    }
+
+    fn object(&mut self, object: RawObject, page: &mut Page) {
+        page.objects.extend(self.markers.pass(&object.key));
+        let is_asked_for = object.key.starts_with(&self.prefix);
+        let Some(key) = object.key.strip_prefix(&*self.bucket.prefix).filter(|_| is_asked_for) else { return };
+        // A store that does not know offsets, or includes the offset itself, sends what was not asked for.
+        if self.after_key.as_deref().is_some_and(|after| key <= after) {
+            return;
+        }
+        if object.size == 0 && is_marker(key) {
+            tracing::debug!(key, "an empty object stands for a directory");
+            return;
+        }
+        if let Some(unfit) = self.unfit(key, false) {
+            self.skip(&unfit);
+            return;
+        }
+        let e_tag = object.e_tag.as_deref().map(bare).filter(|tag| !tag.is_empty());
+        let meta = ObjectMeta {
+            key: key.into(),
+            size: object.size,
+            e_tag: e_tag.map(Into::into),
+            modified: object.modified,
+            archived: object.archived,
+        };
+        if object.size == 0 && self.bucket.is_ascending() {
+            self.markers.hold(object.key, meta);
+        } else {
+            page.objects.push(meta);
+        }
+    }
+
+    fn skip(&self, unfit: &Unfit) {
+        self.bucket.counters.skip(&unfit.name, unfit.reason.clone());
+    }
+
+    /// Why `key`, below the source's prefix, cannot be addressed. A directory's ends with a slash.
+    fn unfit(&self, key: &str, is_directory: bool) -> Option<Unfit> {
+        if let Some(at) = key.find(|c: char| c.is_ascii_control()) {
+            let end = key[at..].find('/').map_or(key.len(), |slash| at + slash + 1);
+            let name = key[..end].to_owned();
+            return Some(Unfit { name, reason: "no path can have a control character in it".into() });
+        }
+        let path = if is_directory { key.strip_suffix('/').unwrap_or(key) } else { key };
+        let mut end = 0;
+        for part in path.split('/') {
+            end += part.len();
+            let name = key.get(..=end).unwrap_or(key);
+            let reason: Cow<'static, str> = match part {
+                "" if end == path.len() && !is_directory => {
+                    "it has content and a name that ends with a slash: give it another name".into()
+                }
+                "" => self.bucket.cure(name).into(),
+                "." | ".." => "no path can have a part `.` or `..`: give it another name".into(),
+                _ => {
+                    end += 1;
+                    continue;
+                }
+            };
+            return Some(Unfit { name: name.to_owned(), reason });
+        }
+        None
+    }
+}
+
+impl Bucket {
+    /// Whether all that lies below a key comes soon behind it.
+    fn is_ascending(&self) -> bool {
+        self.is_ordered || self.dialect == Dialect::Azure
+    }
+
+    /// Why what lies below `from`, which ends with an empty part, cannot be had, and what to do.
+    fn cure(&self, from: &str) -> String {
+        let to = from.trim_end_matches('/');
+        let why = "no path can have an empty part";
+        let (scheme, rest) = self.name.split_once("://").unwrap_or(("", &self.name));
+        let bucket = rest.split('/').next().unwrap_or(rest);
+        let url = |key: &str| format!("{scheme}://{bucket}/{}{key}", self.prefix);
+        let slash = if to.is_empty() { "" } else { "/" };
+        let (from, to) = (url(from), url(&format!("{to}{slash}")));
+        match scheme {
+            "s3" => format!("{why}: move what is there by `aws s3 mv --recursive {from} {to}`"),
+            "gs" => format!("{why}: move what is there by `gcloud storage mv '{from}*' {to}`"),
+            _ => format!("{why}: move what is there from {from} to {to}"),
+        }
     }
 }
 
 impl Pages for RemotePages {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Page>>> {
         Box::pin(self.page())
-    }
-}
-
-/// The offset at which a listing goes on behind an unfit key, and behind all others that are unfit for the same reason: what is in
-/// the same unfit directory, and what has a control byte in the same place.
-fn behind(key: &str) -> String {
-    if let Some(at) = key.find(|c: char| c.is_ascii_control()) {
-        // All of them, because line ends do not come through XML as they were.
-        let last = if key[at..].starts_with('\u{7f}') { '\u{7f}' } else { '\u{1f}' };
-        return format!("{}{last}{LAST}", &key[..at]);
-    }
-    let mut end = 0;
-    for name in key.split_inclusive('/') {
-        end += name.len();
-        if matches!(name, "/" | "./" | "../") {
-            return format!("{}{LAST}", &key[..end]);
-        }
-    }
-    key.to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_over_an_unfit_name_or_directory() {
-        assert_eq!(behind("a/b\nc/d"), format!("a/b\u{1f}{LAST}"));
-        assert_eq!(behind("a//b/c"), format!("a//{LAST}"));
-        assert_eq!(behind("a/../b"), format!("a/../{LAST}"));
-        assert_eq!(behind("a/x\u{7f}/b"), format!("a/x\u{7f}{LAST}"));
-        assert_eq!(behind("/a"), format!("/{LAST}"));
-        assert_eq!(behind("a/."), "a/.");
     }
 }

@@ -19,7 +19,8 @@ pub(super) struct Profile {
     pub(super) region: Option<String>,
     pub(super) endpoint_url: Option<String>,
     pub(super) ca_bundle: Option<PathBuf>,
-    pub(super) path_style: bool,
+    /// `path` or `virtual`.
+    pub(super) addressing_style: Option<String>,
     /// A way to credentials that the profile names and that is not supported.
     pub(super) unsupported: Option<&'static str>,
 }
@@ -62,7 +63,7 @@ pub(super) fn load(options: &StoreOptions) -> Result<Profile> {
             .and_then(|section| section.get("s3.endpoint_url").cloned())
             .or_else(|| setting("endpoint_url")),
         ca_bundle: setting("ca_bundle").map(PathBuf::from),
-        path_style: setting("s3.addressing_style").is_some_and(|style| style == "path"),
+        addressing_style: setting("s3.addressing_style"),
     })
 }
 
@@ -204,7 +205,7 @@ nonsense
         assert_eq!(profile.region.as_deref(), Some("eu-west-3"));
         assert_eq!(profile.endpoint_url.as_deref(), Some("http://minio:9000"));
         assert_eq!(profile.ca_bundle, Some("/etc/ca.pem".into()));
-        assert!(profile.path_style && profile.unsupported.is_none());
+        assert_eq!((profile.addressing_style.as_deref(), profile.unsupported), (Some("path"), None));
     }
 
     #[test]

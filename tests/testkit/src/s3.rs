@@ -14,8 +14,9 @@ use hyper_util::rt::TokioIo;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
-    ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
-    ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp,
+    ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ListObjectsInput,
+    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob,
+    Timestamp,
 };
 use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -50,6 +51,8 @@ pub struct Faults {
     pub body_bytes: usize,
     /// Requests are never answered.
     pub silent: bool,
+    /// Listings are answered in the form of the protocol's first version.
+    pub first_version: bool,
 }
 
 pub struct S3Server {
@@ -118,7 +121,7 @@ impl S3Server {
         self.stop();
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
-        let (address, state, service) = (self.address, Arc::clone(&self.state), service(&self.root));
+        let (address, state, service) = (self.address, Arc::clone(&self.state), service(&self.root, &self.state));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
@@ -154,9 +157,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1024)
 }
 
-fn service(root: &Path) -> S3Service {
+fn service(root: &Path, state: &Arc<State>) -> S3Service {
     let lister = s3s_fs::FileSystem::new(root).expect("serve the directory");
-    let mut builder = S3ServiceBuilder::new(Buckets { root: root.to_owned(), lister });
+    let mut builder = S3ServiceBuilder::new(Buckets { root: root.to_owned(), lister, state: Arc::clone(state) });
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
     builder.set_access(Access);
     builder.build()
@@ -238,6 +241,7 @@ impl S3Access for Access {
 struct Buckets {
     root: PathBuf,
     lister: s3s_fs::FileSystem,
+    state: Arc<State>,
 }
 
 impl Buckets {
@@ -267,7 +271,20 @@ impl S3 for Buckets {
             let metadata = object.key.as_ref().and_then(|key| bucket.join(key).metadata().ok());
             object.e_tag = metadata.as_ref().map(e_tag);
         }
+        if lock(&self.state.faults).first_version {
+            response.output.next_continuation_token = None;
+        }
         Ok(response)
+    }
+
+    async fn list_objects(&self, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+        let response = self.list_objects_v2(request.map_input(Into::into)).await?;
+        Ok(response.map_output(|page| ListObjectsOutput {
+            contents: page.contents,
+            common_prefixes: page.common_prefixes,
+            is_truncated: page.is_truncated,
+            ..ListObjectsOutput::default()
+        }))
     }
 
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
