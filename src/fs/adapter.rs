@@ -8,6 +8,7 @@ use super::errno::{ErrorLog, errno};
 use super::inodes::Inodes;
 use super::listing::Listing;
 use super::open_files::{OpenDirectories, OpenFiles};
+use super::waits::{interrupted, killed};
 use crate::scratch::{Caller, Lease, New, Node, Overlay};
 use crate::view::{NodeKind, View};
 use crate::{Error, Kind, Result};
@@ -211,7 +212,7 @@ impl<V: View> Adapter<V> {
     }
 
     /// Does the work on the runtime, within the deadline, and answers.
-    pub(super) fn run<T: Send, R: Refuse, F>(
+    pub(super) fn run<T: Send + 'static, R: Refuse, F>(
         &self,
         subject: Subject,
         reply: R,
@@ -220,18 +221,52 @@ impl<V: View> Adapter<V> {
     ) where
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let (work, shared) = (work(self.shared.clone()), self.shared.clone());
+        let limit = self.shared.options.deadline;
+        let work = within(limit, work(self.shared.clone()));
+        self.carry_out(subject, reply, work, answer);
+    }
+
+    /// The same for what only reads: it outlasts an outage of the store where a live table reads the file, and ends when
+    /// the process that asked is killed.
+    pub(super) fn run_patiently<T: Send + 'static, R: Refuse, F>(
+        &self,
+        subject: Subject,
+        reply: R,
+        work: impl Fn(Arc<Shared<V>>) -> F + Send + Sync + 'static,
+        answer: impl FnOnce(R, T) + Send + 'static,
+    ) where
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let (shared, limit) = (self.shared.clone(), self.shared.options.deadline);
+        let (operation, ino, name, pid) = (subject.operation, subject.ino, subject.name.clone(), subject.pid);
+        let patiently = async move {
+            let path = || shared.inodes.path(ino, name.as_deref());
+            let outlast = shared.options.waits.outlast(operation, pid, path, || within(limit, work(shared.clone())));
+            tokio::select! {
+                biased;
+                done = outlast => done,
+                () = killed(pid) => Err(interrupted()),
+            }
+        };
+        self.carry_out(subject, reply, patiently, answer);
+    }
+
+    fn carry_out<T: Send + 'static, R: Refuse>(
+        &self,
+        subject: Subject,
+        reply: R,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        answer: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        let shared = self.shared.clone();
         self.runtime.spawn(async move {
-            let (limit, fingerprint) = (shared.options.deadline, subject.fingerprint());
+            let fingerprint = subject.fingerprint();
             if let Err(error) = shared.resent.admit(subject.unique, fingerprint, || subject.describe(&shared.inodes)) {
                 return reply.refuse(errno(error.kind()));
             }
             let all = async {
                 shared.resent.crash_on(subject.operation, || shared.inodes.path(subject.ino, None));
-                let result = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-                    Err(Error::new(Kind::TimedOut, format!("no answer within {} s", limit.as_secs_f32())))
-                });
-                match result {
+                match work.await {
                     Ok(value) => answer(reply, value),
                     Err(error) => {
                         let path = || shared.inodes.path(subject.ino, subject.name.as_deref());
@@ -274,6 +309,12 @@ impl<V: View> Adapter<V> {
     {
         self.run(subject, reply, work, |reply, ()| reply.ok());
     }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(Kind::TimedOut, format!("no answer within {} s", limit.as_secs_f32()))))
 }
 
 pub(super) fn attr_ttl(attr: &FileAttr) -> Duration {

@@ -3,7 +3,8 @@
 //! It translates and nothing else: names, attributes and contents are the [`Overlay`](crate::scratch::Overlay)'s.
 //! Rules that everything here keeps:
 //!
-//! - Every request has a deadline, because fuser passes no interrupts on: a process waiting for us cannot be killed.
+//! - Every request has a deadline; reads of files that live tables link to have one of hours. A process that waits can be
+//!   killed meanwhile.
 //! - Inode numbers and directory offsets are functions of what they name, and file handles hold nothing that could not
 //!   be rebuilt, so that a process that takes over the connection can answer for the one before it.
 //! - Contents never change behind the kernel's back, so it may keep what it has read.
@@ -23,6 +24,7 @@ mod operations;
 mod options;
 mod prune;
 mod record;
+mod waits;
 
 pub use aftermath::{Aftermath, Note, TellTrial, Trials};
 pub use device::{Device, unmount};
@@ -30,3 +32,4 @@ pub use greeting::Greeting;
 pub use mounted::{Mounted, mount, serve};
 pub use options::MountOptions;
 pub use record::{MAGIC as RECORD_FORMAT, Recording};
+pub use waits::{IsLive, Wait, Waits};

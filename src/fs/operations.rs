@@ -73,20 +73,23 @@ impl<V: View> Filesystem for Adapter<V> {
         let (parent, name) = (self.ours(parent), name.to_owned());
         let work = {
             let name = name.clone();
-            move |fs: Arc<Shared<V>>| async move {
-                if name.len() > MAX_NAME {
-                    return Err(Error::new(Kind::NameTooLong, "the name is too long"));
-                }
-                let directory = fs.node(parent).await?;
-                match fs.overlay.lookup(&directory, &name).await {
-                    Ok(node) => fs.enter(parent, &name, node).await.map(Some),
-                    Err(error) if error.kind() == Kind::NotFound => Ok(None),
-                    Err(error) => Err(error),
+            move |fs: Arc<Shared<V>>| {
+                let name = name.clone();
+                async move {
+                    if name.len() > MAX_NAME {
+                        return Err(Error::new(Kind::NameTooLong, "the name is too long"));
+                    }
+                    let directory = fs.node(parent).await?;
+                    match fs.overlay.lookup(&directory, &name).await {
+                        Ok(node) => fs.enter(parent, &name, node).await.map(Some),
+                        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+                        Err(error) => Err(error),
+                    }
                 }
             }
         };
         let options = self.shared.options.clone();
-        self.run(at("lookup", request, parent, &name), reply, work, move |reply, found| {
+        self.run_patiently(at("lookup", request, parent, &name), reply, work, move |reply, found| {
             // Inode 0 says that there is no such name, and lets the kernel remember it.
             let attr = found.unwrap_or_else(|| placeholder(0, NodeKind::File, &options));
             let ttl = if found.is_some() { attr_ttl(&attr) } else { ABSENT_TTL };
@@ -105,7 +108,7 @@ impl<V: View> Filesystem for Adapter<V> {
     fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
         let ino = self.ours(ino);
         let work = move |fs: Arc<Shared<V>>| async move { fs.attr(&fs.node(ino).await?).await };
-        self.run(on("getattr", request, ino), reply, work, |reply, attr| reply.attr(&attr_ttl(&attr), &attr));
+        self.run_patiently(on("getattr", request, ino), reply, work, |reply, attr| reply.attr(&attr_ttl(&attr), &attr));
     }
 
     fn setattr(
@@ -244,7 +247,7 @@ impl<V: View> Filesystem for Adapter<V> {
         };
         let shared = self.shared.clone();
         let answer = move |reply, lease| shared.files.open(lease, ino, handle, write, reply);
-        self.run(on("open", request, ino), reply, work, answer);
+        self.run_patiently(on("open", request, ino), reply, work, answer);
     }
 
     fn create(
@@ -298,7 +301,7 @@ impl<V: View> Filesystem for Adapter<V> {
             let lease = fs.lease(&node).await?;
             fs.overlay.read(&node, &lease, offset, size).await
         };
-        self.run(on("read", request, ino).range(offset, size.into()), reply, work, |reply, data: Bytes| {
+        self.run_patiently(on("read", request, ino).range(offset, size.into()), reply, work, |reply, data: Bytes| {
             reply.data(&data);
         });
     }

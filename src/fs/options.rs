@@ -2,6 +2,7 @@
 
 use super::aftermath::Aftermath;
 use super::record::Recording;
+use super::waits::Waits;
 use std::time::Duration;
 
 /// Options of one mount. The defaults belong to the user who mounts.
@@ -21,6 +22,8 @@ pub struct MountOptions {
     pub fsname: String,
     /// The longest that any request may take; it fails with `ETIMEDOUT` then.
     pub deadline: Duration,
+    /// Which requests wait longer than that while the store is away.
+    pub waits: Waits,
     /// Threads that take requests from the kernel. The work itself is done on the Tokio runtime.
     pub threads: usize,
     /// Lets the kernel read cached files itself, where it can (Linux 6.9, CAP_SYS_ADMIN).
@@ -42,6 +45,7 @@ impl Default for MountOptions {
             allow_other: false,
             fsname: "cassmount".to_owned(),
             deadline: Duration::from_mins(2),
+            waits: Waits::default(),
             threads: 2,
             passthrough: true,
             recording: Recording::None,
