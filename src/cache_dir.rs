@@ -33,7 +33,7 @@ impl CacheDir {
         self.0.join("verify")
     }
 
-    /// The journals of instant restores.
+    /// The journals of instant restores, as earlier versions had them: now they are in the state directory.
     pub fn restore(&self) -> PathBuf {
         self.0.join("restore")
     }

@@ -27,6 +27,7 @@ mod restore;
 mod runtime_state;
 mod schema;
 mod session;
+mod state_dir;
 mod status;
 mod table;
 mod unmount;

@@ -4,10 +4,11 @@ use super::daemon::Readiness;
 use super::options::{self, BackupArgs, LiveIdArgs, LogFileArgs, OwnerArgs};
 use super::runtime_state::{self, RunningMount};
 use super::{daemon, logging, mount_helper, session, unmount};
-use cassmount::config::{CommandLine, parse_size};
+use cassmount::config::{CommandLine, parse_duration, parse_size};
 use cassmount::supervisor::{self, Plan};
 use cassmount::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Mounts SOURCE on MOUNTPOINT and returns once it is ready, or with the reason why not.
 #[derive(clap::Args, Debug)]
@@ -28,6 +29,9 @@ pub(super) struct MountArgs {
     /// Give the mount up when the process that serves it dies more often than this in a minute; until then it is started again
     #[arg(long, value_name = "N", default_value_t = 100, hide_short_help = true)]
     restart_limit: usize,
+    /// Let reads of files that live tables link to (`restore instant`) wait this long for a store that is away, instead of failing
+    #[arg(long, value_name = "TIME", default_value = "6h", value_parser = parse_duration, hide_short_help = true)]
+    pub(super) live_timeout: Duration,
     #[command(flatten)]
     pub(super) view: ViewArgs,
     #[command(flatten)]

@@ -5,10 +5,12 @@ use super::mount::MountArgs;
 use super::options;
 use super::runtime_state::RunningMount;
 use super::session::Session;
+use super::state_dir;
 use cassmount::cache::Cache;
 use cassmount::catalog::Host;
-use cassmount::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording};
+use cassmount::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording, Waits};
 use cassmount::reader::{Reader, ReaderOptions};
+use cassmount::restore::LinkedFiles;
 use cassmount::scratch::{Overlay, ScratchOptions};
 use cassmount::store::Store;
 use cassmount::supervisor::{History, Link};
@@ -106,6 +108,8 @@ impl Parts {
             (false, false) => Overlay::new(tree, &scratch)?,
             (false, true) => Overlay::resume(tree, &scratch)?,
         };
+        let linked = LinkedFiles::new(state_dir::journals(&[session.cache_dir.path().to_owned()])?, mountpoint);
+        let waits = Waits::new(Arc::new(move |path| linked.contains(path)), args.live_timeout);
         let options = MountOptions {
             uid: uid.unwrap_or_else(|| rustix::process::getuid().as_raw()),
             gid: gid.unwrap_or_else(|| rustix::process::getgid().as_raw()),
@@ -115,6 +119,7 @@ impl Parts {
             allow_other: args.access.allow_other,
             fsname: session.store.name().to_owned(),
             deadline: LONGEST_WAIT + timeout,
+            waits,
             recording: if resumed { Recording::Resumed(known) } else { Recording::New(known) },
             aftermath,
             ..MountOptions::default()
@@ -167,11 +172,12 @@ impl Parts {
         let (store, cache, reader) = (self.session.store.clone(), self.cache.clone(), Arc::clone(&self.reader));
         let (overlay, mounted) = (Arc::clone(&self.overlay), Arc::downgrade(mounted));
         let (state, history, supervisor) = (state.clone(), history.clone(), supervisor.clone());
+        let waits = self.options.waits.clone();
         Arc::new(move |request| {
             let (store, cache, reader, overlay) =
                 (store.clone(), cache.clone(), Arc::clone(&reader), Arc::clone(&overlay));
             let (state, history, mounted) = (state.clone(), history.clone(), mounted.clone());
-            let supervisor = supervisor.clone();
+            let (supervisor, waits) = (supervisor.clone(), waits.clone());
             async move {
                 match request {
                     Request::Status => {
@@ -182,7 +188,7 @@ impl Parts {
                             "since": Timestamp(history.since).to_string(), "restarts": history.restarts, "last_death": last_death(&history),
                             "upgrades": history.upgrades, "failed_upgrade": history.failed_upgrade,
                             "log": state.log, "cache_dir": state.cache_dir, "cache": used, "scratch": scratch(&overlay),
-                            "reader": reader.stats(), "warnings": warnings(&store, &overlay),
+                            "reader": reader.stats(), "waiting": waits.now(), "warnings": warnings(&store, &overlay),
                         }))
                     }
                     Request::CacheClear => blocking(move || cache.clear()).await.map(|freed| json!({ "freed_bytes": freed })),

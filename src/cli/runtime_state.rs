@@ -100,8 +100,21 @@ impl RunningMount {
 
     /// The mount that was announced for `mountpoint`.
     pub(super) fn find(mountpoint: &Path) -> Option<Self> {
-        let text = fs::read(Self::path(mountpoint).ok()?).ok()?;
-        serde_json::from_slice(&text).ok()
+        Self::read(mountpoint).ok().flatten()
+    }
+
+    /// What was announced for `mountpoint`, if anything was.
+    ///
+    /// # Errors
+    /// Where that cannot be read: something was.
+    pub(super) fn read(mountpoint: &Path) -> Result<Option<Self>> {
+        let path = Self::path(mountpoint)?;
+        let text = match fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|e| Error::io(format_args!("read {}", path.display()), e))?,
+        };
+        let damaged = |e| Error::corrupt(format!("{} is damaged", path.display())).with_source(e);
+        serde_json::from_slice(&text).map(Some).map_err(damaged)
     }
 }
 

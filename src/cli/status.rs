@@ -9,7 +9,7 @@ use cassmount::{Error, Result};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct StatusArgs {
@@ -175,6 +175,21 @@ fn text(status: &Value) -> String {
         .collect();
     if !errors.is_empty() {
         let _ = writeln!(text, "  errors    {} (see {})", errors.join(", "), word("/log"));
+    }
+    for wait in status.pointer("/waiting").and_then(Value::as_array).into_iter().flatten() {
+        let word = |field: &str| wait.get(field).and_then(Value::as_str).unwrap_or("?");
+        let number = |field: &str| wait.get(field).and_then(Value::as_u64).unwrap_or(0);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let _ = writeln!(
+            text,
+            "  waiting   {} (thread {}) for {} s, {} {}: {}",
+            word("program"),
+            number("pid"),
+            now.saturating_sub(number("since")),
+            word("operation"),
+            word("path"),
+            word("error")
+        );
     }
     for warning in status.pointer("/warnings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
     {

@@ -2,6 +2,8 @@
 
 use super::holders::{describe, holders};
 use super::runtime_state::{RunningMount, is_ours, mounted_device};
+use super::state_dir;
+use cassmount::restore::{HangingTable, Journals};
 use cassmount::{Error, Kind, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::mount::UnmountFlags;
@@ -32,9 +34,13 @@ pub(super) fn run(args: &UnmountArgs) -> Result<()> {
             format!("what is mounted at {} is not cassmount's", mountpoint.display()),
         ));
     }
-    let running = RunningMount::find(&mountpoint);
-    if let Some(running) = running.as_ref().filter(|_| !args.force) {
-        refuse_while_tables_hang(&running.cache_dir, &mountpoint)?;
+    let running = match RunningMount::read(&mountpoint) {
+        Err(_) if args.force => None,
+        running => running?,
+    };
+    if !args.force {
+        let cache_dirs: Vec<PathBuf> = running.iter().map(|mount| mount.cache_dir.clone()).collect();
+        refuse_while_tables_hang(&state_dir::journals(&cache_dirs)?, &mountpoint)?;
     }
     let daemon = running.and_then(|mount| rustix::process::Pid::from_raw(mount.pid.cast_signed()));
     // Opened before unmounting, so that the pid cannot come to mean another process.
@@ -56,12 +62,21 @@ pub(super) fn run(args: &UnmountArgs) -> Result<()> {
 }
 
 /// Live tables that read through links lose their rows with the mount, also when nobody has anything open at the moment.
-fn refuse_while_tables_hang(cache_dir: &Path, mountpoint: &Path) -> Result<()> {
-    let hanging = cassmount::restore::hanging(cache_dir, mountpoint)?;
+fn refuse_while_tables_hang(journals: &Journals, mountpoint: &Path) -> Result<()> {
+    let hanging = cassmount::restore::hanging(journals, mountpoint).map_err(|error| {
+        let place = mountpoint.display();
+        Error::new(error.kind(), format!("{error}. If none does: cassmount unmount --force {place}"))
+    })?;
     if hanging.is_empty() {
         return Ok(());
     }
-    let tables: Vec<String> = hanging.iter().map(|(table, count)| format!("{table} ({count} SSTables)")).collect();
+    let shown = |of: &HangingTable| match of.broken {
+        0 => format!("{} ({} SSTables)", of.table, of.sstables),
+        broken => {
+            format!("{} ({} SSTables, {broken} BROKEN: `cassmount restore repair` first)", of.table, of.sstables)
+        }
+    };
+    let tables: Vec<String> = hanging.iter().map(shown).collect();
     let place = mountpoint.display();
     let message = format!(
         "{place} is what live tables read from: {}. `cassmount restore hydrate` makes them local, `cassmount restore abort` takes them back; or: cassmount unmount --force {place}",

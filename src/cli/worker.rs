@@ -3,7 +3,7 @@
 use super::mount::MountArgs;
 use super::parts::Parts;
 use super::runtime_state::RunningMount;
-use super::{control, crash_report, daemon, exit, logging, metrics, unmount};
+use super::{control, crash_report, daemon, exit, logging, metrics, state_dir, unmount};
 use cassmount::fs::{Aftermath, Mounted, Trials};
 use cassmount::supervisor::{History, Link, Order, Start};
 use cassmount::{Error, Kind, Result};
@@ -90,6 +90,9 @@ fn serve(
         optional(socket.and_then(|path| control::serve(path, handler)).map(|done| answering = Some(done)))?;
         optional(state.announce().map(|done| announced = Some(done)))?;
         tracing::info!("{} is mounted on {}", state.source, mountpoint.display());
+        if !resumed {
+            tell_of_live_tables(&mountpoint, &state.cache_dir);
+        }
         if !args.foreground {
             daemon::let_go()?;
         }
@@ -102,6 +105,30 @@ fn serve(
     // A pass or a fetch may still be under way; nobody waits for it any more.
     runtime.shutdown_background();
     served
+}
+
+/// Says which live tables read from a mount that has just come: Cassandra may have been started without it.
+fn tell_of_live_tables(mountpoint: &Path, cache_dir: &Path) {
+    let place = mountpoint.display();
+    let journals = state_dir::journals(&[cache_dir.to_owned()]);
+    let said = match journals.and_then(|journals| cassmount::restore::hanging(&journals, mountpoint)) {
+        Ok(tables) if tables.is_empty() => return,
+        Ok(tables) => {
+            let names: Vec<String> = tables.iter().map(|of| of.table.to_string()).collect();
+            let broken: usize = tables.iter().map(|of| of.broken).sum();
+            let what = match broken {
+                0 => "if Cassandra was started while it was not mounted".to_owned(),
+                _ => format!("{broken} SSTables lack files, because Cassandra was started while it was not mounted"),
+            };
+            format!(
+                "live tables read from {place} through links: {}; {what}: cassmount restore repair",
+                names.join(", ")
+            )
+        }
+        Err(error) => format!("whether live tables read from {place} is not known: {error}"),
+    };
+    tracing::warn!("{said}");
+    eprintln!("cassmount: {said}");
 }
 
 /// What there is to do about the end of the process before this one.

@@ -4,12 +4,14 @@
 //! the restored SSTables, exactly these go. Once it has, their rows are mixed with others: then what was there before comes back from its snapshot, and
 //! everything newer is set aside, because nobody can tell the rows apart.
 
-use super::journal::{self, Journal, sync_directory};
+use super::journal::{Journal, sync_directory};
+use super::journals::{Journals, of_tables};
 use super::live::{self, Ours};
 use super::node::Node;
+use super::open_files::View;
 use super::recover::{self, Tools};
 use super::state::{Origin, Plan, State, Step};
-use super::{copy, keep, open_files, same, sstables};
+use super::{copy, keep, look, open_files, same, sstables};
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use serde::Serialize;
@@ -58,7 +60,7 @@ impl AbortReport {
     }
 }
 
-/// Takes back all restores whose journals are beside these caches, or those of some tables.
+/// Takes back all restores, or those of some tables.
 #[derive(Clone, Debug)]
 pub struct Abort {
     pub node: Node,
@@ -69,16 +71,10 @@ pub struct Abort {
 impl Abort {
     /// # Errors
     /// Before anything was changed: `Kind::NotFound` for a table that was not restored.
-    pub fn run(&self, cache_dirs: &[PathBuf], tables: &[TableName]) -> Result<Vec<AbortReport>> {
+    pub fn run(&self, journals: &Journals, tables: &[TableName]) -> Result<Vec<AbortReport>> {
         let mut found = Vec::new();
-        for directory in cache_dirs {
-            found.extend(journal::look_at_all(directory)?);
-        }
-        found.retain(|(_, state)| tables.is_empty() || tables.contains(&state.plan.table));
-        if let Some(table) = tables.iter().find(|table| !found.iter().any(|(_, state)| state.plan.table == **table)) {
-            return Err(Error::not_found(format!(
-                "{table} was not restored through links, as far as the journals know"
-            )));
+        for file in of_tables(journals.all()?, tables)? {
+            found.push((file.path, file.state?));
         }
         Ok(found.into_iter().map(|(path, state)| self.table(&path, &state)).collect())
     }
@@ -95,7 +91,7 @@ impl Abort {
     fn undo(&self, path: &Path, report: &mut AbortReport) -> Result<()> {
         let Some(journal) = Journal::open(path)? else { return Ok(()) };
         let state = &journal.state;
-        if !state.plan.directories.iter().any(|directory| directory.is_dir()) {
+        if look::live_directories(&state.plan)?.is_empty() {
             // The table was dropped, and its directories with it.
             return journal.remove();
         }
@@ -111,7 +107,10 @@ impl Abort {
                     state.plan.table
                 ),
             )),
-            Some(false) => stopped(journal, report),
+            Some(false) => {
+                self.check_stopped(&state.plan)?;
+                stopped(journal, report)
+            }
             None => Err(Error::new(
                 Kind::Unreachable,
                 "whether Cassandra runs, nodetool does not tell: name the right one with --nodetool. Nothing was changed",
@@ -120,11 +119,31 @@ impl Abort {
     }
 }
 
+impl Abort {
+    /// That nobody answers the named nodetool does not mean that Cassandra is stopped: it may be the wrong one. Who has the
+    /// table's files open tells, where all processes can be seen; else it has to be the nodetool of the restore.
+    fn check_stopped(&self, plan: &Plan) -> Result<()> {
+        let View::Blind(why) = open_files::user_of(&plan.directories, &plan.mountpoint) else { return Ok(()) };
+        if self.node.command() == plan.nodetool {
+            return Ok(());
+        }
+        let nodetool = match &*plan.nodetool {
+            "" => "run this as root, where Cassandra runs".to_owned(),
+            words => format!("run this as root, where Cassandra runs, or with the restore's --nodetool {words:?}"),
+        };
+        let message = format!(
+            "nobody answers {:?}, but whether Cassandra is stopped cannot be seen ({why}): {nodetool}. Nothing was changed",
+            self.node.command()
+        );
+        Err(Error::new(Kind::Unreachable, message))
+    }
+}
+
 /// Undoes it while no Cassandra runs.
 fn stopped(mut journal: Journal, report: &mut AbortReport) -> Result<()> {
     if journal.state.step < Step::Undone {
         let plan = &journal.state.plan;
-        if let Some((pid, program)) = open_files::user_of(&plan.directories, &plan.mountpoint) {
+        if let View::Holder(pid, program) = open_files::user_of(&plan.directories, &plan.mountpoint) {
             let message = format!(
                 "{program} (pid {pid}) still has files of {} open: stop it first. Nothing was changed",
                 plan.table
@@ -210,7 +229,7 @@ fn set_aside(state: &State, sstables: &[(PathBuf, String)], report: &mut AbortRe
             same::link_sstable(directory, sstable, &target)?;
         }
         // Also what an earlier run has put there.
-        if target.is_dir() {
+        if look::is_directory(&target)? {
             sync_directory(&target)?;
             report.set_aside.push(target);
         }
@@ -244,7 +263,7 @@ mod tests {
         table.put("nb-1-big", "before");
         let mut state = table.state(2);
         table.snapshot(&mut state);
-        let mut journal = Journal::begin(&table.work.path().join("cache"), state.plan.clone()).unwrap();
+        let mut journal = Journal::begin(&table.work.path().join("journals"), state.plan.clone()).unwrap();
         journal.before(state.before.clone().unwrap()).unwrap();
         live::put_links(&state).unwrap();
         journal.step(Step::Open).unwrap();
@@ -306,6 +325,39 @@ mod tests {
         let mut report = AbortReport::of(&journal.state.plan);
         assert!(stopped(journal, &mut report).unwrap_err().to_string().contains("Nothing was changed"));
         assert_eq!(contents(&table), before);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_looked_at_is_no_dropped_table() {
+        use super::super::testing::unreadable;
+        let (table, journal) = restored();
+        let journals = Journals::new(table.work.path(), &[]);
+        drop(journal);
+        let mut plan = table.state(1).plan;
+        plan.table = TableName::new("shop", "orders");
+        drop(journals.begin(plan).unwrap());
+        let node = Node::new(super::super::Program::parse("false").unwrap());
+        let abort = Abort { node, refresh: Duration::from_secs(1) };
+        let run = || abort.run(&journals, &[]).unwrap().remove(0);
+        fs::rename(&table.live, table.work.path().join("elsewhere")).unwrap();
+        unreadable(&table.live);
+        assert!(run().error.unwrap().contains("users-1"));
+        assert_eq!(journals.states().unwrap().len(), 1, "the way back is still there");
+        fs::remove_file(&table.live).unwrap();
+        assert!(run().undone && journals.states().unwrap().is_empty());
+    }
+
+    #[test]
+    fn nobody_answering_a_wrong_port_is_no_stopped_cassandra() {
+        let (_table, journal) = restored();
+        let wrong = Node::new(super::super::Program::parse("nodetool -p 1").unwrap());
+        let abort = Abort { node: wrong, refresh: Duration::from_secs(1) };
+        let mut plan = journal.state.plan.clone();
+        if let View::Blind(_) = open_files::user_of(&plan.directories, &plan.mountpoint) {
+            assert!(abort.check_stopped(&plan).unwrap_err().to_string().contains("Nothing was changed"));
+        }
+        plan.nodetool = "nodetool -p 1".to_owned();
+        abort.check_stopped(&plan).unwrap();
     }
 
     #[test]

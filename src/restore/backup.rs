@@ -1,5 +1,6 @@
 //! The backups that a running mount shows, found by looking into the mount as any program would.
 
+use super::look;
 use super::sstables::{self, Sstable};
 use crate::cassandra::{TableId, TableName};
 use crate::{Error, Kind, Result};
@@ -42,11 +43,18 @@ pub(super) struct BackupTable {
 
 /// The hosts that a mount shows.
 pub(super) fn hosts(mountpoint: &Path) -> Result<Vec<BackupHost>> {
-    if mountpoint.join(POINTS).is_dir() {
+    if look::is_directory(&mountpoint.join(POINTS))? {
         return Ok(vec![BackupHost { name: mountpoint.display().to_string(), root: mountpoint.to_owned() }]);
     }
-    let named = names(mountpoint)?.into_iter().map(|name| BackupHost { root: mountpoint.join(&name), name });
-    Ok(named.filter(|host| host.root.join(POINTS).is_dir()).collect())
+    let mut hosts = Vec::new();
+    for name in names(mountpoint)? {
+        let root = mountpoint.join(&name);
+        // One that cannot be looked at now may be the one that is meant.
+        if look::is_directory(&root.join(POINTS))? {
+            hosts.push(BackupHost { name, root });
+        }
+    }
+    Ok(hosts)
 }
 
 impl BackupHost {
@@ -58,14 +66,22 @@ impl BackupHost {
         let points = self.root.join(POINTS);
         let asked = points.join(at);
         let tags = names(&points)?;
-        let found = if let Ok(target) = fs::read_link(&asked) {
+        let found = if let Some(target) = look::link_target(&asked)? {
             target.to_str().map(str::to_owned)
         } else if tags.iter().any(|tag| tag == at) {
             Some(at.to_owned())
         } else {
             // Another name of a listed one, which tomorrow may be that of a later one: it is the point with the same time.
             let time = modified(&asked).map_err(|e| self.no_point(at, &tags, e))?;
-            tags.iter().rev().find(|tag| modified(&points.join(tag)).is_ok_and(|of| of == time)).cloned()
+            let mut found = None;
+            for tag in tags.iter().rev() {
+                let path = points.join(tag);
+                if modified(&path).map_err(|e| Error::io(format_args!("look at {}", path.display()), e))? == time {
+                    found = Some(tag.clone());
+                    break;
+                }
+            }
+            found
         };
         let tag = found.ok_or_else(|| Error::not_found(format!("{} of {} is no restore point", at, self.name)))?;
         Ok(Point { host: self.name.clone(), root: points.join(&tag), tag })
@@ -86,11 +102,15 @@ impl BackupHost {
     pub(super) fn tokens(&self, tag: &str) -> Result<BTreeSet<String>> {
         let sets = self.root.join("backup-sets");
         // Only fulls come with a schema.cql, and only fulls' manifests have the tokens. Other tools' backups may have the one without the other.
-        let has = |set: &str, file| sets.join(set).join(file).exists();
-        let is_full = |set: &&String| set.as_str() <= tag && has(set, "schema.cql") && has(set, "backup_manifest.json");
-        let listed = names(&sets)?;
-        let Some(full) = listed.iter().rev().find(is_full) else { return Ok(BTreeSet::new()) };
-        let path = sets.join(full).join("backup_manifest.json");
+        let mut newest = None;
+        for set in names(&sets)?.iter().rev().filter(|set| set.as_str() <= tag) {
+            let (schema, manifest) = (sets.join(set).join("schema.cql"), sets.join(set).join("backup_manifest.json"));
+            if look::exists(&schema)? && look::exists(&manifest)? {
+                newest = Some(manifest);
+                break;
+            }
+        }
+        let Some(path) = newest else { return Ok(BTreeSet::new()) };
         let mut text = Vec::new();
         fs::File::open(&path)
             .and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut text))
@@ -107,7 +127,7 @@ impl Point {
     /// The tables of the point, sorted by name; all, or those of one keyspace.
     pub(super) fn tables(&self, keyspace: Option<&str>) -> Result<Vec<BackupTable>> {
         let keyspaces = match keyspace {
-            Some(name) if self.root.join(name).is_dir() => vec![name.to_owned()],
+            Some(name) if look::is_directory(&self.root.join(name))? => vec![name.to_owned()],
             Some(_) => Vec::new(),
             None => names(&self.root)?.into_iter().filter(|name| TableName::is_valid_part(name)).collect(),
         };

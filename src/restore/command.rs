@@ -68,6 +68,11 @@ impl Program {
         Ok(Said { status, stdout: read(&mut stdout)?, stderr: read(&mut stderr)? })
     }
 
+    /// The whole command, its words apart.
+    pub(super) fn words(&self) -> String {
+        self.words.join(" ")
+    }
+
     /// As a person would type it.
     pub(super) fn shown(&self, arguments: &[&str]) -> String {
         let name = self.words[0].rsplit('/').next().unwrap_or_default();

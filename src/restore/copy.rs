@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How copies begin that are not in their place yet. Cassandra passes over names that are no component's.
 const TEMPORARY: &str = "cassmount-hydrate-";
+/// How a file of Cassandra's begins that could not be put back to its place.
+const SAVED: &str = "cassmount-saved-";
 const BUFFER: usize = 1 << 20;
 
 /// What became of a link.
@@ -107,33 +109,55 @@ impl Copy {
             Err(Errno::NOENT) => return Ok(Replaced::Gone),
             Err(e) => return Err(Error::io(format_args!("replace {}", link.display()), e.into())),
         }
-        if leads_to(&self.path, target) {
+        if leads_to(&self.path, target)? {
             return Ok(Replaced::Copied);
         }
-        // Cassandra had put something else there: that has to go back. If it deleted the name since, there is nothing to go back to.
-        match renameat_with(CWD, &self.path, CWD, link, RenameFlags::EXCHANGE) {
-            Ok(()) | Err(Errno::NOENT) => Ok(Replaced::Gone),
-            Err(e) => Err(Error::io(format_args!("put {} back", link.display()), e.into())),
-        }
+        self.put_back(link)
+    }
+
+    /// Gives `link` back what Cassandra had put there, and what is under the copy's name now.
+    fn put_back(self, link: &Path) -> Result<Replaced> {
+        let error = match renameat_with(CWD, &self.path, CWD, link, RenameFlags::EXCHANGE) {
+            // If Cassandra deleted the name since, there is nothing to go back to.
+            Ok(()) | Err(Errno::NOENT) => return Ok(Replaced::Gone),
+            Err(error) => error,
+        };
+        // It is the only one: it gets a name that nothing sweeps away.
+        let copy = std::mem::ManuallyDrop::new(self);
+        let name = copy.path.file_name().unwrap_or_default().to_string_lossy();
+        let saved = copy.path.with_file_name(name.replacen(TEMPORARY, SAVED, 1));
+        let place = if fs::rename(&copy.path, &saved).is_ok() { &saved } else { &copy.path };
+        let what = format!("put {} back, which Cassandra wrote; it is kept as {}", link.display(), place.display());
+        Err(Error::io(what, error.into()))
     }
 }
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            // The next run sweeps it away.
+            tracing::warn!("cannot remove {}: {error}", self.path.display());
+        }
     }
 }
 
 /// Whether the link is there.
-pub(super) fn leads_to(link: &Path, target: &Path) -> bool {
-    fs::read_link(link).is_ok_and(|to| to == target)
+pub(super) fn leads_to(link: &Path, target: &Path) -> Result<bool> {
+    Ok(super::look::link_target(link)?.is_some_and(|to| to == target))
 }
 
 /// Replaces a link by another name of a file that is local already.
 pub(super) fn link_instead(link: &Path, target: &Path, local: &Path) -> Result<Replaced> {
     let name = link.file_name().unwrap_or_default().to_string_lossy();
     let path = link.with_file_name(format!("{TEMPORARY}{name}"));
-    let _ = fs::remove_file(&path);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io(format_args!("remove {}", path.display()), e));
+        }
+        _ => {}
+    }
     fs::hard_link(local, &path)
         .map_err(|e| Error::io(format_args!("link {} to {}", local.display(), path.display()), e))?;
     Copy { inode: 0, path }.replace(link, target)
@@ -213,6 +237,20 @@ mod tests {
         assert_eq!(copy.replace(&place.link, &place.target).unwrap(), Replaced::Gone);
         assert_eq!(fs::read(&place.link).unwrap(), b"Cassandra's");
         assert_eq!(names(&place), ["nb-1-big-Data.db"]);
+    }
+
+    #[test]
+    fn what_cannot_be_put_back_is_kept() {
+        let place = place();
+        let copy = copy(&place);
+        fs::write(&copy.path, "Cassandra's").unwrap();
+        let broken = place.work.path().join("broken");
+        super::super::testing::unreadable(&broken);
+        let error = copy.put_back(&broken.join("nb-1-big-Data.db")).unwrap_err().to_string();
+        sweep(&place.work.path().join("live")).unwrap();
+        let saved = place.link.with_file_name("cassmount-saved-nb-1-big-Data.db");
+        assert!(error.contains(saved.to_str().unwrap()), "{error}");
+        assert_eq!(fs::read_to_string(saved).unwrap(), "Cassandra's");
     }
 
     #[test]

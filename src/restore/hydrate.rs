@@ -4,10 +4,12 @@
 //! same copies, so that nothing below the data directory depends on the mount when all is done.
 
 use super::copy::{self, Copy, Pace, Replaced};
-use super::journal::{self, Journal, sync_directory};
+use super::journal::{Journal, sync_directory};
+use super::journals::{Journals, of_tables};
 use super::live::{self, Link};
 use super::sstables::DATA;
-use super::state::{Hydrated, Origin, Step};
+use super::state::{Hydrated, Origin, Plan, State, Step};
+use super::{look, repair};
 use crate::cassandra::{SstableName, TableName};
 use crate::{Error, Kind, Result};
 use serde::Serialize;
@@ -25,11 +27,20 @@ pub struct HydrationOptions {
     pub keep_free: u64,
 }
 
-/// The tables of one cache directory's journals that are to become local.
+/// The tables that are to become local.
 #[derive(Debug)]
 pub struct Hydration {
-    tables: Vec<Journal>,
+    tables: Vec<RemoteTable>,
+    /// Of tables of which nothing can be done: they keep no other from becoming local.
+    lost: Vec<HydrationReport>,
     options: HydrationOptions,
+}
+
+/// A table with links, and what they lead to.
+#[derive(Debug)]
+struct RemoteTable {
+    journal: Journal,
+    bytes: u64,
 }
 
 /// What became of the links of a table.
@@ -53,51 +64,90 @@ pub struct HydrationReport {
     pub error: Option<String>,
 }
 
+impl HydrationReport {
+    /// Before anything was done, and before the journal at `path` could be read.
+    fn of(table: TableName, path: &Path) -> Self {
+        Self {
+            table,
+            from: Vec::new(),
+            directory: path.to_owned(),
+            files: 0,
+            copied_bytes: 0,
+            gone: 0,
+            in_backups: 0,
+            snapshots: Vec::new(),
+            left: 0,
+            error: None,
+        }
+    }
+
+    fn describe(&mut self, plan: &Plan) {
+        self.table.clone_from(&plan.table);
+        self.from.clone_from(&plan.from);
+        self.directory.clone_from(&plan.live);
+    }
+}
+
+impl RemoteTable {
+    /// Takes a journal over. `None` where its restore came to its end meanwhile.
+    ///
+    /// # Errors
+    /// Where the table was not opened, somebody is at work on it, or its directories cannot be read.
+    fn open(path: &Path) -> Result<Option<Self>> {
+        let Some(journal) = Journal::open(path)? else { return Ok(None) };
+        check_step(&journal.state)?;
+        repair::put_back(&journal)?;
+        let bytes = super::status::of(&journal.state)?.remote_bytes;
+        Ok(Some(Self { journal, bytes }))
+    }
+}
+
 impl Hydration {
     /// Takes over what is restored and not local: all, or these tables. Nobody else works on them then.
     ///
     /// # Errors
-    /// `Kind::Busy` where somebody does, or where a restore is not at its end.
-    pub fn open(cache_dirs: &[PathBuf], tables: &[TableName], options: HydrationOptions) -> Result<Self> {
-        let mut taken = Vec::new();
-        // Looked at first: of the others, no lock is wanted.
-        let found = cache_dirs.iter().map(|directory| journal::look_at_all(directory)).collect::<Result<Vec<_>>>()?;
-        for (path, state) in found.into_iter().flatten() {
-            if !tables.is_empty() && !tables.contains(&state.plan.table) {
-                continue;
-            }
-            let Some(journal) = Journal::open(&path)? else { continue };
-            let table = &journal.state.plan.table;
-            match journal.state.step {
-                Step::Open => taken.push(journal),
-                Step::Aborting | Step::Replacing | Step::Undone => {
-                    return Err(Error::new(
-                        Kind::Busy,
-                        format!("{table} is being taken back: run `cassmount restore abort` again"),
-                    ));
-                }
-                _ => {
-                    return Err(Error::new(
-                        Kind::Busy,
-                        format!(
-                            "the restore of {table} did not come to its end: run `cassmount restore instant` again"
-                        ),
-                    ));
-                }
+    /// `Kind::NotFound` for a table that was not restored. What keeps single tables from it is in [`Self::lost`].
+    pub fn open(journals: &Journals, tables: &[TableName], options: HydrationOptions) -> Result<Self> {
+        let mut hydration = Self { tables: Vec::new(), lost: Vec::new(), options };
+        for file in of_tables(journals.all()?, tables)? {
+            // Looked at first: of the others, no lock is wanted.
+            let mut report = HydrationReport::of(file.table(), &file.path);
+            // One that cannot be read, or is at work, keeps no other from becoming local.
+            let opened = file.state.and_then(|state| {
+                report.describe(&state.plan);
+                RemoteTable::open(&file.path)
+            });
+            match opened {
+                Ok(table) => hydration.tables.extend(table),
+                Err(error) => hydration.lost.push(HydrationReport { error: Some(error.to_string()), ..report }),
             }
         }
-        let found = |table: &&TableName| taken.iter().any(|journal| journal.state.plan.table == **table);
-        if let Some(table) = tables.iter().find(|table| !found(table)) {
-            return Err(Error::not_found(format!(
-                "{table} was not restored through links, as far as the journals know"
-            )));
-        }
-        Ok(Self { tables: taken, options })
+        Ok(hydration)
     }
 
     /// Bytes behind links, each counted once.
-    pub fn remote_bytes(&self) -> Result<u64> {
-        self.tables.iter().map(|journal| Ok(super::status::of(&journal.state)?.remote_bytes)).sum()
+    pub fn remote_bytes(&self) -> u64 {
+        self.tables.iter().map(|table| table.bytes).sum()
+    }
+
+    /// Whether there is anything to do.
+    ///
+    /// # Errors
+    /// Where a table's directories cannot be read.
+    pub fn has_links(&self) -> Result<bool> {
+        for RemoteTable { journal, .. } in &self.tables {
+            for directory in look::live_directories(&journal.state.plan)? {
+                if !live::links(&directory, &journal.state.plan.mountpoint)?.is_empty() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Tables that cannot be hydrated, and why.
+    pub fn lost(&self) -> impl Iterator<Item = (&TableName, &str)> {
+        self.lost.iter().map(|report| (&report.table, report.error.as_deref().unwrap_or_default()))
     }
 
     /// Checks that all of it fits.
@@ -106,10 +156,10 @@ impl Hydration {
     /// `Kind::NoSpace`, with the numbers.
     pub fn check_space(&self) -> Result<()> {
         let mut needed: BTreeMap<u64, (u64, &Path)> = BTreeMap::new();
-        for journal in &self.tables {
-            let status = super::status::of(&journal.state)?;
-            let device = fs::metadata(&status.directory).map_or(0, |metadata| metadata.dev());
-            needed.entry(device).or_insert((0, &journal.state.plan.live)).0 += status.remote_bytes;
+        for RemoteTable { journal, bytes } in self.tables.iter().filter(|table| table.bytes > 0) {
+            let live = &journal.state.plan.live;
+            let metadata = fs::metadata(live).map_err(|e| Error::io(format_args!("look at {}", live.display()), e))?;
+            needed.entry(metadata.dev()).or_insert((0, live)).0 += bytes;
         }
         needed.into_values().try_for_each(|(bytes, directory)| self.room(directory, bytes))
     }
@@ -134,24 +184,16 @@ impl Hydration {
     /// Replaces links until none is left. `progress` is told of every piece that was copied.
     pub fn run(mut self, progress: &mut dyn FnMut(u64)) -> Vec<HydrationReport> {
         let mut pace = Pace::new(self.options.rate);
-        let mut tables = std::mem::take(&mut self.tables);
-        tables.iter_mut().map(|journal| self.table(journal, &mut pace, progress)).collect()
+        let mut reports = std::mem::take(&mut self.lost);
+        for mut table in std::mem::take(&mut self.tables) {
+            reports.push(self.table(&mut table.journal, &mut pace, progress));
+        }
+        reports
     }
 
     fn table(&self, journal: &mut Journal, pace: &mut Pace, progress: &mut dyn FnMut(u64)) -> HydrationReport {
-        let plan = &journal.state.plan;
-        let mut report = HydrationReport {
-            table: plan.table.clone(),
-            from: plan.from.clone(),
-            directory: plan.live.clone(),
-            files: 0,
-            copied_bytes: 0,
-            gone: 0,
-            in_backups: 0,
-            snapshots: Vec::new(),
-            left: 0,
-            error: None,
-        };
+        let mut report = HydrationReport::of(journal.state.plan.table.clone(), &journal.state.plan.live);
+        report.describe(&journal.state.plan);
         let done = self.links(journal, pace, &mut |bytes| progress(bytes), &mut report);
         report.error = done.err().map(|error| error.to_string());
         report
@@ -164,7 +206,8 @@ impl Hydration {
         progress: &mut dyn FnMut(u64),
         report: &mut HydrationReport,
     ) -> Result<()> {
-        let (directories, mountpoint) = (journal.state.plan.directories.clone(), journal.state.plan.mountpoint.clone());
+        let directories = look::live_directories(&journal.state.plan)?;
+        let mountpoint = journal.state.plan.mountpoint.clone();
         let all = |report: &mut HydrationReport| -> Result<Vec<Link>> {
             let mut links = Vec::new();
             for directory in &directories {
@@ -217,7 +260,7 @@ impl Hydration {
         for link in links {
             let replaced = if let Some(local) = &local {
                 copy::link_instead(&link.path, target, local)?
-            } else if !copy::leads_to(&link.path, target) {
+            } else if !copy::leads_to(&link.path, target)? {
                 // Compaction was faster: nothing to fetch.
                 Replaced::Gone
             } else {
@@ -260,13 +303,27 @@ fn by_target(links: Vec<Link>) -> Vec<(PathBuf, Vec<Link>)> {
     for (_, links) in &mut grouped {
         links.sort_by_key(|link| !link.below.is_empty());
     }
-    // Of an SSTable, Data.db comes last: until then its link tells which one it is.
-    grouped.sort_by_key(|(target, _)| is_data(target));
+    // Data.db comes first. A Cassandra that is started without the mount takes an SSTable whose Data.db is a link for a
+    // leftover, and removes all its components that are files.
+    grouped.sort_by_key(|(target, _)| !is_data(target));
     grouped
 }
 
 fn is_data(path: &Path) -> bool {
     path.to_str().is_some_and(|path| path.ends_with(&format!("-{DATA}")))
+}
+
+/// Only one that Cassandra has opened is hydrated.
+fn check_step(state: &State) -> Result<()> {
+    let table = &state.plan.table;
+    let message = match state.step {
+        Step::Open => return Ok(()),
+        Step::Aborting | Step::Replacing | Step::Undone => {
+            format!("{table} is being taken back: run `cassmount restore abort` again")
+        }
+        _ => format!("the restore of {table} did not come to its end: run `cassmount restore instant` again"),
+    };
+    Err(Error::new(Kind::Busy, message))
 }
 
 /// A Data.db is about to become a file, from which nobody could tell whose it is.
@@ -279,4 +336,74 @@ fn note(journal: &mut Journal, link: &Link, target: &Path, inode: u64) -> Result
 
 fn cannot_read(target: &Path, error: std::io::Error) -> Error {
     Error::io(format_args!("read {}, which a live table links to: is the mount there?", target.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Table, unreadable};
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    const OPTIONS: HydrationOptions = HydrationOptions { rate: None, keep_free: 0 };
+
+    fn restored(table: &Table, journals: &Journals, name: &str) {
+        let mut state = table.state(2);
+        state.plan.table = TableName::new("shop", name);
+        let mut journal = journals.begin(state.plan.clone()).unwrap();
+        live::put_links(&state).unwrap();
+        journal.step(Step::Open).unwrap();
+    }
+
+    #[test]
+    fn data_comes_before_what_nobody_can_do_without_it() {
+        let table = Table::new();
+        let target = |name: &str| table.mount.join(name);
+        for name in ["Index.db", "Data.db", "Statistics.db"] {
+            symlink(target(&format!("nb-1-big-{name}")), table.live.join(format!("nb-9-big-{name}"))).unwrap();
+        }
+        let grouped = by_target(live::links(&table.live, &table.mount).unwrap());
+        let order: Vec<&Path> = grouped.iter().map(|(target, _)| &**target).collect();
+        assert_eq!(order, ["nb-1-big-Data.db", "nb-1-big-Index.db", "nb-1-big-Statistics.db"].map(target));
+    }
+
+    #[test]
+    fn what_was_killed_after_data_knows_its_sstables() {
+        let table = Table::new();
+        let journals = Journals::new(table.work.path(), &[]);
+        restored(&table, &journals, "users");
+        // As a run that is killed when it comes to the next component.
+        fs::rename(table.mount.join("nb-1-big-Statistics.db"), table.work.path().join("away")).unwrap();
+        let hydration = Hydration::open(&journals, &[], OPTIONS).unwrap();
+        assert!(hydration.run(&mut |_| {})[0].error.is_some());
+        let (_, state) = journals.states().unwrap().remove(0);
+        let ours = live::ours(&state).unwrap();
+        assert_eq!((ours.linked.len(), ours.hydrated.len()), (0, 2));
+        assert!(!ours.remote.is_empty() && ours.missing(&state).is_empty());
+        fs::rename(table.work.path().join("away"), table.mount.join("nb-1-big-Statistics.db")).unwrap();
+        let hydration = Hydration::open(&journals, &[], OPTIONS).unwrap();
+        assert!(hydration.has_links().unwrap());
+        let report = hydration.run(&mut |_| {}).remove(0);
+        assert_eq!((report.left, report.error), (0, None));
+    }
+
+    #[test]
+    fn one_lost_directory_stops_no_other_table() {
+        let (lost, sound) = (Table::new(), Table::new());
+        let journals = Journals::new(sound.work.path(), &[]);
+        restored(&lost, &journals, "lost");
+        restored(&sound, &journals, "sound");
+        fs::remove_dir_all(&lost.live).unwrap();
+        unreadable(&lost.live);
+        let hydration = Hydration::open(&journals, &[], OPTIONS).unwrap();
+        assert_eq!(hydration.lost().map(|(table, _)| &*table.table).collect::<Vec<_>>(), ["lost"]);
+        let reports = hydration.run(&mut |_| {});
+        assert!(reports.iter().any(|of| &*of.table.table == "lost" && of.error.is_some()));
+        assert!(live::links(&sound.live, &sound.mount).unwrap().is_empty());
+        let statuses = super::super::status(&journals).unwrap();
+        assert_eq!((statuses.tables.len(), statuses.errors.len()), (1, 1));
+        // One that was dropped is no error.
+        fs::remove_file(&lost.live).unwrap();
+        let reports = Hydration::open(&journals, &[], OPTIONS).unwrap().run(&mut |_| {});
+        assert!(reports.iter().all(|of| of.error.is_none()), "{reports:?}");
+    }
 }

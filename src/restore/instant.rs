@@ -1,9 +1,11 @@
 //! `cassmount restore instant`: rows of a backup in a live table, at once.
 
-use super::journal::{self, Journal};
+use super::journal::Journal;
+use super::journals::Journals;
 use super::node::Node;
 use super::prepare::{Prepared, prepare};
 use super::recover::{self, Tools};
+use super::repair::{self, RepairOutcome};
 use super::request::Request;
 use super::state::{Origin, Plan, State, Step};
 use super::{Mount, Program};
@@ -17,6 +19,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Instant {
     pub mount: Mount,
+    pub journals: Journals,
     pub node: Node,
     pub cqlsh: Program,
     /// Longest wait for one `nodetool refresh`.
@@ -33,6 +36,8 @@ pub enum Outcome {
     Open,
     /// They were before: an earlier run has done it.
     WasOpen,
+    /// An earlier run has restored them; Cassandra did not read them any more, and does again.
+    Repaired,
     /// The backup has no SSTable of it.
     Empty,
     /// It is as it was; the error says why.
@@ -72,8 +77,8 @@ pub struct InstantReport {
 impl InstantReport {
     /// Whether every table is as it was asked to be.
     pub fn is_whole(&self) -> bool {
-        use Outcome::{Empty, Open, Planned, WasOpen};
-        self.tables.iter().all(|table| matches!(table.outcome, Planned | Open | WasOpen | Empty))
+        use Outcome::{Empty, Open, Planned, Repaired, WasOpen};
+        self.tables.iter().all(|table| matches!(table.outcome, Planned | Open | WasOpen | Repaired | Empty))
     }
 }
 
@@ -85,12 +90,16 @@ impl Instant {
         Ok(self.report(true, tables, notes))
     }
 
-    /// Restores, table by table. Ends with the first that fails, which is rolled back; those before stay.
+    /// Restores, table by table. Ends with the first that fails, which is rolled back; those before stay. What a person
+    /// should know is told before anything is changed.
     ///
     /// # Errors
     /// Before anything was changed. What fails later is in the report.
-    pub fn run(&self, request: &Request) -> Result<InstantReport> {
+    pub fn run(&self, request: &Request, tell: &mut dyn FnMut(&str)) -> Result<InstantReport> {
         let Prepared { plans, notes } = prepare(&self.mount, &self.node, request)?;
+        for note in &notes {
+            tell(note);
+        }
         let mut tables: Vec<TableReport> = Vec::new();
         for plan in plans {
             let failed = tables.last().is_some_and(|table| table.error.is_some());
@@ -119,10 +128,10 @@ impl Instant {
             ..report(plan, outcome)
         };
         let mut journal = match self.earlier(plan) {
-            Ok(Earlier::Done(state)) => return of_state(&state, Outcome::WasOpen),
+            Ok(Earlier::Done(mut journal)) => return self.again(&mut journal),
             Ok(Earlier::Unfinished(journal)) => *journal,
             Ok(Earlier::Nothing) if plan.sstables.is_empty() && !plan.truncate => return report(plan, Outcome::Empty),
-            Ok(Earlier::Nothing) => match Journal::begin(&self.mount.cache_dir, plan.clone()) {
+            Ok(Earlier::Nothing) => match self.begin(plan) {
                 Ok(journal) => journal,
                 Err(error) => return failed(plan, Outcome::RolledBack, &error),
             },
@@ -147,10 +156,22 @@ impl Instant {
         }
     }
 
+    fn begin(&self, plan: &Plan) -> Result<Journal> {
+        self.journals.begin(Plan { nodetool: self.node.command(), ..plan.clone() })
+    }
+
+    /// A table that an earlier run has restored. Cassandra may have been started without the mount since.
+    fn again(&self, journal: &mut Journal) -> TableReport {
+        match repair::table(journal, &self.tools()) {
+            Ok(RepairOutcome::Sound) => of_state(&journal.state, Outcome::WasOpen),
+            Ok(_) => of_state(&journal.state, Outcome::Repaired),
+            Err(error) => TableReport { error: Some(error.to_string()), ..of_state(&journal.state, Outcome::Unclear) },
+        }
+    }
+
     /// What an earlier run left of the table: one that was killed is to be completed if it was for the same, and rolled back if not.
     fn earlier(&self, plan: &Plan) -> Result<Earlier> {
-        let path = journal::path(&self.mount.cache_dir, &plan.table, &plan.directories);
-        let Some(journal) = Journal::open(&path)? else { return Ok(Earlier::Nothing) };
+        let Some(journal) = self.journals.open(&plan.table, &plan.directories)? else { return Ok(Earlier::Nothing) };
         let theirs = &journal.state.plan;
         let same = theirs.from == plan.from && theirs.mountpoint == plan.mountpoint && theirs.truncate == plan.truncate;
         match journal.state.step {
@@ -170,9 +191,9 @@ impl Instant {
         }
         let ours = super::live::ours(&journal.state)?;
         if same && ours.whole().next().is_some() {
-            return Ok(Earlier::Done(Box::new(journal.state)));
+            return Ok(Earlier::Done(Box::new(journal)));
         }
-        if ours.linked.is_empty() {
+        if ours.remote.is_empty() {
             // All of it is local by now or compacted: that restore is over, and its way back gives way to the new one's.
             self.node.clear_snapshot(&theirs.snapshot, &plan.table.keyspace)?;
             journal.remove()?;
@@ -191,7 +212,7 @@ impl Instant {
 enum Earlier {
     Nothing,
     Unfinished(Box<Journal>),
-    Done(Box<State>),
+    Done(Box<Journal>),
 }
 
 fn report(plan: &Plan, outcome: Outcome) -> TableReport {

@@ -1,10 +1,9 @@
-//! What was done to a live table, in a file of its own beside the cache: `docs/formats.md`, "Restore journal".
+//! What was done to a live table, in a file of its own: `docs/formats.md`, "Restore journal".
 //!
 //! It appears whole, with the plan in it, and is appended to: one line for each thing about to be done, each with a checksum, and on the disk before
 //! that is begun. So what a crash cuts off was not begun. A table that no restore concerns any more has none.
 
 use super::state::{Before, Hydrated, Plan, Record, State, Step};
-use crate::cache_dir::CacheDir;
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use rustix::fs::{FlockOperation, flock};
@@ -30,16 +29,10 @@ pub(super) struct Journal {
     pub state: State,
 }
 
-/// The directory of journals beside a cache.
-fn directory(cache_dir: &Path) -> PathBuf {
-    CacheDir::new(cache_dir).restore()
-}
-
-/// The journals there, sorted by name.
-fn all(cache_dir: &Path) -> Result<Vec<PathBuf>> {
-    let directory = directory(cache_dir);
+/// The journals in a directory, sorted by name.
+pub(super) fn all(directory: &Path) -> Result<Vec<PathBuf>> {
     let failed = |e| Error::io(format_args!("read {}", directory.display()), e);
-    let entries = match fs::read_dir(&directory) {
+    let entries = match fs::read_dir(directory) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,
     };
@@ -54,20 +47,16 @@ fn all(cache_dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The journals there, and what they say.
-pub(super) fn look_at_all(cache_dir: &Path) -> Result<Vec<(PathBuf, State)>> {
-    let mut found = Vec::new();
-    for path in all(cache_dir)? {
-        found.extend(look(&path)?.map(|state| (path, state)));
-    }
-    Ok(found)
-}
-
 /// Where the journal of a table is that has these live directories. Not of the one that links go into: that may be another one next time.
-pub(super) fn path(cache_dir: &Path, table: &TableName, directories: &[PathBuf]) -> PathBuf {
+pub(super) fn path(directory: &Path, table: &TableName, directories: &[PathBuf]) -> PathBuf {
     let first = directories.iter().min().map(|path| path.as_os_str().as_bytes()).unwrap_or_default();
     let hash = blake3::hash(first).to_hex();
-    directory(cache_dir).join(format!("{table}-{}.{EXTENSION}", &hash[..8]))
+    directory.join(format!("{table}-{}.{EXTENSION}", &hash[..8]))
+}
+
+/// The directory of copies that belongs to the journal at `path`.
+pub(super) fn copies(path: &Path) -> PathBuf {
+    path.with_extension("files")
 }
 
 /// Looks into a journal that somebody may be writing to. `None` where there is none.
@@ -84,16 +73,15 @@ impl Journal {
     ///
     /// # Errors
     /// `Kind::Busy` where there is one by now.
-    pub(super) fn begin(cache_dir: &Path, plan: Plan) -> Result<Self> {
-        let directory = directory(cache_dir);
+    pub(super) fn begin(directory: &Path, plan: Plan) -> Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&directory)
+            .create(directory)
             .map_err(|e| Error::io(format_args!("create {}", directory.display()), e))?;
-        let path = path(cache_dir, &plan.table, &plan.directories);
+        let path = path(directory, &plan.table, &plan.directories);
         let failed = |e| Error::io(format_args!("write {}", path.display()), e);
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&directory).map_err(failed)?;
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).map_err(failed)?;
         // Before it has its name: nobody gets it in between.
         lock(file.as_file(), &path)?;
         let text = format!("{MAGIC}{}", line(&Record::Plan(Box::new(plan.clone())))?);
@@ -102,8 +90,8 @@ impl Journal {
             std::io::ErrorKind::AlreadyExists => at_work(&path),
             _ => failed(e.error),
         })?;
-        sync_directory(&directory)?;
-        sync_directory(cache_dir)?;
+        sync_directory(directory)?;
+        sync_directory(directory.parent().unwrap_or(Path::new("/")))?;
         Ok(Self { file, path, len: text.len() as u64, state: State::new(plan) })
     }
 
@@ -115,7 +103,8 @@ impl Journal {
         };
         lock(&file, path)?;
         // Whoever held it until now may have come to its end.
-        if file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
+        let metadata = file.metadata().map_err(|e| Error::io(format_args!("look at {}", path.display()), e))?;
+        if metadata.nlink() == 0 {
             return Ok(None);
         }
         let (state, len) = read(&mut file, path)?;
@@ -140,8 +129,20 @@ impl Journal {
         self.write(Record::Removing(number))
     }
 
+    /// Where copies of files are that Cassandra made of links.
+    pub(super) fn copies(&self) -> PathBuf {
+        copies(&self.path)
+    }
+
     /// The table is as if nothing had ever been restored.
     pub(super) fn remove(self) -> Result<()> {
+        let copies = self.copies();
+        match fs::remove_dir_all(&copies) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(format_args!("remove {}", copies.display()), e));
+            }
+            _ => {}
+        }
         fs::remove_file(&self.path).map_err(|e| Error::io(format_args!("remove {}", self.path.display()), e))?;
         sync_directory(self.path.parent().unwrap_or(Path::new("/")))
     }
@@ -241,6 +242,7 @@ mod tests {
             snapshot: "cassmount-1".to_owned(),
             truncate: false,
             indexes: vec!["by_name".to_owned()],
+            nodetool: String::new(),
             sstables: vec![Linked {
                 directory: "/mnt/a".into(),
                 name: "nb-1-big".to_owned(),
@@ -343,7 +345,7 @@ mod tests {
         };
         assert_eq!(of(&["/a/t", "/b/t"]), of(&["/b/t", "/a/t"]));
         assert_ne!(of(&["/a/t"]), of(&["/b/t"]));
-        assert_eq!(fs::read_dir(directory(cache.path())).unwrap().count(), 1, "nothing else is left there");
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 1, "nothing else is left there");
     }
 
     #[test]

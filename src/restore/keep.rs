@@ -2,6 +2,7 @@
 
 use super::journal::{Journal, sync_directory};
 use super::live;
+use super::look;
 use super::node::Node;
 use super::same::{self, Inode};
 use super::sstables::DATA;
@@ -15,7 +16,11 @@ use std::path::{Path, PathBuf};
 pub(super) fn keep(journal: &mut Journal, node: &Node) -> Result<()> {
     let plan = &journal.state.plan;
     let places = places(&journal.state);
-    if places.iter().any(|(_, snapshot)| snapshot.exists()) {
+    let mut is_left = false;
+    for (_, snapshot) in &places {
+        is_left |= look::exists(snapshot)?;
+    }
+    if is_left {
         // Of a run that was killed before it could note it. Nobody else gives such a name.
         node.clear_snapshot(&plan.snapshot, &plan.table.keyspace)?;
     }
@@ -27,8 +32,10 @@ pub(super) fn keep(journal: &mut Journal, node: &Node) -> Result<()> {
         node.snapshot(&plan.snapshot, &plan.table)?;
     }
     // Not what is in the live directories: compaction may have replaced that a moment before.
-    for (directory, snapshot) in places.iter().filter(|(_, snapshot)| snapshot.is_dir()) {
-        before.sstables.extend(live::sstables(snapshot)?.into_iter().map(|name| (directory.clone(), name)));
+    for (directory, snapshot) in &places {
+        if look::is_directory(snapshot)? {
+            before.sstables.extend(live::sstables(snapshot)?.into_iter().map(|name| (directory.clone(), name)));
+        }
     }
     journal.before(before)
 }
@@ -36,8 +43,10 @@ pub(super) fn keep(journal: &mut Journal, node: &Node) -> Result<()> {
 /// Which Data.db files in the live directories are what was there before.
 pub(super) fn inodes(state: &State) -> Result<BTreeSet<Inode>> {
     let mut inodes = BTreeSet::new();
-    for (_, snapshot) in places(state).iter().filter(|(_, snapshot)| snapshot.is_dir()) {
-        inodes.extend(same::data_files(snapshot)?.into_keys());
+    for (_, snapshot) in places(state) {
+        if look::is_directory(&snapshot)? {
+            inodes.extend(same::data_files(&snapshot)?.into_keys());
+        }
     }
     Ok(inodes)
 }
@@ -46,7 +55,7 @@ pub(super) fn inodes(state: &State) -> Result<BTreeSet<Inode>> {
 pub(super) fn check(state: &State) -> Result<()> {
     for (directory, sstable) in state.before.iter().flat_map(|before| &before.sstables) {
         let snapshot = snapshot(state, directory);
-        if !snapshot.join(format!("{sstable}-{DATA}")).exists() {
+        if !look::exists(&snapshot.join(format!("{sstable}-{DATA}")))? {
             return Err(Error::not_found(format!(
                 "{sstable} is not in {} any more, which kept what {} held before. Nothing was changed",
                 snapshot.display(),

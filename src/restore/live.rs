@@ -5,6 +5,7 @@
 //! links of its components point to; one that is local by now, by what the journal noted of it.
 
 use super::journal::sync_directory;
+use super::look;
 use super::sstables::{DATA, file_names, reading};
 use super::state::{Plan, State};
 use crate::cassandra::SstableName;
@@ -36,6 +37,8 @@ pub(super) struct Ours {
     /// Number in the plan to where its Data.db is, linked or local.
     pub(super) linked: BTreeMap<usize, (PathBuf, String)>,
     pub(super) hydrated: BTreeMap<usize, (PathBuf, String)>,
+    /// Numbers of those with any component that is a link, Data.db or another.
+    pub(super) remote: BTreeSet<usize>,
     /// Names that components of ours have, Data.db there or not.
     pub(super) names: BTreeSet<(PathBuf, String)>,
     /// How many of these are still those that the links were given: Cassandra changes them when it is asked to open what is there.
@@ -61,21 +64,22 @@ impl Ours {
 pub(super) fn links(table: &Path, mountpoint: &Path) -> Result<Vec<Link>> {
     let mut found = Vec::new();
     walk(table, "", DEPTH, &mut |path, below| {
-        if let Ok(target) = fs::read_link(path)
-            && target.starts_with(mountpoint)
-            && let Ok(metadata) = fs::symlink_metadata(path)
-        {
+        let Some(target) = look::link_target(path)?.filter(|target| target.starts_with(mountpoint)) else {
+            return Ok(());
+        };
+        if let Some(metadata) = look::metadata(path)? {
             let since = Duration::new(metadata.ctime().max(0).cast_unsigned(), metadata.ctime_nsec() as u32);
             let changed = SystemTime::UNIX_EPOCH + since;
             found.push(Link { path: path.to_owned(), target, below: below.to_owned(), changed });
         }
+        Ok(())
     })?;
     found.sort_by(|a, b| (a.changed, &a.path).cmp(&(b.changed, &b.path)));
     Ok(found)
 }
 
 /// Calls `each` with every symlink and its directory below `table`.
-fn walk(directory: &Path, below: &str, depth: usize, each: &mut impl FnMut(&Path, &str)) -> Result<()> {
+fn walk(directory: &Path, below: &str, depth: usize, each: &mut impl FnMut(&Path, &str) -> Result<()>) -> Result<()> {
     let entries = match fs::read_dir(directory) {
         // Cassandra clears snapshots meanwhile.
         Err(e) if e.kind() == io::ErrorKind::NotFound && !below.is_empty() => return Ok(()),
@@ -83,9 +87,12 @@ fn walk(directory: &Path, below: &str, depth: usize, each: &mut impl FnMut(&Path
     };
     for entry in entries {
         let entry = entry.map_err(|e| reading(directory, e))?;
-        let Ok(kind) = entry.file_type() else { continue };
+        let kind = match entry.file_type() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            kind => kind.map_err(|e| reading(&entry.path(), e))?,
+        };
         if kind.is_symlink() {
-            each(&entry.path(), below);
+            each(&entry.path(), below)?;
         } else if kind.is_dir() && depth > 0 {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -116,8 +123,13 @@ pub(super) fn ours(state: &State) -> Result<Ours> {
 
 /// Where they are in `backups/`, into which Cassandra links what it opens if it is configured so.
 pub(super) fn ours_in_backups(state: &State) -> Result<Ours> {
-    let backups = state.plan.directories.iter().map(|directory| directory.join("backups"));
-    find(state, &backups.filter(|directory| directory.is_dir()).collect::<Vec<_>>())
+    let mut there = Vec::new();
+    for backups in state.plan.directories.iter().map(|directory| directory.join("backups")) {
+        if look::is_directory(&backups)? {
+            there.push(backups);
+        }
+    }
+    find(state, &there)
 }
 
 fn find(state: &State, directories: &[PathBuf]) -> Result<Ours> {
@@ -129,8 +141,9 @@ fn find(state: &State, directories: &[PathBuf]) -> Result<Ours> {
         for name in file_names(directory)? {
             let Some(parsed) = SstableName::parse_component(&name) else { continue };
             let sstable = (directory.clone(), parsed.sstable.to_string());
-            let target = fs::read_link(directory.join(&name)).ok();
+            let target = look::link_target(&directory.join(&name))?;
             let number = target.and_then(|target| number_of(&numbers, &target));
+            ours.remote.extend(number);
             if let (Some(number), DATA) = (number, parsed.component) {
                 ours.linked.insert(number, sstable.clone());
             }
@@ -141,13 +154,13 @@ fn find(state: &State, directories: &[PathBuf]) -> Result<Ours> {
         }
     }
     for (number, hydrated) in &state.hydrated {
-        let there = |directory: &&PathBuf| {
-            let metadata = fs::symlink_metadata(directory.join(format!("{}-{DATA}", hydrated.name)));
-            metadata.is_ok_and(|metadata| metadata.is_file() && metadata.ino() == hydrated.inode)
-        };
-        if let Some(directory) = directories.iter().find(there) {
-            ours.hydrated.insert(*number, (directory.clone(), hydrated.name.clone()));
-            ours.names.insert((directory.clone(), hydrated.name.clone()));
+        for directory in directories {
+            let metadata = look::metadata(&directory.join(format!("{}-{DATA}", hydrated.name)))?;
+            if metadata.is_some_and(|metadata| metadata.is_file() && metadata.ino() == hydrated.inode) {
+                ours.hydrated.insert(*number, (directory.clone(), hydrated.name.clone()));
+                ours.names.insert((directory.clone(), hydrated.name.clone()));
+                break;
+            }
         }
     }
     Ok(ours)

@@ -7,7 +7,7 @@ use super::request::{Request, Selection, refuse};
 use super::sstables::Generations;
 use super::state::{Linked, Origin, Plan};
 use super::topology::Topology;
-use super::{Mount, access, schema};
+use super::{Mount, access, look, node_config, schema};
 use crate::cassandra::TableName;
 use crate::cassandra::schema::{Schema, is_system_keyspace};
 use crate::time::Timestamp;
@@ -62,7 +62,8 @@ pub(super) fn prepare(mount: &Mount, node: &Node, request: &Request) -> Result<P
             }
         }
         for table in selected(point, &request.selection)? {
-            if let Some(theirs) = &backup_schema {
+            // Cassandra's own tables are what its version makes them, and in no schema.
+            if let Some(theirs) = backup_schema.as_ref().filter(|_| !is_system_keyspace(&table.name.keyspace)) {
                 let different = schema::differences(&table.name, theirs, &node_schema);
                 refusals.extend(different.into_iter().map(|what| format!("{}: {what}", table.name)));
             }
@@ -70,6 +71,11 @@ pub(super) fn prepare(mount: &Mount, node: &Node, request: &Request) -> Result<P
         }
     }
     missing(&request.selection, &found, &points, &mut refusals);
+    for keyspace in &keyspaces {
+        if let Some(said) = of_cassandra(keyspace, &mut refusals) {
+            notes.push(said);
+        }
+    }
     refuse(refusals)?;
     notes.extend(unfilled_views(&node_schema, &found));
 
@@ -86,6 +92,9 @@ pub(super) fn prepare(mount: &Mount, node: &Node, request: &Request) -> Result<P
             let component = first.components.keys().next().map_or("", String::as_str);
             access::check(&plan.live, &first.directory.join(format!("{}-{component}", first.name)))?;
         }
+    }
+    if let Some(plan) = plans.first() {
+        notes.extend(node_config::notes(request.cassandra_yaml.as_deref(), &plan.directories, &mount.mountpoint));
     }
     Ok(Prepared { plans, notes })
 }
@@ -200,6 +209,27 @@ fn elsewhere(mount: &Mount, point: &Point) -> String {
     )
 }
 
+/// What has to be known of a keyspace of Cassandra's own; `None` of a user's.
+fn of_cassandra(keyspace: &str, refusals: &mut Vec<String>) -> Option<String> {
+    if !is_system_keyspace(keyspace) {
+        return None;
+    }
+    match keyspace {
+        "system_auth" => Some(
+            "system_auth: roles and grants of the backup are added to those of now, and the newer write of each wins; restore it on all nodes, from backups of one version of Cassandra and one replication of system_auth; nodes see it when their caches expire (roles_validity, 2 s by default), or after `nodetool invalidaterolescache`".to_owned(),
+        ),
+        "system_distributed" | "system_traces" => Some(format!(
+            "{keyspace} is Cassandra's own: its columns are not compared, so the backup has to be of the version that runs"
+        )),
+        _ => {
+            refusals.push(format!(
+                "{keyspace} is what a running node knows of itself, and cannot be restored under it: `cassmount schema` prints the schema of the restore point"
+            ));
+            None
+        }
+    }
+}
+
 fn notes(facts: &NodeFacts) -> Vec<String> {
     let mut notes = Vec::new();
     if facts.incremental_backups {
@@ -265,6 +295,7 @@ fn plan(
         snapshot: format!("cassmount-before-{}", started.0),
         truncate: request.truncate,
         indexes,
+        nodetool: String::new(),
         sstables,
     })
 }
@@ -274,8 +305,13 @@ fn live_directory(name: &TableName, directories: &[PathBuf], data_dir: Option<&P
     let free =
         |directory: &Path| rustix::fs::statvfs(directory).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     let wanted = |directory: &&PathBuf| data_dir.is_none_or(|data_dir| directory.starts_with(data_dir));
-    let found = directories.iter().filter(|directory| directory.is_dir()).filter(wanted).max_by_key(|dir| free(dir));
-    found.cloned().ok_or_else(|| {
+    let mut there = Vec::new();
+    for directory in directories.iter().filter(wanted) {
+        if look::is_directory(directory)? {
+            there.push(directory.clone());
+        }
+    }
+    there.into_iter().max_by_key(|directory| free(directory)).ok_or_else(|| {
         let list = directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         Error::not_found(match (directories, data_dir) {
             ([], _) => format!("the node has no table {name}: `cassmount schema` prints the CQL that creates it"),

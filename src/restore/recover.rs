@@ -5,7 +5,7 @@ use super::live::{self, Ours};
 use super::node::Node;
 use super::state::Step;
 use super::verdict::{self, Opened};
-use super::{Program, keep};
+use super::{Program, keep, losses};
 use crate::{Error, Kind, Result};
 use std::time::Duration;
 
@@ -60,7 +60,8 @@ pub(super) fn forward(journal: &mut Journal, tools: &Tools<'_>) -> Result<()> {
                 // It may have found them when it started in between, and then it indexes nothing.
                 tools.node.rebuild_indexes(&table, indexes, tools.refresh)?;
             }
-            journal.step(Step::Open)
+            journal.step(Step::Open)?;
+            losses::keep(&journal.state, &journal.copies())
         }
         (Opened::None, Err(error)) => Err(error),
         (Opened::None, Ok(())) => {

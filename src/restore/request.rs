@@ -24,6 +24,8 @@ pub struct Request {
     /// Only into this data directory, where there are several.
     pub data_dir: Option<PathBuf>,
     pub truncate: bool,
+    /// The node's configuration, where it is not in a usual place.
+    pub cassandra_yaml: Option<PathBuf>,
     /// Whether the backup's schema is compared with the node's.
     pub compare_schema: bool,
 }

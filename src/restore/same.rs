@@ -2,6 +2,7 @@
 //! its generations starts again; the inode of a file that some directory still has cannot.
 
 use super::live;
+use super::look;
 use super::sstables::{DATA, Generations};
 use crate::cassandra::SstableName;
 use crate::{Error, Result};
@@ -18,7 +19,8 @@ pub(super) type Inode = (u64, u64);
 pub(super) fn data_files(directory: &Path) -> Result<BTreeMap<Inode, String>> {
     let mut found = BTreeMap::new();
     for name in live::sstables(directory)? {
-        if let Ok(inode) = inode(&directory.join(format!("{name}-{DATA}"))) {
+        // Compaction may have removed it since it was listed.
+        if let Some(inode) = inode(&directory.join(format!("{name}-{DATA}")))? {
             found.insert(inode, name);
         }
     }
@@ -29,19 +31,18 @@ pub(super) fn data_files(directory: &Path) -> Result<BTreeMap<Inode, String>> {
 /// not there. May be killed, and done again.
 pub(super) fn link_sstable(from: &Path, sstable: &str, to: &Path) -> Result<bool> {
     let data = from.join(format!("{sstable}-{DATA}"));
-    let data = inode(&data).map_err(|e| Error::io(format_args!("look at {}", data.display()), e))?;
+    let data = inode(&data)?.ok_or_else(|| Error::not_found(format!("{} is not there any more", data.display())))?;
     if data_files(to)?.contains_key(&data) {
         return Ok(false);
     }
     let components = live::components(from, sstable)?;
-    let is_other = |name: &String| match (inode(&from.join(name)), inode(&to.join(name))) {
-        (_, Err(_)) => false,
-        (ours, theirs) => ours.ok() != theirs.ok(),
-    };
+    let mut is_taken = false;
+    for name in &components {
+        let theirs = inode(&to.join(name))?;
+        is_taken |= theirs.is_some() && theirs != inode(&from.join(name))?;
+    }
     let target = match SstableName::parse_component(&format!("{sstable}-{DATA}")) {
-        Some(parsed) if components.iter().any(is_other) => {
-            Generations::beyond(&[to])?.next(&parsed.sstable).to_string()
-        }
+        Some(parsed) if is_taken => Generations::beyond(&[to])?.next(&parsed.sstable).to_string(),
         _ => sstable.to_owned(),
     };
     for name in components {
@@ -56,6 +57,7 @@ pub(super) fn link_sstable(from: &Path, sstable: &str, to: &Path) -> Result<bool
     Ok(true)
 }
 
-fn inode(path: &Path) -> io::Result<Inode> {
-    path.symlink_metadata().map(|metadata| (metadata.dev(), metadata.ino()))
+/// `None` where there is no such name.
+fn inode(path: &Path) -> Result<Option<Inode>> {
+    Ok(look::metadata(path)?.map(|metadata| (metadata.dev(), metadata.ino())))
 }

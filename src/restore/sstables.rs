@@ -2,7 +2,7 @@
 
 use crate::cassandra::{Effect, SstableId, SstableName, lacking};
 use crate::{Error, Kind, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::{fs, io};
 
@@ -14,6 +14,21 @@ pub(super) struct Sstable {
     pub name: SstableName,
     /// Names and sizes in bytes, sorted.
     pub components: BTreeMap<String, u64>,
+}
+
+/// Names of SSTables in one directory.
+#[derive(Debug, Default)]
+pub(super) struct SstableNames(HashSet<String>);
+
+impl SstableNames {
+    pub(super) fn insert(&mut self, name: String) {
+        self.0.insert(name);
+    }
+
+    /// Whether a file is a component of one of them.
+    pub(super) fn have(&self, file: &str) -> bool {
+        SstableName::parse_component(file).is_some_and(|parsed| self.0.contains(&parsed.sstable.to_string()))
+    }
 }
 
 /// The SSTables that the files of a directory make; other files are left out.
@@ -42,9 +57,13 @@ pub(super) fn file_names(directory: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(|e| reading(directory, e))? {
         let entry = entry.map_err(|e| reading(directory, e))?;
-        if let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type())
-            && !kind.is_dir()
-        {
+        // No name of Cassandra's is anything but ASCII.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let kind = match entry.file_type() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            kind => kind.map_err(|e| reading(&entry.path(), e))?,
+        };
+        if !kind.is_dir() {
             names.push(name);
         }
     }

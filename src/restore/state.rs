@@ -27,6 +27,9 @@ pub(super) struct Plan {
     pub truncate: bool,
     /// Secondary indexes that Cassandra builds when it is told of new SSTables, and not when it finds them as it starts.
     pub indexes: Vec<String>,
+    /// The command that was this node's nodetool.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub nodetool: String,
     pub sstables: Vec<Linked>,
 }
 

@@ -1,7 +1,8 @@
 //! `cassmount restore status`: what became of every restore that was begun and not undone.
 
+use super::journals::Journals;
 use super::state::{Origin, Plan, State, Step};
-use super::{journal, live};
+use super::{live, look, losses, open_files};
 use crate::Result;
 use crate::cassandra::TableName;
 use serde::Serialize;
@@ -15,7 +16,11 @@ pub struct TableStatus {
     pub table: TableName,
     pub from: Vec<Origin>,
     pub directory: PathBuf,
+    /// The node's data directory: it tells nodes of one machine apart.
+    pub data_directory: PathBuf,
     pub mountpoint: PathBuf,
+    /// What is to be mounted there.
+    pub source: String,
     /// RFC 3339.
     pub started: String,
     pub step: Step,
@@ -23,6 +28,8 @@ pub struct TableStatus {
     pub sstables: usize,
     /// Those that are links, all or in part.
     pub linked: usize,
+    /// Those that lack a file that Cassandra had made, so that it cannot open them.
+    pub broken: usize,
     /// Those that are local by now.
     pub hydrated: usize,
     /// Those that compaction has read and removed, or that were truncated.
@@ -36,19 +43,51 @@ pub struct TableStatus {
     pub snapshots_with_links: Vec<String>,
     /// The snapshot that keeps what the table held before.
     pub snapshot: Option<String>,
+    /// Whether the table was dropped, and its directories are gone.
+    pub is_dropped: bool,
+    /// The process that has files of the mount open, if one can be seen: it needs the mount until it is restarted.
+    pub reader: Option<String>,
 }
 
-/// Of all tables whose journals are beside this cache.
-pub fn status(cache_dir: &Path) -> Result<Vec<TableStatus>> {
-    journal::look_at_all(cache_dir)?.iter().map(|(_, state)| of(state)).collect()
+/// A journal of which nothing, or not all, can be told.
+#[derive(Clone, Debug, Serialize)]
+pub struct JournalError {
+    pub journal: PathBuf,
+    pub table: String,
+    pub error: String,
+}
+
+/// All restores that were begun and not undone.
+#[derive(Clone, Debug, Serialize)]
+pub struct Statuses {
+    pub tables: Vec<TableStatus>,
+    pub errors: Vec<JournalError>,
+}
+
+/// Of all tables that have a journal. What cannot be told of one hides no other.
+pub fn status(journals: &Journals) -> Result<Statuses> {
+    let mut all = Statuses { tables: Vec::new(), errors: Vec::new() };
+    for file in journals.all()? {
+        let table = file.table();
+        match file.state.and_then(|state| of(&state)) {
+            Ok(status) => all.tables.push(status),
+            Err(error) => {
+                all.errors.push(JournalError {
+                    journal: file.path,
+                    table: table.to_string(),
+                    error: error.to_string(),
+                });
+            }
+        }
+    }
+    Ok(all)
 }
 
 pub(super) fn of(state: &State) -> Result<TableStatus> {
     let plan = &state.plan;
-    // A dropped table's directories are gone, or nobody's.
-    let there: Vec<&PathBuf> = plan.directories.iter().filter(|directory| directory.is_dir()).collect();
-    let state_there =
-        State { plan: Plan { directories: there.into_iter().cloned().collect(), ..plan.clone() }, ..state.clone() };
+    let there = look::live_directories(plan)?;
+    let is_dropped = there.is_empty();
+    let state_there = State { plan: Plan { directories: there, ..plan.clone() }, ..state.clone() };
     let ours = live::ours(&state_there)?;
     let numbers = live::by_target(plan);
     let mut remote = 0;
@@ -74,15 +113,20 @@ pub(super) fn of(state: &State) -> Result<TableStatus> {
         }
     }
     let hydrated = ours.hydrated.keys().filter(|number| !linked.contains(number)).count();
+    let broken = losses::broken(&state_there, &ours)?.len();
+    let reader = open_files::reader_of(&plan.sstables.iter().map(|of| &*of.directory).collect::<BTreeSet<_>>());
     Ok(TableStatus {
         table: plan.table.clone(),
         from: plan.from.clone(),
         directory: plan.live.clone(),
+        data_directory: data_directory(&plan.live).to_owned(),
         mountpoint: plan.mountpoint.clone(),
+        source: plan.source.clone(),
         started: plan.started.to_string(),
         step: state.step,
         sstables: plan.sstables.len(),
         linked: linked.len(),
+        broken,
         hydrated,
         compacted: plan.sstables.len() - linked.len() - hydrated,
         bytes: plan.sstables.iter().flat_map(|sstable| sstable.components.values()).sum(),
@@ -90,5 +134,12 @@ pub(super) fn of(state: &State) -> Result<TableStatus> {
         links_in_backups: in_backups,
         snapshots_with_links: snapshots.into_iter().collect(),
         snapshot: state.snapshot().map(str::to_owned),
+        is_dropped,
+        reader: reader.map(|(pid, program)| format!("{program} (pid {pid})")),
     })
+}
+
+/// The data directory that a table's live directory lies in.
+pub(super) fn data_directory(live: &Path) -> &Path {
+    live.parent().and_then(Path::parent).unwrap_or(live)
 }

@@ -52,6 +52,7 @@ impl Table {
             snapshot: "cassmount-before-1".to_owned(),
             truncate: false,
             indexes: Vec::new(),
+            nodetool: String::new(),
             sstables: (1..=sstables).map(sstable).collect(),
         })
     }
@@ -73,4 +74,9 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
     let mut names = file_names(directory).unwrap();
     names.sort();
     names
+}
+
+/// Puts something at `path` that nobody can look at, root neither: a link to itself.
+pub(super) fn unreadable(path: &Path) {
+    std::os::unix::fs::symlink(path, path).unwrap();
 }

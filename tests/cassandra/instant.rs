@@ -39,14 +39,13 @@ impl<'a> Scene<'a> {
     pub(crate) fn command(&self, before: &str, words: &[&str]) -> std::process::Command {
         let nodetool = self.node.nodetool_script(self.work.path(), before);
         let mut command = cassmount();
-        command.arg("restore").args(words);
-        if ["instant", "abort"].contains(&words[0]) {
+        command.env("CASSMOUNT_STATE_DIR", self.mount.state_dir()).arg("restore").args(words);
+        if ["instant", "abort", "repair"].contains(&words[0]) {
             command.arg("--nodetool").arg(nodetool);
         }
-        match words[0] {
-            "instant" => command.arg("--mount").arg(self.mount.root()),
-            _ => command.arg("--cache-dir").arg(self.mount.cache_dir()),
-        };
+        if words[0] == "instant" {
+            command.arg("--mount").arg(self.mount.root());
+        }
         command
     }
 
@@ -70,7 +69,10 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn unmount(&self) -> Finished {
-        run(cassmount().arg("unmount").arg(self.mount.root()), TOOL_DEADLINE)
+        run(
+            cassmount().env("CASSMOUNT_STATE_DIR", self.mount.state_dir()).arg("unmount").arg(self.mount.root()),
+            TOOL_DEADLINE,
+        )
     }
 
     #[track_caller]

@@ -71,7 +71,7 @@ fn a_killed_restore_is_completed_by_the_next() {
 
 /// As if the command had been killed before it noted that all links are there.
 fn forget_last_step(scene: &Scene<'_>) {
-    let directory = scene.mount.cache_dir().join("restore");
+    let directory = scene.mount.state_dir().join("restore");
     let journal = std::fs::read_dir(directory).unwrap().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(&journal).unwrap();
     let (rest, last) = text.trim_end().rsplit_once('\n').unwrap();

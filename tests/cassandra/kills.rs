@@ -94,7 +94,7 @@ fn an_instantly_restored_table_notices_nothing_of_kills() {
     let mounted = mount(&rows);
     let work = tempfile::tempdir().unwrap();
     let nodetool = node.nodetool_script(work.path(), "");
-    let mut instant = restore("instant", &["--source-host", HOST, "--table", TABLE]);
+    let mut instant = restore(&mounted, "instant", &["--source-host", HOST, "--table", TABLE]);
     instant.arg("--mount").arg(&mounted.mountpoint).arg("--nodetool").arg(nodetool);
     run(&mut instant, TOOL_DEADLINE).expect_success();
     assert!(!links(&node.live_directory(TABLE)).is_empty(), "it is read from the mount");
@@ -126,8 +126,7 @@ fn an_instantly_restored_table_notices_nothing_of_kills() {
         let mut kills = IN_PLACE;
         (0..IN_PLACE).for_each(|_| kill_each_second());
         let in_place = queries.load(Ordering::Relaxed);
-        let mut hydrate = restore("hydrate", &["--wait", "--keep-free", "1M", "--rate", "4M"]);
-        let mut hydrate = spawn(hydrate.arg("--cache-dir").arg(mounted.cache_dir()));
+        let mut hydrate = spawn(&mut restore(&mounted, "hydrate", &["--wait", "--keep-free", "1M", "--rate", "4M"]));
         while hydrate.is_running() {
             kill_each_second();
             kills += 1;
@@ -159,8 +158,8 @@ impl Drop for End<'_> {
     }
 }
 
-fn restore(what: &str, words: &[&str]) -> Command {
+fn restore(mounted: &Mounted, what: &str, words: &[&str]) -> Command {
     let mut command = cassmount();
-    command.args(["restore", what]).args(words);
+    command.env("CASSMOUNT_STATE_DIR", mounted.state_dir()).args(["restore", what]).args(words);
     command
 }

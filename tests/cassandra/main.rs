@@ -16,6 +16,7 @@ use testkit::layouts::mesos;
 use testkit::layouts::rsync;
 use testkit::layouts::scripts;
 use testkit::outlive::random;
+use testkit::s3;
 use testkit::skip;
 
 mod abort;
@@ -30,11 +31,13 @@ mod kills;
 mod layouts;
 mod loader;
 mod mount;
+mod outage;
 mod pages;
 mod reading;
 mod refresh;
 mod rows;
 mod schema;
+mod unmounted;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 

@@ -46,8 +46,22 @@ impl Mount {
         self.mounted.cache_dir()
     }
 
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.mounted.state_dir()
+    }
+
     pub(crate) fn tree(&self) -> Tree {
         Tree::at(self.root())
+    }
+
+    /// Unmounts, although live tables read from it.
+    pub(crate) fn force_unmount(&self) {
+        self.mounted.force_unmount();
+    }
+
+    /// Mounts what was unmounted; returns what the command said.
+    pub(crate) fn mount_again(&self) -> String {
+        self.mounted.mount_again()
     }
 
     /// Unmounts.

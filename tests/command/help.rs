@@ -22,6 +22,8 @@ const COMMANDS: &[&str] = &[
     "restore hydrate",
     "restore status",
     "restore abort",
+    "restore repair",
+    "restore guard",
     "status",
     "cache",
     "scratch",

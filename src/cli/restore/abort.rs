@@ -37,7 +37,7 @@ pub(super) struct AbortArgs {
 pub(super) fn run(args: &AbortArgs) -> Result<()> {
     logging::to_terminal(&args.log);
     let abort = Abort { node: Node::new(Program::parse(&args.node.nodetool)?), refresh: args.refresh_timeout };
-    let all = All { tables: abort.run(&mounts::cache_dirs(&args.journals)?, &args.only.tables)? };
+    let all = All { tables: abort.run(&mounts::journals(&args.journals)?, &args.only.tables)? };
     print(args.output, &all)?;
     all.verdict()
 }

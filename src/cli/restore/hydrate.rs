@@ -51,7 +51,20 @@ pub(super) fn run(args: &HydrateArgs) -> Result<()> {
     let prepared = prepare(args);
     if !stays {
         // What is plainly wrong is said here; then the locks are let go for the process in the background.
-        let bytes = prepared?.remote_bytes()?;
+        let prepared = prepared?;
+        for (table, why) in prepared.lost() {
+            eprintln!("cassmount: {table} is left as it is: {why}");
+        }
+        let bytes = prepared.remote_bytes();
+        if !prepared.has_links()? {
+            let lost = prepared.lost().next().map(|(table, why)| (table.clone(), why.to_owned()));
+            if let Some((table, why)) = lost {
+                return Err(Error::new(Kind::Io, format!("{table} cannot become local: {why}")));
+            }
+            println!("no table has links any more: there is nothing to copy");
+            return Ok(());
+        }
+        drop(prepared);
         daemon::start()?;
         println!(
             "{} are being copied in the background; `cassmount restore status` tells how far it is",
@@ -69,7 +82,7 @@ pub(super) fn run(args: &HydrateArgs) -> Result<()> {
         Ok(hydration) => hydration,
         Err(error) => return readiness.failed(error),
     };
-    let progress = Progress::start("hydrate", Some(hydration.remote_bytes()?), args.progress);
+    let progress = Progress::start("hydrate", Some(hydration.remote_bytes()), args.progress);
     let tables = hydration.run(&mut |bytes| progress.add(bytes));
     progress.finish();
     let all = All { tables };
@@ -83,7 +96,7 @@ pub(super) fn run(args: &HydrateArgs) -> Result<()> {
 
 fn prepare(args: &HydrateArgs) -> Result<Hydration> {
     let options = HydrationOptions { rate: args.rate, keep_free: args.keep_free };
-    let hydration = Hydration::open(&mounts::cache_dirs(&args.journals)?, &args.only.tables, options)?;
+    let hydration = Hydration::open(&mounts::journals(&args.journals)?, &args.only.tables, options)?;
     hydration.check_space()?;
     Ok(hydration)
 }

@@ -1,15 +1,16 @@
 //! `cassmount restore instant`.
 
 use super::NodeArgs;
+use super::guard::{self, UnitArgs};
 use super::mounts::{self, MountArg};
-use crate::cli::options::{KeyspaceArgs, LogArgs, OutputArgs, TableArgs};
+use crate::cli::options::{CacheDirArgs, KeyspaceArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::{logging, table};
 use cassmount::config::parse_duration;
 use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, Selection, TableReport};
 use cassmount::{Error, Kind, Result};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Links the SSTables of a restore point into live tables of this node and has Cassandra open them (`nodetool refresh`). Rows that the tables
@@ -37,6 +38,11 @@ pub(super) struct InstantArgs {
     /// Truncate the tables before, on all nodes of the cluster; `restore abort` brings back what this node had
     #[arg(long)]
     truncate_first: bool,
+    /// The node's cassandra.yaml, which tells what it does when files cannot be read [default: that of the running Cassandra]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    cassandra_yaml: Option<PathBuf>,
+    #[command(flatten)]
+    unit: UnitArgs,
     /// Do not compare the backup's schema with the node's
     #[arg(long)]
     no_schema_check: bool,
@@ -73,6 +79,7 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
     logging::to_terminal(&args.log);
     let selection = selection(args)?;
     let restore = Instant {
+        journals: mounts::journals(&CacheDirArgs::default())?,
         mount: mounts::find(args.mount.mount.as_deref())?,
         node: Node::new(Program::parse(&args.node.nodetool)?),
         cqlsh: Program::parse(&args.cqlsh)?,
@@ -85,9 +92,23 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
         data_dir: args.data_dir.clone(),
         truncate: args.truncate_first,
         compare_schema: !args.no_schema_check,
+        cassandra_yaml: args.cassandra_yaml.clone(),
     };
-    let report = if args.dry_run { restore.plan(&request)? } else { restore.run(&request)? };
+    let report = if args.dry_run {
+        restore.plan(&request)?
+    } else {
+        restore.run(&request, &mut |note| eprintln!("note: {note}"))?
+    };
     print(args.output, &report)?;
+    let depends = report.tables.iter().any(|table| matches!(table.outcome, Outcome::Open | Outcome::Repaired));
+    if args.unit.write_config && !args.dry_run {
+        eprintln!("{}", guard::install(&restore.journals, &[], &args.unit)?);
+    } else if depends && Path::new("/run/systemd/system").is_dir() {
+        eprintln!(
+            "to keep {} from starting while the mount is not there: cassmount restore guard --write-config",
+            args.unit.unit
+        );
+    }
     verdict(&report)
 }
 
@@ -118,7 +139,8 @@ impl Shown for InstantReport {
         let rows: Vec<Vec<String>> = self.tables.iter().map(row).collect();
         let header = ["TABLE", "RESTORE POINT", "SSTABLES", "SIZE", "DIRECTORY", ""];
         let mut text = table::render(&header, &["SSTABLES", "SIZE"], &rows);
-        for note in &self.notes {
+        // Otherwise they were told before anything was changed.
+        for note in self.notes.iter().filter(|_| self.dry_run) {
             let _ = writeln!(text, "note: {note}");
         }
         let open = self.tables.iter().filter(|table| table.outcome == Outcome::Open).count();
@@ -145,6 +167,7 @@ fn row(table: &TableReport) -> Vec<String> {
         Outcome::Planned => "",
         Outcome::Open => "is there",
         Outcome::WasOpen => "was there already",
+        Outcome::Repaired => "REPAIRED: is there again",
         Outcome::Empty => "is empty in the backup",
         Outcome::RolledBack => "ROLLED BACK",
         Outcome::Unclear => "UNFINISHED",

@@ -1,9 +1,11 @@
 //! `cassmount restore`: instant restore through links, and what comes after it.
 
 mod abort;
+mod guard;
 mod hydrate;
 mod instant;
 mod mounts;
+mod repair;
 mod status;
 
 use cassmount::Result;
@@ -37,6 +39,10 @@ enum RestoreAction {
     Status(status::StatusArgs),
     /// Take tables back to how they were before
     Abort(abort::AbortArgs),
+    /// Give tables back what they lost because Cassandra was started without the mount
+    Repair(repair::RepairArgs),
+    /// Tell whether Cassandra may start: exit 1 with the reason if links in its data directories lead nowhere
+    Guard(guard::GuardArgs),
 }
 
 /// How the node is talked to.
@@ -64,5 +70,7 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
         RestoreAction::Hydrate(args) => hydrate::run(args),
         RestoreAction::Status(args) => status::run(args),
         RestoreAction::Abort(args) => abort::run(args),
+        RestoreAction::Repair(args) => repair::run(args),
+        RestoreAction::Guard(args) => guard::run(args),
     }
 }

@@ -3,8 +3,9 @@
 use crate::cli::options::{self, CacheDirArgs};
 use crate::cli::runtime_state::{self, RunningMount};
 use crate::cli::session;
+use crate::cli::state_dir;
 use crate::cli::status::absolute;
-use cassmount::restore::Mount;
+use cassmount::restore::{Journals, Mount};
 use cassmount::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
 
@@ -43,17 +44,11 @@ pub(super) fn find(named: Option<&Path>) -> Result<Mount> {
     }
 }
 
-/// The cache directories whose journals are meant: the one that was named, else those of running mounts and the one that a mount takes by
-/// default.
-pub(super) fn cache_dirs(args: &CacheDirArgs) -> Result<Vec<PathBuf>> {
+/// The journals of this machine's restores: those in the state directory, and those that earlier versions left beside caches, of
+/// running mounts and the one that is named or taken by default.
+pub(super) fn journals(args: &CacheDirArgs) -> Result<Journals> {
     let settings = options::resolve(&args.command_line())?.cache;
-    let own = session::cache_dir(&settings)?.path().to_owned();
-    if settings.directory.is_some() {
-        return Ok(vec![own]);
-    }
-    let mut directories: Vec<PathBuf> = RunningMount::all()?.into_iter().map(|mount| mount.cache_dir).collect();
-    directories.push(own);
-    directories.sort();
-    directories.dedup();
-    Ok(directories)
+    let mut cache_dirs: Vec<PathBuf> = RunningMount::all()?.into_iter().map(|mount| mount.cache_dir).collect();
+    cache_dirs.push(session::cache_dir(&settings)?.path().to_owned());
+    state_dir::journals(&cache_dirs)
 }

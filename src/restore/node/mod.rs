@@ -27,6 +27,11 @@ impl Node {
         Self { nodetool }
     }
 
+    /// The command that is its nodetool.
+    pub(super) fn command(&self) -> String {
+        self.nodetool.words()
+    }
+
     /// The live directories of every table, one for each data directory of the node.
     pub fn data_paths(&self) -> Result<BTreeMap<TableName, Vec<PathBuf>>> {
         let said = self.say(&["datapaths"], PATIENCE)?;

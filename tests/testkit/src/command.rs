@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// A mount made with `cassmount mount`, in the background as a user would have it.
 pub struct Mounted {
     pub mountpoint: PathBuf,
+    /// The command that mounts, without its name.
+    words: Vec<std::ffi::OsString>,
+    environment: Vec<(String, String)>,
     /// What the command said.
     pub said: String,
     work: tempfile::TempDir,
@@ -27,6 +30,8 @@ pub fn cassmount() -> Command {
     ] {
         command.env_remove(variable);
     }
+    // Nor may a restore of another test.
+    command.env("CASSMOUNT_STATE_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tests-state"));
     command.env("CASSMOUNT_CONFIG", concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/empty-config.json"));
     command
 }
@@ -47,6 +52,7 @@ impl Mounted {
         let mountpoint = work.path().join("mnt");
         std::fs::create_dir(&mountpoint).unwrap();
         let mut command = cassmount();
+        command.env("CASSMOUNT_STATE_DIR", work.path().join("state"));
         command.envs(environment.iter().cloned());
         command.args(["mount", source]).arg(&mountpoint).arg("--log-directory").arg(work.path().join("log"));
         if !arguments.contains(&"--cache-dir") {
@@ -54,7 +60,8 @@ impl Mounted {
         }
         let output = command.args(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let mounted = Self { mountpoint, said, work };
+        let words = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+        let mounted = Self { mountpoint, words, environment: environment.to_vec(), said, work };
         if output.status.success() { Ok(mounted) } else { Err(output) }
     }
 
@@ -90,7 +97,29 @@ impl Mounted {
 
     /// `cassmount unmount`, as a user would.
     pub fn unmount(&self) -> Output {
-        cassmount().arg("unmount").arg(&self.mountpoint).output().unwrap()
+        cassmount().env("CASSMOUNT_STATE_DIR", self.state_dir()).arg("unmount").arg(&self.mountpoint).output().unwrap()
+    }
+
+    /// Mounts again what was unmounted; returns what the command said.
+    pub fn mount_again(&self) -> String {
+        let mut command = cassmount();
+        command.env("CASSMOUNT_STATE_DIR", self.state_dir()).envs(self.environment.iter().cloned());
+        let output = command.args(&self.words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Unmounts, whoever uses it, and waits until it is gone.
+    pub fn force_unmount(&self) {
+        let mut command = cassmount();
+        command.env("CASSMOUNT_STATE_DIR", self.state_dir()).args(["unmount", "--force"]).arg(&self.mountpoint);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Where the journals of restores from it are.
+    pub fn state_dir(&self) -> PathBuf {
+        self.work.path().join("state")
     }
 }
 

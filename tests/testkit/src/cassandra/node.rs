@@ -177,6 +177,39 @@ impl Node {
         }
     }
 
+    /// Starts it again where it must not come up, and waits until it has ended.
+    ///
+    /// # Panics
+    /// When it runs on.
+    pub fn start_in_vain(&self) {
+        fs::remove_file(self.directory.join("stopped")).unwrap();
+        let wait = |what: &str, done: &dyn Fn() -> bool| {
+            let until = Instant::now() + START_DEADLINE;
+            while !done() {
+                assert!(Instant::now() < until, "Cassandra does not {what}\n{}", self.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        wait("start", &|| !self.directory.join("stopped-now").exists());
+        // Its guardian keeps its data when it ends now.
+        fs::write(self.directory.join("stopped"), "").unwrap();
+        wait("end", &|| self.directory.join("stopped-now").exists());
+    }
+
+    /// Ends it at once, and keeps its data, as [`Self::shut_down`] does.
+    ///
+    /// # Panics
+    /// When it has not ended after `patience`.
+    pub fn kill(&self, patience: Duration) {
+        fs::write(self.directory.join("stopped"), "").unwrap();
+        rustix::process::kill_process(self.process(), rustix::process::Signal::KILL).unwrap();
+        let until = Instant::now() + patience;
+        while !self.directory.join("stopped-now").exists() {
+            assert!(Instant::now() < until, "Cassandra does not end though it is killed");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn stop(&mut self) {
         // Closes the pipe, which is the guardian's word to end.
         drop(self.guardian.stdin.take());

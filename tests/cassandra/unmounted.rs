@@ -1,0 +1,148 @@
+//! A node that is started while the mount that its tables read is not there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::instant::{Scene, json, links};
+use super::support::sample::POINT;
+use super::support::{Node, TOOL_DEADLINE, Version, spawn};
+use super::{assert_truth, node};
+
+const TABLES: [&str; 3] = ["shop.users", "shop.orders", "shop.hits"];
+const HYDRATE: [&str; 5] = ["hydrate", "--wait", "--json", "--keep-free", "1M"];
+
+#[test]
+fn a_start_without_the_mount_loses_nothing() {
+    let test = "a_start_without_the_mount_loses_nothing";
+    let Some(node) = node(Version::V5_0, test) else { return };
+    let Some(scene) = Scene::new(&node, POINT, test) else { return };
+    let policy = Policy::of(&node);
+    scene.instant(POINT, &TABLES);
+    let guard = |expected: i32| {
+        let started = Instant::now();
+        let said = scene.restore(&["guard"]);
+        assert_eq!(said.status.code(), Some(expected), "{said}");
+        (said.stderr, started.elapsed())
+    };
+    guard(0);
+    let units = tempfile::tempdir().unwrap();
+    let written = ["guard", "--write-config", "--unit-dir", units.path().to_str().unwrap()];
+    scene.restore(&written).expect_success();
+    let drop_in = fs::read_to_string(units.path().join("cassandra.service.d/cassmount.conf")).unwrap();
+    assert!(drop_in.contains(&format!("RequiresMountsFor={}\n", scene.mount.root().display())), "{drop_in}");
+    assert!(drop_in.contains(&format!("--data-dir={}\n", node.data_directory().display())), "{drop_in}");
+
+    // It is not noticed when Cassandra starts: no row, and no error.
+    node.shut_down();
+    scene.mount.force_unmount();
+    let (why, took) = guard(1);
+    assert!(why.contains("lead nowhere") && why.contains("cassmount mount"), "{why}");
+    eprintln!("{test}: the guard took {took:?}");
+    node.start_again();
+    assert!(node.json_rows("* FROM shop.orders").is_empty());
+    let broken: Vec<u64> = scene.status().iter().map(|of| of["broken"].as_u64().unwrap()).collect();
+    assert!(broken.iter().all(|count| *count > 0), "Cassandra has removed what it had made: {broken:?}");
+    let text = scene.restore(&["status"]).expect_success();
+    assert!(text.contains("NOTHING IS MOUNTED") && text.contains("restore repair"), "{text}");
+    // Without the mount it cannot be opened, and that is said.
+    let early = scene.restore(&["repair"]);
+    assert!(early.status.code() == Some(1) && early.stderr.contains("the mount is not there"), "{early}");
+
+    // While it runs.
+    let said = scene.mount.mount_again();
+    assert!(said.contains("live tables read from"), "{said}");
+    let repaired = json(&scene.restore(&["repair", "--json"]).expect_success());
+    let outcomes: Vec<&str> =
+        repaired["tables"].as_array().unwrap().iter().map(|of| of["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["opened"; 3], "{repaired:#}");
+    TABLES.iter().for_each(|table| assert_truth(&node, POINT, table));
+    let again = scene.instant(POINT, &TABLES);
+    assert!(again["tables"].as_array().unwrap().iter().all(|of| of["outcome"] == "was_open"), "{again:#}");
+
+    // The policy that packages have: it does not start at all, and has removed them as well.
+    node.shut_down();
+    scene.mount.force_unmount();
+    policy.set("stop");
+    node.start_in_vain();
+    assert!(scene.status().iter().all(|of| of["broken"].as_u64() > Some(0)), "{:#?}", scene.status());
+    let said = scene.mount.mount_again();
+    assert!(said.contains("SSTables lack files"), "{said}");
+    guard(1);
+    let text = scene.restore(&["repair"]).expect_success();
+    assert!(text.contains("has what it lacked: start Cassandra"), "{text}");
+    guard(0);
+    node.start_again();
+    TABLES.iter().for_each(|table| assert_truth(&node, POINT, table));
+
+    node.cql("DROP KEYSPACE shop");
+    drop(policy);
+    scene.mount.unmount();
+}
+
+#[test]
+fn a_start_without_the_mount_in_the_midst_of_hydrate_loses_nothing() {
+    let test = "a_start_without_the_mount_in_the_midst_of_hydrate_loses_nothing";
+    let Some(node) = node(Version::V5_0, test) else { return };
+    let Some(scene) = Scene::new(&node, POINT, test) else { return };
+    scene.instant(POINT, &TABLES);
+    let is_data = |path: &PathBuf| path.to_str().is_some_and(|path| path.ends_with("-Data.db"));
+    let data_links = || links(&node.data_directory()).iter().filter(|path| is_data(path)).count();
+    let all = data_links();
+    // With some Data.db local, then with all of them and not much else.
+    for most in [all - 1, 0] {
+        let mut running = spawn(&mut scene.command("", &[&HYDRATE[..], &["--rate", "20K"]].concat()));
+        let until = Instant::now() + TOOL_DEADLINE;
+        while data_links() > most {
+            assert!(Instant::now() < until && running.is_running(), "{} links are left", data_links());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(running);
+        let left = links(&node.data_directory());
+        assert!(!left.is_empty(), "it was to be killed in its midst");
+        node.shut_down();
+        scene.mount.force_unmount();
+        node.start_again();
+        // What was a file is one.
+        assert_eq!(links(&node.data_directory()), left);
+        scene.mount.mount_again();
+        scene.restore(&["repair"]).expect_success();
+        TABLES.iter().for_each(|table| assert_truth(&node, POINT, table));
+    }
+    scene.restore(&HYDRATE).expect_success();
+    assert!(links(&node.data_directory()).is_empty());
+    let text = scene.restore(&["status"]).expect_success();
+    assert!(text.contains("keep the mount until Cassandra is restarted"), "{text}");
+    node.shut_down();
+    assert!(scene.restore(&["status"]).expect_success().contains("done"));
+    scene.mount.force_unmount();
+    node.start_again();
+    TABLES.iter().for_each(|table| assert_truth(&node, POINT, table));
+    node.cql("DROP KEYSPACE shop");
+}
+
+/// `disk_failure_policy` of a node, which comes back to what it was.
+struct Policy(PathBuf, String);
+
+impl Policy {
+    fn of(node: &Node) -> Self {
+        let path = node.conf_directory().join("cassandra.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        Self(path, text)
+    }
+
+    fn set(&self, policy: &str) {
+        let Self(path, text) = self;
+        write(path, &format!("{text}\ndisk_failure_policy: {policy}\n"));
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        write(&self.0, &self.1);
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
