@@ -8,7 +8,7 @@ use crate::cassandra::SstableName;
 use crate::{Error, Result};
 
 /// What comes before the offsets is no longer than this in any SSTable.
-const MAX_HEAD: usize = 64 << 10;
+pub(super) const MAX_HEAD: usize = 64 << 10;
 
 /// A chunk has at least its CRC-32.
 pub(super) const CRC_LEN: u64 = 4;
@@ -76,6 +76,24 @@ impl List {
             Kind::Pieces { crcs, .. } => crcs.as_ref().map_or(0, |crcs| crcs.len() * 4),
         }
     }
+}
+
+/// Checks that a chunk can begin at `offset` when the one before begins at `before`.
+pub(super) fn follows(before: Option<u64>, offset: u64) -> Result<()> {
+    let can = match before {
+        None => offset == 0,
+        Some(before) => offset > before && offset - before > CRC_LEN,
+    };
+    if can { Ok(()) } else { Err(Error::corrupt(format!("a chunk at {offset} cannot follow the one before"))) }
+}
+
+/// The first number of a CRC.db: bytes of a piece.
+pub(super) fn piece_length(bytes: &mut Cursor<'_>) -> Result<u32> {
+    let length = bytes.u32()?;
+    if length == 0 || length > i32::MAX as u32 {
+        return Err(Error::corrupt(format!("it has pieces of {length} bytes")));
+    }
+    Ok(length)
 }
 
 /// Reads one of them.
@@ -173,10 +191,7 @@ impl ListReader {
             let starts = (head.chunks as usize <= self.keep / 8).then(Vec::new);
             State::Offsets { left: head.chunks, before: None, starts, trail: Trail::default() }
         } else {
-            let length = cursor.u32()?;
-            if length == 0 || length > i32::MAX as u32 {
-                return Err(Error::corrupt(format!("it has pieces of {length} bytes")));
-            }
+            let length = piece_length(&mut cursor)?;
             State::Crcs { length, crcs: Some(Vec::new()), trail: Trail::default() }
         };
         Ok((state, bytes.len() - cursor.remaining()))
@@ -191,15 +206,12 @@ impl ListReader {
             State::Offsets { left, before, starts, trail } => {
                 let Some((offset, rest)) = bytes.split_first_chunk() else { return Ok(None) };
                 let offset = u64::from_be_bytes(*offset);
-                match *before {
-                    None if offset == 0 => {}
-                    Some(before) if offset > before && offset - before > CRC_LEN => {
-                        trail.add(offset);
-                        if let Some(starts) = starts {
-                            starts.push(offset);
-                        }
+                follows(*before, offset)?;
+                if before.is_some() {
+                    trail.add(offset);
+                    if let Some(starts) = starts {
+                        starts.push(offset);
                     }
-                    _ => return Err(Error::corrupt(format!("a chunk at {offset} cannot follow the one before"))),
                 }
                 *before = Some(offset);
                 *left -= 1;

@@ -8,13 +8,17 @@
 //!   comes later must have the same. When they differ ([`Verdict::Differs`]), the file has to be read again with the list at hand, which tells
 //!   the piece that is wrong. So a sound SSTable is read once, in whatever order its components are, with next to no memory.
 //!
+//! Where any part of the file can be asked for, [`PieceMap`] says what has to be read to check that part.
+//!
 //! Pure: bytes in, verdicts out.
 
 mod known;
 mod list;
+mod map;
 mod scan;
 
 pub use list::{List, ListReader};
+pub use map::{MapReader, PieceMap};
 
 use known::Known;
 use scan::Scan;
@@ -136,5 +140,7 @@ impl Checked {
     }
 }
 
+#[cfg(test)]
+mod map_tests;
 #[cfg(test)]
 mod tests;

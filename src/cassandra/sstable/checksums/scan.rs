@@ -9,7 +9,7 @@ use super::Trail;
 pub(super) const USUAL_PIECE: u32 = 64 << 10;
 
 /// No chunk is longer: Cassandra's largest `chunk_length_in_kb` that anybody uses is a small part of it.
-const LONGEST_CHUNK: u64 = 8 << 20;
+pub(super) const LONGEST_CHUNK: u64 = 8 << 20;
 
 /// More candidates than this within one chunk are no chance: the bytes were made so.
 const MOST_CANDIDATES: usize = 8;

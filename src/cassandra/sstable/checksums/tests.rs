@@ -2,12 +2,12 @@ use super::*;
 use crate::cassandra::SstableName;
 use proptest::prelude::*;
 
-fn name() -> SstableName {
+pub(super) fn name() -> SstableName {
     SstableName::parse_component("nb-1-big-Data.db").unwrap().sstable
 }
 
 /// A Data.db of these chunks, and its CompressionInfo.db.
-fn compressed(chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn compressed(chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<u8>) {
     let (mut data, mut starts) = (Vec::new(), Vec::new());
     for chunk in chunks {
         starts.push(data.len() as u64);
@@ -17,7 +17,7 @@ fn compressed(chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<u8>) {
     (data, info(&starts))
 }
 
-fn info(starts: &[u64]) -> Vec<u8> {
+pub(super) fn info(starts: &[u64]) -> Vec<u8> {
     let mut info = b"\0\x0dLZ4Compressor\0\0\0\0\0\0\x40\0\x7f\xff\xff\xff".to_vec();
     info.extend_from_slice(&(starts.len() as u64 * 0x4000).to_be_bytes());
     info.extend_from_slice(&(starts.len() as u32).to_be_bytes());
@@ -25,7 +25,7 @@ fn info(starts: &[u64]) -> Vec<u8> {
     info
 }
 
-fn crc_db(length: u32, data: &[u8]) -> Vec<u8> {
+pub(super) fn crc_db(length: u32, data: &[u8]) -> Vec<u8> {
     let crcs = data.chunks(length as usize).map(crc32fast::hash);
     std::iter::once(length).chain(crcs).flat_map(u32::to_be_bytes).collect()
 }
@@ -53,7 +53,7 @@ fn verdicts(data: &[u8], list: &List) -> (Verdict, Verdict) {
     (check(data, 1000, None).verdict(list, size), check(data, 1000, Some(list)).verdict(list, size))
 }
 
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;
