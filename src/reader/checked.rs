@@ -1,4 +1,4 @@
-//! Versions of objects that were read to their end and found right, but for which the cache has no room.
+//! Versions of objects that were read to their end: those found right, which the cache may have no room for, and those found wrong.
 
 use super::identity::Identity;
 use crate::task::lock;

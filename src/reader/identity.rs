@@ -34,6 +34,11 @@ impl Identity {
         CacheKey::new("span", &[self.bytes(), &number.to_le_bytes()])
     }
 
+    /// The same object as `list` divides it into pieces.
+    pub(super) fn divided_by(&self, list: &Self) -> Self {
+        Self(CacheKey::new("pieces", &[self.bytes(), list.bytes()]))
+    }
+
     /// The cache's key for the object itself.
     pub(super) fn object(&self) -> CacheKey {
         CacheKey::new("object", &[self.bytes()])

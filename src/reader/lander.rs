@@ -1,14 +1,15 @@
-//! Lands an indexed file whole in the cache again while it is read in order: its spans, several at a time, ahead of who reads.
+//! Lands a file whole in the cache while it is read in order: its spans, several at a time, ahead of who reads.
 //!
 //! That is the read-ahead of files that fit into the cache. It is shared by all who have the file open, runs ahead of the foremost of them by no more than they
 //! have asked for, and stops when nobody is left.
 
 use super::Inner;
-use super::spans::Target;
+use super::span_source::Target;
+use super::sums::Sums;
 use super::sweep::{Step, Sweep};
 use crate::cache::{CacheFile, CacheKey, CacheWriter};
 use crate::task::{blocking, lock};
-use crate::{Error, Kind, Result};
+use crate::{Error, Result};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fs::File;
@@ -131,7 +132,7 @@ async fn run(
     landed: watch::Sender<u64>,
 ) -> Result<()> {
     let mut sweep = Sweep::new(inner, target)?;
-    let mut crc = crc32fast::Hasher::new();
+    let mut sums = Sums::new(target.expected);
     // Kept for a file that was wanted to its end: it is landed even if it is closed meanwhile.
     let mut to_the_end = None;
     loop {
@@ -159,18 +160,30 @@ async fn run(
             }
             Step::End => break,
         };
-        (writer, crc) = blocking(move || {
+        (writer, sums) = blocking(move || {
             writer.write(&part)?;
-            crc.update(&part);
-            Ok((writer, crc))
+            sums.update(&part);
+            Ok((writer, sums))
         })
         .await?;
-        landed.send_replace(writer.written());
+        let written = writer.written();
+        // Who reads all of the file does not get its last bytes before it has proved right.
+        if written == target.plain.end - target.plain.start {
+            let of_file = target.source.is_one_file().then(|| inner.identity(&target.source.object));
+            if let (_, Some(wrong)) = sums.clone().compare(target.expected) {
+                let error = Error::corrupt(wrong).with_object(&target.source.object.key);
+                if let Some(identity) = of_file {
+                    inner.condemn(identity, &error);
+                }
+                return Err(error);
+            }
+            if let Some(identity) = of_file {
+                inner.checked.insert(identity);
+            }
+        }
+        landed.send_replace(written);
     }
     drop(to_the_end);
-    if crc.finalize() != target.crc32 {
-        return Err(Error::new(Kind::Corrupt, "the file's CRC-32 differs from what the index says"));
-    }
     let whole = blocking(move || writer.commit()).await?;
     if let (Some(lander), Some(whole)) = (lander.upgrade(), whole) {
         let _ = lander.whole.set(whole);

@@ -1,8 +1,17 @@
-//! One file of a bundle, open for reading: a local one from where it lies, any other landed in the cache first, checked as well as it can be.
+//! One file of a bundle, open for reading, checked as well as it can be: a local one is served from where it lies; a long `Data.db` whose pieces
+//! have checksums is read and checked in spans; any other file is landed in the cache first.
+//!
+//! The checksums of the pieces vouch for what is read, not for all of the file. So its Digest.crc32 or MD5 is compared too, where all of it is
+//! read or landed; from then on a file that is not what they say is not read at all.
 
-use super::bundle_read::{Expected, Sums};
+use super::flight::Flight;
 use super::identity::Identity;
-use super::known::Archive;
+use super::known::{Archive, LooseObject};
+use super::pieces::Divided;
+use super::run::LANDING;
+use super::span_source::{SpanMap, SpanSource};
+use super::spanned::{Spanned, SpannedFile};
+use super::sums::{Expected, Sums};
 use super::{Inner, fetch};
 use crate::cache::CacheFile;
 use crate::cassandra::SstableName;
@@ -17,6 +26,13 @@ use std::fmt;
 use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::OnceCell;
+
+/// The lists of pieces, best first.
+const LISTS: [&str; 2] = ["CompressionInfo.db", "CRC.db"];
+
+/// A list longer than this share of its Data.db does not spare enough.
+const LIST_SHARE: u64 = 4;
 
 /// Longest Digest.crc32 that is read, bytes: a decimal number of 32 bits, and some slack.
 const MAX_DIGEST: u32 = 64;
@@ -28,6 +44,9 @@ pub(super) struct LooseFile {
     number: usize,
     object: Arc<ObjectMeta>,
     content: OnceLock<Content>,
+    /// Where it can be read in spans.
+    pieces: OnceCell<Option<Arc<SpanSource>>>,
+    spanned: SpannedFile,
 }
 
 /// Where the bytes come from.
@@ -48,7 +67,10 @@ impl LooseFile {
         };
         let object = Arc::clone(&loose.object);
         let local = inner.store.open_local(&object).await?.map(Arc::new);
-        let file = Self { inner, archive, number, object, content: OnceLock::new() };
+        let key = inner.identity(&object).file(0);
+        let spanned = SpannedFile::new(Arc::clone(&inner), 0..object.size, key);
+        let (content, pieces) = (OnceLock::new(), OnceCell::new());
+        let file = Self { inner, archive, number, object, content, pieces, spanned };
         if let Some(local) = local {
             file.check_local(&local).await.map_err(|error| error.with_object(&file.object.key))?;
             let _ = file.content.set(Content::Local(local));
@@ -105,9 +127,87 @@ impl LooseFile {
                 result => return result,
             }
         }
+        if let Some(error) = self.inner.remembered_failure(&self.identity()) {
+            return Err(error);
+        }
+        if let Some(pieces) = self.pieces().await? {
+            return self.read_pieces(pieces, offset, len).await;
+        }
         let content = self.land().await?;
         let _ = self.content.set(content.clone());
         self.read_from(content, offset, len).await
+    }
+
+    /// In spans, each of which is checked.
+    async fn read_pieces(&self, of: &Arc<SpanSource>, offset: u64, len: u64) -> Result<Bytes> {
+        if let Some(bytes) = self.spanned.read_whole(offset, len).await? {
+            return Ok(bytes);
+        }
+        let bytes = self.spanned.read_parts(&ByPieces { file: self, source: of }, offset, len).await?;
+        if self.spanned.does_not_fit() {
+            self.check_all().await?;
+        }
+        let is_last = offset + len == self.size();
+        if is_last && self.spanned.is_through() && !self.inner.checked.contains(&self.identity()) {
+            // Who has read all of it gets the last bytes only when all of it is right.
+            self.land().await?;
+        }
+        // What of it was read may be right and all of it wrong.
+        self.inner.remembered_failure(&self.identity()).map_or(Ok(bytes), Err)
+    }
+
+    /// Begins to compare all of it with what is known of it, if nobody did: it is being read, and the cache has no room for it.
+    async fn check_all(&self) -> Result<()> {
+        let identity = self.identity();
+        if !self.inner.checked.contains(&identity) && self.inner.landings.get(&identity).is_none() {
+            drop(self.landing().await?);
+        }
+        Ok(())
+    }
+
+    /// Where it can be read in spans. `None`: all of it has to be there before any of it can be checked.
+    async fn pieces(&self) -> Result<Option<&Arc<SpanSource>>> {
+        if self.inner.condemned.contains(&self.identity()) {
+            return Ok(None);
+        }
+        Ok(self.pieces.get_or_try_init(|| self.find_pieces()).await?.as_ref())
+    }
+
+    async fn find_pieces(&self) -> Result<Option<Arc<SpanSource>>> {
+        let Some((sstable, number, component)) = self.list() else { return Ok(None) };
+        let listed = &self.archive.loose[number].object;
+        let list = Self::open(Arc::clone(&self.inner), Arc::clone(&self.archive), number, listed);
+        // Boxed: to open a file is part of opening a file here.
+        let list = list.boxed().await?;
+        let identity = self.identity().divided_by(&list.identity());
+        let (list_key, list) = (Arc::clone(&listed.key), Arc::new(list) as Arc<dyn OpenFile>);
+        let divided = Divided { identity, size: self.size(), sstable, component, list: Arc::clone(&list), list_key };
+        match self.inner.piece_map(divided).await {
+            Ok(map) => {
+                let spans = SpanMap::Pieces { map, list };
+                Ok(Some(Arc::new(SpanSource { object: Arc::clone(&self.object), identity, spans })))
+            }
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
+                tracing::warn!(
+                    "{error}; {} is fetched whole, because its chunks cannot be checked one by one",
+                    self.key()
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The list of the pieces of this Data.db, where one is there and this is worth it.
+    fn list(&self) -> Option<(SstableName, usize, String)> {
+        // What is no longer is landed whole on its way from the start.
+        if self.size() <= LANDING {
+            return None;
+        }
+        let mut found = LISTS.into_iter().filter_map(|component| Some((component, self.beside(component)?)));
+        let (component, (sstable, number)) = found.next()?;
+        let worth = self.archive.listing.files[number].size <= self.size() / LIST_SHARE;
+        worth.then(|| (sstable, number, component.to_owned()))
     }
 
     async fn read_from(&self, content: Content, offset: u64, len: u64) -> Result<Bytes> {
@@ -119,6 +219,11 @@ impl LooseFile {
             Content::Cached(file) => blocking(move || file.read_at(offset, len as usize)).await,
             Content::Ranges => fetch::range(&self.inner, &self.object, offset..offset + len).await,
         }
+    }
+
+    /// The key of the object.
+    pub(super) fn key(&self) -> &str {
+        &self.object.key
     }
 
     fn identity(&self) -> Identity {
@@ -137,18 +242,10 @@ impl LooseFile {
 
     /// Brings all of the file into the cache, and checks it.
     async fn land(&self) -> Result<Content> {
-        let identity = self.identity();
-        if let Some(error) = self.inner.remembered_failure(&identity) {
+        if let Some(error) = self.inner.remembered_failure(&self.identity()) {
             return Err(error);
         }
-        let expected = self.expected().await?;
-        let flight = self.inner.landings.join(&identity, || {
-            let (inner, object) = (Arc::clone(&self.inner), Arc::clone(&self.object));
-            async move {
-                let landed = inner.land_object(&object, identity, expected).await;
-                landed.inspect_err(|error| inner.remember_failure(identity, error))
-            }
-        });
+        let flight = self.landing().await?;
         let limit = self.inner.options.wait_limit;
         tokio::time::timeout(limit, flight).await.unwrap_or_else(|_| {
             let message = format!("still being fetched after {} s; that goes on", limit.as_secs());
@@ -157,8 +254,24 @@ impl LooseFile {
         Ok(self.cached().await.map_or(Content::Ranges, Content::Cached))
     }
 
+    /// Starts to fetch and check all of the file, unless that is under way.
+    async fn landing(&self) -> Result<Flight<()>> {
+        let identity = self.identity();
+        let expected = self.known_sums().await?;
+        Ok(self.inner.landings.join(&identity, || {
+            let (inner, object) = (Arc::clone(&self.inner), Arc::clone(&self.object));
+            async move {
+                let landed = inner.land_object(&object, identity, expected).await;
+                landed.inspect_err(|error| match error.kind() {
+                    Kind::Corrupt => inner.condemn(identity, error),
+                    _ => inner.remember_failure(identity, error),
+                })
+            }
+        }))
+    }
+
     /// What is known of the file's content: its MD5, and of Data.db what Digest.crc32 beside it says.
-    async fn expected(&self) -> Result<Expected> {
+    async fn known_sums(&self) -> Result<Expected> {
         let listed = &self.archive.listing.files[self.number];
         let mut expected = Expected { crc32: listed.crc32, md5: self.archive.loose[self.number].md5 };
         if expected.crc32.is_none()
@@ -176,16 +289,39 @@ impl LooseFile {
     }
 
     /// The Digest.crc32 of this Data.db.
-    fn digest(&self) -> Option<(usize, &super::known::LooseObject)> {
+    fn digest(&self) -> Option<(usize, &LooseObject)> {
+        let (_, number) = self.beside("Digest.crc32")?;
+        let is_short = self.archive.listing.files[number].size <= MAX_DIGEST.into();
+        is_short.then(|| Some((number, self.archive.loose.get(number)?)))?
+    }
+
+    /// Of a Data.db: its SSTable, and the number of the file that is this component of it.
+    fn beside(&self, component: &str) -> Option<(SstableName, usize)> {
         let listing = &self.archive.listing;
         let (directory, own) = SstableName::parse_path(&listing.files[self.number].path)?;
         if own.component != "Data.db" {
             return None;
         }
-        let name = own.sstable.file_name("Digest.crc32");
+        let name = own.sstable.file_name(component);
         let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
-        let number = listing.files.iter().position(|file| *file.path == *path && file.size <= MAX_DIGEST.into())?;
-        Some((number, self.archive.loose.get(number)?))
+        let number = listing.files.iter().position(|file| *file.path == *path)?;
+        Some((own.sstable, number))
+    }
+}
+
+/// A Data.db that is read in spans.
+struct ByPieces<'a> {
+    file: &'a LooseFile,
+    source: &'a Arc<SpanSource>,
+}
+
+impl Spanned for ByPieces<'_> {
+    fn source(&self) -> BoxFuture<'_, Result<Arc<SpanSource>>> {
+        futures::future::ready(Ok(Arc::clone(self.source))).boxed()
+    }
+
+    fn expected(&self) -> BoxFuture<'_, Result<Expected>> {
+        self.file.known_sums().boxed()
     }
 }
 
@@ -198,7 +334,8 @@ impl OpenFile for LooseFile {
         if self.archive.listing.files[self.number].damage.is_some() {
             return None;
         }
-        match self.content.get()? {
+        let Some(content) = self.content.get() else { return self.spanned.backing() };
+        match content {
             Content::Local(file) => Some(file.file()),
             Content::Cached(file) => file.file(),
             Content::Ranges => None,

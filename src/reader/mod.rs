@@ -6,7 +6,7 @@
 //! files of a pass when the whole archive was right to its last byte, spans by their BLAKE3 in the index.
 //!
 //! A table's files may also be a *bundle* of objects: then each is fetched whole and checked against what is known of it, or, where it lies on
-//! this machine, read from there.
+//! this machine, read from there. A long `Data.db` is read in spans too, each checked by the checksums that Cassandra keeps of its chunks.
 //!
 //! Uses `store` (ranges), `archive` (pure functions over bytes) and `cache`; knows nothing of sets, chains or mounts.
 
@@ -29,12 +29,17 @@ mod loose;
 mod opener;
 mod options;
 mod pass;
+mod pieces;
 mod pipeline;
 mod published;
+mod run;
 mod size;
+mod span_source;
+mod spanned;
 mod spans;
 mod stats;
 mod stream;
+mod sums;
 mod sweep;
 mod unlock;
 mod wanted;
@@ -66,6 +71,7 @@ use known::Archives;
 use lander::Landers;
 use loose::LooseFile;
 use lru::LruCache;
+use pieces::PieceMaps;
 use spans::Spans;
 use stats::ReaderStats;
 use std::fmt;
@@ -125,6 +131,9 @@ struct Inner {
     /// Files of bundles on their way into the cache.
     landings: Arc<Flights<Identity, ()>>,
     checked: Checked,
+    /// Files that were not what their checksums say: all of one has to be right before any of it is read again.
+    condemned: Checked,
+    piece_maps: PieceMaps,
     archives: Archives,
     failures: Mutex<LruCache<Identity, (Error, Instant)>>,
     spans: Spans,
@@ -158,6 +167,8 @@ impl Reader {
             objects: Arc::default(),
             landings: Arc::default(),
             checked: Checked::default(),
+            condemned: Checked::default(),
+            piece_maps: PieceMaps::default(),
             archives: Archives::default(),
             failures: Mutex::new(LruCache::new(FAILURES)),
             landers: Landers::default(),
@@ -197,7 +208,6 @@ impl Reader {
         let archive = self.inner.archive(object).await?;
         let file = ArchiveFile::new(Arc::clone(&self.inner), Arc::clone(object), archive, file)?;
         file.look_into_cache().await;
-        file.count();
         Ok(Arc::new(file))
     }
 
@@ -311,6 +321,12 @@ impl Inner {
         if before.is_none_or(|(before, when)| before.kind() != error.kind() || when.elapsed() > SAY_AGAIN) {
             tracing::error!("{error}");
         }
+    }
+
+    /// All of the object was read, and it is not what is known of it.
+    fn condemn(&self, identity: Identity, error: &Error) {
+        self.condemned.insert(identity);
+        self.remember_failure(identity, error);
     }
 
     async fn fetch_plain(self: &Arc<Self>, object: &ObjectMeta, identity: Identity) -> Result<Bytes> {

@@ -12,7 +12,8 @@ use super::listing::Listing;
 use super::opener::Opener;
 use super::pipeline::{self, Broken, LastStage};
 use super::published;
-use super::spans::{Keep, SpanSource};
+use super::span_source::{SpanMap, SpanSource};
+use super::spans::Keep;
 use super::stats::Gauge;
 use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::index::{self, Index, IndexBuilder};
@@ -211,9 +212,9 @@ impl Prepared {
             // Digests that an earlier process came by.
             for member in index.members.iter().filter(|member| digest::is_digest(member)) {
                 if let Entry::Vacant(vacant) = digests.entry(member.offset) {
-                    let index = Arc::clone(&index);
-                    let spans = Arc::new(SpanSource { object: Arc::clone(object), identity, index });
-                    let read = inner.read_spans(&spans, member.offset..member.offset + member.size, Keep::Memory);
+                    let spans = SpanMap::Index(Arc::clone(&index));
+                    let source = Arc::new(SpanSource { object: Arc::clone(object), identity, spans });
+                    let read = inner.read_spans(&source, member.offset..member.offset + member.size, Keep::Memory);
                     vacant.insert(Handle::current().block_on(read)?.to_vec());
                 }
             }

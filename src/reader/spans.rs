@@ -1,14 +1,14 @@
-//! Spans of indexed archives: each fetched, decrypted, inflated and verified by itself, once for everybody who waits for it.
+//! Spans of indexed archives and of plain files: each fetched, opened and verified by itself, once for everybody who waits for it.
 
 use super::Inner;
 use super::fetch;
 use super::flight::Flights;
 use super::identity::Identity;
 use super::known;
+use super::span_source::{SpanMap, SpanSource, check_pieces};
 use super::unlock::PROBE_LEN;
 use crate::archive::envelope::CipherKey;
 use crate::archive::index::Index;
-use crate::cache::CacheKey;
 use crate::store::ObjectMeta;
 use crate::task::{blocking, lock};
 use crate::{Error, Kind, Result};
@@ -26,26 +26,11 @@ use tokio::sync::Semaphore;
 /// Longest range that is fetched in one request, bytes; longer spans take several.
 const LONGEST_RANGE: u64 = 8 << 20;
 
+/// Spans read at a time for one read that needs several.
+const TOGETHER: usize = 4;
+
 /// Spans on their way to the disk at a time; others are not kept.
 const WRITES: usize = 4;
-
-/// An archive whose spans can be read.
-#[derive(Debug)]
-pub(super) struct SpanSource {
-    pub(super) object: Arc<ObjectMeta>,
-    pub(super) identity: Identity,
-    pub(super) index: Arc<Index>,
-}
-
-/// An archive's file, as its spans are.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) source: Arc<SpanSource>,
-    pub(super) key: CacheKey,
-    /// Where its data is in the plain stream.
-    pub(super) plain: Range<u64>,
-    pub(super) crc32: u32,
-}
 
 /// Where a span stays after it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,31 +86,32 @@ impl Spans {
 }
 
 impl Inner {
-    /// Plain bytes `range` of the archive.
+    /// Plain bytes `range` of the source.
     pub(super) async fn read_spans(
         self: &Arc<Self>,
         source: &Arc<SpanSource>,
         range: Range<u64>,
         keep: Keep,
     ) -> Result<Bytes> {
-        let index = &source.index;
         let behind = || Error::corrupt("the seek index ends before the file does").with_object(&source.object.key);
-        let mut whole = BytesMut::new();
-        let mut at = range.start;
-        while at < range.end {
-            let number = index.span_of(at).ok_or_else(behind)?;
-            let plain = index.span_plain_range(number);
-            let span = self.span(source, number, keep).await?;
-            let end = range.end.min(plain.end);
-            let part = span.slice((at - plain.start) as usize..(end - plain.start) as usize);
-            if at == range.start && end == range.end {
-                return Ok(part);
-            }
-            whole.reserve((range.end - at) as usize);
-            whole.extend_from_slice(&part);
-            at = end;
+        let first = source.span_of(range.start).ok_or_else(behind)?;
+        let last = source.span_of(range.end - 1).ok_or_else(behind)?;
+        let part = |number: usize, span: Bytes| {
+            let plain = source.plain_range(number);
+            let (start, end) = (range.start.max(plain.start), range.end.min(plain.end));
+            span.slice((start - plain.start) as usize..(end - plain.start) as usize)
+        };
+        if first == last {
+            return Ok(part(first, self.span(source, first, keep).await?));
         }
-        Ok(whole.freeze())
+        let spans = (first..=last).map(|number| async move { Ok((number, self.span(source, number, keep).await?)) });
+        let spans = futures::stream::iter(spans).buffered(TOGETHER);
+        let whole = BytesMut::with_capacity((range.end - range.start) as usize);
+        let whole = spans.try_fold(whole, |mut whole, (number, span)| {
+            whole.extend_from_slice(&part(number, span));
+            futures::future::ready(Ok(whole))
+        });
+        Ok(whole.await?.freeze())
     }
 
     /// All plain bytes of one span, verified.
@@ -145,7 +131,7 @@ impl Inner {
     async fn load_span(self: Arc<Self>, source: Arc<SpanSource>, number: usize, keep: Keep) -> Result<Bytes> {
         let key = (source.identity, number);
         // Before anything is fetched for it.
-        source.index.check_length(number)?;
+        source.check_length(number)?;
         // It may have come in between looking and flying.
         if let Some(span) = self.spans.get(&key) {
             self.stats.span_hits.fetch_add(1, Relaxed);
@@ -171,7 +157,7 @@ impl Inner {
         if !self.cache.contains(&key) {
             return None;
         }
-        let plain = source.index.span_plain_range(number);
+        let plain = source.plain_range(number);
         let len = plain.end - plain.start;
         let cache = self.cache.clone();
         let read = move || {
@@ -198,8 +184,8 @@ impl Inner {
     }
 
     async fn fetch_span(self: &Arc<Self>, source: &Arc<SpanSource>, number: usize) -> Result<Bytes> {
-        let range = source.index.span_object_range(number);
-        let plain = source.index.span_plain_range(number);
+        let range = source.object_range(number);
+        let plain = source.plain_range(number);
         let size = range.end - range.start + (plain.end - plain.start);
         let _reserved = self.fetch_memory.reserve(size).await;
         let bytes = self.fetch_object_range(&source.object, range).await?;
@@ -213,21 +199,37 @@ impl Inner {
         number: usize,
         bytes: Bytes,
     ) -> Result<Bytes> {
-        let opened = self.inflate_span(source, number, bytes.clone(), None).await;
-        let span = match opened {
+        let span = match &source.spans {
+            SpanMap::Index(index) => self.open_indexed(source, index, number, bytes).await?,
+            SpanMap::Pieces { map, list } => {
+                check_pieces(map, &**list, number, &bytes).await?;
+                bytes
+            }
+        };
+        self.stats.spans_read.fetch_add(1, Relaxed);
+        self.stats.plain_bytes.fetch_add(span.len() as u64, Relaxed);
+        Ok(span)
+    }
+
+    async fn open_indexed(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        index: &Arc<Index>,
+        number: usize,
+        bytes: Bytes,
+    ) -> Result<Bytes> {
+        let opened = self.inflate_span(source, index, number, bytes.clone(), None).await;
+        match opened {
             // No key gave the right bytes: the start of the object tells whether there is no key, or damage.
             Err(error) if error.kind() == Kind::NoKey => {
                 let probe = 0..source.object.size.min(PROBE_LEN);
                 let first = fetch::range(self, &source.object, probe).await?;
                 let (inner, object) = (Arc::clone(self), Arc::clone(&source.object));
                 let key = blocking(move || inner.unlocker.open(&object.key, &first)).await?;
-                self.inflate_span(source, number, bytes, Some(key.key)).await?
+                self.inflate_span(source, index, number, bytes, Some(key.key)).await
             }
-            opened => opened?,
-        };
-        self.stats.spans_read.fetch_add(1, Relaxed);
-        self.stats.plain_bytes.fetch_add(span.len() as u64, Relaxed);
-        Ok(span)
+            opened => opened,
+        }
     }
 
     /// Whether the span is at hand: nothing has to be fetched for it.
@@ -249,15 +251,15 @@ impl Inner {
     async fn inflate_span(
         self: &Arc<Self>,
         source: &Arc<SpanSource>,
+        index: &Arc<Index>,
         number: usize,
         bytes: Bytes,
         key: Option<Arc<CipherKey>>,
     ) -> Result<Bytes> {
         let _turn = self.cpu.acquire().await.expect("the semaphore is never closed");
-        let (inner, source) = (Arc::clone(self), Arc::clone(source));
+        let (inner, source, index) = (Arc::clone(self), Arc::clone(source), Arc::clone(index));
         blocking(move || {
-            let index = &source.index;
-            let window = inner.window(&source, number)?;
+            let window = inner.window(&source, &index, number)?;
             let read = |key: Option<&CipherKey>| index.read_span(number, &window, key, &bytes).map(Bytes::from);
             if let Some(key) = key {
                 return read(Some(&key));
@@ -276,12 +278,12 @@ impl Inner {
     }
 
     /// The span's packed window, from the index's file. A damaged file is forgotten, so that the archive is read again.
-    fn window(&self, source: &SpanSource, number: usize) -> Result<Vec<u8>> {
+    fn window(&self, source: &SpanSource, index: &Index, number: usize) -> Result<Vec<u8>> {
         let path = known::index_path(&self.index_dir, &source.identity);
-        let range = source.index.window_range(number);
+        let range = index.window_range(number);
         let mut window = vec![0; (range.end - range.start) as usize];
         let read = File::open(&path).and_then(|file| file.read_exact_at(&mut window, range.start));
-        let whole = read.is_ok() && crc32fast::hash(&window) == source.index.spans[number].window.crc32;
+        let whole = read.is_ok() && crc32fast::hash(&window) == index.spans[number].window.crc32;
         if whole {
             return Ok(window);
         }

@@ -3,7 +3,8 @@
 use super::Inner;
 use super::budget::Reserved;
 use super::fetch::UnderWay;
-use super::spans::{Keep, SpanSource, Target};
+use super::span_source::{SpanSource, Target};
+use super::spans::Keep;
 use crate::task::broken_off;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -70,10 +71,10 @@ struct Inflated {
 
 impl<'a> Sweep<'a> {
     pub(super) fn new(inner: &'a Arc<Inner>, target: &'a Target) -> Result<Self> {
-        let (index, plain) = (&target.source.index, &target.plain);
+        let (source, plain) = (&target.source, &target.plain);
         let behind = || Error::corrupt("the seek index ends before the file does");
-        let first = index.span_of(plain.start).ok_or_else(behind)?;
-        let last = index.span_of(plain.end - 1).ok_or_else(behind)?;
+        let first = source.span_of(plain.start).ok_or_else(behind)?;
+        let last = source.span_of(plain.end - 1).ok_or_else(behind)?;
         Ok(Self {
             inner,
             target,
@@ -143,7 +144,7 @@ impl<'a> Sweep<'a> {
     fn next_fetch(&self, wanted: u64) -> Option<Range<usize>> {
         let Target { source, plain, .. } = self.target;
         let start = self.left.start;
-        let is_wanted = |span: usize| source.index.span_plain_range(span).start < plain.start + wanted;
+        let is_wanted = |span: usize| source.plain_range(span).start < plain.start + wanted;
         if self.left.is_empty() || !is_wanted(start) {
             return None;
         }
@@ -168,15 +169,15 @@ impl<'a> Sweep<'a> {
     fn size(&self, spans: &Range<usize>) -> u64 {
         let source = &self.target.source;
         let object = object_range(source, spans);
-        let plain = source.index.span_plain_range(spans.start).start..source.index.span_plain_range(spans.end - 1).end;
+        let plain = source.plain_range(spans.start).start..source.plain_range(spans.end - 1).end;
         object.end - object.start + (plain.end - plain.start)
     }
 
     fn split(&mut self, fetched: &Fetched) {
-        let index = &self.target.source.index;
-        let start = index.span_object_range(fetched.spans.start).start;
+        let source = &self.target.source;
+        let start = source.object_range(fetched.spans.start).start;
         for number in fetched.spans.clone() {
-            let range = index.span_object_range(number);
+            let range = source.object_range(number);
             let bytes = fetched.bytes.as_ref();
             let bytes = bytes.map(|bytes| bytes.slice((range.start - start) as usize..(range.end - start) as usize));
             self.fetched.push_back(Span { number, bytes, reserved: Arc::clone(&fetched.reserved) });
@@ -206,7 +207,7 @@ impl<'a> Sweep<'a> {
     /// What of the span belongs to the file.
     fn part(&self, span: &Inflated) -> Bytes {
         let Target { source, plain, .. } = self.target;
-        let held = source.index.span_plain_range(span.number);
+        let held = source.plain_range(span.number);
         let from = plain.start.max(held.start) - held.start;
         let to = plain.end.min(held.end) - held.start;
         span.bytes.slice(from as usize..to as usize)
@@ -214,5 +215,5 @@ impl<'a> Sweep<'a> {
 }
 
 fn object_range(source: &SpanSource, spans: &Range<usize>) -> Range<u64> {
-    source.index.span_object_range(spans.start).start..source.index.span_object_range(spans.end - 1).end
+    source.object_range(spans.start).start..source.object_range(spans.end - 1).end
 }

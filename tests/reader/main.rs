@@ -4,6 +4,7 @@ use testkit::bucket;
 mod examine;
 mod formats;
 mod killed;
+mod plain;
 mod sample;
 use testkit::skip;
 mod stream;
