@@ -3,24 +3,26 @@
 //! ```text
 //! [<host>/][data/]<keyspace>/<table>-<id>/snapshots/<tag>/(.<index>/)?<file>
 //! [<host>/][data/]<keyspace>/<table>-<id>/backups/(.<index>/)?<file>
-//! [<host>/]<directory of commit logs>/<file> (see [`super::logs`])
+//! [<host>/]<directory of commit logs>/<file> (see [`crate::catalog::layout::logs`])
 //! ```
 //!
-//! A full is a snapshot: the union of all tables' snapshots of one tag. Incrementals are what was flushed into `backups` (see [`super::flushed`]).
+//! A full is a snapshot: the union of all tables' snapshots of one tag. Incrementals are what was flushed into `backups` (see [`crate::catalog::layout::flushed`]).
 //! Live files are in no set: Cassandra replaces them at any time, and what it has in memory is not in them.
 
-use super::flushed::{self, Flush, Flushes};
-use super::gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
-use super::logs;
-use super::snapshot::{Snapshot, without_manifest};
-use super::table_path::{Place, TablePath, is_table_file};
-use super::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::cassandra::{TableId, TableName};
+use crate::catalog::layout::files::files_below;
+use crate::catalog::layout::flushed::{self, Flush, Flushes};
+use crate::catalog::layout::gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::logs;
+use crate::catalog::layout::names::{hosts_at_top, key_reason};
+use crate::catalog::layout::snapshot::{Snapshot, without_manifest};
+use crate::catalog::layout::table_path::{Place, TablePath};
+use crate::catalog::layout::{Hosts, Layout, Sets, is_safe_name, name_reason};
 use crate::catalog::manifest::Scope;
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, SetKind, Tag};
-use crate::store::{BundledFile, ObjectMeta, Tally};
+use crate::store::{BundledFile, ObjectMeta};
 use crate::{Error, Result};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
@@ -76,24 +78,10 @@ impl Layout for DataDir {
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
         Box::pin(async move {
             let level = objects.list_level("").await?;
-            let mut found = Hosts::default();
-            if only_place(objects, &level.prefixes).await?.is_some() {
-                found.hosts.push(Host::new(ONLY_HOST));
-                return Ok(found);
+            match only_place(objects, &level.prefixes).await? {
+                Some(_) => Ok(Hosts { hosts: vec![Host::new(ONLY_HOST)], ..Hosts::default() }),
+                None => hosts_at_top(objects, |_| false).await,
             }
-            for name in level.prefixes.into_iter().filter(|name| !is_own(name)) {
-                if is_safe_name(&name) {
-                    found.hosts.push(Host::new(name));
-                } else {
-                    found.strays.push(format!("{name}/"), None, name_reason(&name, StrayReason::NotAHost));
-                }
-            }
-            for object in level.objects {
-                found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
-            }
-            found.hosts.sort();
-            found.strays.sort();
-            Ok(found)
         })
     }
 
@@ -119,20 +107,6 @@ impl Layout for DataDir {
             }
         })
     }
-}
-
-/// The files of a table below `prefix`, and no others.
-pub(super) async fn files_below(objects: &dyn Objects, prefix: &str) -> Result<Vec<BundledFile>> {
-    let mut files = Vec::new();
-    let mut tally = Tally::default();
-    let mut listed = objects.list(prefix);
-    while let Some(object) = listed.try_next().await? {
-        let Some(path) = object.key.strip_prefix(prefix).filter(|path| is_table_file(path)) else { continue };
-        tally.add(path, &object);
-        tally.check()?;
-        files.push(BundledFile { path: path.into(), object, md5: None });
-    }
-    Ok(files)
 }
 
 /// The data directory of a source that has only one, by the names at its top.
@@ -252,14 +226,7 @@ impl Contents {
 
     /// A data directory has files of Cassandra's beside the tables that nobody backs up; a tree of something else should show.
     fn stray(&mut self, below: &str, object: &ObjectMeta) {
-        let reason = if below.chars().any(char::is_control) {
-            StrayReason::Hostile
-        } else if below.is_empty() || below.ends_with('/') {
-            StrayReason::DirectoryMarker
-        } else {
-            StrayReason::Unknown
-        };
-        self.strays.push(object.key.clone(), Some(object.size), reason);
+        self.strays.push(object.key.clone(), Some(object.size), key_reason(below));
     }
 }
 

@@ -10,11 +10,12 @@ mod split;
 mod tests;
 mod time;
 
-use super::snapshot::without_manifest;
-use super::{
+use crate::cassandra::TableName;
+use crate::catalog::layout::names::key_reason;
+use crate::catalog::layout::snapshot::without_manifest;
+use crate::catalog::layout::{
     FoundSet, FoundTable, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason,
 };
-use crate::cassandra::TableName;
 use crate::catalog::manifest::Scope;
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
@@ -87,12 +88,7 @@ async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
     while let Some((name, below)) = looks.try_next().await? {
         if Date::parse(&name).is_some() {
             for host in below {
-                if is_safe_name(&host) {
-                    found.hosts.push(Host::new(host));
-                } else {
-                    let reason = name_reason(&host, StrayReason::NotAHost);
-                    found.strays.push(format!("{name}/{host}/"), None, reason);
-                }
+                found.add(&host, || format!("{name}/{host}/"));
             }
         } else if is_safe_name(&name) && below.iter().any(|date| Date::parse(date).is_some()) {
             found.hosts.push(Host::new(name));
@@ -105,9 +101,7 @@ async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
     for object in top.objects.into_iter().filter(|object| &*object.key != SCHEMA) {
         found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
     }
-    found.hosts.sort();
-    found.hosts.dedup();
-    found.strays.sort();
+    found.sort();
     Ok(found)
 }
 
@@ -223,11 +217,7 @@ async fn look(objects: &dyn Objects, place: Place) -> Result<Option<Directory>> 
         } else if let Some(name) = ArchiveName::parse(file) {
             found.archives.push((name, object));
         } else {
-            let reason = if file.is_empty() || file.ends_with('/') {
-                StrayReason::DirectoryMarker
-            } else {
-                name_reason(file, StrayReason::Unknown)
-            };
+            let reason = key_reason(file);
             found.strays.push(object.key.clone(), Some(object.size), reason);
         }
     }

@@ -1,13 +1,12 @@
 //! Snapshots that were collected in one place: `<snapshot>/<host>/<keyspace>/<table>-<id>/(snapshots/<tag>/)?(.<index>/)?<file>`, and beside the keyspaces
 //! of each host a `schema.cql`.
 
-use super::data_dir::files_below;
-use super::gathered::{Gathered, GatheredSets, HostScan};
-use super::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
-use super::table_path::{Place, TablePath};
-use super::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::Result;
-use crate::catalog::Host;
+use crate::catalog::layout::files::files_below;
+use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
+use crate::catalog::layout::table_path::{Place, TablePath};
+use crate::catalog::layout::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::StrayReason;
 use crate::store::{BundledFile, Level, ObjectMeta};
@@ -41,20 +40,13 @@ impl Layout for Rsync {
             let mut found = Hosts::default();
             for (snapshot, level) in snapshots(objects, &mut found).await? {
                 for name in level.prefixes {
-                    if is_safe_name(&name) {
-                        found.hosts.push(Host::new(name));
-                    } else {
-                        let key = format!("{snapshot}/{name}/");
-                        found.strays.push(key, None, name_reason(&name, StrayReason::NotAHost));
-                    }
+                    found.add(&name, || format!("{snapshot}/{name}/"));
                 }
                 for object in level.objects {
                     found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
                 }
             }
-            found.hosts.sort();
-            found.hosts.dedup();
-            found.strays.sort();
+            found.sort();
             Ok(found)
         })
     }

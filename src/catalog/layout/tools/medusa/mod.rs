@@ -6,9 +6,12 @@
 
 mod manifest;
 
-use super::listed::{files, object_at, parts_of, tables};
-use super::{FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::cassandra::{SstableName, TableName};
+use crate::catalog::layout::listed::{files, object_at, parts_of, tables};
+use crate::catalog::layout::names::hosts_at_top;
+use crate::catalog::layout::{
+    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_safe_name, name_reason,
+};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
@@ -70,24 +73,7 @@ impl Layout for Medusa {
     }
 
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
-        async move {
-            let top = objects.list_level("").await?;
-            let mut found = Hosts::default();
-            for name in top.prefixes.into_iter().filter(|name| !is_own(name) && name != INDEX) {
-                if is_safe_name(&name) {
-                    found.hosts.push(Host::new(name));
-                } else {
-                    found.strays.push(format!("{name}/"), None, name_reason(&name, StrayReason::NotAHost));
-                }
-            }
-            for object in top.objects {
-                found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
-            }
-            found.hosts.sort();
-            found.strays.sort();
-            Ok(found)
-        }
-        .boxed()
+        hosts_at_top(objects, |name| name == INDEX).boxed()
     }
 
     fn sets(&self) -> Sets<'_> {

@@ -4,9 +4,11 @@
 //! As its source has the manifest (`Manifest`, `Snapshots`, `ManifestEntry`): all that a backup needs, shared files included, so each is a full. A host
 //! is shown under its host id. The SHA-256 of a manifest's entries is not compared.
 
-use super::listed::{ListedObject, ListedTable, Sum, files, object_at, parts_of, tables};
-use super::{FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::cassandra::{SstableName, TableId, TableName};
+use crate::catalog::layout::listed::{ListedObject, ListedTable, Sum, files, object_at, parts_of, tables};
+use crate::catalog::layout::{
+    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason,
+};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
@@ -159,9 +161,7 @@ impl Layout for Esop {
             for node in nodes(objects, &mut found.strays).await? {
                 found.hosts.push(node.host);
             }
-            found.hosts.sort();
-            found.hosts.dedup();
-            found.strays.sort();
+            found.sort();
             Ok(found)
         }
         .boxed()

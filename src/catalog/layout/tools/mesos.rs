@@ -1,15 +1,15 @@
 //! What cassandra-mesos uploads: `<cluster>/<executorId>/<backupName>/<keyspace>/<table>/(.<index>/)?<file>`, plain files without ids, schema or manifest.
 //!
-//! A node that was given a new executor goes on under another name: see [`super::Renamed`].
+//! A node that was given a new executor goes on under another name: see [`crate::catalog::layout::Renamed`].
 
-use super::data_dir::files_below;
-use super::gathered::{Gathered, GatheredSets, HostScan};
-use super::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
-use super::table_path::{is_of_snapshot, is_table_file};
-use super::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::Result;
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::Host;
+use crate::catalog::layout::files::files_below;
+use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
+use crate::catalog::layout::table_path::{is_of_snapshot, is_table_file};
+use crate::catalog::layout::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::store::{BundledFile, ObjectMeta};
@@ -39,8 +39,7 @@ impl Layout for Mesos {
             let mut found = Hosts::default();
             let executors = executors(objects, &mut found.strays).await?;
             found.hosts = executors.into_iter().map(|(host, _)| host).collect();
-            found.hosts.sort();
-            found.strays.sort();
+            found.sort();
             Ok(found)
         })
     }
