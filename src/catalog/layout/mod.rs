@@ -12,6 +12,7 @@ mod placed;
 mod renamed;
 mod sample;
 mod snapshot;
+mod snapshot_manifest;
 mod snapshot_tree;
 mod table_path;
 #[cfg(test)]

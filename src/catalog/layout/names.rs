@@ -2,6 +2,7 @@
 
 use super::Hosts;
 use crate::Result;
+use crate::cassandra::SstableName;
 use crate::catalog::Host;
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::StrayReason;
@@ -20,6 +21,21 @@ pub(crate) fn is_safe_name(name: &str) -> bool {
         && !name.chars().any(char::is_control)
 }
 
+/// Whether a directory's name is that of a data directory, as `data_file_directories` has them: a key below it is no host's.
+pub(super) fn is_data(name: &str) -> bool {
+    let rest = ["data", "disk"].iter().find_map(|word| name.strip_prefix(word));
+    rest.is_some_and(|rest| rest.trim_start_matches(['-', '_']).bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// What archives' names end in, but for `.enc`, which may follow.
+pub(super) const ARCHIVES: [&str; 5] = [".tar.gz", ".tgz", ".tar.zst", ".tar.lz4", ".tar"];
+
+/// Whether a key looks like an archive's.
+pub(super) fn is_archive(key: &str) -> bool {
+    let packed = key.strip_suffix(".enc").unwrap_or(key);
+    ARCHIVES.iter().any(|suffix| packed.ends_with(suffix))
+}
+
 /// Why a name is not used: the bytes in it, or `otherwise`.
 pub(super) fn name_reason(name: &str, otherwise: StrayReason) -> StrayReason {
     if name.chars().any(char::is_control) { StrayReason::Hostile } else { otherwise }
@@ -31,6 +47,8 @@ pub(super) fn key_reason(below: &str) -> StrayReason {
         StrayReason::Hostile
     } else if below.is_empty() || below.ends_with('/') {
         StrayReason::DirectoryMarker
+    } else if SstableName::parse_component(below.rsplit('/').next().unwrap_or(below)).is_some() {
+        StrayReason::Sstable
     } else {
         StrayReason::Unknown
     }

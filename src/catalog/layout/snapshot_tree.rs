@@ -77,6 +77,8 @@ async fn set(
     if !seen {
         return Ok(None);
     }
-    strays.sort();
-    Ok(Some(FoundSet { files, strays, ..snapshot.set(scan, &place.tag, &place.tag).await? }))
+    let mut found = snapshot.set(scan, &place.tag, &place.tag).await?;
+    found.strays.extend(&strays);
+    found.strays.sort();
+    Ok(Some(FoundSet { files, ..found }))
 }

@@ -4,6 +4,7 @@
 use crate::Result;
 use crate::catalog::layout::files::files_below;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::names::is_data;
 use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
 use crate::catalog::layout::table_path::{Place, TablePath};
 use crate::catalog::layout::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
@@ -31,7 +32,7 @@ impl Layout for Rsync {
             return false;
         };
         // `<host>/data/<keyspace>/…` is a host's data directory.
-        let names = is_safe_name(snapshot) && is_safe_name(host) && host != "data";
+        let names = is_safe_name(snapshot) && is_safe_name(host) && !is_data(host);
         names && parse(below).is_some() && TablePath::parse(below).is_some_and(|path| path.is_telling())
     }
 
@@ -88,7 +89,7 @@ async fn snapshots(objects: &dyn Objects, found: &mut Hosts) -> Result<Vec<(Stri
 fn parse(below: &str) -> Option<SnapshotFile<'_>> {
     let TablePath { keyspace, table, id, place, file } = TablePath::parse(below)?;
     // What was flushed beside a snapshot says nothing of when.
-    (place != Place::Backups).then_some(SnapshotFile { keyspace, table, id: Some(id), file })
+    (place != Place::Backups).then_some(SnapshotFile { keyspace, table, id, file })
 }
 
 impl GatheredSets for Rsync {

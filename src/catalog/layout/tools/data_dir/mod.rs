@@ -1,61 +1,43 @@
 //! Cassandra's own tree: a data directory, live or copied, of one host or below one directory for each.
 //!
 //! ```text
-//! [<host>/][data/]<keyspace>/<table>-<id>/snapshots/<tag>/(.<index>/)?<file>
-//! [<host>/][data/]<keyspace>/<table>-<id>/backups/(.<index>/)?<file>
+//! [<host>/][<path>/]<keyspace>/<table>(-<id>)?/snapshots/<tag>/(.<index>/)?<file>
+//! [<host>/][<path>/]<keyspace>/<table>(-<id>)?/backups/(.<index>/)?<file>
 //! [<host>/]<directory of commit logs>/<file> (see [`crate::catalog::layout::logs`])
 //! ```
 //!
-//! A full is a snapshot: the union of all tables' snapshots of one tag. Incrementals are what was flushed into `backups` (see [`crate::catalog::layout::flushed`]).
-//! Live files are in no set: Cassandra replaces them at any time, and what it has in memory is not in them.
+//! A full is a snapshot: the union of all tables' snapshots of one tag, over all data directories of the host. Incrementals are what was flushed into
+//! `backups` (see [`crate::catalog::layout::flushed`]). Live files are in no set: Cassandra replaces them at any time, and what it has in memory is not
+//! in them.
 
-use crate::cassandra::{TableId, TableName};
+mod contents;
+mod places;
+
+use crate::Result;
+use crate::catalog::Host;
 use crate::catalog::layout::files::files_below;
-use crate::catalog::layout::flushed::{self, Flush, Flushes};
-use crate::catalog::layout::gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::flushed;
+use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::logs;
-use crate::catalog::layout::names::{hosts_at_top, key_reason};
-use crate::catalog::layout::snapshot::{Snapshot, without_manifest};
+use crate::catalog::layout::names::{hosts_at_top, is_data, is_safe_name};
 use crate::catalog::layout::table_path::{Place, TablePath};
-use crate::catalog::layout::{Hosts, Layout, Sets, is_safe_name, name_reason};
-use crate::catalog::manifest::Scope;
+use crate::catalog::layout::{Hosts, Layout, Sets};
 use crate::catalog::objects::Objects;
-use crate::catalog::stray::{StrayReason, Strays};
-use crate::catalog::{Host, SetKind, Tag};
+use crate::catalog::stray::StrayReason;
 use crate::store::{BundledFile, ObjectMeta};
-use crate::{Error, Result};
+use contents::Contents;
+use futures::TryStreamExt;
 use futures::future::BoxFuture;
-use futures::{StreamExt, TryStreamExt};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use places::{Places, Search};
 
 /// The host of a tree that names none.
 const ONLY_HOST: &str = "node";
-/// Where a directory of Cassandra's (`/var/lib/cassandra`) has its data.
-const DATA: &str = "data";
-/// The link to the newest restore point has this name.
-const LATEST: &str = "latest";
-/// Names at the top that are looked into, to tell whether they are keyspaces.
-const LOOKED_INTO: usize = 4;
-/// Manifests read at the same time.
-const PARALLEL: usize = 16;
-/// Most snapshots of all tables together: what is held of each is small.
-const MAX_TABLES: usize = 2_000_000;
+/// What tablesnap puts between a host and the path.
+const AFTER_HOST: char = ':';
 
 /// Cassandra's own tree.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DataDir;
-
-/// A data directory in the source.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct DataPlace {
-    /// What all of its keys start with: `""`, or ending in `/`.
-    prefix: String,
-    /// Where its commit logs may lie beside it.
-    base: String,
-    /// The directories directly below `base`.
-    beside: Vec<String>,
-}
 
 impl Layout for DataDir {
     fn name(&self) -> &'static str {
@@ -63,25 +45,37 @@ impl Layout for DataDir {
     }
 
     fn recognises(&self, key: &str) -> bool {
-        let own = |key: &str| TablePath::parse(key).is_some_and(|path| path.is_telling());
-        // `<host>/data/<keyspace>/…` alone could be another tool's.
-        let in_data = |key: &str| {
-            let path = key.strip_prefix("data/").and_then(TablePath::parse);
-            path.is_some_and(|path| path.is_telling() && path.place != Place::Live)
-        };
-        let below_host = |key: &str| {
-            key.split_once('/').is_some_and(|(host, below)| is_safe_name(host) && (own(below) || in_data(below)))
-        };
-        own(key) || in_data(key) || below_host(key)
+        let mut above = 0;
+        let mut rest = key;
+        loop {
+            if let Some(path) = TablePath::parse(rest).filter(TablePath::is_telling)
+                && is_ours(&key[..key.len() - rest.len()], above, path.place)
+            {
+                return true;
+            }
+            match rest.split_once('/') {
+                Some((name, below)) if above <= places::DEEPEST && !name.is_empty() => rest = below,
+                _ => return false,
+            }
+            above += 1;
+        }
     }
 
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
         Box::pin(async move {
-            let level = objects.list_level("").await?;
-            match only_place(objects, &level.prefixes).await? {
-                Some(_) => Ok(Hosts { hosts: vec![Host::new(ONLY_HOST)], ..Hosts::default() }),
-                None => hosts_at_top(objects, |_| false).await,
+            if Search::new(objects).only_host().await?.is_some() {
+                return Ok(Hosts { hosts: vec![Host::new(ONLY_HOST)], ..Hosts::default() });
             }
+            let mut found = hosts_at_top(objects, |_| false).await?;
+            let names = found.hosts.clone();
+            for host in &mut found.hosts {
+                let bare = host.0.strip_suffix(AFTER_HOST).filter(|bare| is_safe_name(bare)).map(Host::new);
+                if let Some(bare) = bare.filter(|bare| !names.contains(bare)) {
+                    *host = bare;
+                }
+            }
+            found.sort();
+            Ok(found)
         })
     }
 
@@ -109,185 +103,120 @@ impl Layout for DataDir {
     }
 }
 
-/// The data directory of a source that has only one, by the names at its top.
-async fn only_place(objects: &dyn Objects, names: &[String]) -> Result<Option<DataPlace>> {
-    let place = |prefix: &str| DataPlace { prefix: prefix.into(), base: String::new(), beside: names.to_vec() };
-    if has_tables(objects, "", names).await? {
-        return Ok(Some(place("")));
+/// Whether a data directory of Cassandra's may be `above`, a path of so many names, with no other tool that writes tables' directories there.
+fn is_ours(above: &str, names: usize, place: Place<'_>) -> bool {
+    let last = above.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    match names {
+        0 => true,
+        // `data/<keyspace>/…` and `<host>/<keyspace>/…`.
+        1 => is_safe_name(last),
+        // `<host>/data/<keyspace>/…`; of live files it could be Medusa's. Else it is a snapshot collected by its name, and then by host.
+        2 => is_data(last) && place != Place::Live,
+        // Below a whole path. Medusa and Esop have what looks like live files there.
+        _ => place != Place::Live || above.contains("/var/lib/") || above.ends_with("/cassandra/data/"),
     }
-    if names.iter().any(|name| name == DATA) {
-        let below = objects.list_level("data/").await?.prefixes;
-        if has_tables(objects, "data/", &below).await? {
-            return Ok(Some(place("data/")));
-        }
-    }
-    Ok(None)
 }
 
-/// Whether some of these directories are keyspaces with tables.
-async fn has_tables(objects: &dyn Objects, prefix: &str, names: &[String]) -> Result<bool> {
-    let mut keyspaces: Vec<&String> = names.iter().filter(|name| TableName::is_valid_part(name)).collect();
-    keyspaces.sort();
-    // Cassandra's own are in every data directory.
-    keyspaces.sort_by_key(|name| !name.starts_with("system"));
-    for keyspace in keyspaces.into_iter().take(LOOKED_INTO) {
-        let tables = objects.list_level(&format!("{prefix}{keyspace}/")).await?.prefixes;
-        if tables.iter().any(|name| TableName::parse_directory(name).is_some()) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Where a host's data directories are, and where commit logs may lie beside them.
+struct HostPlaces {
+    places: Places,
+    /// Ends in `/`, or is empty.
+    base: String,
+    /// The directories directly below `base`.
+    beside: Vec<String>,
 }
 
-async fn place_of(objects: &dyn Objects, host: &Host) -> Result<Option<DataPlace>> {
-    let top = objects.list_level("").await?.prefixes;
-    if let Some(only) = only_place(objects, &top).await? {
+/// `None` when there is no such host.
+async fn places_of(objects: &dyn Objects, host: &Host) -> Result<Option<HostPlaces>> {
+    let mut search = Search::new(objects);
+    let top = search.level("").await?.prefixes.clone();
+    if let Some(places) = search.only_host().await? {
+        let only = HostPlaces { places, base: String::new(), beside: top };
         return Ok((&*host.0 == ONLY_HOST).then_some(only));
     }
-    if !is_safe_name(&host.0) || !top.iter().any(|name| **name == *host.0) {
-        return Ok(None);
+    let names = [host.0.to_string(), format!("{host}{AFTER_HOST}")];
+    let Some(name) = names.into_iter().find(|name| is_safe_name(name) && top.contains(name)) else { return Ok(None) };
+    let base = format!("{name}/");
+    let mut places = search.below(&base).await?;
+    if places.prefixes.is_empty() {
+        // Nothing is recognised: all of it is listed, to say what there is.
+        places.prefixes.push(base.clone());
+        places.unseen.clear();
     }
-    let below = objects.list_level(&format!("{host}/")).await?.prefixes;
-    let data = format!("{host}/{DATA}/");
-    let in_data = below.iter().any(|name| name == DATA)
-        && has_tables(objects, &data, &objects.list_level(&data).await?.prefixes).await?;
-    let base = format!("{host}/");
-    Ok(Some(DataPlace { prefix: if in_data { data } else { base.clone() }, base, beside: below }))
+    let beside = search.level(&base).await?.prefixes.clone();
+    Ok(Some(HostPlaces { places, base, beside }))
 }
 
-/// What a data directory holds, as it is listed.
-#[derive(Default)]
-struct Contents {
-    snapshots: BTreeMap<Arc<str>, Snapshot>,
-    tables: usize,
-    flushes: Flushes,
-    /// Table directories with `backups`, by their number in `flushes`.
-    directories: Vec<TableDirectory>,
-    numbers: HashMap<Arc<str>, u32>,
-    live: bool,
-    strays: Strays,
-}
-
-struct TableDirectory {
-    /// Ends in `/backups/`.
-    prefix: Arc<str>,
-    table: TableName,
-    id: TableId,
-}
-
-impl Contents {
-    fn add(&mut self, place: &DataPlace, object: &ObjectMeta) -> Result<()> {
-        let Some(below) = object.key.strip_prefix(&*place.prefix) else { return Ok(()) };
-        let Some(path) = TablePath::parse(below) else {
-            if !logs::is_below(below) {
-                self.stray(below, object);
-            }
-            return Ok(());
-        };
-        let prefix = &object.key[..object.key.len() - path.file.len()];
-        match path.place {
-            Place::Live => self.live = true,
-            Place::Snapshot(tag) if is_safe_name(tag) => {
-                if !self.snapshots.contains_key(tag) {
-                    self.snapshots.insert(tag.into(), Snapshot::default());
-                }
-                if let Some(snapshot) = self.snapshots.get_mut(tag) {
-                    let new = snapshot.add(prefix, (path.keyspace, path.table, Some(path.id)), path.file, object);
-                    self.tables += usize::from(new);
-                }
-                if self.tables > MAX_TABLES {
-                    let message = format!("more than {MAX_TABLES} snapshots of tables");
-                    return Err(Error::invalid(message).with_object(&place.prefix));
-                }
-            }
-            Place::Snapshot(tag) => {
-                self.strays.push(object.key.clone(), Some(object.size), name_reason(tag, StrayReason::NotATag));
-            }
-            Place::Backups => {
-                let number = self.number(prefix, &path);
-                let name = &object.key[self.directories[number as usize].prefix.len()..];
-                self.flushes.add(number, name, object)?;
-            }
-        }
-        Ok(())
+/// What one data directory holds.
+async fn contents_of(objects: &dyn Objects, prefix: &str) -> Result<Contents> {
+    let mut contents = Contents::default();
+    let mut listed = objects.list(prefix);
+    while let Some(object) = listed.try_next().await? {
+        contents.add(prefix, &object)?;
     }
-
-    fn number(&mut self, prefix: &str, path: &TablePath<'_>) -> u32 {
-        if let Some(number) = self.numbers.get(prefix) {
-            return *number;
-        }
-        let number = self.directories.len() as u32;
-        let prefix: Arc<str> = prefix.into();
-        let table = TableName::new(path.keyspace, path.table);
-        self.directories.push(TableDirectory { prefix: Arc::clone(&prefix), table, id: path.id });
-        self.numbers.insert(prefix, number);
-        number
-    }
-
-    /// A data directory has files of Cassandra's beside the tables that nobody backs up; a tree of something else should show.
-    fn stray(&mut self, below: &str, object: &ObjectMeta) {
-        self.strays.push(object.key.clone(), Some(object.size), key_reason(below));
-    }
+    contents.end(prefix);
+    Ok(contents)
 }
 
 impl GatheredSets for DataDir {
     fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>> {
         Box::pin(async move {
-            let Some(place) = place_of(scan.objects, scan.host).await? else { return Ok(Gathered::default()) };
-            let mut contents = Contents::default();
-            let mut listed = scan.objects.list(&place.prefix);
-            while let Some(object) = listed.try_next().await? {
-                contents.add(&place, &object)?;
+            let hosts = [scan.host.clone()];
+            let Some((disks, unseen, logs)) = disks(scan.objects, &hosts).await? else {
+                return Ok(Gathered::default());
+            };
+            let mut gathered = match contents::unite(disks) {
+                Ok(all) => all.gather(&scan).await?,
+                // Copies of one data directory, beside each other.
+                Err(apart) => {
+                    let mut gathered = Gathered::default();
+                    for (number, contents) in apart.into_iter().enumerate() {
+                        gathered.add(contents.gather(&scan).await?, &(number + 1).to_string());
+                    }
+                    gathered
+                }
+            };
+            gathered.logs = logs;
+            for prefix in unseen {
+                gathered.strays.push(prefix, None, StrayReason::NotLookedAt);
             }
-            let Contents { snapshots, flushes, directories, live, mut strays, .. } = contents;
-            if live {
-                let all = if place.prefix.is_empty() { "./" } else { &*place.prefix };
-                strays.push(all, None, StrayReason::LiveFiles);
+            gathered.strays.sort();
+            Ok(gathered)
+        })
+    }
+
+    fn gather_disks<'a>(&'a self, scan: HostScan<'a>, hosts: &'a [Host]) -> BoxFuture<'a, Result<Option<Gathered>>> {
+        Box::pin(async move {
+            let Some((disks, unseen, logs)) = disks(scan.objects, hosts).await? else { return Ok(None) };
+            let Ok(all) = contents::unite(disks) else { return Ok(None) };
+            let mut gathered = all.gather(&scan).await?;
+            gathered.logs = logs;
+            for prefix in unseen {
+                gathered.strays.push(prefix, None, StrayReason::NotLookedAt);
             }
-            strays.sort();
-            let scan = &scan;
-            let sets = snapshots.into_iter().map(|(tag, snapshot)| async move {
-                let shown = if &*tag == LATEST { "latest-snapshot" } else { &*tag };
-                snapshot.set(scan, &tag, shown).await
-            });
-            let mut sets: Vec<FoundSet> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
-            let taken: HashSet<Tag> = sets.iter().map(|set| set.tag.clone()).collect();
-            sets.extend(incrementals(&flushes, &directories, &taken));
-            let logs = logs::find(scan.objects, &place.base, &place.beside).await?;
-            Ok(Gathered { sets, logs, strays, ..Gathered::default() })
+            gathered.strays.sort();
+            Ok(Some(gathered))
         })
     }
 }
 
-/// The sets of what was flushed. A table that was dropped and made again within one of them has files of two incarnations: then there are two sets.
-fn incrementals(flushes: &Flushes, directories: &[TableDirectory], taken: &HashSet<Tag>) -> Vec<FoundSet> {
-    let mut sets = Vec::new();
-    for (name, mut rest) in flushes.sets() {
-        rest.sort_by_key(|flush| flush.time);
-        for part in 1.. {
-            let mut seen = HashSet::new();
-            let (own, others): (Vec<Flush>, Vec<Flush>) =
-                rest.into_iter().partition(|flush| seen.insert(&directories[flush.directory as usize].table));
-            let Some(time) = own.iter().map(|flush| flush.time).max() else { break };
-            let mut shown = if part == 1 { name.clone() } else { format!("{name}-{part}") };
-            while taken.contains(&*shown) {
-                shown.push('_');
-            }
-            let table = |flush: &Flush| {
-                let TableDirectory { prefix, table, id } = &directories[flush.directory as usize];
-                let object = flush.tally.bundle(format!("{prefix}{name}"));
-                FoundTable { table: table.clone(), id: Some(*id), object }
-            };
-            sets.push(FoundSet {
-                tag: Tag::new(shown),
-                local: None,
-                manifest: Ok(Some(without_manifest(SetKind::Incremental, time, Scope::Whole))),
-                tables: own.iter().map(table).collect(),
-                files: Vec::new(),
-                strays: Strays::default(),
-            });
-            rest = others;
+/// What the data directories of these hosts hold, what was not looked into, and the first commit logs. `None` when none of the hosts is there.
+async fn disks(
+    objects: &dyn Objects,
+    hosts: &[Host],
+) -> Result<Option<(Vec<Contents>, Vec<String>, Option<ObjectMeta>)>> {
+    let (mut contents, mut unseen, mut logs) = (Vec::new(), Vec::new(), None);
+    let mut any = false;
+    for host in hosts {
+        let Some(HostPlaces { places, base, beside }) = places_of(objects, host).await? else { continue };
+        any = true;
+        for prefix in &places.prefixes {
+            contents.push(contents_of(objects, prefix).await?);
+        }
+        unseen.extend(places.unseen);
+        if logs.is_none() {
+            logs = logs::find(objects, &base, &beside).await?;
         }
     }
-    sets
+    Ok(any.then_some((contents, unseen, logs)))
 }

@@ -11,7 +11,7 @@ mod tests;
 mod time;
 
 use crate::cassandra::TableName;
-use crate::catalog::layout::names::key_reason;
+use crate::catalog::layout::names::{is_archive, key_reason};
 use crate::catalog::layout::snapshot::without_manifest;
 use crate::catalog::layout::{
     FoundSet, FoundTable, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason,
@@ -82,15 +82,19 @@ async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
     let mut found = Hosts::default();
     let looks = top.prefixes.into_iter().filter(|name| !is_own(name)).map(|name| async move {
         let below = objects.list_level(&format!("{name}/")).await?;
-        Ok::<_, crate::Error>((name, below.prefixes))
+        Ok::<_, crate::Error>((name, below))
     });
     let mut looks = futures::stream::iter(looks).buffered(PARALLEL);
     while let Some((name, below)) = looks.try_next().await? {
+        let archives = below.objects.into_iter().filter(|object| is_archive(&object.key));
         if Date::parse(&name).is_some() {
-            for host in below {
+            for object in archives {
+                found.strays.push(object.key, Some(object.size), StrayReason::ManyTables);
+            }
+            for host in below.prefixes {
                 found.add(&host, || format!("{name}/{host}/"));
             }
-        } else if is_safe_name(&name) && below.iter().any(|date| Date::parse(date).is_some()) {
+        } else if is_safe_name(&name) && below.prefixes.iter().any(|date| Date::parse(date).is_some()) {
             found.hosts.push(Host::new(name));
         } else {
             let reason = name_reason(&name, StrayReason::NotAHost);
@@ -217,7 +221,7 @@ async fn look(objects: &dyn Objects, place: Place) -> Result<Option<Directory>> 
         } else if let Some(name) = ArchiveName::parse(file) {
             found.archives.push((name, object));
         } else {
-            let reason = key_reason(file);
+            let reason = if is_archive(file) { StrayReason::ManyTables } else { key_reason(file) };
             found.strays.push(object.key.clone(), Some(object.size), reason);
         }
     }
