@@ -7,6 +7,7 @@ mod flushed;
 mod gathered;
 mod listed;
 mod logs;
+mod manifest_stream;
 mod names;
 mod placed;
 mod renamed;

@@ -6,9 +6,14 @@
 //!
 //! `MD5` is in hex (local storage, S3) or base64 (GCS, Azure), or an ETag of S3 that is no MD5 (`<hex>-<parts>`).
 
-use crate::cassandra::TableName;
-use crate::catalog::layout::listed::{ListedObject, ListedTable, Sum};
+use crate::cassandra::{SstableName, TableName};
+use crate::catalog::layout::listed::{ListedTable, Sum};
+use crate::catalog::layout::manifest_stream::MAX_FILES;
+use crate::catalog::layout::table_path::table_directory;
 use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use std::fmt;
+use std::io::Read;
 
 /// What was understood of a manifest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,7 +22,12 @@ pub(super) struct MedusaManifest {
     pub(super) tables: Vec<ListedTable>,
     /// Entries that are of no table, or of a path that cannot be one of the host.
     pub(super) odd: Vec<String>,
+    /// How many more of these there are.
+    pub(super) more_odd: usize,
 }
+
+/// Odd entries that are kept.
+const ODD: usize = 100;
 
 #[derive(Deserialize)]
 struct Section {
@@ -28,39 +38,90 @@ struct Section {
 
 #[derive(Deserialize)]
 struct Entry {
-    path: String,
+    path: Box<str>,
     #[serde(rename = "MD5")]
-    md5: Option<String>,
+    md5: Option<Box<str>>,
     size: u64,
+}
+
+/// Whose manifest it is.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    pub(super) host: String,
+    pub(super) backup: String,
+}
+
+/// Takes in a table's section after the other: only one is held as the JSON has it.
+struct Sections {
+    owner: Owner,
+}
+
+impl<'de> Visitor<'de> for Sections {
+    type Value = MedusaManifest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of tables")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sections: A) -> Result<MedusaManifest, A::Error> {
+        let mut manifest = MedusaManifest::default();
+        let mut files = 0;
+        while let Some(section) = sections.next_element::<Section>()? {
+            files += section.objects.len();
+            if files > MAX_FILES {
+                return Err(A::Error::custom(format!("it lists more than {MAX_FILES} files")));
+            }
+            manifest.add(section, &self.owner);
+        }
+        manifest.tables.sort_by(|a, b| (&a.table, a.id).cmp(&(&b.table, b.id)));
+        Ok(manifest)
+    }
 }
 
 impl MedusaManifest {
     /// The error is a sentence for a person.
-    pub(super) fn parse(bytes: &[u8], host: &str) -> Result<Self, String> {
-        let sections: Vec<Section> =
-            serde_json::from_slice(bytes).map_err(|error| format!("it is no manifest of Medusa's: {error}"))?;
-        let mut manifest = Self::default();
-        for Section { keyspace, columnfamily, objects } in sections {
-            let Some((table, id)) = TableName::parse_directory(&columnfamily) else {
-                manifest.odd.push(format!("{keyspace}/{columnfamily}"));
-                continue;
-            };
-            if !TableName::is_valid_part(&keyspace) {
-                manifest.odd.push(format!("{keyspace}/{columnfamily}"));
-                continue;
-            }
-            let directory = format!("/{keyspace}/{columnfamily}/");
-            let mut listed = Vec::with_capacity(objects.len());
-            for entry in objects {
-                match object(&entry, host, &directory) {
-                    Some(object) => listed.push(object),
-                    None => manifest.odd.push(entry.path),
+    pub(super) fn parse(json: impl Read, owner: Owner) -> Result<Self, String> {
+        let mut json = serde_json::Deserializer::from_reader(json);
+        let manifest = serde::Deserializer::deserialize_seq(&mut json, Sections { owner }).and_then(|manifest| {
+            json.end()?;
+            Ok(manifest)
+        });
+        manifest.map_err(|error| format!("it is no manifest of Medusa's: {error}"))
+    }
+
+    fn add(&mut self, section: Section, owner: &Owner) {
+        let Section { keyspace, columnfamily, objects } = section;
+        // DSE's own files are under a name like a table's.
+        let has_sstables = || {
+            let names = objects.iter().filter_map(|entry| entry.path.rsplit('/').next());
+            names.into_iter().any(|name| SstableName::parse_component(name).is_some())
+        };
+        let table = table_directory(&columnfamily).filter(|(_, id)| id.is_some() || has_sstables());
+        let Some((table, id)) = table.filter(|_| TableName::is_valid_part(&keyspace)) else {
+            self.note(format!("{keyspace}/{columnfamily}"));
+            return;
+        };
+        let directory = format!("/{keyspace}/{columnfamily}/");
+        let objects_len = objects.len();
+        let mut listed =
+            ListedTable { table: TableName::new(&*keyspace, table), id, objects: Vec::with_capacity(objects_len) };
+        for Entry { path, md5, size } in objects {
+            match place(&path, owner, &directory) {
+                Some((start, length)) => {
+                    listed.push(&path[start..], length, size, sum(md5.as_deref().unwrap_or_default()));
                 }
+                None => self.note(path.into()),
             }
-            manifest.tables.push(ListedTable { table: TableName::new(keyspace, table), id, objects: listed });
         }
-        manifest.tables.sort_by(|a, b| (&a.table, a.id).cmp(&(&b.table, b.id)));
-        Ok(manifest)
+        self.tables.push(listed);
+    }
+
+    fn note(&mut self, odd: String) {
+        if self.odd.len() < ODD {
+            self.odd.push(odd);
+        } else {
+            self.more_odd += 1;
+        }
     }
 
     pub(super) fn table(&self, directory: &str) -> Option<&ListedTable> {
@@ -68,20 +129,30 @@ impl MedusaManifest {
     }
 }
 
-/// The path in a manifest begins with Medusa's prefix, if it has one, which is part of SOURCE here: the host's directory is where it begins.
-fn object(entry: &Entry, host: &str, directory: &str) -> Option<ListedObject> {
-    let of_host = format!("{host}/");
-    let start = if entry.path.starts_with(&of_host) { 0 } else { entry.path.find(&format!("/{of_host}"))? + 1 };
-    let key = entry.path[start..].to_owned();
-    let path_at = key.find(directory)? + directory.len();
-    let whole = key.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    whole.then(|| ListedObject {
-        path: key[path_at..].to_owned(),
-        directory: path_at,
-        size: entry.size,
-        sum: sum(entry.md5.as_deref().unwrap_or_default()),
-        key,
-    })
+/// Where the host's directory begins in a path, and from there the length of the table's directory.
+///
+/// The path begins with Medusa's prefix, if it has one, which is part of SOURCE here. Any name in the prefix may be the host's as well, so the path
+/// is read from its end: `<host>/<backup>/data/<keyspace>/<table>/…`, or, shared by differential backups, `<host>/data/<keyspace>/<table>/…`.
+fn place(path: &str, owner: &Owner, directory: &str) -> Option<(usize, usize)> {
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return None;
+    }
+    let at = path.rfind(directory)?;
+    let above = path[..at].strip_suffix("data")?;
+    let own = [format!("{}/{}/", owner.host, owner.backup), format!("{}/", owner.host)];
+    let own = own
+        .iter()
+        .find(|own| above.strip_suffix(own.as_str()).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('/')));
+    // A differential backup may list what another full one wrote.
+    let start = match own {
+        Some(own) => above.len() - own.len(),
+        None => {
+            let backup = above.trim_end_matches('/').rfind('/')?;
+            let host = above[..backup].rfind('/').map_or(0, |slash| slash + 1);
+            (above[host..backup] == *owner.host).then_some(host)?
+        }
+    };
+    Some((start, at + directory.len() - start))
 }
 
 fn sum(text: &str) -> Sum {
@@ -120,6 +191,47 @@ mod tests {
 
     const ID: &str = "763dab90e55511f185a85b65bc0eb462";
 
+    fn owner() -> Owner {
+        Owner { host: "node1".into(), backup: "b1".into() }
+    }
+
+    #[test]
+    fn a_prefix_may_have_the_name_of_the_host() {
+        let directory = format!("/shop/users-{ID}/");
+        for (prefix, below) in [
+            ("", "node1/data"),
+            ("backups/node1/x/", "node1/data"),
+            ("node1/", "node1/data"),
+            ("node1/", "node1/b1/data"),
+            ("data/node1/data/", "node1/b1/data"),
+            ("node1/data/shop/", "node1/b1/data"),
+            // Of another backup of the host.
+            ("pre/", "node1/b0/data"),
+        ] {
+            let path = format!("{prefix}{below}{directory}nb-1-big-Data.db");
+            let (start, length) = place(&path, &owner(), &directory).unwrap_or_else(|| panic!("{path}"));
+            assert_eq!(
+                (start, &path[start..start + length]),
+                (prefix.len(), &*format!("{below}{directory}")),
+                "{path}"
+            );
+        }
+        for other in ["node2/data", "node2/b1/data", "xnode1/data", "node1/b1/c1/data", "node1"] {
+            assert_eq!(place(&format!("{other}{directory}x"), &owner(), &directory), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_table_from_before_ids_is_one_if_it_has_sstables() {
+        let json = r#"[{"keyspace":"shop","columnfamily":"orders","objects":[
+            {"path":"node1/data/shop/orders/nb-1-big-Data.db","MD5":"","size":7}]},
+            {"keyspace":"dse","columnfamily":"metadata","objects":[{"path":"node1/data/dse/metadata/x","MD5":"","size":7}]}]"#;
+        let manifest = MedusaManifest::parse(json.as_bytes(), owner()).unwrap();
+        assert_eq!((manifest.tables.len(), manifest.tables[0].id), (1, None));
+        assert_eq!(manifest.table("shop/orders"), Some(&manifest.tables[0]));
+        assert_eq!(manifest.odd, ["dse/metadata"]);
+    }
+
     #[test]
     fn a_manifest_names_tables_and_their_files() {
         let json = format!(
@@ -132,13 +244,14 @@ mod tests {
                 {{"path":"node1/data/shop/users-{ID}/../x","MD5":"","size":1}}]}},
               {{"keyspace":"dse","columnfamily":"nodes","objects":[]}}]"#
         );
-        let manifest = MedusaManifest::parse(json.as_bytes(), "node1").unwrap();
+        let manifest = MedusaManifest::parse(json.as_bytes(), owner()).unwrap();
         let md5: [u8; 16] = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes();
         let table = &manifest.tables[0];
         assert_eq!(table.to_string(), format!("shop/users-{ID}"));
         assert_eq!(manifest.table(&table.to_string()), Some(table));
         let found: Vec<_> =
-            table.objects.iter().map(|object| (&*object.path, object.size, object.sum.clone())).collect();
+            table.objects.iter().map(|object| (object.path().into_owned(), object.size, object.sum.clone())).collect();
+        let found: Vec<_> = found.iter().map(|(path, size, sum)| (&**path, *size, sum.clone())).collect();
         assert_eq!(
             found,
             [
@@ -148,12 +261,11 @@ mod tests {
                 ("nb-2-big-Index.db", 1, Sum::Unknown),
             ]
         );
-        assert_eq!(table.objects[0].key, format!("node1/data/shop/users-{ID}/nb-1-big-Data.db"));
-        let second = &table.objects[1];
-        assert_eq!(second.key[..second.directory], format!("node1/b1/data/shop/users-{ID}/"));
+        assert_eq!(table.objects[0].key(), format!("node1/data/shop/users-{ID}/nb-1-big-Data.db"));
+        assert_eq!(*table.objects[1].directory, format!("node1/b1/data/shop/users-{ID}/"));
         assert_eq!(manifest.odd.len(), 3, "{:?}", manifest.odd);
         for bad in ["", "{}", "[1]", r#"[{"keyspace":"a"}]"#] {
-            assert!(MedusaManifest::parse(bad.as_bytes(), "node1").is_err(), "{bad}");
+            assert!(MedusaManifest::parse(bad.as_bytes(), owner()).is_err(), "{bad}");
         }
     }
 
