@@ -41,12 +41,13 @@ impl BackupTree {
         gaps: &[String],
     ) -> Result<Bytes> {
         let (host, tag) = (&model.from.sets.host, model.points()[point].tag());
-        let is_wanted = |dir: &&TableDir| match &options.keyspace {
-            Some(keyspace) => *dir.table.keyspace == **keyspace,
-            None => !is_system_keyspace(&dir.table.keyspace),
+        let is_wanted = |dir: &&TableDir| match &options.keyspaces[..] {
+            [] => !is_system_keyspace(&dir.table.keyspace),
+            some => some.iter().any(|keyspace| *dir.table.keyspace == **keyspace),
         };
         let dirs: Vec<&TableDir> = model.tables_at(point).filter(is_wanted).collect();
-        if let (true, Some(keyspace)) = (dirs.is_empty(), &options.keyspace) {
+        let is_gone = |keyspace: &&String| !dirs.iter().any(|dir| *dir.table.keyspace == ***keyspace);
+        if let Some(keyspace) = options.keyspaces.iter().find(is_gone) {
             return Err(Error::not_found(format!("{host} had no keyspace {keyspace:?} at {tag}")));
         }
         let mut by_keyspace: BTreeMap<Arc<str>, (Vec<String>, Vec<String>)> = BTreeMap::new();

@@ -129,7 +129,7 @@ fn from_history(model: &HostModel, timeline: &Timeline, point: usize, options: &
         let names: Vec<&str> = schema.keyspaces.iter().map(|keyspace| &*keyspace.name).collect();
         return Err(Error::not_found(format!("{host} had no keyspace {name:?} at {tag}; it had {}", names.join(", "))));
     }
-    for table in compact_tables(&schema, keyspace) {
+    for table in compact_tables(&schema, keyspaces) {
         tracing::warn!(
             "{table} was made with COMPACT STORAGE: Cassandra 3.x makes it from the statement, 4.0 and later refuse it. Restore it into 3.x, \
              and there ALTER TABLE {table} DROP COMPACT STORAGE"

@@ -261,9 +261,10 @@ fn primary_key(table: &Table) -> String {
     format!("PRIMARY KEY ({})", columns.join(", "))
 }
 
-/// The tables of a schema, or of one keyspace of it, that have COMPACT STORAGE.
-pub fn compact_tables(schema: &Schema, keyspace: Option<&str>) -> Vec<String> {
-    let wanted = schema.keyspaces.iter().filter(|own| keyspace.is_none_or(|wanted| wanted == own.name));
+/// The tables of these keyspaces (none: of all) that have COMPACT STORAGE.
+pub fn compact_tables(schema: &Schema, keyspaces: &[String]) -> Vec<String> {
+    let is_wanted = |own: &&Keyspace| keyspaces.is_empty() || keyspaces.contains(&own.name);
+    let wanted = schema.keyspaces.iter().filter(is_wanted);
     let tables = wanted.flat_map(|own| own.tables.iter().map(move |table| (own, table)));
     let compact = tables.filter(|(_, table)| is_compact(table));
     compact.map(|(own, table)| format!("{}.{}", identifier(&own.name), identifier(&table.name))).collect()
@@ -534,8 +535,8 @@ mod tests {
         assert!(!statement(&tables[4]).contains("COMPACT"));
         let keyspace = Keyspace { name: "ks".into(), tables: tables.to_vec(), ..Keyspace::default() };
         let schema = Schema { keyspaces: vec![keyspace] };
-        assert_eq!(compact_tables(&schema, Some("ks")), ["ks.narrow", "ks.wide", "ks.bare", "ks.super"]);
-        assert!(compact_tables(&schema, Some("other")).is_empty());
+        assert_eq!(compact_tables(&schema, &["ks".to_owned()]), ["ks.narrow", "ks.wide", "ks.bare", "ks.super"]);
+        assert!(compact_tables(&schema, &["other".to_owned()]).is_empty());
     }
 
     #[test]
