@@ -109,14 +109,11 @@ impl EsopManifest {
                 let directory = format!("{DATA}/{keyspace}/{}/", table.directory(id));
                 let mut listed = ListedTable { table, id, objects: Vec::with_capacity(entries.len()) };
                 for entry in &entries {
-                    match is_file_of(&entry.object_key, &directory) {
-                        true => listed.push(
-                            &format!("{node}{}", entry.object_key),
-                            node.len() + directory.len(),
-                            entry.size,
-                            Sum::Unknown,
-                        ),
-                        false => manifest.odd += 1,
+                    if is_file_of(&entry.object_key, &directory) {
+                        let key = format!("{node}{}", entry.object_key);
+                        listed.push(&key, node.len() + directory.len(), entry.size, Sum::Unknown);
+                    } else {
+                        manifest.odd += 1;
                     }
                 }
                 manifest.tables.push(listed);

@@ -144,13 +144,12 @@ fn place(path: &str, owner: &Owner, directory: &str) -> Option<(usize, usize)> {
         .iter()
         .find(|own| above.strip_suffix(own.as_str()).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('/')));
     // A differential backup may list what another full one wrote.
-    let start = match own {
-        Some(own) => above.len() - own.len(),
-        None => {
-            let backup = above.trim_end_matches('/').rfind('/')?;
-            let host = above[..backup].rfind('/').map_or(0, |slash| slash + 1);
-            (above[host..backup] == *owner.host).then_some(host)?
-        }
+    let start = if let Some(own) = own {
+        above.len() - own.len()
+    } else {
+        let backup = above.trim_end_matches('/').rfind('/')?;
+        let host = above[..backup].rfind('/').map_or(0, |slash| slash + 1);
+        (above[host..backup] == *owner.host).then_some(host)?
     };
     Some((start, at + directory.len() - start))
 }
