@@ -74,6 +74,11 @@ impl Cli {
         let mut matches = command.try_get_matches_from(arguments)?;
         <Self as clap::FromArgMatches>::from_arg_matches_mut(&mut matches)
     }
+
+    /// Whether this is the command line of a mount's worker.
+    pub(super) fn starts_worker(arguments: Vec<OsString>) -> Result<bool, clap::Error> {
+        Self::read(arguments).map(|cli| matches!(cli.command, Command::Worker(_)))
+    }
 }
 
 fn without_places(command: clap::Command) -> clap::Command {

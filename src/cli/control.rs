@@ -1,6 +1,6 @@
 //! Talking to a running mount: a UNIX socket per mount, 0600, one JSON line each way.
 
-use super::upgrade::Successor;
+use super::successor::Successor;
 use cassmount::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,7 @@
 //! What packages ship besides the binary, made from the same definitions as `--help`: manual pages and completions.
 
-use super::command::Cli;
 use cassmount::{Error, Result};
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_complete::Shell;
 use std::path::{Path, PathBuf};
 
@@ -17,15 +16,14 @@ pub(super) struct ManArgs {
 }
 
 /// Prints a shell's completions.
-pub(super) fn completions(args: &CompletionsArgs) -> Result<()> {
+pub(super) fn completions(args: &CompletionsArgs, mut command: Command) -> Result<()> {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "cassmount", &mut text);
+    clap_complete::generate(args.shell, &mut command, "cassmount", &mut text);
     super::output::write(&text)
 }
 
 /// Writes `cassmount.1` and a page for each command, and each command of these, into `directory`.
-pub(super) fn pages(args: &ManArgs) -> Result<()> {
-    let mut command = Cli::command();
+pub(super) fn pages(args: &ManArgs, mut command: Command) -> Result<()> {
     command.build();
     pages_of(&args.directory, "cassmount", &command)
 }

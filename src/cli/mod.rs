@@ -22,6 +22,7 @@ mod mount_helper;
 mod options;
 mod output;
 mod parts;
+mod places;
 mod progress;
 mod restore;
 mod runtime_state;
@@ -29,6 +30,7 @@ mod schema;
 mod session;
 mod state_dir;
 mod status;
+mod successor;
 mod table;
 mod unmount;
 mod upgrade;
@@ -36,6 +38,7 @@ mod verify;
 mod wait;
 mod worker;
 
+use clap::CommandFactory;
 use command::{Cli, Command};
 use std::process::ExitCode;
 
@@ -80,13 +83,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Index(args) => index::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Extract(args) => extract::run(args),
-        Command::Upgrade(args) => upgrade::run(args),
+        Command::Upgrade(args) => upgrade::run(args, Cli::starts_worker),
         Command::Restore(args) => restore::run(args),
         Command::Status(args) => status::run(args),
         Command::Cache(args) => status::cache(args),
         Command::Scratch(args) => status::scratch(args),
-        Command::Completions(args) => manual::completions(args),
-        Command::Man(args) => manual::pages(args),
+        Command::Completions(args) => manual::completions(args, Cli::command()),
+        Command::Man(args) => manual::pages(args, Cli::command()),
     };
     exit::end(&outcome)
 }

@@ -2,13 +2,14 @@
 
 use super::control::{self, Request};
 use super::options::{self, CacheDirArgs, OutputArgs};
+use super::places::{absolute, not_mounted};
 use super::runtime_state::RunningMount;
 use super::table::bytes;
 use super::{output, session};
-use cassmount::{Error, Result};
+use cassmount::Result;
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 #[derive(clap::Args, Debug)]
@@ -237,14 +238,4 @@ pub(super) fn cache(args: &CacheCommandArgs) -> Result<()> {
     }
     println!("{}: {} in {} entries", directory.path().display(), bytes(status.used_bytes), status.entries);
     Ok(())
-}
-
-/// Without asking the file system there, which may not answer.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(path).map_err(|e| Error::io("find the current directory", e))?;
-    Ok(path.components().collect())
-}
-
-pub(super) fn not_mounted(place: &Path) -> Error {
-    Error::not_found(format!("no running mount of this user at {}; `cassmount status` lists them", place.display()))
 }

@@ -24,7 +24,7 @@ pub(super) struct UnmountArgs {
 
 pub(super) fn run(args: &UnmountArgs) -> Result<()> {
     // Not canonicalize: that would ask the mount itself, which may not answer.
-    let mountpoint = super::status::absolute(&args.mountpoint)?;
+    let mountpoint = super::places::absolute(&args.mountpoint)?;
     if mounted_device(&mountpoint).is_none() {
         return Err(Error::new(Kind::NotFound, format!("nothing is mounted at {}", mountpoint.display())));
     }

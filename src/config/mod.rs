@@ -5,13 +5,17 @@
 
 mod declaration;
 mod environment;
+mod given;
 mod node;
 mod settings;
 pub mod table;
 mod units;
+mod values;
 
-pub use declaration::{Declaration, Given, Origin, Takes};
+pub use declaration::{Declaration, Takes};
 pub use environment::Environment;
+pub use given::{Given, Origin};
 pub use node::{ENCRYPTION_KEY, NodeConfig, fields_read};
-pub use settings::{CacheSettings, CommandLine, LiveIds, NODE_CONFIG, Settings, Shown};
+pub use settings::CommandLine;
 pub use units::{parse_duration, parse_rate, parse_size};
+pub use values::{CacheSettings, LiveIds, NODE_CONFIG, Settings, Shown};

@@ -1,19 +1,16 @@
 //! What holds in the end: flag, then environment, then the config file, then a default; and where each value came from.
 
-use super::declaration::{Declaration, Given, Origin, Takes};
+use super::declaration::{Declaration, Takes};
 use super::environment::Environment;
+use super::given::{Given, Origin};
 use super::node::NodeConfig;
 use super::table;
-use crate::catalog::{LayoutChoice, Rename};
-use crate::keys::KeySources;
-use crate::store::{Source, StoreOptions};
+use super::values::{LiveIds, Settings, Shown};
+use crate::store::Source;
 use crate::{Error, Kind, Result};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-
-/// Read when no other is named, if it exists.
-pub const NODE_CONFIG: &str = "/etc/backup/config.json";
 
 /// What stands instead of a secret.
 const MASKED: &str = "***";
@@ -25,54 +22,6 @@ pub struct CommandLine {
     pub source: Option<String>,
     /// Options by name, with their values; of a switch that was given, none.
     pub options: Vec<(&'static str, Vec<OsString>)>,
-}
-
-/// One line of `--show-config`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
-    pub name: &'static str,
-    /// Secrets are masked.
-    pub value: String,
-    pub origin: Origin,
-}
-
-/// What stays on the local disk and in memory.
-#[derive(Clone, Debug, Default)]
-pub struct CacheSettings {
-    /// `None`: the one for this user.
-    pub directory: Option<PathBuf>,
-    /// Bytes; `None`: by the free space.
-    pub size: Option<u64>,
-    /// Bytes.
-    pub memory_limit: u64,
-}
-
-/// Whether a node's own tables give their ids.
-#[derive(Clone, Debug, Default)]
-pub struct LiveIds {
-    pub wanted: bool,
-    /// Where the tables are, if anything says so.
-    pub directory: Option<PathBuf>,
-}
-
-/// All that is configured. The rows of [`table`] fill it.
-#[derive(Debug, Default)]
-pub struct Settings {
-    /// The config file, which need not be there.
-    pub config: PathBuf,
-    pub store: StoreOptions,
-    pub layout: LayoutChoice,
-    pub rename_hosts: Vec<Rename>,
-    /// The files, the command, then the config file's passphrase.
-    pub keys: KeySources,
-    pub cache: CacheSettings,
-    pub live_ids: LiveIds,
-    /// Sentences for stderr and the log.
-    pub warnings: Vec<String>,
-    source: Option<String>,
-    /// Why there is no source: of the config file, if it could have named one.
-    no_source: Option<Error>,
-    shown: Vec<Shown>,
 }
 
 impl Settings {

@@ -1,8 +1,9 @@
 //! Every option that is also a setting. A new one is a row here and a field where its value goes.
 
-use super::declaration::{Declaration, Origin};
-use super::settings::NODE_CONFIG;
+use super::declaration::Declaration;
+use super::given::Origin;
 use super::units::{parse_duration, parse_rate, parse_size};
+use super::values::NODE_CONFIG;
 use crate::catalog::LayoutChoice;
 
 /// Where the backups are and how to reach them.

@@ -1,10 +1,10 @@
 //! The mounts that run, and the journals beside their caches.
 
 use crate::cli::options::{self, CacheDirArgs};
+use crate::cli::places::absolute;
 use crate::cli::runtime_state::{self, RunningMount};
 use crate::cli::session;
 use crate::cli::state_dir;
-use crate::cli::status::absolute;
 use cassmount::restore::{Journals, Mount};
 use cassmount::{Error, Kind, Result};
 use std::path::{Path, PathBuf};

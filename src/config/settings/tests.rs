@@ -1,4 +1,6 @@
 use super::*;
+use crate::config::NODE_CONFIG;
+use crate::store::StoreOptions;
 use std::fs;
 use std::time::Duration;
 
