@@ -13,8 +13,6 @@ pub mod extract;
 mod frame;
 pub mod fs;
 pub mod keys;
-#[cfg(test)]
-mod layering;
 pub mod reader;
 pub mod restore;
 pub mod scratch;

@@ -35,7 +35,7 @@ where
     let messages = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     // A second initialisation can only come from a test; the first one stays.
     let _ = match args.log_format {
-        LogFormat::Json => messages.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Json => messages.json().flatten_event(true).with_span_list(false).try_init(),
         LogFormat::Text if timed => messages.with_ansi(colours).try_init(),
         LogFormat::Text => messages.with_ansi(colours).without_time().try_init(),
     };
@@ -71,7 +71,7 @@ fn default_directory() -> Result<PathBuf> {
     if rustix::process::getuid().is_root() {
         return Ok("/var/log/cassmount".into());
     }
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = state.or_else(|| std::env::home_dir().map(|home| home.join(".local/state")));
     state
         .map(|path| path.join("cassmount"))

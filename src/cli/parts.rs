@@ -34,8 +34,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(30);
 const NO_RESEND: &str = "this kernel cannot send requests again that a process took and never answered (Linux 6.9 can): \
     if the mount's daemon dies, the mount ends with it, and whoever uses it gets errors";
 
-const NO_KEY: &str = "no key was given: archives can be listed, and plain files read, but what is encrypted cannot be read \
-    (--key-file, --key-command, encryption_key of the configuration)";
+/// Layouts whose backups are archives, which mostly are encrypted.
+const OF_ARCHIVES: [&str; 2] = ["cass_ops", "scripts"];
+const NO_KEY: &str = "no key was given: encrypted archives cannot be read, only listed (--key-file, --key-command, encryption_key of the configuration)";
 
 /// Everything that serves one mount.
 pub(super) struct Parts {
@@ -78,13 +79,18 @@ impl Parts {
         let live_data_dir = settings.live_data_dir()?;
         let session = Session::open_unchecked(settings)?;
         let keys = session.keys()?;
-        if keys.is_empty() {
-            say.warning(NO_KEY);
-        }
         if !resumed {
             session.check().await?;
             // A wrong --layout is told now, and not by an empty mount.
-            session.catalog.layout().await?;
+            let layout = session.catalog.layout().await?;
+            if keys.is_empty() && OF_ARCHIVES.contains(&layout) {
+                say.warning(NO_KEY);
+            }
+            if (args.view.source_host.is_some() || args.view.at.is_some())
+                && let Some(empty) = shows_nothing(&session, args).await?
+            {
+                say.warning(&empty);
+            }
         }
         let cache = session.cache()?;
         let options = ReaderOptions { wait_limit: LONGEST_WAIT, ..ReaderOptions::default() };
@@ -211,6 +217,29 @@ impl Parts {
             .boxed()
         })
     }
+}
+
+/// Why the mount will show nothing, as far as what was asked for tells: a host or a time for which there is no backup.
+async fn shows_nothing(session: &Session, args: &MountArgs) -> Result<Option<String>> {
+    let hosts = match &args.view.source_host {
+        None => session.catalog.hosts().await?.hosts.clone(),
+        Some(name) => match session.host(name).await {
+            Ok(host) => vec![host],
+            // It may come later: a new host's first backup.
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Some(format!("--source-host: {error}"))),
+            Err(error) => return Err(error),
+        },
+    };
+    let Some(at) = &args.view.at else { return Ok(None) };
+    let mut why = None;
+    // The first that has a restore point ends this.
+    for host in hosts {
+        match session.catalog.host(&host).await?.find_point(at) {
+            Err(error) if error.kind() == Kind::NotFound => why = why.or(Some(error)),
+            _ => return Ok(None),
+        }
+    }
+    Ok(why.map(|error| format!("--at {at} shows no restore point: {error}")))
 }
 
 fn scratch(overlay: &Overlay<BackupTree>) -> Value {

@@ -27,7 +27,7 @@ pub(super) fn directory() -> Result<PathBuf> {
     let path = if uid.is_root() {
         PathBuf::from("/run/cassmount")
     } else {
-        std::env::var_os("XDG_RUNTIME_DIR").map_or_else(
+        std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()).map_or_else(
             || PathBuf::from(format!("/tmp/cassmount-{}", uid.as_raw())),
             |run| PathBuf::from(run).join("cassmount"),
         )
@@ -173,6 +173,16 @@ fn unescape(field: &str) -> OsString {
         at += if octal.is_some() { 4 } else { 1 };
     }
     OsString::from_vec(plain)
+}
+
+/// Without asking the file system there, which may not answer.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).map_err(|e| Error::io("find the current directory", e))?;
+    Ok(path.components().collect())
+}
+
+pub(super) fn not_mounted(place: &Path) -> Error {
+    Error::not_found(format!("no running mount of this user at {}; `cassmount status` lists them", place.display()))
 }
 
 #[cfg(test)]

@@ -144,6 +144,7 @@ pub(super) fn cache_dir(settings: &CacheSettings) -> Result<CacheDir> {
         None if rustix::process::getuid().is_root() => "/var/cache/cassmount".into(),
         None => {
             let home = std::env::var_os("XDG_CACHE_HOME")
+                .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
                 .or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
             home.ok_or_else(|| Error::invalid("there is no home directory for the cache: name one with --cache-dir"))?

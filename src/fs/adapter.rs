@@ -21,7 +21,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tracing::Instrument;
 
 /// Inode numbers are never reused, so there is only one generation.
 pub(super) const GENERATION: Generation = Generation(0);
@@ -161,6 +162,12 @@ impl Subject {
         Self { range: Some((offset, length)), ..self }
     }
 
+    /// What `--debug` says of the operation, and of all that is done for it.
+    fn span(&self) -> tracing::Span {
+        let Self { operation, ino, unique, pid, .. } = self;
+        tracing::debug_span!("operation", operation, inode = ino, pid, request = unique)
+    }
+
     fn fingerprint(&self) -> Fingerprint {
         let name = self.name.as_deref().map_or(&b""[..], OsStr::as_bytes);
         Fingerprint::of(self.operation, self.ino, name, self.range)
@@ -259,7 +266,8 @@ impl<V: View> Adapter<V> {
         answer: impl FnOnce(R, T) + Send + 'static,
     ) {
         let shared = self.shared.clone();
-        self.runtime.spawn(async move {
+        let (span, start) = (subject.span(), Instant::now());
+        let operation = async move {
             let fingerprint = subject.fingerprint();
             if let Err(error) = shared.resent.admit(subject.unique, fingerprint, || subject.describe(&shared.inodes)) {
                 return reply.refuse(errno(error.kind()));
@@ -267,8 +275,12 @@ impl<V: View> Adapter<V> {
             let all = async {
                 shared.resent.crash_on(subject.operation, || shared.inodes.path(subject.ino, None));
                 match work.await {
-                    Ok(value) => answer(reply, value),
+                    Ok(value) => {
+                        answer(reply, value);
+                        tracing::debug!(took = ?start.elapsed(), "done");
+                    }
                     Err(error) => {
+                        tracing::debug!(took = ?start.elapsed(), %error, "failed");
                         let path = || shared.inodes.path(subject.ino, subject.name.as_deref());
                         shared.log.note(subject.operation, &error, path);
                         reply.refuse(errno(error.kind()));
@@ -276,7 +288,8 @@ impl<V: View> Adapter<V> {
                 }
             };
             shared.resent.carry_out(subject.unique, fingerprint, all).await;
-        });
+        };
+        self.runtime.spawn(operation.instrument(span));
     }
 
     pub(super) fn run_entry<F>(&self, subject: Subject, reply: ReplyEntry, work: impl FnOnce(Arc<Shared<V>>) -> F)

@@ -3,7 +3,7 @@
 use super::{NO_TABLES, NodeArgs, mounts, note_snapshots};
 use crate::cli::options::{CacheDirArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
-use crate::cli::{logging, table};
+use crate::cli::{logging, table, wait};
 use cassmount::config::parse_duration;
 use cassmount::restore::{Abort, AbortReport, Node, Program};
 use cassmount::{Error, Kind, Result};
@@ -37,7 +37,9 @@ pub(super) struct AbortArgs {
 pub(super) fn run(args: &AbortArgs) -> Result<()> {
     logging::to_terminal(&args.log);
     let abort = Abort { node: Node::new(Program::parse(&args.node.nodetool)?), refresh: args.refresh_timeout };
+    let word = wait::for_answer("asking nodetool whether the node runs, and looking at the tables");
     let all = All { tables: abort.run(&mounts::journals(&args.journals)?, &args.only.tables)? };
+    drop(word);
     print(args.output, &all)?;
     all.verdict()
 }

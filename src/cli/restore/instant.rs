@@ -5,7 +5,7 @@ use super::guard::{self, UnitArgs};
 use super::mounts::{self, MountArg};
 use crate::cli::options::{CacheDirArgs, KeyspaceArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
-use crate::cli::{logging, table};
+use crate::cli::{logging, table, wait};
 use cassmount::config::parse_duration;
 use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, Selection, TableReport};
 use cassmount::{Error, Kind, Result};
@@ -94,11 +94,13 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
         compare_schema: !args.no_schema_check,
         cassandra_yaml: args.cassandra_yaml.clone(),
     };
+    let word = wait::for_answer("asking nodetool about the node and its tables, and reading the restore point");
     let report = if args.dry_run {
         restore.plan(&request)?
     } else {
         restore.run(&request, &mut |note| eprintln!("note: {note}"))?
     };
+    drop(word);
     print(args.output, &report)?;
     let depends = report.tables.iter().any(|table| matches!(table.outcome, Outcome::Open | Outcome::Repaired));
     if args.unit.write_config && !args.dry_run {

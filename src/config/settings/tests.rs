@@ -1,7 +1,8 @@
+use super::super::values::NODE_CONFIG;
 use super::*;
-use crate::config::NODE_CONFIG;
-use crate::store::StoreOptions;
+use crate::store::{Source, StoreOptions};
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const NODE: &str = r#"{"s3_bucket_name": "node-bucket", "throttle_rate": "50M/s", "encryption_key": "hunter2",
