@@ -22,6 +22,8 @@ const COMMANDS: &[&str] = &[
     "restore hydrate",
     "restore status",
     "restore abort",
+    "restore guard",
+    "restore repair",
     "restore repair",
     "restore guard",
     "status",
@@ -40,12 +42,13 @@ fn output(arguments: &[&str]) -> String {
 fn help_is_as_agreed() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/help");
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    for command in COMMANDS {
+    for (command, flag) in COMMANDS.iter().flat_map(|command| [(command, "-h"), (command, "--help")]) {
         let name = if command.is_empty() { "cassmount".to_owned() } else { command.replace(' ', "-") };
-        let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let name = if flag == "-h" { format!("short/{name}") } else { name };
+        let arguments: Vec<&str> = command.split_whitespace().chain([flag]).collect();
         let (path, help) = (directory.join(format!("{name}.txt")), output(&arguments));
         if update {
-            fs::create_dir_all(&directory).unwrap();
+            fs::create_dir_all(directory.join("short")).unwrap();
             fs::write(&path, &help).unwrap();
         }
         let agreed = fs::read_to_string(&path).unwrap_or_default();
@@ -57,6 +60,44 @@ fn help_is_as_agreed() {
     for line in listed.lines().filter(|line| !line.starts_with("   ")) {
         let command = line.split_whitespace().next().unwrap();
         assert!(command == "help" || COMMANDS.contains(&command), "no golden help of {command}");
+    }
+}
+
+/// Variables must not change what a usage line shows.
+#[test]
+fn the_environment_changes_no_usage_line() {
+    let usage = |value: &str| {
+        let refused = cassmount().args(["chain", "s3://b"]).env("CASSMOUNT_CACHE_DIR", value).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        String::from_utf8(refused.stderr).unwrap()
+    };
+    assert!(usage("/c").contains("Usage: cassmount chain <SOURCE> <HOST> <POINT>"), "{}", usage("/c"));
+    assert_eq!(usage("/c"), usage(""));
+}
+
+#[test]
+fn every_option_variable_and_field_is_documented() {
+    let documented = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap();
+    let mut names: Vec<String> = Vec::new();
+    for command in COMMANDS {
+        let help = output(&command.split_whitespace().chain(["--help"]).collect::<Vec<_>>());
+        let first = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        let flags =
+            first.flat_map(|line| line.split([' ', ',']).take_while(|word| word.starts_with('-') || word.is_empty()));
+        names.extend(
+            flags.filter(|word| word.starts_with("--") && !["--help", "--version"].contains(word)).map(str::to_owned),
+        );
+    }
+    assert!(names.iter().any(|name| name == "--key-file"), "{names:?}");
+    for row in cassmount::config::table::all() {
+        names.push(format!("--{}", row.name));
+        names.extend(row.environment.iter().map(|name| (*name).to_owned()));
+    }
+    names.extend(cassmount::config::fields_read().map(str::to_owned));
+    names.push(cassmount::config::ENCRYPTION_KEY.to_owned());
+    for name in names {
+        let is_named = |end: &str| documented.contains(&format!("`{name}{end}"));
+        assert!(is_named("`") || is_named(" "), "docs/configuration.md does not have {name}");
     }
 }
 

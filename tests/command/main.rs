@@ -10,4 +10,4 @@ mod metrics;
 mod mount_helper;
 mod package;
 mod s3_mount;
-mod skips;
+mod warnings;

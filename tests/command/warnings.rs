@@ -1,0 +1,72 @@
+//! What `mount` tells the person who mounts: what is wrong once, and what will surprise.
+
+use testkit::bucket::sample_keys;
+use testkit::command::{Mounted, cassmount};
+use testkit::skip;
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/bucket");
+
+#[test]
+fn what_is_wrong_is_said_once() {
+    if !skip::fuse_or_skip("what_is_wrong_is_said_once") {
+        return;
+    }
+    for (source, arguments, what) in [
+        ("/no/such/bucket", &[][..], "/no/such/bucket"),
+        ("/no/such/bucket", &["--foreground"], "/no/such/bucket"),
+        (SAMPLE, &["--uid", "nobody-is-called-so"], "nobody-is-called-so"),
+    ] {
+        let output = Mounted::try_start(source, arguments).map(|_| ()).unwrap_err();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.matches(what).count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn what_will_surprise_is_said_when_it_mounts() {
+    if !skip::fuse_or_skip("what_will_surprise_is_said_when_it_mounts") {
+        return;
+    }
+    let said = |arguments: &[&str]| Mounted::start(SAMPLE, arguments).said.clone();
+    assert!(said(&[]).contains("warning: no key was given"));
+    let keys = sample_keys();
+    assert_eq!(said(&keys), "");
+    let nobody = said(&[&["--source-host", "nobody"], &keys[..]].concat());
+    assert!(nobody.contains("--source-host") && nobody.contains("it has: cass-a, cass-b"), "{nobody}");
+    let early = said(&[&["--at", "2001-01-01"], &keys[..]].concat());
+    assert!(early.contains("--at 2001-01-01 shows no restore point"), "{early}");
+    assert_eq!(said(&[&["--at", "2026-11-22", "--source-host", "cass-a"], &keys[..]].concat()), "");
+}
+
+#[test]
+fn a_source_alone_and_a_directory_in_use_are_told() {
+    let output = cassmount().args(["mount", "s3://bucket"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("cassmount mount s3://bucket /mnt/backups"), "{said}");
+
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("file"), "hidden").unwrap();
+    // It ends there, with FUSE or without.
+    let output = cassmount().args(["mount", "/no/such/bucket"]).arg(place.path()).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is not empty"), "{output:?}");
+}
+
+#[test]
+fn debug_logs_every_operation_with_its_time() {
+    if !skip::fuse_or_skip("debug_logs_every_operation_with_its_time") {
+        return;
+    }
+    let mount = Mounted::start(SAMPLE, &[&["--debug"], &sample_keys()[..]].concat());
+    assert_eq!(std::fs::read_dir(&mount.mountpoint).unwrap().count(), 2);
+    assert!(std::fs::metadata(mount.path("no-such-host")).is_err());
+    let log = mount.log();
+    for (operation, end) in [("readdir", "done"), ("lookup", "failed")] {
+        let is_it = |line: &&str| {
+            line.contains(&format!("operation=\"{operation}")) && line.contains(end) && line.contains("took=")
+        };
+        let line = log.lines().find(is_it).unwrap_or_else(|| panic!("no {operation} that {end}: {log}"));
+        assert!(["inode=", "pid=", "request="].iter().all(|field| line.contains(field)), "{line}");
+    }
+}
