@@ -23,7 +23,7 @@ pub mod sample;
 pub mod tools;
 mod truth;
 
-pub use cql::Session;
+pub use cql::{Cell, Session};
 pub use cqlsh::Cqlsh;
 pub use install::Version;
 pub use missing::Missing;
