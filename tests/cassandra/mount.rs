@@ -42,10 +42,6 @@ impl Mount {
         self.mounted.mountpoint.clone()
     }
 
-    pub(crate) fn cache_dir(&self) -> PathBuf {
-        self.mounted.cache_dir()
-    }
-
     pub(crate) fn state_dir(&self) -> PathBuf {
         self.mounted.state_dir()
     }
