@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::instant::{Scene, json, links};
+use super::instant::{Scene, json};
 use super::support::sample::POINT;
-use super::support::{Node, TOOL_DEADLINE, Version, spawn};
+use super::support::{Node, Version};
 use super::{assert_truth, node};
 
 const TABLES: [&str; 3] = ["shop.users", "shop.orders", "shop.hits"];
-const HYDRATE: [&str; 5] = ["hydrate", "--wait", "--json", "--keep-free", "1M"];
 
 #[test]
 fn a_start_without_the_mount_loses_nothing() {
@@ -78,47 +77,6 @@ fn a_start_without_the_mount_loses_nothing() {
     node.cql("DROP KEYSPACE shop");
     drop(policy);
     scene.mount.unmount();
-}
-
-#[test]
-fn a_start_without_the_mount_in_the_midst_of_hydrate_loses_nothing() {
-    let test = "a_start_without_the_mount_in_the_midst_of_hydrate_loses_nothing";
-    let Some(node) = node(Version::V5_0, test) else { return };
-    let Some(scene) = Scene::new(&node, POINT, test) else { return };
-    scene.instant(POINT, &TABLES);
-    let is_data = |path: &PathBuf| path.to_str().is_some_and(|path| path.ends_with("-Data.db"));
-    let data_links = || links(&node.data_directory()).iter().filter(|path| is_data(path)).count();
-    let all = data_links();
-    // With some Data.db local, then with all of them and not much else.
-    for most in [all - 1, 0] {
-        let mut running = spawn(&mut scene.command("", &[&HYDRATE[..], &["--rate", "20K"]].concat()));
-        let until = Instant::now() + TOOL_DEADLINE;
-        while data_links() > most {
-            assert!(Instant::now() < until && running.is_running(), "{} links are left", data_links());
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        drop(running);
-        let left = links(&node.data_directory());
-        assert!(!left.is_empty(), "it was to be killed in its midst");
-        node.shut_down();
-        scene.mount.force_unmount();
-        node.start_again();
-        // What was a file is one.
-        assert_eq!(links(&node.data_directory()), left);
-        scene.mount.mount_again();
-        scene.restore(&["repair"]).expect_success();
-        TABLES.iter().for_each(|table| assert_truth(&node, POINT, table));
-    }
-    scene.restore(&HYDRATE).expect_success();
-    assert!(links(&node.data_directory()).is_empty());
-    let text = scene.restore(&["status"]).expect_success();
-    assert!(text.contains("keep the mount until Cassandra is restarted"), "{text}");
-    node.shut_down();
-    assert!(scene.restore(&["status"]).expect_success().contains("done"));
-    scene.mount.force_unmount();
-    node.start_again();
-    TABLES.iter().for_each(|table| assert_truth(&node, POINT, table));
-    node.cql("DROP KEYSPACE shop");
 }
 
 /// `disk_failure_policy` of a node, which comes back to what it was.
