@@ -6,9 +6,9 @@
 //! Stages run in one thread each, with bounded queues between them, as in the reader.
 
 use cassmount::Result;
+use cassmount::archive::compression::gzip::Inflater;
 use cassmount::archive::compression::{Segment, Spacing};
 use cassmount::archive::envelope::{self, CipherKey, HEADER_LEN};
-use cassmount::archive::gzip::Inflater;
 use cassmount::archive::index::{Identity, Index, IndexBuilder};
 use cassmount::archive::tar::TarReader;
 use cassmount::keys::Passphrase;

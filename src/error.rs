@@ -16,6 +16,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// There is no such name. Never used for an outage.
     NotFound,
+    /// The local cache no longer has it, or has it damaged. Between cache and reader only: who gets it reads the object again.
+    CacheLost,
     /// No key that was given opens the archive.
     NoKey,
     /// Bytes fail a check: CRC, digest, padding, tar or index structure.

@@ -13,6 +13,8 @@ pub mod extract;
 mod frame;
 pub mod fs;
 pub mod keys;
+#[cfg(test)]
+mod layering;
 pub mod reader;
 pub mod restore;
 pub mod scratch;

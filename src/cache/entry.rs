@@ -2,7 +2,7 @@
 
 use super::key::EntryName;
 use super::{Shared, charge};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 use std::fs::{File, OpenOptions};
@@ -116,7 +116,7 @@ impl CacheFile {
     /// Up to `len` bytes at `offset`; fewer only at the end.
     ///
     /// # Errors
-    /// `Kind::NotFound` when another process evicted it (possible only where [`Self::file`] is `None`): it has to be fetched again.
+    /// `Kind::CacheLost` when another process evicted it (possible only where [`Self::file`] is `None`): it has to be fetched again.
     pub fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         let reopened;
         let file = if let Some(file) = &self.0.file {
@@ -133,7 +133,7 @@ impl CacheFile {
     }
 
     fn reopen(&self) -> Result<File> {
-        let gone = || Error::not_found(format!("cache entry {} was evicted", self.0.name));
+        let gone = || Error::new(Kind::CacheLost, format!("cache entry {} was evicted", self.0.name));
         let file = open(&self.0.shared.path_of(&self.0.name)).map_err(|_| gone())?;
         // Another file of the same name was never checked here.
         if Stamp::of(&file)? == self.0.stamp { Ok(file) } else { Err(gone()) }

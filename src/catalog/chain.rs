@@ -6,7 +6,7 @@
 
 use super::SetKind;
 use super::set::{BackupSet, TableArchive};
-use super::{ManifestState, Scope, Tag};
+use super::{ManifestState, Tag};
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -46,9 +46,9 @@ impl RestorePoint {
         if self.base == self.own { SetKind::Full } else { SetKind::Incremental }
     }
 
-    /// Whether it was made on the side, so that it is found by its name only.
+    /// Whether Cassandra made it by itself, so that it is found by its name only.
     pub fn is_apart(&self) -> bool {
-        self.set().scope() == Scope::Apart
+        self.set().automatic().is_some()
     }
 
     /// The manifest's time of its own set.
@@ -104,7 +104,7 @@ impl RestorePoint {
             return None;
         }
         let finished = &self.history.finished;
-        let is_base = |set: &Arc<BackupSet>| set.kind() == SetKind::Full && set.scope() != Scope::Apart;
+        let is_base = |set: &Arc<BackupSet>| set.kind() == SetKind::Full && set.automatic().is_none();
         let older = finished[..self.base as usize].iter().rposition(|set| is_base(set) && set.has(table))?;
         let older = Self {
             history: self.history.clone(),
@@ -182,7 +182,7 @@ impl Chains {
         let mut base = None;
         for (index, set) in history.finished.iter().enumerate() {
             let own = (set.kind() == SetKind::Full).then(|| (index as u32, first_of(&history.finished, index) as u32));
-            if set.scope() != Scope::Apart {
+            if set.automatic().is_none() {
                 base = own.or(base);
             }
             if let Some((base, first)) = own.or(base) {
@@ -220,13 +220,13 @@ impl Chains {
     pub fn started_at(&self, time: Timestamp) -> Option<&RestorePoint> {
         let after = self.by_start.partition_point(|i| self.points[*i as usize].set().start() <= time);
         let points = self.by_start[..after].iter().rev().map(|i| &self.points[*i as usize]);
-        points.clone().find(|point| !point.is_apart()).or_else(|| points.clone().next())
+        points.into_iter().find(|point| !point.is_apart())
     }
 }
 
-/// The newest of these, which are in order of time: one that was made on the side only where there is no other.
+/// The newest of these, which are in order of time. Never one that Cassandra made by itself: it would restore one table, or a part of one.
 pub fn latest(points: &[RestorePoint]) -> Option<&RestorePoint> {
-    points.iter().rev().find(|point| !point.is_apart()).or_else(|| points.last())
+    points.iter().rev().find(|point| !point.is_apart())
 }
 
 /// The restore points that `sets` (in order of time) make.

@@ -6,6 +6,7 @@ use super::*;
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3600;

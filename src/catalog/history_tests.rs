@@ -7,6 +7,7 @@ use crate::store::ObjectMeta;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -6,6 +6,7 @@ use crate::cassandra::TableName;
 use crate::time::Timestamp;
 use crate::{Kind, Result};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 

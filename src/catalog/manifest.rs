@@ -1,5 +1,6 @@
 //! backup_manifest.json: tolerant of anything but a missing kind or time, because a set without these has no place in a chain.
 
+use super::automatic::Automatic;
 use super::local::{LocalTime, offset_between};
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
@@ -77,8 +78,8 @@ pub enum Scope {
     Whole,
     /// Some tables: those that it lacks may be in an older full.
     Some,
-    /// Nothing: it was made on the side, of one table, before that was emptied.
-    Apart,
+    /// Nothing: Cassandra made it by itself.
+    Apart(Automatic),
 }
 
 /// A manifest and the tables that it lists.

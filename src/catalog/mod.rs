@@ -3,6 +3,7 @@
 //! [`Catalog`] is the only part here that does I/O: it lists, reads manifests, and keeps what it learnt on disk. Everything else is a
 //! function from lists to values. Nothing here reads an archive.
 
+mod automatic;
 pub mod chain;
 #[cfg(test)]
 mod chain_tests;
@@ -33,6 +34,7 @@ mod stray;
 pub(crate) mod testing;
 pub mod when;
 
+pub use automatic::Automatic;
 pub use chain::{Chains, Problem, RestorePoint};
 pub use history::{Depth, HostHistory, SchemaReader};
 pub use host_sets::HostSets;

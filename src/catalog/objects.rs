@@ -5,6 +5,7 @@ use crate::store::{Level, ObjectMeta, Store};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use std::ops::Range;
 
 /// The part of [`Store`] that the catalog uses, so that it can be tried against a million generated keys.
 pub trait Objects: Send + Sync + 'static {
@@ -16,6 +17,11 @@ pub trait Objects: Send + Sync + 'static {
 
     /// A whole small object, exactly this version of it; at most [`crate::store::MAX_RANGE`] long.
     fn read<'a>(&'a self, object: &'a ObjectMeta) -> BoxFuture<'a, Result<Bytes>>;
+
+    /// A part of an object, exactly this version of it; at most [`crate::store::MAX_RANGE`] long.
+    fn read_range<'a>(&'a self, object: &'a ObjectMeta, range: Range<u64>) -> BoxFuture<'a, Result<Bytes>> {
+        Box::pin(async move { Ok(self.read(object).await?.slice(range.start as usize..range.end as usize)) })
+    }
 
     /// See [`Store::name`].
     fn name(&self) -> &str;
@@ -34,6 +40,10 @@ impl Objects for Store {
         Box::pin(async move {
             if object.size == 0 { Ok(Bytes::new()) } else { self.get_range(object, 0..object.size).await }
         })
+    }
+
+    fn read_range<'a>(&'a self, object: &'a ObjectMeta, range: Range<u64>) -> BoxFuture<'a, Result<Bytes>> {
+        Box::pin(self.get_range(object, range))
     }
 
     fn name(&self) -> &str {

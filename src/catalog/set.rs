@@ -4,7 +4,7 @@ use super::local::LocalTime;
 use super::manifest::{Manifest, ManifestState, ParsedManifest, Scope, SetKind};
 use super::packed::{ETag, Interner, PackedArchive, TableKey};
 use super::stray::{StrayReason, Strays};
-use super::{Host, Tag};
+use super::{Automatic, Host, Tag};
 use crate::cassandra::{TableId, TableName};
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
@@ -73,6 +73,14 @@ impl BackupSet {
     /// What it stands for in the chains after it.
     pub fn scope(&self) -> Scope {
         self.manifest.good().map_or(Scope::Whole, |manifest| manifest.scope)
+    }
+
+    /// Why Cassandra made it by itself; `None` for what a person or a tool made.
+    pub fn automatic(&self) -> Option<Automatic> {
+        match self.scope() {
+            Scope::Apart(why) => Some(why),
+            Scope::Whole | Scope::Some => None,
+        }
     }
 
     /// When its script started, to the minute: the tag under the host's offset, never later than [`Self::time`]. What a full holds is what

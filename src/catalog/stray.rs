@@ -30,6 +30,30 @@ pub enum StrayReason {
     Ambiguous,
     /// No stray, but the opposite: a file that the backup's manifest lists and that is not there, or is not what was uploaded.
     Missing,
+    /// A component of an SSTable where no layout has one: its rows are in no restore point.
+    Sstable,
+    /// Directories that were not looked into, because there are too many: all below the key.
+    NotLookedAt,
+    /// An archive of many tables, of a whole node or keyspace.
+    ManyTables,
+}
+
+impl StrayReason {
+    /// Whether rows may be in it that are in no restore point, so that whoever restores has to know.
+    pub fn may_hold_rows(self) -> bool {
+        match self {
+            Self::Plaintext
+            | Self::NotATable
+            | Self::Hostile
+            | Self::Duplicate
+            | Self::Ambiguous
+            | Self::Missing
+            | Self::Sstable
+            | Self::NotLookedAt
+            | Self::ManyTables => true,
+            Self::NotAHost | Self::NotATag | Self::Unknown | Self::DirectoryMarker | Self::LiveFiles => false,
+        }
+    }
 }
 
 impl fmt::Display for StrayReason {
@@ -44,6 +68,14 @@ impl fmt::Display for StrayReason {
             Self::DirectoryMarker => "an object that only marks a directory",
             Self::Duplicate => "a second archive of one table",
             Self::Missing => "listed in the backup's manifest, and not there, or not as it was uploaded",
+            Self::Sstable => "an SSTable's file where no backup set has one: its rows are in no restore point",
+            Self::NotLookedAt => {
+                "not looked into, because there are too many directories: if there are backups in it, give it as SOURCE"
+            }
+            Self::ManyTables => {
+                "an archive of many tables, which cannot be read as it is: unpack it (tar -xf) into a directory for its \
+                 host, and give the directory above as SOURCE"
+            }
             Self::Ambiguous => {
                 "where its keyspace ends and its table begins could be told in several ways: put a schema.cql beside it \
                  (cqlsh -e 'DESCRIBE SCHEMA')"
@@ -92,6 +124,14 @@ impl Strays {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Takes in those of another place.
+    pub(super) fn extend(&mut self, other: &Self) {
+        for stray in &other.list {
+            self.push(Arc::clone(&stray.key), stray.size, stray.reason);
+        }
+        self.more += other.more;
     }
 
     /// Those that are kept, in order of their keys.

@@ -74,14 +74,10 @@ impl Cli {
         let mut matches = command.try_get_matches_from(arguments)?;
         <Self as clap::FromArgMatches>::from_arg_matches_mut(&mut matches)
     }
-}
 
-/// Whether a command line is that of a worker; the reason why not.
-pub(super) fn reads_as_worker(arguments: Vec<OsString>) -> Result<(), String> {
-    match Cli::read(arguments) {
-        Ok(Cli { command: Command::Worker(_) }) => Ok(()),
-        Ok(_) => Err("not as a mount".to_owned()),
-        Err(error) => Err(error.to_string().lines().next().unwrap_or_default().to_owned()),
+    /// Whether this is the command line of a mount's worker.
+    pub(super) fn starts_worker(arguments: Vec<OsString>) -> Result<bool, clap::Error> {
+        Self::read(arguments).map(|cli| matches!(cli.command, Command::Worker(_)))
     }
 }
 

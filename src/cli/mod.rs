@@ -22,6 +22,7 @@ mod mount_helper;
 mod options;
 mod output;
 mod parts;
+mod places;
 mod progress;
 mod restore;
 mod runtime_state;
@@ -82,7 +83,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Index(args) => index::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Extract(args) => extract::run(args),
-        Command::Upgrade(args) => upgrade::run(args, command::reads_as_worker),
+        Command::Upgrade(args) => upgrade::run(args, Cli::starts_worker),
         Command::Restore(args) => restore::run(args),
         Command::Status(args) => status::run(args),
         Command::Cache(args) => status::cache(args),

@@ -175,16 +175,6 @@ fn unescape(field: &str) -> OsString {
     OsString::from_vec(plain)
 }
 
-/// Without asking the file system there, which may not answer.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(path).map_err(|e| Error::io("find the current directory", e))?;
-    Ok(path.components().collect())
-}
-
-pub(super) fn not_mounted(place: &Path) -> Error {
-    Error::not_found(format!("no running mount of this user at {}; `cassmount status` lists them", place.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,8 @@
 
 use super::control::{self, Request};
 use super::options::{self, CacheDirArgs, OutputArgs};
-use super::runtime_state::{RunningMount, absolute, not_mounted};
+use super::places::{absolute, not_mounted};
+use super::runtime_state::RunningMount;
 use super::table::bytes;
 use super::{output, session};
 use cassmount::Result;

@@ -1,4 +1,4 @@
-//! The program that goes on with a mount: what it keeps on disk must be kept by this one in the same format.
+//! The program that another version hands a mount over to, and whether it can go on with it.
 
 use super::version;
 use cassmount::{Error, Kind, Result, cache, fs, scratch, supervisor};

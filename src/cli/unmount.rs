@@ -1,7 +1,7 @@
 //! `cassmount unmount`: unmounts and waits until the daemon has gone.
 
 use super::holders::{describe, holders};
-use super::runtime_state::{RunningMount, absolute, is_ours, mounted_device};
+use super::runtime_state::{RunningMount, is_ours, mounted_device};
 use super::state_dir;
 use cassmount::restore::{HangingTable, Journals};
 use cassmount::{Error, Kind, Result};
@@ -24,7 +24,7 @@ pub(super) struct UnmountArgs {
 
 pub(super) fn run(args: &UnmountArgs) -> Result<()> {
     // Not canonicalize: that would ask the mount itself, which may not answer.
-    let mountpoint = absolute(&args.mountpoint)?;
+    let mountpoint = super::places::absolute(&args.mountpoint)?;
     if mounted_device(&mountpoint).is_none() {
         return Err(Error::new(Kind::NotFound, format!("nothing is mounted at {}", mountpoint.display())));
     }

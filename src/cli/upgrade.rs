@@ -6,7 +6,8 @@
 
 use super::control::{self, Request};
 use super::options::OutputArgs;
-use super::runtime_state::{RunningMount, absolute, not_mounted};
+use super::places::{absolute, not_mounted};
+use super::runtime_state::RunningMount;
 use super::successor::Successor;
 use super::{output, version};
 use cassmount::{Error, Kind, Result};
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(10);
 
+type StartsWorker = fn(Vec<OsString>) -> Result<bool, clap::Error>;
+
 /// Lets this program go on with a mount that another version of it serves, without unmounting: whatever programs have open there stays open, and
 /// they wait for a moment at most. Refuses, before anything is handed over, where the two versions keep what they would share on disk in
 /// different ways; if this one does not come to serve the mount, the one before it goes on.
@@ -30,15 +33,15 @@ pub(super) struct UpgradeArgs {
     output: OutputArgs,
 }
 
-/// Hands the mount over. `reads`: whether this program understands a worker's command line; the reason why not.
-pub(super) fn run(args: &UpgradeArgs, reads: fn(Vec<OsString>) -> Result<(), String>) -> Result<()> {
+/// `starts_worker`: whether a command line is one of a worker in this version; the reason where it is none.
+pub(super) fn run(args: &UpgradeArgs, starts_worker: StartsWorker) -> Result<()> {
     let mountpoint = absolute(&args.mountpoint)?;
     if RunningMount::find(&mountpoint).is_none() {
         return Err(not_mounted(&mountpoint));
     }
     let socket = RunningMount::socket(&mountpoint)?;
     let before = control::ask(&socket, Request::Status)?;
-    understands(&before, reads)?;
+    understands(&before, starts_worker)?;
     let start = Instant::now();
     match control::ask(&socket, Request::Upgrade(Successor::this_program()?)) {
         // Ended by the supervisor before it could answer.
@@ -82,12 +85,16 @@ pub(super) fn run(args: &UpgradeArgs, reads: fn(Vec<OsString>) -> Result<(), Str
 }
 
 /// Whether this version understands how the mount was started: its workers are always started like that.
-fn understands(status: &Value, reads: fn(Vec<OsString>) -> Result<(), String>) -> Result<()> {
+fn understands(status: &Value, starts_worker: StartsWorker) -> Result<()> {
     let process = format!("/proc/{}/cmdline", status["worker_pid"]);
     let line = std::fs::read(&process).map_err(|e| Error::io(format_args!("read {process}"), e))?;
     let line = line.strip_suffix(b"\0").unwrap_or(&line);
     let arguments = line.split(|&byte| byte == 0).map(|argument| OsString::from_vec(argument.to_vec()));
-    let Err(why) = reads(arguments.collect()) else { return Ok(()) };
+    let why = match starts_worker(arguments.collect()) {
+        Ok(true) => return Ok(()),
+        Ok(false) => "not as a mount".to_owned(),
+        Err(error) => error.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
     let message =
         format!("version {} does not understand how the mount was started ({why}); it goes on as it was", version());
     Err(Error::new(Kind::Unsupported, message))

@@ -1,6 +1,6 @@
 //! What an option is: one row tells its names, its help, where its value may come from, and what it sets.
 
-use super::origin::{Given, Origin};
+use super::given::{Given, Origin};
 use super::values::Settings;
 use std::ffi::OsStr;
 

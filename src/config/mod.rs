@@ -5,8 +5,8 @@
 
 mod declaration;
 mod environment;
+mod given;
 mod node;
-mod origin;
 mod settings;
 pub mod table;
 mod units;
@@ -14,8 +14,8 @@ mod values;
 
 pub use declaration::{Declaration, Takes};
 pub use environment::Environment;
+pub use given::{Given, Origin};
 pub use node::{ENCRYPTION_KEY, NodeConfig, fields_read};
-pub use origin::{Given, Origin};
 pub use settings::CommandLine;
 pub use units::{parse_duration, parse_rate, parse_size};
 pub use values::{CacheSettings, LiveIds, NODE_CONFIG, Settings, Shown};

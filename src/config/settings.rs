@@ -1,15 +1,16 @@
-//! Resolves the settings: flag, then environment, then the config file, then a default; and where each value came from.
+//! What holds in the end: flag, then environment, then the config file, then a default; and where each value came from.
 
 use super::declaration::{Declaration, Takes};
 use super::environment::Environment;
+use super::given::{Given, Origin};
 use super::node::NodeConfig;
-use super::origin::{Given, Origin};
 use super::table;
-use super::values::{Settings, Shown};
+use super::values::{LiveIds, Settings, Shown};
+use crate::store::Source;
 use crate::{Error, Kind, Result};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What stands instead of a secret.
 const MASKED: &str = "***";
@@ -47,6 +48,34 @@ impl Settings {
             settings.keys.config = Some((path, key));
         }
         Ok(settings)
+    }
+
+    /// The source, or why there is none.
+    pub fn source(&self) -> Result<Source> {
+        if let Some(source) = &self.source {
+            return Source::parse(source);
+        }
+        let why = self
+            .no_source
+            .as_ref()
+            .map_or_else(|| format!("there is no {}", self.config.display()), ToString::to_string);
+        Err(Error::invalid(format!("no SOURCE was given, and {why}")))
+    }
+
+    /// The data directory whose tables give their ids, if any is to.
+    pub fn live_data_dir(&self) -> Result<Option<PathBuf>> {
+        let LiveIds { wanted, directory } = &self.live_ids;
+        if *wanted && directory.is_none() {
+            return Err(Error::invalid(
+                "--match-live-ids needs cassandra_data_dir in the configuration, or --live-data-dir",
+            ));
+        }
+        Ok(directory.clone().filter(|_| *wanted))
+    }
+
+    /// What is set and where each value comes from, for `--show-config`.
+    pub fn shown(&self) -> &[Shown] {
+        &self.shown
     }
 
     fn read_config(&mut self, given: &Given) -> Result<Option<NodeConfig>> {

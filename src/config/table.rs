@@ -1,7 +1,7 @@
 //! Every option that is also a setting. A new one is a row here and a field where its value goes.
 
 use super::declaration::Declaration;
-use super::origin::Origin;
+use super::given::Origin;
 use super::units::{parse_duration, parse_rate, parse_size};
 use super::values::NODE_CONFIG;
 use crate::catalog::LayoutChoice;

@@ -1,10 +1,10 @@
-//! What holds in the end: the values of all settings.
+//! All that is configured, as values.
 
-use super::origin::Origin;
+use super::given::Origin;
+use crate::Error;
 use crate::catalog::{LayoutChoice, Rename};
 use crate::keys::KeySources;
-use crate::store::{Source, StoreOptions};
-use crate::{Error, Result};
+use crate::store::StoreOptions;
 use std::path::PathBuf;
 
 /// Read when no other is named, if it exists.
@@ -38,7 +38,7 @@ pub struct LiveIds {
     pub directory: Option<PathBuf>,
 }
 
-/// All that is configured. The rows of [`table`] fill it.
+/// All that is configured. The rows of [`table`](super::table) fill it.
 #[derive(Debug, Default)]
 pub struct Settings {
     /// The config file, which need not be there.
@@ -56,34 +56,4 @@ pub struct Settings {
     /// Why there is no source: of the config file, if it could have named one.
     pub(super) no_source: Option<Error>,
     pub(super) shown: Vec<Shown>,
-}
-
-impl Settings {
-    /// The source, or why there is none.
-    pub fn source(&self) -> Result<Source> {
-        if let Some(source) = &self.source {
-            return Source::parse(source);
-        }
-        let why = self
-            .no_source
-            .as_ref()
-            .map_or_else(|| format!("there is no {}", self.config.display()), ToString::to_string);
-        Err(Error::invalid(format!("no SOURCE was given, and {why}")))
-    }
-
-    /// The data directory whose tables give their ids, if any is to.
-    pub fn live_data_dir(&self) -> Result<Option<PathBuf>> {
-        let LiveIds { wanted, directory } = &self.live_ids;
-        if *wanted && directory.is_none() {
-            return Err(Error::invalid(
-                "--match-live-ids needs cassandra_data_dir in the configuration, or --live-data-dir",
-            ));
-        }
-        Ok(directory.clone().filter(|_| *wanted))
-    }
-
-    /// What is set and where each value comes from, for `--show-config`.
-    pub fn shown(&self) -> &[Shown] {
-        &self.shown
-    }
 }

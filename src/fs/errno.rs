@@ -30,7 +30,7 @@ pub(super) fn errno(kind: Kind) -> Errno {
         Kind::Invalid => Errno::EINVAL,
         Kind::Unsupported => Errno::from_i32(libc::EOPNOTSUPP),
         Kind::Interrupted => Errno::EINTR,
-        Kind::Corrupt | Kind::Unreachable | Kind::Io => Errno::EIO,
+        Kind::Corrupt | Kind::CacheLost | Kind::Unreachable | Kind::Io => Errno::EIO,
     }
 }
 
@@ -45,6 +45,7 @@ fn is_trouble(kind: Kind) -> bool {
         | Kind::Denied
         | Kind::Archived
         | Kind::NoSpace
+        | Kind::CacheLost
         | Kind::Io => true,
         Kind::NotFound
         | Kind::ReadOnly
@@ -118,9 +119,16 @@ mod tests {
 
     #[test]
     fn an_outage_never_looks_like_a_missing_file() {
-        for kind in
-            [Kind::Unreachable, Kind::TimedOut, Kind::Denied, Kind::Archived, Kind::NoKey, Kind::Corrupt, Kind::Changed]
-        {
+        for kind in [
+            Kind::Unreachable,
+            Kind::TimedOut,
+            Kind::Denied,
+            Kind::Archived,
+            Kind::NoKey,
+            Kind::Corrupt,
+            Kind::Changed,
+            Kind::CacheLost,
+        ] {
             assert_ne!(errno(kind), Errno::ENOENT, "{kind:?}");
         }
     }

@@ -95,7 +95,7 @@ impl ArchiveFile {
             return Ok(Some(bytes));
         }
         match self.content.read_parts(self, offset, len).await {
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unsupported) => Ok(None),
+            Err(error) if matches!(error.kind(), Kind::CacheLost | Kind::Unsupported) => Ok(None),
             result => result.map(Some),
         }
     }
@@ -114,7 +114,7 @@ impl ArchiveFile {
             Err(error) if error.kind() == Kind::Corrupt => {
                 tracing::warn!("{error}: the archive will be read again");
                 self.inner.forget(&self.identity);
-                return Err(Error::not_found("the seek index is damaged"));
+                return Err(Error::new(Kind::CacheLost, "the seek index is damaged"));
             }
             index => index?,
         };

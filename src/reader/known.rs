@@ -84,7 +84,7 @@ impl Archive {
         512 + names + listing.directories.len() * 64 + listing.warnings.len() * 128 + spans
     }
 
-    /// The seek index; `Kind::NotFound` when the disk has none that is whole. Blocks.
+    /// The seek index; `Kind::CacheLost` when the disk has none that is whole. Blocks.
     pub(super) fn index(&self, dir: &Path) -> Result<Arc<Index>> {
         if let Some(index) = self.index.get() {
             return Ok(Arc::clone(index));
@@ -115,7 +115,7 @@ pub(super) fn read_index(file: &File, path: &Path) -> Result<Index> {
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    let kind = if error.kind() == std::io::ErrorKind::NotFound { crate::Kind::NotFound } else { crate::Kind::Io };
+    let kind = if error.kind() == std::io::ErrorKind::NotFound { crate::Kind::CacheLost } else { crate::Kind::Io };
     Error::new(kind, format!("cannot read {}", path.display())).with_source(error)
 }
 

@@ -123,7 +123,7 @@ impl LooseFile {
         if let Some(content) = self.content.get().cloned() {
             match self.read_from(content, offset, len).await {
                 // Evicted by another process.
-                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) if error.kind() == Kind::CacheLost => {}
                 result => return result,
             }
         }

@@ -105,7 +105,7 @@ impl SpannedFile {
         match blocking(move || file.read_at(offset, len as usize)).await {
             Ok(bytes) => Ok(Some(bytes)),
             // Evicted by another process; the spans are still there.
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) if error.kind() == Kind::CacheLost => Ok(None),
             Err(error) => Err(error),
         }
     }

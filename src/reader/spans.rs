@@ -289,7 +289,7 @@ impl Inner {
         }
         tracing::warn!("{} is gone or damaged: its archive will be read again", path.display());
         self.forget(&source.identity);
-        Err(Error::not_found("the seek index is damaged"))
+        Err(Error::new(Kind::CacheLost, "the seek index is damaged"))
     }
 
     /// Reads spans in order as somebody is about to want them. What goes wrong, they will see themselves.

@@ -18,6 +18,7 @@ mod model;
 mod model_tests;
 mod names;
 mod node;
+mod own_schemas;
 mod report;
 mod resolve;
 mod schema_text;

@@ -7,7 +7,7 @@ use super::model::{ContentKind, HostModel, TableDir};
 use super::node::{Child, ContentPlace, MadeFrom, Place, TablePlace, TreeNode};
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::chain::latest;
-use crate::catalog::{Host, HostSets, RestorePoint, Scope, Tag};
+use crate::catalog::{Host, HostSets, RestorePoint, Tag};
 use crate::reader::ListedFile;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
@@ -98,7 +98,7 @@ impl BackupTree {
                 indices.sort_unstable();
                 indices.dedup();
                 let sets = indices.iter().map(|index| model.set_at(*kind, *index as usize));
-                let tags = sets.map(|set| (&set.tag, set.time, set.scope() == Scope::Apart));
+                let tags = sets.map(|set| (&set.tag, set.time, set.automatic().is_some()));
                 let place = |tag| Place::Content(Arc::new(ContentPlace { table: table.clone(), kind: *kind, tag }));
                 match kind {
                     ContentKind::Snapshot => with_latest(tags, place),
@@ -384,15 +384,17 @@ fn keyspaces(sets: &HostSets, count: usize) -> Vec<Arc<str>> {
     keyspaces
 }
 
-/// A directory for every tag, and `latest`: the last one that was not made on the side, if there is any such.
+/// A directory for every tag, and `latest`: the last one that Cassandra did not make by itself.
 fn with_latest<'a>(tags: impl Iterator<Item = (&'a Tag, Timestamp, bool)>, place: impl Fn(Tag) -> Place) -> Vec<Child> {
-    let (mut latest, mut apart) = (None, None);
+    let mut latest = None;
     let mut children: Vec<Child> = Vec::new();
     for (tag, time, is_apart) in tags {
         children.push(Child::new(tag.0.clone(), place(tag.clone())));
-        *(if is_apart { &mut apart } else { &mut latest }) = Some((tag.0.clone(), time));
+        if !is_apart {
+            latest = Some((tag.0.clone(), time));
+        }
     }
-    children.extend(latest.or(apart).map(|(tag, time)| Child::link(LATEST, tag, time)));
+    children.extend(latest.map(|(tag, time)| Child::link(LATEST, tag, time)));
     children
 }
 

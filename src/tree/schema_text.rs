@@ -4,7 +4,7 @@ use super::backup::BackupTree;
 use super::ino::identity;
 use super::model::{HostModel, TableDir};
 use super::resolve::named_point;
-use crate::cassandra::schema::{CqlOptions, Timeline, is_system_keyspace, write_cql};
+use crate::cassandra::schema::{CqlOptions, Timeline, compact_tables, is_system_keyspace, write_cql};
 use crate::catalog::{Depth, Host, RestorePoint, Tag};
 use crate::store::ObjectMeta;
 use crate::task::blocking;
@@ -63,10 +63,10 @@ impl BackupTree {
     pub async fn schema_cql(&self, host: &Host, point: &str, options: &SchemaOptions) -> Result<Bytes> {
         let (sets, visible) = self.sets(host).await?;
         let tag = named_point(&sets, visible, point)?.tag();
-        if *options == SchemaOptions::default() {
+        let (model, point) = self.point(host, tag).await?;
+        if *options == SchemaOptions::default() && model.schema_inputs(point).is_some() {
             return self.schema_text(host, tag).await;
         }
-        let (model, point) = self.point(host, tag).await?;
         self.write_schema(model, point, options).await
     }
 
@@ -82,21 +82,21 @@ impl BackupTree {
         Ok(text)
     }
 
-    /// Reads what system_schema tells around the point, else one object.
+    /// Reads what system_schema tells around the point, else one object, else the tables' own schema.cql.
     async fn write_schema(&self, model: Arc<HostModel>, point: usize, options: &SchemaOptions) -> Result<Bytes> {
         let sets = model.from.sets.clone();
         let (host, tag) = (&sets.host, model.points()[point].tag().clone());
         let history = &self.state(host).history;
         let knowledge = history.learn_point(&sets, &model.points()[point], Depth::Schema).await?;
         let own = model.newest_schema(point);
-        if !knowledge.timeline().is_empty() || (own.is_none() && knowledge.gaps().is_empty()) {
+        if !knowledge.timeline().is_empty() {
             let options = options.clone();
             return blocking(move || from_history(&model, knowledge.timeline(), point, &options)).await;
         }
         let Some((from, object)) = own else {
-            let reasons = knowledge.gaps().iter().map(|(set, reason)| format!("system_schema of {set}: {reason}"));
-            let reasons = reasons.collect::<Vec<_>>().join("; ");
-            return Err(Error::corrupt(format!("nothing can be read that tells the schema of {tag}: {reasons}")));
+            let gaps = knowledge.gaps().iter().map(|(set, reason)| format!("system_schema of {set}: {reason}"));
+            let gaps: Vec<String> = gaps.collect();
+            return self.own_schemas(&model, point, options, &gaps).await;
         };
         if !options.keyspaces.is_empty() {
             return Err(Error::new(
@@ -128,6 +128,12 @@ fn from_history(model: &HostModel, timeline: &Timeline, point: usize, options: &
     if let Some(name) = keyspaces.iter().find(|name| schema.keyspace(name).is_none()) {
         let names: Vec<&str> = schema.keyspaces.iter().map(|keyspace| &*keyspace.name).collect();
         return Err(Error::not_found(format!("{host} had no keyspace {name:?} at {tag}; it had {}", names.join(", "))));
+    }
+    for table in compact_tables(&schema, keyspaces) {
+        tracing::warn!(
+            "{table} was made with COMPACT STORAGE: Cassandra 3.x makes it from the statement, 4.0 and later refuse it. Restore it into 3.x, \
+             and there ALTER TABLE {table} DROP COMPACT STORAGE"
+        );
     }
     let mut text = format!("-- The schema of {host} as of {tag} ({at}), from system_schema in its backup sets.\n");
     // A comment, because half a schema is worth more than none.

@@ -3,9 +3,9 @@
 use testkit::archive as archive_support;
 
 use archive_support::{Deflate, Random, data, gzip, key, member, seal};
+use cassmount::archive::compression::gzip::Inflater;
 use cassmount::archive::compression::{Segment, Spacing, Summary};
 use cassmount::archive::envelope;
-use cassmount::archive::gzip::Inflater;
 use cassmount::keys::Passphrase;
 use cassmount::{Kind, Result};
 use proptest::prelude::*;

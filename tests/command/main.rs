@@ -10,4 +10,5 @@ mod metrics;
 mod mount_helper;
 mod package;
 mod s3_mount;
+mod skips;
 mod warnings;

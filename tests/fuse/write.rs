@@ -1,6 +1,7 @@
 //! What programs that write find in the scratch layer, each compared with what a plain directory gives.
 
 use testkit::memory;
+use testkit::skip::skip;
 use testkit::{mount, needs_fuse};
 
 use cassmount::Kind;
@@ -272,7 +273,7 @@ with open(sys.argv[1], 'rb') as f:
     let status = Command::new("python3").args(["-c", script]).arg(mount.at(DATA)).status();
     match status {
         Ok(status) => assert!(status.success()),
-        Err(error) => eprintln!("SKIPPED mapped_files_read_right_and_take_shared_writes: python3: {error}"),
+        Err(error) => skip("mapped_files_read_right_and_take_shared_writes", &format!("python3: {error}")),
     }
     mount.unmount();
 }
@@ -362,7 +363,7 @@ fn the_scratch_directory_is_private_and_not_shared() {
 fn modes_decide_who_may_write() {
     needs_fuse!("modes_decide_who_may_write");
     if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/setpriv").exists() {
-        eprintln!("SKIPPED modes_decide_who_may_write: needs root and setpriv");
+        skip("modes_decide_who_may_write", "needs root and setpriv");
         return;
     }
     let options = MountOptions { allow_other: true, uid: 4321, gid: 4321, ..MountOptions::default() };

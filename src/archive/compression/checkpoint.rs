@@ -1,9 +1,9 @@
 //! Places in a compressed stream from which decoding can start, and how far apart they are.
 
-use super::{Entry, PendingEntry};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
-/// A place from which decoding can start, given the [`Entry`] that belongs to it.
+/// A place from which decoding can start, given the [`Entry`](super::Entry) that belongs to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Bits of compressed data before it.
@@ -25,6 +25,29 @@ impl Checkpoint {
     /// Offset of the compressed byte that holds its first bit: input goes on from there.
     pub fn byte(&self) -> u64 {
         self.bit / 8
+    }
+}
+
+/// A checkpoint, and what an index keeps of how to start there, soon.
+pub struct PendingEntry {
+    pub checkpoint: Checkpoint,
+    pack: Box<dyn FnOnce() -> Vec<u8> + Send>,
+}
+
+impl PendingEntry {
+    pub(super) fn new(checkpoint: Checkpoint, pack: impl FnOnce() -> Vec<u8> + Send + 'static) -> Self {
+        Self { checkpoint, pack: Box::new(pack) }
+    }
+
+    /// The packed form of the [`Entry`](super::Entry). May take a fraction of a millisecond; any thread may do it.
+    pub fn pack(self) -> Vec<u8> {
+        (self.pack)()
+    }
+}
+
+impl fmt::Debug for PendingEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PendingEntry").field(&self.checkpoint).finish()
     }
 }
 
@@ -107,13 +130,14 @@ impl Progress {
     }
 
     /// A checkpoint right here, if one is wanted. A stream that yields hardly anything is cut by its compressed length.
-    pub(super) fn checkpoint(&mut self, entry: impl FnOnce() -> Entry) -> Option<PendingEntry> {
+    pub(super) fn checkpoint(&mut self, packed: impl FnOnce() -> Vec<u8>) -> Option<PendingEntry> {
         let starved = |(consumed, _)| self.consumed - consumed >= self.spacing.at(self.plain).saturating_mul(2);
         if self.room() > 0 && !self.last.is_some_and(starved) {
             return None;
         }
         self.last = Some((self.consumed, self.plain));
-        Some(PendingEntry::Known(Checkpoint::at_byte(self.consumed, self.plain), entry()))
+        let packed = packed();
+        Some(PendingEntry::new(Checkpoint::at_byte(self.consumed, self.plain), move || packed))
     }
 }
 

@@ -1,18 +1,12 @@
 //! What a decoder needs besides the compressed bytes to start at a checkpoint. `docs/formats.md`, "Windows".
 
-use super::super::gzip::{self, PendingWindow, Window};
-use super::Checkpoint;
-use super::lz4::BlockStart;
+use super::gzip::{self, Window};
+use super::lz4::{self, BlockStart};
+use super::{stored, zstd};
 use crate::{Error, Result};
 
-/// Longest result of [`Entry::pack`], bytes.
+/// Longest packed entry, bytes.
 pub const MAX_PACKED_LEN: usize = gzip::MAX_PACKED_LEN;
-
-/// First bytes of packed entries; a gzip's window begins with 0 or 1.
-const NONE: u8 = 2;
-const ZSTD_FRAME: u8 = 3;
-const LZ4_FRAME: u8 = 4;
-const LZ4_BLOCK: u8 = 5;
 
 /// What is needed to start at a checkpoint; it also tells of which format the stream is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,53 +21,47 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// The form in which an index keeps it.
-    pub fn pack(&self) -> Vec<u8> {
-        match self {
-            Self::None => vec![NONE],
-            Self::Gzip(window) => window.pack(),
-            Self::Zstd => vec![ZSTD_FRAME],
-            Self::Lz4(None) => vec![LZ4_FRAME],
-            Self::Lz4(Some(block)) => block.pack(LZ4_BLOCK),
-        }
-    }
-
+    /// From the form in which an index keeps it; each format packs its own, and its first byte tells which one that is.
     pub fn unpack(packed: &[u8]) -> Result<Self> {
         Ok(match packed {
-            [NONE] => Self::None,
-            [ZSTD_FRAME] => Self::Zstd,
-            [LZ4_FRAME] => Self::Lz4(None),
-            [LZ4_BLOCK, block @ ..] => {
+            [stored::ANYWHERE] => Self::None,
+            [zstd::FRAME] => Self::Zstd,
+            [lz4::FRAME] => Self::Lz4(None),
+            [lz4::BLOCK, block @ ..] => {
                 let block = BlockStart::unpack(block);
                 let block = block.ok_or_else(|| Error::corrupt("a checkpoint's block start is damaged"))?;
                 Self::Lz4(Some(Box::new(block)))
             }
-            window => Self::Gzip(Window::unpack(window)?),
+            [gzip::WINDOW | gzip::WINDOW_IN_BLOCK, ..] => Self::Gzip(Window::unpack(packed)?),
+            [] => return Err(Error::corrupt("a checkpoint of the seek index says nothing")),
+            [tag, ..] => {
+                let message = format!("a checkpoint of the seek index is of an unknown or damaged format ({tag})");
+                return Err(Error::corrupt(message));
+            }
         })
     }
 }
 
-/// A checkpoint and what is, or soon can be, known of how to start there.
-#[derive(Clone, Debug)]
-pub enum PendingEntry {
-    Known(Checkpoint, Entry),
-    /// Which bytes of the window are needed is still to be found out.
-    Gzip(PendingWindow),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
 
-impl PendingEntry {
-    pub fn checkpoint(&self) -> Checkpoint {
-        match self {
-            Self::Known(checkpoint, _) => *checkpoint,
-            Self::Gzip(window) => window.checkpoint,
-        }
+    #[test]
+    fn each_format_has_a_first_byte_of_its_own() {
+        assert_eq!(Entry::unpack(&[2]).unwrap(), Entry::None);
+        assert_eq!(Entry::unpack(&[3]).unwrap(), Entry::Zstd);
+        assert_eq!(Entry::unpack(&[4]).unwrap(), Entry::Lz4(None));
+        let window = Window::default();
+        assert_eq!(Entry::unpack(&window.pack()).unwrap(), Entry::Gzip(window));
     }
 
-    /// May take a fraction of a millisecond; any thread may do it.
-    pub fn into_entry(self) -> Entry {
-        match self {
-            Self::Known(_, entry) => entry,
-            Self::Gzip(window) => Entry::Gzip(window.into_window()),
+    #[test]
+    fn an_unknown_format_is_not_taken_for_another() {
+        for packed in [&[6, 0, 0][..], &[255], &[2, 0], &[3, 1], &[]] {
+            let error = Entry::unpack(packed).unwrap_err();
+            assert_eq!(error.kind(), Kind::Corrupt, "{packed:?}");
+            assert!(error.to_string().starts_with("a checkpoint of the seek index"), "{packed:?}: {error}");
         }
     }
 }

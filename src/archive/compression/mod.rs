@@ -6,23 +6,23 @@
 
 mod checkpoint;
 mod entry;
+pub mod gzip;
 mod lz4;
 mod probe;
 mod stored;
+mod stream;
 mod zstd;
 
-pub use checkpoint::{Checkpoint, Spacing};
-pub use entry::{Entry, MAX_PACKED_LEN, PendingEntry};
+pub use checkpoint::{Checkpoint, PendingEntry, Spacing};
+pub use entry::{Entry, MAX_PACKED_LEN};
 pub(super) use probe::compression_of;
+pub use stream::{SEGMENT_LEN, Segment, Summary};
 
 use self::zstd::ZstdDecoder;
-use super::gzip::{Inflater, Stop};
 use crate::{Error, Result};
+use gzip::{Inflater, Stop};
 use lz4::Lz4Decoder;
 use stored::Stored;
-
-/// Plain bytes in a full [`Segment`]: large enough for a decoder's speed, small enough for the CPU's caches.
-pub const SEGMENT_LEN: usize = 512 << 10;
 
 /// What is around the tar.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -62,34 +62,6 @@ impl Compression {
             Self::Lz4 => "lz4",
         }
     }
-}
-
-/// A piece of the plain stream.
-#[derive(Debug)]
-pub struct Segment {
-    /// At most [`SEGMENT_LEN`] bytes; may be empty.
-    pub plain: Vec<u8>,
-    /// The checkpoint right behind `plain`. When it is as far into the plain stream as the one before it, it replaces it.
-    pub checkpoint: Option<Checkpoint>,
-    /// What became known with this segment of how to start at checkpoints; each names its checkpoint, which may lie a little further back.
-    pub entries: Vec<PendingEntry>,
-}
-
-impl Segment {
-    /// Plain bytes with the checkpoint behind them, if there is one.
-    fn new(plain: Vec<u8>, entry: Option<PendingEntry>) -> Self {
-        Self { plain, checkpoint: entry.as_ref().map(PendingEntry::checkpoint), entries: entry.into_iter().collect() }
-    }
-}
-
-/// What a whole compressed stream was.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Summary {
-    /// Plain bytes in all.
-    pub plain_size: u64,
-    /// Compressed bytes: without what may follow them.
-    pub compressed_size: u64,
-    pub warnings: Vec<String>,
 }
 
 /// Decodes a stream of any [`Compression`]. After an error it is of no more use.

@@ -1,8 +1,11 @@
 //! A tar without any compression: its bytes are the plain ones, and every place is one to start from.
 
 use super::checkpoint::Progress;
-use super::{Checkpoint, Entry, SEGMENT_LEN, Segment, Spacing, Summary};
+use super::{Checkpoint, SEGMENT_LEN, Segment, Spacing, Summary};
 use crate::Result;
+
+/// What is packed for a checkpoint: nothing else is needed.
+pub(super) const ANYWHERE: u8 = 2;
 
 /// Cuts a plain stream into segments and spans.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ impl Stored {
             input = rest;
             progress.consumed += plain.len() as u64;
             progress.plain = progress.consumed;
-            out(Segment::new(plain.to_vec(), progress.checkpoint(|| Entry::None)))?;
+            out(Segment::new(plain.to_vec(), progress.checkpoint(|| vec![ANYWHERE])))?;
         }
         Ok(())
     }

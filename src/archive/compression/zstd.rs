@@ -3,11 +3,14 @@
 //! A frame may ask for a window of any size; one of more than [`MAX_WINDOW_LOG`] is refused before memory is taken.
 
 use super::checkpoint::Progress;
-use super::{Checkpoint, Entry, SEGMENT_LEN, Segment, Spacing, Summary};
+use super::{Checkpoint, SEGMENT_LEN, Segment, Spacing, Summary};
 use crate::{Error, Kind, Result};
 use ::zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 use std::fmt;
 use std::mem;
+
+/// What is packed for the start of a frame: nothing else is needed.
+pub(super) const FRAME: u8 = 3;
 
 /// The largest window, as a power of two: 128 MiB, which is also where the `zstd` command stops by itself.
 const MAX_WINDOW_LOG: u32 = 27;
@@ -42,7 +45,7 @@ impl ZstdDecoder {
         // A full buffer may leave more behind in the decoder: it is called again until it has room to spare.
         let mut more = true;
         while more || input.pos() < compressed.len() {
-            let checkpoint = if self.in_frame { None } else { self.progress.checkpoint(|| Entry::Zstd) };
+            let checkpoint = if self.in_frame { None } else { self.progress.checkpoint(|| vec![FRAME]) };
             if checkpoint.is_some() {
                 out(Segment::new(mem::take(&mut self.buffer), checkpoint))?;
             }

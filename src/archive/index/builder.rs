@@ -168,12 +168,12 @@ impl IndexBuilder {
 
     /// Writes what is needed to start at a checkpoint; true when that completed a save.
     fn entry(&mut self, pending: PendingEntry) -> Result<bool> {
-        let checkpoint = pending.checkpoint();
+        let checkpoint = pending.checkpoint;
         let Some(at) = self.open.iter().position(|open| open.checkpoint == checkpoint) else {
             // Its checkpoint was replaced.
             return Ok(false);
         };
-        let packed = pending.into_entry().pack();
+        let packed = pending.pack();
         let offset = self.record(RecordKind::Window, &packed);
         let window = WindowRef { offset, len: packed.len() as u32, crc32: crc32fast::hash(&packed) };
         self.open[at].window = Some(window);

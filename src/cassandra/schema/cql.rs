@@ -121,21 +121,25 @@ impl Writer<'_> {
             put!(self, "-- Table {name} is left out: its columns are in no backup set.\n\n");
             return;
         }
-        let compact = is_compact(table);
-        if compact {
-            put!(self, "/* Table {name} was made with COMPACT STORAGE; for reference only:\n");
+        let compact = Compact::of(table);
+        let shown = compact.as_ref().and_then(|compact| compact.table.as_ref()).unwrap_or(table);
+        let is_comment = compact.as_ref().is_some_and(|compact| compact.table.is_none());
+        if is_comment {
+            put!(self, "/* Table {name} was made through Thrift, and no CQL makes it again; for reference only:\n");
+        } else if compact.is_some() {
+            put!(self, "-- Table {name} has COMPACT STORAGE: for Cassandra 3.x; 4.0 and later refuse the statement.\n");
         }
         put!(self, "CREATE TABLE {name} (\n");
-        self.column_definitions(table);
+        self.column_definitions(shown);
         put!(self, "\n) WITH ");
-        if compact {
+        if compact.is_some() {
             put!(self, "COMPACT STORAGE\n    AND ");
         }
-        self.table_options(table, false);
+        self.table_options(shown, false);
         if self.options.dropped_columns {
-            self.drop_columns(&name, table);
+            self.drop_columns(&name, shown);
         }
-        if compact {
+        if is_comment {
             put!(self, "*/\n");
         }
         put!(self, "\n");
@@ -255,6 +259,46 @@ fn primary_key(table: &Table) -> String {
     let mut columns = vec![partition];
     columns.extend(names(ColumnKind::Clustering));
     format!("PRIMARY KEY ({})", columns.join(", "))
+}
+
+/// The tables of these keyspaces (none: of all) that have COMPACT STORAGE.
+pub fn compact_tables(schema: &Schema, keyspaces: &[String]) -> Vec<String> {
+    let is_wanted = |own: &&Keyspace| keyspaces.is_empty() || keyspaces.contains(&own.name);
+    let wanted = schema.keyspaces.iter().filter(is_wanted);
+    let tables = wanted.flat_map(|own| own.tables.iter().map(move |table| (own, table)));
+    let compact = tables.filter(|(_, table)| is_compact(table));
+    compact.map(|(own, table)| format!("{}.{}", identifier(&own.name), identifier(&table.name))).collect()
+}
+
+/// A table with COMPACT STORAGE.
+struct Compact {
+    /// As CQL declares it; `None` for one that only Thrift could make: a super column family, or one of several kinds of columns.
+    table: Option<Table>,
+}
+
+impl Compact {
+    fn of(table: &Table) -> Option<Self> {
+        if !is_compact(table) {
+            return None;
+        }
+        let has = |flag: &str| table.flags.iter().any(|own| own == flag);
+        if has("super") {
+            return Some(Self { table: None });
+        }
+        let mut table = table.clone();
+        if has("dense") {
+            // One without a column has a nameless one of the type `empty`.
+            let is_empty = |column: &Column| column.data_type == "empty" || column.data_type.contains("EmptyType");
+            table.columns.retain(|column| column.kind != ColumnKind::Regular || !is_empty(column));
+        } else {
+            // Columns are kept as static ones, beside a clustering column and a value that Thrift's dynamic columns were in.
+            table.columns.retain(|column| !matches!(column.kind, ColumnKind::Clustering | ColumnKind::Regular));
+            for column in table.columns.iter_mut().filter(|column| column.kind == ColumnKind::Static) {
+                column.kind = ColumnKind::Regular;
+            }
+        }
+        Some(Self { table: Some(table) })
+    }
 }
 
 /// `TableMetadata.Flag.isCQLTable`, the other way round: made through Thrift or with COMPACT STORAGE before 4.0.
@@ -425,6 +469,74 @@ mod tests {
         ] {
             assert_eq!(identifier(name), cql);
         }
+    }
+
+    #[test]
+    fn a_table_with_compact_storage_is_made_again_as_3_x_made_it() {
+        use ColumnKind::{Clustering, PartitionKey, Regular, Static};
+        let column = |(name, kind, data_type): (&str, ColumnKind, &str)| Column {
+            name: name.into(),
+            kind,
+            position: 0,
+            descending: false,
+            data_type: data_type.into(),
+            mask: None,
+        };
+        let table = |name: &str, flags: &[&str], columns: &[(&str, ColumnKind, &str)]| Table {
+            name: name.into(),
+            id: crate::cassandra::TableId([0; 16]),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            columns: columns.iter().copied().map(column).collect(),
+            dropped_columns: Vec::new(),
+            indexes: Vec::new(),
+            triggers: Vec::new(),
+            options: Vec::new(),
+        };
+        let key = ("k", PartitionKey, "int");
+        let tables = [
+            // `CREATE TABLE (k int PRIMARY KEY, a int, b text) WITH COMPACT STORAGE`, as 3.x keeps it.
+            table(
+                "narrow",
+                &[],
+                &[
+                    key,
+                    ("column1", Clustering, "text"),
+                    ("a", Static, "int"),
+                    ("b", Static, "text"),
+                    ("value", Regular, "blob"),
+                ],
+            ),
+            table("wide", &["dense", "compound"], &[key, ("c", Clustering, "int"), ("v", Regular, "text")]),
+            table("bare", &["dense", "compound"], &[key, ("c", Clustering, "int"), ("", Regular, "empty")]),
+            table("super", &["super", "dense"], &[key, ("c", Clustering, "int"), ("", Regular, "map<int, text>")]),
+            table("plain", &["compound"], &[key, ("v", Regular, "text")]),
+        ];
+        let statement = |table: &Table| {
+            let options = CqlOptions { ids: true, ..CqlOptions::default() };
+            let mut writer = Writer { cql: String::new(), options: &options };
+            writer.table("ks", table);
+            writer.cql.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let id = "ID = 00000000-0000-0000-0000-000000000000;";
+        let heading = |name: &str| {
+            format!("-- Table ks.{name} has COMPACT STORAGE: for Cassandra 3.x; 4.0 and later refuse the statement.")
+        };
+        let compact = format!("WITH COMPACT STORAGE AND {id}");
+        assert_eq!(
+            statement(&tables[0]),
+            format!("{} CREATE TABLE ks.narrow ( k int PRIMARY KEY, a int, b text ) {compact}", heading("narrow"))
+        );
+        let wide = statement(&tables[1]);
+        assert!(wide.contains("k int, c int, v text, PRIMARY KEY (k, c) ) WITH COMPACT STORAGE"), "{wide}");
+        let bare = statement(&tables[2]);
+        assert!(bare.contains("( k int, c int, PRIMARY KEY (k, c) ) WITH COMPACT STORAGE"), "{bare}");
+        let only_thrift = statement(&tables[3]);
+        assert!(only_thrift.starts_with("/*") && only_thrift.ends_with("*/"), "{only_thrift}");
+        assert!(!statement(&tables[4]).contains("COMPACT"));
+        let keyspace = Keyspace { name: "ks".into(), tables: tables.to_vec(), ..Keyspace::default() };
+        let schema = Schema { keyspaces: vec![keyspace] };
+        assert_eq!(compact_tables(&schema, &["ks".to_owned()]), ["ks.narrow", "ks.wide", "ks.bare", "ks.super"]);
+        assert!(compact_tables(&schema, &["other".to_owned()]).is_empty());
     }
 
     #[test]

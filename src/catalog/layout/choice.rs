@@ -5,7 +5,7 @@ use super::sample::Sample;
 use super::{Layout, all, named};
 use crate::catalog::objects::Objects;
 use crate::task::lock;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
@@ -161,15 +161,20 @@ fn decide(
             )))
         }
         (LayoutChoice::Auto, [only]) => Ok(Arc::clone(only)),
+        (LayoutChoice::Auto, []) if sample.is_empty() => Ok(Arc::clone(&layouts[0])),
+        // Not «no backups»: somebody looks for what is there.
         (LayoutChoice::Auto, []) => {
-            if !sample.is_empty() {
-                tracing::warn!(
-                    "nothing in {source} looks like a backup that is known: it has {}; it is taken for {}",
-                    sample.shown(),
-                    layouts[0].name()
-                );
-            }
-            Ok(Arc::clone(&layouts[0]))
+            let hint = match sample.archive() {
+                Some(key) => format!(
+                    "{key:?} may be an archive of many tables, which cannot be read as it is: unpack it (tar -xf) into a \
+                     directory for its host, and give the directory above as SOURCE"
+                ),
+                None => "give the directory above the hosts as SOURCE, or name the layout with --layout".into(),
+            };
+            Err(Error::new(
+                Kind::Unsupported,
+                format!("nothing in {source} looks like a backup that is known: it has {}; {hint}", sample.shown()),
+            ))
         }
         (LayoutChoice::Auto, several) => Err(Error::invalid(format!(
             "{source} looks like several layouts side by side, so that one of them would show a part of it only: name one with --layout {}",

@@ -120,6 +120,16 @@ impl Flushes {
         Ok(())
     }
 
+    /// Takes in those of another disk of the node; `numbers` are its directories' numbers here.
+    pub(super) fn unite(&mut self, other: Self, numbers: &[u32]) {
+        for ((directory, sstable), (moment, tally)) in other.sstables {
+            let own = (numbers[directory as usize], sstable);
+            let (known, all) = self.sstables.entry(own).or_insert((moment, Tally::default()));
+            *known = moment.max(*known);
+            all.join(&tally);
+        }
+    }
+
     /// The flushes of each set, with the set's name; in order of time, each directory once.
     pub(super) fn sets(&self) -> Vec<(String, Vec<Flush>)> {
         let count = |step: Step| {

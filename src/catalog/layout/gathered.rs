@@ -8,6 +8,7 @@ use crate::catalog::objects::Objects;
 use crate::catalog::stray::Strays;
 use crate::catalog::{Host, Tag};
 use crate::store::ObjectMeta;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,6 +19,12 @@ pub use crate::catalog::set::FoundTable;
 pub trait GatheredSets: Send + Sync {
     /// The sets that a host has now. Nothing at all for a host that is not there. Memory must not grow with the number of plain files.
     fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>>;
+
+    /// The sets of several directories that were named as one host (`--rename-host`), if they can be the disks of one node; `None` if they are hosts
+    /// that followed each other, or the layout has no disks.
+    fn gather_disks<'a>(&'a self, _scan: HostScan<'a>, _disks: &'a [Host]) -> BoxFuture<'a, Result<Option<Gathered>>> {
+        futures::future::ready(Ok(None)).boxed()
+    }
 }
 
 /// What a layout has to look at a host.
@@ -48,6 +55,21 @@ pub struct Gathered {
     pub logs: Option<ObjectMeta>,
     /// Keys of the host that belong to no set.
     pub strays: Strays,
+}
+
+impl Gathered {
+    /// Takes in the sets of another part of the host; those whose tags are taken get `suffix` behind them.
+    pub(super) fn add(&mut self, other: Self, suffix: &str) {
+        let taken: HashSet<Tag> = self.sets.iter().map(|set| set.tag.clone()).collect();
+        for mut set in other.sets {
+            if taken.contains(&set.tag) {
+                set.tag = Tag::new(format!("{}_{suffix}", set.tag));
+            }
+            self.sets.push(set);
+        }
+        self.strays.extend(&other.strays);
+        self.logs = self.logs.take().or(other.logs);
+    }
 }
 
 /// One set.

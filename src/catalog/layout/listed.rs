@@ -11,8 +11,10 @@ use crate::store::{BundledFile, ObjectMeta, Tally};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 /// Tables looked for at the same time.
 const PARALLEL: usize = 16;
@@ -24,20 +26,52 @@ const OF: char = '#';
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ListedTable {
     pub(super) table: TableName,
-    pub(super) id: TableId,
+    /// `None` for a directory of before 2.1.
+    pub(super) id: Option<TableId>,
     pub(super) objects: Vec<ListedObject>,
 }
 
+/// A file. There may be hundreds of thousands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ListedObject {
-    /// As the source has it.
-    pub(super) key: String,
-    /// Below the table's directory: `<file>` or `.<index>/<file>`.
-    pub(super) path: String,
-    /// How much of the key is the prefix that is listed to find it.
-    pub(super) directory: usize,
+    /// The prefix that is listed to find it; most of a table's files share one.
+    pub(super) directory: Arc<str>,
+    /// What follows it in the key.
+    pub(super) below: Box<str>,
     pub(super) size: u64,
     pub(super) sum: Sum,
+}
+
+impl ListedTable {
+    /// Adds the object at `key`, of which the first `directory` bytes are the prefix that is listed to find it.
+    pub(super) fn push(&mut self, key: &str, directory: usize, size: u64, sum: Sum) {
+        let (directory, below) = key.split_at(directory);
+        let last = self.objects.last().map(|last| &last.directory).filter(|last| ***last == *directory);
+        let directory = last.map_or_else(|| directory.into(), Arc::clone);
+        self.objects.push(ListedObject { directory, below: below.into(), size, sum });
+    }
+}
+
+impl ListedObject {
+    /// As the source has it.
+    pub(super) fn key(&self) -> String {
+        format!("{}{}", self.directory, self.below)
+    }
+
+    /// Below the table's directory: `<file>` or `.<index>/<file>`. What tools put between is left out.
+    pub(super) fn path(&self) -> Cow<'_, str> {
+        match self.below.split_once('/') {
+            None => Cow::Borrowed(&self.below),
+            Some((first, rest)) => {
+                let file = rest.rsplit('/').next().unwrap_or(rest);
+                match first.starts_with('.') {
+                    true if file.len() == rest.len() => Cow::Borrowed(&self.below),
+                    true => Cow::Owned(format!("{first}/{file}")),
+                    false => Cow::Borrowed(file),
+                }
+            }
+        }
+    }
 }
 
 /// What the manifest says of the content.
@@ -49,10 +83,10 @@ pub(super) enum Sum {
     Unknown,
 }
 
-/// As the data's keys have it: `<keyspace>/<table>-<id>`.
+/// As the data's keys have it: `<keyspace>/<table>-<id>`, or without the id.
 impl fmt::Display for ListedTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}-{}", self.table.keyspace, self.table.table, self.id)
+        write!(f, "{}/{}", self.table.keyspace, self.table.directory(self.id))
     }
 }
 
@@ -88,7 +122,7 @@ pub(super) async fn tables(
         // Nothing tells when a table without files was written.
         let modified = if files.found.is_empty() { finished } else { object.modified };
         let object = ObjectMeta { modified, ..object };
-        found.tables.push(FoundTable { table: table.table.clone(), id: Some(table.id), object });
+        found.tables.push(FoundTable { table: table.table.clone(), id: table.id, object });
     }
     drop(looks);
     let mut parsed = without_manifest(SetKind::Full, finished, Scope::Whole);
@@ -119,28 +153,28 @@ pub(super) async fn object_at(objects: &dyn Objects, key: &str) -> Result<Option
 
 /// Looks for a table's objects.
 pub(super) async fn files(objects: &dyn Objects, table: &ListedTable) -> Result<Files> {
-    let mut wanted: HashMap<&str, &ListedObject> = HashMap::with_capacity(table.objects.len());
-    let mut directories = BTreeSet::new();
+    let mut wanted: BTreeMap<&str, HashMap<&str, &ListedObject>> = BTreeMap::new();
     for object in &table.objects {
-        wanted.insert(&object.key, object);
-        directories.insert(&object.key[..object.directory]);
+        wanted.entry(&object.directory).or_default().insert(&object.below, object);
     }
-    let mut found = Vec::with_capacity(wanted.len());
-    for directory in directories {
+    let mut found = Vec::with_capacity(table.objects.len());
+    for (directory, wanted) in &mut wanted {
         let mut listed = objects.list(directory);
         while let Some(object) = listed.try_next().await? {
-            let Some(entry) = wanted.get(&*object.key).copied() else { continue };
+            let Some(below) = object.key.strip_prefix(directory) else { continue };
+            let Some(entry) = wanted.get(below).copied() else { continue };
             if entry.size != object.size {
                 continue;
             }
             if let Some(md5) = check(&entry.sum, &object) {
-                wanted.remove(&*object.key);
-                found.push(BundledFile { path: (&*entry.path).into(), object, md5 });
+                wanted.remove(&*entry.below);
+                found.push(BundledFile { path: (&*entry.path()).into(), object, md5 });
             }
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut lacking: Vec<(String, u64)> = wanted.into_values().map(|entry| (entry.key.clone(), entry.size)).collect();
+    let mut lacking: Vec<(String, u64)> =
+        wanted.values().flat_map(HashMap::values).map(|entry| (entry.key(), entry.size)).collect();
     lacking.sort();
     Ok(Files { found, lacking })
 }

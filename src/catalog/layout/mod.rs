@@ -1,44 +1,39 @@
-//! Layouts: how a backup tool names its objects. One file each; a new layout implements [`Layout`] and joins [`all`]. `docs/layouts.md` has an
-//! example.
+//! Layouts: how a backup tool names its objects. The tools are in [`tools`], one module each; what they share is here. A new layout implements
+//! [`Layout`] and joins [`all`]. `docs/layouts.md` has an example.
 
-mod cass_ops;
 mod choice;
-mod data_dir;
-mod esop;
+mod files;
 mod flushed;
 mod gathered;
 mod listed;
 mod logs;
-mod medusa;
-mod mesos;
+mod manifest_stream;
+mod names;
 mod placed;
 mod renamed;
-mod rsync;
 mod sample;
-mod scripts;
 mod snapshot;
+mod snapshot_manifest;
 mod snapshot_tree;
 mod table_path;
 #[cfg(test)]
 mod tests;
+mod tools;
 
-pub use cass_ops::CassOps;
 pub(super) use choice::Chosen;
 pub use choice::LayoutChoice;
-pub use data_dir::DataDir;
-pub use esop::Esop;
 pub use gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
-pub use medusa::Medusa;
-pub use mesos::Mesos;
+pub(crate) use names::is_safe_name;
 pub use placed::{Part, PlacedSets, SetPlace, SetPlaces};
 pub use renamed::Rename;
-pub use rsync::Rsync;
-pub use scripts::Scripts;
+pub use tools::{CassOps, DataDir, Esop, Medusa, Mesos, Rsync, Scripts, all};
+
+use names::{is_own, name_reason};
 
 use super::Host;
 use super::objects::Objects;
-use super::stray::{StrayReason, Strays};
-use crate::store::{BundledFile, OWN_PREFIX, ObjectMeta};
+use super::stray::Strays;
+use crate::store::{BundledFile, ObjectMeta};
 use crate::{Error, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -87,38 +82,7 @@ pub trait Layout: Debug + Send + Sync + 'static {
     }
 }
 
-/// Every layout that is known.
-pub fn all() -> Vec<Arc<dyn Layout>> {
-    vec![
-        Arc::new(CassOps),
-        Arc::new(DataDir),
-        Arc::new(Rsync),
-        Arc::new(Mesos),
-        Arc::new(Scripts),
-        Arc::<Medusa>::default(),
-        Arc::<Esop>::default(),
-    ]
-}
-
 /// The layout of that name.
 pub fn named(name: &str) -> Option<Arc<dyn Layout>> {
     all().into_iter().find(|layout| layout.name() == name)
-}
-
-/// Whether a name at the top of a source is that of what cassmount itself keeps there.
-fn is_own(name: &str) -> bool {
-    Some(name) == OWN_PREFIX.strip_suffix('/')
-}
-
-/// Whether a host's name, as a directory name, can do no harm: no path, no control bytes, no hidden file.
-pub(crate) fn is_safe_name(name: &str) -> bool {
-    (1..=255).contains(&name.len())
-        && !name.starts_with('.')
-        && !name.contains('/')
-        && !name.chars().any(char::is_control)
-}
-
-/// Why a name is not used: the bytes in it, or `otherwise`.
-fn name_reason(name: &str, otherwise: StrayReason) -> StrayReason {
-    if name.chars().any(char::is_control) { StrayReason::Hostile } else { otherwise }
 }

@@ -2,8 +2,8 @@
 
 use super::gathered::{Gathered, GatheredSets, HostScan};
 use super::{Hosts, Layout, Sets};
+use crate::catalog::Host;
 use crate::catalog::objects::Objects;
-use crate::catalog::{Host, Tag};
 use crate::store::{BundledFile, ObjectMeta};
 use crate::{Error, Result};
 use futures::future::BoxFuture;
@@ -102,25 +102,21 @@ impl GatheredSets for Renamed {
         Box::pin(async move {
             let Sets::Gathered(layout) = self.layout.sets() else { return Ok(Gathered::default()) };
             let mut all = Gathered::default();
-            let mut taken: HashSet<Tag> = HashSet::new();
-            for host in
-                self.layout.hosts(scan.objects).await?.hosts.iter().filter(|host| self.shown(host) == *scan.host)
-            {
+            let mut hosts = self.layout.hosts(scan.objects).await?.hosts;
+            hosts.retain(|host| self.shown(host) == *scan.host);
+            if hosts.len() > 1 {
+                let settled = HashSet::new();
+                let united = HostScan { objects: scan.objects, host: scan.host, known: scan.known, settled };
+                if let Some(found) = layout.gather_disks(united, &hosts).await? {
+                    return Ok(found);
+                }
+            }
+            for host in &hosts {
                 // Not `settled`: a tag may be that of another's set.
                 let scan = HostScan { objects: scan.objects, host, known: scan.known, settled: HashSet::new() };
                 let found = layout.gather(scan).await?;
-                for mut set in found.sets {
-                    // Each executor names its backups by itself.
-                    if taken.contains(&set.tag) {
-                        set.tag = Tag::new(format!("{}_{host}", set.tag));
-                    }
-                    taken.insert(set.tag.clone());
-                    all.sets.push(set);
-                }
-                for stray in found.strays.list() {
-                    all.strays.push(Arc::clone(&stray.key), stray.size, stray.reason);
-                }
-                all.logs = all.logs.or(found.logs);
+                // Each executor names its backups by itself.
+                all.add(found, &host.0);
             }
             Ok(all)
         })

@@ -1,6 +1,7 @@
 //! A look at some of a source's keys, to tell which layout it has.
 
-use super::{Layout, is_own};
+use super::Layout;
+use super::names::{is_archive, is_own};
 use crate::Result;
 use crate::catalog::objects::Objects;
 use futures::future::BoxFuture;
@@ -64,6 +65,11 @@ impl Sample {
         shown.truncate(SHOWN);
         let shown: Vec<String> = shown.into_iter().map(|key| format!("{key:?}")).collect();
         shown.join(", ")
+    }
+
+    /// A key that looks like an archive.
+    pub(super) fn archive(&self) -> Option<&str> {
+        self.places.iter().flat_map(|place| &place.keys).map(String::as_str).find(|key| is_archive(key))
     }
 
     /// Whether the layout recognises anything at all.

@@ -1,29 +1,39 @@
-//! Snapshots as Cassandra makes them: which tables, and when.
+//! Snapshots as Cassandra makes them: which tables, when, by whom, and what their manifest.json list that is not there.
 
+use super::files::{SEPARATOR, files_below};
 use super::gathered::{FoundSet, FoundTable, HostScan};
+use super::snapshot_manifest::{DataNames, SnapshotManifest};
 use super::table_path::is_of_snapshot;
 use crate::cassandra::{TableId, TableName};
+use crate::catalog::automatic::{Automatic, millis};
 use crate::catalog::local::LocalTime;
 use crate::catalog::manifest::{Manifest, ParsedManifest, Scope};
 use crate::catalog::objects::Objects;
-use crate::catalog::stray::Strays;
+use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{SetKind, Tag};
 use crate::store::{ObjectMeta, Tally};
 use crate::time::Timestamp;
-use crate::{Kind, Result};
-use std::collections::BTreeMap;
+use crate::{Error, Kind, Result};
+use futures::{StreamExt, TryStreamExt};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Longest manifest.json of a table's snapshot that is read, bytes: some hundred thousand SSTables.
 const MAX_MANIFEST: u64 = 32 << 20;
+/// Manifests of one snapshot that are read at the same time.
+const PARALLEL: usize = 8;
+/// Before 4.1, an empty file that marks the snapshot of a repair.
+const EPHEMERAL: &str = "ephemeral.snapshot";
+/// Tables that are named in one warning.
+const NAMED: usize = 5;
 
 /// A snapshot while it is listed.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    /// By the prefix of their keys.
+    /// By the prefix of their keys, the first one where there are several.
     tables: BTreeMap<Arc<str>, SnapshotTable>,
-    /// The first manifest.json of any table.
-    manifest: Option<ObjectMeta>,
+    /// It is marked as that of a repair.
+    is_ephemeral: bool,
     /// When the last of the files was written that are made together with the snapshot.
     described: Option<Timestamp>,
     /// When the last of any was written.
@@ -34,6 +44,12 @@ pub(super) struct Snapshot {
 struct SnapshotTable {
     table: TableName,
     id: Option<TableId>,
+    /// What the keys of its files start with: one, or one for each disk of the node.
+    prefixes: Vec<Arc<str>>,
+    manifest: Option<ObjectMeta>,
+    /// What describes the table's snapshot lies in one directory only, whatever the number of disks.
+    descriptions: usize,
+    names: DataNames,
     tally: Tally,
 }
 
@@ -49,20 +65,58 @@ impl Snapshot {
         let (keyspace, name, id) = table;
         let is_first = !self.tables.contains_key(prefix);
         if is_first {
-            let new = SnapshotTable { table: TableName::new(keyspace, name), id, tally: Tally::default() };
-            self.tables.insert(prefix.into(), new);
+            let prefix: Arc<str> = prefix.into();
+            let new = SnapshotTable {
+                table: TableName::new(keyspace, name),
+                id,
+                prefixes: vec![Arc::clone(&prefix)],
+                manifest: None,
+                descriptions: 0,
+                names: DataNames::default(),
+                tally: Tally::default(),
+            };
+            self.tables.insert(prefix, new);
         }
         if let Some(table) = self.tables.get_mut(prefix) {
             table.tally.add(file, object);
+            table.names.add(file);
+            if file == "manifest.json" {
+                table.descriptions = 1;
+                table.manifest = Some(object.clone());
+            }
         }
         self.newest = self.newest.max(Some(object.modified));
         if is_of_snapshot(file) {
             self.described = self.described.max(Some(object.modified));
         }
-        if file == "manifest.json" && self.manifest.as_ref().is_none_or(|first| object.key < first.key) {
-            self.manifest = Some(object.clone());
-        }
+        self.is_ephemeral |= file == EPHEMERAL;
         is_first
+    }
+
+    /// Whether both can be parts of one snapshot of one node with several disks: no table is described in both.
+    pub(super) fn may_unite(&self, other: &Self) -> bool {
+        let described = |snapshot: &Self| -> HashSet<(TableName, Option<TableId>)> {
+            let tables = snapshot.tables.values().filter(|table| table.descriptions > 0);
+            tables.map(|table| (table.table.clone(), table.id)).collect()
+        };
+        described(self).is_disjoint(&described(other))
+    }
+
+    /// Takes in what another disk of the node has of the snapshot.
+    pub(super) fn unite(&mut self, other: Self) {
+        let mut own: BTreeMap<(TableName, Option<TableId>), Arc<str>> = BTreeMap::new();
+        for (prefix, table) in &self.tables {
+            own.entry((table.table.clone(), table.id)).or_insert_with(|| Arc::clone(prefix));
+        }
+        for (prefix, table) in other.tables {
+            match own.get(&(table.table.clone(), table.id)).and_then(|prefix| self.tables.get_mut(prefix)) {
+                Some(own) => own.unite(table),
+                None => drop(self.tables.insert(prefix, table)),
+            }
+        }
+        self.is_ephemeral |= other.is_ephemeral;
+        self.described = self.described.max(other.described);
+        self.newest = self.newest.max(other.newest);
     }
 
     /// The backup set that it is, under the name `shown`; `tag` is Cassandra's.
@@ -70,59 +124,164 @@ impl Snapshot {
         let local = local_time(tag);
         let tables: Vec<FoundTable> = self
             .tables
-            .iter()
-            .map(|(prefix, SnapshotTable { table, id, tally })| FoundTable {
-                table: table.clone(),
-                id: *id,
-                object: tally.bundle(Arc::clone(prefix)),
-            })
+            .values()
+            .map(|table| FoundTable { table: table.table.clone(), id: table.id, object: table.bundle() })
             .collect();
-        let time = match as_before(scan, shown, &tables) {
-            Some(time) => time,
-            None => self.time(scan.objects, tag, local).await?,
-        };
-        let scope = if aside(tag).is_some() { Scope::Apart } else { Scope::Some };
-        Ok(FoundSet {
+        let found = FoundSet {
             tag: Tag::new(shown),
             local,
-            manifest: Ok(Some(without_manifest(SetKind::Full, time, scope))),
+            manifest: Ok(None),
             tables,
             files: Vec::new(),
             strays: Strays::default(),
-        })
+        };
+        if let Some((manifest, strays)) = as_before(scan, shown, &found.tables) {
+            return Ok(FoundSet { manifest: Ok(Some(ParsedManifest { manifest, tables: None })), strays, ..found });
+        }
+        let described = self.read_manifests(scan.objects).await?;
+        let automatic = self.automatic(tag, &described);
+        let scope = automatic.map_or(Scope::Some, |(kind, _)| Scope::Apart(kind));
+        let written = automatic.and_then(|(_, time)| time).or(described.created_at);
+        let named = written.or_else(|| millis(tag)).or(local.map(|local| local.at_offset(0)));
+        let time = named.or(self.described).or(self.newest).unwrap_or_default();
+        let mut parsed = without_manifest(SetKind::Full, time, scope);
+        parsed.manifest.warnings = described.warnings;
+        Ok(FoundSet { manifest: Ok(Some(parsed)), strays: described.missing, ..found })
     }
 
-    /// When it was made: what Cassandra wrote down, what the tag says, when the files were written that come with a snapshot, when the last one of all was.
-    async fn time(&self, objects: &dyn Objects, tag: &str, local: Option<LocalTime>) -> Result<Timestamp> {
-        if let Some(time) = aside(tag) {
-            return Ok(time);
+    /// Who made it, if it was no person, and when, if the tag tells.
+    fn automatic(&self, tag: &str, described: &Described) -> Option<(Automatic, Option<Timestamp>)> {
+        if Automatic::is_repair(tag, self.is_ephemeral, described.is_ephemeral) {
+            return Some((Automatic::Repair, None));
         }
-        if let Some(manifest) = self.manifest.as_ref().filter(|manifest| manifest.size <= MAX_MANIFEST) {
-            match objects.read(manifest).await {
-                Ok(bytes) => {
-                    if let Some(time) = created_at(&bytes) {
-                        return Ok(time);
+        let names: BTreeSet<&str> = self.tables.values().map(|table| &*table.table.table).collect();
+        Automatic::of_tag(tag, |name| names.len() == 1 && names.contains(name))
+    }
+
+    /// What all manifest.json of the snapshot tell, the first ones first.
+    async fn read_manifests(&self, objects: &dyn Objects) -> Result<Described> {
+        let described = self.tables.values().filter(|table| table.manifest.is_some());
+        let mut reads = Vec::with_capacity(self.tables.len());
+        for table in described {
+            reads.push(async move { Ok::<_, Error>((table, table.look(objects).await?)) });
+        }
+        let mut reads = futures::stream::iter(reads).buffered(PARALLEL);
+        let mut all = Described::default();
+        let mut unusable = Vec::new();
+        while let Some((table, look)) = reads.try_next().await? {
+            match look {
+                Look::Read { created_at, is_ephemeral, missing } => {
+                    all.created_at = all.created_at.or(created_at);
+                    all.is_ephemeral = match (all.is_ephemeral, is_ephemeral) {
+                        (Some(a), Some(b)) => Some(a || b),
+                        (a, b) => a.or(b),
+                    };
+                    for key in missing {
+                        all.missing.push(key, None, StrayReason::Missing);
                     }
                 }
-                // It tells nothing; that is no reason not to show the snapshot.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        Kind::Denied | Kind::Archived | Kind::Changed | Kind::NotFound | Kind::Corrupt
-                    ) => {}
-                Err(error) => return Err(error),
+                Look::Unusable(why) => unusable.push(format!("{} ({why})", table.table)),
             }
         }
-        let named = millis(tag).or(local.map(|local| local.at_offset(0)));
-        Ok(named.or(self.described).or(self.newest).unwrap_or_default())
+        drop(reads);
+        all.missing.sort();
+        if !unusable.is_empty() {
+            let more = unusable.len().saturating_sub(NAMED);
+            unusable.truncate(NAMED);
+            if more > 0 {
+                unusable.push(format!("{more} more"));
+            }
+            let which = unusable.join(", ");
+            all.warnings.push(
+                format!("manifest.json cannot be used, so nothing tells which files should be there: {which}").into(),
+            );
+        }
+        Ok(all)
     }
 }
 
-/// The time of a set that has the same files as when it was listed before.
-fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<Timestamp> {
+/// What the manifests of a snapshot tell together.
+#[derive(Debug, Default)]
+struct Described {
+    created_at: Option<Timestamp>,
+    is_ephemeral: Option<bool>,
+    missing: Strays,
+    warnings: Vec<Arc<str>>,
+}
+
+/// What one table's manifest.json tells.
+enum Look {
+    Read {
+        created_at: Option<Timestamp>,
+        is_ephemeral: Option<bool>,
+        /// Keys of Data.db files that it lists and that are not there.
+        missing: Vec<String>,
+    },
+    Unusable(String),
+}
+
+impl SnapshotTable {
+    fn unite(&mut self, other: Self) {
+        self.prefixes.extend(other.prefixes);
+        self.manifest = self.manifest.take().or(other.manifest);
+        self.descriptions += other.descriptions;
+        self.names.join(&other.names);
+        self.tally.join(&other.tally);
+    }
+
+    fn bundle(&self) -> ObjectMeta {
+        self.tally.bundle(self.prefixes.join(SEPARATOR))
+    }
+
+    /// Reads the manifest and holds it against what was listed.
+    async fn look(&self, objects: &dyn Objects) -> Result<Look> {
+        let Some(object) = &self.manifest else { return Ok(Look::Unusable("there is none".into())) };
+        if object.size > MAX_MANIFEST {
+            return Ok(Look::Unusable(format!("it is {} bytes long", object.size)));
+        }
+        let bytes = match objects.read(object).await {
+            Ok(bytes) => bytes,
+            // That is no reason not to show the snapshot, and not an outage.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::Denied | Kind::Archived | Kind::Changed | Kind::NotFound | Kind::Corrupt
+                ) =>
+            {
+                return Ok(Look::Unusable(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        };
+        let SnapshotManifest { created_at, is_ephemeral, files } = match SnapshotManifest::parse(&bytes) {
+            Ok(manifest) => manifest,
+            Err(why) => return Ok(Look::Unusable(why)),
+        };
+        let mut missing = Vec::new();
+        if !files.is_empty()
+            && !files.iter().fold(DataNames::default(), |names, file| names.with(file)).is_same(&self.names)
+        {
+            let mut wanted: BTreeSet<&str> = files.iter().map(String::as_str).collect();
+            for file in files_below(objects, &self.prefixes.join(SEPARATOR)).await? {
+                wanted.remove(&*file.path);
+            }
+            missing.extend(wanted.into_iter().map(|file| format!("{}{file}", self.prefixes[0])));
+        }
+        Ok(Look::Read { created_at, is_ephemeral, missing })
+    }
+}
+
+/// What was found out about a set that has the same files as when it was listed before.
+fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(Manifest, Strays)> {
     let known = scan.known?.set(tag)?;
     let same = |table: &FoundTable| known.archive(&table.table).is_some_and(|archive| *archive.object == table.object);
-    (known.archive_count() == tables.len() && tables.iter().all(same)).then_some(known.manifest.good()?.time)
+    if known.archive_count() != tables.len() || !tables.iter().all(same) {
+        return None;
+    }
+    let mut missing = Strays::default();
+    for stray in known.strays.list().iter().filter(|stray| stray.reason == StrayReason::Missing) {
+        missing.push(Arc::clone(&stray.key), stray.size, stray.reason);
+    }
+    Some((known.manifest.good()?.clone(), missing))
 }
 
 /// What stands for the manifest of a set that has none.
@@ -144,13 +303,6 @@ pub(super) fn without_manifest(kind: SetKind, time: Timestamp, scope: Scope) -> 
     ParsedManifest { manifest, tables: None }
 }
 
-/// `created_at` of a snapshot's manifest.json, from Cassandra 4.1 on.
-fn created_at(manifest: &[u8]) -> Option<Timestamp> {
-    let json: serde_json::Value = serde_json::from_slice(manifest).ok()?;
-    let time: jiff::Timestamp = json.get("created_at")?.as_str()?.parse().ok()?;
-    Some(Timestamp(time.as_microsecond()))
-}
-
 /// The date, with or without a time of day, that people name backups by: `20261121`, `20261121-024500`, `2026-11-21-02-45`, with anything between the
 /// numbers that is neither letter nor digit, but `T`. By the clock of whoever made it.
 pub(super) fn local_time(tag: &str) -> Option<LocalTime> {
@@ -166,38 +318,9 @@ pub(super) fn local_time(tag: &str) -> Option<LocalTime> {
     LocalTime::new(digits[..4].parse().ok()?, number(4)?, number(6)?, number(8)?, number(10)?, number(12)?)
 }
 
-/// The time in the name of a snapshot that Cassandra makes by itself of one table, before it is truncated or dropped.
-fn aside(tag: &str) -> Option<Timestamp> {
-    let rest = tag.strip_prefix("truncated-").or_else(|| tag.strip_prefix("dropped-"))?;
-    millis(rest.split_once('-')?.0)
-}
-
-/// What `nodetool snapshot` names a snapshot that nobody named: milliseconds since 1970.
-fn millis(text: &str) -> Option<Timestamp> {
-    let digits = text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit());
-    Some(Timestamp(digits.then(|| text.parse::<i64>().ok())??.checked_mul(1000)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_time_of_a_snapshot() {
-        let manifest = br#"{"files":["nb-1-big-Data.db"],"created_at":"2026-11-21T02:45:06.123Z","expires_at":null}"#;
-        assert_eq!(created_at(manifest).unwrap().to_string(), "2026-11-21T02:45:06.123Z");
-        for none in [&b"{}"[..], b"", b"[]", br#"{"created_at":7}"#, br#"{"created_at":"then"}"#] {
-            assert_eq!(created_at(none), None);
-        }
-        let at = Timestamp(1_795_230_000_123_000);
-        assert_eq!(millis("1795230000123"), Some(at));
-        assert_eq!(aside("truncated-1795230000123-users"), Some(at));
-        assert_eq!(aside("dropped-1795230000123-users"), Some(at));
-        for none in ["truncated-users", "dropped-x-users", "1795230000123", "daily"] {
-            assert_eq!(aside(none), None, "{none}");
-        }
-        assert_eq!(millis("20261121024500"), None);
-    }
 
     #[test]
     fn dates_that_people_name_backups_by() {

@@ -1,12 +1,13 @@
 //! Trees in which each directory holds one host's snapshot as a whole: how the layouts that have such directories gather their sets.
 
 use super::gathered::{FoundSet, Gathered, HostScan};
+use super::names::key_reason;
 use super::snapshot::Snapshot;
 use super::table_path::is_table_file;
 use crate::Result;
 use crate::cassandra::TableId;
 use crate::catalog::Tag;
-use crate::catalog::stray::{StrayReason, Strays};
+use crate::catalog::stray::Strays;
 use futures::{StreamExt, TryStreamExt};
 
 /// Directories listed at the same time.
@@ -68,12 +69,7 @@ async fn set(
             }
             None if below == SCHEMA => files.push((SCHEMA.into(), object)),
             None => {
-                let reason = match below {
-                    below if below.chars().any(char::is_control) => StrayReason::Hostile,
-                    "" => StrayReason::DirectoryMarker,
-                    below if below.ends_with('/') => StrayReason::DirectoryMarker,
-                    _ => StrayReason::Unknown,
-                };
+                let reason = key_reason(below);
                 strays.push(object.key, Some(object.size), reason);
             }
         }
@@ -81,6 +77,8 @@ async fn set(
     if !seen {
         return Ok(None);
     }
-    strays.sort();
-    Ok(Some(FoundSet { files, strays, ..snapshot.set(scan, &place.tag, &place.tag).await? }))
+    let mut found = snapshot.set(scan, &place.tag, &place.tag).await?;
+    found.strays.extend(&strays);
+    found.strays.sort();
+    Ok(Some(FoundSet { files, ..found }))
 }

@@ -1,4 +1,6 @@
-//! Cassandra's own directories of tables, as parts of keys: `<keyspace>/<table>-<id>/(snapshots/<tag>/|backups/)?(.<index>/)?<file>`.
+//! Cassandra's own directories of tables, as parts of keys: `<keyspace>/<table>(-<id>)?/(snapshots/<tag>/|backups/)?(.<index>/)?<file>`.
+//!
+//! Tables that were made before Cassandra 2.1 have directories without an id to this day.
 
 use crate::cassandra::{SstableName, TableId, TableName};
 
@@ -7,7 +9,8 @@ use crate::cassandra::{SstableName, TableId, TableName};
 pub(super) struct TablePath<'a> {
     pub(super) keyspace: &'a str,
     pub(super) table: &'a str,
-    pub(super) id: TableId,
+    /// `None` for a directory of before 2.1.
+    pub(super) id: Option<TableId>,
     pub(super) place: Place<'a>,
     /// `<file>` or `.<index>/<file>`.
     pub(super) file: &'a str,
@@ -27,7 +30,7 @@ impl<'a> TablePath<'a> {
     pub(super) fn parse(key: &'a str) -> Option<Self> {
         let (keyspace, rest) = key.split_once('/')?;
         let (directory, rest) = rest.split_once('/')?;
-        let (table, id) = TableName::parse_directory(directory)?;
+        let (table, id) = table_directory(directory)?;
         let (place, file) = if let Some(rest) = rest.strip_prefix("snapshots/") {
             let (tag, file) = rest.split_once('/')?;
             (Place::Snapshot(tag), file)
@@ -36,13 +39,31 @@ impl<'a> TablePath<'a> {
         } else {
             (Place::Live, rest)
         };
-        (TableName::is_valid_part(keyspace) && is_table_file(file)).then_some(Self { keyspace, table, id, place, file })
+        let path = Self { keyspace, table, id, place, file };
+        // Any directory may be called like a table: only what Cassandra writes tells that it is one, and where.
+        let is_part = |name: &str| matches!(name, "snapshots" | "backups");
+        let is_tables =
+            id.is_some() || ((place != Place::Live || is_sstable(file)) && !is_part(keyspace) && !is_part(table));
+        (TableName::is_valid_part(keyspace) && is_table_file(file) && is_tables).then_some(path)
     }
 
     /// Whether it is something that only Cassandra writes there: a component, or what describes a snapshot.
     pub(super) fn is_telling(&self) -> bool {
-        SstableName::parse_path(self.file).is_some() || is_of_snapshot(self.file)
+        is_sstable(self.file) || (is_of_snapshot(self.file) && (self.id.is_some() || self.place != Place::Live))
     }
+}
+
+/// `<table>-<id>`, or `<table>`.
+pub(super) fn table_directory(name: &str) -> Option<(&str, Option<TableId>)> {
+    match TableName::parse_directory(name) {
+        Some((table, id)) => Some((table, Some(id))),
+        None => TableName::is_valid_part(name).then_some((name, None)),
+    }
+}
+
+/// Whether a path below a table's directory is a component of an SSTable.
+pub(super) fn is_sstable(path: &str) -> bool {
+    SstableName::parse_path(path).is_some()
 }
 
 /// The files that Cassandra puts into a snapshot beside the SSTables.
@@ -83,12 +104,30 @@ mod tests {
     }
 
     #[test]
+    fn tables_from_before_ids_have_directories_without_one() {
+        for (below, place) in [
+            ("nb-1-big-Data.db", Place::Live),
+            ("backups/nb-1-big-Data.db", Place::Backups),
+            ("snapshots/t/nb-1-big-Data.db", Place::Snapshot("t")),
+            ("snapshots/t/manifest.json", Place::Snapshot("t")),
+        ] {
+            let key = format!("shop/users/{below}");
+            let path = TablePath::parse(&key).unwrap_or_else(|| panic!("{key}"));
+            assert_eq!((path.table, path.id, path.place, path.is_telling()), ("users", None, place, true), "{key}");
+        }
+    }
+
+    #[test]
     fn what_is_no_file_of_a_table_is_none() {
         for key in [
             "",
             "shop",
             "shop/users",
-            "shop/users/nb-1-big-Data.db",
+            "shop/users/notes.txt",
+            "shop/users/schema.cql",
+            "shop/snapshots/t/u/nb-1-big-Data.db",
+            "snapshots/daily/nb-1-big-Data.db",
+            "users/backups/nb-1-big-Data.db",
             "shop/users-763dab90e55511f185a85b65bc0eb46/nb-1-big-Data.db",
             "sh-op/users-763dab90e55511f185a85b65bc0eb462/nb-1-big-Data.db",
             "shop/users-763dab90e55511f185a85b65bc0eb462/snapshots/manifest.json",

@@ -4,7 +4,8 @@ use super::choice::Chosen;
 use super::{LayoutChoice, Rename};
 use crate::cassandra::TableName;
 use crate::catalog::testing::MemoryObjects;
-use crate::catalog::{Catalog, CatalogOptions, Host, HostSets, RestorePoint, SetKind, StrayReason};
+use crate::catalog::{Automatic, Catalog, CatalogOptions, Host, HostSets, RestorePoint, SetKind, StrayReason};
+use crate::store::{Bundles, Tally};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -14,9 +15,17 @@ const ORDERS: &str = "orders-7843dbd0e55511f185a85b65bc0eb462";
 const T: i64 = 1_795_229_160;
 
 fn objects(keys: &[(&str, i64)]) -> Arc<MemoryObjects> {
+    with_contents(keys, &[])
+}
+
+/// The same, with the contents of some keys.
+fn with_contents(keys: &[(&str, i64)], contents: &[(&str, &str)]) -> Arc<MemoryObjects> {
     let objects = MemoryObjects::default();
     for (key, seconds) in keys {
-        let content = if key.ends_with("manifest.json") {
+        let own = contents.iter().find(|(of, _)| of == key);
+        let content = if let Some((_, content)) = own {
+            (*content).to_owned()
+        } else if key.ends_with("manifest.json") {
             format!("{{\"created_at\":\"{}\"}}", Timestamp::from_secs(*seconds))
         } else {
             (*key).to_owned()
@@ -33,9 +42,13 @@ async fn layout_of(keys: &[(&str, i64)], choice: &str) -> Result<&'static str, S
 }
 
 async fn host(keys: &[(&str, i64)], name: &str, renames: &[&str]) -> Arc<HostSets> {
+    host_of(objects(keys), name, renames).await
+}
+
+async fn host_of(objects: Arc<MemoryObjects>, name: &str, renames: &[&str]) -> Arc<HostSets> {
     let renames = renames.iter().map(|rename| rename.parse::<Rename>().unwrap()).collect();
     let options = CatalogOptions { layout: LayoutChoice::Auto, renames, ..CatalogOptions::default() };
-    Catalog::open(objects(keys), options).host(&Host::new(name)).await.unwrap()
+    Catalog::open(objects, options).host(&Host::new(name)).await.unwrap()
 }
 
 #[tokio::test]
@@ -55,9 +68,8 @@ async fn a_layout_is_told_from_keys() {
         assert_eq!(layout_of(&keys, "auto").await.as_deref(), Ok(layout), "{keys:?}");
         assert_eq!(layout_of(&keys, layout).await.as_deref(), Ok(layout), "{keys:?}");
     }
-    // What nobody knows is shown for what it may be, but not as what it is said to be.
+    // What nobody knows is not taken for what it is said to be.
     let unknown = [("what/is/this", T)];
-    assert_eq!(layout_of(&unknown, "auto").await.as_deref(), Ok("cass_ops"));
     assert!(layout_of(&unknown, "cass_ops").await.unwrap_err().contains("like none that is known"));
     let both = layout_of(&[archive, (&live, T)], "auto").await.unwrap_err();
     assert!(both.contains("--layout cass_ops or data_dir"), "{both}");
@@ -162,4 +174,201 @@ async fn executors_of_one_node_become_one_host() {
     for wrong in ["node0", "=node0", "a=", "a=b/c", "a=.b"] {
         assert!(wrong.parse::<Rename>().is_err(), "{wrong}");
     }
+}
+
+/// The keys of a snapshot of `shop.users` below `above`, each of these SSTables with Data.db only.
+fn snapshot(above: &str, tag: &str, generations: &[u32]) -> Vec<String> {
+    let key = |n: &u32| format!("{above}shop/{USERS}/snapshots/{tag}/nb-{n}-big-Data.db");
+    generations.iter().map(key).collect()
+}
+
+fn at(keys: &[String], seconds: i64) -> Vec<(&str, i64)> {
+    keys.iter().map(|key| (&**key, seconds)).collect()
+}
+
+#[tokio::test]
+async fn what_a_repair_left_over_is_no_base_and_not_the_newest() {
+    let daily = snapshot("", "daily", &[1, 2]);
+    let session = "6d1c2c30-e5aa-11f1-85a8-5b65bc0eb462";
+    for (tag, file, content) in [
+        (session, "manifest.json", r#"{"files":["nb-2-big-Data.db"],"ephemeral":true}"#),
+        ("named", "manifest.json", r#"{"files":["nb-2-big-Data.db"],"ephemeral":true}"#),
+        ("named", "ephemeral.snapshot", ""),
+        // 2.0 marks it by nothing else.
+        (session, "nb-2-big-TOC.txt", ""),
+    ] {
+        let repair = snapshot("", tag, &[2]);
+        let marker = format!("shop/{USERS}/snapshots/{tag}/{file}");
+        let flushed = format!("shop/{USERS}/backups/nb-9-big-Data.db");
+        let mut keys = at(&daily, T);
+        keys.extend(at(&repair, T + 3600));
+        keys.extend([(&*marker, T + 3600), (&*flushed, T + 7200)]);
+        let host = host_of(with_contents(&keys, &[(&marker, content)]), "node", &[]).await;
+        assert_eq!(host.set(tag).unwrap().automatic(), Some(Automatic::Repair), "{tag} {file}");
+        let latest = host.chains.latest().unwrap();
+        assert_eq!(tags(latest), ["daily", "until-2026-11-21-04-46"], "{tag} {file}");
+        // By its name it is there.
+        assert!(host.chains.point(tag).unwrap().is_apart());
+        // And is nothing else's stand-in, where there is no other.
+        let only: Vec<(&str, i64)> = keys[2..4].to_vec();
+        let host = host_of(with_contents(&only, &[(&marker, content)]), "node", &[]).await;
+        assert!(host.chains.latest().is_none() && host.chains.points().len() == 1);
+    }
+    let own = snapshot("", session, &[2]);
+    let marker = format!("shop/{USERS}/snapshots/{session}/manifest.json");
+    let mut keys = at(&own, T);
+    keys.push((&marker, T));
+    let content = r#"{"files":["nb-2-big-Data.db"],"ephemeral":false}"#;
+    let host = host_of(with_contents(&keys, &[(&marker, content)]), "node", &[]).await;
+    assert_eq!(&*host.chains.latest().unwrap().tag().0, session, "somebody's own name");
+}
+
+#[tokio::test]
+async fn snapshots_that_cassandra_makes_by_itself_stand_apart() {
+    let view = "users_by_mail-1d1c2c30e5aa11f185a85b65bc0eb462";
+    let local = "local-7ad54392bcdd35a684174e047860b377";
+    let keys = [
+        format!("shop/{USERS}/snapshots/daily/nb-1-big-Data.db"),
+        format!("system/{local}/snapshots/1795257000123-upgrade-4.0.7-4.1.3/nb-5-big-Data.db"),
+        format!("shop/{view}/snapshots/1795258000123-users_by_mail/nb-5-big-Data.db"),
+        format!("shop/{view}/snapshots/1795258000124-compact-users_by_mail/nb-5-big-Data.db"),
+        format!("shop/{USERS}/snapshots/pre-scrub-1795258000125/nb-1-big-Data.db"),
+        // Somebody's script: milliseconds, and what it is for.
+        format!("shop/{USERS}/snapshots/1795219000000-nightly/nb-1-big-Data.db"),
+    ];
+    let host = host(&at(&keys, T), "node", &[]).await;
+    let automatic: Vec<Option<Automatic>> = host.chains.points().iter().map(|point| point.set().automatic()).collect();
+    let apart = [Automatic::Upgrade, Automatic::Drop, Automatic::Compaction, Automatic::Scrub].map(Some);
+    assert_eq!(automatic, [&[None, None][..], &apart].concat());
+    assert_eq!(tags(host.chains.latest().unwrap()), ["daily"]);
+}
+
+#[tokio::test]
+async fn directories_from_before_ids_are_tables() {
+    for above in ["", "node1/"] {
+        let name = if above.is_empty() { "node" } else { "node1" };
+        let keys = [
+            format!("{above}shop/{USERS}/snapshots/daily/nb-1-big-Data.db"),
+            format!("{above}shop/orders/snapshots/daily/nb-1-big-Data.db"),
+            format!("{above}shop/orders/backups/nb-2-big-Data.db"),
+        ];
+        for only in [&keys[..], &keys[1..]] {
+            assert_eq!(layout_of(&at(only, T), "auto").await.as_deref(), Ok("data_dir"), "{only:?}");
+            let host = host(&at(only, T), name, &[]).await;
+            let orders = TableName::new("shop", "orders");
+            assert!(host.chains.latest().unwrap().tables().contains(&orders), "{only:?}");
+            assert_eq!(host.set("daily").unwrap().tables().len(), only.len() - 1);
+            assert!(host.strays.is_empty(), "{:?}", host.strays);
+        }
+    }
+    let keys =
+        [format!("daily/node1/shop/{USERS}/nb-1-big-Data.db"), "daily/node1/shop/orders/nb-1-big-Data.db".into()];
+    assert_eq!(layout_of(&at(&keys, T), "auto").await.as_deref(), Ok("rsync"));
+    assert_eq!(host(&at(&keys, T), "node1", &[]).await.set("daily").unwrap().tables().len(), 2);
+}
+
+/// Keys of what a listing says is missing, and of other strays of the sets.
+fn missing(host: &HostSets) -> Vec<String> {
+    let strays = host.sets.iter().flat_map(|set| set.strays.list());
+    strays.filter(|stray| stray.reason == StrayReason::Missing).map(|stray| stray.key.to_string()).collect()
+}
+
+#[tokio::test]
+async fn the_disks_of_a_node_are_one_and_each_alone_is_known_to_lack_something() {
+    let manifest = format!("disk1/shop/{USERS}/snapshots/daily/manifest.json");
+    let content = r#"{"files":["nb-1-big-Data.db","nb-2-big-Data.db"],"created_at":"2026-11-21T02:45:00Z"}"#;
+    let keys: Vec<String> = [snapshot("disk1/", "daily", &[1]), snapshot("disk2/", "daily", &[2])].concat();
+    let mut keys = at(&keys, T);
+    keys.push((&manifest, T));
+    let objects = with_contents(&keys, &[(&manifest, content)]);
+    let alone = host_of(Arc::clone(&objects), "disk1", &[]).await;
+    assert_eq!(missing(&alone), [format!("disk1/shop/{USERS}/snapshots/daily/nb-2-big-Data.db")]);
+    let renames = ["disk1=node1".parse().unwrap(), "disk2=node1".parse().unwrap()];
+    let options = CatalogOptions { layout: LayoutChoice::Auto, renames: renames.to_vec(), ..CatalogOptions::default() };
+    let catalog = Catalog::open(objects, options);
+    let node = catalog.host(&Host::new("node1")).await.unwrap();
+    assert_eq!((node.sets.len(), missing(&node).len()), (1, 0));
+    let archive = node.sets[0].archive(&TableName::new("shop", "users")).unwrap();
+    let mut files: Vec<String> =
+        catalog.files(&archive.object).await.unwrap().iter().map(|file| file.path.to_string()).collect();
+    files.sort();
+    assert_eq!(files, ["manifest.json", "nb-1-big-Data.db", "nb-2-big-Data.db"]);
+    assert!(Tally::of(&catalog.files(&archive.object).await.unwrap()).is_of(&archive.object));
+    // Unchanged, it is known still, and nothing is read again.
+    let again = catalog.host_now(&Host::new("node1")).await.unwrap();
+    assert_eq!((again.sets.len(), missing(&again).len()), (1, 0));
+}
+
+#[tokio::test]
+async fn two_nodes_of_one_name_are_not_taken_for_disks() {
+    let keys: Vec<String> = [snapshot("old/", "daily", &[1]), snapshot("new/", "daily", &[1])].concat();
+    let manifests = ["old", "new"].map(|host| format!("{host}/shop/{USERS}/snapshots/daily/manifest.json"));
+    let mut all = at(&keys, T);
+    all.extend([(&*manifests[0], T), (&*manifests[1], T + 60)]);
+    let host = host(&all, "node", &["old=node", "new=node"]).await;
+    let points: Vec<_> = host.chains.points().iter().map(|point| point.tag().to_string()).collect();
+    assert_eq!(points, ["daily_old", "daily"]);
+}
+
+#[tokio::test]
+async fn data_directories_below_whole_paths_are_found() {
+    for (above, host_name) in [
+        ("node1/var/lib/cassandra/data/", "node1"),
+        ("node1:/var/lib/cassandra/data/", "node1"),
+        ("node1/mnt/disk1/", "node1"),
+        ("var/lib/cassandra/data/", "node"),
+        ("node1/data1/", "node1"),
+    ] {
+        let keys = snapshot(above, "daily", &[1]);
+        assert_eq!(layout_of(&at(&keys, T), "auto").await.as_deref(), Ok("data_dir"), "{above}");
+        let options = CatalogOptions { layout: LayoutChoice::Auto, ..CatalogOptions::default() };
+        let catalog = Catalog::open(objects(&at(&keys, T)), options);
+        let hosts = catalog.hosts().await.unwrap();
+        assert_eq!(hosts.hosts, [Host::new(host_name)], "{above}");
+        let host = catalog.host(&hosts.hosts[0]).await.unwrap();
+        assert_eq!(tags(host.chains.latest().unwrap()), ["daily"], "{above}");
+    }
+    // Disks below the path of one host are united by themselves.
+    let keys = [snapshot("n/mnt/a/", "daily", &[1]), snapshot("n/mnt/b/", "daily", &[2])].concat();
+    let host = host(&at(&keys, T), "n", &[]).await;
+    assert_eq!((host.sets.len(), host.sets[0].stored_size() > 0), (1, true));
+    assert_eq!(host.sets[0].archive_count(), 1);
+}
+
+#[tokio::test]
+async fn an_sstable_outside_of_any_set_is_a_finding() {
+    let keys = [
+        format!("shop/{USERS}/snapshots/daily/nb-1-big-Data.db"),
+        format!("shop/{USERS}/old/nb-1-big-Data.db"),
+        "shop/orders-763d/snapshots/daily/nb-1-big-Data.db".to_owned(),
+        "lost+found/nb-7-big-Data.db".to_owned(),
+    ];
+    let host = host(&at(&keys, T), "node", &[]).await;
+    let found: Vec<(&str, StrayReason)> = host.strays.list().iter().map(|stray| (&*stray.key, stray.reason)).collect();
+    let mut expected: Vec<(&str, StrayReason)> = keys[1..].iter().map(|key| (&**key, StrayReason::Sstable)).collect();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert!(found.iter().all(|(_, reason)| reason.may_hold_rows()));
+}
+
+#[tokio::test]
+async fn a_source_in_which_nothing_is_known_says_what_there_is() {
+    let unknown = layout_of(&[("photos/2026/a.jpg", T), ("notes.txt", T)], "auto").await.unwrap_err();
+    assert!(unknown.contains("photos/2026/a.jpg") && unknown.contains("notes.txt"), "{unknown}");
+    for key in ["20261121/node1.tar.gz", "backup-0.tar.gz", "node1/20261121/backup.tar.zst.enc"] {
+        let whole_node = layout_of(&[(key, T)], "auto").await.unwrap_err();
+        assert!(whole_node.contains(key) && whole_node.contains("tar -xf"), "{whole_node}");
+    }
+    assert_eq!(layout_of(&[], "auto").await.as_deref(), Ok("cass_ops"));
+    // Beside archives of single tables it is a finding.
+    let table = format!("20261121/node1/shop_{USERS}.tar.gz");
+    let keys = [(&*table, T), ("20261121/node1/all.tar.gz", T), ("20261121/node2.tar.gz", T)];
+    let catalog =
+        Catalog::open(objects(&keys), CatalogOptions { layout: LayoutChoice::Auto, ..CatalogOptions::default() });
+    let hosts = catalog.hosts().await.unwrap();
+    let node1 = catalog.host(&Host::new("node1")).await.unwrap();
+    let strays = hosts.strays.list().iter().chain(node1.sets[0].strays.list());
+    let found: Vec<(&str, StrayReason)> = strays.map(|stray| (&*stray.key, stray.reason)).collect();
+    let many = |key| (key, StrayReason::ManyTables);
+    assert_eq!(found, [many("20261121/node2.tar.gz"), many("20261121/node1/all.tar.gz")]);
 }

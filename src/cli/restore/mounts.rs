@@ -1,7 +1,8 @@
 //! The mounts that run, and the journals beside their caches.
 
 use crate::cli::options::{self, CacheDirArgs};
-use crate::cli::runtime_state::{self, RunningMount, absolute};
+use crate::cli::places::absolute;
+use crate::cli::runtime_state::{self, RunningMount};
 use crate::cli::session;
 use crate::cli::state_dir;
 use cassmount::restore::{Journals, Mount};

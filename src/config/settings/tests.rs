@@ -1,8 +1,7 @@
-use super::super::values::NODE_CONFIG;
 use super::*;
-use crate::store::{Source, StoreOptions};
+use crate::config::NODE_CONFIG;
+use crate::store::StoreOptions;
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 const NODE: &str = r#"{"s3_bucket_name": "node-bucket", "throttle_rate": "50M/s", "encryption_key": "hunter2",

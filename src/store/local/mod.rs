@@ -4,7 +4,8 @@
 //! byte, follows links out of the directory, and walks the whole tree to list one level.
 //!
 //! - The directory is held open, so that a disk that is unmounted under us is an error and not an empty backup.
-//! - Links are not followed, and what is neither a file nor a directory is never opened: both are reported as skipped.
+//! - A link to a directory of the source is followed, once on the way to a file: keyspaces and tables lie on other disks through such links. Any other
+//!   link, and what is neither a file nor a directory, is never opened: both are reported as skipped.
 //! - Names are taken byte for byte. One that is not UTF-8 cannot be a key and is reported as skipped.
 //! - All system calls run on blocking threads; of those that hang (a dead NFS server) there is a bounded number.
 
@@ -24,10 +25,12 @@ use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
@@ -158,7 +161,7 @@ impl Backend for LocalDirectory {
 
 impl Root {
     /// Opens the directory at `prefix` (`""` or ending in `/`).
-    fn open_directory(&self, prefix: &str) -> Result<OwnedFd> {
+    fn open_directory(&self, prefix: &str) -> Result<Descent> {
         let path = prefix.trim_end_matches('/');
         let names = if path.is_empty() { vec!["."] } else { names(path)? };
         let directory =
@@ -193,7 +196,7 @@ impl Root {
             let file = if names.is_empty() {
                 rustix::fs::openat(&self.directory, name, OPEN_FILE, Mode::empty())?
             } else {
-                rustix::fs::openat(self.descend(&names)?, name, OPEN_FILE, Mode::empty())?
+                rustix::fs::openat(self.descend(&names)?.directory, name, OPEN_FILE, Mode::empty())?
             };
             let stat = rustix::fs::fstat(&file)?;
             Ok::<_, Errno>((file, stat))
@@ -206,13 +209,51 @@ impl Root {
         Ok((file, stat))
     }
 
-    /// One name at a time: so no link on the way is followed, on every kernel.
-    fn descend(&self, names: &[&str]) -> Result<OwnedFd, Errno> {
-        let (first, rest) = names.split_first().ok_or(Errno::INVAL)?;
-        let first = rustix::fs::openat(&self.directory, *first, OPEN_DIRECTORY, Mode::empty())?;
-        rest.iter()
-            .try_fold(first, |directory, name| rustix::fs::openat(directory, *name, OPEN_DIRECTORY, Mode::empty()))
+    /// One name at a time: so links are seen on every kernel. Also tells whether one was followed.
+    fn descend(&self, names: &[&str]) -> Result<Descent, Errno> {
+        let mut below: Option<Descent> = None;
+        for name in names {
+            let (parent, is_linked) = match &below {
+                Some(descent) => (descent.directory.as_fd(), descent.is_linked),
+                None => (self.directory.as_fd(), false),
+            };
+            below = Some(match rustix::fs::openat(parent, *name, OPEN_DIRECTORY, Mode::empty()) {
+                Ok(directory) => Descent { directory, is_linked },
+                Err(Errno::LOOP | Errno::NOTDIR) if !is_linked => {
+                    Descent { directory: self.linked_directory(parent, *name)?, is_linked: true }
+                }
+                Err(errno) => return Err(errno),
+            });
+        }
+        below.ok_or(Errno::INVAL)
     }
+
+    /// The directory that a link leads to, if it lies within the source and not above the link. `LOOP` if it does not, `NOTDIR` if it is no link to a
+    /// directory.
+    fn linked_directory(&self, parent: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
+        let parent = parent.as_fd();
+        // Not opened yet, only named: a directory elsewhere is none of our business.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let target = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+        let (above, path) = (real_path(parent)?, real_path(target.as_fd())?);
+        if !path.starts_with(&self.path) || above.starts_with(&path) {
+            return Err(Errno::LOOP);
+        }
+        rustix::fs::openat(&target, ".", OPEN_DIRECTORY, Mode::empty())
+    }
+}
+
+/// A directory on the way to a file.
+struct Descent {
+    directory: OwnedFd,
+    /// A link was followed.
+    is_linked: bool,
+}
+
+/// Where the kernel says that an open directory is.
+fn real_path(directory: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
+    let path = rustix::fs::readlink(format!("/proc/self/fd/{}", directory.as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
 }
 
 fn names(key: &str) -> Result<Vec<&str>> {

@@ -111,6 +111,41 @@ async fn hostile_names_are_read_or_reported_and_never_break_a_listing() {
 }
 
 #[tokio::test]
+async fn a_directory_that_lies_behind_a_link_within_the_source_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    write(root.path(), "ssd/shop/users/x", b"rows");
+    write(outside.path(), "y", b"others' rows");
+    fs::create_dir_all(root.path().join("data/own")).unwrap();
+    let data = root.path().join("data");
+    symlink(root.path().join("ssd/shop"), data.join("shop")).unwrap();
+    symlink("../../ssd/shop/users", data.join("own/users")).unwrap();
+    symlink(outside.path(), data.join("out")).unwrap();
+    symlink("nowhere", data.join("dangling")).unwrap();
+    symlink("../ssd/shop/users/x", data.join("file")).unwrap();
+    // Two in a circle.
+    symlink("../../data", root.path().join("ssd/shop/circle")).unwrap();
+    let store = open(root.path());
+    let expected = ["data/own/users/x", "data/shop/users/x", "ssd/shop/users/x"];
+    let mut all = keys(&store, "").await;
+    all.retain(|key| !key.contains("circle"));
+    assert_eq!(all, expected);
+    assert_eq!(keys(&store, "data/shop/").await, ["data/shop/users/x"]);
+    let mut level = store.list_level("data/").await.unwrap().prefixes;
+    level.sort();
+    assert_eq!(level, ["own", "shop"]);
+    let object = store.head("data/shop/users/x").await.unwrap();
+    assert_eq!(whole(&store, &object).await.unwrap(), b"rows");
+    for key in ["data/out/y", "data/dangling/x", "data/file"] {
+        assert_eq!(store.head(key).await.unwrap_err().kind(), Kind::NotFound, "{key}");
+    }
+    let skipped: Vec<String> = store.skipped_names().into_iter().map(|skipped| skipped.name).collect();
+    for name in ["data/out", "data/dangling", "data/file", "data/shop/circle"] {
+        assert!(skipped.iter().any(|skipped| skipped == name), "{name}: {skipped:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_was_replaced_cut_or_deleted_has_changed() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "x", b"0123456789");

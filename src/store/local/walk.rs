@@ -1,6 +1,6 @@
 //! Lists a directory, one level or all below it, in memory bounded by the depth and not by the number of files.
 
-use super::{OPEN_DIRECTORY, Root, failed, metadata};
+use super::{Descent, OPEN_DIRECTORY, Root, failed, metadata};
 use crate::store::ObjectMeta;
 use crate::store::backend::{Listing, Page};
 use crate::store::stats::Counters;
@@ -8,7 +8,7 @@ use crate::{Error, Kind, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode};
 use rustix::io::Errno;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tokio::sync::mpsc;
 
 /// Entries of a page.
@@ -19,9 +19,12 @@ const DEEPEST: usize = 100;
 /// Walks and sends pages, the last of them an error if the walk fails. Returns early when nobody receives any more.
 pub(super) fn run(root: &Root, listing: &Listing, counters: &Counters, pages: &mpsc::Sender<Result<Page>>) {
     let page = listing.limit.unwrap_or(PAGE).clamp(1, PAGE);
-    let mut walk = Walk { listing, counters, pages, page_size: page, page: Page::default() };
+    let mut walk = Walk { root, listing, counters, pages, page_size: page, page: Page::default(), is_linked: false };
     let walked = match root.open_directory(&listing.prefix) {
-        Ok(directory) => walk.directory(directory, &mut listing.prefix.clone(), 0).and_then(|()| walk.flush()),
+        Ok(Descent { directory, is_linked }) => {
+            walk.is_linked = is_linked;
+            walk.directory(directory, &mut listing.prefix.clone(), 0).and_then(|()| walk.flush())
+        }
         // As in a bucket: a prefix without objects is an empty listing. The root is held open and always there.
         Err(error) if error.kind() == Kind::NotFound && !listing.prefix.is_empty() => Ok(()),
         Err(error) => Err(Halt::Failed(error)),
@@ -39,11 +42,14 @@ enum Halt {
 }
 
 struct Walk<'a> {
+    root: &'a Root,
     listing: &'a Listing,
     counters: &'a Counters,
     pages: &'a mpsc::Sender<Result<Page>>,
     page_size: usize,
     page: Page,
+    /// A link was followed on the way here: no other is, so that links in a circle come to an end.
+    is_linked: bool,
 }
 
 impl Walk<'_> {
@@ -89,8 +95,9 @@ impl Walk<'_> {
             FileType::RegularFile if !self.wanted(key) => return Ok(()),
             // Some file systems do not tell the kind here.
             FileType::RegularFile | FileType::Unknown => {}
-            other => {
-                self.skip_special(key, other);
+            FileType::Symlink => return self.link(parent, name, key, depth),
+            _ => {
+                self.skip_special(key);
                 return Ok(());
             }
         }
@@ -103,8 +110,9 @@ impl Walk<'_> {
             FileType::RegularFile if self.wanted(key) => self.object(metadata(key.as_str().into(), &stat)),
             FileType::RegularFile => Ok(()),
             FileType::Directory => self.subdirectory(parent, name, key, depth),
-            other => {
-                self.skip_special(key, other);
+            FileType::Symlink => self.link(parent, name, key, depth),
+            _ => {
+                self.skip_special(key);
                 Ok(())
             }
         }
@@ -141,6 +149,42 @@ impl Walk<'_> {
         }
     }
 
+    /// A keyspace or table may lie on another disk, behind a link to it.
+    fn link(&mut self, parent: BorrowedFd<'_>, name: &CStr, key: &mut String, depth: usize) -> Result<(), Halt> {
+        if self.is_linked {
+            self.counters.skip(key, "it is a symbolic link behind another one, which is not followed");
+            return Ok(());
+        }
+        let directory = match self.root.linked_directory(parent, name) {
+            Ok(directory) => directory,
+            Err(errno) => {
+                let reason = match errno {
+                    Errno::NOTDIR => "it is a symbolic link to a file, which is not followed",
+                    Errno::NOENT => "it is a symbolic link to something that is not there",
+                    _ => {
+                        "it is a symbolic link out of the source, which is not followed: give a directory as SOURCE that \
+                         holds both, or bind-mount what it leads to in its place"
+                    }
+                };
+                self.counters.skip(key, reason);
+                return Ok(());
+            }
+        };
+        if !self.wanted_below(key) {
+            return Ok(());
+        }
+        if self.listing.one_level {
+            let name = key[self.listing.prefix.len()..].to_owned();
+            self.page.prefixes.push(name);
+            return self.flush_full();
+        }
+        key.push('/');
+        self.is_linked = true;
+        let listed = self.directory(directory, key, depth + 1);
+        self.is_linked = false;
+        listed
+    }
+
     fn wanted(&self, key: &str) -> bool {
         self.listing.after.as_deref().is_none_or(|after| key > after)
     }
@@ -154,12 +198,8 @@ impl Walk<'_> {
         }
     }
 
-    fn skip_special(&self, key: &str, kind: FileType) {
-        let reason = match kind {
-            FileType::Symlink => "it is a symbolic link, which is not followed",
-            _ => "it is neither a file nor a directory",
-        };
-        self.counters.skip(key, reason);
+    fn skip_special(&self, key: &str) {
+        self.counters.skip(key, "it is neither a file nor a directory");
     }
 
     fn object(&mut self, object: ObjectMeta) -> Result<(), Halt> {

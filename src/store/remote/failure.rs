@@ -2,11 +2,25 @@
 //! one, the option that helps.
 
 use super::address::{is_region, region_of_host};
-use super::http::WholeAnswer;
 use crate::{Error, Kind};
 use object_store::client::{HttpError, HttpErrorKind};
 use std::error::Error as StdError;
 use std::fmt;
+
+/// A range was asked for, and the answer is the whole object.
+#[derive(Debug)]
+pub(super) struct WholeAnswer {
+    /// The store has decompressed it on the way.
+    pub(super) decompressed: bool,
+}
+
+impl fmt::Display for WholeAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer is not the range that was asked for")
+    }
+}
+
+impl StdError for WholeAnswer {}
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //!
 //! Requests that fetch credentials (some are POST and PUT) come through the same client and are left as they are.
 
-use super::failure::Refusal;
+use super::failure::{Refusal, WholeAnswer};
 use super::raw::Dialect;
 use super::sign::Signer;
 use crate::task::lock;
@@ -18,7 +18,6 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
 use object_store::{ClientConfigKey, ClientOptions, Extensions};
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,21 +25,6 @@ use std::time::Duration;
 const LONGEST_ERROR: usize = 64 << 10;
 /// Bytes of a listing's page. One of 5000 keys of 1024 characters each, all of them escaped, is shorter.
 const LONGEST_PAGE: usize = 64 << 20;
-
-/// A range was asked for, and the answer is the whole object.
-#[derive(Debug)]
-pub(super) struct WholeAnswer {
-    /// The store has decompressed it on the way.
-    pub(super) decompressed: bool,
-}
-
-impl fmt::Display for WholeAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer is not the range that was asked for")
-    }
-}
-
-impl std::error::Error for WholeAnswer {}
 
 /// Marks a request as one for objects.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,18 @@
-//! Loud skips: a line `SKIPPED <test>: <why>` that no test harness swallows, for scripts/test to count and repeat.
+//! Skips a test loudly: a line `SKIPPED <test>: <why>`, for scripts/test to count and repeat.
+//!
+//! This is the only place that skips. A test holds the others to it: `tests/command/skips.rs`.
 
 use std::io::Write;
 
-/// Says that `test` cannot run here. Goes to standard error past libtest's capture, which takes only the print macros.
+/// How the line begins.
+pub const SKIPPED: &str = "SKIPPED ";
+
+/// Says that `test` cannot run here, and why.
+///
+/// Writes to standard error past libtest's capture, which takes only the print macros.
 pub fn skip(test: &str, why: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "SKIPPED {test}: {why}");
+    let line = format!("{SKIPPED}{test}: {why}\n");
+    std::io::stderr().lock().write_all(line.as_bytes()).expect("write to standard error");
 }
 
 /// Whether FUSE tests can run; says so loudly where they cannot.

@@ -7,7 +7,7 @@ mod xxh32;
 pub(super) use frame::BlockStart;
 
 use super::checkpoint::Progress;
-use super::{Checkpoint, Entry, SEGMENT_LEN, Segment, Spacing, Summary};
+use super::{Checkpoint, SEGMENT_LEN, Segment, Spacing, Summary};
 use crate::{Error, Kind, Result};
 use lz4_flex::block::{decompress_into, decompress_into_with_dict};
 use std::mem;
@@ -15,6 +15,10 @@ use xxh32::Xxh32;
 
 pub(super) const MAGIC: u32 = 0x184D_2204;
 const LEGACY_MAGIC: u32 = 0x184C_2102;
+
+/// First bytes of what is packed for the start of a frame, and of a block within one.
+pub(super) const FRAME: u8 = 4;
+pub(super) const BLOCK: u8 = 5;
 
 /// Linked blocks refer back this far.
 const HISTORY: usize = 64 << 10;
@@ -56,6 +60,11 @@ enum Part {
     ContentChecksum,
 }
 
+/// What is needed to start at a checkpoint, as an index keeps it.
+fn pack(frame: Option<&BlockStart>) -> Vec<u8> {
+    frame.map_or_else(|| vec![FRAME], |frame| frame.pack(BLOCK))
+}
+
 impl Lz4Decoder {
     pub(super) fn new(spacing: Spacing) -> Self {
         Self::with(Progress::new(spacing), None)
@@ -74,7 +83,7 @@ impl Lz4Decoder {
         let mut input = compressed;
         while !input.is_empty() {
             if self.can_start_here()
-                && let Some(entry) = self.progress.checkpoint(|| Entry::Lz4(self.frame.clone()))
+                && let Some(entry) = self.progress.checkpoint(|| pack(self.frame.as_deref()))
             {
                 out(Segment::new(Vec::new(), Some(entry)))?;
             }

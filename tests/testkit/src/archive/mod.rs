@@ -55,7 +55,8 @@ pub fn data(seed: u64, len: usize) -> Vec<u8> {
 pub fn filter(program: &str, args: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     let child = Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
-        eprintln!("SKIPPED: {program} is not installed");
+        let thread = std::thread::current();
+        crate::skip::skip(thread.name().unwrap_or("a test"), &format!("{program} is not installed"));
         return None;
     };
     let mut stdin = child.stdin.take().unwrap();

@@ -1,7 +1,5 @@
 //! Saying loudly that a test did not run.
 
-use std::io::Write as _;
-
 /// Something a test needs and this machine lacks.
 #[derive(Debug, Clone)]
 pub struct Missing {
@@ -15,13 +13,9 @@ impl Missing {
         Self { what: what.into(), install: install.into() }
     }
 
-    /// Prints `SKIPPED <test>: <what is missing and how to install it>`.
-    ///
-    /// Straight to stderr: what `println!` and `eprintln!` print is hidden by the test runner when the test passes, and a
-    /// skipped test passes.
+    /// Says that `test` was skipped, what is missing and how to install it.
     pub fn skip(&self, test: &str) {
-        let line = format!("SKIPPED {test}: {} is missing ({})\n", self.what, self.install);
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        crate::skip::skip(test, &self.to_string());
     }
 }
 

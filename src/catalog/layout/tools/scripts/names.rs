@@ -2,11 +2,10 @@
 
 use crate::cassandra::TableId;
 use crate::catalog::SetKind;
+use crate::catalog::layout::names::ARCHIVES;
 use crate::catalog::layout::snapshot::local_time;
 use crate::catalog::local::LocalTime;
 
-/// What an archive's name ends in, but for `.enc`, which may follow.
-const SUFFIXES: [&str; 5] = [".tar.gz", ".tgz", ".tar.zst", ".tar.lz4", ".tar"];
 const SEALED: &str = ".enc";
 const INCREMENTAL: &str = "_incr";
 
@@ -22,7 +21,7 @@ pub(super) struct ArchiveName {
 impl ArchiveName {
     pub(super) fn parse(file: &str) -> Option<Self> {
         let packed = file.strip_suffix(SEALED).unwrap_or(file);
-        let name = SUFFIXES.iter().find_map(|suffix| packed.strip_suffix(suffix))?;
+        let name = ARCHIVES.iter().find_map(|suffix| packed.strip_suffix(suffix))?;
         let (name, kind) = match name.strip_suffix(INCREMENTAL) {
             Some(name) => (name, SetKind::Incremental),
             None => (name, SetKind::Full),

@@ -10,11 +10,12 @@ mod split;
 mod tests;
 mod time;
 
-use super::snapshot::without_manifest;
-use super::{
+use crate::cassandra::TableName;
+use crate::catalog::layout::names::{is_archive, key_reason};
+use crate::catalog::layout::snapshot::without_manifest;
+use crate::catalog::layout::{
     FoundSet, FoundTable, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason,
 };
-use crate::cassandra::TableName;
 use crate::catalog::manifest::Scope;
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
@@ -81,20 +82,19 @@ async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
     let mut found = Hosts::default();
     let looks = top.prefixes.into_iter().filter(|name| !is_own(name)).map(|name| async move {
         let below = objects.list_level(&format!("{name}/")).await?;
-        Ok::<_, crate::Error>((name, below.prefixes))
+        Ok::<_, crate::Error>((name, below))
     });
     let mut looks = futures::stream::iter(looks).buffered(PARALLEL);
     while let Some((name, below)) = looks.try_next().await? {
+        let archives = below.objects.into_iter().filter(|object| is_archive(&object.key));
         if Date::parse(&name).is_some() {
-            for host in below {
-                if is_safe_name(&host) {
-                    found.hosts.push(Host::new(host));
-                } else {
-                    let reason = name_reason(&host, StrayReason::NotAHost);
-                    found.strays.push(format!("{name}/{host}/"), None, reason);
-                }
+            for object in archives {
+                found.strays.push(object.key, Some(object.size), StrayReason::ManyTables);
             }
-        } else if is_safe_name(&name) && below.iter().any(|date| Date::parse(date).is_some()) {
+            for host in below.prefixes {
+                found.add(&host, || format!("{name}/{host}/"));
+            }
+        } else if is_safe_name(&name) && below.prefixes.iter().any(|date| Date::parse(date).is_some()) {
             found.hosts.push(Host::new(name));
         } else {
             let reason = name_reason(&name, StrayReason::NotAHost);
@@ -105,9 +105,7 @@ async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
     for object in top.objects.into_iter().filter(|object| &*object.key != SCHEMA) {
         found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
     }
-    found.hosts.sort();
-    found.hosts.dedup();
-    found.strays.sort();
+    found.sort();
     Ok(found)
 }
 
@@ -223,11 +221,7 @@ async fn look(objects: &dyn Objects, place: Place) -> Result<Option<Directory>> 
         } else if let Some(name) = ArchiveName::parse(file) {
             found.archives.push((name, object));
         } else {
-            let reason = if file.is_empty() || file.ends_with('/') {
-                StrayReason::DirectoryMarker
-            } else {
-                name_reason(file, StrayReason::Unknown)
-            };
+            let reason = if is_archive(file) { StrayReason::ManyTables } else { key_reason(file) };
             found.strays.push(object.key.clone(), Some(object.size), reason);
         }
     }

@@ -1,13 +1,13 @@
 //! Snapshots that were collected in one place: `<snapshot>/<host>/<keyspace>/<table>-<id>/(snapshots/<tag>/)?(.<index>/)?<file>`, and beside the keyspaces
 //! of each host a `schema.cql`.
 
-use super::data_dir::files_below;
-use super::gathered::{Gathered, GatheredSets, HostScan};
-use super::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
-use super::table_path::{Place, TablePath};
-use super::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::Result;
-use crate::catalog::Host;
+use crate::catalog::layout::files::files_below;
+use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::names::is_data;
+use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
+use crate::catalog::layout::table_path::{Place, TablePath};
+use crate::catalog::layout::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::StrayReason;
 use crate::store::{BundledFile, Level, ObjectMeta};
@@ -32,7 +32,7 @@ impl Layout for Rsync {
             return false;
         };
         // `<host>/data/<keyspace>/…` is a host's data directory.
-        let names = is_safe_name(snapshot) && is_safe_name(host) && host != "data";
+        let names = is_safe_name(snapshot) && is_safe_name(host) && !is_data(host);
         names && parse(below).is_some() && TablePath::parse(below).is_some_and(|path| path.is_telling())
     }
 
@@ -41,20 +41,13 @@ impl Layout for Rsync {
             let mut found = Hosts::default();
             for (snapshot, level) in snapshots(objects, &mut found).await? {
                 for name in level.prefixes {
-                    if is_safe_name(&name) {
-                        found.hosts.push(Host::new(name));
-                    } else {
-                        let key = format!("{snapshot}/{name}/");
-                        found.strays.push(key, None, name_reason(&name, StrayReason::NotAHost));
-                    }
+                    found.add(&name, || format!("{snapshot}/{name}/"));
                 }
                 for object in level.objects {
                     found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
                 }
             }
-            found.hosts.sort();
-            found.hosts.dedup();
-            found.strays.sort();
+            found.sort();
             Ok(found)
         })
     }
@@ -96,7 +89,7 @@ async fn snapshots(objects: &dyn Objects, found: &mut Hosts) -> Result<Vec<(Stri
 fn parse(below: &str) -> Option<SnapshotFile<'_>> {
     let TablePath { keyspace, table, id, place, file } = TablePath::parse(below)?;
     // What was flushed beside a snapshot says nothing of when.
-    (place != Place::Backups).then_some(SnapshotFile { keyspace, table, id: Some(id), file })
+    (place != Place::Backups).then_some(SnapshotFile { keyspace, table, id, file })
 }
 
 impl GatheredSets for Rsync {

@@ -8,9 +8,10 @@ mod header;
 mod window;
 
 pub use window::{MAX_PACKED_LEN, PendingWindow, Window};
+pub(super) use window::{WINDOW, WINDOW_IN_BLOCK};
 
-use super::compression::{Checkpoint, PendingEntry, SEGMENT_LEN, Segment, Spacing, Summary};
-use super::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
+use super::{Checkpoint, PendingEntry, SEGMENT_LEN, Segment, Spacing, Summary};
+use crate::archive::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
 use crate::{Error, Result};
 use header::{HeaderParser, Parsed};
 use std::mem;
@@ -161,7 +162,7 @@ impl Inflater {
     }
 
     fn take_entries(&mut self) -> Vec<PendingEntry> {
-        mem::take(&mut self.windows).into_iter().map(PendingEntry::Gzip).collect()
+        mem::take(&mut self.windows).into_iter().map(PendingWindow::into_entry).collect()
     }
 
     /// The low-level way: appends plain bytes to `plain`, up to its capacity, and takes what it used off `input`.

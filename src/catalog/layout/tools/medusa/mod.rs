@@ -6,9 +6,14 @@
 
 mod manifest;
 
-use super::listed::{files, object_at, parts_of, tables};
-use super::{FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::cassandra::{SstableName, TableName};
+use crate::catalog::layout::listed::{files, object_at, parts_of, tables};
+use crate::catalog::layout::manifest_stream;
+use crate::catalog::layout::names::hosts_at_top;
+use crate::catalog::layout::table_path::table_directory;
+use crate::catalog::layout::{
+    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_safe_name, name_reason,
+};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
@@ -18,7 +23,7 @@ use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
-use manifest::MedusaManifest;
+use manifest::{MedusaManifest, Owner};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -28,9 +33,6 @@ const INDEX: &str = "index";
 const DATA: &str = "data";
 const META: &str = "meta";
 const MANIFEST: &str = "manifest.json";
-
-/// Largest manifest that is read, bytes: of some 300,000 files.
-const MAX_MANIFEST: u64 = crate::store::MAX_RANGE;
 
 /// Odd entries that are named.
 const NAMED: usize = 5;
@@ -52,7 +54,7 @@ impl Layout for Medusa {
         let is_data = |below: &[&str]| match below {
             [keyspace, directory, file @ ..] => {
                 TableName::is_valid_part(keyspace)
-                    && TableName::parse_directory(directory).is_some()
+                    && table_directory(directory).is_some()
                     && SstableName::parse_path(&file.join("/")).is_some()
             }
             _ => false,
@@ -70,24 +72,7 @@ impl Layout for Medusa {
     }
 
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
-        async move {
-            let top = objects.list_level("").await?;
-            let mut found = Hosts::default();
-            for name in top.prefixes.into_iter().filter(|name| !is_own(name) && name != INDEX) {
-                if is_safe_name(&name) {
-                    found.hosts.push(Host::new(name));
-                } else {
-                    found.strays.push(format!("{name}/"), None, name_reason(&name, StrayReason::NotAHost));
-                }
-            }
-            for object in top.objects {
-                found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
-            }
-            found.hosts.sort();
-            found.strays.sort();
-            Ok(found)
-        }
-        .boxed()
+        hosts_at_top(objects, |name| name == INDEX).boxed()
     }
 
     fn sets(&self) -> Sets<'_> {
@@ -102,9 +87,10 @@ impl Layout for Medusa {
         async move {
             let gone = || Error::new(Kind::Changed, "its backup's manifest has gone or is another one");
             let (key, directory) = parts_of(&bundle.key).ok_or_else(gone)?;
-            let host = key.split('/').next().unwrap_or_default();
+            let mut names = key.split('/').map(ToOwned::to_owned);
+            let (Some(host), Some(backup)) = (names.next(), names.next()) else { return Err(gone()) };
             let object = object_at(objects, key).await?.ok_or_else(gone)?;
-            let manifest = self.manifest(objects, &object, host).await?.map_err(Error::corrupt)?;
+            let manifest = self.manifest(objects, &object, Owner { host, backup }).await?.map_err(Error::corrupt)?;
             let table = manifest.table(directory).ok_or_else(gone)?;
             Ok(files(objects, table).await?.found)
         }
@@ -167,12 +153,12 @@ impl Medusa {
             strays: Strays::default(),
         };
         if let Some(object) = files.get(MANIFEST) {
-            match self.manifest(objects, object, &host.0).await? {
+            match self.manifest(objects, object, Owner { host: host.0.to_string(), backup: name.to_owned() }).await? {
                 Ok(manifest) => {
                     let finished = finished(objects, host, name).await?.unwrap_or(object.modified);
                     let mut parsed = tables(objects, &manifest.tables, &object.key, finished, &mut found).await?;
                     if !manifest.odd.is_empty() {
-                        let odd = names(&manifest.odd);
+                        let odd = names(&manifest.odd, manifest.more_odd);
                         let warning = format!("there are entries that are of no table of this host: {odd}");
                         parsed.manifest.warnings.push(warning.into());
                     }
@@ -190,7 +176,7 @@ impl Medusa {
         &self,
         objects: &dyn Objects,
         object: &ObjectMeta,
-        host: &str,
+        owner: Owner,
     ) -> Result<Result<Arc<MedusaManifest>, String>> {
         let last = || lock(&self.last);
         if let Some((known, manifest)) = &*last()
@@ -198,18 +184,8 @@ impl Medusa {
         {
             return Ok(Ok(Arc::clone(manifest)));
         }
-        if object.size > MAX_MANIFEST {
-            return Ok(Err(format!("it is {} bytes long, more than {MAX_MANIFEST}", object.size)));
-        }
-        let bytes = match objects.read(object).await {
-            Ok(bytes) => bytes,
-            // This one object cannot be read, though the source can: an unusable backup, not an outage.
-            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Archived | Kind::Corrupt) => {
-                return Ok(Err(error.to_string()));
-            }
-            Err(error) => return Err(error),
-        };
-        let manifest = match MedusaManifest::parse(&bytes, host) {
+        let parsed = manifest_stream::parse(objects, object, |json| MedusaManifest::parse(json, owner)).await?;
+        let manifest = match parsed {
             Ok(manifest) => Arc::new(manifest),
             Err(why) => return Ok(Err(why)),
         };
@@ -232,10 +208,11 @@ async fn finished(objects: &dyn Objects, host: &Host, backup: &str) -> Result<Op
     Ok(None)
 }
 
-fn names(keys: &[String]) -> String {
+fn names(keys: &[String], more: usize) -> String {
     let mut names: Vec<String> = keys.iter().take(NAMED).map(|key| key.escape_debug().to_string()).collect();
-    if keys.len() > NAMED {
-        names.push(format!("and {} more", keys.len() - NAMED));
+    let more = keys.len().saturating_sub(NAMED) + more;
+    if more > 0 {
+        names.push(format!("and {more} more"));
     }
     names.join(", ")
 }

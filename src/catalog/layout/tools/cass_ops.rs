@@ -1,8 +1,10 @@
 //! The primary format: `<host>/<tag>/<keyspace>/<table>.tar.gz.enc`, the tag `%Y-%m-%d-%H-%M` in the host's local time.
 
-use super::{Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, is_own, is_safe_name, name_reason};
 use crate::Result;
 use crate::cassandra::TableName;
+use crate::catalog::layout::{
+    Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, is_own, is_safe_name, name_reason,
+};
 use crate::catalog::local::LocalTime;
 use crate::catalog::manifest::{self, ParsedManifest};
 use crate::catalog::objects::Objects;
@@ -52,9 +54,7 @@ impl Layout for CassOps {
             for object in level.objects {
                 found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
             }
-            found.hosts.sort();
-            found.hosts.dedup();
-            found.strays.sort();
+            found.sort();
             Ok(found)
         })
     }

@@ -1,15 +1,15 @@
 //! What cassandra-mesos uploads: `<cluster>/<executorId>/<backupName>/<keyspace>/<table>/(.<index>/)?<file>`, plain files without ids, schema or manifest.
 //!
-//! A node that was given a new executor goes on under another name: see [`super::Renamed`].
+//! A node that was given a new executor goes on under another name: see [`crate::catalog::layout::Renamed`].
 
-use super::data_dir::files_below;
-use super::gathered::{Gathered, GatheredSets, HostScan};
-use super::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
-use super::table_path::{is_of_snapshot, is_table_file};
-use super::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::Result;
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::Host;
+use crate::catalog::layout::files::files_below;
+use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
+use crate::catalog::layout::table_path::{is_of_snapshot, is_table_file};
+use crate::catalog::layout::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::store::{BundledFile, ObjectMeta};
@@ -39,8 +39,7 @@ impl Layout for Mesos {
             let mut found = Hosts::default();
             let executors = executors(objects, &mut found.strays).await?;
             found.hosts = executors.into_iter().map(|(host, _)| host).collect();
-            found.hosts.sort();
-            found.strays.sort();
+            found.sort();
             Ok(found)
         })
     }
@@ -90,7 +89,9 @@ async fn executors(objects: &dyn Objects, strays: &mut Strays) -> Result<Vec<(Ho
 fn parse(below: &str) -> Option<SnapshotFile<'_>> {
     let mut parts = below.splitn(3, '/');
     let (keyspace, table, file) = (parts.next()?, parts.next()?, parts.next()?);
+    // `<keyspace>/<table>/snapshots/<tag>/<file>` is Cassandra's own tree, of a table from before ids.
     let valid = TableName::is_valid_part(keyspace) && TableName::is_valid_part(table) && is_table_file(file);
+    let valid = valid && keyspace != "snapshots";
     valid.then_some(SnapshotFile { keyspace, table, id: None, file })
 }
 

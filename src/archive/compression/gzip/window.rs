@@ -3,12 +3,16 @@
 //! Deflate refers back up to 32 KiB, so a checkpoint needs the last 32 KiB of plain data before it: its window. Of these
 //! only the few KiB that are really referred to are kept. A checkpoint inside a block also needs the header of that block.
 
-use super::super::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
-use crate::archive::compression::Checkpoint;
+use crate::archive::compression::{Checkpoint, PendingEntry};
+use crate::archive::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
 use crate::{Error, Result};
 
 /// Longest result of [`Window::pack`], bytes.
 pub const MAX_PACKED_LEN: usize = 48 << 10;
+
+/// First bytes of packed windows: without, and with, the start of a block.
+pub(in crate::archive::compression) const WINDOW: u8 = 0;
+pub(in crate::archive::compression) const WINDOW_IN_BLOCK: u8 = 1;
 
 /// The longest block header: 3 + 14 bits, 19 code lengths of 3 bits, 320 lengths of at most 14 bits; rounded up.
 const MAX_BLOCK_HEADER: usize = 640;
@@ -69,9 +73,9 @@ impl Window {
     pub fn pack(&self) -> Vec<u8> {
         let mut packed = Vec::new();
         match &self.block {
-            None => packed.push(0),
+            None => packed.push(WINDOW),
             Some(block) => {
-                packed.extend([1, block.skip]);
+                packed.extend([WINDOW_IN_BLOCK, block.skip]);
                 packed.extend((block.bytes.len() as u16).to_le_bytes());
                 packed.extend(&block.bytes);
             }
@@ -92,8 +96,8 @@ impl Window {
     fn try_unpack(packed: &[u8]) -> Option<Self> {
         let (&kind, mut rest) = packed.split_first()?;
         let block = match kind {
-            0 => None,
-            1 => {
+            WINDOW => None,
+            WINDOW_IN_BLOCK => {
                 let (&[skip, low, high], more) = rest.split_first_chunk()?;
                 let len = usize::from(u16::from_le_bytes([low, high]));
                 let (bytes, more) = more.split_at_checked(len)?;
@@ -135,6 +139,11 @@ impl PendingWindow {
 
     pub(super) fn is_full(&self) -> bool {
         self.tail.len() >= MAX_TAIL
+    }
+
+    /// The checkpoint, with its window packed by whoever asks for it.
+    pub(super) fn into_entry(self) -> PendingEntry {
+        PendingEntry::new(self.checkpoint, move || self.into_window().pack())
     }
 
     /// The window with every byte that is not referred to zeroed.

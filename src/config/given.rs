@@ -1,4 +1,4 @@
-//! A value that was given, and where it came from.
+//! A value that somebody gave, and where.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -21,6 +21,17 @@ pub enum Origin {
     Default,
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("command line"),
+            Self::Environment(name) => f.write_str(name),
+            Self::Config(path) => write!(f, "{}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
 impl Given {
     /// The value as text; most are.
     pub fn text(&self) -> Result<&str, String> {
@@ -34,16 +45,5 @@ impl Given {
     /// The value as something else.
     pub fn parsed<T, E: fmt::Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, String> {
         parse(self.text()?).map_err(|error| error.to_string())
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag => f.write_str("command line"),
-            Self::Environment(name) => f.write_str(name),
-            Self::Config(path) => write!(f, "{}", path.display()),
-            Self::Default => f.write_str("default"),
-        }
     }
 }

@@ -4,13 +4,17 @@
 //! As its source has the manifest (`Manifest`, `Snapshots`, `ManifestEntry`): all that a backup needs, shared files included, so each is a full. A host
 //! is shown under its host id. The SHA-256 of a manifest's entries is not compared.
 
-use super::listed::{ListedObject, ListedTable, Sum, files, object_at, parts_of, tables};
-use super::{FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::cassandra::{SstableName, TableId, TableName};
+use crate::catalog::layout::listed::{ListedTable, Sum, files, object_at, parts_of, tables};
+use crate::catalog::layout::manifest_stream::{self, MAX_FILES};
+use crate::catalog::layout::table_path::table_directory;
+use crate::catalog::layout::{
+    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason,
+};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
-use crate::store::{BundledFile, MAX_RANGE, ObjectMeta};
+use crate::store::{BundledFile, ObjectMeta};
 use crate::task::lock;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
@@ -18,6 +22,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 const MANIFESTS: &str = "manifests";
@@ -78,51 +83,56 @@ struct JsonEntry {
 
 impl EsopManifest {
     /// `node` is what the host's keys begin with. The error is a sentence for a person.
-    fn parse(bytes: &[u8], node: &str) -> Result<Self, String> {
+    fn parse(json: impl Read, node: &str) -> Result<Self, String> {
         let json: Json =
-            serde_json::from_slice(bytes).map_err(|error| format!("it is no manifest of Esop's: {error}"))?;
+            serde_json::from_reader(json).map_err(|error| format!("it is no manifest of Esop's: {error}"))?;
         let mut manifest = Self::default();
+        let mut files = 0;
         let tokens = json.tokens.unwrap_or_default();
         manifest.tokens = tokens.into_iter().take(MAX_TOKENS).map(Into::into).collect();
         for (keyspace, JsonKeyspace { tables }) in json.snapshot.keyspaces {
             for (name, JsonTable { id, mut entries }) in tables {
                 // All backups of a table write theirs to the same key: it is that of the last one.
                 entries.retain(|entry| entry.kind.as_deref() != Some(SCHEMA));
-                let id = TableId::parse(&id).ok();
+                // Of a table from before ids there is none.
+                let id = if id.is_empty() { Ok(None) } else { TableId::parse(&id).map(Some) };
                 let valid = TableName::is_valid_part(&keyspace) && TableName::is_valid_part(&name);
-                let Some(id) = id.filter(|_| valid) else {
+                let (Ok(id), true) = (id, valid) else {
                     manifest.odd += entries.len().max(1);
                     continue;
                 };
-                let directory = format!("{DATA}/{keyspace}/{name}-{id}/");
-                let all = entries.len();
-                let objects: Vec<ListedObject> =
-                    entries.into_iter().filter_map(|entry| object(&entry, node, &directory)).collect();
-                manifest.odd += all - objects.len();
-                manifest.tables.push(ListedTable { table: TableName::new(&*keyspace, name), id, objects });
+                files += entries.len();
+                if files > MAX_FILES {
+                    return Err(format!("it lists more than {MAX_FILES} files"));
+                }
+                let table = TableName::new(&*keyspace, name);
+                let directory = format!("{DATA}/{keyspace}/{}/", table.directory(id));
+                let mut listed = ListedTable { table, id, objects: Vec::with_capacity(entries.len()) };
+                for entry in &entries {
+                    if is_file_of(&entry.object_key, &directory) {
+                        let key = format!("{node}{}", entry.object_key);
+                        listed.push(&key, node.len() + directory.len(), entry.size, Sum::Unknown);
+                    } else {
+                        manifest.odd += 1;
+                    }
+                }
+                manifest.tables.push(listed);
             }
         }
         Ok(manifest)
     }
 }
 
-/// An entry below the table's directory. Which SSTable it is of, a directory in its key tells again, which is left out.
-fn object(entry: &JsonEntry, node: &str, directory: &str) -> Option<ListedObject> {
-    let below = entry.object_key.strip_prefix(directory)?;
+/// Whether an entry lies in the table's directory. Which SSTable it is of, a directory in its key tells again.
+fn is_file_of(key: &str, directory: &str) -> bool {
+    let Some(below) = key.strip_prefix(directory) else { return false };
     let parts: Vec<&str> = below.split('/').collect();
-    let path = match parts[..] {
-        [_, file] => file.to_owned(),
-        [index, _, file] if index.starts_with('.') => format!("{index}/{file}"),
-        _ => return None,
+    let shape = match parts[..] {
+        [_, _] => true,
+        [index, _, _] => index.starts_with('.'),
+        _ => false,
     };
-    let whole = parts.iter().all(|part| !matches!(*part, "" | "." | ".."));
-    whole.then(|| ListedObject {
-        key: format!("{node}{}", entry.object_key),
-        path,
-        directory: node.len() + directory.len(),
-        size: entry.size,
-        sum: Sum::Unknown,
-    })
+    shape && parts.iter().all(|part| !matches!(*part, "" | "." | ".."))
 }
 
 /// When a backup was made, as its manifest's name ends.
@@ -144,7 +154,7 @@ impl Layout for Esop {
             [MANIFESTS, file] => file.strip_suffix(".json").is_some_and(|stem| time_of(stem).is_some()),
             [DATA, keyspace, directory, .., group, file] => {
                 TableName::is_valid_part(keyspace)
-                    && TableName::parse_directory(directory).is_some()
+                    && table_directory(directory).is_some()
                     && group.split_once('-').is_some()
                     && SstableName::parse_path(file).is_some()
             }
@@ -159,9 +169,7 @@ impl Layout for Esop {
             for node in nodes(objects, &mut found.strays).await? {
                 found.hosts.push(node.host);
             }
-            found.hosts.sort();
-            found.hosts.dedup();
-            found.strays.sort();
+            found.sort();
             Ok(found)
         }
         .boxed()
@@ -285,19 +293,9 @@ impl Esop {
         {
             return Ok(Ok(Arc::clone(manifest)));
         }
-        if object.size > MAX_RANGE {
-            return Ok(Err(format!("it is {} bytes long, more than {MAX_RANGE}", object.size)));
-        }
-        let bytes = match objects.read(object).await {
-            Ok(bytes) => bytes,
-            // This one object cannot be read, though the source can: an unusable backup, not an outage.
-            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Archived | Kind::Corrupt) => {
-                return Ok(Err(error.to_string()));
-            }
-            Err(error) => return Err(error),
-        };
-        let node = object.key.find(&format!("/{MANIFESTS}/")).map_or("", |at| &object.key[..=at]);
-        let manifest = match EsopManifest::parse(&bytes, node) {
+        let node = object.key.find(&format!("/{MANIFESTS}/")).map_or("", |at| &object.key[..=at]).to_owned();
+        let parsed = manifest_stream::parse(objects, object, move |json| EsopManifest::parse(json, &node)).await?;
+        let manifest = match parsed {
             Ok(manifest) => Arc::new(manifest),
             Err(why) => return Ok(Err(why)),
         };

@@ -1,0 +1,67 @@
+//! Manifests that list every file of a backup: parsed while they are fetched, so that one of hundreds of MB takes no more memory than what it lists.
+
+use crate::catalog::objects::Objects;
+use crate::store::ObjectMeta;
+use crate::{Error, Kind, Result};
+use bytes::{Buf, Bytes};
+use std::io::{BufReader, Read};
+use tokio::sync::mpsc;
+
+/// Bytes that are fetched at once.
+const PIECE: u64 = 4 << 20;
+/// Pieces that are fetched ahead of the parser.
+const AHEAD: usize = 1;
+/// Most files of one manifest: what is held of each is some 120 bytes.
+pub(super) const MAX_FILES: usize = 3_000_000;
+
+/// What `parse` makes of the object, or why it cannot be used: a sentence for a person.
+///
+/// # Errors
+/// Those of the store, but for an object that cannot be read though the source can: that is an unusable backup, and no outage.
+pub(super) async fn parse<T: Send + 'static>(
+    objects: &dyn Objects,
+    object: &ObjectMeta,
+    parse: impl FnOnce(BufReader<Pieces>) -> Result<T, String> + Send + 'static,
+) -> Result<Result<T, String>> {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let pieces = Pieces { receiver, piece: Bytes::new() };
+    let parsing = tokio::task::spawn_blocking(move || parse(BufReader::new(pieces)));
+    let mut start = 0;
+    while start < object.size {
+        let end = object.size.min(start + PIECE);
+        let piece = match objects.read_range(object, start..end).await {
+            Ok(piece) => piece,
+            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Archived | Kind::Corrupt) => {
+                return Ok(Err(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        };
+        // The parser has seen enough.
+        if sender.send(piece).await.is_err() {
+            break;
+        }
+        start = end;
+    }
+    drop(sender);
+    parsing.await.map_err(|error| Error::new(Kind::Io, "a manifest's parser failed").with_source(error))
+}
+
+/// The pieces of an object, in order.
+pub(super) struct Pieces {
+    receiver: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}

@@ -1,0 +1,87 @@
+//! Names in a source: which can be shown as they are, and why others are not used.
+
+use super::Hosts;
+use crate::Result;
+use crate::cassandra::SstableName;
+use crate::catalog::Host;
+use crate::catalog::objects::Objects;
+use crate::catalog::stray::StrayReason;
+use crate::store::OWN_PREFIX;
+
+/// Whether a name at the top of a source is that of what cassmount itself keeps there.
+pub(super) fn is_own(name: &str) -> bool {
+    Some(name) == OWN_PREFIX.strip_suffix('/')
+}
+
+/// Whether a host's name, as a directory name, can do no harm: no path, no control bytes, no hidden file.
+pub(crate) fn is_safe_name(name: &str) -> bool {
+    (1..=255).contains(&name.len())
+        && !name.starts_with('.')
+        && !name.contains('/')
+        && !name.chars().any(char::is_control)
+}
+
+/// Whether a directory's name is that of a data directory, as `data_file_directories` has them: a key below it is no host's.
+pub(super) fn is_data(name: &str) -> bool {
+    let rest = ["data", "disk"].iter().find_map(|word| name.strip_prefix(word));
+    rest.is_some_and(|rest| rest.trim_start_matches(['-', '_']).bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// What archives' names end in, but for `.enc`, which may follow.
+pub(super) const ARCHIVES: [&str; 5] = [".tar.gz", ".tgz", ".tar.zst", ".tar.lz4", ".tar"];
+
+/// Whether a key looks like an archive's.
+pub(super) fn is_archive(key: &str) -> bool {
+    let packed = key.strip_suffix(".enc").unwrap_or(key);
+    ARCHIVES.iter().any(|suffix| packed.ends_with(suffix))
+}
+
+/// Why a name is not used: the bytes in it, or `otherwise`.
+pub(super) fn name_reason(name: &str, otherwise: StrayReason) -> StrayReason {
+    if name.chars().any(char::is_control) { StrayReason::Hostile } else { otherwise }
+}
+
+/// Why a key that is no file of a table is in no set.
+pub(super) fn key_reason(below: &str) -> StrayReason {
+    if below.chars().any(char::is_control) {
+        StrayReason::Hostile
+    } else if below.is_empty() || below.ends_with('/') {
+        StrayReason::DirectoryMarker
+    } else if SstableName::parse_component(below.rsplit('/').next().unwrap_or(below)).is_some() {
+        StrayReason::Sstable
+    } else {
+        StrayReason::Unknown
+    }
+}
+
+/// The hosts of a layout whose hosts are the directories at the top of the source, but for those that `is_other`.
+pub(super) async fn hosts_at_top(objects: &dyn Objects, is_other: impl Fn(&str) -> bool) -> Result<Hosts> {
+    let top = objects.list_level("").await?;
+    let mut found = Hosts::default();
+    for name in top.prefixes.into_iter().filter(|name| !is_own(name) && !is_other(name)) {
+        found.add(&name, || format!("{name}/"));
+    }
+    for object in top.objects {
+        found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
+    }
+    found.sort();
+    Ok(found)
+}
+
+impl Hosts {
+    /// A host of that name; a name that cannot be shown is a stray.
+    pub(super) fn add(&mut self, name: &str, prefix: impl FnOnce() -> String) {
+        if is_safe_name(name) {
+            self.hosts.push(Host::new(name));
+        } else {
+            self.strays.push(prefix(), None, name_reason(name, StrayReason::NotAHost));
+        }
+    }
+
+    /// Puts hosts and strays in order, each host once.
+    pub(super) fn sort(&mut self) {
+        self.hosts.sort();
+        self.hosts.dedup();
+        self.strays.sort();
+    }
+}

@@ -1,0 +1,200 @@
+//! What a data directory holds, as it is listed; that of several disks of one node, united; and the sets that it makes.
+
+use crate::cassandra::{TableId, TableName};
+use crate::catalog::layout::files::SEPARATOR;
+use crate::catalog::layout::flushed::{Flush, Flushes};
+use crate::catalog::layout::gathered::{FoundSet, FoundTable, Gathered, HostScan};
+use crate::catalog::layout::logs;
+use crate::catalog::layout::names::{is_safe_name, key_reason, name_reason};
+use crate::catalog::layout::snapshot::{Snapshot, without_manifest};
+use crate::catalog::layout::table_path::{Place, TablePath};
+use crate::catalog::manifest::Scope;
+use crate::catalog::stray::{StrayReason, Strays};
+use crate::catalog::{SetKind, Tag};
+use crate::store::ObjectMeta;
+use crate::{Error, Result};
+use futures::{StreamExt, TryStreamExt};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// The link to the newest restore point has this name.
+const LATEST: &str = "latest";
+/// Snapshots whose manifests are read at the same time.
+const PARALLEL: usize = 8;
+/// Most snapshots of all tables together: what is held of each is small.
+const MAX_TABLES: usize = 2_000_000;
+
+/// What a data directory holds.
+#[derive(Default)]
+pub(super) struct Contents {
+    snapshots: BTreeMap<Arc<str>, Snapshot>,
+    tables: usize,
+    flushes: Flushes,
+    /// Table directories with `backups`, by their number in `flushes`.
+    directories: Vec<TableDirectory>,
+    numbers: HashMap<Arc<str>, u32>,
+    has_live_files: bool,
+    strays: Strays,
+}
+
+struct TableDirectory {
+    /// Each ends in `/backups/`; one for each disk.
+    prefixes: Vec<Arc<str>>,
+    table: TableName,
+    id: Option<TableId>,
+}
+
+impl Contents {
+    /// Takes in an object of the data directory whose keys start with `place`.
+    pub(super) fn add(&mut self, place: &str, object: &ObjectMeta) -> Result<()> {
+        let Some(below) = object.key.strip_prefix(place) else { return Ok(()) };
+        let Some(path) = TablePath::parse(below) else {
+            if !logs::is_below(below) {
+                // A data directory has files of Cassandra's beside the tables that nobody backs up; a tree of something else should show.
+                self.strays.push(object.key.clone(), Some(object.size), key_reason(below));
+            }
+            return Ok(());
+        };
+        let prefix = &object.key[..object.key.len() - path.file.len()];
+        match path.place {
+            Place::Live => self.has_live_files = true,
+            Place::Snapshot(tag) if is_safe_name(tag) => {
+                if !self.snapshots.contains_key(tag) {
+                    self.snapshots.insert(tag.into(), Snapshot::default());
+                }
+                if let Some(snapshot) = self.snapshots.get_mut(tag) {
+                    let new = snapshot.add(prefix, (path.keyspace, path.table, path.id), path.file, object);
+                    self.tables += usize::from(new);
+                }
+                if self.tables > MAX_TABLES {
+                    let message = format!("more than {MAX_TABLES} snapshots of tables");
+                    return Err(Error::invalid(message).with_object(place));
+                }
+            }
+            Place::Snapshot(tag) => {
+                self.strays.push(object.key.clone(), Some(object.size), name_reason(tag, StrayReason::NotATag));
+            }
+            Place::Backups => {
+                let number = self.number(prefix, &path);
+                self.flushes.add(number, path.file, object)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All objects of the data directory were taken in.
+    pub(super) fn end(&mut self, place: &str) {
+        if self.has_live_files {
+            let all = if place.is_empty() { "./" } else { place };
+            self.strays.push(all, None, StrayReason::LiveFiles);
+        }
+    }
+
+    fn number(&mut self, prefix: &str, path: &TablePath<'_>) -> u32 {
+        if let Some(number) = self.numbers.get(prefix) {
+            return *number;
+        }
+        let number = self.directories.len() as u32;
+        let prefix: Arc<str> = prefix.into();
+        let table = TableName::new(path.keyspace, path.table);
+        self.directories.push(TableDirectory { prefixes: vec![Arc::clone(&prefix)], table, id: path.id });
+        self.numbers.insert(prefix, number);
+        number
+    }
+
+    /// Takes in what another disk of the node has.
+    fn unite(&mut self, other: Self) {
+        for (tag, snapshot) in other.snapshots {
+            match self.snapshots.get_mut(&tag) {
+                Some(own) => own.unite(snapshot),
+                None => drop(self.snapshots.insert(tag, snapshot)),
+            }
+        }
+        let mut own: HashMap<(TableName, Option<TableId>), u32> = HashMap::new();
+        for (number, directory) in self.directories.iter().enumerate() {
+            own.insert((directory.table.clone(), directory.id), number as u32);
+        }
+        let mut numbers = Vec::with_capacity(other.directories.len());
+        for directory in other.directories {
+            let key = (directory.table.clone(), directory.id);
+            let number = *own.entry(key).or_insert_with(|| {
+                let none = TableDirectory { prefixes: Vec::new(), table: directory.table.clone(), id: directory.id };
+                self.directories.push(none);
+                self.directories.len() as u32 - 1
+            });
+            self.directories[number as usize].prefixes.extend(directory.prefixes);
+            numbers.push(number);
+        }
+        self.flushes.unite(other.flushes, &numbers);
+        self.tables += other.tables;
+        self.has_live_files |= other.has_live_files;
+        self.strays.extend(&other.strays);
+    }
+
+    /// Whether both can lie on disks of one node.
+    fn may_unite(&self, other: &Self) -> bool {
+        let same =
+            |(tag, snapshot): (&Arc<str>, &Snapshot)| self.snapshots.get(tag).is_none_or(|own| own.may_unite(snapshot));
+        other.snapshots.iter().all(same)
+    }
+
+    /// The sets that it makes.
+    pub(super) async fn gather(self, scan: &HostScan<'_>) -> Result<Gathered> {
+        let Self { snapshots, flushes, directories, mut strays, .. } = self;
+        strays.sort();
+        let sets = snapshots.into_iter().map(|(tag, snapshot)| async move {
+            let shown = if &*tag == LATEST { "latest-snapshot" } else { &*tag };
+            snapshot.set(scan, &tag, shown).await
+        });
+        let mut sets: Vec<FoundSet> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
+        let taken: HashSet<Tag> = sets.iter().map(|set| set.tag.clone()).collect();
+        sets.extend(incrementals(&flushes, &directories, &taken));
+        Ok(Gathered { sets, strays, ..Gathered::default() })
+    }
+}
+
+/// What all disks of a node hold; as it was given if they cannot be those of one node, because a table's snapshot is described on two of them.
+pub(super) fn unite(disks: Vec<Contents>) -> Result<Contents, Vec<Contents>> {
+    let is_other = |(at, disk): (usize, &Contents)| disks[..at].iter().any(|before| !before.may_unite(disk));
+    if disks.iter().enumerate().any(is_other) {
+        return Err(disks);
+    }
+    let mut all = Contents::default();
+    for disk in disks {
+        all.unite(disk);
+    }
+    Ok(all)
+}
+
+/// The sets of what was flushed. A table that was dropped and made again within one of them has files of two incarnations: then there are two sets.
+fn incrementals(flushes: &Flushes, directories: &[TableDirectory], taken: &HashSet<Tag>) -> Vec<FoundSet> {
+    let mut sets = Vec::new();
+    for (name, mut rest) in flushes.sets() {
+        rest.sort_by_key(|flush| flush.time);
+        for part in 1.. {
+            let mut seen = HashSet::new();
+            let (own, others): (Vec<Flush>, Vec<Flush>) =
+                rest.into_iter().partition(|flush| seen.insert(&directories[flush.directory as usize].table));
+            let Some(time) = own.iter().map(|flush| flush.time).max() else { break };
+            let mut shown = if part == 1 { name.clone() } else { format!("{name}-{part}") };
+            while taken.contains(&*shown) {
+                shown.push('_');
+            }
+            let table = |flush: &Flush| {
+                let TableDirectory { prefixes, table, id } = &directories[flush.directory as usize];
+                let object = flush.tally.bundle(format!("{}{name}", prefixes.join(SEPARATOR)));
+                FoundTable { table: table.clone(), id: *id, object }
+            };
+            sets.push(FoundSet {
+                tag: Tag::new(shown),
+                local: None,
+                manifest: Ok(Some(without_manifest(SetKind::Incremental, time, Scope::Whole))),
+                tables: own.iter().map(table).collect(),
+                files: Vec::new(),
+                strays: Strays::default(),
+            });
+            rest = others;
+        }
+    }
+    sets
+}

@@ -1,0 +1,222 @@
+//! Cassandra's own tree: a data directory, live or copied, of one host or below one directory for each.
+//!
+//! ```text
+//! [<host>/][<path>/]<keyspace>/<table>(-<id>)?/snapshots/<tag>/(.<index>/)?<file>
+//! [<host>/][<path>/]<keyspace>/<table>(-<id>)?/backups/(.<index>/)?<file>
+//! [<host>/]<directory of commit logs>/<file> (see [`crate::catalog::layout::logs`])
+//! ```
+//!
+//! A full is a snapshot: the union of all tables' snapshots of one tag, over all data directories of the host. Incrementals are what was flushed into
+//! `backups` (see [`crate::catalog::layout::flushed`]). Live files are in no set: Cassandra replaces them at any time, and what it has in memory is not
+//! in them.
+
+mod contents;
+mod places;
+
+use crate::Result;
+use crate::catalog::Host;
+use crate::catalog::layout::files::files_below;
+use crate::catalog::layout::flushed;
+use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::logs;
+use crate::catalog::layout::names::{hosts_at_top, is_data, is_safe_name};
+use crate::catalog::layout::table_path::{Place, TablePath};
+use crate::catalog::layout::{Hosts, Layout, Sets};
+use crate::catalog::objects::Objects;
+use crate::catalog::stray::StrayReason;
+use crate::store::{BundledFile, ObjectMeta};
+use contents::Contents;
+use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use places::{Places, Search};
+
+/// The host of a tree that names none.
+const ONLY_HOST: &str = "node";
+/// What tablesnap puts between a host and the path.
+const AFTER_HOST: char = ':';
+
+/// Cassandra's own tree.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DataDir;
+
+impl Layout for DataDir {
+    fn name(&self) -> &'static str {
+        "data_dir"
+    }
+
+    fn recognises(&self, key: &str) -> bool {
+        let mut above = 0;
+        let mut rest = key;
+        loop {
+            if let Some(path) = TablePath::parse(rest).filter(TablePath::is_telling)
+                && is_ours(&key[..key.len() - rest.len()], above, path.place)
+            {
+                return true;
+            }
+            match rest.split_once('/') {
+                Some((name, below)) if above <= places::DEEPEST && !name.is_empty() => rest = below,
+                _ => return false,
+            }
+            above += 1;
+        }
+    }
+
+    fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
+        Box::pin(async move {
+            if Search::new(objects).only_host().await?.is_some() {
+                return Ok(Hosts { hosts: vec![Host::new(ONLY_HOST)], ..Hosts::default() });
+            }
+            let mut found = hosts_at_top(objects, |_| false).await?;
+            let names = found.hosts.clone();
+            for host in &mut found.hosts {
+                let bare = host.0.strip_suffix(AFTER_HOST).filter(|bare| is_safe_name(bare)).map(Host::new);
+                if let Some(bare) = bare.filter(|bare| !names.contains(bare)) {
+                    *host = bare;
+                }
+            }
+            found.sort();
+            Ok(found)
+        })
+    }
+
+    fn sets(&self) -> Sets<'_> {
+        Sets::Gathered(self)
+    }
+
+    fn bundle<'a>(
+        &'a self,
+        objects: &'a dyn Objects,
+        bundle: &'a ObjectMeta,
+    ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
+        Box::pin(async move {
+            if logs::is_bundle(&bundle.key) {
+                return logs::files(objects, &bundle.key).await;
+            }
+            match bundle.key.rsplit_once("/backups/") {
+                Some((directory, set)) if !set.ends_with('/') => {
+                    let files = files_below(objects, &format!("{directory}/backups/")).await?;
+                    Ok(flushed::files_of(set, files))
+                }
+                _ => files_below(objects, &bundle.key).await,
+            }
+        })
+    }
+}
+
+/// Whether a data directory of Cassandra's may be `above`, a path of so many names, with no other tool that writes tables' directories there.
+fn is_ours(above: &str, names: usize, place: Place<'_>) -> bool {
+    let last = above.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    match names {
+        0 => true,
+        // `data/<keyspace>/…` and `<host>/<keyspace>/…`.
+        1 => is_safe_name(last),
+        // `<host>/data/<keyspace>/…`; of live files it could be Medusa's. Else it is a snapshot collected by its name, and then by host.
+        2 => is_data(last) && place != Place::Live,
+        // Below a whole path. Medusa and Esop have what looks like live files there.
+        _ => place != Place::Live || above.contains("/var/lib/") || above.ends_with("/cassandra/data/"),
+    }
+}
+
+/// Where a host's data directories are, and where commit logs may lie beside them.
+struct HostPlaces {
+    places: Places,
+    /// Ends in `/`, or is empty.
+    base: String,
+    /// The directories directly below `base`.
+    beside: Vec<String>,
+}
+
+/// `None` when there is no such host.
+async fn places_of(objects: &dyn Objects, host: &Host) -> Result<Option<HostPlaces>> {
+    let mut search = Search::new(objects);
+    let top = search.level("").await?.prefixes.clone();
+    if let Some(places) = search.only_host().await? {
+        let only = HostPlaces { places, base: String::new(), beside: top };
+        return Ok((&*host.0 == ONLY_HOST).then_some(only));
+    }
+    let names = [host.0.to_string(), format!("{host}{AFTER_HOST}")];
+    let Some(name) = names.into_iter().find(|name| is_safe_name(name) && top.contains(name)) else { return Ok(None) };
+    let base = format!("{name}/");
+    let mut places = search.below(&base).await?;
+    if places.prefixes.is_empty() {
+        // Nothing is recognised: all of it is listed, to say what there is.
+        places.prefixes.push(base.clone());
+        places.unseen.clear();
+    }
+    let beside = search.level(&base).await?.prefixes.clone();
+    Ok(Some(HostPlaces { places, base, beside }))
+}
+
+/// What one data directory holds.
+async fn contents_of(objects: &dyn Objects, prefix: &str) -> Result<Contents> {
+    let mut contents = Contents::default();
+    let mut listed = objects.list(prefix);
+    while let Some(object) = listed.try_next().await? {
+        contents.add(prefix, &object)?;
+    }
+    contents.end(prefix);
+    Ok(contents)
+}
+
+impl GatheredSets for DataDir {
+    fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>> {
+        Box::pin(async move {
+            let hosts = [scan.host.clone()];
+            let Some((disks, unseen, logs)) = disks(scan.objects, &hosts).await? else {
+                return Ok(Gathered::default());
+            };
+            let mut gathered = match contents::unite(disks) {
+                Ok(all) => all.gather(&scan).await?,
+                // Copies of one data directory, beside each other.
+                Err(apart) => {
+                    let mut gathered = Gathered::default();
+                    for (number, contents) in apart.into_iter().enumerate() {
+                        gathered.add(contents.gather(&scan).await?, &(number + 1).to_string());
+                    }
+                    gathered
+                }
+            };
+            gathered.logs = logs;
+            for prefix in unseen {
+                gathered.strays.push(prefix, None, StrayReason::NotLookedAt);
+            }
+            gathered.strays.sort();
+            Ok(gathered)
+        })
+    }
+
+    fn gather_disks<'a>(&'a self, scan: HostScan<'a>, hosts: &'a [Host]) -> BoxFuture<'a, Result<Option<Gathered>>> {
+        Box::pin(async move {
+            let Some((disks, unseen, logs)) = disks(scan.objects, hosts).await? else { return Ok(None) };
+            let Ok(all) = contents::unite(disks) else { return Ok(None) };
+            let mut gathered = all.gather(&scan).await?;
+            gathered.logs = logs;
+            for prefix in unseen {
+                gathered.strays.push(prefix, None, StrayReason::NotLookedAt);
+            }
+            gathered.strays.sort();
+            Ok(Some(gathered))
+        })
+    }
+}
+
+/// What the data directories of these hosts hold, what was not looked into, and the first commit logs. `None` when none of the hosts is there.
+async fn disks(
+    objects: &dyn Objects,
+    hosts: &[Host],
+) -> Result<Option<(Vec<Contents>, Vec<String>, Option<ObjectMeta>)>> {
+    let (mut contents, mut unseen, mut logs) = (Vec::new(), Vec::new(), None);
+    let mut any = false;
+    for host in hosts {
+        let Some(HostPlaces { places, base, beside }) = places_of(objects, host).await? else { continue };
+        any = true;
+        for prefix in &places.prefixes {
+            contents.push(contents_of(objects, prefix).await?);
+        }
+        unseen.extend(places.unseen);
+        if logs.is_none() {
+            logs = logs::find(objects, &base, &beside).await?;
+        }
+    }
+    Ok(any.then_some((contents, unseen, logs)))
+}
