@@ -24,8 +24,6 @@ const COMMANDS: &[&str] = &[
     "restore abort",
     "restore guard",
     "restore repair",
-    "restore repair",
-    "restore guard",
     "status",
     "cache",
     "scratch",
