@@ -49,6 +49,27 @@ pub static SOURCE: &[Declaration] = &[
             Ok(())
         },
     ),
+    Declaration::switch(
+        "virtual-hosted-style",
+        "Address the bucket as part of the host name at --endpoint-url as well",
+        |settings, _| {
+            settings.store.virtual_hosted_style = true;
+            Ok(())
+        },
+    ),
+    Declaration::switch("request-payer", "Pay for the requests to a bucket whose owner does not", |settings, _| {
+        settings.store.request_payer = true;
+        Ok(())
+    }),
+    Declaration::one(
+        "sse-c-key-file",
+        "FILE",
+        "File with the key of objects encrypted by SSE-C: 32 bytes, or these in base64",
+        |settings, given| {
+            settings.store.sse_c_key_file = Some(given.path());
+            Ok(())
+        },
+    ),
     Declaration::one(
         "ca-bundle",
         "FILE",
