@@ -106,12 +106,13 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         };
         let report = verification.run(&watch).await;
         watch.progress.finish();
-        Ok(report)
+        Ok((report, session.store.nothing_left_out()))
     };
-    let report =
+    let (report, nothing_left_out) =
         session::block_on(unless_interrupted(work, "what was found good is remembered: run it again to go on"))?;
     print(args.output, &report)?;
-    verdict(&report)
+    verdict(&report)?;
+    nothing_left_out
 }
 
 /// Shows progress, and the first findings as they come.

@@ -41,6 +41,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Longest range of one request, bytes.
 pub const MAX_RANGE: u64 = 64 << 20;
 
+/// How many names an error message tells.
+const NAMES_IN_MESSAGE: usize = 5;
+
 /// One object as a listing or HEAD shows it. `size`, `e_tag` together are its identity: a range is only ever read If-Match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObjectMeta {
@@ -219,6 +222,26 @@ impl Store {
     /// What was asked of the store so far, by all clones.
     pub fn stats(&self) -> StoreStats {
         self.0.counters.snapshot()
+    }
+
+    /// Whether listings had to leave out names that may be part of a backup.
+    ///
+    /// # Errors
+    /// `Kind::Corrupt` with the names and what to do.
+    pub fn nothing_left_out(&self) -> Result<()> {
+        let names: Vec<SkippedName> =
+            self.skipped_names().into_iter().filter(|skipped| skipped.may_hold_backups).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let sentence = |skipped: &SkippedName| format!("{:?}: {}", skipped.name, skipped.reason);
+        let mut told: Vec<String> = names.iter().take(NAMES_IN_MESSAGE).map(sentence).collect();
+        if names.len() > NAMES_IN_MESSAGE {
+            told.push(format!("and {} more", names.len() - NAMES_IN_MESSAGE));
+        }
+        let told = told.join("; ");
+        let message = format!("{} has names that cannot be shown, and may hold backups: {told}", self.0.name);
+        Err(Error::corrupt(message))
     }
 
     /// The first names that listings had to leave out, with the reason; bounded, each once.

@@ -37,6 +37,8 @@ pub struct SkippedName {
     pub name: String,
     /// Why, and what to do about it where something can be done.
     pub reason: Cow<'static, str>,
+    /// It may be part of a backup.
+    pub may_hold_backups: bool,
 }
 
 #[derive(Debug, Default)]
@@ -71,15 +73,23 @@ impl Counters {
         self.retries.fetch_add(1, Relaxed);
     }
 
-    /// A listing leaves `name` out.
-    pub(super) fn skip(&self, name: &str, reason: impl Into<Cow<'static, str>>) {
-        let reason = reason.into();
+    /// A listing leaves `name` out, which no backup would have.
+    pub(super) fn skip(&self, name: &str, reason: &'static str) {
+        self.leave_out(name, reason.into(), false);
+    }
+
+    /// A listing leaves `name` out, though it may be part of a backup.
+    pub(super) fn lose(&self, name: &str, reason: Cow<'static, str>) {
+        self.leave_out(name, reason, true);
+    }
+
+    fn leave_out(&self, name: &str, reason: Cow<'static, str>, may_hold_backups: bool) {
         self.skipped.fetch_add(1, Relaxed);
         let name = name.escape_debug().to_string();
         let mut names = lock(&self.names);
         if names.len() < REMEMBERED && !names.iter().any(|skipped| skipped.name == name) {
             tracing::warn!(name, %reason, "a name in the source cannot be shown");
-            names.push(SkippedName { name, reason });
+            names.push(SkippedName { name, reason, may_hold_backups });
         }
     }
 

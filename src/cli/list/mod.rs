@@ -37,10 +37,12 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
     session::block_on(async {
         let session = Session::open(settings).await?;
         let Some(host) = &args.host else {
-            return print(args.output, &hosts::hosts(session.store.name(), &session.catalog).await?);
+            print(args.output, &hosts::hosts(session.store.name(), &session.catalog).await?)?;
+            return session.store.nothing_left_out();
         };
         let listing = sets::listing(args, &session, host).await?;
         print(args.output, &listing)?;
-        listing.verdict()
+        listing.verdict()?;
+        session.store.nothing_left_out()
     })
 }

@@ -1,8 +1,9 @@
 //! From a source and its options to a client, with the precedence that users of the AWS tools know.
 
 use super::address::{Style, address};
+use super::credentials;
 use super::http::Connector;
-use super::profile::{self, Profile};
+use super::profile;
 use super::raw::Dialect;
 use super::sign::Signer;
 use super::tags::Tags;
@@ -51,6 +52,7 @@ pub(in crate::store) fn connect(source: &Source, options: &StoreOptions, counter
         is_first_version: AtomicBool::new(false),
         asks_restore_status: AtomicBool::new(false),
         tags: Tags::new(),
+        renewal: tokio::sync::Mutex::new(None),
     })))
 }
 
@@ -63,12 +65,15 @@ fn client(source: &Source, options: &StoreOptions, region: Option<&str>) -> Resu
     let unbuildable = |error: object_store::Error| Error::invalid(format!("cannot open {source}: {error}"));
     match source {
         Source::S3 { bucket, .. } => {
-            let (builder, region) = s3(bucket, options, region)?;
+            let S3 { builder, region, is_static } = s3(bucket, options, region)?;
+            let request_payer =
+                builder.get_config_value(&AmazonS3ConfigKey::RequestPayer).is_some_and(|value| value == "true");
             let client = builder.build().map_err(unbuildable)?;
             let signer = (!options.no_sign_request && !is_directory_bucket(bucket)).then(|| Signer {
                 credentials: Arc::clone(client.credentials()),
                 region: region.clone(),
-                request_payer: options.request_payer,
+                request_payer,
+                is_static,
             });
             Ok(Client::new(client, signer, Some(region)))
         }
@@ -93,7 +98,7 @@ pub(in crate::store) fn writer(source: &Source, options: &StoreOptions) -> Resul
     let retry = RetryConfig { retry_timeout: options.timeout, ..RetryConfig::default() };
     let client: Arc<dyn ObjectStore> = match source {
         Source::S3 { bucket, .. } => {
-            Arc::new(s3(bucket, options, None)?.0.with_retry(retry).build().map_err(unbuildable)?)
+            Arc::new(s3(bucket, options, None)?.builder.with_retry(retry).build().map_err(unbuildable)?)
         }
         Source::Gcs { bucket, .. } => Arc::new(gcs(bucket, options)?.with_retry(retry).build().map_err(unbuildable)?),
         Source::Azure { container, .. } => {
@@ -104,11 +109,20 @@ pub(in crate::store) fn writer(source: &Source, options: &StoreOptions) -> Resul
     Ok((client, source.key_prefix()))
 }
 
+/// A bucket of S3, ready to be opened.
+struct S3 {
+    builder: AmazonS3Builder,
+    /// That requests are signed for.
+    region: String,
+    /// Its credentials stand in files and the environment.
+    is_static: bool,
+}
+
 /// Flag, then environment, then profile. A profile named by a flag goes before credentials of the environment; otherwise those, a web
 /// identity and the profile's keys in this order; without any, what `object_store` finds (container, instance).
 ///
-/// `region` goes before all of them: the store has named it. Returned is the region that requests are signed for.
-fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> Result<(AmazonS3Builder, String)> {
+/// `region` goes before all of them: the store has named it.
+fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> Result<S3> {
     let profile = profile::load(options)?;
     let endpoint = [
         options.endpoint_url.as_deref(),
@@ -149,15 +163,19 @@ fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> Result<(Ama
         }
         builder = builder.with_config(key, value);
     }
-    let (client_options, connector) = http_client(endpoint.as_deref(), ca_bundle, options)?;
-    builder = credentials(builder, profile.keys.as_ref(), options, &profile)?
+    let (client_options, mut connector) = http_client(endpoint.as_deref(), ca_bundle, options)?;
+    // Google, asked in S3's protocol.
+    connector.as_stored = endpoint.as_deref().is_some_and(|endpoint| endpoint.ends_with("://storage.googleapis.com"));
+    builder = builder
         .with_bucket_name(bucket)
         .with_client_options(client_options)
         .with_retry(single_attempt())
         .with_http_connector(connector)
         .with_region(&region)
-        .with_virtual_hosted_style_request(address.is_virtual_hosted)
-        .with_skip_signature(options.no_sign_request);
+        .with_virtual_hosted_style_request(address.is_virtual_hosted);
+    if options.no_sign_request {
+        builder = builder.with_skip_signature(true);
+    }
     if let Some(endpoint) = address.endpoint {
         builder = builder.with_endpoint(endpoint);
     }
@@ -167,7 +185,8 @@ fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> Result<(Ama
     if let Some(path) = &options.sse_c_key_file {
         builder = builder.with_ssec_encryption(sse_c_key(path)?);
     }
-    Ok((builder, region))
+    let (builder, is_static) = credentials::provide(builder, options, &profile)?;
+    Ok(S3 { builder, region, is_static })
 }
 
 /// The key in a file, in base64 as requests carry it.
@@ -182,31 +201,6 @@ fn sse_c_key(path: &Path) -> Result<String> {
     let key = BASE64_STANDARD.decode(text).ok().filter(|key| key.len() == SSE_C_KEY_LEN);
     key.map(|key| BASE64_STANDARD.encode(zeroize::Zeroizing::new(key)))
         .ok_or_else(|| Error::invalid(format!("{} is no key for SSE-C: 32 bytes, or these in base64", path.display())))
-}
-
-fn credentials(
-    builder: AmazonS3Builder,
-    keys: Option<&profile::Keys>,
-    options: &StoreOptions,
-    profile: &Profile,
-) -> Result<AmazonS3Builder> {
-    let has = |name: &str| options.variable(name).is_some();
-    let from_environment = has("AWS_ACCESS_KEY_ID") || (has("AWS_WEB_IDENTITY_TOKEN_FILE") && has("AWS_ROLE_ARN"));
-    if options.no_sign_request || (from_environment && options.profile.is_none()) {
-        return Ok(builder);
-    }
-    if let (None, Some(unsupported)) = (keys, profile.unsupported) {
-        let message = format!("the AWS profile gets its credentials by {unsupported}, which is not supported");
-        return Err(Error::invalid(format!(
-            "{message}: put them into the environment, e.g. by `aws configure export-credentials --format env`"
-        )));
-    }
-    let Some(keys) = keys else { return Ok(builder) };
-    let builder = builder.with_access_key_id(&keys.id).with_secret_access_key(&keys.secret);
-    Ok(match &keys.token {
-        Some(token) => builder.with_token(token),
-        None => builder,
-    })
 }
 
 fn gcs(bucket: &str, options: &StoreOptions) -> Result<GoogleCloudStorageBuilder> {
@@ -286,15 +280,12 @@ fn http_client(
                 .ok_or_else(|| Error::invalid(format!("{} holds no certificate in PEM", path.display())))?
         }
     };
-    let client_options =
-        ClientOptions::new().with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
-    let connector = Connector {
-        certificates,
-        connect_timeout: CONNECT_TIMEOUT.min(options.timeout),
-        idle_timeout: IDLE,
-        idle_connections: options.max_requests,
-        as_stored: false,
-    };
+    // `object_store` shortens the time to connect where it asks a metadata service.
+    let client_options = ClientOptions::new()
+        .with_connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
+        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
+    let connector =
+        Connector { certificates, idle_timeout: IDLE, idle_connections: options.max_requests, as_stored: false };
     Ok((client_options, connector))
 }
 
@@ -336,7 +327,7 @@ mod tests {
             ("AWS_BUCKET", "other"),
             ("AWS_TIMEOUT", "1s"),
         ]);
-        let builder = s3("bucket", &options, None).unwrap().0;
+        let builder = s3("bucket", &options, None).unwrap().builder;
         assert_eq!(value(&builder, AmazonS3ConfigKey::AccessKeyId).as_deref(), Some("A"));
         assert_eq!(value(&builder, AmazonS3ConfigKey::Token).as_deref(), Some("T"));
         assert_eq!(value(&builder, AmazonS3ConfigKey::Region).as_deref(), Some("eu-west-1"));
@@ -346,7 +337,7 @@ mod tests {
 
         options.region = Some("us-west-2".into());
         options.endpoint_url = Some("https://flag".into());
-        let builder = s3("bucket", &options, None).unwrap().0;
+        let builder = s3("bucket", &options, None).unwrap().builder;
         assert_eq!(value(&builder, AmazonS3ConfigKey::Region).as_deref(), Some("us-west-2"));
         assert_eq!(value(&builder, AmazonS3ConfigKey::Endpoint).as_deref(), Some("https://flag"));
     }
@@ -365,7 +356,7 @@ mod tests {
             ("AWS_SESSION_TOKEN", "T"),
         ];
         let key = |options: &StoreOptions| {
-            let builder = s3("bucket", options, None).unwrap().0;
+            let builder = s3("bucket", options, None).unwrap().builder;
             (value(&builder, AmazonS3ConfigKey::AccessKeyId), value(&builder, AmazonS3ConfigKey::Token))
         };
         let mut options = with_environment(&both);
@@ -401,7 +392,8 @@ mod tests {
 
     #[test]
     fn the_profile_and_the_flags_choose_the_style() {
-        let at = |options: &StoreOptions| value(&s3("bucket", options, None).unwrap().0, AmazonS3ConfigKey::Endpoint);
+        let at =
+            |options: &StoreOptions| value(&s3("bucket", options, None).unwrap().builder, AmazonS3ConfigKey::Endpoint);
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join(".aws")).unwrap();
         let config = "[default]\nendpoint_url = https://oss.example\ns3 =\n  addressing_style = virtual\n";

@@ -1,26 +1,11 @@
 //! What a failed request means: to the caller a [`Kind`], to a person one sentence with the store's own words and, where there is
 //! one, the option that helps.
 
-use super::address::{is_region, region_of_host};
+use super::causes::{find, innermost};
+use super::credentials::NoCredentials;
+use super::refusal::{Refusal, WholeAnswer, host_of, is_archived, tag};
 use crate::{Error, Kind};
 use object_store::client::{HttpError, HttpErrorKind};
-use std::error::Error as StdError;
-use std::fmt;
-
-/// A range was asked for, and the answer is the whole object.
-#[derive(Debug)]
-pub(super) struct WholeAnswer {
-    /// The store has decompressed it on the way.
-    pub(super) decompressed: bool,
-}
-
-impl fmt::Display for WholeAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer is not the range that was asked for")
-    }
-}
-
-impl StdError for WholeAnswer {}
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,75 +16,16 @@ pub(super) enum During {
     Get,
 }
 
-/// The answer was not a success.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    /// The beginning of the error document.
-    pub(super) body: String,
-    /// The header that names the bucket's region.
-    pub(super) region: Option<String>,
-    /// Where the answer says to ask instead.
-    pub(super) location: Option<String>,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the body: it may repeat what was signed.
-        write!(f, "HTTP status {}", self.status)
-    }
-}
-
-impl StdError for Refusal {}
-
-impl Refusal {
-    /// The region in which the store says that the bucket is.
-    pub(super) fn region(&self) -> Option<String> {
-        if !matches!(self.status, 301 | 302 | 307 | 308 | 400 | 403) {
-            return None;
-        }
-        let expected = || {
-            let (_, rest) = tag(&self.body, "Message")?.split_once("expecting '")?;
-            rest.split_once('\'').map(|(region, _)| region)
-        };
-        let redirected = || {
-            let host = self.location.as_deref().and_then(host_of);
-            host.or_else(|| tag(&self.body, "Endpoint").map(str::to_owned))
-                .and_then(|host| region_of_host(&host).map(str::to_owned))
-        };
-        let named = self.region.as_deref().or_else(|| tag(&self.body, "Region")).or_else(expected).map(str::to_owned);
-        named.filter(|region| is_region(region)).or_else(redirected)
-    }
-
-    /// Whether other credentials might be let in.
-    pub(super) fn is_about_credentials(&self) -> bool {
-        matches!(
-            tag(&self.body, "Code").unwrap_or(""),
-            "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "TokenRefreshRequired"
-        ) || (matches!(self.status, 401 | 403) && !self.is_about_state())
-            // HEAD has no document to say more.
-            || (self.status == 400 && self.body.is_empty())
-    }
-
-    /// Whether it is the object's storage class that is in the way.
-    fn is_about_state(&self) -> bool {
-        is_archived(tag(&self.body, "Code").unwrap_or(""))
-    }
-}
-
-fn is_archived(code: &str) -> bool {
-    matches!(code, "InvalidObjectState" | "BlobArchived" | "BlobBeingRehydrated")
-}
-
-/// The host in a URL; not its user or password.
-fn host_of(url: &str) -> Option<String> {
-    url::Url::parse(url).ok()?.host_str().map(str::to_owned)
-}
-
 /// Translates a failure of a request to the store called `name`.
 pub(super) fn explain(error: &object_store::Error, during: During, name: &str) -> Error {
     if let Some(refusal) = find::<Refusal>(error) {
         return answered(refusal, during, name);
+    }
+    if let Some(none) = find::<NoCredentials>(error) {
+        return Error::new(
+            Kind::Denied,
+            format!("no credentials for {name}: {none} (for public buckets: --no-sign-request)"),
+        );
     }
     if let Some(whole) = find::<WholeAnswer>(error) {
         return whole_answer(whole, name);
@@ -196,35 +122,6 @@ fn unanswered(error: &HttpError, name: &str) -> Error {
     }
     let kind = if error.kind() == HttpErrorKind::Timeout { Kind::TimedOut } else { Kind::Unreachable };
     Error::new(kind, format!("cannot reach {name}: {cause}"))
-}
-
-/// The deepest cause in words: the layers above it only repeat each other, and the URL.
-pub(in crate::store) fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
-
-/// The first error of this type in a chain of causes.
-pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// The text of the first `<name>` in an error document. No more of it is shown: it may repeat what was signed.
-fn tag<'a>(body: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = body.split_once(&format!("<{name}>"))?;
-    let (text, _) = rest.split_once(&format!("</{name}>"))?;
-    let end = text.char_indices().nth(300).map_or(text.len(), |(end, _)| end);
-    Some(&text[..end])
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 //!
 //! Requests that fetch credentials (some are POST and PUT) come through the same client and are left as they are.
 
-use super::failure::{Refusal, WholeAnswer};
 use super::raw::Dialect;
+use super::refusal::{Refusal, WholeAnswer};
 use super::sign::Signer;
 use crate::task::lock;
 use async_trait::async_trait;
@@ -21,6 +21,8 @@ use object_store::{ClientConfigKey, ClientOptions, Extensions};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Where nothing else is asked for.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an error document that are looked at.
 const LONGEST_ERROR: usize = 64 << 10;
 /// Bytes of a listing's page. One of 5000 keys of 1024 characters each, all of them escaped, is shorter.
@@ -112,7 +114,6 @@ fn with_marker<U: std::str::FromStr<Err: std::error::Error + Send + Sync + 'stat
 pub(super) struct Connector {
     /// To be trusted besides the system's.
     pub(super) certificates: Vec<reqwest::Certificate>,
-    pub(super) connect_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) idle_connections: usize,
     /// Objects are asked for as they are stored: otherwise Google decompresses those that were uploaded with `Content-Encoding: gzip`.
@@ -123,10 +124,13 @@ impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         // A metadata service is asked over plain HTTP even where the store is not.
         let allows_http = options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|value| value == "true");
+        let connect_timeout = options.get_config_value(&ClientConfigKey::ConnectTimeout);
+        let connect_timeout = connect_timeout.and_then(|text| text.parse::<jiff::SignedDuration>().ok());
+        let connect_timeout = connect_timeout.and_then(|span| Duration::try_from(span).ok()).unwrap_or(CONNECT_TIMEOUT);
         let client = reqwest::Client::builder()
             .user_agent(concat!("cassmount/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(self.connect_timeout)
+            .connect_timeout(connect_timeout)
             .pool_idle_timeout(self.idle_timeout)
             .pool_max_idle_per_host(self.idle_connections)
             .tls_certs_merge(self.certificates.iter().cloned())
@@ -223,7 +227,6 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connector = Connector {
             certificates: Vec::new(),
-            connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             idle_connections: 1,
             as_stored: false,

@@ -5,7 +5,9 @@
 //! refuses have been replaced by others since they were read.
 
 mod address;
+mod causes;
 mod connect;
+mod credentials;
 mod failure;
 mod http;
 mod markers;
@@ -13,11 +15,12 @@ mod pages;
 mod profile;
 mod progress;
 mod raw;
+mod refusal;
 mod sign;
 mod tags;
 
+pub(super) use causes::innermost;
 pub(super) use connect::{connect, writer};
-pub(super) use failure::innermost;
 
 use super::ObjectMeta;
 use super::backend::{Backend, Chunks, Listing, Pages};
@@ -25,7 +28,8 @@ use super::stats::Counters;
 use crate::task::lock;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
-use failure::{During, Refusal, explain, find};
+use causes::find;
+use failure::{During, explain};
 use futures::future::BoxFuture;
 use futures::stream::{StreamExt, TryStreamExt};
 use http::ListingTap;
@@ -33,15 +37,19 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore};
 use raw::{Dialect, RawPage};
+use refusal::Refusal;
 use sign::Signer;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tags::Tags;
 
 /// How often one attempt may be made anew with another client: for a region, for renewed credentials, and once more.
 const TURNS: usize = 3;
+/// How often a service is asked for credentials again because those that it gave are refused.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
 
 /// A bucket, or a prefix of one. The client is only ever asked to list, to head and to get.
 pub(super) struct Remote(Arc<Bucket>);
@@ -75,6 +83,8 @@ struct Bucket {
     /// There are archived objects: listings ask which of them have been thawed.
     asks_restore_status: AtomicBool,
     tags: Tags,
+    /// When credentials that cost something were asked for again last.
+    renewal: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// A question for one page of a listing.
@@ -121,10 +131,18 @@ impl Bucket {
         if elsewhere.is_none() && !(refusal.is_about_credentials() && refused.signer.is_some()) {
             return Ok(None);
         }
+        let mut renewal = self.renewal.lock().await;
         // Another request may have found it already.
         let now = self.client();
         if !Arc::ptr_eq(&now, refused) {
             return Ok(Some(now));
+        }
+        if elsewhere.is_none() && refused.signer.as_ref().is_some_and(|signer| !signer.is_static) {
+            // A refusal may be meant: the service that gives credentials is not asked at each of them.
+            if renewal.is_some_and(|last| last.elapsed() < RENEWAL_PAUSE) {
+                return Ok(None);
+            }
+            *renewal = Some(Instant::now());
         }
         let make = Arc::clone(&self.make_client);
         let region = elsewhere.clone().or_else(|| refused.region.clone());

@@ -171,7 +171,7 @@ impl RemotePages {
     }
 
     fn skip(&self, unfit: &Unfit) {
-        self.bucket.counters.skip(&unfit.name, unfit.reason.clone());
+        self.bucket.counters.lose(&unfit.name, unfit.reason.clone());
     }
 
     /// Why `key`, below the source's prefix, cannot be addressed. A directory's ends with a slash.

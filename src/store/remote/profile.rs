@@ -3,18 +3,21 @@
 //!
 //! Taken from it: static keys (`aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`), `region`, `endpoint_url` (also of
 //! `s3` in a `services` section), `ca_bundle`, and `addressing_style` under `s3`. Keys in the credentials file go before those in the
-//! config file. Not supported, and said so where a profile needs it: `role_arn`, `sso_*`, `credential_process`,
+//! config file, and both before `credential_process`. Not supported, and said so where a profile needs it: `role_arn`, `sso_*`,
 //! `login_session`, `web_identity_token_file`.
 
 use crate::store::options::StoreOptions;
 use crate::{Error, Kind, Result};
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a profile says, as far as it is understood.
 #[derive(Default)]
 pub(super) struct Profile {
+    pub(super) name: String,
+    /// A command that prints credentials.
+    pub(super) credential_process: Option<String>,
     pub(super) keys: Option<Keys>,
     pub(super) region: Option<String>,
     pub(super) endpoint_url: Option<String>,
@@ -32,8 +35,7 @@ pub(super) struct Keys {
     pub(super) token: Option<String>,
 }
 
-const UNSUPPORTED: [&str; 6] =
-    ["role_arn", "sso_session", "sso_start_url", "credential_process", "login_session", "web_identity_token_file"];
+const UNSUPPORTED: [&str; 5] = ["role_arn", "sso_session", "sso_start_url", "login_session", "web_identity_token_file"];
 
 /// Reads the profile that `options` or the environment names, else `default`. Only a named one must exist.
 pub(super) fn load(options: &StoreOptions) -> Result<Profile> {
@@ -57,6 +59,8 @@ pub(super) fn load(options: &StoreOptions) -> Result<Profile> {
     let names_it = |key: &&&str| sections.iter().flatten().any(|section| section.contains_key(**key));
     Ok(Profile {
         unsupported: UNSUPPORTED.iter().find(names_it).copied(),
+        name: name.to_owned(),
+        credential_process: sections.iter().flatten().find_map(|section| section.get("credential_process").cloned()),
         keys,
         region: setting("region"),
         endpoint_url: services
@@ -100,11 +104,34 @@ impl std::fmt::Display for File {
     }
 }
 
+/// Where the two files are looked for.
+pub(super) fn files(options: &StoreOptions) -> [String; 2] {
+    [("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")]
+        .map(|(variable, name)| path(options, variable, name).display().to_string())
+}
+
+fn path(options: &StoreOptions, variable: &str, name: &str) -> PathBuf {
+    if let Some(path) = options.variable(variable) {
+        return PathBuf::from(path);
+    }
+    // Neither systemd nor fstab sets HOME; the AWS tools look it up as well.
+    let home = options.variable("HOME").map(PathBuf::from).or_else(home_of_user);
+    home.unwrap_or_else(|| PathBuf::from("~")).join(".aws").join(name)
+}
+
+/// As passwd has it.
+fn home_of_user() -> Option<PathBuf> {
+    match nix::unistd::User::from_uid(nix::unistd::geteuid()) {
+        Ok(user) => user.map(|user| user.dir),
+        Err(error) => {
+            tracing::warn!("cannot look up the home directory: {error}");
+            None
+        }
+    }
+}
+
 fn read(options: &StoreOptions, variable: &str, name: &str) -> Result<File> {
-    let home = || options.variable("HOME").map(|home| Path::new(home).join(".aws").join(name));
-    let Some(path) = options.variable(variable).map(PathBuf::from).or_else(home) else {
-        return Ok(File { path: Path::new("~/.aws").join(name), sections: HashMap::new() });
-    };
+    let path = path(options, variable, name);
     match std::fs::read(&path) {
         Ok(content) => Ok(File { sections: parse(&String::from_utf8_lossy(&content)), path }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(File { path, sections: HashMap::new() }),
@@ -159,6 +186,7 @@ fn without_comment(value: &str) -> &str {
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::Path;
 
     const CONFIG: &str = "\
 # comment
@@ -212,12 +240,21 @@ nonsense
     fn the_default_profile_need_not_exist_a_named_one_must() {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(load(&options(home.path(), None)).unwrap().region.as_deref(), Some("eu-central-1"));
-        assert!(load(&StoreOptions::default()).unwrap().keys.is_none());
         let error = load(&options(home.path(), Some("nobody"))).err().unwrap();
         assert!(error.to_string().contains("\"nobody\"") && error.to_string().contains(".aws/config"), "{error}");
         let mut by_environment = options(home.path(), None);
         by_environment.environment.push(("AWS_PROFILE".into(), "backup".into()));
         assert_eq!(load(&by_environment).unwrap().keys.unwrap().id, "AKIA");
+    }
+
+    #[test]
+    fn without_home_it_is_looked_up() {
+        let home = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().dir;
+        let [credentials, config] = files(&StoreOptions::default());
+        assert_eq!(credentials, home.join(".aws/credentials").display().to_string());
+        assert_eq!(config, home.join(".aws/config").display().to_string());
+        let set = StoreOptions { environment: vec![("HOME".into(), "/h".into())], ..StoreOptions::default() };
+        assert_eq!(files(&set), ["/h/.aws/credentials", "/h/.aws/config"]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub(super) struct Signer {
     pub(super) credentials: AwsCredentialProvider,
     pub(super) region: String,
     pub(super) request_payer: bool,
+    /// The credentials stand in files and the environment: reading them again costs nothing.
+    pub(super) is_static: bool,
 }
 
 impl Signer {

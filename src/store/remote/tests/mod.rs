@@ -47,6 +47,7 @@ async fn a_listing_in_the_first_versions_form_is_whole() {
         let server = with_keys(habits, &KEYS).await;
         let store = open("s3://bucket", &options(&server));
         assert_eq!(list(&store, "").await.unwrap(), KEYS, "{page} a page");
+        assert!(server.seen().iter().any(|seen| seen.line.contains("marker=")), "{:?}", server.seen());
         let level = store.list_level("host/").await.unwrap();
         assert_eq!((level.prefixes, level.objects.len()), (["1", "2", "3", "5"].map(str::to_owned).to_vec(), 1));
         let after: Vec<ObjectMeta> = store.list_after("host/", "host/2/a").try_collect().await.unwrap();
@@ -121,6 +122,8 @@ async fn keys_with_an_empty_part_are_reported_with_the_way_out() {
         store.skipped_names().into_iter().map(|skipped| (skipped.name, skipped.reason.into_owned())).collect();
     let names: Vec<&str> = skipped.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["/", "backups//", "x/./"]);
+    let error = store.nothing_left_out().unwrap_err().to_string();
+    assert!(error.contains("may hold backups: \"/\"") && error.contains("; \"backups//\""), "{error}");
     let command = "`aws s3 mv --recursive s3://bucket// s3://bucket/`";
     assert!(skipped[0].1.contains(command), "{skipped:?}");
     let command = "`aws s3 mv --recursive s3://bucket/backups// s3://bucket/backups/`";
@@ -161,6 +164,7 @@ async fn a_store_that_lists_right_etags_is_never_asked_to_explain_a_change() {
     let server = with_keys(Habits::default(), &KEYS).await;
     let store = open("s3://bucket", &options(&server));
     let object = listed(&store, "other").await;
+    store.nothing_left_out().unwrap();
     server.put("other", "OTHER");
     assert_eq!(store.get_range(&object, 0..3).await.unwrap_err().kind(), Kind::Changed);
 }
@@ -276,4 +280,53 @@ async fn google_gives_what_is_stored_and_not_what_was_compressed() {
     let store = open("s3://bucket", &options);
     let error = store.get_range(&object, 0..8).await.unwrap_err();
     assert!(error.to_string().contains("--clear-content-encoding"), "{error}");
+}
+
+#[tokio::test]
+async fn a_credential_process_gives_keys_and_is_run_again_when_they_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join(".aws")).unwrap();
+    let given = home.path().join("given");
+    let config = format!("[profile p]\ncredential_process = cat {}\n", given.display());
+    std::fs::write(home.path().join(".aws/config"), config).unwrap();
+    let give = |key: &str| {
+        std::fs::write(&given, format!("{{\"Version\":1,\"AccessKeyId\":\"{key}\",\"SecretAccessKey\":\"S\"}}"))
+            .unwrap();
+    };
+    give("OLD");
+    let server = with_keys(Habits { access_key: Some("OLD"), ..Habits::default() }, &KEYS).await;
+    let environment = vec![("HOME".to_owned(), home.path().display().to_string())];
+    let store = open("s3://bucket", &StoreOptions { environment, profile: Some("p".into()), ..options(&server) });
+    assert_eq!(list(&store, "").await.unwrap(), KEYS);
+    server.change(|habits| habits.access_key = Some("NEW"));
+    give("NEW");
+    assert_eq!(list(&store, "").await.unwrap(), KEYS);
+    // Not at each refusal.
+    server.change(|habits| habits.access_key = Some("NEWER"));
+    give("NEWER");
+    assert_eq!(list(&store, "").await.unwrap_err().kind(), Kind::Denied);
+}
+
+#[tokio::test]
+async fn no_credentials_are_said_soon_and_with_all_places() {
+    let server = with_keys(Habits::default(), &KEYS).await;
+    let home = tempfile::tempdir().unwrap();
+    // Nothing listens there any more.
+    let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let with = |name: &str, value: String| StoreOptions {
+        environment: vec![("HOME".to_owned(), home.path().display().to_string()), (name.to_owned(), value)],
+        ..options(&server)
+    };
+    for (options, service) in [
+        (with("AWS_EC2_METADATA_DISABLED", "true".into()), "switched off by AWS_EC2_METADATA_DISABLED"),
+        (with("AWS_METADATA_ENDPOINT", format!("http://{dead}")), "the instance's metadata service: "),
+    ] {
+        let error = open("s3://bucket", &options).check().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied, "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("no credentials for s3://bucket: none in the environment"), "{text}");
+        let file = home.path().join(".aws/credentials").display().to_string();
+        assert!(text.contains(&file) && text.contains(service), "{text}");
+    }
+    assert!(server.seen().is_empty());
 }
