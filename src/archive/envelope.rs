@@ -1,15 +1,17 @@
-//! The envelope of `openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256`: 8 bytes `Salted__`, 8 bytes salt, ciphertext.
+//! The envelope of `openssl enc`: 8 bytes `Salted__`, 8 bytes salt, ciphertext. Mostly that of `-aes-256-cbc -salt -pbkdf2 -md sha256`;
+//! [`super::parameters`] has what else there is.
 //!
-//! Key and IV are PBKDF2-HMAC-SHA256(passphrase, salt, 10,000 iterations, 48 bytes), the last block is padded as PKCS#7
-//! says. CBC is not authenticated: a wrong key or a flipped bit shows only in what is inside (the checksums of gzip, zstd or lz4, the tar's
-//! of its headers). It can be decrypted from any block on: the cipher block before is the IV.
+//! With CBC the last block is padded as PKCS#7 says; CTR needs no padding. Neither is authenticated: a wrong key or a flipped bit shows only in
+//! what is inside (the checksums of gzip, zstd or lz4, the tar's of its headers). Both can be decrypted from any block on: by the cipher block
+//! before, or by the block's number.
 
 use super::compression::{Compression, compression_of};
+use super::parameters::{Cipher, Derivation, MATERIAL_LEN, Mode, Parameters, derive};
 use crate::keys::Passphrase;
 use crate::{Error, Result};
-use aes::Aes256Dec;
 use aes::cipher::array::Array;
-use aes::cipher::{BlockModeDecrypt, KeyIvInit};
+use aes::cipher::{BlockModeDecrypt, KeyIvInit, StreamCipher, StreamCipherSeek};
+use aes::{Aes128, Aes128Dec, Aes192, Aes192Dec, Aes256, Aes256Dec};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -22,9 +24,6 @@ pub const BLOCK_LEN: usize = 16;
 /// What a sealed object starts with.
 pub const MAGIC: &[u8; 8] = b"Salted__";
 
-const ITERATIONS: u32 = 10_000;
-const KEY_LEN: usize = 32;
-
 /// The salt in an object's first bytes; `Kind::Corrupt` when they are not openssl's.
 pub fn salt(header: &[u8; HEADER_LEN]) -> Result<[u8; 8]> {
     let (magic, salt) = header.split_at(MAGIC.len());
@@ -34,38 +33,97 @@ pub fn salt(header: &[u8; HEADER_LEN]) -> Result<[u8; 8]> {
     Ok(salt.try_into().expect("the header is 16 bytes"))
 }
 
+/// What a passphrase and a salt become: the keys of all ciphers. Wiped when dropped.
+pub(crate) struct KeyMaterial(Zeroizing<[u8; MATERIAL_LEN]>);
+
+impl KeyMaterial {
+    /// Takes a few milliseconds of CPU: key stretching is meant to.
+    pub(crate) fn derive(passphrase: &Passphrase, header: &[u8; HEADER_LEN], derivation: Derivation) -> Result<Self> {
+        Ok(Self(derive(passphrase, salt(header)?, derivation)))
+    }
+
+    pub(crate) fn key(&self, cipher: Cipher) -> CipherKey {
+        CipherKey { material: self.0.clone(), cipher }
+    }
+}
+
 /// Key and IV of one object. Wiped when dropped, never printed.
 #[derive(Clone)]
-pub struct CipherKey(Zeroizing<[u8; KEY_LEN + BLOCK_LEN]>);
+pub struct CipherKey {
+    material: Zeroizing<[u8; MATERIAL_LEN]>,
+    cipher: Cipher,
+}
 
 impl CipherKey {
-    /// Takes a few milliseconds of CPU: key stretching is meant to.
+    /// The key of `openssl enc -aes-256-cbc -pbkdf2 -md sha256`.
     pub fn derive(passphrase: &Passphrase, header: &[u8; HEADER_LEN]) -> Result<Self> {
-        let salt = salt(header)?;
-        let mut bytes = Zeroizing::new([0; KEY_LEN + BLOCK_LEN]);
-        pbkdf2::pbkdf2_hmac::<sha2::Sha256>(passphrase.expose(), &salt, ITERATIONS, &mut *bytes);
-        Ok(Self(bytes))
+        Self::derive_with(passphrase, header, &Parameters::default())
+    }
+
+    /// Takes a few milliseconds of CPU: key stretching is meant to.
+    pub fn derive_with(passphrase: &Passphrase, header: &[u8; HEADER_LEN], parameters: &Parameters) -> Result<Self> {
+        let derivation = (parameters.kdf, parameters.digest);
+        Ok(KeyMaterial::derive(passphrase, header, derivation)?.key(parameters.cipher))
     }
 
     /// A key for another purpose, which `context` names once and for all, and `salt` tells apart from others of that purpose.
     pub fn subkey(&self, context: &'static str, salt: &[u8]) -> Zeroizing<[u8; 32]> {
         let mut hasher = blake3::Hasher::new_derive_key(context);
-        hasher.update(&*self.0).update(salt);
+        hasher.update(&self.material[..self.cipher.key_len + BLOCK_LEN]).update(salt);
         Zeroizing::new(*hasher.finalize().as_bytes())
+    }
+
+    /// Whether the last block is padded.
+    pub fn is_padded(&self) -> bool {
+        self.cipher.mode == Mode::Cbc
     }
 
     /// Decrypts from the first block after the header on.
     pub fn decryptor(&self) -> Decryptor {
-        let iv = self.0[KEY_LEN..].try_into().expect("48 bytes");
-        self.decryptor_after(iv)
+        let (_, iv) = self.key_and_iv();
+        self.decryptor_at(0, iv)
     }
 
-    /// Decrypts from any later block on, given the cipher block before it.
-    pub fn decryptor_after(&self, previous_cipher_block: [u8; BLOCK_LEN]) -> Decryptor {
-        let key: &[u8; KEY_LEN] = self.0[..KEY_LEN].try_into().expect("48 bytes");
-        Decryptor(cbc::Decryptor::new(key.into(), &previous_cipher_block.into()))
+    /// Decrypts from any block but the first on, where blocks are chained: given the cipher block before it.
+    pub fn decryptor_after(&self, before: [u8; BLOCK_LEN]) -> Decryptor {
+        debug_assert!(self.is_padded());
+        self.decryptor_at(1, before)
+    }
+
+    /// Decrypts from the block of this number on, the first behind the header being 0. `before` is the cipher block before it, or the IV.
+    pub fn decryptor_at(&self, number: u64, before: [u8; BLOCK_LEN]) -> Decryptor {
+        let (key, iv) = self.key_and_iv();
+        let before = if number == 0 { iv } else { before };
+        macro_rules! cbc {
+            ($variant:ident, $cipher:ty) => {
+                Decryptor::$variant(cbc::Decryptor::<$cipher>::new_from_slices(key, &before).expect(LENGTHS))
+            };
+        }
+        macro_rules! ctr {
+            ($variant:ident, $cipher:ty) => {{
+                let mut stream = ctr::Ctr128BE::<$cipher>::new_from_slices(key, &iv).expect(LENGTHS);
+                stream.seek(u128::from(number) * BLOCK_LEN as u128);
+                Decryptor::$variant(stream)
+            }};
+        }
+        match (self.cipher.mode, self.cipher.key_len) {
+            (Mode::Cbc, 16) => cbc!(Cbc128, Aes128Dec),
+            (Mode::Cbc, 24) => cbc!(Cbc192, Aes192Dec),
+            (Mode::Cbc, _) => cbc!(Cbc256, Aes256Dec),
+            (Mode::Ctr, 16) => ctr!(Ctr128, Aes128),
+            (Mode::Ctr, 24) => ctr!(Ctr192, Aes192),
+            (Mode::Ctr, _) => ctr!(Ctr256, Aes256),
+        }
+    }
+
+    fn key_and_iv(&self) -> (&[u8], [u8; BLOCK_LEN]) {
+        let (key, behind) = self.material.split_at(self.cipher.key_len);
+        (key, *behind.first_chunk().expect("an IV follows the longest key"))
     }
 }
+
+/// Holds because [`Cipher`]s have keys of 16, 24 or 32 bytes.
+const LENGTHS: &str = "key and IV are as long as the cipher wants them";
 
 impl fmt::Debug for CipherKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,17 +132,36 @@ impl fmt::Debug for CipherKey {
 }
 
 /// Decrypts consecutive blocks in place.
-pub struct Decryptor(cbc::Decryptor<Aes256Dec>);
+pub enum Decryptor {
+    Cbc128(cbc::Decryptor<Aes128Dec>),
+    Cbc192(cbc::Decryptor<Aes192Dec>),
+    Cbc256(cbc::Decryptor<Aes256Dec>),
+    Ctr128(ctr::Ctr128BE<Aes128>),
+    Ctr192(ctr::Ctr128BE<Aes192>),
+    Ctr256(ctr::Ctr128BE<Aes256>),
+}
 
 impl Decryptor {
     /// Turns ciphertext into plain bytes; the object's last block still has its padding (see [`padding`]).
     ///
     /// # Panics
-    /// When `whole_blocks` is not a multiple of [`BLOCK_LEN`] long: how ranges are cut is the caller's doing.
-    pub fn decrypt(&mut self, whole_blocks: &mut [u8]) {
-        let (blocks, rest) = Array::slice_as_chunks_mut(whole_blocks);
-        assert!(rest.is_empty(), "ciphertext is decrypted in whole blocks");
-        self.0.decrypt_blocks(blocks);
+    /// When the bytes are not a multiple of [`BLOCK_LEN`] long and the cipher chains blocks: how ranges are cut is the caller's doing.
+    pub fn decrypt(&mut self, bytes: &mut [u8]) {
+        macro_rules! blocks {
+            ($decryptor:expr) => {{
+                let (blocks, rest) = Array::slice_as_chunks_mut(bytes);
+                assert!(rest.is_empty(), "ciphertext is decrypted in whole blocks");
+                $decryptor.decrypt_blocks(blocks);
+            }};
+        }
+        match self {
+            Self::Cbc128(decryptor) => blocks!(decryptor),
+            Self::Cbc192(decryptor) => blocks!(decryptor),
+            Self::Cbc256(decryptor) => blocks!(decryptor),
+            Self::Ctr128(stream) => stream.apply_keystream(bytes),
+            Self::Ctr192(stream) => stream.apply_keystream(bytes),
+            Self::Ctr256(stream) => stream.apply_keystream(bytes),
+        }
     }
 }
 
@@ -109,7 +186,7 @@ pub fn padding(last_plain_block: &[u8; BLOCK_LEN]) -> Result<usize> {
 /// Whether the key opens the object with these first bytes, header included; 64 KiB (or all, when it is smaller) tell it
 /// for certain.
 ///
-/// The plain bytes must start a tar, or something compressed that decodes to the start of a tar. When all of `first_object_bytes` agree but end
+/// The plain bytes must start a tar, or something compressed that decodes to a tar header's length. When all of `first_object_bytes` agree but end
 /// before they show a whole tar header, the answer is yes: an object cut short is damaged, not locked.
 pub fn opens(key: &CipherKey, first_object_bytes: &[u8]) -> bool {
     first_plain_bytes(key, first_object_bytes).is_some_and(|plain| compression_of(&plain).is_some())
@@ -157,7 +234,8 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let key = CipherKey::derive(&Passphrase::new(b"secret".to_vec()), b"Salted__12345678").unwrap();
+        let secret = Passphrase::new(b"secret".to_vec());
+        let key = CipherKey::derive(&secret, b"Salted__12345678").unwrap();
         assert_eq!(format!("{key:?} {:?}", key.decryptor()), "CipherKey(***) Decryptor(***)");
     }
 }

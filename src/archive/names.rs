@@ -53,6 +53,26 @@ pub fn safe_path(raw: &[u8]) -> Result<String, Reason> {
     Ok(path)
 }
 
+/// The safe path of what follows the last `..`: where tar x would unpack it. `None` where that is no safe path either.
+pub fn behind_parents(raw: &[u8]) -> Option<String> {
+    let behind = raw.split(|&b| b == b'/').rev().take_while(|component| *component != b"..").count();
+    let names: Vec<&[u8]> = raw.split(|&b| b == b'/').rev().take(behind).collect();
+    let names: Vec<&[u8]> = names.into_iter().rev().collect();
+    safe_path(&names.join(&b'/')).ok().filter(|path| !path.is_empty())
+}
+
+/// The directories of a safe path before a hidden one, or before its last name.
+pub fn leading_directories(path: &str) -> &str {
+    let mut end = 0;
+    for (at, _) in path.match_indices('/') {
+        if path[end..at].trim_start_matches('/').starts_with('.') {
+            break;
+        }
+        end = at;
+    }
+    &path[..end]
+}
+
 /// A safe path without the directories before its last name, but for hidden ones: as far as one path tells, where a file is in the directory that
 /// was packed.
 pub fn in_directory(path: &str) -> &str {
@@ -132,6 +152,22 @@ mod tests {
         assert_eq!(safe_path(&[b'a'; 256]), Err(Reason::ComponentTooLong));
         assert_eq!(safe_path(&[1; 86]), Err(Reason::ComponentTooLong));
         assert_eq!(safe_path(&b"abc/".repeat(2000)), Err(Reason::PathTooLong));
+    }
+
+    #[test]
+    fn what_follows_parents() {
+        for (raw, path) in [
+            (&b"../../a/b"[..], Some("a/b")),
+            (b"x/../a", Some("a")),
+            (b"..", None),
+            (b"a/..", None),
+            (b"a/b", Some("a/b")),
+        ] {
+            assert_eq!(behind_parents(raw).as_deref(), path, "{raw:?}");
+        }
+        for (path, directories) in [("a", ""), ("d/a", "d"), ("d/e/.idx/a", "d/e"), (".idx/a", "")] {
+            assert_eq!(leading_directories(path), directories, "{path}");
+        }
     }
 
     #[test]

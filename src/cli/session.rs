@@ -108,6 +108,8 @@ impl Session {
     pub(super) fn reader(&self, keys: KeyRing, cache: Cache, mut options: ReaderOptions) -> Result<Arc<Reader>> {
         options.timeout = self.settings.store.timeout;
         options.memory_limit = self.settings.cache.memory_limit;
+        options.envelope = self.settings.envelope;
+        options.allow_plaintext = self.settings.allow_plaintext;
         options.bundles = Some(Arc::clone(&self.catalog) as Arc<dyn Bundles>);
         Reader::new(self.store.clone(), keys, cache, options)
     }

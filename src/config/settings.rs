@@ -38,6 +38,7 @@ impl Settings {
         for row in table::all() {
             settings.take(row, &values(row, given, environment, config.as_ref()))?;
         }
+        settings.envelope.check()?;
         settings.take_source(given, config.as_ref());
         if let Some(NodeConfig { path, encryption_key: Some(key), world_readable, .. }) = config {
             if world_readable {

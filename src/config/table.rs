@@ -141,6 +141,40 @@ pub static KEYS: &[Declaration] = &[
     )
     // People put tokens into it.
     .secret(),
+    Declaration::one(
+        "cipher",
+        "NAME",
+        "Cipher of openssl enc, e.g. aes-256-ctr, if not told by trial",
+        |settings, given| {
+            settings.envelope.cipher = Some(given.parsed(str::parse)?);
+            Ok(())
+        },
+    ),
+    Declaration::one("kdf", "NAME", "How its passphrase became a key: pbkdf2 or bytes-to-key", |settings, given| {
+        settings.envelope.kdf = Some(given.parsed(str::parse)?);
+        Ok(())
+    }),
+    Declaration::one(
+        "iterations",
+        "N",
+        "Rounds of pbkdf2 (-iter), if not 10000: never told by trial",
+        |settings, given| {
+            settings.envelope.iterations = Some(given.parsed(str::parse::<u32>)?);
+            Ok(())
+        },
+    ),
+    Declaration::one("digest", "NAME", "Its digest (-md): sha256, sha512, sha1 or md5", |settings, given| {
+        settings.envelope.digest = Some(given.parsed(str::parse)?);
+        Ok(())
+    }),
+    Declaration::switch(
+        "allow-plaintext",
+        "Read archives that are not encrypted where those beside them are, though keys are given",
+        |settings, _| {
+            settings.allow_plaintext = true;
+            Ok(())
+        },
+    ),
 ];
 
 /// Where the cache is.

@@ -2,6 +2,7 @@
 
 use super::given::Origin;
 use crate::Error;
+use crate::archive::parameters::EnvelopeOptions;
 use crate::catalog::{LayoutChoice, Rename};
 use crate::keys::KeySources;
 use crate::store::StoreOptions;
@@ -48,6 +49,9 @@ pub struct Settings {
     pub rename_hosts: Vec<Rename>,
     /// The files, the command, then the config file's passphrase.
     pub keys: KeySources,
+    /// How archives were encrypted, as far as the user knows.
+    pub envelope: EnvelopeOptions,
+    pub allow_plaintext: bool,
     pub cache: CacheSettings,
     pub live_ids: LiveIds,
     /// Sentences for stderr and the log.

@@ -46,6 +46,8 @@ pub(super) enum Located {
     Placed,
     /// In staging, under this name.
     Staged(String),
+    /// A hard link in the archive: a copy of the file of this number, which is staged.
+    Link(usize),
     Missing,
 }
 
@@ -116,6 +118,16 @@ impl Plan {
                 Located::Missing
             });
         }
+        // Of several names of one file, one is staged.
+        let mut staged_at: HashMap<(&ArchiveId, u64), usize> = HashMap::new();
+        for (number, (file, located)) in self.files.iter().zip(&mut located).enumerate() {
+            let place = (&file.archive, file.offset);
+            match (&located, staged_at.get(&place)) {
+                (Located::Staged(_), _) => drop(staged_at.insert(place, number)),
+                (Located::Missing, Some(first)) => *located = Located::Link(*first),
+                _ => {}
+            }
+        }
         for (file, located) in self.files.iter().zip(&mut located) {
             let mut alike = by_content.get(&file.content).into_iter().flatten();
             if *located == Located::Missing
@@ -134,8 +146,19 @@ impl Plan {
         let begun_before = staging.look(&self.name)?.is_some();
         let root = staging.make(&self.name, access)?;
         let mut places = Places::new(&root);
+        let located_at = |number: usize| located.get(number);
         for directory in &self.directories {
             places.enter(directory, Some(access))?;
+        }
+        // Copies first, as long as what they are copies of has its name in staging.
+        for (file, located) in self.files.iter().zip(located) {
+            let Located::Link(first) = located else { continue };
+            let Some(Located::Staged(name)) = located_at(*first) else { continue };
+            let (parent, own) = split(&file.path);
+            let directory = places.enter(parent, Some(access))?.unwrap_or(&root);
+            directory.remove_file(own)?;
+            staging.copy(name, directory, own, access)?;
+            directory.set_mtime(own, file.mtime)?;
         }
         for (file, located) in self.files.iter().zip(located) {
             let Located::Staged(name) = located else { continue };
@@ -347,6 +370,24 @@ mod tests {
         std::fs::write(&staged, "short").unwrap();
         std::fs::remove_file(file("c")).unwrap();
         assert_eq!(staging.locate(&plan)[2], Located::Missing);
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_staged_once_and_copied() {
+        let staging = Staging::new();
+        let mut plan = plan(&["a", "b"]);
+        plan.files[1].offset = plan.files[0].offset;
+        plan.files[1].content.1 = plan.files[0].content.1;
+        staging.stage(&plan);
+        let located = staging.locate(&plan);
+        assert_eq!(located[1], Located::Link(0));
+        let whole = plan.arrange(&staging.dir, &located, Access::default()).unwrap();
+        assert_eq!((whole.files, whole.bytes), (2, 20));
+        // Killed between the copy and the move of the other.
+        std::fs::rename(staging.work.path().join("files-x/a"), staging.work.path().join("0123456789abcdef-0")).unwrap();
+        let located = staging.locate(&plan);
+        assert_eq!(located[1], Located::Placed);
+        assert_eq!(plan.arrange(&staging.dir, &located, Access::default()).unwrap(), whole);
     }
 
     #[test]

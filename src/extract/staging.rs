@@ -2,7 +2,7 @@
 
 use super::target::{Access, Dir, touch};
 use crate::archive::tar::MemberSink;
-use crate::archive::{Member, MemberKind, names};
+use crate::archive::{Member, names};
 use crate::cassandra::SstableName;
 use crate::store::ObjectMeta;
 use crate::task::lock;
@@ -155,7 +155,7 @@ impl Staging {
 
 impl MemberSink for Staging {
     fn begin(&mut self, member: &Member) -> Result<()> {
-        debug_assert_eq!(member.kind, MemberKind::File);
+        debug_assert!(member.is_file());
         if self.is_wanted(member) {
             self.fits(member)?;
             self.create(member).map_err(|error| self.trouble.note(error))?;

@@ -192,6 +192,13 @@ impl Dir {
         self.remove(name, AtFlags::empty())
     }
 
+    /// Copies the file `name` to a new one in `to`, which is on the disk when this returns.
+    pub(super) fn copy(&self, name: &str, to: &Self, new: &str, access: Access) -> Result<()> {
+        let (mut from, mut copy) = (self.read(name)?, to.create(new, access)?);
+        let copied = std::io::copy(&mut from, &mut copy).and_then(|_| copy.sync_all());
+        copied.map_err(|error| Error::io(format_args!("write {}", to.path.join(new).display()), error))
+    }
+
     /// Removes what has this name, with everything in it.
     pub(super) fn remove_all(&self, name: &str) -> Result<()> {
         let Some(found) = self.look(name)? else { return Ok(()) };

@@ -40,6 +40,17 @@ impl Passphrase {
         Some(Self::new(content[..end].to_vec()))
     }
 
+    /// What else the file may have been meant to hold, this passphrase first: without the carriage return of an editor on Windows, and without
+    /// its byte order mark. To openssl both belong to the passphrase.
+    pub fn readings(&self) -> Vec<Self> {
+        let bytes = self.expose();
+        let without_mark = bytes.strip_prefix(b"\xef\xbb\xbf");
+        let end = |bytes: &[u8]| bytes.strip_suffix(b"\r").map(<[u8]>::to_vec);
+        let others = [without_mark.and_then(end), end(bytes), without_mark.map(<[u8]>::to_vec)];
+        let others = others.into_iter().flatten().filter(|other| !other.is_empty());
+        std::iter::once(self.clone()).chain(others.map(Self::new)).collect()
+    }
+
     /// Tells this passphrase from others, in a file that must not help to find it: guessing it from here is as much work for each guess as guessing
     /// it from an archive, `openssl`'s 10,000 rounds.
     pub fn fingerprint(&self, salt: &[u8; 16]) -> [u8; 32] {
@@ -170,6 +181,18 @@ mod tests {
             let passphrase = Passphrase::from_openssl_file(content);
             assert_eq!(passphrase.as_ref().map(Passphrase::expose), expected, "{content:?}");
         }
+    }
+
+    #[test]
+    fn a_passphrase_from_windows_has_other_readings() {
+        let readings = |text: &[u8]| -> Vec<Vec<u8>> {
+            Passphrase::new(text.to_vec()).readings().iter().map(|one| one.expose().to_vec()).collect()
+        };
+        assert_eq!(readings(b"abc"), [b"abc"]);
+        assert_eq!(readings(b"abc\r"), [&b"abc\r"[..], b"abc"]);
+        assert_eq!(readings(b"\xef\xbb\xbfabc"), [&b"\xef\xbb\xbfabc"[..], b"abc"]);
+        assert_eq!(readings(b"\xef\xbb\xbfabc\r").len(), 4);
+        assert_eq!(readings(b"\r"), [b"\r"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::digest::Collector;
 use super::ends::Seal;
+use super::fetch::Body;
 use super::identity::Identity;
 use super::known::{self, Archive};
 use super::pass::fed;
@@ -65,7 +66,7 @@ impl Inner {
             }
             writer.map_or(Ok(()), |writer| writer.seal()?.publish())
         };
-        let landed = fed(self, object, Bytes::new(), 0, &|_| {}, work).await;
+        let landed = fed(self, object, Body::plain(object), Bytes::new(), 0, &|_| {}, work).await;
         landed.map_err(|error| error.with_object(&object.key))?;
         self.checked.insert(identity);
         Ok(())
@@ -121,6 +122,10 @@ impl Reader {
             return Ok(Examined { sink, seal: None, archive: Err(broken(error)) });
         }
         let mut listing = (*archive.listing).clone();
+        for file in &mut listing.files {
+            // All of it was read anew.
+            file.damage = None;
+        }
         for (number, (crc32, _)) in &sums {
             listing.files[*number].crc32 = Some(*crc32);
         }
@@ -179,7 +184,8 @@ async fn tell_all(
                 drop(pieces);
                 Ok::<_, Error>(())
             };
-            let ((), forwarded) = tokio::join!(fetch::in_order(inner, object, 0, pieces_in, arrived), forward);
+            let ((), forwarded) =
+                tokio::join!(fetch::in_order(inner, object, Body::plain(object), 0, pieces_in, arrived), forward);
             forwarded?;
         }
         if tell.send(Event::End).await.is_err() {

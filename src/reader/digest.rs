@@ -4,8 +4,8 @@
 //! while tar read it, is found only here.
 
 use crate::Result;
+use crate::archive::Member;
 use crate::archive::tar::MemberSink;
-use crate::archive::{Member, MemberKind};
 use crate::cassandra::SstableName;
 use std::collections::HashMap;
 
@@ -23,9 +23,7 @@ pub(super) fn component(path: &str) -> Option<((&str, SstableName), &str)> {
 
 /// Whether the member's content is wanted for [`check`].
 pub(super) fn is_digest(member: &Member) -> bool {
-    member.kind == MemberKind::File
-        && (1..=MAX_LEN).contains(&member.size)
-        && member.raw_name.ends_with(b"-Digest.crc32")
+    member.is_file() && (1..=MAX_LEN).contains(&member.size) && member.raw_name.ends_with(b"-Digest.crc32")
 }
 
 /// Hands files on to `sink`, and keeps what the Digest.crc32 files say that come by.

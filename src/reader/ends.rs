@@ -1,8 +1,10 @@
 //! The two ends of an object: enough to know which archive it is, whether it is whole as far as its envelope tells, and which key opens it.
 
+use super::fetch::Body;
 use super::pipeline::{Broken, Stage};
 use super::unlock::PROBE_LEN;
-use super::{Inner, Reader, fetch};
+use super::{Inner, Reader, fetch, plaintext};
+use crate::archive::armor::Armor;
 use crate::archive::compression::Compression;
 use crate::archive::envelope::{self, BLOCK_LEN, CipherKey};
 use crate::archive::index::Identity;
@@ -54,6 +56,7 @@ pub(super) struct Ends {
     /// All of a short object, else so many bytes as were asked for.
     pub(super) first: Bytes,
     last: [u8; TAIL as usize],
+    pub(super) body: Body,
 }
 
 impl Ends {
@@ -72,21 +75,52 @@ impl Ends {
         let first = if size <= one_go { size } else { len };
         let failed = |error| Stage::Fetch.failed(error);
         let start = fetch::range(inner, object, 0..first);
-        if first == size {
+        let (first, end) = if first == size {
             let first = start.await.map_err(failed)?;
-            let last = tail(&first).map_err(failed)?;
-            return Ok(Self { first, last });
+            let end = first.slice(first.len() - TAIL as usize..);
+            (first, end)
+        } else {
+            let end = fetch::range(inner, object, size - TAIL..size);
+            tokio::try_join!(start, end).map_err(failed)?
+        };
+        if Armor::is_around(&first) {
+            return Self::armored(inner, object, &first, &end).await;
         }
-        let end = fetch::range(inner, object, size - TAIL..size);
-        let (first, end) = tokio::try_join!(start, end).map_err(failed)?;
-        Ok(Self { first, last: tail(&end).map_err(failed)? })
+        let ends = Self { last: tail(&end).map_err(failed)?, first, body: Body::plain(object) };
+        if !ends.first.starts_with(envelope::MAGIC) {
+            plaintext::check(inner, object).await?;
+        }
+        Ok(ends)
+    }
+
+    /// The ends of what is in base64, given those of the text.
+    async fn armored(inner: &Inner, object: &ObjectMeta, first: &Bytes, end: &Bytes) -> Result<Self, Broken> {
+        let broken = |error: Error| Stage::Envelope.failed(error.with_object(&object.key));
+        let armor = Armor::of(first, end, object.size).map_err(broken)?;
+        let body = Body::armored(armor);
+        if body.size < SHORTEST {
+            return Err(broken(Error::corrupt("too short for an archive: it was cut short")));
+        }
+        let is_whole = first.len() as u64 == object.size;
+        let held = 0..if is_whole { body.size } else { armor.decoded_prefix(first.len() as u64) };
+        if held.is_empty() {
+            return Err(broken(Error::corrupt("its base64 is damaged")));
+        }
+        let place = armor.text_range(&held);
+        let start = armor.decode(&held, &first[..place.end as usize]).map_err(broken)?;
+        let end = body.range(inner, object, body.size - TAIL..body.size).await;
+        let end = end.map_err(|error| match error.kind() {
+            Kind::Corrupt => Stage::Envelope.failed(error),
+            _ => Stage::Fetch.failed(error),
+        })?;
+        Ok(Self { first: start.into(), last: tail(&end).map_err(broken)?, body })
     }
 
     /// Names the archive and finds its key. Computes for milliseconds per key.
     pub(super) fn unlock(&self, inner: &Inner, object: &ObjectMeta) -> Result<(Identity, Unlocked), Broken> {
         let missing = || Stage::Fetch.failed(Error::corrupt("an object's start is missing"));
         let start = *self.first.first_chunk().ok_or_else(missing)?;
-        let archive = Identity { object_size: object.size, start, end: self.last };
+        let archive = Identity { object_size: self.body.size, start, end: self.last };
         if !archive.is_sealed() {
             let compression = Compression::of(&self.first).ok_or_else(|| {
                 let what = "is neither encrypted by openssl (\"Salted__\") nor a tar, or one in gzip, zstd or lz4";
@@ -94,12 +128,11 @@ impl Ends {
             })?;
             return Ok((archive, Unlocked { seal: Seal::None, compression, key: None }));
         }
-        // An object cut within a block is damaged whatever the key.
-        super::opener::check_size(object.size).map_err(|error| Stage::Envelope.failed(error))?;
         let opened = inner.unlocker.open(&object.key, &self.first).map_err(|error| match error.kind() {
             Kind::NoKey => Stage::Key.failed(error),
             _ => Stage::Envelope.failed(error),
         })?;
+        super::opener::check_size(self.body.size, &opened.key).map_err(|error| Stage::Envelope.failed(error))?;
         // The key was found by this: it decrypts to the start of something.
         let compression = envelope::compression_in(&opened.key, &self.first).unwrap_or(Compression::Gzip);
         Ok((archive, Unlocked { seal: Seal::Key(opened.place), compression, key: Some(opened.key) }))
@@ -107,6 +140,9 @@ impl Ends {
 
     /// Checks the padding that ends a sealed object.
     fn check_padding(&self, key: &CipherKey) -> Result<()> {
+        if !key.is_padded() {
+            return Ok(());
+        }
         let mut blocks = self.last;
         let (before, last) = blocks.split_at_mut(BLOCK_LEN);
         let previous = (&*before).try_into().expect("a block is half of the tail");

@@ -3,6 +3,7 @@
 use super::Inner;
 use super::budget::Reserved;
 use super::stats::Gauge;
+use crate::archive::armor::Armor;
 use crate::store::ObjectMeta;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
@@ -56,6 +57,41 @@ pub(super) async fn range(inner: &Inner, object: &ObjectMeta, range: Range<u64>)
     Ok(bytes)
 }
 
+/// What an object holds, as bytes in a row: itself, or what its base64 stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Body {
+    /// Bytes.
+    pub(super) size: u64,
+    pub(super) armor: Option<Armor>,
+}
+
+impl Body {
+    /// The object as it is.
+    pub(super) fn plain(object: &ObjectMeta) -> Self {
+        Self { size: object.size, armor: None }
+    }
+
+    pub(super) fn armored(armor: Armor) -> Self {
+        Self { size: armor.decoded_len(), armor: Some(armor) }
+    }
+
+    /// How many bytes of the object hold this range.
+    fn stored_len(&self, range: &Range<u64>) -> u64 {
+        let stored = self.armor.map_or_else(|| range.clone(), |armor| armor.text_range(range));
+        stored.end - stored.start
+    }
+
+    /// One range of it.
+    pub(super) async fn range(&self, inner: &Inner, object: &ObjectMeta, wanted: Range<u64>) -> Result<Bytes> {
+        let Some(armor) = self.armor else { return range(inner, object, wanted).await };
+        if wanted.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let text = range(inner, object, armor.text_range(&wanted)).await?;
+        armor.decode(&wanted, &text).map(Bytes::from).map_err(|error| error.with_object(&object.key))
+    }
+}
+
 /// The reader is gone, and with it whoever could want this.
 pub(super) fn closed() -> Error {
     Error::new(Kind::Io, "reading was broken off: the mount is being closed")
@@ -66,6 +102,7 @@ pub(super) fn closed() -> Error {
 pub(super) async fn in_order(
     inner: &Inner,
     object: &ObjectMeta,
+    body: Body,
     start: u64,
     pieces: mpsc::Sender<Result<Piece>>,
     arrived: &(dyn Fn(u64) + Sync),
@@ -75,8 +112,8 @@ pub(super) async fn in_order(
     let under_way = UnderWay::default();
     let mut in_flight = FuturesOrdered::new();
     loop {
-        while next < object.size && under_way.count() < pace.in_flight {
-            let wanted = next..object.size.min(next + pace.len);
+        while next < body.size && under_way.count() < pace.in_flight {
+            let wanted = next..body.size.min(next + pace.len);
             let len = wanted.end - wanted.start;
             // Only who has nothing waits for memory: pieces that exist are used up without any more of it, so nobody waits in a circle.
             let reserved = if in_flight.is_empty() {
@@ -91,8 +128,9 @@ pub(super) async fn in_order(
             in_flight.push_back(async move {
                 let _sent = sent;
                 let started = Instant::now();
-                let bytes = range(inner, object, wanted).await?;
-                Ok((Piece { bytes, reserved }, started.elapsed()))
+                let stored = body.stored_len(&wanted);
+                let bytes = body.range(inner, object, wanted).await?;
+                Ok((Piece { bytes, reserved }, stored, started.elapsed()))
             });
         }
         let result = tokio::select! {
@@ -100,9 +138,9 @@ pub(super) async fn in_order(
             () = under_way.one_less() => continue,
         };
         let Some(result) = result else { return };
-        let piece = result.map(|(piece, took)| {
+        let piece = result.map(|(piece, stored, took)| {
             pace.adapt(piece.bytes.len() as u64, took);
-            arrived(piece.bytes.len() as u64);
+            arrived(stored);
             piece
         });
         let failed = piece.is_err();

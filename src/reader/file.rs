@@ -5,17 +5,19 @@ use super::identity::Identity;
 use super::known::Archive;
 use super::span_source::{SpanMap, SpanSource};
 use super::spanned::{Spanned, SpannedFile};
+use super::spans::Keep;
 use super::sums::Expected;
+use crate::archive::Region;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::view::OpenFile;
 use crate::{Error, Kind, Result};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::fmt;
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Passes made for one read at most.
 const PASSES: usize = 2;
@@ -29,6 +31,8 @@ pub(super) struct ArchiveFile {
     number: usize,
     size: u64,
     content: SpannedFile,
+    /// The regions of a sparse file, once the index was asked.
+    sparse: OnceLock<Option<Arc<[Region]>>>,
 }
 
 impl ArchiveFile {
@@ -44,7 +48,7 @@ impl ArchiveFile {
         };
         let (size, identity) = (file.size, archive.identity);
         let content = SpannedFile::new(Arc::clone(&inner), offset..offset + size, identity.file(offset));
-        Ok(Self { inner, object, identity, archive, number, size, content })
+        Ok(Self { inner, object, identity, archive, number, size, content, sparse: OnceLock::new() })
     }
 
     /// Takes the whole file from the cache if it is there, and counts whether it was.
@@ -94,10 +98,41 @@ impl ArchiveFile {
         if let Some(bytes) = self.content.read_whole(offset, len).await? {
             return Ok(Some(bytes));
         }
-        match self.content.read_parts(self, offset, len).await {
+        match self.read_parts(offset, len).await {
             Err(error) if matches!(error.kind(), Kind::CacheLost | Kind::Unsupported) => Ok(None),
             result => result.map(Some),
         }
+    }
+
+    /// From spans, ahead of who reads where the file is one piece.
+    async fn read_parts(&self, offset: u64, len: u64) -> Result<Bytes> {
+        if self.sparse.get().is_none() {
+            let source = self.index_source().await?;
+            let SpanMap::Index(index) = &source.spans else { return Err(Error::invalid("no index of an archive")) };
+            let regions = index.sparse_regions(self.content.plain().start).map(Arc::from);
+            self.sparse.get_or_init(|| regions);
+        }
+        match self.sparse.get() {
+            Some(Some(regions)) => self.read_regions(regions, offset, len).await,
+            _ => self.content.read_parts(self, offset, len).await,
+        }
+    }
+
+    /// From the spans of the stored bytes; all others are zero.
+    async fn read_regions(&self, regions: &[Region], offset: u64, len: u64) -> Result<Bytes> {
+        let source = self.index_source().await?;
+        let mut bytes = BytesMut::zeroed(len as usize);
+        let mut stored = self.content.plain().start;
+        for region in regions {
+            let (start, end) = (region.offset.max(offset), (region.offset + region.len).min(offset + len));
+            if start < end {
+                let from = stored + (start - region.offset);
+                let part = self.inner.read_spans(&source, from..from + (end - start), Keep::Disk).await?;
+                bytes[(start - offset) as usize..(end - offset) as usize].copy_from_slice(&part);
+            }
+            stored += region.len;
+        }
+        Ok(bytes.freeze())
     }
 
     /// Whether there is an index, and it does not help.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// A record file's first bytes; the number goes up with every change that an older reader would get wrong.
-const MAGIC: &[u8; 20] = b"cassmount listing 2\n";
+const MAGIC: &[u8; 20] = b"cassmount listing 3\n";
 
 /// Longest record that is read, bytes: some million files.
 const MAX_RECORD: u64 = 512 << 20;

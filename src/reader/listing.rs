@@ -1,30 +1,18 @@
 //! What an archive holds, as far as a tree of files wants to know.
 
 use super::digest::{self, Digests};
-use crate::archive::{Member, MemberKind, names};
-use crate::time::Timestamp;
+use super::listed_file::ListedFile;
+use super::members::Files;
+use super::snapshot::{self, Chosen};
+use super::warnings::{MAX_WARNINGS, Warnings};
+use crate::archive::{Member, names};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-
-/// One regular file of an archive.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ListedFile {
-    /// Relative, `/`-separated, safe (`archive::names`).
-    pub path: Arc<str>,
-    /// Bytes.
-    pub size: u64,
-    pub mtime: Timestamp,
-    /// CRC-32 (IEEE) of its content; `None` for a file of a bundle that nobody has read yet.
-    pub crc32: Option<u32>,
-    /// Why it cannot be read although it is there: its SSTable's Digest.crc32 says that its Data.db was damaged before it was archived.
-    pub damage: Option<Arc<str>>,
-}
 
 /// What an archive holds. A file's number is its place in `files`; it never changes for one version of the object.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Listing {
-    /// In the order of the archive; each path once.
+    /// In the order of the archive; each path once. Of an archive with live files and a snapshot those of the snapshot.
     pub files: Vec<ListedFile>,
     /// Paths of its directories, without the archive's root; not every file's parent has to be among them.
     pub directories: Vec<Arc<str>>,
@@ -32,68 +20,23 @@ pub struct Listing {
     pub warnings: Vec<String>,
     /// Bytes of the plain tar stream.
     pub plain_size: u64,
-    /// What stood before each path in the archive: the directory that was packed, with a slash behind it. Known right after a pass only.
+    /// What stood before each path in the archive: the directory that was packed, or the snapshot in it that counts, with a slash behind it. Known right after a pass only.
     #[serde(skip)]
     pub root: Arc<str>,
 }
 
-/// Warnings that are kept; a hostile archive could make millions.
-const MAX_WARNINGS: usize = 200;
-
 impl Listing {
     /// The listing of an archive with these members, and where each file's data starts in the plain stream. Nothing is damaged yet.
     pub(super) fn build(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
-        let mut warnings = Warnings {
-            kept: warnings.iter().take(MAX_WARNINGS).cloned().collect(),
-            more: warnings.len().saturating_sub(MAX_WARNINGS),
-        };
-        let mut files: Vec<Option<(ListedFile, u64)>> = Vec::new();
-        let mut places: HashMap<Arc<str>, usize> = HashMap::new();
-        let mut directories = BTreeSet::new();
-        for member in members {
-            if let MemberKind::Unsupported(kind) = member.kind {
-                let name = member.raw_name[..member.raw_name.len().min(300)].escape_ascii();
-                warnings.push(format!(
-                    "{name}: left out: neither a file nor a directory (tar type {:?})",
-                    char::from(kind)
-                ));
-                continue;
-            }
-            let path: Arc<str> = match names::safe_path(&member.raw_name) {
-                Ok(path) => path.into(),
-                Err(reason) => {
-                    warnings.push(format!(
-                        "{}: left out: {reason}",
-                        member.raw_name[..member.raw_name.len().min(300)].escape_ascii()
-                    ));
-                    continue;
-                }
-            };
-            if member.kind == MemberKind::Directory {
-                if !path.is_empty() {
-                    directories.insert(path);
-                }
-                continue;
-            }
-            if path.is_empty() {
-                warnings.push("a file without a name was left out".to_owned());
-                continue;
-            }
-            let file = ListedFile {
-                path: Arc::clone(&path),
-                size: member.size,
-                mtime: member.mtime,
-                crc32: Some(member.crc32),
-                damage: None,
-            };
-            files.push(Some((file, member.offset)));
-            // As tar x does: what comes later replaces what came before.
-            if let Some(earlier) = places.insert(path, files.len() - 1) {
-                let (file, _) = files[earlier].take().expect("a place is replaced once");
-                warnings.push(format!("{}: twice in the archive; the later one counts", file.path));
-            }
+        let mut warnings = Warnings::of(warnings);
+        let Files { mut files, directories } = Files::of(members, &mut warnings);
+        let common = names::common_directory(files.iter().map(|(file, _)| &*file.path));
+        let chosen = snapshot::choose(&files, common);
+        if let Some(Chosen { root, warnings: told }) = &chosen {
+            files.retain(|(file, _)| file.path.starts_with(&**root));
+            told.iter().cloned().for_each(|warning| warnings.push(warning));
         }
-        let (mut files, offsets): (Vec<ListedFile>, _) = files.into_iter().flatten().unzip();
+        let (mut files, offsets): (Vec<ListedFile>, _) = files.into_iter().unzip();
         let root: Arc<str> = if files.is_empty() {
             // Of an empty table, maybe.
             let paths: Vec<String> = directories.iter().map(|path| format!("{path}/")).collect();
@@ -122,37 +65,17 @@ impl Listing {
             .collect();
         let (verdicts, warnings) = digest::check(&files, digests);
         for (file, verdict) in self.files.iter_mut().zip(verdicts) {
-            file.damage = verdict.map(Into::into);
+            file.damage = file.damage.take().or(verdict.map(Into::into));
         }
         self.warnings.extend(warnings.into_iter().take(MAX_WARNINGS));
-    }
-}
-
-struct Warnings {
-    kept: Vec<String>,
-    more: usize,
-}
-
-impl Warnings {
-    fn push(&mut self, warning: String) {
-        if self.kept.len() < MAX_WARNINGS {
-            self.kept.push(warning);
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        if self.more > 0 {
-            self.kept.push(format!("and {} more", self.more));
-        }
-        self.kept
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::MemberKind;
+    use crate::time::Timestamp;
 
     fn member(name: &str, kind: MemberKind, offset: u64) -> Member {
         Member { raw_name: name.into(), kind, size: 3, mtime: Timestamp(7), offset, crc32: 9 }

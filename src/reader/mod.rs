@@ -24,16 +24,20 @@ mod journal;
 mod known;
 mod lander;
 mod landing;
+mod listed_file;
 mod listing;
 mod loose;
+mod members;
 mod opener;
 mod options;
 mod pass;
 mod pieces;
 mod pipeline;
+mod plaintext;
 mod published;
 mod run;
 mod size;
+mod snapshot;
 mod span_source;
 mod spanned;
 mod spans;
@@ -43,16 +47,19 @@ mod sums;
 mod sweep;
 mod unlock;
 mod wanted;
+mod warnings;
 
 pub use ends::Seal;
 pub use known::Archive;
-pub use listing::{ListedFile, Listing};
+pub use listed_file::ListedFile;
+pub use listing::Listing;
 pub use options::ReaderOptions;
 pub use pipeline::{Broken, Stage};
 pub use published::Published;
 pub use stats::StatsSnapshot;
 pub use stream::Examined;
 
+use crate::archive::armor::Armor;
 use crate::cache::{self, Cache};
 use crate::keys::KeyRing;
 use crate::store::{ObjectMeta, Store};
@@ -100,6 +107,9 @@ const SAY_AGAIN: Duration = Duration::from_mins(1);
 /// Archives whose failure is remembered.
 const FAILURES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
+/// Objects in base64 whose layout is remembered.
+const ARMORS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
 /// Seek indexes may take an eighth of the cache's size besides it, or this many bytes if that is more.
 const MIN_INDEX_BYTES: u64 = 1 << 30;
 
@@ -135,6 +145,9 @@ struct Inner {
     condemned: Checked,
     piece_maps: PieceMaps,
     archives: Archives,
+    /// Layouts of objects in base64.
+    armors: Mutex<LruCache<Identity, Armor>>,
+    plaintext: plaintext::Neighbours,
     failures: Mutex<LruCache<Identity, (Error, Instant)>>,
     spans: Spans,
     landers: Landers,
@@ -154,7 +167,9 @@ impl Reader {
             store,
             cache,
             index_dir,
-            unlocker: Unlocker::new(keys),
+            unlocker: Unlocker::new(keys, options.envelope),
+            armors: Mutex::new(LruCache::new(ARMORS)),
+            plaintext: plaintext::Neighbours::default(),
             stats: ReaderStats::default(),
             // Half for what is on its way, a quarter for spans that are ready; the rest is what the stages of passes have in hand.
             fetch_memory: Budget::new(options.memory_limit / 2),
@@ -191,8 +206,13 @@ impl Reader {
         Some(Arc::clone(&archive.listing))
     }
 
-    /// Opens file number `file` of the archive's listing. Its bytes are fetched when they are read.
+    /// Opens file number `file` of the archive's listing. Its bytes are fetched when they are read. One that cannot be read is not opened: its
+    /// length may not be known, and 0 bytes are read without asking anybody.
     pub async fn open(&self, object: &Arc<ObjectMeta>, file: usize) -> Result<Arc<dyn OpenFile>> {
+        let archive = self.inner.archive(object).await?;
+        if let Some(damage) = archive.listing.files.get(file).and_then(|file| file.damage.as_deref()) {
+            return Err(Error::corrupt(damage).with_object(&object.key));
+        }
         if object.is_bundle() {
             return Ok(Arc::new(self.open_loose(object, file).await?));
         }

@@ -2,7 +2,7 @@
 
 use crate::archive::envelope::{self, BLOCK_LEN, CipherKey, Decryptor, HEADER_LEN};
 use crate::archive::index::Identity;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use bytes::{Buf, BytesMut};
 
 /// Decrypts an object, or the rest of one; passes one that is not sealed on as it is.
@@ -18,9 +18,13 @@ pub(super) struct Opener {
     skip: usize,
 }
 
-/// Whether a sealed object can be of this size, bytes.
-pub(super) fn check_size(size: u64) -> Result<()> {
+/// Whether an object sealed with this key can be of this size, bytes.
+pub(super) fn check_size(size: u64, key: &CipherKey) -> Result<()> {
     let block = BLOCK_LEN as u64;
+    if !key.is_padded() {
+        let is_empty = size <= HEADER_LEN as u64;
+        return if is_empty { Err(Error::corrupt("nothing follows openssl's header")) } else { Ok(()) };
+    }
     if !size.is_multiple_of(block) || size < HEADER_LEN as u64 + block {
         let message = format!("{size} bytes are no whole number of cipher blocks: it was cut short");
         return Err(Error::corrupt(message));
@@ -41,12 +45,13 @@ impl Opener {
                 skip: 0,
             });
         }
-        check_size(size)?;
+        let key = key.ok_or_else(|| Error::new(Kind::NoKey, "the archive is encrypted"))?;
+        check_size(size, &key)?;
         let block = BLOCK_LEN as u64;
         // The header is as long as a block: the block before the one wanted, as an offset in the object, is the offset in what is sealed.
         let start = compressed_offset / block * block;
         let (left, skip) = (size - start.min(size), (compressed_offset % block) as usize);
-        Ok(Self { key, decryptor: None, start, left, skip })
+        Ok(Self { key: Some(key), decryptor: None, start, left, skip })
     }
 
     /// The object byte that [`Self::open`] has to be given first.
@@ -66,18 +71,17 @@ impl Opener {
         };
         self.left = left;
         let Some(key) = &self.key else { return Ok(()) };
-        if bytes.is_empty() || !bytes.len().is_multiple_of(BLOCK_LEN) {
+        let is_whole = bytes.len().is_multiple_of(BLOCK_LEN) || (self.left == 0 && !key.is_padded());
+        if bytes.is_empty() || !is_whole || (self.decryptor.is_none() && bytes.len() < BLOCK_LEN) {
             return Err(Error::invalid("ciphertext comes in whole blocks"));
         }
         let decryptor = self.decryptor.get_or_insert_with(|| {
             let before = bytes.split_to(BLOCK_LEN);
-            match before[..].try_into() {
-                Ok(previous) if self.start > 0 => key.decryptor_after(previous),
-                _ => key.decryptor(),
-            }
+            let before = before[..].try_into().expect("a block was split off");
+            key.decryptor_at(self.start / BLOCK_LEN as u64, before)
         });
         decryptor.decrypt(bytes);
-        if self.left == 0 {
+        if self.left == 0 && key.is_padded() {
             let last = bytes.last_chunk().ok_or_else(|| Error::corrupt("no cipher block behind the header"))?;
             let padding = envelope::padding(last)?;
             bytes.truncate(bytes.len() - padding);

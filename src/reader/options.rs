@@ -1,6 +1,7 @@
 //! What may be chosen about reading.
 
 use crate::archive::compression::Spacing;
+use crate::archive::parameters::EnvelopeOptions;
 use crate::store::Bundles;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,10 @@ pub struct ReaderOptions {
     pub spacing: Option<Spacing>,
     /// Plain bytes between the save points of a pass; `None` is what `archive::index` has.
     pub save_every: Option<u64>,
+    /// How archives were encrypted, as far as somebody knows.
+    pub envelope: EnvelopeOptions,
+    /// Whether an archive that is not encrypted is read although keys were given and those beside it are.
+    pub allow_plaintext: bool,
     /// Who knows what bundles are made of; `None`: there are none.
     pub bundles: Option<Arc<dyn Bundles>>,
 }
@@ -36,6 +41,8 @@ impl Default for ReaderOptions {
             land_files: true,
             spacing: None,
             save_every: None,
+            envelope: EnvelopeOptions::default(),
+            allow_plaintext: false,
             bundles: None,
         }
     }

@@ -3,7 +3,7 @@
 use super::Inner;
 use super::digest::{self, Collector};
 use super::ends::Ends;
-use super::fetch::{self, Piece};
+use super::fetch::{self, Body, Piece};
 use super::identity::Identity;
 use super::journal::Journal;
 use super::known::{self, Archive};
@@ -80,7 +80,7 @@ async fn attempt(
     identity: Identity,
     ends: Ends,
 ) -> Result<Arc<Archive>, Failure> {
-    let first = ends.first.clone();
+    let (body, first) = (ends.body, ends.first.clone());
     let prepared = {
         let (inner, object) = (Arc::clone(inner), Arc::clone(object));
         blocking(move || Prepared::new(&inner, &object, identity, &ends)).await?
@@ -92,7 +92,7 @@ async fn attempt(
         let object = Arc::clone(object);
         move |pieces| prepared.run(&inner, &object, identity, pieces)
     };
-    fed(inner, object, first, start, &|_| {}, work).await.map_err(|error| Failure { error, resumed })
+    fed(inner, object, body, first, start, &|_| {}, work).await.map_err(|error| Failure { error, resumed })
 }
 
 /// Does the work, which blocks, on the object's bytes from `start` on. `first` are the first of all, where they are there already. `arrived` hears
@@ -100,6 +100,7 @@ async fn attempt(
 pub(super) async fn fed<T: Send + 'static>(
     inner: &Inner,
     object: &ObjectMeta,
+    body: Body,
     first: Bytes,
     start: u64,
     arrived: &(dyn Fn(u64) + Sync),
@@ -110,7 +111,7 @@ pub(super) async fn fed<T: Send + 'static>(
         let mut next = start;
         if start == 0 && !first.is_empty() {
             // Whole blocks, so that every piece is; a short object is all there.
-            let whole = first.len() as u64 == object.size;
+            let whole = first.len() as u64 == body.size;
             let len = if whole { first.len() } else { first.len() / 16 * 16 };
             let reserved = inner.fetch_memory.reserve(len as u64).await;
             next = len as u64;
@@ -120,7 +121,7 @@ pub(super) async fn fed<T: Send + 'static>(
             }
         }
         drop(first);
-        fetch::in_order(inner, object, next, pieces_in, arrived).await;
+        fetch::in_order(inner, object, body, next, pieces_in, arrived).await;
     };
     let ((), result) = tokio::join!(feed, blocking(move || work(pieces_out)));
     result
@@ -175,7 +176,7 @@ impl Prepared {
             tracing::info!(object = &*object.key, compressed_offset, "going on with an earlier pass");
             (Opener::new(&archive, key, compressed_offset)?, decoder, tar, builder)
         } else {
-            let spacing = inner.options.spacing.unwrap_or_else(|| Spacing::for_object(object.size));
+            let spacing = inner.options.spacing.unwrap_or_else(|| Spacing::for_object(archive.object_size));
             let opener = Opener::new(&archive, key, 0)?;
             let builder = IndexBuilder::new(archive, spacing)?;
             (opener, Decoder::new(compression, spacing), TarReader::new(), builder)

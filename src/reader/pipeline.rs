@@ -33,6 +33,8 @@ pub enum Stage {
     Fetch,
     /// It is not what `openssl enc` writes, or was cut short.
     Envelope,
+    /// It is not encrypted, and should be.
+    Unsealed,
     /// No key opens it.
     Key,
     /// The padding behind what is sealed.

@@ -1,15 +1,16 @@
 //! Spans of indexed archives and of plain files: each fetched, opened and verified by itself, once for everybody who waits for it.
 
 use super::Inner;
-use super::fetch;
+use super::ends::Ends;
+use super::fetch::Body;
 use super::flight::Flights;
 use super::identity::Identity;
 use super::known;
+use super::pipeline::Broken;
 use super::span_source::{SpanMap, SpanSource, check_pieces};
-use super::unlock::PROBE_LEN;
+use super::unlock::{PROBE_LEN, Trial};
 use crate::archive::envelope::CipherKey;
 use crate::archive::index::Index;
-use crate::store::ObjectMeta;
 use crate::task::{blocking, lock};
 use crate::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
@@ -188,7 +189,7 @@ impl Inner {
         let plain = source.plain_range(number);
         let size = range.end - range.start + (plain.end - plain.start);
         let _reserved = self.fetch_memory.reserve(size).await;
-        let bytes = self.fetch_object_range(&source.object, range).await?;
+        let bytes = self.fetch_object_range(source, range).await?;
         self.open_span(source, number, bytes).await
     }
 
@@ -222,8 +223,8 @@ impl Inner {
         match opened {
             // No key gave the right bytes: the start of the object tells whether there is no key, or damage.
             Err(error) if error.kind() == Kind::NoKey => {
-                let probe = 0..source.object.size.min(PROBE_LEN);
-                let first = fetch::range(self, &source.object, probe).await?;
+                let body = self.body(source).await?;
+                let first = body.range(self, &source.object, 0..body.size.min(PROBE_LEN)).await?;
                 let (inner, object) = (Arc::clone(self), Arc::clone(&source.object));
                 let key = blocking(move || inner.unlocker.open(&object.key, &first)).await?;
                 self.inflate_span(source, index, number, bytes, Some(key.key)).await
@@ -238,14 +239,36 @@ impl Inner {
             || self.cache.contains(&source.identity.span(number as u64))
     }
 
-    pub(super) async fn fetch_object_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes> {
+    pub(super) async fn fetch_object_range(&self, source: &SpanSource, range: Range<u64>) -> Result<Bytes> {
+        let body = self.body(source).await?;
         if range.end - range.start <= LONGEST_RANGE {
-            return fetch::range(self, object, range).await;
+            return body.range(self, &source.object, range).await;
         }
         let starts = (range.start..range.end).step_by(LONGEST_RANGE as usize);
-        let parts = starts.map(|start| fetch::range(self, object, start..range.end.min(start + LONGEST_RANGE)));
+        let part = |start: u64| start..range.end.min(start + LONGEST_RANGE);
+        let parts = starts.map(|start| body.range(self, &source.object, part(start)));
         let parts: Vec<Bytes> = futures::stream::iter(parts).buffered(4).try_collect().await?;
         Ok(parts.concat().into())
+    }
+
+    /// What the object holds: the index tells its length, and base64 is longer.
+    async fn body(&self, source: &SpanSource) -> Result<Body> {
+        let size = match &source.spans {
+            SpanMap::Index(index) => index.identity.object_size,
+            SpanMap::Pieces { .. } => source.object.size,
+        };
+        if size == source.object.size {
+            return Ok(Body::plain(&source.object));
+        }
+        let known = lock(&self.armors).get(&source.identity).copied();
+        if let Some(armor) = known {
+            return Ok(Body::armored(armor));
+        }
+        let ends = Ends::fetch(self, &source.object).await.map_err(Broken::into_error)?;
+        let armor = ends.body.armor.filter(|armor| armor.decoded_len() == size);
+        let armor = armor.ok_or_else(|| Error::corrupt("the object is not what its seek index is of"))?;
+        lock(&self.armors).put(source.identity, armor);
+        Ok(Body::armored(armor))
     }
 
     async fn inflate_span(
@@ -268,7 +291,7 @@ impl Inner {
                 return read(None);
             }
             let mut plain = Err(Error::corrupt("no key was tried"));
-            inner.unlocker.try_keys(&source.object.key, &index.identity.start, |key| {
+            inner.unlocker.try_keys(&source.object.key, &index.identity.start, Trial::Likely, |key| {
                 plain = read(Some(key));
                 plain.is_ok()
             })?;

@@ -121,12 +121,12 @@ impl Reader {
         let mut examined = match Ends::fetch(inner, object).await {
             Err(broken) => Examined { sink, seal: None, archive: Err(broken) },
             Ok(ends) => {
-                let first = ends.first.clone();
+                let (body, first) = (ends.body, ends.first.clone());
                 let splitting =
                     Splitting { tar: TarReader::new(), sink: Collector::new(sink), to_the_end, broken: None };
                 let (inner, meta) = (Arc::clone(inner), Arc::clone(object));
                 let work = move |pieces| Ok(split(&inner, &meta, ends, pieces, splitting));
-                fed(&self.inner, object, first, 0, arrived, work).await?
+                fed(&self.inner, object, body, first, 0, arrived, work).await?
             }
         };
         if let Err(broken) = &mut examined.archive {

@@ -132,7 +132,7 @@ impl<'a> Sweep<'a> {
                 let bytes = if inner.has_span(&source, spans.start) {
                     None
                 } else {
-                    Some(inner.fetch_object_range(&source.object, object_range(&source, &spans)).await?)
+                    Some(inner.fetch_object_range(&source, object_range(&source, &spans)).await?)
                 };
                 Ok(Fetched { spans, bytes, reserved: Arc::new(reserved) })
             };

@@ -74,7 +74,7 @@ impl Subject<'_> {
             }
             sink.decide(again.sink);
         }
-        sink.leave(&listed.listing().root);
+        sink.name_as_listed(&listed);
         self.judge(listed.listing(), &sink, &mut outcome);
         if let Some(seal) = examined.seal {
             self.judge_seal(seal, &mut outcome);
@@ -125,6 +125,7 @@ impl Subject<'_> {
         let (problem, message) = match stage {
             Stage::Fetch => not_fetched(error, object)?,
             _ if error.kind() == Kind::Unsupported => (Problem::Unsupported, sentence(&error, object)),
+            Stage::Unsealed => (Problem::PlaintextRefused, sentence(&error, object)),
             _ if !matches!(error.kind(), Kind::Corrupt | Kind::NoKey) => return Err(error),
             // What should be sealed and is no whole number of cipher blocks.
             Stage::Envelope if object.size < 48 || self.is_sealed_by_name() && !object.size.is_multiple_of(16) => {
@@ -156,6 +157,7 @@ impl Subject<'_> {
         sstables.truncate(MAX_NAMED);
         let lost = match problem {
             Problem::NoKey => "all that is in it, unless the key is found",
+            Problem::PlaintextRefused => "the SSTables that it took the place of",
             Problem::Unsupported => "nothing; other tools can unpack it",
             Problem::ObjectChanged => "nothing, perhaps: it was replaced or deleted meanwhile; verify again",
             _ if known.is_some() => "the SSTables that were in it",
@@ -176,21 +178,35 @@ impl Subject<'_> {
             outcome.findings.push(odd("so many or so large TOC.txt files that not all were read".into()));
         }
         let mut components: BTreeMap<SstableRef, Vec<&str>> = BTreeMap::new();
-        let mut damage: BTreeMap<SstableRef, &str> = BTreeMap::new();
+        let mut damage: BTreeMap<SstableRef, (Problem, &str)> = BTreeMap::new();
         for file in &listing.files {
-            let Some((directory, parsed)) = SstableName::parse_path(&file.path) else { continue };
+            let Some((directory, parsed)) = SstableName::parse_path(&file.path) else {
+                if let Some(why) = &file.damage {
+                    outcome.findings.push(self.finding(Problem::DataMissing, &**why).lost("the file"));
+                }
+                continue;
+            };
             let sstable = SstableRef { directory: directory.into(), name: parsed.sstable };
             if let Some(why) = &file.damage {
-                damage.insert(sstable.clone(), why);
+                // Only what has no data in the archive has no checksum.
+                let problem = if file.crc32.is_none() { Problem::DataMissing } else { Problem::DigestDiffers };
+                let known = damage.entry(sstable.clone()).or_insert((problem, why));
+                if problem == Problem::DataMissing {
+                    known.0 = problem;
+                }
             }
             components.entry(sstable).or_default().push(parsed.component);
         }
         for (sstable, present) in &components {
             self.judge_components(sstable, present, sink, outcome);
-            if let Some(why) = damage.get(sstable) {
+            if let Some((problem, why)) = damage.get(sstable) {
                 let content = sink.sstables.get(sstable).and_then(|parts| parts.content(sstable));
-                let finding = self.of_sstable(Problem::DigestDiffers, sstable, (*why).to_owned(), content);
-                outcome.findings.push(finding.lost("rows of the SSTable; which ones is not known"));
+                let finding = self.of_sstable(*problem, sstable, (*why).to_owned(), content);
+                let lost = match problem {
+                    Problem::DataMissing => "the SSTable: not all of it is in the archive",
+                    _ => "rows of the SSTable; which ones is not known",
+                };
+                outcome.findings.push(finding.lost(lost));
             }
             self.judge_sums(sstable, sink, outcome);
         }

@@ -48,6 +48,8 @@ pub enum Problem {
     Unsupported,
     /// Not encrypted, where an encrypted archive should be.
     NotEncrypted,
+    /// Not encrypted, while keys were given and the archives beside it are: it is not read.
+    PlaintextRefused,
     NoKey,
     /// The padding of the last cipher block.
     PaddingWrong,
@@ -63,6 +65,8 @@ pub enum Problem {
     Oddity,
     /// The snapshot's manifest.json lists an SSTable that is not in the archive.
     SstableMissing,
+    /// The archive names a file whose data it does not hold: a link that leads nowhere, a piece of a multi-volume tar.
+    DataMissing,
     /// An SSTable lacks components that Cassandra needs.
     ComponentMissing,
     /// A storage-attached index lacks parts: it has to be built anew.
@@ -98,6 +102,7 @@ impl Problem {
                 | Self::ObjectArchived
                 | Self::CutShort
                 | Self::NotAnArchive
+                | Self::PlaintextRefused
                 | Self::Unsupported
                 | Self::NoKey
                 | Self::PaddingWrong

@@ -4,13 +4,13 @@
 //! ([`crate::cassandra::sstable::checksums`]) or, for a hostile archive, said to be unchecked.
 
 use super::finding::{Content, SstableRef};
-use crate::archive::tar::MemberSink;
+use crate::archive::tar::{self, MemberSink};
 use crate::archive::{Member, names};
 use crate::cassandra::SstableName;
 use crate::cassandra::sstable::checksums::{Checked, DataCheck, List, ListReader, Verdict};
+use crate::reader::Archive;
 use crate::{Error, Result};
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// Memory for lists of checksums, bytes: those of a Data.db of some 10 GB. Of a longer one only what can be compared is kept.
 const LIST_BYTES: usize = 8 << 20;
@@ -24,12 +24,19 @@ const MAX_TEXT: u64 = 64 << 10;
 /// SSTables that are kept count of; a table has some thousands.
 const MAX_SSTABLES: usize = 100_000;
 
+/// Components that are kept count of.
+const MAX_PLACES: usize = tar::MAX_MEMBERS;
+
 /// What was seen of an archive.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     pub(super) sstables: HashMap<SstableRef, Parts>,
-    /// The snapshot's own manifest.json.
+    /// The snapshot's own manifest.json, once it is known which of them counts.
     pub(super) manifest: Option<Vec<u8>>,
+    /// Files of this name, by path.
+    manifests: HashMap<String, Vec<u8>>,
+    /// Components by the plain offset of their data.
+    places: HashMap<u64, SstableRef>,
     /// Something had to be left unchecked.
     pub(super) overflow: bool,
     /// From an earlier look at the same archive: the only SSTables of interest now.
@@ -52,7 +59,7 @@ pub(super) struct Parts {
     pub(super) unknown_format: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Data {
     size: u64,
     /// Of all its bytes, if they were seen.
@@ -61,7 +68,7 @@ struct Data {
 }
 
 /// CompressionInfo.db or CRC.db.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ListSeen {
     component: &'static str,
     list: Result<List>,
@@ -90,7 +97,7 @@ enum Current {
     List(SstableRef, &'static str, Box<ListReader>),
     Toc(SstableRef, Vec<u8>),
     Digest(SstableRef, Vec<u8>),
-    Manifest(Vec<u8>),
+    Manifest(String, Vec<u8>),
 }
 
 impl Sink {
@@ -122,18 +129,33 @@ impl Sink {
         }
     }
 
-    /// Names the SSTables as the listing does: without the directory that the archive was made of.
-    pub(super) fn leave(&mut self, root: &str) {
-        let Some(root) = root.strip_suffix('/') else { return };
-        let below = |directory: &str| match directory.strip_prefix(root)? {
-            "" => Some(Arc::from("")),
-            rest => rest.strip_prefix('/').map(Arc::from),
-        };
-        let renamed = std::mem::take(&mut self.sstables).into_iter().map(|(sstable, parts)| {
-            let directory = below(&sstable.directory).unwrap_or_else(|| Arc::clone(&sstable.directory));
-            (SstableRef { directory, ..sstable }, parts)
-        });
-        self.sstables = renamed.collect();
+    /// Names the SSTables as the listing does: without the directory that the archive was made of, and each file that is a link as the one that
+    /// it leads to was seen.
+    pub(super) fn name_as_listed(&mut self, archive: &Archive) {
+        let listing = archive.listing();
+        let seen = std::mem::take(&mut self.sstables);
+        for (number, file) in listing.files.iter().enumerate() {
+            let Some((directory, component)) = SstableName::parse_path(&file.path) else { continue };
+            let sstable = SstableRef { directory: directory.into(), name: component.sstable };
+            let place = archive.offset(number).and_then(|offset| self.places.get(&offset));
+            let parts = self.sstables.entry(sstable).or_default();
+            let Some(seen) = place.and_then(|place| seen.get(place)) else { continue };
+            match component.component {
+                "Data.db" => parts.data.clone_from(&seen.data),
+                "TOC.txt" => parts.toc.clone_from(&seen.toc),
+                "Digest.crc32" => parts.digest = seen.digest,
+                // An SSTable that has both is read by CompressionInfo.db.
+                name if seen.list.as_ref().is_some_and(|list| list.component == name) => {
+                    parts.list.clone_from(&seen.list);
+                }
+                _ => {}
+            }
+            if seen.unknown_format.is_some() {
+                parts.unknown_format.clone_from(&seen.unknown_format);
+            }
+        }
+        let manifest = format!("{}manifest.json", listing.root);
+        self.manifest = self.manifests.remove(&manifest);
     }
 
     fn parts(&mut self, sstable: &SstableRef) -> Option<&mut Parts> {
@@ -247,12 +269,15 @@ impl MemberSink for Sink {
         let Ok(path) = names::safe_path(&member.raw_name) else { return Ok(()) };
         if let Some((directory, component)) = SstableName::parse_path(&path) {
             let sstable = SstableRef { directory: directory.into(), name: component.sstable };
+            if self.again.is_none() && self.places.len() < MAX_PLACES {
+                self.places.insert(member.offset, sstable.clone());
+            }
             self.current = self.component(sstable, component.component, member.size);
         } else if names::in_directory(&path) == "manifest.json" && self.again.is_none() {
             let fits = self.text_bytes + member.size.min(1 << 40) as usize <= TEXT_BYTES;
             self.text_bytes += if fits { member.size as usize } else { 0 };
             self.overflow |= !fits;
-            self.current = fits.then(|| Current::Manifest(Vec::new()));
+            self.current = fits.then(|| Current::Manifest(path, Vec::new()));
         }
         Ok(())
     }
@@ -262,7 +287,7 @@ impl MemberSink for Sink {
             None => {}
             Some(Current::Data(_, check)) => check.push(bytes),
             Some(Current::List(_, _, reader)) => reader.push(bytes),
-            Some(Current::Toc(_, text) | Current::Digest(_, text) | Current::Manifest(text)) => {
+            Some(Current::Toc(_, text) | Current::Digest(_, text) | Current::Manifest(_, text)) => {
                 text.extend_from_slice(bytes);
             }
         }
@@ -284,7 +309,7 @@ impl MemberSink for Sink {
                     parts.digest = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
                 }
             }
-            Some(Current::Manifest(text)) => self.manifest = Some(text),
+            Some(Current::Manifest(path, text)) => drop(self.manifests.insert(path, text)),
         }
         Ok(())
     }

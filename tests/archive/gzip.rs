@@ -31,10 +31,9 @@ fn truncated_anywhere() {
     let one = gzip("-6", &plain).len();
     for len in 0..whole.len() {
         let result = inflate(&whole[..len], 1 << 20);
-        // The magic's first byte alone is garbage to gzip as well.
-        if len == one || len == one + 1 {
+        if len == one {
             let (summary, inflated) = result.unwrap();
-            assert_eq!((inflated == plain, summary.warnings.len()), (true, len - one));
+            assert_eq!((inflated == plain, summary.warnings.len()), (true, 0));
         } else {
             assert_eq!(result.unwrap_err().kind(), Kind::Corrupt, "{len} bytes");
         }
@@ -67,9 +66,13 @@ fn wrong_length_is_told() {
 #[test]
 fn a_bad_second_member_is_an_error_and_no_garbage() {
     let first = gzip("-6", b"first");
-    for (tail, bad) in
-        [(&b"\x1f\x8b\x07"[..], true), (b"\x1f\x8b\x08\xff", true), (b"\x1f\x8c", false), (b"\0\0\x1f\x8b", false)]
-    {
+    for (tail, bad) in [
+        (&b"\x1f\x8b\x07"[..], true),
+        (b"\x1f\x8b\x08\xff", true),
+        (b"\x1f\x8c", true),
+        (b"\0\0\x1f\x8b", true),
+        (b"\0\0", false),
+    ] {
         let result = inflate(&[&first[..], tail].concat(), 1);
         assert_eq!(result.is_err(), bad, "{tail:?}");
     }
@@ -104,9 +107,9 @@ fn the_probe_tells_keys_apart() {
         assert!(!envelope::opens(&right, &object[..16]));
         assert!(!envelope::opens(&right, b""));
     }
-    // The right key, but not a tar inside.
+    // The right key, but not a tar inside: damage, and not a missing key.
     let object = seal(&gzip("-6", &data(5, 5000)), "right");
-    assert!(!envelope::opens(&key(&object, "right").unwrap(), &object));
+    assert!(envelope::opens(&key(&object, "right").unwrap(), &object));
     let non_ascii = "Schl\u{fc}ssel-\u{1f511}";
     let object = seal(&gzip("-6", &tar), non_ascii);
     let key = envelope::CipherKey::derive(&Passphrase::new(non_ascii.into()), object.first_chunk().unwrap()).unwrap();

@@ -21,7 +21,7 @@ struct Files {
 impl MemberSink for Files {
     fn begin(&mut self, member: &Member) -> Result<()> {
         assert!(self.open.replace(Vec::new()).is_none());
-        assert_eq!((member.kind, member.crc32), (MemberKind::File, 0));
+        assert!(member.is_file() && member.crc32 == 0);
         Ok(())
     }
 
@@ -111,31 +111,198 @@ fn gnu_tar_in_all_its_formats() {
 }
 
 #[test]
-fn what_cannot_be_a_file_is_named_and_skipped() {
-    use MemberKind::{File, Unsupported};
+fn links_and_fifos_are_named_and_sparse_files_read() {
+    use MemberKind::{File, HardLink, SymbolicLink, Unsupported};
 
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    std::fs::write(at("a"), b"first").unwrap();
-    std::fs::hard_link(at("a"), at("b")).unwrap();
-    std::os::unix::fs::symlink("a", at("c")).unwrap();
+    let long = "x".repeat(150);
+    std::fs::write(at(&long), b"first").unwrap();
+    std::fs::hard_link(at(&long), at("b")).unwrap();
+    std::os::unix::fs::symlink(&long, at("c")).unwrap();
     assert!(Command::new("mkfifo").arg(at("d")).status().unwrap().success());
-    let sparse = std::fs::File::create(at("e")).unwrap();
-    sparse.set_len(50 << 20).unwrap();
-    for i in 0..40 {
-        std::os::unix::fs::FileExt::write_at(&sparse, &[7; 4096], i << 20).unwrap();
-    }
+    let write_holes = |name: &str, size: u64, pieces: &[(u64, usize)]| {
+        let sparse = std::fs::File::create(at(name)).unwrap();
+        sparse.set_len(size).unwrap();
+        for (place, len) in pieces {
+            std::os::unix::fs::FileExt::write_at(&sparse, &data(*place, *len), *place).unwrap();
+        }
+    };
+    let many: Vec<(u64, usize)> = (0..40).map(|i| ((i * 3) << 16, 4096)).collect();
+    write_holes("e", 10 << 20, &many);
+    write_holes("g", 100_000, &[(40_960, 4096)]);
+    write_holes("h", 1 << 20, &[]);
     std::fs::write(at("f"), b"last").unwrap();
-    for format in [&["--format=gnu"][..], &["--format=posix"], &["--format=posix", "--sparse-version=0.0"]] {
-        let mut args = vec!["-c", "-S"];
-        args.extend(format);
-        args.extend(["a", "b", "c", "d", "e", "f"]);
-        let (summary, files) = read_all_ways(&run_tar(dir.path(), &args));
-        assert_eq!(files.done, [(b"a".to_vec(), b"first".to_vec()), (b"f".to_vec(), b"last".to_vec())]);
-        let kinds: Vec<_> = summary.members.iter().map(|m| m.kind).collect();
-        let expected = [File, Unsupported(b'1'), Unsupported(b'2'), Unsupported(b'6'), Unsupported(b'S'), File];
-        assert_eq!(kinds, expected, "{format:?}");
+    let formats = [
+        &["tar", "--format=gnu"][..],
+        &["tar", "--format=oldgnu"],
+        &["tar", "--format=posix"],
+        &["tar", "--format=posix", "--sparse-version=0.0"],
+        &["tar", "--format=posix", "--sparse-version=0.1"],
+        &["bsdtar", "--format=pax", "--read-sparse"],
+    ];
+    for format in formats {
+        let mut command = Command::new(format[0]);
+        command.arg("-C").arg(dir.path()).args(&format[1..]);
+        if format[0] == "tar" {
+            command.arg("-S");
+        }
+        let out = command.args(["-cf", "-", &long, "b", "c", "d", "e", "f", "g", "h"]).output();
+        let Ok(out) = out else {
+            eprintln!("SKIPPED: {} is not installed", format[0]);
+            continue;
+        };
+        assert!(out.status.success(), "{format:?}: {}", String::from_utf8_lossy(&out.stderr));
+        let (summary, files) = read_all_ways(&out.stdout);
+        let read: Vec<_> = files.done.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
+        assert_eq!(read, [&*long, "e", "f", "g", "h"], "{format:?}");
+        for (name, content) in &files.done {
+            let written = std::fs::read(at(std::str::from_utf8(name).unwrap())).unwrap();
+            assert!(*content == written, "{format:?}: {}", String::from_utf8_lossy(name));
+        }
+        let kinds: Vec<_> = summary.members.iter().map(|m| m.kind.clone()).collect();
+        let links = [File, HardLink(long.clone().into()), SymbolicLink(long.clone().into()), Unsupported(b'6')];
+        assert_eq!(kinds[..4], links, "{format:?}");
+        let sparse = kinds.iter().filter(|kind| matches!(kind, MemberKind::Sparse(_))).count();
+        assert!(sparse >= 2, "{format:?}: {kinds:?}");
     }
+}
+
+/// Holes cost a tar nothing, and must not cost more here than a file of their size is worth.
+#[test]
+fn holes_that_cannot_be_true_are_not_filled() {
+    let map = b"1\n0\n0\n";
+    let records = |size: u64| {
+        let mut records = Vec::new();
+        for record in ["GNU.sparse.major=1", "GNU.sparse.minor=0", &format!("GNU.sparse.realsize={size}")] {
+            // The length counts itself.
+            records.extend(format!("{} {record}\n", record.len() + 4).bytes());
+        }
+        records
+    };
+    let sparse = |size| {
+        let mut tar = pax(b'x', &records(size));
+        tar.extend(header(b"a", 512, b'0'));
+        tar.extend(map);
+        tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
+        tar
+    };
+    assert_eq!(read_all_ways(&sparse(5000)).1.done, [(b"a".to_vec(), vec![0; 5000])]);
+    let (summary, files) = read_all_ways(&sparse(1 << 50));
+    assert_eq!((files.done.len(), &summary.members[0].kind), (0, &MemberKind::Unsupported(b'S')));
+    corrupt(&sparse(1 << 62), "impossibly large");
+}
+
+#[test]
+fn what_volumes_and_incremental_tars_leave_elsewhere_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir(at("d")).unwrap();
+    std::fs::write(at("d/nb-1-big-Data.db"), b"old").unwrap();
+    std::fs::write(at("big"), data(5, 100_000)).unwrap();
+    std::fs::write(at("small"), b"small").unwrap();
+    for format in ["gnu", "pax"] {
+        let format = format!("--format={format}");
+        let snar = at("snar").display().to_string();
+        let incremental = |level: &str| run_tar(dir.path(), &["-c", &format, level, "-g", &snar, "d"]);
+        incremental("--level=0");
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        std::fs::write(at("d/nb-2-big-Data.db"), b"new").unwrap();
+        let (summary, files) = read_all_ways(&incremental("--level=1"));
+        assert_eq!(files.done, [(b"d/nb-2-big-Data.db".to_vec(), b"new".to_vec())], "{format}");
+        let elsewhere: Vec<_> = summary.members.iter().filter(|m| m.kind == MemberKind::Elsewhere).collect();
+        let names: Vec<_> = elsewhere.iter().map(|member| member.raw_name.as_slice()).collect();
+        assert!(names.contains(&&b"d/nb-1-big-Data.db"[..]), "{format}: {names:?}");
+        std::fs::remove_file(at("d/nb-2-big-Data.db")).unwrap();
+
+        // The second volume: the rest of one file, and another.
+        let volumes = [at("v1"), at("v2")];
+        let mut volumes_of = Command::new("tar");
+        volumes_of.arg("-C").arg(dir.path()).args(["-c", &format, "-M", "-L", "60", "-V", "label"]);
+        let out =
+            volumes_of.arg("-f").arg(&volumes[0]).arg("-f").arg(&volumes[1]).args(["big", "small"]).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        corrupt(&std::fs::read(&volumes[0]).unwrap(), "ends too early");
+        let (summary, files) = read_all_ways(&std::fs::read(&volumes[1]).unwrap());
+        assert_eq!(files.done, [(b"small".to_vec(), b"small".to_vec())], "{format}");
+        let (first, warnings) = (&summary.members[0], summary.warnings.len());
+        assert_eq!((&*first.raw_name, &first.kind, warnings), (&b"big"[..], &MemberKind::Unsupported(b'M'), 0));
+    }
+}
+
+#[test]
+fn tars_behind_one_another_are_one() {
+    let (one, two) = (tar(&[("a", b"x")]), tar(&[("b", b"y")]));
+    for between in [0, 512, 9000 / 512 * 512] {
+        let both = [&one[..], &vec![0; between], &two].concat();
+        let (summary, files) = read_all_ways(&both);
+        assert_eq!(files.done, [(b"a".to_vec(), b"x".to_vec()), (b"b".to_vec(), b"y".to_vec())]);
+        assert_eq!(summary.warnings, [""; 0]);
+    }
+    // A single block of zeros between them does not end it either.
+    let both = [&one[..one.len() - 512], &two].concat();
+    assert_eq!(read_all_ways(&both).1.done.len(), 2);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("a"), "x").unwrap();
+    for name in ["1.tar", "2.tar"] {
+        std::fs::write(at(name), run_tar(dir.path(), &["-c", "a"])).unwrap();
+    }
+    run_tar(dir.path(), &["-A", "-f", &at("1.tar"), &at("2.tar")]);
+    assert_eq!(read_all_ways(&std::fs::read(at("1.tar")).unwrap()).1.done.len(), 2);
+}
+
+#[test]
+fn what_other_tars_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "l".repeat(130);
+    for (name, content) in [("nb-1-big-Data.db", data(1, 70_000)), (&*long, data(2, 600))] {
+        std::fs::write(dir.path().join(name), content).unwrap();
+    }
+    std::fs::hard_link(dir.path().join(&long), dir.path().join("zz")).unwrap();
+    // An extended attribute, where the file system has any.
+    let _ = Command::new("setfattr").args(["-n", "user.x", "-v", "y"]).arg(dir.path().join(&long)).status();
+    for tool in [
+        &["busybox", "tar"][..],
+        &["bsdtar", "--format=pax"],
+        &["bsdtar", "--format=gnutar"],
+        &["bsdtar", "--format=ustar"],
+        &["tar", "--format=posix", "--xattrs", "--acls", "--selinux"],
+        &["tar", "-V", "a label"],
+        &["tar", "--format=posix", "-V", "a label"],
+    ] {
+        let out = Command::new(tool[0]).args(&tool[1..]).args(["-cf", "-", "-C"]).arg(dir.path()).arg(".").output();
+        let Ok(out) = out else {
+            eprintln!("SKIPPED: {} is not installed", tool[0]);
+            continue;
+        };
+        if tool.contains(&"--format=ustar") {
+            // It has no place for such a name.
+            continue;
+        }
+        assert!(out.status.success(), "{tool:?}: {}", String::from_utf8_lossy(&out.stderr));
+        let (summary, files) = read_all_ways(&out.stdout);
+        assert_eq!((files.done.len(), &summary.warnings[..]), (2, &[][..]), "{tool:?}");
+        for (name, content) in &files.done {
+            let name = std::str::from_utf8(name).unwrap();
+            assert!(*content == std::fs::read(dir.path().join(name)).unwrap(), "{tool:?}: {name}");
+        }
+        let odd = summary.members.iter().filter(|m| matches!(m.kind, MemberKind::Unsupported(kind) if kind != b'V'));
+        assert_eq!(odd.count(), 0, "{tool:?}");
+        let links = summary.members.iter().filter(|m| matches!(m.kind, MemberKind::HardLink(_)));
+        assert_eq!(links.count(), 1, "{tool:?}");
+    }
+}
+
+/// A million empty files in a few MB of gzip.
+#[test]
+fn members_without_end_are_refused() {
+    let mut reader = TarReader::new();
+    let block = header(b"a", 0, b'0');
+    let pieces = std::iter::repeat_n(block, 1 << 20).map(|block| reader.push(&block, &mut ()));
+    let error = pieces.into_iter().find_map(Result::err).unwrap();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(error.to_string().contains("262144 members"), "{error}");
 }
 
 #[test]
@@ -178,7 +345,7 @@ fn global_records_hold_until_overridden() {
 #[test]
 fn directories_of_v7_and_of_today() {
     let tar = [&header(b"a/", 0, 0)[..], &header(b"b", 4096, b'5'), &header(b"c", 0, b'7'), &[0; 1024]].concat();
-    let kinds: Vec<_> = read_all_ways(&tar).0.members.iter().map(|m| m.kind).collect();
+    let kinds: Vec<_> = read_all_ways(&tar).0.members.iter().map(|m| m.kind.clone()).collect();
     assert_eq!(kinds, [MemberKind::Directory, MemberKind::Directory, MemberKind::File]);
 }
 
@@ -190,8 +357,10 @@ fn how_a_tar_may_end() {
     assert_eq!(read_all_ways(&padded).0.warnings.len(), 0);
     let lone = &good[..good.len() - 512];
     assert_eq!(read_all_ways(lone).0.warnings, ["the tar ends with one block of zeros instead of two"]);
-    let more = [&good[..], b"more"].concat();
-    assert_eq!(read_all_ways(&more).0.warnings, ["data behind the end of the tar was ignored"]);
+    for more in [&b"more"[..], &data(7, 512), &data(7, 5000)] {
+        corrupt(&[&good[..], more].concat(), "behind the end of the tar");
+        corrupt(&[&good[..], &[0; 100], more].concat(), "behind the end of the tar");
+    }
     assert_eq!(read_all_ways(&[0; 10_240]).0.members, []);
     for len in 0..good.len() - 512 {
         corrupt(&good[..len], "ends too early");
@@ -229,7 +398,7 @@ proptest! {
         let mut random = Random(seed | 1);
         let mut tar = Vec::new();
         for _ in 0..random.below(12) {
-            let kind = b"00000LKxgS1257V\0"[random.below(16)];
+            let kind = b"00000LKxgS1257VXDM\0"[random.below(19)];
             let size = random.below(3000) as u64;
             let mut block = header(&data(random.next(), 60), size, kind);
             if random.below(3) == 0 {

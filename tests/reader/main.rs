@@ -1,6 +1,7 @@
 //! What the reader promises, over a store in memory and over the sample bucket.
 
 use testkit::bucket;
+mod envelope;
 mod examine;
 mod formats;
 mod killed;

@@ -348,20 +348,20 @@ fn a_tar_that_was_packed_wrong() {
     let expected = [
         "cass-a 2026-11-21-02-45 shop.users: tar_damaged",
         "cass-a 2026-11-21-02-45 shop.orders: tar_damaged",
-        "cass-a 2026-11-21-02-47 shop.users: oddity",
+        "cass-a 2026-11-21-02-47 shop.users: tar_damaged",
     ];
     assert_eq!(deep, set_of(&expected));
 }
 
 #[test]
-fn what_is_not_encrypted_is_said_so() {
+fn what_is_not_encrypted_among_sealed_archives_is_refused() {
     let sample = Sample::new();
     let mut command = Command::new("openssl");
     let openssl = ["enc", "-d", "-aes-256-cbc", "-pbkdf2", "-md", "sha256", "-pass"];
     command.args(openssl).arg(format!("file:{}", key_files()[0].display()));
     let gz = filter(command.arg("-in").arg(sample.archive(FULL, "shop.users")), b"");
     fs::write(sample.archive(FULL, "shop.users"), gz).unwrap();
-    sample.assert_both(&["cass-a 2026-11-21-02-45 shop.users: not_encrypted"]);
+    sample.assert_both(&["cass-a 2026-11-21-02-45 shop.users: plaintext_refused"]);
 }
 
 #[test]

@@ -14,7 +14,10 @@ const EMPTY_TAR: usize = 20 * tar::BLOCK_LEN;
 /// Bytes decoded at a time.
 const PIECE: usize = 1 << 10;
 
-/// By magic numbers; a plain tar by the checksum of its first header.
+/// Of so few bytes it is one at a time: what follows the end of a short archive, which is a cipher's padding, comes with its last ones.
+const FEW: usize = 4 << 10;
+
+/// By magic numbers; a plain tar by the magic or the checksum of its first header.
 pub(super) fn magic_of(first_bytes: &[u8]) -> Option<Compression> {
     if first_bytes.starts_with(GZIP) {
         return Some(Compression::Gzip);
@@ -23,7 +26,8 @@ pub(super) fn magic_of(first_bytes: &[u8]) -> Option<Compression> {
         Some(ZSTD) => Some(Compression::Zstd),
         Some(lz4::MAGIC) => Some(Compression::Lz4),
         _ => {
-            let is_tar = first_bytes.len() >= tar::BLOCK_LEN && tar::starts_as_tar(first_bytes);
+            let is_tar = first_bytes.len() >= tar::BLOCK_LEN
+                && (tar::starts_as_tar(first_bytes) || first_bytes[257..].starts_with(b"ustar"));
             let is_hole =
                 first_bytes.iter().take(EMPTY_TAR + 1).all(|&byte| byte == 0) && first_bytes.len() > EMPTY_TAR;
             (is_tar && !is_hole).then_some(Compression::None)
@@ -57,9 +61,11 @@ pub(in super::super) fn compression_of(first_bytes: &[u8]) -> Option<Compression
     };
     let mut decoder = Decoder::new(compression, Spacing::none());
     // In small pieces: damage behind the header must not hide it.
-    let decoded = first_bytes.chunks(PIECE).try_for_each(|piece| decoder.push(piece, &mut take));
-    if plain.len() < tar::BLOCK_LEN {
-        return decoded.is_ok().then_some(compression);
+    let piece = if first_bytes.len() <= FEW { 1 } else { PIECE };
+    let decoded = first_bytes.chunks(piece).try_for_each(|piece| decoder.push(piece, &mut take));
+    if plain.len() < tar::BLOCK_LEN && decoded.is_err() {
+        return None;
     }
-    tar::starts_as_tar(&plain).then_some(compression)
+    // What decodes so far is no chance hit of a wrong key, whatever is wrong with the tar in it.
+    Some(compression)
 }

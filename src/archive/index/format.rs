@@ -4,16 +4,19 @@
 //! numbers are little-endian. Records are only ever appended; the footer makes the file an index.
 
 use super::{Identity, Index, Span, WindowRef};
-use crate::archive::Member;
 use crate::archive::compression::{Checkpoint, MAX_PACKED_LEN};
 use crate::archive::tar::{MAX_MEMBERS, TarState};
+use crate::archive::{Member, MemberKind};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::ops::Range;
 
 /// Goes up with every change that an older reader would get wrong.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Version 1 did not tell where links lead, and took what lies behind the end of a tar for nothing. One that came by neither is still right.
+const LINKLESS_VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"CMSEEKIX";
 
@@ -158,7 +161,8 @@ impl Footer {
         let number = |range: Range<usize>| start[range].iter().rev().fold(0, |value, &b| value << 8 | u64::from(b));
         let (offset, len, version) = (number(0..8), number(8..12), number(12..16));
         let fits = offset.checked_add(len).and_then(|end| end.checked_add(FOOTER_LEN as u64)) == Some(file_len);
-        if &start[16..] != MAGIC || version != u64::from(VERSION) || !fits || len > MAX_HEAD_LEN as u64 {
+        let known = [VERSION, LINKLESS_VERSION].map(u64::from).contains(&version);
+        if &start[16..] != MAGIC || !known || !fits || len > MAX_HEAD_LEN as u64 {
             return Err(Error::corrupt("not a complete seek index of this version"));
         }
         let hash = hash.try_into().expect("32 bytes are left");
@@ -173,6 +177,12 @@ impl Footer {
         let index: Index = unpack(payload).ok_or_else(|| Error::corrupt("the seek index is damaged"))?;
         if !is_sound(&index, self.head.start) {
             return Err(Error::corrupt("the seek index contradicts itself"));
+        }
+        let linkless = |index: &Index| {
+            index.warnings.is_empty() && !index.members.iter().any(|m| matches!(m.kind, MemberKind::Unsupported(_)))
+        };
+        if self.start[12..16] == LINKLESS_VERSION.to_le_bytes() && !linkless(&index) {
+            return Err(Error::corrupt("a seek index of an older version that left out what this one reads"));
         }
         Ok(index)
     }
@@ -214,7 +224,7 @@ fn is_sound(index: &Index, windows_end: u64) -> bool {
                 && span.window.len as usize <= MAX_PACKED_LEN
                 && span.window.offset.checked_add(span.window.len.into()).is_some_and(|end| end <= windows_end)
         })
-        && members.iter().all(|m| m.offset.checked_add(m.size).is_some_and(|end| end <= *plain_size))
+        && members.iter().all(|m| m.offset.checked_add(m.stored_len()).is_some_and(|end| end <= *plain_size))
 }
 
 #[cfg(test)]

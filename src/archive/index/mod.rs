@@ -17,9 +17,9 @@ pub use published::{
     published_len,
 };
 
-use super::Member;
 use super::compression::{Checkpoint, Decoder, Entry};
 use super::envelope::{self, BLOCK_LEN, CipherKey, HEADER_LEN};
+use super::{Member, MemberKind, Region};
 use crate::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -101,6 +101,14 @@ impl Index {
         self.spans.partition_point(|span| span.plain <= plain_offset).checked_sub(1)
     }
 
+    /// The regions of the sparse file whose data starts at this plain byte; `None` for any other file.
+    pub fn sparse_regions(&self, plain_offset: u64) -> Option<&[Region]> {
+        self.members.iter().filter(|member| member.offset == plain_offset).find_map(|member| match &member.kind {
+            MemberKind::Sparse(regions) => Some(&regions[..]),
+            _ => None,
+        })
+    }
+
     /// The plain bytes of a span.
     ///
     /// # Panics
@@ -118,7 +126,9 @@ impl Index {
         }
         // The header is as long as a block: the block before, as an offset in the object, is the offset in what is sealed.
         let block = BLOCK_LEN as u64;
-        start / block * block..end.next_multiple_of(block) + self.identity.header_len()
+        let end = end.next_multiple_of(block) + self.identity.header_len();
+        // Without padding the last block is shorter.
+        start / block * block..end.min(self.identity.object_size)
     }
 
     /// The bytes of the compressed stream that hold a span.
@@ -196,11 +206,10 @@ impl Index {
         let key = key.ok_or_else(|| Error::new(Kind::NoKey, "the archive is encrypted"))?;
         let (before, blocks) = bytes
             .split_first_chunk()
-            .filter(|(_, blocks)| blocks.len() % BLOCK_LEN == 0)
+            .filter(|(_, blocks)| !key.is_padded() || blocks.len() % BLOCK_LEN == 0)
             .ok_or_else(|| Error::corrupt("the object does not consist of whole cipher blocks"))?;
         let mut plain = blocks.to_vec();
-        let mut decryptor = if offset == 0 { key.decryptor() } else { key.decryptor_after(*before) };
-        decryptor.decrypt(&mut plain);
+        key.decryptor_at(offset / BLOCK_LEN as u64, *before).decrypt(&mut plain);
         Ok(Some(plain))
     }
 }

@@ -6,6 +6,9 @@ use crate::{Error, Result};
 /// Magic and version of GNU's own format, which uses the prefix field for other things.
 const USTAR_MAGIC: &[u8] = b"ustar\0";
 
+/// What star puts at the end of its headers.
+const STAR_MAGIC: &[u8; 4] = b"tar\0";
+
 /// A header block whose checksum is right.
 pub(super) struct Header<'a>(&'a [u8; BLOCK_LEN]);
 
@@ -21,7 +24,9 @@ impl<'a> Header<'a> {
     /// Name, with the prefix that POSIX splits off.
     pub(super) fn name(&self) -> Vec<u8> {
         let name = until_nul(&self.0[..100]);
-        let prefix = if self.0[257..].starts_with(USTAR_MAGIC) { until_nul(&self.0[345..500]) } else { b"" };
+        // star has times behind a shorter prefix.
+        let end = if self.0[508..] == *STAR_MAGIC { 476 } else { 500 };
+        let prefix = if self.0[257..].starts_with(USTAR_MAGIC) { until_nul(&self.0[345..end]) } else { b"" };
         if prefix.is_empty() {
             return name.to_vec();
         }
@@ -39,9 +44,13 @@ impl<'a> Header<'a> {
         number(&self.0[136..148]).ok_or_else(|| Error::corrupt("a tar header's mtime is no number"))
     }
 
-    /// GNU's old sparse format: more map blocks follow this header.
-    pub(super) fn sparse_map_goes_on(&self) -> bool {
-        self.0[482] != 0
+    /// Target of a link.
+    pub(super) fn link_name(&self) -> Vec<u8> {
+        until_nul(&self.0[157..257]).to_vec()
+    }
+
+    pub(super) fn block(&self) -> &[u8; BLOCK_LEN] {
+        self.0
     }
 }
 
@@ -63,7 +72,7 @@ fn until_nul(field: &[u8]) -> &[u8] {
 }
 
 /// Octal digits between spaces, ended by a space or NUL; or GNU's base-256: first bit set, then a big-endian two's complement.
-fn number(field: &[u8]) -> Option<i64> {
+pub(super) fn number(field: &[u8]) -> Option<i64> {
     let (&first, rest) = field.split_first()?;
     if first & 0x80 != 0 {
         // Bit 6 is the sign.
@@ -78,6 +87,14 @@ fn number(field: &[u8]) -> Option<i64> {
         b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
         _ => None,
     })
+}
+
+/// Digits only, as pax records have them.
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! pax extended headers: `<length> <key>=<value>\n`, where the length counts the whole record (POSIX.1-2001, `pax`).
 
+use super::header::decimal;
+use super::sparse;
+use crate::archive::member::Region;
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -8,10 +11,30 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Records {
     pub(super) path: Option<Vec<u8>>,
+    pub(super) link_path: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
     pub(super) mtime: Option<Timestamp>,
-    /// GNU's sparse formats 0.0, 0.1 and 1.0 are made of such records.
-    pub(super) sparse: bool,
+    pub(super) sparse: Option<SparseRecords>,
+    /// What a directory held (GNU.dumpdir).
+    pub(super) dumpdir: Option<Vec<u8>>,
+    /// The member is a piece of this file, of which an earlier volume has the start.
+    pub(super) continues: Option<Vec<u8>>,
+}
+
+/// GNU's sparse formats 0.0, 0.1 and 1.0.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct SparseRecords {
+    /// The file's name where the header has a made-up one.
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    /// Of 0.0 and 0.1; that of 1.0 stands before the data.
+    pub(super) map: Vec<Region>,
+    pub(super) major: u64,
+    pub(super) minor: u64,
+    /// An offset of 0.0 whose length has not come yet.
+    offset: Option<u64>,
+    /// A record that no version has.
+    pub(super) is_unknown: bool,
 }
 
 impl Records {
@@ -31,10 +54,18 @@ impl Records {
         let given = (!value.is_empty()).then_some(value);
         match key {
             b"path" => self.path = given.map(<[u8]>::to_vec),
+            b"linkpath" => self.link_path = given.map(<[u8]>::to_vec),
+            b"GNU.dumpdir" => self.dumpdir = given.map(<[u8]>::to_vec),
+            b"GNU.volume.filename" => self.continues = given.map(<[u8]>::to_vec),
             b"size" => self.size = given.map(|v| decimal(v).ok_or(())).transpose().ok()?,
             b"mtime" => self.mtime = given.map(|v| time(v).ok_or(())).transpose().ok()?,
-            _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
-            _ => {}
+            // star's way of storing holes, which nothing else writes.
+            b"SCHILY.realsize" => self.sparse.get_or_insert_default().is_unknown = true,
+            _ => {
+                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.get_or_insert_default().set(key, value)?;
+                }
+            }
         }
         Some(())
     }
@@ -43,10 +74,35 @@ impl Records {
     pub(super) fn or(self, other: &Self) -> Self {
         Self {
             path: self.path.or_else(|| other.path.clone()),
+            link_path: self.link_path.or_else(|| other.link_path.clone()),
             size: self.size.or(other.size),
             mtime: self.mtime.or(other.mtime),
-            sparse: self.sparse || other.sparse,
+            sparse: self.sparse.or_else(|| other.sparse.clone()),
+            dumpdir: self.dumpdir.or_else(|| other.dumpdir.clone()),
+            continues: self.continues.or_else(|| other.continues.clone()),
         }
+    }
+}
+
+impl SparseRecords {
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        match key {
+            b"name" => self.name = Some(value.to_vec()),
+            b"size" | b"realsize" => self.size = Some(decimal(value)?),
+            b"major" => self.major = decimal(value)?,
+            b"minor" => self.minor = decimal(value)?,
+            b"numblocks" => {}
+            b"offset" => self.offset = Some(decimal(value)?),
+            b"numbytes" => {
+                if self.map.len() >= sparse::MAX_REGIONS {
+                    return None;
+                }
+                self.map.push(Region { offset: self.offset.take()?, len: decimal(value)? });
+            }
+            b"map" => self.map = sparse::comma_separated(value)?,
+            _ => self.is_unknown = true,
+        }
+        Some(())
     }
 }
 
@@ -57,13 +113,6 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (record, rest) = bytes.split_at_checked(len)?;
     let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
     Some((record, rest))
-}
-
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Seconds with a fraction, e.g. `-1.25`; digits past the microseconds are cut off towards the past, as tar does.
@@ -98,9 +147,9 @@ mod tests {
         assert_eq!(records.path.as_deref(), Some(&b"a/=b"[..]));
         assert_eq!(records.mtime, Some(Timestamp(12_345_000)));
         assert_eq!(records.size, Some(10));
-        assert!(!records.sparse);
-        records.extend(b"8 path=\n22 GNU.sparse.major=1\n").unwrap();
-        assert_eq!((records.path.as_ref(), records.sparse), (None, true));
+        assert_eq!(records.sparse, None);
+        records.extend(b"8 path=\n22 GNU.sparse.major=1\n12 linkpath\n").unwrap_err();
+        assert_eq!((records.path.as_ref(), records.sparse.map(|sparse| sparse.major)), (None, Some(1)));
     }
 
     #[test]

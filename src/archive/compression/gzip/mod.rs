@@ -54,7 +54,6 @@ pub struct Inflater {
     /// Left over from a push without output.
     buffer: Vec<u8>,
     windows: Vec<PendingWindow>,
-    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -72,7 +71,6 @@ enum Phase {
     },
     /// Only zeros so far behind a member.
     Zeros,
-    Garbage,
 }
 
 struct MemberCheck {
@@ -107,7 +105,6 @@ impl Inflater {
             collecting: None,
             buffer: Vec::new(),
             windows: Vec::new(),
-            warnings: Vec::new(),
         }
     }
 
@@ -212,11 +209,8 @@ impl Inflater {
                     let zeros = input.iter().take_while(|&&b| b == 0).count();
                     self.use_input(input, zeros);
                     if !input.is_empty() {
-                        self.garbage();
+                        return Err(self.garbage());
                     }
-                }
-                Phase::Garbage => {
-                    self.use_input(input, input.len());
                 }
             }
         }
@@ -225,10 +219,9 @@ impl Inflater {
     /// Checks that the gzip ended where it may. `out` gets the windows of the last checkpoints.
     pub fn finish(mut self, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<Summary> {
         match &self.phase {
-            // As gzip has it, a lone 1f behind the last member is garbage too.
             Phase::Header(header, false) if header.is_empty() => {}
-            Phase::Header(header, false) if !header.has_magic() => self.garbage(),
-            Phase::Zeros | Phase::Garbage => {}
+            Phase::Header(header, false) if !header.has_magic() => return Err(self.garbage()),
+            Phase::Zeros => {}
             _ => return Err(self.corrupt("the gzip ends too early")),
         }
         self.window_complete();
@@ -236,7 +229,7 @@ impl Inflater {
         if !entries.is_empty() {
             out(Segment { plain: Vec::new(), checkpoint: None, entries })?;
         }
-        Ok(Summary { plain_size: self.plain, compressed_size: self.members_end, warnings: self.warnings })
+        Ok(Summary { plain_size: self.plain, compressed_size: self.members_end, warnings: Vec::new() })
     }
 
     fn header(&mut self, input: &mut &[u8]) -> Result<Option<Checkpoint>> {
@@ -253,10 +246,7 @@ impl Inflater {
                 Ok(None)
             }
             Ok(Parsed::NotGzip) if first => Err(self.corrupt("does not start as a gzip")),
-            Ok(Parsed::NotGzip) => {
-                self.garbage();
-                Ok(None)
-            }
+            Ok(Parsed::NotGzip) => Err(self.garbage()),
             Ok(Parsed::Complete(n)) => {
                 self.use_input(input, n);
                 self.raw.reset();
@@ -377,9 +367,9 @@ impl Inflater {
         Ok(())
     }
 
-    fn garbage(&mut self) {
-        self.phase = Phase::Garbage;
-        self.warnings.push("garbage behind the end of the gzip was ignored".to_owned());
+    /// gzip ignores it; but it may be another member whose start was damaged, with rows in it.
+    fn garbage(&self) -> Error {
+        self.corrupt("bytes behind the end of the gzip that are no gzip")
     }
 
     fn corrupt(&self, what: impl std::fmt::Display) -> Error {
