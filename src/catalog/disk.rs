@@ -2,6 +2,7 @@
 //!
 //! The file's format is described in `docs/formats.md`. It is a cache: one that cannot be read is ignored and written anew.
 
+use super::completeness::SetEvidence;
 use super::host_sets::HostSets;
 use super::kept::{self, Format};
 use super::local::LocalTime;
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const FORMAT: Format = Format { magic: *b"cassmcat", version: 3 };
+const FORMAT: Format = Format { magic: *b"cassmcat", version: 4 };
 
 /// A directory of catalog files, one per source and host.
 #[derive(Clone, Debug)]
@@ -88,6 +89,7 @@ struct KeptSet {
     files: Vec<SetFile>,
     missing: Vec<TableName>,
     unlisted: Vec<TableName>,
+    evidence: Vec<SetEvidence>,
     strays: Strays,
     archives: Vec<KeptArchive>,
 }
@@ -154,6 +156,7 @@ impl KeptSet {
             files: set.files.clone(),
             missing: set.missing.clone(),
             unlisted: set.unlisted.clone(),
+            evidence: set.evidence.clone(),
             strays: set.strays.clone(),
             archives: set.archives.iter().map(archive).collect(),
         }
@@ -188,6 +191,7 @@ impl KeptSet {
             files,
             missing: self.missing.iter().map(|table| interner.name(table)).collect(),
             unlisted: self.unlisted.iter().map(|table| interner.name(table)).collect(),
+            evidence: self.evidence,
             strays: self.strays,
             tag_time: self.tag_time,
             prefix: self.prefix,
@@ -287,6 +291,6 @@ mod tests {
     #[test]
     fn the_encoding_is_pinned() {
         let plain = postcard::to_stdvec(&Kept::pack(&"source".into(), "some", &sample())).unwrap();
-        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (3, "b711a565edbbf46c"));
+        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (4, "dcc43a9c5b7086bb"));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::chain::Chains;
+use super::completeness::{HostCompleteness, Peers};
 use super::local::Offsets;
 use super::manifest::own_offset;
 use super::set::BackupSet;
@@ -25,6 +26,8 @@ pub struct HostSets {
     pub strays: Strays,
     /// The restore points of these sets.
     pub chains: Chains,
+    /// What these restore points lack.
+    pub completeness: HostCompleteness,
     /// The host's UTC offset over time.
     pub offsets: Offsets,
     /// The bundle of the host's archived commit logs.
@@ -42,7 +45,16 @@ impl HostSets {
         sets.sort_by(|a, b| (a.time, &a.tag).cmp(&(b.time, &b.tag)));
         let mut by_tag: Vec<u32> = (0..sets.len() as u32).collect();
         by_tag.sort_by(|a, b| sets[*a as usize].tag.cmp(&sets[*b as usize].tag));
-        Self { host, chains: Chains::new(&sets), sets, strays, offsets, logs: None, listed, by_tag }
+        let chains = Chains::new(&sets);
+        let completeness = HostCompleteness::judge(&host, &sets, &chains, &strays, &[]);
+        Self { host, chains, completeness, sets, strays, offsets, logs: None, listed, by_tag }
+    }
+
+    /// Judges again what its restore points lack, with what other hosts of the source tell.
+    pub(super) fn with_peers(self, Peers { runs, unasked }: &Peers) -> Self {
+        let Self { host, sets, chains, strays, .. } = &self;
+        let completeness = HostCompleteness::judge(host, sets, chains, strays, runs).with_unasked(unasked.clone());
+        Self { completeness, ..self }
     }
 
     pub(super) fn with_logs(self, logs: Option<Arc<ObjectMeta>>) -> Self {
@@ -76,6 +88,9 @@ impl HostSets {
 
 /// Whether the set will not change any more, but for deletion: finished, and its last upload long past when it was last listed.
 pub(super) fn is_settled(set: &BackupSet) -> bool {
+    if set.manifest.is_unreadable() {
+        return false;
+    }
     let newest = set.modified().map_or(set.time, |(_, last)| last.max(set.time));
     let age = set.listed.0.saturating_sub(newest.0);
     age > if set.is_finished() { YOUNG_US } else { HOPELESS_US }

@@ -1,6 +1,7 @@
 //! [`Catalog`]: hosts and their sets, listed when somebody asks, kept in memory and on disk, refreshed without anybody waiting.
 
 use super::Host;
+use super::completeness::Peers;
 use super::disk::Disk;
 use super::host_sets::HostSets;
 use super::layout::{CassOps, Chosen, Hosts, LayoutChoice, Rename};
@@ -48,6 +49,8 @@ pub struct Catalog {
     disk: Option<Disk>,
     hosts: Mutex<Slot<Hosts>>,
     sets: Mutex<HashMap<Host, Slot<HostSets>>>,
+    /// What other hosts told about a host.
+    peers: Mutex<HashMap<Host, Arc<Peers>>>,
     /// Counts the changes that were noticed.
     generation: watch::Sender<u64>,
 }
@@ -89,6 +92,7 @@ impl Catalog {
             disk,
             hosts: Mutex::default(),
             sets: Mutex::default(),
+            peers: Mutex::default(),
             generation: watch::Sender::new(0),
         })
     }
@@ -132,6 +136,33 @@ impl Catalog {
         self.run(host, true).await
     }
 
+    /// The host's sets, and what its restore points lack judged with what the other hosts of the source tell: the first time these are
+    /// asked when they made sets.
+    pub async fn host_judged(self: &Arc<Self>, host: &Host) -> Result<Arc<HostSets>> {
+        let own = self.host(host).await?;
+        if lock(&self.peers).contains_key(host) {
+            return Ok(own);
+        }
+        self.ask_peers(host).await
+    }
+
+    async fn ask_peers(self: &Arc<Self>, host: &Host) -> Result<Arc<HostSets>> {
+        let own = self.host(host).await?;
+        let hosts = self.hosts().await?;
+        let peers = self.lister.peers(&own, &hosts.hosts).await?;
+        for (peer, why) in &peers.unasked {
+            tracing::warn!("whether {host} lacks sets that {peer} has is not known: {why}");
+        }
+        let peers = Arc::new(peers);
+        lock(&self.peers).insert(host.clone(), peers.clone());
+        let mut sets = lock(&self.sets);
+        let Some(known) = sets.get_mut(host).and_then(|slot| slot.known.as_mut()) else { return Ok(own) };
+        if !(peers.runs.is_empty() && peers.unasked.is_empty()) {
+            *known = Arc::new(HostSets::clone(known).with_peers(&peers));
+        }
+        Ok(known.clone())
+    }
+
     /// A set's own file, whole; `None` where it has none of that name. `Kind::Changed` when it was replaced or deleted meanwhile.
     pub async fn set_file(&self, set: &BackupSet, name: &str) -> Result<Option<Bytes>> {
         match set.file(name) {
@@ -154,6 +185,13 @@ impl Catalog {
         let running = touched.iter().map(|host| self.run(host, true));
         for done in futures::future::join_all(running).await {
             match done {
+                Err(e) if e.kind() != Kind::NotFound => result = result.and(Err(e)),
+                _ => {}
+            }
+        }
+        let judged: Vec<Host> = lock(&self.peers).keys().cloned().collect();
+        for host in judged {
+            match self.ask_peers(&host).await {
                 Err(e) if e.kind() != Kind::NotFound => result = result.and(Err(e)),
                 _ => {}
             }
@@ -248,6 +286,11 @@ impl Catalog {
                 }
                 found
             }
+        };
+        let peers = lock(&self.peers).get(&host).cloned();
+        let found = match peers {
+            Some(peers) => found.map(|found| Arc::new(HostSets::clone(&found).with_peers(&peers))),
+            None => found,
         };
         let mut sets = lock(&self.sets);
         match &found {

@@ -1,18 +1,22 @@
 //! Lists a host: all of it the first time, later only what may have changed.
 
+use super::completeness::SetEvidence;
 use super::host_sets::{HostSets, is_settled};
 use super::layout::{Chosen, FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets};
-use super::manifest::ParsedManifest;
+use super::manifest::{Manifest, ParsedManifest, Scope, SetKind};
+use super::missing::{TELLING_FILES, missing_from_full};
 use super::objects::Objects;
 use super::packed::Interner;
-use super::set::{BackupSet, ListedSet, SetBuilder};
+use super::set::{BackupSet, ListedSet, ManifestFault, SetBuilder};
 use super::stray::Strays;
 use super::{Host, Tag};
+use crate::cassandra::TableName;
+use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -88,8 +92,8 @@ impl Lister {
             .buffer_unordered(self.parallel);
         while let Some((found, known)) = listed.try_next().await? {
             let set = match found {
-                Found::Gone => continue,
-                Found::New(listed, manifest) => Arc::new(listed.finish(manifest, &mut interner)),
+                Found::Gone | Found::Unread(_) => continue,
+                Found::New(listed, manifest) => Arc::new(listed.finish(*manifest, &mut interner)),
                 Found::Same => match known {
                     Some(mut set) => {
                         Arc::make_mut(&mut set).listed = now;
@@ -130,13 +134,26 @@ impl Lister {
         }
         let mut sets: Vec<Arc<BackupSet>> =
             settled.iter().filter_map(|tag| known?.set(&tag.0)).map(Arc::clone).collect();
-        for set in found {
+        for mut set in found {
+            if let Ok(Some(ParsedManifest { manifest, .. })) = &set.manifest {
+                let files: HashMap<&str, &ObjectMeta> = set.files.iter().map(|(name, file)| (&**name, file)).collect();
+                let tables: HashSet<&TableName> = set.tables.iter().map(|table| &table.table).collect();
+                let file = |name: &str| files.get(name).map(|file| Arc::new(ObjectMeta::clone(file)));
+                let evidence = match known
+                    .and_then(|known| known.set(&set.tag.0))
+                    .filter(|known| known.is_as(&set.files, &set.tables))
+                {
+                    Some(known) => known.evidence_of_own_files(),
+                    None => self.own_files(manifest, file, |table| tables.contains(table)).await?,
+                };
+                set.evidence.extend(evidence);
+            }
             sets.push(Arc::new(gathered_set(host, set, &mut interner, now)?));
         }
         Ok(host_sets(host, sets, strays, now).await?.with_logs(logs.map(Arc::new)))
     }
 
-    async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
+    pub(super) async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
         self.permits.acquire().await.map_err(|e| Error::new(Kind::Unreachable, "the catalog was closed").with_source(e))
     }
 
@@ -148,14 +165,18 @@ impl Lister {
         known: Option<&BackupSet>,
         now: Timestamp,
     ) -> Result<Found> {
-        /// A manifest that is replaced between listing and reading is worth another look, but not for ever.
-        const ATTEMPTS: usize = 3;
-        let mut attempt = 1;
-        loop {
-            match self.try_set(layout, host, place, known, now).await {
-                Err(e) if matches!(e.kind(), Kind::Changed | Kind::NotFound) && attempt < ATTEMPTS => attempt += 1,
-                result => return result,
+        // A manifest that was replaced or deleted since it was listed, or that the store fails to give out, is worth another look. If the
+        // store then lists the set and still does not give out this one object, that says something of the object, not of the store.
+        match self.try_set(layout, host, place, known, now).await? {
+            Found::Unread(_) => {}
+            found => return Ok(found),
+        }
+        match self.try_set(layout, host, place, known, now).await? {
+            Found::Unread(unread) => {
+                let (listed, reason) = *unread;
+                Ok(Found::New(Box::new(listed), Box::new(Err(ManifestFault::Unreadable(reason)))))
             }
+            found => Ok(found),
         }
     }
 
@@ -169,21 +190,47 @@ impl Lister {
     ) -> Result<Found> {
         let _permit = self.permit().await?;
         let listed = self.list(layout, host, place, now).await?;
-        let Some(listed) = listed else { return Ok(Found::Gone) };
-        if known.is_some_and(|known| listed.is_same_as(known)) {
+        let Some(mut listed) = listed else { return Ok(Found::Gone) };
+        if known.is_some_and(|known| listed.is_same_as(known) && !known.manifest.is_unreadable()) {
             return Ok(Found::Same);
         }
         let manifest = match listed.file(layout.manifest_name()) {
             None => Ok(None),
-            Some(object) if object.size > MAX_MANIFEST => Err(format!("it is {} bytes long", object.size)),
+            Some(object) if object.size > MAX_MANIFEST => {
+                Err(ManifestFault::Damaged(format!("it is {} bytes long", object.size)))
+            }
             Some(object) => match self.objects.read(object).await {
-                Ok(bytes) => layout.manifest(&place.tag, &bytes).map(Some),
-                // This one object cannot be read, though the bucket can: an unusable set, not an outage.
-                Err(e) if matches!(e.kind(), Kind::Denied | Kind::Archived | Kind::Corrupt) => Err(e.to_string()),
-                Err(e) => return Err(e),
+                Ok(bytes) => layout.manifest(&place.tag, &bytes).map(Some).map_err(ManifestFault::Damaged),
+                Err(e) => return Ok(Found::Unread(Box::new((listed, e.to_string())))),
             },
         };
-        Ok(Found::New(Box::new(listed), manifest))
+        if let Ok(Some(ParsedManifest { manifest, .. })) = &manifest {
+            let evidence =
+                self.own_files(manifest, |name| listed.file(name).cloned(), |table| listed.has(table)).await?;
+            listed.add_evidence(evidence);
+        }
+        Ok(Found::New(Box::new(listed), Box::new(manifest)))
+    }
+
+    /// What a full's own files say that it should hold, and does not. A file that cannot be read tells nothing: `verify` says so.
+    async fn own_files(
+        &self,
+        manifest: &Manifest,
+        file: impl Fn(&str) -> Option<Arc<ObjectMeta>>,
+        has: impl Fn(&TableName) -> bool,
+    ) -> Result<Vec<SetEvidence>> {
+        if manifest.kind != SetKind::Full || manifest.scope != Scope::Whole {
+            return Ok(Vec::new());
+        }
+        for name in TELLING_FILES {
+            let Some(object) = file(name).filter(|object| object.size <= MAX_MANIFEST) else { continue };
+            match self.objects.read(&object).await {
+                Ok(bytes) => return Ok(missing_from_full(name, &bytes, &has)),
+                Err(e) if is_of_object(&e) => tracing::warn!("what {} should hold is not known: {e}", object.key),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// `None` when nothing is there any more.
@@ -229,20 +276,23 @@ fn no_such_host(host: &Host) -> Error {
 }
 
 fn gathered_set(host: &Host, found: FoundSet, interner: &mut Interner, now: Timestamp) -> Result<BackupSet> {
-    let FoundSet { tag, local, manifest, tables, files, strays } = found;
+    let FoundSet { tag, local, manifest, tables, files, strays, evidence } = found;
     let prefix = interner.string(common_prefix(tables.iter().map(|table| &*table.object.key)));
     if tables.len() > MAX_ARCHIVES {
         return Err(Error::invalid(format!("more than {MAX_ARCHIVES} tables in the set {tag}")).with_object(&prefix));
     }
     let mut builder = SetBuilder::new(host, &tag, local, &prefix, now);
     builder.set.strays = strays;
+    for evidence in evidence {
+        builder.evidence(evidence);
+    }
     for table in tables {
         builder.table(table);
     }
     for (name, object) in files {
         builder.file(&name, object);
     }
-    Ok(builder.listed().finish(manifest, interner))
+    Ok(builder.listed().finish(manifest.map_err(ManifestFault::Damaged), interner))
 }
 
 /// What all keys begin with, up to a `/`.
@@ -262,7 +312,17 @@ enum Found {
     Gone,
     /// As it is known already.
     Same,
-    New(Box<ListedSet>, Result<Option<ParsedManifest>, String>),
+    New(Box<ListedSet>, Box<Result<Option<ParsedManifest>, ManifestFault>>),
+    /// As listed, and why the store did not give out its manifest.
+    Unread(Box<(ListedSet, String)>),
+}
+
+/// Whether the store answered, so that the error says something of this one object.
+fn is_of_object(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Changed | Kind::NotFound | Kind::Denied | Kind::Archived | Kind::Corrupt | Kind::Invalid
+    )
 }
 
 /// The sets that were not looked at for longest.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Full or incremental.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SetKind {
     /// A snapshot of every table.
@@ -36,10 +36,17 @@ pub enum ManifestState {
     Missing,
     /// There is one that cannot be used, and why.
     Damaged(Arc<str>),
+    /// There is one that the store does not give out, and why: refused, failing, deleted since it was listed. It may be good.
+    Unreadable(Arc<str>),
     Good(Manifest),
 }
 
 impl ManifestState {
+    /// Whether the store may give it out another time.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Unreadable(_))
+    }
+
     pub fn good(&self) -> Option<&Manifest> {
         match self {
             Self::Good(manifest) => Some(manifest),

@@ -1,66 +1,26 @@
-//! Tables that a full should hold an archive of and does not. Pure.
+//! Tables that a full should hold an archive of and does not, by its own files. Pure.
 //!
-//! The manifest's count is of no use: the script counts excluded keyspaces too. What was there tells the set's own schema.cql, which
-//! is written when the set is made; without it schema_mapping.json does, which also lists tables that were dropped before.
+//! What was there tells the set's own schema.cql, which is written when the set is made; without it schema_mapping.json does, which also
+//! lists tables that were dropped before.
 
-use super::set::BackupSet;
+use super::completeness::{Cause, SetEvidence};
+use super::knowledge::parse_mapping;
+use crate::cassandra::TableName;
 use crate::cassandra::schema::is_system_keyspace;
-use crate::cassandra::{TableId, TableName};
-use serde::Serialize;
-use std::collections::BTreeMap;
 
-/// What says that there should be more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MissingBy {
-    SchemaCql,
-    /// Weaker: some of these may have been dropped before.
-    SchemaMapping,
-}
+/// The files of a full that tell what it should hold, best first.
+pub(super) const TELLING_FILES: [&str; 2] = ["schema.cql", "schema_mapping.json"];
 
-impl MissingBy {
-    /// `<the full has no archive of a table>, which …`
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::SchemaCql => "its schema.cql lists",
-            Self::SchemaMapping => "its schema_mapping.json lists, though it may have been dropped before",
-        }
-    }
-}
-
-/// Tables without an archive.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct MissingTables {
-    pub by: MissingBy,
-    /// Sorted.
-    pub tables: Vec<TableName>,
-}
-
-/// What a full's own files and its archives do not agree on; `None` when neither file is given.
-///
-/// `was_dropped` tells of a table that it was gone before the set was made (from the schema history).
-pub fn missing_from_full(
-    set: &BackupSet,
-    schema_cql: Option<&str>,
-    mapping: Option<&BTreeMap<TableName, TableId>>,
-    was_dropped: impl Fn(&TableName) -> bool,
-) -> Option<MissingTables> {
-    let (by, expected) = match (schema_cql, mapping) {
-        (Some(schema), _) => {
-            // Some tools describe Cassandra's own keyspaces too, with tables that are never backed up.
-            let mut tables = tables_of(schema);
-            tables.retain(|table| !is_system_keyspace(&table.keyspace));
-            (MissingBy::SchemaCql, tables)
-        }
-        (None, Some(mapping)) => {
-            // Of Cassandra's own keyspaces the scripts leave some out, and a mapping made by `find` lists what they do not.
-            let user = mapping.keys().filter(|table| !is_system_keyspace(&table.keyspace));
-            (MissingBy::SchemaMapping, user.filter(|table| !was_dropped(table)).cloned().collect())
-        }
-        (None, None) => return None,
+/// What the file `name` of a full lists and the full does not hold. Of Cassandra's own keyspaces the scripts leave some out, so these are
+/// not looked at.
+pub fn missing_from_full(name: &str, bytes: &[u8], has: impl Fn(&TableName) -> bool) -> Vec<SetEvidence> {
+    let (tables, cause) = if name == TELLING_FILES[0] {
+        (tables_of(&String::from_utf8_lossy(bytes)), Cause::SchemaCql)
+    } else {
+        (parse_mapping(bytes).unwrap_or_default().into_keys().collect(), Cause::SchemaMapping)
     };
-    let tables = expected.into_iter().filter(|table| !set.has(table)).collect();
-    Some(MissingTables { by, tables })
+    let missing = tables.iter().filter(|table| !is_system_keyspace(&table.keyspace) && !has(table));
+    missing.map(|table| SetEvidence::of_table(table, cause.clone())).collect()
 }
 
 /// The tables and materialized views that a `DESCRIBE SCHEMA` creates. Sorted. cqlsh starts each statement on a line of its own, after
@@ -101,8 +61,6 @@ fn identifier(text: &str) -> Option<(String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::SetKind;
-    use crate::catalog::testing::{TestSet, host_sets};
 
     const SCHEMA: &str = "WARNING: cqlsh isn't that of this server.\n\nCREATE KEYSPACE ks WITH durable_writes = true;\n\
         CREATE TYPE ks.t9 (a int);\nCREATE TABLE ks.a (\n id int PRIMARY KEY\n) WITH comment = 'CREATE TABLE ks.no (';\n\
@@ -121,16 +79,12 @@ mod tests {
 
     #[test]
     fn what_a_full_lacks() {
-        let sets = host_sets(&[TestSet { kind: Some(SetKind::Full), tables: vec!["a", "v"], ..TestSet::default() }]);
-        let missing = |schema: Option<&str>, mapping: Option<&[&str]>| {
-            let mapping: Option<BTreeMap<TableName, TableId>> =
-                mapping.map(|names| names.iter().map(|name| (table(name), TableId([0; 16]))).collect());
-            missing_from_full(&sets.sets[0], schema, mapping.as_ref(), |one| &*one.table == "gone")
-        };
-        let by_schema = missing(Some(SCHEMA), Some(&["x"])).unwrap();
-        assert_eq!((by_schema.by, by_schema.tables), (MissingBy::SchemaCql, vec![table("MixedCase"), table("b")]));
-        let by_mapping = missing(None, Some(&["a", "gone", "z"])).unwrap();
-        assert_eq!((by_mapping.by, by_mapping.tables), (MissingBy::SchemaMapping, vec![table("z")]));
-        assert_eq!(missing(None, None), None);
+        let has = |one: &TableName| ["a", "v"].contains(&&*one.table);
+        let by_schema = missing_from_full("schema.cql", SCHEMA.as_bytes(), has);
+        assert_eq!(by_schema, ["MixedCase", "b"].map(|name| SetEvidence::of_table(&table(name), Cause::SchemaCql)));
+        let mapping = br#"{"ks.a":"a-763dab90e55511f185a85b65bc0eb462","ks.z":"z-763dab90e55511f185a85b65bc0eb462"}"#;
+        let by_mapping = missing_from_full("schema_mapping.json", mapping, has);
+        assert_eq!(by_mapping, [SetEvidence::of_table(&table("z"), Cause::SchemaMapping)]);
+        assert_eq!(missing_from_full("schema_mapping.json", b"[]", has), []);
     }
 }

@@ -7,6 +7,7 @@ mod automatic;
 pub mod chain;
 #[cfg(test)]
 mod chain_tests;
+pub mod completeness;
 mod disk;
 mod history;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod names;
 mod objects;
 mod overview;
 mod packed;
+mod peers;
 mod set;
 mod stray;
 #[cfg(test)]
@@ -36,6 +38,7 @@ pub mod when;
 
 pub use automatic::Automatic;
 pub use chain::{Chains, Problem, RestorePoint};
+pub use completeness::{Cause, HostCompleteness, Lack, Nearest, SetEvidence, Subject};
 pub use history::{Depth, HostHistory, SchemaReader};
 pub use host_sets::HostSets;
 pub use hosts::{Catalog, CatalogOptions};
@@ -43,10 +46,10 @@ pub use knowledge::{Knowledge, declared_id, parse_mapping};
 pub use layout::{LayoutChoice, Rename};
 pub use local::{LocalTime, Offsets};
 pub use manifest::{Manifest, ManifestState, Scope, SetKind};
-pub use missing::{MissingBy, MissingTables, missing_from_full, tables_of};
+pub use missing::{missing_from_full, tables_of};
 pub use names::{Host, Tag};
 pub use objects::Objects;
-pub use overview::{PointOverview, names, overview, suspects};
+pub use overview::{PointOverview, names, overview};
 pub use set::{BackupSet, SetFile, TableArchive};
 pub use stray::{Stray, StrayReason, Strays};
 pub use when::{Period, When, parse_time};

@@ -1,5 +1,6 @@
 //! One backup set of one host, and how it is put together from a listing.
 
+use super::completeness::{Cause, SetEvidence};
 use super::local::LocalTime;
 use super::manifest::{Manifest, ManifestState, ParsedManifest, Scope, SetKind};
 use super::packed::{ETag, Interner, PackedArchive, TableKey};
@@ -41,6 +42,8 @@ pub struct BackupSet {
     pub missing: Vec<TableName>,
     /// Tables that have an archive here and that the manifest's list lacks. Sorted.
     pub unlisted: Vec<TableName>,
+    /// What the layout or the store knows of it that speaks against its being whole. Sorted.
+    pub evidence: Vec<SetEvidence>,
     /// Keys below the set that fit nothing.
     pub strays: Strays,
     /// The tag as a reading of the host's clock.
@@ -52,6 +55,9 @@ pub struct BackupSet {
     /// When it was last listed.
     pub(super) listed: Timestamp,
 }
+
+/// Evidence of one set that is kept by name.
+const MAX_EVIDENCE: usize = 10_000;
 
 impl BackupSet {
     /// Whether it is complete as far as its own script is concerned: it has a manifest that can be used.
@@ -152,6 +158,22 @@ impl BackupSet {
         TableArchive { table: archive.key.table.clone(), object: Arc::new(archive.object(&self.prefix)) }
     }
 
+    /// Whether it had these files of its own in these versions, and archives of these tables.
+    pub(super) fn is_as(&self, files: &[(Arc<str>, ObjectMeta)], tables: &[FoundTable]) -> bool {
+        let has_file = |(name, object): &(Arc<str>, ObjectMeta)| self.file(name).is_some_and(|own| **own == *object);
+        self.is_finished()
+            && self.files.len() == files.len()
+            && self.archives.len() == tables.len()
+            && files.iter().all(has_file)
+            && tables.iter().all(|found| self.has(&found.table))
+    }
+
+    /// What a full's own files told when they were read.
+    pub(super) fn evidence_of_own_files(&self) -> Vec<SetEvidence> {
+        let of_files = |one: &&SetEvidence| matches!(one.cause, Cause::SchemaCql | Cause::SchemaMapping);
+        self.evidence.iter().filter(of_files).cloned().collect()
+    }
+
     /// Whether only the time of listing differs.
     pub(super) fn is_same_but_listed(&self, other: &Self) -> bool {
         Self { listed: other.listed, ..self.clone() } == *other
@@ -198,6 +220,7 @@ impl SetBuilder {
             files: Vec::new(),
             missing: Vec::new(),
             unlisted: Vec::new(),
+            evidence: Vec::new(),
             strays: Strays::default(),
             tag_time,
             prefix: prefix.clone(),
@@ -217,6 +240,11 @@ impl SetBuilder {
 
     pub(super) fn file(&mut self, name: &str, object: ObjectMeta) {
         self.set.files.push(SetFile { name: name.into(), object: Arc::new(object) });
+    }
+
+    /// Something that speaks against the set being whole, and that only the layout or the store can see.
+    pub(super) fn evidence(&mut self, evidence: SetEvidence) {
+        self.set.evidence.push(evidence);
     }
 
     pub(super) fn stray(&mut self, object: &ObjectMeta, reason: StrayReason) {
@@ -241,6 +269,21 @@ impl SetBuilder {
     }
 }
 
+/// Why there is no manifest to go by, although there is an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum ManifestFault {
+    /// Its bytes are no manifest.
+    Damaged(String),
+    /// The store does not give it out.
+    Unreadable(String),
+}
+
+impl From<String> for ManifestFault {
+    fn from(reason: String) -> Self {
+        Self::Damaged(reason)
+    }
+}
+
 /// A set as listed, before its manifest is known.
 #[derive(Debug)]
 pub(super) struct ListedSet {
@@ -251,6 +294,14 @@ pub(super) struct ListedSet {
 impl ListedSet {
     pub(super) fn file(&self, name: &str) -> Option<&Arc<ObjectMeta>> {
         self.set.file(name)
+    }
+
+    pub(super) fn has(&self, table: &TableName) -> bool {
+        self.archives.binary_search_by(|found| found.table.cmp(table)).is_ok()
+    }
+
+    pub(super) fn add_evidence(&mut self, evidence: Vec<SetEvidence>) {
+        self.set.evidence.extend(evidence);
     }
 
     /// Whether `known` holds the same objects, each in the same version.
@@ -265,7 +316,7 @@ impl ListedSet {
     /// Completes the set; what repeats in every set of a host is shared through `interner`.
     pub(super) fn finish(
         mut self,
-        manifest: Result<Option<ParsedManifest>, String>,
+        manifest: Result<Option<ParsedManifest>, ManifestFault>,
         interner: &mut Interner,
     ) -> BackupSet {
         let prefix_len = self.set.prefix.len();
@@ -288,8 +339,12 @@ impl ListedSet {
                 manifest.share(interner);
                 ManifestState::Good(manifest)
             }
-            Err(reason) => ManifestState::Damaged(reason.into()),
+            Err(ManifestFault::Damaged(reason)) => ManifestState::Damaged(reason.into()),
+            Err(ManifestFault::Unreadable(reason)) => ManifestState::Unreadable(reason.into()),
         };
+        self.set.evidence.sort();
+        self.set.evidence.dedup();
+        self.set.evidence.truncate(MAX_EVIDENCE);
         for file in &mut self.set.files {
             file.name = interner.string(&file.name);
         }

@@ -56,6 +56,13 @@ impl StrayReason {
     }
 }
 
+impl StrayReason {
+    /// Whether rows may be in what is so stepped over.
+    pub fn may_hold_rows(self) -> bool {
+        matches!(self, Self::Ambiguous)
+    }
+}
+
 impl fmt::Display for StrayReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

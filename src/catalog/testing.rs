@@ -128,6 +128,11 @@ pub(crate) struct TestSet {
     pub(crate) stated: bool,
     pub(crate) keyspace: &'static str,
     pub(crate) tables: Vec<&'static str>,
+    /// The tables that the manifest lists, of the keyspace.
+    pub(crate) listed: Option<Vec<&'static str>>,
+    /// How many tables the manifest counts.
+    pub(crate) count: Option<u64>,
+    pub(crate) cluster: Option<&'static str>,
 }
 
 impl Default for TestSet {
@@ -141,6 +146,9 @@ impl Default for TestSet {
             stated: false,
             keyspace: "ks",
             tables: vec!["t"],
+            listed: None,
+            count: None,
+            cluster: None,
         }
     }
 }
@@ -178,11 +186,21 @@ impl TestSet {
         let (time, offset) =
             (jiff::Timestamp::from_second(self.end()).unwrap(), if self.stated { self.offset } else { 0 });
         let stamp = time.display_with_offset(jiff::tz::Offset::from_seconds(offset).unwrap());
-        let json = format!("{{\"backup_type\":\"{kind}\",\"timestamp_utc\":\"{stamp}\"}}");
+        let mut json = serde_json::json!({ "backup_type": kind, "timestamp_utc": stamp.to_string() });
+        if let Some(listed) = &self.listed {
+            json["tables_backed_up"] = listed.iter().map(|table| format!("{}/{table}", self.keyspace)).collect();
+        }
+        if let Some(count) = self.count {
+            json["tables_backed_up_count"] = count.into();
+        }
+        if let Some(cluster) = self.cluster {
+            json["cluster_name"] = cluster.into();
+        }
+        let json = json.to_string();
         let manifest = match self.kind {
-            _ if self.damaged => Err("it is bad".into()),
+            _ if self.damaged => Err("it is bad".to_owned().into()),
             None => Ok(None),
-            Some(_) => manifest::parse(&tag.0, json.as_bytes()).map(Some),
+            Some(_) => manifest::parse(&tag.0, json.as_bytes()).map(Some).map_err(Into::into),
         };
         builder.listed().finish(manifest, &mut Interner::default())
     }

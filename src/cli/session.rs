@@ -135,6 +135,7 @@ impl Session {
             return Err(Error::not_found(format!("{source} has no backups of a host {name:?}; it has: {has}")));
         };
         self.catalog.host_now(host).await?;
+        self.catalog.host_judged(host).await?;
         Ok(host.clone())
     }
 }

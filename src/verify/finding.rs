@@ -34,6 +34,10 @@ pub enum Problem {
     FileMissing,
     /// An archive's name does not tell of which table it is.
     NameAmbiguous,
+    /// A set that another host of the cluster has, and this one has not.
+    SetMissing,
+    /// A member of an archive that may hold rows cannot be read.
+    MemberUnreadable,
     /// The object was replaced or deleted while it was being verified.
     ObjectChanged,
     /// The store does not hand the object out.

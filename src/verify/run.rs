@@ -6,7 +6,7 @@ use super::finding::{Finding, Note, Problem};
 use super::prepare::{HostWork, Part, Verification};
 use super::sets;
 use crate::cassandra::TableName;
-use crate::catalog::{BackupSet, Host, TableArchive, Tag};
+use crate::catalog::{BackupSet, Host, HostCompleteness, SetEvidence, TableArchive, Tag};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use futures::StreamExt;
@@ -182,8 +182,18 @@ impl Verification {
 
     async fn sets(&self, host: &HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         report.add(Vec::new(), host.left_out.clone(), observer);
+        let evidence = HostCompleteness::evidence(&host.sets);
+        let evidence: HashMap<&Tag, Vec<SetEvidence>> =
+            host.sets.sets.iter().map(|set| &set.tag).zip(evidence).filter(|(_, found)| !found.is_empty()).collect();
+        let of_set = |set: &BackupSet| evidence.get(&set.tag).map_or(&[][..], Vec::as_slice);
+        if host.parts.iter().all(Part::is_whole) {
+            report.add(sets::missing_sets(&host.sets), Vec::new(), observer);
+        }
         let whole = host.parts.iter().filter(|part| part.is_whole());
-        let checks = whole.map(|part| sets::check(&self.catalog, &host.sets, &part.set, &self.tables));
+        let checks = whole.map(|part| {
+            let subject = (&*part.set, of_set(&part.set));
+            sets::check(&self.catalog, &host.sets, subject, &self.tables)
+        });
         let mut checks = futures::stream::iter(checks).buffered(self.options.jobs.max(1));
         while let Some(found) = checks.next().await {
             let found = found?;

@@ -4,11 +4,12 @@ use super::finding::{Finding, Note, Problem, Severity};
 use super::prepare::wants;
 use crate::cassandra::TableName;
 use crate::catalog::{
-    BackupSet, Catalog, HostSets, ManifestState, MissingBy, MissingTables, Problem as SetProblem, SetKind, StrayReason,
-    missing_from_full, parse_mapping, tables_of,
+    BackupSet, Catalog, Cause, HostSets, ManifestState, Problem as SetProblem, SetEvidence, SetKind, StrayReason,
+    Subject, parse_mapping, tables_of,
 };
 use crate::store::ObjectMeta;
 use crate::{Error, Kind, Result};
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -28,32 +29,30 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// When the store cannot be asked.
-pub(super) async fn check(catalog: &Catalog, sets: &HostSets, set: &BackupSet, tables: &[TableName]) -> Result<Found> {
+pub(super) async fn check(
+    catalog: &Catalog,
+    sets: &HostSets,
+    (set, evidence): (&BackupSet, &[SetEvidence]),
+    tables: &[TableName],
+) -> Result<Found> {
     let mut found = Found::default();
     manifest(sets, set, &mut found);
-    for listed in set.missing.iter().filter(|listed| wants(tables, listed)) {
-        let message = "its manifest lists the table, and there is no archive of it";
-        found.findings.push(
-            finding(set, Problem::ArchiveMissing, message)
-                .of_table(listed)
-                .lost("what was written to the table since the set before, as far as no later set has it"),
-        );
+    // That an object is archived, the look at it tells.
+    let concerns = |evidence: &&SetEvidence| {
+        (tables.is_empty() || tables.iter().any(|table| evidence.subject.concerns(table)))
+            && !matches!(evidence.cause, Cause::Archived)
+    };
+    for evidence in evidence.iter().filter(concerns) {
+        found.findings.push(of_evidence(set, evidence));
     }
     for unlisted in set.unlisted.iter().filter(|unlisted| wants(tables, unlisted)) {
         found.note(set, Some(unlisted), "there is an archive of it, and the manifest does not list the table");
     }
     if set.kind() == SetKind::Full && set.is_finished() {
-        full(catalog, sets, set, tables, &mut found).await?;
+        full(catalog, set, &mut found).await?;
     }
     for stray in set.strays.list() {
-        let worse = match stray.reason {
-            StrayReason::Ambiguous => Some((Problem::NameAmbiguous, "nothing yet, but no restore point shows it")),
-            StrayReason::Missing => Some((Problem::FileMissing, "the SSTable that it is a part of")),
-            _ => None,
-        };
-        if let Some((problem, lost)) = worse {
-            let key = Some(stray.key.clone());
-            found.findings.push(Finding { key, ..finding(set, problem, stray.to_string()).lost(lost) });
+        if stray.reason == StrayReason::Missing || stray.reason.may_hold_rows() {
             continue;
         }
         found.note(set, None, format!("belongs to no backup: {stray}"));
@@ -80,6 +79,7 @@ fn manifest(sets: &HostSets, set: &BackupSet, found: &mut Found) {
             "there is no backup_manifest.json: it did not finish, or is still being written".to_owned(),
         ),
         ManifestState::Damaged(why) => (Problem::ManifestDamaged, format!("its manifest cannot be used: {why}")),
+        ManifestState::Unreadable(why) => (Problem::ObjectRefused, format!("its manifest cannot be read: {why}")),
     };
     let mut lost = "the set is in no restore point; its archives can still be read one by one".to_owned();
     if set.kind() == SetKind::Full {
@@ -95,75 +95,83 @@ fn manifest(sets: &HostSets, set: &BackupSet, found: &mut Found) {
     found.findings.push(finding(set, problem, message).lost(lost));
 }
 
-/// What a full says about itself.
-async fn full(
-    catalog: &Catalog,
-    sets: &HostSets,
-    set: &BackupSet,
-    tables: &[TableName],
-    found: &mut Found,
-) -> Result<()> {
-    let schema = file(catalog, set, SCHEMA, found).await?;
-    let schema = schema.as_deref().map(String::from_utf8_lossy);
-    let schema = schema.filter(|schema| says_something(set, schema, found));
-    let mapping = match file(catalog, set, MAPPING, found).await? {
-        None => None,
-        Some(bytes) => {
-            let parsed = parse_mapping(&bytes);
-            if parsed.is_none() {
-                let lost = "only a hint of the tables' ids";
-                let message = "schema_mapping.json is no JSON object";
-                found.findings.push(finding(set, Problem::SetFileDamaged, message).lost(lost).of_file(set, MAPPING));
-            }
-            parsed
-        }
+/// Sets that are missing altogether.
+pub(super) fn missing_sets(sets: &HostSets) -> Vec<Finding> {
+    let mut known = HashSet::new();
+    let gaps = sets.completeness.lacks().filter(|lack| matches!(lack.cause, Cause::OtherHost { .. }));
+    let each = gaps
+        .filter(|lack| known.insert(lack.set.clone()))
+        .map(|lack| Finding::new(Problem::SetMissing, &lack.host, &lack.set, lack.to_string()).lost(lack.reach()));
+    each.collect()
+}
+
+/// The catalog's judgement as a finding.
+fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
+    let SetEvidence { subject, cause } = evidence;
+    let problem = match cause {
+        Cause::ManifestList
+        | Cause::ManifestCount { .. }
+        | Cause::SchemaCql
+        | Cause::SchemaMapping
+        | Cause::SchemaHistory
+        | Cause::SystemTable { .. } => Problem::ArchiveMissing,
+        Cause::NoManifest => Problem::NoManifest,
+        Cause::ManifestDamaged { .. } => Problem::ManifestDamaged,
+        Cause::OtherHost { .. } => Problem::SetMissing,
+        Cause::Archived => Problem::ObjectArchived,
+        Cause::ManifestUnreadable { .. } | Cause::Unreadable { .. } => Problem::ObjectRefused,
+        Cause::SnapshotManifest | Cause::BackupManifest => Problem::FileMissing,
+        Cause::Stray { .. } => Problem::NameAmbiguous,
+        Cause::Member { .. } => Problem::MemberUnreadable,
     };
-    // Whether a table that only the mapping names was dropped before is told by the sets around this one.
-    let was_dropped = |table: &TableName| !is_around(sets, set, table);
-    let Some(MissingTables { by, tables: lacking }) =
-        missing_from_full(set, schema.as_deref(), mapping.as_ref(), was_dropped)
-    else {
-        return Ok(());
-    };
-    for missing in lacking {
-        // A keyspace that no set holds was left out by intent.
-        let backed_up = sets.sets.iter().any(|set| set.has_keyspace(&missing.keyspace));
-        if !backed_up || !wants(tables, &missing) {
-            continue;
+    let lost = match (subject, cause) {
+        (_, Cause::Archived) => "nothing, once the store has restored the object".to_owned(),
+        (_, Cause::Stray { .. }) => "nothing yet, but no restore point shows it".to_owned(),
+        (_, Cause::SnapshotManifest | Cause::BackupManifest) => "the SSTable that it is a part of".to_owned(),
+        (Subject::Table { .. } | Subject::Set, _) if set.kind() == SetKind::Full => {
+            "all of the table as of this full".to_owned()
         }
-        let lost = "all of the table as of this full";
-        let finding = match by {
-            MissingBy::SchemaCql => {
-                let message = "the set's schema.cql has the table, and there is no archive of it";
-                finding(set, Problem::ArchiveMissing, message)
-            }
-            MissingBy::SchemaMapping => {
-                let message =
-                    "schema_mapping.json and the sets before and after have the table, and there is no archive of it";
-                Finding { severity: Severity::Warning, ..finding(set, Problem::ArchiveMissing, message) }
-            }
-        };
-        found.findings.push(finding.of_table(&missing).lost(lost));
+        (Subject::Table { .. } | Subject::Set, _) => {
+            "what was written to the table since the set before, as far as no later set has it".to_owned()
+        }
+        (other, _) => other.to_string(),
+    };
+    let mut finding = finding(set, problem, cause.to_string()).lost(lost);
+    if *cause == Cause::SchemaMapping {
+        finding.severity = Severity::Warning;
+    }
+    if let Some(table) = subject.table() {
+        finding = finding.of_table(table);
+    }
+    if let Subject::Object { key, .. } = subject {
+        finding.key = Some(key.clone());
+    }
+    finding
+}
+
+/// What a full's own files are worth.
+async fn full(catalog: &Catalog, set: &BackupSet, found: &mut Found) -> Result<()> {
+    if let Some(schema) = file(catalog, set, SCHEMA, found).await? {
+        check_schema(set, &String::from_utf8_lossy(&schema), found);
+    }
+    if let Some(bytes) = file(catalog, set, MAPPING, found).await?
+        && parse_mapping(&bytes).is_none()
+    {
+        let lost = "only a hint of the tables' ids";
+        let message = "schema_mapping.json is no JSON object";
+        found.findings.push(finding(set, Problem::SetFileDamaged, message).lost(lost).of_file(set, MAPPING));
     }
     Ok(())
 }
 
-/// Whether sets before and after this one have an archive of the table.
-fn is_around(sets: &HostSets, set: &BackupSet, table: &TableName) -> bool {
-    let at = sets.sets.iter().position(|other| other.tag == set.tag).unwrap_or_default();
-    let (before, after) = sets.sets.split_at(at);
-    before.iter().any(|set| set.has(table)) && after.iter().any(|set| set.has(table))
-}
-
 /// A schema.cql that names no table although there are archives of users' tables was cut short.
-fn says_something(set: &BackupSet, schema: &str, found: &mut Found) -> bool {
+fn check_schema(set: &BackupSet, schema: &str, found: &mut Found) {
     let users = set.tables().any(|table| !crate::cassandra::schema::is_system_keyspace(&table.keyspace));
     if !users || !tables_of(schema).is_empty() {
-        return true;
+        return;
     }
     let message = format!("schema.cql ({} bytes) creates no table", schema.len());
     found.findings.push(finding(set, Problem::SetFileDamaged, message).lost(SCHEMA_LOST).of_file(set, SCHEMA));
-    false
 }
 
 const SCHEMA_LOST: &str = "the schema as the set has it; `cassmount schema` takes it from system_schema";

@@ -1,6 +1,7 @@
 //! Sets that a layout puts together itself from all that a host has.
 
 use crate::Result;
+use crate::catalog::completeness::SetEvidence;
 use crate::catalog::host_sets::HostSets;
 use crate::catalog::local::LocalTime;
 use crate::catalog::manifest::ParsedManifest;
@@ -85,4 +86,6 @@ pub struct FoundSet {
     /// Files of the set itself, under the names they are shown by.
     pub files: Vec<(Arc<str>, ObjectMeta)>,
     pub strays: Strays,
+    /// What speaks against the set being whole, and cannot be told from the rest.
+    pub evidence: Vec<SetEvidence>,
 }

@@ -128,6 +128,7 @@ impl Snapshot {
             .map(|table| FoundTable { table: table.table.clone(), id: table.id, object: table.bundle() })
             .collect();
         let found = FoundSet {
+            evidence: Vec::new(),
             tag: Tag::new(shown),
             local,
             manifest: Ok(None),

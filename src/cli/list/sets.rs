@@ -6,17 +6,12 @@ use crate::cli::session::Session;
 use crate::cli::table;
 use cassmount::Result;
 use cassmount::catalog::{
-    BackupSet, Catalog, HostSets, ManifestState, MissingTables, Period, PointOverview, SetKind, Stray, Tag,
-    missing_from_full, names, overview, parse_mapping, suspects,
+    BackupSet, HostSets, ManifestState, Period, PointOverview, SetKind, Stray, Tag, names, overview,
 };
-use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
-
-/// Files of sets read at once.
-const PARALLEL: usize = 16;
 
 /// The JSON is documented in docs/json.md.
 #[derive(Serialize)]
@@ -80,7 +75,7 @@ pub(super) async fn listing(args: &ListArgs, session: &Session, name: &str) -> R
     let is_wanted = |set: &BackupSet| {
         only.as_ref().is_none_or(|only| only.contains(&set.tag)) && period.has(set, sets.chains.latest())
     };
-    let overview = overview(&sets, &lacking(catalog, &sets).await?);
+    let overview = overview(&sets);
     let mut points: HashMap<Tag, PointOverview> =
         overview.into_iter().map(|point| (point.tag.clone(), point)).collect();
     let lines = sets.sets.iter().zip(clusters(&sets)).filter(|(set, _)| is_wanted(set));
@@ -92,32 +87,6 @@ pub(super) async fn listing(args: &ListArgs, session: &Session, name: &str) -> R
         strays: sets.strays.list().to_vec(),
         more_strays: sets.strays.more(),
     })
-}
-
-/// What fulls should hold and do not. Asks only the files of those that the sets around them contradict.
-async fn lacking(catalog: &Arc<Catalog>, sets: &HostSets) -> Result<BTreeMap<Tag, MissingTables>> {
-    let ask = |set: &Arc<BackupSet>| {
-        let set = set.clone();
-        async move {
-            let schema = catalog.set_file(&set, "schema.cql").await?;
-            let mapping = match schema {
-                None => catalog.set_file(&set, "schema_mapping.json").await?.and_then(|bytes| parse_mapping(&bytes)),
-                Some(_) => None,
-            };
-            let schema = schema.as_deref().map(String::from_utf8_lossy);
-            // What a mapping lists may have been dropped before; that only the schema history can tell.
-            let missing = missing_from_full(&set, schema.as_deref(), mapping.as_ref(), |_| false);
-            Ok::<_, cassmount::Error>(missing.map(|missing| (set.tag.clone(), missing)))
-        }
-    };
-    let asked: Vec<_> = suspects(sets).into_iter().map(ask).collect();
-    let found: Vec<_> = futures::stream::iter(asked).buffered(PARALLEL).try_collect().await?;
-    let mut found: BTreeMap<Tag, MissingTables> = found.into_iter().flatten().collect();
-    for missing in found.values_mut() {
-        // A keyspace that no set holds was left out by intent.
-        missing.tables.retain(|table| sets.sets.iter().any(|set| set.has_keyspace(&table.keyspace)));
-    }
-    Ok(found)
 }
 
 /// The cluster and datacenter at each set: only manifests of fulls name the cluster.
@@ -168,6 +137,7 @@ fn problems(set: &BackupSet) -> Vec<String> {
         ManifestState::Good(_) => {}
         ManifestState::Missing => problems.push("did not finish: it has no backup_manifest.json".to_owned()),
         ManifestState::Damaged(why) => problems.push(format!("its manifest cannot be used: {why}")),
+        ManifestState::Unreadable(why) => problems.push(format!("its manifest cannot be read: {why}")),
     }
     if !set.missing.is_empty() {
         problems.push(format!("no archive of {}, which its manifest lists", names(&set.missing)));

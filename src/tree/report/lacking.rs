@@ -1,77 +1,47 @@
-//! Tables that the full below a restore point should hold and does not.
+//! What a restore point lacks: what the catalog judges, and what the schema history adds to that.
 
-use crate::Result;
-use crate::cassandra::TableName;
-use crate::catalog::{BackupSet, MissingBy, Scope, SetKind, missing_from_full, parse_mapping};
-use crate::tree::backup::{BackupTree, is_lasting};
+use crate::catalog::{BackupSet, Cause, Lack, Scope, SetKind, Subject};
 use crate::tree::model::{ContentKind, HostModel};
-use bytes::Bytes;
-use std::collections::BTreeMap;
 
-/// Longest schema.cql or schema_mapping.json of a set, bytes.
-const MAX_FILE: u64 = 64 << 20;
-
-/// A table without an archive in the full.
-pub(super) struct Lacking {
-    table: TableName,
-    /// What says that there should be one; `None`: the schema history.
-    by: Option<MissingBy>,
-}
-
-impl BackupTree {
-    /// By what the base full says itself, and by the schema history. Sorted by table.
-    pub(super) async fn lacking(&self, model: &HostModel, index: usize) -> Result<Vec<Lacking>> {
-        let point = &model.points()[index];
+impl HostModel {
+    /// What the restore point of that index lacks. Tables that the schema history alone knows of come last.
+    pub(in crate::tree) fn lacks(&self, index: usize) -> Vec<Lack> {
+        let point = &self.points()[index];
+        let mut lacks: Vec<Lack> = self.from.sets.completeness.of_point(index).cloned().collect();
         let base = point.base();
-        let mut lacking: BTreeMap<TableName, Option<MissingBy>> = BTreeMap::new();
-        let schema = self.set_file(base, "schema.cql").await?;
-        let mapping = match schema {
-            None => self.set_file(base, "schema_mapping.json").await?.and_then(|bytes| parse_mapping(&bytes)),
-            Some(_) => None,
-        };
-        let schema = schema.as_deref().map(String::from_utf8_lossy);
-        let was_dropped = |table: &TableName| {
-            model
-                .candidates(table)
-                .is_some_and(|candidates| candidates.in_history() && candidates.at(base.start()).is_none())
-        };
-        if let Some(missing) = missing_from_full(base, schema.as_deref(), mapping.as_ref(), was_dropped) {
-            // A keyspace that no set holds was left out by intent.
-            let backed_up = |table: &TableName| model.sets().iter().any(|set| set.has_keyspace(&table.keyspace));
-            let tables = missing.tables.into_iter().filter(backed_up);
-            lacking.extend(tables.map(|table| (table, Some(missing.by))));
+        // A full that never was to be of all tables lacks nothing.
+        if base.scope() != Scope::Whole {
+            return lacks;
         }
-        // One that never was to be of all tables lacks nothing.
-        if base.scope() == Scope::Whole {
-            for dir in model.tables_at(index).filter(|dir| model.lacks_in_base(point, &dir.table)) {
-                lacking.insert(dir.table.clone(), None);
+        for dir in self.tables_at(index).filter(|dir| self.lacks_in_base(point, &dir.table)) {
+            let subject = Subject::Table { table: dir.table.clone() };
+            if lacks.iter().any(|lack| lack.set == base.tag && lack.subject == subject) {
+                continue;
             }
+            lacks.push(Lack {
+                host: base.host.clone(),
+                set: base.tag.clone(),
+                kind: SetKind::Full,
+                subject,
+                cause: Cause::SchemaHistory,
+                since: None,
+                points: Some((point.tag().clone(), point.tag().clone())),
+                healed_by: None,
+            });
         }
-        Ok(lacking.into_iter().map(|(table, by)| Lacking { table, by }).collect())
+        lacks
     }
 
-    /// `None` also where it is there and cannot be read: then it tells nothing.
-    async fn set_file(&self, set: &BackupSet, name: &str) -> Result<Option<Bytes>> {
-        let Some(object) = set.file(name) else { return Ok(None) };
-        match self.source.fetch_object(object, MAX_FILE).await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if is_lasting(error.kind()) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl Lacking {
-    pub(super) fn sentence(&self, model: &HostModel, index: usize) -> String {
-        let (point, table) = (&model.points()[index], &self.table);
-        let told = self.by.map_or("existed then", MissingBy::sentence);
-        let there = model.tables_at(index).find(|dir| dir.table == *table);
-        let pieces = there.map(|dir| model.pieces(dir, ContentKind::Snapshot, index)).unwrap_or_default();
-        let from = match pieces.first() {
-            Some((set, _)) if set.kind() == SetKind::Full => format!("its files start with the older full {}", set.tag),
+    /// What there is of a table that the point's base full lacks.
+    pub(super) fn instead(&self, index: usize, lack: &Lack) -> Option<String> {
+        let table = lack.subject.table().filter(|_| lack.set == self.points()[index].base().tag)?;
+        let there = self.tables_at(index).find(|dir| dir.table == *table);
+        let pieces = there.map(|dir| self.pieces(dir, ContentKind::Snapshot, index)).unwrap_or_default();
+        let first: Option<&BackupSet> = pieces.first().map(|(set, _)| &**set);
+        Some(match first {
+            Some(set) if set.kind() == SetKind::Full => format!("its files start with the older full {}", set.tag),
             Some(_) => "only what was flushed since is there".into(),
             None => "nothing of it is there".into(),
-        };
-        format!("{}: the full has no archive of {table}, which {told}; {from}", point.base().tag)
+        })
     }
 }

@@ -11,10 +11,9 @@ use super::model::{ContentKind, HostModel};
 use super::resolve::named_point;
 use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::incarnation::{Evidence, tables_at};
-use crate::catalog::{BackupSet, Host, Problem, RestorePoint, SetKind, Tag};
+use crate::catalog::{BackupSet, Host, Lack, Problem, RestorePoint, SetKind, Tag};
 use crate::time::Timestamp;
 use crate::{Error, Result};
-use lacking::Lacking;
 use serde::{Serialize, Serializer};
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -46,7 +45,9 @@ pub struct ChainReport {
     pub sets: Vec<SetReport>,
     /// Sets of that time that are no part of it.
     pub left_out: Vec<LeftOutSet>,
-    /// Sentences about what is wrong or missing.
+    /// What it lacks. Empty: it is whole, as far as anything tells.
+    pub lacks: Vec<Lack>,
+    /// Other sentences about what is wrong.
     pub problems: Vec<String>,
     /// By name.
     pub tables: Vec<TableReport>,
@@ -209,7 +210,6 @@ impl BackupTree {
         loop {
             let (model, index) = self.point(host, tag).await?;
             let Some(tables) = self.table_reports(&model, index, options).await? else { continue };
-            let lacking = self.lacking(&model, index).await?;
             let point = &model.points()[index];
             let absent = absent(&model, index);
             let is_there = |wanted: &&TableName| tables.iter().any(|report| report.table == **wanted);
@@ -228,7 +228,8 @@ impl BackupTree {
                 as_of: point.as_of(),
                 sets: point.sets().map(|set| SetReport::from(&**set)).collect(),
                 left_out: left_out(&model, point),
-                problems: problems(&model, index, &lacking),
+                lacks: model.lacks(index),
+                problems: problems(&model, index),
                 absent: if options.tables.is_empty() { absent } else { Vec::new() },
                 archives: archives().count(),
                 bytes: tables.iter().map(|table| table.bytes).sum(),
@@ -281,17 +282,22 @@ fn left_out(model: &HostModel, point: &RestorePoint) -> Vec<LeftOutSet> {
 }
 
 /// What is wrong with the sets of a restore point.
-fn problems(model: &HostModel, index: usize, lacking: &[Lacking]) -> Vec<String> {
+fn problems(model: &HostModel, index: usize) -> Vec<String> {
     let point = &model.points()[index];
     let takes_part = |tag: &Tag| point.sets().any(|set| set.tag == *tag);
-    let of_sets = model.from.sets.chains.problems.iter().filter(|problem| takes_part(problem.tag()));
+    // What is missing, the lacks tell.
+    let is_other = |problem: &&Problem| !matches!(problem, Problem::MissingArchives { .. });
+    let of_sets = model.from.sets.chains.problems.iter().filter(is_other).filter(|problem| takes_part(problem.tag()));
     let mut problems: Vec<String> = of_sets.map(ToString::to_string).collect();
     for (tag, reason) in model.from.knowledge.gaps().iter().filter(|(tag, _)| takes_part(tag)) {
         problems.push(format!(
             "{tag}: its system_schema, which tells when tables were made and dropped, cannot be read: {reason}"
         ));
     }
-    problems.extend(lacking.iter().map(|lacking| lacking.sentence(model, index)));
+    problems.extend(model.lacks(index).iter().filter_map(|lack| {
+        let (set, table) = (&lack.set, lack.subject.table()?);
+        Some(format!("{table}, which {set} lacks: {}", model.instead(index, lack)?))
+    }));
     problems
 }
 

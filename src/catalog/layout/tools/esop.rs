@@ -260,6 +260,7 @@ impl Esop {
                 continue;
             }
             let mut found = FoundSet {
+                evidence: Vec::new(),
                 tag: Tag::new(stem),
                 local: None,
                 manifest: Ok(None),

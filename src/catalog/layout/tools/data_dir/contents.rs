@@ -186,6 +186,7 @@ fn incrementals(flushes: &Flushes, directories: &[TableDirectory], taken: &HashS
                 FoundTable { table: table.clone(), id: *id, object }
             };
             sets.push(FoundSet {
+                evidence: Vec::new(),
                 tag: Tag::new(shown),
                 local: None,
                 manifest: Ok(Some(without_manifest(SetKind::Incremental, time, Scope::Whole))),

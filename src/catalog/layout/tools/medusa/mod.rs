@@ -145,6 +145,7 @@ impl Medusa {
             return Ok(None);
         }
         let mut found = FoundSet {
+            evidence: Vec::new(),
             tag: Tag::new(name),
             local: None,
             manifest: Ok(None),

@@ -339,6 +339,7 @@ fn sets(directory: Directory, own: Option<&[TableName]>, before: &Before<'_>, kn
         let mut manifest = without_manifest(kind, times.finished, Scope::Whole);
         manifest.manifest.warnings = warnings(&by_keyspace);
         made.push(FoundSet {
+            evidence: Vec::new(),
             tag: Tag::new(tag),
             local: Some(times.started),
             manifest: Ok(Some(manifest)),
@@ -352,6 +353,7 @@ fn sets(directory: Directory, own: Option<&[TableName]>, before: &Before<'_>, kn
         Some(set) => set.strays = strays,
         // Nothing but what cannot be shown: said all the same.
         None if !strays.is_empty() => made.push(FoundSet {
+            evidence: Vec::new(),
             tag: Tag::new(place.name),
             local: Some(place.date.local),
             manifest: Ok(None),

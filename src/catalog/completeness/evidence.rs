@@ -1,0 +1,162 @@
+//! One piece of evidence that a set does not hold all that it should. A new kind of evidence is a new [`Cause`].
+
+use crate::cassandra::TableName;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// What is missing from a set.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "lacks")]
+pub enum Subject {
+    /// The whole set, or nobody can tell how much of it.
+    Set,
+    /// All files of one table.
+    Table { table: TableName },
+    /// One SSTable, or a part of it.
+    Sstable { table: TableName, name: Arc<str> },
+    /// One object. `table` where its key tells one; otherwise it may hold rows of any table.
+    Object { key: Arc<str>, table: Option<TableName> },
+}
+
+impl Subject {
+    /// The only table that is hit; `None` where it may be any.
+    pub fn table(&self) -> Option<&TableName> {
+        match self {
+            Self::Set => None,
+            Self::Table { table } | Self::Sstable { table, .. } => Some(table),
+            Self::Object { table, .. } => table.as_ref(),
+        }
+    }
+
+    /// Whether rows of `table` may be missing.
+    pub fn concerns(&self, table: &TableName) -> bool {
+        self.table().is_none_or(|own| own == table)
+    }
+}
+
+/// `<set> lacks …`
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set => f.write_str("all that it held"),
+            Self::Table { table } => write!(f, "{table}"),
+            Self::Sstable { table, name } => write!(f, "SSTable {name} of {table}"),
+            Self::Object { key, table: Some(table) } => write!(f, "{} of {table}", key.escape_debug()),
+            Self::Object { key, table: None } => write!(f, "{}", key.escape_debug()),
+        }
+    }
+}
+
+/// Why something is taken for missing.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "cause")]
+pub enum Cause {
+    /// The set has no manifest.
+    NoManifest,
+    /// The set has a manifest that cannot be used.
+    ManifestDamaged { why: Arc<str> },
+    /// The set has a manifest that the store does not give out: refused, failing, deleted since it was listed.
+    ManifestUnreadable { why: Arc<str> },
+    /// The manifest lists the table, and there is no archive of it.
+    ManifestList,
+    /// The manifest counts more tables, compared with the fulls before and after, than there are archives.
+    ManifestCount { missing: u64 },
+    /// The set's schema.cql has the table, and there is no archive of it.
+    SchemaCql,
+    /// The set's schema_mapping.json and the sets before and after have the table, and there is no archive of it.
+    SchemaMapping,
+    /// The schema history says that the table existed, and there is no archive of it.
+    SchemaHistory,
+    /// The full before has this table of Cassandra's own, which nobody drops, and this one has no archive of it.
+    SystemTable { full: Arc<str> },
+    /// Another host of the cluster has a set of this time, and this host has none.
+    OtherHost { host: Arc<str>, set: Arc<str> },
+    /// The object is in a storage class that gives out nothing before it was restored there (Glacier, Azure Archive).
+    Archived,
+    /// The object is there and cannot be read.
+    Unreadable { why: Arc<str> },
+    /// The snapshot's own manifest.json lists it, and it is not there.
+    SnapshotManifest,
+    /// The backup's manifest lists it, and it is not there, or is not what was uploaded.
+    BackupManifest,
+    /// It looks like data of a table, and no restore point shows it.
+    Stray { why: Arc<str> },
+    /// A member of an archive that may hold rows cannot be read.
+    Member { why: Arc<str> },
+}
+
+impl Cause {
+    /// A word for programs and metrics, without the details.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoManifest => "no_manifest",
+            Self::ManifestDamaged { .. } => "manifest_damaged",
+            Self::ManifestUnreadable { .. } => "manifest_unreadable",
+            Self::ManifestList => "manifest_list",
+            Self::ManifestCount { .. } => "manifest_count",
+            Self::SchemaCql => "schema_cql",
+            Self::SchemaMapping => "schema_mapping",
+            Self::SchemaHistory => "schema_history",
+            Self::SystemTable { .. } => "system_table",
+            Self::OtherHost { .. } => "other_host",
+            Self::Archived => "archived",
+            Self::Unreadable { .. } => "unreadable",
+            Self::SnapshotManifest => "snapshot_manifest",
+            Self::BackupManifest => "backup_manifest",
+            Self::Stray { .. } => "stray",
+            Self::Member { .. } => "member",
+        }
+    }
+}
+
+/// A sentence without a full stop.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoManifest => f.write_str("it did not finish: there is no backup_manifest.json"),
+            Self::ManifestDamaged { why } => write!(f, "its manifest cannot be used: {why}"),
+            Self::ManifestUnreadable { why } => write!(f, "its manifest cannot be read: {why}"),
+            Self::ManifestList => f.write_str("its manifest lists the table, and there is no archive of it"),
+            Self::ManifestCount { missing } => {
+                write!(f, "by its manifest's count, compared with the fulls beside it, archives are missing: {missing}")
+            }
+            Self::SchemaCql => f.write_str("its schema.cql has the table, and there is no archive of it"),
+            Self::SchemaMapping => f.write_str(
+                "its schema_mapping.json and the sets before and after have the table, and there is no archive of it",
+            ),
+            Self::SchemaHistory => f.write_str("the table existed then, and there is no archive of it"),
+            Self::SystemTable { full } => {
+                write!(f, "the full {full} before has this table of Cassandra's own, and here is no archive of it")
+            }
+            Self::OtherHost { host, set } => {
+                write!(f, "{host} of the same cluster has the set {set}, and this host has none of that time")
+            }
+            Self::Archived => f.write_str("the object is archived: the store has to restore it first"),
+            Self::Unreadable { why } => write!(f, "it cannot be read: {why}"),
+            Self::SnapshotManifest => f.write_str("the snapshot's manifest.json lists it, and it is not there"),
+            Self::BackupManifest => {
+                f.write_str("the backup's manifest lists it, and it is not there, or not as it was uploaded")
+            }
+            Self::Stray { why } => write!(f, "it may hold rows, and no restore point shows it: {why}"),
+            Self::Member { why } => write!(f, "a member of its archive cannot be read: {why}"),
+        }
+    }
+}
+
+/// What a layout or a store knows about one set, and nobody else can find out from names.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct SetEvidence {
+    pub subject: Subject,
+    pub cause: Cause,
+}
+
+impl SetEvidence {
+    pub fn new(subject: Subject, cause: Cause) -> Self {
+        Self { subject, cause }
+    }
+
+    pub fn of_table(table: &TableName, cause: Cause) -> Self {
+        Self::new(Subject::Table { table: table.clone() }, cause)
+    }
+}

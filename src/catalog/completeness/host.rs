@@ -1,0 +1,256 @@
+//! [`HostCompleteness`]: the judgement over all restore points of a host.
+
+use super::evidence::{Cause, SetEvidence, Subject};
+use super::lack::Lack;
+use super::own::{Context, is_running, of_strays, why_left_out};
+use super::peers::{Gap, PeerRuns, gaps};
+use crate::cassandra::TableName;
+use crate::catalog::set::BackupSet;
+use crate::catalog::stray::Strays;
+use crate::catalog::{Chains, Host, HostSets, RestorePoint, SetKind, Tag};
+use serde::Serialize;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// What the restore points of a host lack. The restore points of one full share a list that grows from point to point.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct HostCompleteness {
+    /// One for each full with restore points, in order.
+    chains: Vec<Vec<Lack>>,
+    /// For each restore point: its list, and how much of that it lacks.
+    points: Vec<(u32, u32)>,
+    /// What every restore point may lack: data beside all sets.
+    everywhere: Vec<Lack>,
+    /// Sets that no restore point stands on, and that are not being uploaded.
+    outside: Vec<Lack>,
+    /// Hosts that could not be asked whether they have sets that this host lacks, and why.
+    unasked: Vec<(Host, Arc<str>)>,
+}
+
+/// The whole restore points nearest to one that is not.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Nearest {
+    pub before: Option<Tag>,
+    pub after: Option<Tag>,
+}
+
+impl HostCompleteness {
+    /// Judges the host's sets, which are in order of time. `peers`: the other hosts of the source, as far as they are known.
+    pub(in crate::catalog) fn judge(
+        host: &Host,
+        sets: &[Arc<BackupSet>],
+        chains: &Chains,
+        strays: &Strays,
+        peers: &[Arc<PeerRuns>],
+    ) -> Self {
+        let judge = Judge { host, sets, context: Context::new(sets), gaps: gaps(sets, peers) };
+        let mut this = Self::default();
+        let mut hit: HashSet<&Tag> = HashSet::new();
+        let mut growing: Option<Growing> = None;
+        for point in chains.points() {
+            let aside = point.is_apart();
+            let mut own = match growing.take_if(|growing| !aside && Arc::ptr_eq(&growing.base, point.base())) {
+                Some(growing) => growing,
+                None => judge.begin(point, &mut this.chains),
+            };
+            own.grow(&judge, point, &mut this.chains[own.chain], &mut hit);
+            this.points.push((own.chain as u32, this.chains[own.chain].len() as u32));
+            if !aside {
+                growing = Some(own);
+            }
+        }
+        this.everywhere = of_strays(strays).map(|evidence| judge.everywhere(evidence, chains)).collect();
+        let outside = sets.iter().enumerate().filter(|(_, set)| !hit.contains(&set.tag) && !is_running(set));
+        this.outside = outside.filter_map(|(index, set)| Some(judge.left_out(index, why_left_out(set)?))).collect();
+        this.find_cures(chains.points());
+        this
+    }
+
+    /// What speaks against each of the sets, which are in order of time.
+    pub fn evidence(sets: &HostSets) -> Vec<Vec<SetEvidence>> {
+        let context = Context::new(&sets.sets);
+        let of_set = |(index, set): (usize, &Arc<BackupSet>)| {
+            if set.is_finished() { context.of_set(index, set) } else { Vec::new() }
+        };
+        sets.sets.iter().enumerate().map(of_set).collect()
+    }
+
+    /// Notes hosts that could not be asked.
+    pub(in crate::catalog) fn with_unasked(self, unasked: Vec<(Host, Arc<str>)>) -> Self {
+        Self { unasked, ..self }
+    }
+
+    /// What the restore point of that index lacks.
+    pub fn of_point(&self, index: usize) -> impl Iterator<Item = &Lack> + Clone {
+        let (chain, len) = self.points.get(index).copied().unwrap_or_default();
+        let own = self.chains.get(chain as usize).and_then(|lacks| lacks.get(..len as usize)).unwrap_or_default();
+        own.iter().chain(&self.everywhere)
+    }
+
+    /// Whether the restore point of that index lacks nothing, as far as anything tells.
+    pub fn is_whole(&self, index: usize) -> bool {
+        self.of_point(index).next().is_none()
+    }
+
+    /// Whether it lacks nothing of these tables; no tables: of all.
+    pub fn has_all_of(&self, index: usize, tables: &[TableName]) -> bool {
+        !self.of_point(index).any(|lack| lack.concerns(tables))
+    }
+
+    /// Everything that restore points lack, and the sets that are in none.
+    pub fn lacks(&self) -> impl Iterator<Item = &Lack> {
+        self.chains.iter().flatten().chain(&self.everywhere).chain(&self.outside)
+    }
+
+    /// The sets that are in no restore point although they are not being uploaded.
+    pub fn outside(&self) -> &[Lack] {
+        &self.outside
+    }
+
+    /// Hosts that could not be asked for sets that this host lacks, and why.
+    pub fn unasked(&self) -> &[(Host, Arc<str>)] {
+        &self.unasked
+    }
+
+    /// The restore points nearest to `points[index]` that have all of these tables. `points`: those that are to be seen.
+    pub fn nearest(&self, points: &[RestorePoint], index: usize, tables: &[TableName]) -> Nearest {
+        let fits = |at: &usize| !points[*at].is_apart() && self.has_all_of(*at, tables);
+        let tag = |at: usize| points[at].tag().clone();
+        let after = (index + 1).min(points.len());
+        Nearest {
+            before: (0..index.min(points.len())).rev().find(fits).map(tag),
+            after: (after..points.len()).find(fits).map(tag),
+        }
+    }
+
+    /// Names what has again what the restore points of one full lack: the next full, unless that lacks it as well.
+    fn find_cures(&mut self, points: &[RestorePoint]) {
+        let mut fulls: Vec<(usize, Tag)> = Vec::new();
+        let mut last: Vec<Option<Tag>> = vec![None; self.chains.len()];
+        for ((chain, _), point) in self.points.iter().zip(points) {
+            let chain = *chain as usize;
+            last[chain] = Some(point.tag().clone());
+            if !point.is_apart() && fulls.last().is_none_or(|(known, _)| *known != chain) {
+                fulls.push((chain, point.base().tag.clone()));
+            }
+        }
+        for (lacks, last) in self.chains.iter_mut().zip(&last) {
+            for lack in lacks {
+                if let (Some((_, until)), Some(last)) = (&mut lack.points, last) {
+                    *until = last.clone();
+                }
+            }
+        }
+        for pair in fulls.windows(2) {
+            let [(chain, _), (next, full)] = pair else { continue };
+            let still: HashSet<(Tag, Subject)> =
+                self.chains[*next].iter().map(|lack| (lack.set.clone(), lack.subject.clone())).collect();
+            for lack in &mut self.chains[*chain] {
+                if !still.contains(&(lack.set.clone(), lack.subject.clone())) {
+                    lack.healed_by = Some(full.clone());
+                }
+            }
+        }
+    }
+}
+
+/// What a judgement is made from.
+struct Judge<'a> {
+    host: &'a Host,
+    sets: &'a [Arc<BackupSet>],
+    context: Context<'a>,
+    /// By time.
+    gaps: Vec<Gap>,
+}
+
+/// One full's list while it grows.
+struct Growing {
+    base: Arc<BackupSet>,
+    chain: usize,
+    /// Whether it has more than the full.
+    has_increments: bool,
+    left_out: usize,
+    /// How many gaps lie before or in it.
+    gaps: usize,
+}
+
+impl Judge<'_> {
+    fn begin(&self, point: &RestorePoint, chains: &mut Vec<Vec<Lack>>) -> Growing {
+        let base = point.base().clone();
+        let lacks = self.of_set(&base).map(|evidence| self.lack(&base, evidence, None)).collect();
+        let (chain, start) = (chains.len(), base.start());
+        chains.push(lacks);
+        let gaps = self.gaps.partition_point(|gap| gap.time <= start);
+        Growing { base, chain, has_increments: false, left_out: 0, gaps }
+    }
+
+    fn index(&self, set: &BackupSet) -> usize {
+        self.sets.partition_point(|other| (other.time, &other.tag) < (set.time, &set.tag))
+    }
+
+    fn of_set(&self, set: &BackupSet) -> impl Iterator<Item = SetEvidence> + use<> {
+        self.context.of_set(self.index(set), set).into_iter()
+    }
+
+    fn lack(&self, set: &BackupSet, evidence: SetEvidence, since: Option<Tag>) -> Lack {
+        let SetEvidence { subject, cause } = evidence;
+        let (host, set, kind) = (self.host.clone(), set.tag.clone(), set.kind());
+        Lack { host, set, kind, subject, cause, since, points: None, healed_by: None }
+    }
+
+    fn left_out(&self, index: usize, cause: Cause) -> Lack {
+        self.lack(&self.sets[index], SetEvidence::new(Subject::Set, cause), self.before(index))
+    }
+
+    fn everywhere(&self, evidence: SetEvidence, chains: &Chains) -> Lack {
+        let SetEvidence { subject, cause } = evidence;
+        let ends = chains.points().first().zip(chains.points().last());
+        let points = ends.map(|(first, last)| (first.tag().clone(), last.tag().clone()));
+        let (host, set) = (self.host.clone(), Tag::new("every set"));
+        Lack { host, set, kind: SetKind::Full, subject, cause, since: None, points, healed_by: None }
+    }
+
+    /// The set before.
+    fn before(&self, index: usize) -> Option<Tag> {
+        index.checked_sub(1).map(|before| self.sets[before].tag.clone())
+    }
+}
+
+impl Growing {
+    /// Adds what `point` lacks and the point before it does not.
+    fn grow<'a>(&mut self, judge: &Judge<'a>, point: &RestorePoint, lacks: &mut Vec<Lack>, hit: &mut HashSet<&'a Tag>) {
+        if point.kind() == SetKind::Incremental {
+            if self.has_increments {
+                self.add(judge, point.set(), lacks);
+            } else {
+                for set in point.sets().skip(1) {
+                    self.add(judge, set, lacks);
+                }
+            }
+            self.has_increments = true;
+            let left_out = point.left_out();
+            for set in left_out.get(self.left_out..).unwrap_or_default() {
+                let index = judge.index(set);
+                let is_running = set.kind() == SetKind::Full && is_running(set);
+                if let (Some(own), Some(cause), false) = (judge.sets.get(index), why_left_out(set), is_running) {
+                    hit.insert(&own.tag);
+                    lacks.push(judge.left_out(index, cause));
+                }
+            }
+            self.left_out = left_out.len();
+            while let Some(gap) = judge.gaps.get(self.gaps).filter(|gap| gap.time <= point.time()) {
+                lacks.push(gap.lack(judge.host, point.set().kind()));
+                self.gaps += 1;
+            }
+        }
+        let first = point.tag();
+        for lack in lacks.iter_mut().rev().take_while(|lack| lack.points.is_none()) {
+            lack.points = Some((first.clone(), first.clone()));
+        }
+    }
+
+    fn add(&self, judge: &Judge, set: &BackupSet, lacks: &mut Vec<Lack>) {
+        let before = judge.before(judge.index(set));
+        lacks.extend(judge.of_set(set).map(|evidence| judge.lack(set, evidence, before.clone())));
+    }
+}

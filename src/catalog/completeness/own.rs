@@ -1,0 +1,146 @@
+//! What a host's sets say about themselves and about each other.
+
+use super::evidence::{Cause, SetEvidence, Subject};
+use crate::cassandra::TableName;
+use crate::cassandra::schema::is_system_keyspace;
+use crate::catalog::stray::StrayReason;
+use crate::catalog::{BackupSet, ManifestState, Scope, SetKind, Strays};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// A full whose first upload is so young may still be on its way: it takes nothing from the incrementals made meanwhile.
+const RUNNING_US: i64 = 24 * 3_600_000_000;
+/// … as long as something was uploaded so short ago.
+const QUIET_US: i64 = 6 * 3_600_000_000;
+
+/// Why the set is in no restore point; `None` for a set that is finished.
+pub(super) fn why_left_out(set: &BackupSet) -> Option<Cause> {
+    match &set.manifest {
+        ManifestState::Good(_) => None,
+        ManifestState::Missing => Some(Cause::NoManifest),
+        ManifestState::Damaged(why) => Some(Cause::ManifestDamaged { why: why.clone() }),
+        ManifestState::Unreadable(why) => Some(Cause::ManifestUnreadable { why: why.clone() }),
+    }
+}
+
+/// Whether the set is most likely still being uploaded.
+pub(super) fn is_running(set: &BackupSet) -> bool {
+    let age = |since: i64| set.listed.0.saturating_sub(since);
+    let is_quiet = set.modified().is_none_or(|(_, last)| age(last.0) > QUIET_US);
+    matches!(set.manifest, ManifestState::Missing) && !is_quiet && (0..RUNNING_US).contains(&age(set.time.0))
+}
+
+/// What strays may hold.
+pub(super) fn of_strays(strays: &Strays) -> impl Iterator<Item = SetEvidence> + '_ {
+    strays.list().iter().filter_map(|stray| {
+        let cause = match stray.reason {
+            StrayReason::Missing => Cause::BackupManifest,
+            reason if reason.may_hold_rows() => Cause::Stray { why: reason.to_string().into() },
+            _ => return None,
+        };
+        Some(SetEvidence::new(Subject::Object { key: stray.key.clone(), table: None }, cause))
+    })
+}
+
+/// What all sets of a host together tell about each of them.
+pub(super) struct Context<'a> {
+    keyspaces: HashSet<&'a str>,
+    /// The first and the last set that has an archive of a table which some schema_mapping.json lists and the set beside it lacks.
+    spans: HashMap<&'a TableName, (usize, usize)>,
+    /// By index of the full.
+    of_fulls: HashMap<usize, Vec<SetEvidence>>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(sets: &'a [Arc<BackupSet>]) -> Self {
+        let mut wanted: HashMap<&TableName, (usize, usize)> = HashMap::new();
+        let mut any = false;
+        for evidence in sets.iter().flat_map(|set| &set.evidence) {
+            any = true;
+            if let (Cause::SchemaMapping, Some(table)) = (&evidence.cause, evidence.subject.table()) {
+                wanted.insert(table, (usize::MAX, 0));
+            }
+        }
+        if !wanted.is_empty() {
+            for (index, set) in sets.iter().enumerate() {
+                for (table, (first, last)) in &mut wanted {
+                    if set.has(table) {
+                        (*first, *last) = ((*first).min(index), index);
+                    }
+                }
+            }
+        }
+        let mut keyspaces = HashSet::new();
+        if any {
+            let tables = sets.iter().flat_map(|set| set.tables());
+            keyspaces.extend(tables.map(|table| &*table.keyspace));
+        }
+        Self { keyspaces, spans: wanted, of_fulls: fulls(sets) }
+    }
+
+    /// What speaks against the finished set at `index`.
+    pub(super) fn of_set(&self, index: usize, set: &BackupSet) -> Vec<SetEvidence> {
+        let mut found: Vec<SetEvidence> =
+            set.missing.iter().map(|table| SetEvidence::of_table(table, Cause::ManifestList)).collect();
+        found.extend(set.evidence.iter().filter(|evidence| self.holds(index, evidence)).cloned());
+        found.extend(of_strays(&set.strays));
+        let cold = set.archives.iter().filter(|archive| archive.key.archived);
+        found.extend(cold.map(|archive| SetEvidence::of_table(&archive.key.table, Cause::Archived)));
+        found.extend(self.of_fulls.get(&index).into_iter().flatten().cloned());
+        found
+    }
+
+    /// Whether the other sets leave the evidence standing.
+    fn holds(&self, index: usize, evidence: &SetEvidence) -> bool {
+        let Some(table) = evidence.subject.table() else { return true };
+        match evidence.cause {
+            // A keyspace that no set holds was left out by intent.
+            Cause::SchemaCql => self.keyspaces.contains(&*table.keyspace),
+            // A mapping also lists tables that were dropped before.
+            Cause::SchemaMapping => self.spans.get(table).is_some_and(|(first, last)| *first < index && index < *last),
+            _ => true,
+        }
+    }
+}
+
+/// What the fulls tell about each other: by their manifests' counts, and by the tables that nobody drops.
+fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
+    let is_full = |set: &BackupSet| set.is_finished() && set.kind() == SetKind::Full && set.scope() == Scope::Whole;
+    let fulls: Vec<usize> = (0..sets.len()).filter(|index| is_full(&sets[*index])).collect();
+    let mut found: HashMap<usize, Vec<SetEvidence>> = HashMap::new();
+    for (number, index) in fulls.iter().enumerate() {
+        let set = &sets[*index];
+        if let Some(before) = number.checked_sub(1).map(|before| &sets[fulls[before]]) {
+            let full = &before.tag.0;
+            for table in system_tables(before).filter(|table| !set.has(table) && set.has_keyspace(&table.keyspace)) {
+                let cause = Cause::SystemTable { full: full.clone() };
+                found.entry(*index).or_default().push(SetEvidence::of_table(table, cause));
+            }
+        }
+        let beside = [number.checked_sub(1), Some(number + 1)];
+        let beside = beside.map(|at| uncounted(&sets[*fulls.get(at?)?]));
+        if let ([Some(before), Some(after)], Some(own)) = (beside, uncounted(set))
+            && before == after
+            && own > before
+        {
+            let known = found.get(index).map_or(0, Vec::len) as i64;
+            if let Ok(missing @ 1..) = u64::try_from(own - before - known) {
+                let evidence = SetEvidence::new(Subject::Set, Cause::ManifestCount { missing });
+                found.entry(*index).or_default().push(evidence);
+            }
+        }
+    }
+    found
+}
+
+/// How many tables the manifest counts beyond the archives and beyond those that the set's schema.cql names: those of Cassandra's own
+/// that the scripts leave out, so that the number is the same for every full of a host.
+fn uncounted(set: &BackupSet) -> Option<i64> {
+    let counted = i64::try_from(set.manifest.good()?.table_count?).ok()?;
+    let named = set.evidence.iter().filter(|evidence| evidence.cause == Cause::SchemaCql).count();
+    Some(counted - set.archive_count() as i64 - named as i64)
+}
+
+fn system_tables(set: &BackupSet) -> impl Iterator<Item = &TableName> {
+    set.tables().filter(|table| is_system_keyspace(&table.keyspace))
+}

@@ -1,0 +1,144 @@
+//! Sets that a host lacks although other hosts of its cluster have one of that time.
+//!
+//! Hosts of one cluster back up at one rhythm, each at its own moment. So a pause of a host counts as a missing set only if it is clearly
+//! longer than every pause of another host around it, and that host has a set within.
+
+use super::evidence::{Cause, Subject};
+use super::lack::Lack;
+use crate::catalog::local::LocalTime;
+use crate::catalog::set::BackupSet;
+use crate::catalog::{Host, Scope, SetKind, Tag};
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// When another host of the source made sets, as its tags tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::catalog) struct PeerRuns {
+    pub(in crate::catalog) host: Host,
+    /// `None` where nothing tells, so that nothing can be concluded.
+    pub(in crate::catalog) cluster: Option<Arc<str>>,
+    pub(in crate::catalog) starts: Vec<(LocalTime, Tag)>,
+}
+
+/// When the other hosts of a source made sets.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(in crate::catalog) struct Peers {
+    pub(in crate::catalog) runs: Vec<Arc<PeerRuns>>,
+    /// Hosts that could not be asked, and why.
+    pub(in crate::catalog) unasked: Vec<(Host, Arc<str>)>,
+}
+
+/// A set that another host has, and that this one should have.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Gap {
+    pub(super) time: Timestamp,
+    peer: Host,
+    set: Tag,
+    since: Tag,
+}
+
+impl Gap {
+    pub(super) fn lack(&self, host: &Host, kind: SetKind) -> Lack {
+        let cause = Cause::OtherHost { host: self.peer.0.clone(), set: self.set.0.clone() };
+        Lack {
+            host: host.clone(),
+            set: self.set.clone(),
+            kind,
+            subject: Subject::Set,
+            cause,
+            since: Some(self.since.clone()),
+            points: None,
+            healed_by: None,
+        }
+    }
+}
+
+/// The gaps in `sets`, by time. Each is told of by one host only.
+pub(super) fn gaps(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> Vec<Gap> {
+    let Some(cluster) = cluster(sets).filter(|_| !peers.is_empty()) else { return Vec::new() };
+    let own = Own::new(sets);
+    let mut gaps: Vec<Gap> = Vec::new();
+    for peer in peers.iter().filter(|peer| peer.cluster.as_deref() == Some(cluster)) {
+        own.compare(peer, &mut gaps);
+    }
+    // Where several hosts tell of one gap, the one that tells most of it stays.
+    gaps.sort_by(|a, b| (&a.since, a.time, &a.peer).cmp(&(&b.since, b.time, &b.peer)));
+    let mut kept: Vec<Gap> = Vec::with_capacity(gaps.len());
+    for group in gaps.chunk_by(|a, b| a.since == b.since) {
+        let count = |host: &Host| group.iter().filter(|gap| gap.peer == *host).count();
+        let teller = group.iter().map(|gap| &gap.peer).max_by_key(|host| (count(host), std::cmp::Reverse(*host)));
+        kept.extend(group.iter().filter(|gap| Some(&gap.peer) == teller).cloned());
+    }
+    kept.sort_by_key(|gap| gap.time);
+    kept
+}
+
+/// The cluster that the newest manifest with a name gives.
+pub(in crate::catalog) fn cluster(sets: &[Arc<BackupSet>]) -> Option<&str> {
+    sets.iter().rev().find_map(|set| set.manifest.good()?.cluster.as_deref())
+}
+
+/// When the host itself made sets, by its clock.
+struct Own<'a> {
+    sets: Vec<(i64, &'a BackupSet)>,
+    /// A quarter of its pauses are not longer, seconds.
+    rhythm: Option<i64>,
+}
+
+impl<'a> Own<'a> {
+    fn new(sets: &'a [Arc<BackupSet>]) -> Self {
+        let made = sets.iter().filter(|set| set.scope() != Scope::Apart);
+        let mut sets: Vec<(i64, &BackupSet)> = made.filter_map(|set| Some((set.tag_time?.0, &**set))).collect();
+        sets.sort_by_key(|(time, _)| *time);
+        let pauses = pauses(sets.iter().map(|(time, _)| *time));
+        let rhythm = pauses.len().checked_sub(1).map(|last| pauses[last / 4]);
+        Self { sets, rhythm }
+    }
+
+    fn compare(&self, peer: &PeerRuns, gaps: &mut Vec<Gap>) {
+        let mut theirs: Vec<(i64, &Tag)> = peer.starts.iter().map(|(time, tag)| (time.0, tag)).collect();
+        theirs.sort_unstable();
+        let their_pauses = pauses(theirs.iter().map(|(time, _)| *time));
+        let (Some(rhythm), Some(median)) = (self.rhythm, their_pauses.get(their_pauses.len() / 2)) else { return };
+        // A host that never backs up as often as the other one lacks nothing.
+        if is_clearly_longer(rhythm, *median) {
+            return;
+        }
+        for pair in self.sets.windows(2) {
+            let [(from, since), (to, _)] = *pair else { continue };
+            let first = theirs.partition_point(|(time, _)| *time <= from);
+            let end = theirs.partition_point(|(time, _)| *time < to);
+            let Some(inside) = theirs.get(first..end).filter(|inside| !inside.is_empty()) else { continue };
+            let around = &theirs[first.saturating_sub(1)..(end + 1).min(theirs.len())];
+            let Some(longest) = around.windows(2).map(|pair| pair[1].0 - pair[0].0).max() else { continue };
+            if !is_clearly_longer(to - from, longest) {
+                continue;
+            }
+            // Those near an edge of the pause are of the runs that this host has.
+            let count = ((to - from) * 2 / longest.max(1) + 1) / 2 - 1;
+            let mut missing: Vec<&(i64, &Tag)> = inside.iter().collect();
+            missing.sort_by_key(|(time, _)| (*time - from).min(to - *time).wrapping_neg());
+            missing.truncate(usize::try_from(count).unwrap_or(1).max(1));
+            missing.sort_unstable();
+            gaps.extend(missing.into_iter().map(|(time, set)| Gap {
+                time: Timestamp(since.start().0.saturating_add((time - from).saturating_mul(1_000_000))),
+                peer: peer.host.clone(),
+                set: (*set).clone(),
+                since: since.tag.clone(),
+            }));
+        }
+    }
+}
+
+/// By half, so that neither jitter nor a run that came late counts.
+fn is_clearly_longer(pause: i64, than: i64) -> bool {
+    pause.saturating_mul(2) >= than.saturating_mul(3)
+}
+
+/// Sorted.
+fn pauses(starts: impl Iterator<Item = i64>) -> Vec<i64> {
+    let starts: Vec<i64> = starts.collect();
+    let mut pauses: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    pauses.sort_unstable();
+    pauses
+}

@@ -1,0 +1,149 @@
+use super::{Cause, HostCompleteness, Lack, PeerRuns, Subject};
+use crate::cassandra::TableName;
+use crate::catalog::local::LocalTime;
+use crate::catalog::testing::{TestSet, host_sets};
+use crate::catalog::{Host, HostSets, SetKind, Tag};
+use std::sync::Arc;
+
+const FULL: Option<SetKind> = Some(SetKind::Full);
+const INCREMENTAL: Option<SetKind> = Some(SetKind::Incremental);
+const HOUR: i64 = 3600;
+
+fn set(hour: i64, kind: Option<SetKind>) -> TestSet {
+    TestSet { start: hour * HOUR, length: 60, kind, cluster: Some("c"), ..TestSet::default() }
+}
+
+/// The hour of a set.
+fn hour(tag: &Tag) -> i64 {
+    let (day, hour) = (&tag.0[8..10], &tag.0[11..13]);
+    (day.parse::<i64>().unwrap() - 1) * 24 + hour.parse::<i64>().unwrap()
+}
+
+/// Each restore point with the hours of the sets that it lacks something of.
+fn lacks(sets: &HostSets) -> Vec<(i64, Vec<i64>)> {
+    let points = sets.chains.points().iter().enumerate();
+    points
+        .map(|(at, point)| (hour(point.tag()), sets.completeness.of_point(at).map(|lack| hour(&lack.set)).collect()))
+        .collect()
+}
+
+/// A host that makes a set at each of these hours and minutes.
+fn peer(minutes: impl IntoIterator<Item = i64>) -> Arc<PeerRuns> {
+    let tag = |minutes: i64| {
+        let time = jiff::Timestamp::from_second(minutes * 60).unwrap();
+        (LocalTime(minutes * 60), Tag::new(time.strftime("%Y-%m-%d-%H-%M").to_string()))
+    };
+    let starts = minutes.into_iter().map(tag).collect();
+    Arc::new(PeerRuns { host: Host::new("peer"), cluster: Some("c".into()), starts })
+}
+
+fn gaps_in(own: &[i64], peers: &[Arc<PeerRuns>]) -> Vec<Lack> {
+    let mut tests: Vec<TestSet> =
+        own.iter().map(|minutes| TestSet { start: minutes * 60, length: 20, ..set(0, INCREMENTAL) }).collect();
+    tests[0].kind = FULL;
+    let sets = host_sets(&tests);
+    let HostSets { host, sets, chains, strays, .. } = &sets;
+    HostCompleteness::judge(host, sets, chains, strays, peers).lacks().cloned().collect()
+}
+
+#[test]
+fn a_set_that_is_left_out_spoils_the_points_after_it_until_the_next_full() {
+    let damaged = TestSet { damaged: true, ..set(2, None) };
+    let sets = host_sets(&[set(0, FULL), set(1, INCREMENTAL), damaged, set(3, INCREMENTAL), set(4, FULL)]);
+    assert_eq!(lacks(&sets), [(0, vec![]), (1, vec![]), (3, vec![2]), (4, vec![])]);
+    let lack = sets.completeness.of_point(2).next().unwrap();
+    assert_eq!(lack.cause, Cause::ManifestDamaged { why: "it is bad".into() });
+    assert_eq!(lack.healed_by.as_ref().map(hour), Some(4));
+    assert_eq!(lack.points.as_ref().map(|(first, last)| (hour(first), hour(last))), Some((3, 3)));
+    assert!(lack.concerns(&[TableName::new("ks", "t")]));
+    let nearest = sets.completeness.nearest(sets.chains.points(), 2, &[]);
+    assert_eq!((nearest.before.as_ref().map(hour), nearest.after.as_ref().map(hour)), (Some(1), Some(4)));
+}
+
+#[test]
+fn a_newest_set_that_is_left_out_is_told_although_no_point_lacks_it() {
+    let damaged = TestSet { damaged: true, ..set(2, None) };
+    let sets = host_sets(&[set(0, FULL), set(1, INCREMENTAL), damaged]);
+    assert_eq!(lacks(&sets), [(0, vec![]), (1, vec![])]);
+    assert_eq!(sets.completeness.outside().iter().map(|lack| hour(&lack.set)).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_table_of_the_manifest_without_an_archive_concerns_that_table_only() {
+    let short = TestSet { listed: Some(vec!["t", "gone"]), ..set(1, INCREMENTAL) };
+    let sets = host_sets(&[set(0, FULL), short, set(2, INCREMENTAL), set(3, FULL), set(4, INCREMENTAL)]);
+    assert_eq!(lacks(&sets), [(0, vec![]), (1, vec![1]), (2, vec![1]), (3, vec![]), (4, vec![])]);
+    let lack = sets.completeness.of_point(2).next().unwrap();
+    assert_eq!(lack.subject, Subject::Table { table: TableName::new("ks", "gone") });
+    assert!(sets.completeness.has_all_of(2, &[TableName::new("ks", "t")]));
+    assert!(!sets.completeness.has_all_of(2, &[TableName::new("ks", "gone")]));
+    let day = "1970-01-01";
+    assert_eq!(
+        format!("{lack}; {}", lack.reach()),
+        format!(
+            "{day}-01-00 lacks ks.gone: its manifest lists the table, and there is no archive of it (rows written \
+             between {day}-00-00 and {day}-01-00, unless a later set has them); restore points hit: {day}-01-00 to \
+             {day}-02-00; the full {day}-03-00 and later ones have it again"
+        )
+    );
+}
+
+#[test]
+fn fulls_contradict_each_other_by_count_and_by_tables_that_nobody_drops() {
+    let full = |hour, count| TestSet { count: Some(count), ..set(hour, FULL) };
+    let judged = |counts: [u64; 3]| lacks(&host_sets(&[full(0, counts[0]), full(1, counts[1]), full(2, counts[2])]));
+    assert_eq!(judged([5, 5, 5]), [(0, vec![]), (1, vec![]), (2, vec![])]);
+    assert_eq!(judged([5, 6, 5]), [(0, vec![]), (1, vec![1]), (2, vec![])]);
+    // Whether a table came or an archive is missing nothing tells.
+    assert_eq!(judged([5, 5, 6]), [(0, vec![]), (1, vec![]), (2, vec![])]);
+
+    let auth =
+        |hour, tables: &[&'static str]| TestSet { keyspace: "system_auth", tables: tables.to_vec(), ..set(hour, FULL) };
+    let sets = host_sets(&[auth(0, &["roles", "x"]), auth(1, &["x"]), auth(2, &["roles", "x"])]);
+    assert_eq!(lacks(&sets), [(0, vec![]), (1, vec![1]), (2, vec![])]);
+}
+
+#[test]
+fn a_set_that_only_another_host_has_is_missing() {
+    let hours = |hours: &[i64]| hours.iter().map(|hour| hour * 60).collect::<Vec<_>>();
+    let found = gaps_in(&hours(&[0, 1, 3, 4]), &[peer(hours(&[0, 1, 2, 3, 4]))]);
+    assert_eq!(found.iter().map(|lack| hour(&lack.set)).collect::<Vec<_>>(), [2]);
+    assert_eq!(found[0].points.as_ref().map(|(first, last)| (hour(first), hour(last))), Some((3, 4)));
+    // Every run of the other lies between two of this host: none is missing, then one.
+    let shifted: Vec<i64> = (0..6).map(|hour| hour * 60 + 30).collect();
+    assert_eq!(gaps_in(&hours(&[0, 1, 2, 3, 4]), &[peer(shifted.clone())]), []);
+    assert_eq!(gaps_in(&hours(&[0, 1, 3, 4]), &[peer(shifted)]).len(), 1);
+    // Two in a row.
+    let found = gaps_in(&hours(&[0, 1, 4, 5]), &[peer(hours(&[0, 1, 2, 3, 4, 5]))]);
+    assert_eq!(found.iter().map(|lack| hour(&lack.set)).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn another_rhythm_another_cluster_and_a_pause_of_all_are_no_gaps() {
+    let hours: Vec<i64> = (0..49).map(|hour| hour * 60).collect();
+    let daily = [0, 24 * 60, 48 * 60];
+    assert_eq!(gaps_in(&daily, &[peer(hours.clone())]), []);
+    assert_eq!(gaps_in(&[0, 60, 180, 240], &[peer([0, 60, 180, 240])]), []);
+    let mut other = PeerRuns::clone(&peer(hours));
+    other.cluster = Some("other".into());
+    assert_eq!(gaps_in(&[0, 60, 180, 240], &[Arc::new(other)]), []);
+}
+
+#[test]
+fn jitter_is_no_gap() {
+    let jitter = |seed: i64| (0..40).map(move |hour| hour * 60 + (hour * seed * 7) % 11);
+    let own: Vec<i64> = jitter(3).collect();
+    assert_eq!(gaps_in(&own, &[peer(jitter(5)), peer(jitter(1).map(|minute| minute + 25))]), []);
+}
+
+/// The sample: two hosts, a set every minute or two.
+#[test]
+fn any_set_that_is_deleted_between_others_is_noticed() {
+    let (a, b) = ([45, 47, 48, 49, 50, 52], [45, 47, 48, 49, 51, 52]);
+    assert_eq!(gaps_in(&a, &[peer(b)]), []);
+    assert_eq!(gaps_in(&b, &[peer(a)]), []);
+    for gone in [47, 48, 49] {
+        let left: Vec<i64> = b.into_iter().filter(|minute| *minute != gone).collect();
+        assert!(!gaps_in(&left, &[peer(a)]).is_empty(), "{gone}");
+    }
+}
