@@ -52,6 +52,8 @@ pub enum Kind {
     CrossDevice,
     /// No one may do this to such a node, e.g. hard-link a directory.
     NotPermitted,
+    /// What was asked for is not whole, and was not taken for that reason.
+    Incomplete,
     /// A wrong argument, option or name.
     Invalid,
     /// The operation does not exist here.

@@ -12,6 +12,7 @@ pub mod error;
 pub mod extract;
 mod frame;
 pub mod fs;
+pub mod incomplete;
 pub mod keys;
 #[cfg(test)]
 mod layering;

@@ -1,7 +1,7 @@
 //! A host's sets as one value, with the clock of each set settled from what its neighbours tell.
 
 use super::Host;
-use super::chain::Chains;
+use super::chain::{self, Chains, RestorePoint};
 use super::completeness::{HostCompleteness, Peers};
 use super::local::Offsets;
 use super::manifest::own_offset;
@@ -55,6 +55,15 @@ impl HostSets {
         let Self { host, sets, chains, strays, .. } = &self;
         let completeness = HostCompleteness::judge(host, sets, chains, strays, runs).with_unasked(unasked.clone());
         Self { completeness, ..self }
+    }
+
+    /// What `latest` means among the first `count` restore points: the newest that lacks nothing and was not made on the side. Where none is
+    /// whole, the newest.
+    pub fn latest(&self, count: usize) -> Option<&RestorePoint> {
+        let points = self.chains.points().get(..count).unwrap_or_default();
+        let whole = |at: &usize| !points[*at].is_apart() && self.completeness.is_whole(*at);
+        let newest = (0..points.len()).rev().find(whole).map(|at| &points[at]);
+        newest.or_else(|| chain::latest(points))
     }
 
     pub(super) fn with_logs(self, logs: Option<Arc<ObjectMeta>>) -> Self {

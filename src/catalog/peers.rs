@@ -5,7 +5,7 @@ use super::completeness::{PeerRuns, Peers, cluster};
 use super::layout::{PlacedSets, SetPlace, Sets};
 use super::load::Lister;
 use super::set::BackupSet;
-use super::{Host, HostSets, Scope, SetKind};
+use super::{Host, HostSets, SetKind};
 use crate::{Error, Result};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
@@ -81,7 +81,7 @@ fn is_gone(error: &Error) -> bool {
 
 /// The sets that most likely are fulls, best first: those nearest to this host's own fulls, then the newest.
 fn likely_fulls<'a>(own: &[Arc<BackupSet>], places: &'a [SetPlace]) -> Vec<&'a SetPlace> {
-    let is_full = |set: &&Arc<BackupSet>| set.kind() == SetKind::Full && set.scope() != Scope::Apart;
+    let is_full = |set: &&Arc<BackupSet>| set.kind() == SetKind::Full && set.automatic().is_none();
     let fulls = own.iter().rev().filter(is_full).filter_map(|set| set.tag_time).take(3);
     let mut likely: Vec<&SetPlace> = Vec::new();
     for full in fulls {

@@ -57,9 +57,9 @@ impl StrayReason {
 }
 
 impl StrayReason {
-    /// Whether rows may be in what is so stepped over.
-    pub fn may_hold_rows(self) -> bool {
-        matches!(self, Self::Ambiguous)
+    /// Whether a restore point of the set lacks rows because of it, as far as can be told. A copy beside what is shown is none.
+    pub fn hides_rows(self) -> bool {
+        matches!(self, Self::Missing | Self::Ambiguous | Self::Sstable | Self::NotLookedAt | Self::ManyTables)
     }
 }
 

@@ -165,7 +165,11 @@ impl HostSets {
             return Err(Error::not_found(format!("{} of {} is no restore point{why}", set.tag, self.host)));
         }
         let when = parse_time(text, &self.offsets)?;
-        self.chains.resolve(when).ok_or_else(|| {
+        let found = match when {
+            When::Latest => self.latest(self.chains.points().len()),
+            other => self.chains.resolve(other),
+        };
+        found.ok_or_else(|| {
             let why = match self.chains.points().first() {
                 Some(first) => format!("the first restore point is {}", first.tag()),
                 None => "there is no restore point".into(),

@@ -5,7 +5,7 @@ use super::output::{Shown, print};
 use super::session::{self, Session};
 use super::table;
 use cassmount::catalog::SetKind;
-use cassmount::tree::{ChainReport, ReportOptions, SstableReport, TableContents, TableReport};
+use cassmount::tree::{ChainReport, LeftOutSet, ReportOptions, SstableReport, TableContents, TableReport};
 use cassmount::{Error, Kind, Result};
 use serde::Serialize;
 use std::fmt::Write;
@@ -74,12 +74,20 @@ impl Chain {
     fn readable(&self) -> Result<()> {
         let unreadable: Vec<&TableReport> =
             self.report.tables.iter().filter(|table| table.unreadable.is_some()).collect();
+        let locked = unreadable.iter().filter(|table| table.unreadable_kind == Some(Kind::NoKey)).count();
+        if locked > 0 && locked == self.report.tables.len() {
+            let message = "no key opens any of its archives: name the file with the passphrase with --key-file";
+            return Err(Error::new(Kind::NoKey, message));
+        }
         match unreadable.first() {
             Some(first) => Err(Error::new(
                 Kind::Corrupt,
                 format!("archives of {} table(s) cannot be read, the first of them {}", unreadable.len(), first.table),
             )),
-            None => Ok(()),
+            None if self.report.lacks.is_empty() => Ok(()),
+            None => {
+                Err(Error::new(Kind::Corrupt, format!("{} of {} is incomplete", self.report.point, self.report.host)))
+            }
         }
     }
 }
@@ -97,8 +105,12 @@ impl Shown for Chain {
             })
             .collect();
         text += &table::render(&["SET", "KIND", "TIME", "ARCHIVES", "SIZE"], &["ARCHIVES", "SIZE"], &rows);
-        for set in &report.left_out {
+        let is_told = |set: &&LeftOutSet| !report.lacks.iter().any(|lack| lack.set == set.tag);
+        for set in report.left_out.iter().filter(is_told) {
             let _ = writeln!(text, "left out: {} ({}): {}", set.tag, kind(set.kind), set.reason);
+        }
+        for lack in &report.lacks {
+            let _ = writeln!(text, "INCOMPLETE: {lack}; {}", lack.reach());
         }
         for problem in &report.problems {
             let _ = writeln!(text, "{problem}");

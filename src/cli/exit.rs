@@ -5,10 +5,16 @@ use std::process::ExitCode;
 
 /// Done, and all is good.
 const DONE: u8 = 0;
-/// Not done, or something is wrong.
+/// Not done, or something is lost or damaged.
 const FAILED: u8 = 1;
 /// The command line was wrong.
 pub(super) const USAGE: u8 = 2;
+/// No key opens it.
+const NO_KEY: u8 = 3;
+/// The store cannot be reached, or refuses the credentials.
+const STORE: u8 = 4;
+/// Refused, because what was asked for is incomplete.
+const INCOMPLETE: u8 = 5;
 /// Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
@@ -31,6 +37,9 @@ pub(super) fn number(kind: Option<Kind>) -> u8 {
         None => DONE,
         Some(Kind::Invalid) => USAGE,
         Some(Kind::Interrupted) => INTERRUPTED,
+        Some(Kind::NoKey) => NO_KEY,
+        Some(Kind::Unreachable | Kind::TimedOut | Kind::Denied) => STORE,
+        Some(Kind::Incomplete) => INCOMPLETE,
         Some(_) => FAILED,
     }
 }
@@ -40,6 +49,35 @@ pub(super) fn kind_of(status: u8) -> Kind {
     match status {
         USAGE => Kind::Invalid,
         INTERRUPTED => Kind::Interrupted,
+        NO_KEY => Kind::NoKey,
+        STORE => Kind::Unreachable,
+        INCOMPLETE => Kind::Incomplete,
         _ => Kind::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_what_kind_of_trouble_it_is() {
+        let kinds = [
+            (None, 0),
+            (Some(Kind::Corrupt), 1),
+            (Some(Kind::NotFound), 1),
+            (Some(Kind::Invalid), 2),
+            (Some(Kind::NoKey), 3),
+            (Some(Kind::Unreachable), 4),
+            (Some(Kind::Denied), 4),
+            (Some(Kind::Incomplete), 5),
+            (Some(Kind::Interrupted), 130),
+        ];
+        for (kind, status) in kinds {
+            assert_eq!(number(kind), status, "{kind:?}");
+        }
+        for status in [2, 3, 4, 5, 130] {
+            assert_eq!(number(Some(kind_of(status))), status);
+        }
     }
 }

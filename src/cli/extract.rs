@@ -39,6 +39,9 @@ pub(super) struct ExtractArgs {
     /// How files are arranged: `tables` is <keyspace>/<table>-<id>/, `snapshots` is Cassandra's own <keyspace>/<table>-<id>/snapshots/<point>/
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     arrange: Arrangement,
+    /// Take a restore point that lacks something all the same; the report says what, and the exit status is 1
+    #[arg(long)]
+    allow_incomplete: bool,
     /// Show what there is to fetch and to write, and whether it fits; write nothing
     #[arg(long)]
     dry_run: bool,
@@ -84,7 +87,7 @@ extract of the same restore point, to which other tables may be added.
     examples!(),
     "
 
-Exit status: 0 everything is there, 1 something could not be had (the report says what and why), 130 interrupted."
+Exit status: 0 everything is there, 1 something could not be had (the report says what and why), 5 refused because the restore point is incomplete, 130 interrupted."
 );
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
@@ -104,13 +107,16 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
             let (extraction, reader) = open(args, settings).await?;
             let plan = extraction.plan().await?;
             if args.dry_run {
+                let refusal = extraction.check_completeness().await.err();
                 return Ok(Done::Planned(DryRun {
                     is_dry: true,
+                    refusal,
                     needed: plan.needed_bytes(),
                     fits: plan.fits(),
                     plan,
                 }));
             }
+            extraction.check_completeness().await?;
             check_space(&plan, args.ignore_space)?;
             let progress = Progress::start("extract", Some(plan.fetch_bytes), args.progress);
             let report = watched(extraction.run(), &reader, &progress).await?;
@@ -120,7 +126,10 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
         unless_interrupted(extraction, again).await
     })?;
     match done {
-        Done::Planned(plan) => print(args.output, &plan),
+        Done::Planned(plan) => {
+            print(args.output, &plan)?;
+            plan.verdict()
+        }
         Done::Run(run) => {
             print(args.output, &run)?;
             run.verdict()
@@ -140,6 +149,7 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
     let options = ExtractOptions {
         tables: args.only.tables.clone(),
         keyspaces: args.keyspaces.keyspaces.clone(),
+        allow_incomplete: args.allow_incomplete,
         layout: match args.arrange {
             Arrangement::Tables => Layout::Tables,
             Arrangement::Snapshots => Layout::Snapshots,
@@ -205,6 +215,23 @@ struct DryRun {
     #[serde(rename = "needed_bytes")]
     needed: u64,
     fits: bool,
+    /// Why it would not be done.
+    #[serde(skip)]
+    refusal: Option<Error>,
+}
+
+impl DryRun {
+    fn verdict(self) -> Result<()> {
+        match self.refusal {
+            Some(refusal) => Err(refusal),
+            None if self.plan.lacks.is_empty() => Ok(()),
+            None => Err(incomplete(self.plan.lacks.len())),
+        }
+    }
+}
+
+fn incomplete(lacks: usize) -> Error {
+    Error::new(Kind::Corrupt, format!("the restore point is incomplete: {lacks} things are missing from it"))
 }
 
 impl Shown for DryRun {
@@ -226,6 +253,9 @@ impl Shown for DryRun {
         );
         if plan.staged_bytes > 0 {
             let _ = write!(text, ", of which {} are there", table::bytes(plan.staged_bytes));
+        }
+        for lack in &plan.lacks {
+            let _ = write!(text, "\nINCOMPLETE: {lack}; {}", lack.reach());
         }
         let free = table::bytes(plan.free_bytes);
         let _ = writeln!(text, "\n{free} are free there: {}", if self.fits { "it fits" } else { "it does not fit" });
@@ -277,7 +307,9 @@ impl Run {
             return Err(Error::new(kind, format!("not everything was extracted: {error}; {more}")));
         }
         let broken = report.tables.iter().filter(|table| !table.is_whole()).count();
+        let schema_failed = matches!(report.schema, SchemaState::Failed(_));
         let message = match broken {
+            0 if !schema_failed => return Err(incomplete(report.lacks.len())),
             0 => "schema.cql could not be written".to_owned(),
             1 => "1 table is not there, or not all of it".to_owned(),
             _ => format!("{broken} tables are not there, or not all of them"),
@@ -298,6 +330,9 @@ impl Shown for Run {
         }
         for outcome in report.tables.iter().filter(|table| !table.is_whole()) {
             text += &loss(outcome);
+        }
+        for lack in &report.lacks {
+            let _ = writeln!(text, "INCOMPLETE: {lack}; {}", lack.reach());
         }
         if let SchemaState::Failed(why) = &report.schema {
             let _ = writeln!(text, "schema.cql: not written: {why}");

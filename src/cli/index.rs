@@ -56,6 +56,7 @@ pub(super) fn run(args: &IndexArgs) -> Result<()> {
         let options =
             ReaderOptions { wait_limit: PATIENCE, max_passes: jobs, land_files: false, ..ReaderOptions::default() };
         let reader = session.reader(keys, session.cache()?, options)?;
+        reader.check_keys(archives.iter().rev().step_by(archives.len() / 12 + 1).cloned()).await?;
         let source = session.store.name().to_owned();
         let work = index(source, &archives, &reader, publisher.as_ref(), jobs, args);
         let outcome = unless_interrupted(work, "what is indexed stays; run it again to go on").await?;

@@ -8,7 +8,7 @@ use super::target::{Access, Dir};
 use super::work::{Parts, Work};
 use super::{HIDDEN, Layout, schema, table};
 use crate::cassandra::TableName;
-use crate::catalog::{Catalog, Host, SetKind, Tag};
+use crate::catalog::{Catalog, Host, Lack, SetKind, Tag};
 use crate::reader::Reader;
 use crate::task::blocking;
 use crate::tree::{BackupTree, Backups, PointInfo, PointTable, ReportOptions, TreeOptions};
@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const JOURNAL: &str = "journal";
+
+/// Lacks that an error names.
+const REASONS: usize = 12;
 
 /// What every new ext file system has in it.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -35,6 +38,8 @@ pub struct ExtractOptions {
     pub keyspaces: Vec<String>,
     pub layout: Layout,
     pub access: Access,
+    /// Take a restore point that lacks something of what is asked for.
+    pub allow_incomplete: bool,
     /// Archives read at the same time; the reader's options must allow as many passes.
     pub jobs: usize,
 }
@@ -74,6 +79,8 @@ pub struct ExtractPlan {
     pub size_from: SizeFrom,
     /// On the target's file system.
     pub free_bytes: u64,
+    /// What the restore point lacks of what is asked for.
+    pub lacks: Vec<Lack>,
 }
 
 impl ExtractPlan {
@@ -144,6 +151,39 @@ impl Extraction {
         Ok(tables)
     }
 
+    /// What the restore point lacks of what is asked for.
+    fn lacks(&self) -> impl Iterator<Item = &Lack> {
+        let ExtractOptions { tables, keyspaces, .. } = &self.options;
+        let is_wanted = move |table: &TableName| {
+            (tables.is_empty() && keyspaces.is_empty())
+                || tables.contains(table)
+                || keyspaces.iter().any(|keyspace| **keyspace == *table.keyspace)
+        };
+        self.point.lacks.iter().filter(move |lack| lack.subject.table().is_none_or(is_wanted))
+    }
+
+    /// Refuses a restore point that lacks something of what is asked for, unless that is allowed.
+    ///
+    /// # Errors
+    /// `Incomplete`, with what is missing and what is whole instead.
+    pub async fn check_completeness(&self) -> Result<()> {
+        let count = self.lacks().count();
+        if count == 0 || self.options.allow_incomplete {
+            return Ok(());
+        }
+        let (tag, host) = (&self.point.tag, &self.host);
+        let mut why: Vec<String> = self.lacks().take(REASONS).map(ToString::to_string).collect();
+        if count > REASONS {
+            why.push(format!("and {} more", count - REASONS));
+        }
+        let nearest = self.tree.nearest_whole(host, tag, &self.options.tables).await?;
+        let why = why.join("\n  ");
+        Err(Error::new(
+            Kind::Incomplete,
+            format!("{tag} of {host} is incomplete:\n  {why}\n{nearest}; --allow-incomplete takes it all the same"),
+        ))
+    }
+
     fn job(&self) -> Job {
         Job {
             source: self.source.clone(),
@@ -200,6 +240,7 @@ impl Extraction {
             staged_bytes,
             size_from: todo.iter().map(|table| table.size_from).max().unwrap_or(SizeFrom::Listings),
             free_bytes,
+            lacks: self.lacks().cloned().collect(),
             tables: Vec::new(),
         };
         plan.tables = ready.into_iter().map(|(_, plan)| plan).chain(todo).collect();
@@ -213,6 +254,7 @@ impl Extraction {
     /// Those for which nothing was begun: `Exists` where the target holds something else, `Busy` where another extract is at work. What
     /// goes wrong later is in the report.
     pub async fn run(&self) -> Result<ExtractReport> {
+        self.check_completeness().await?;
         let tables = self.tables().await?;
         let work = {
             let (path, job, access) = (self.target.clone(), self.job(), self.options.access);
@@ -240,6 +282,7 @@ impl Extraction {
             layout: self.options.layout,
             tables: Vec::new(),
             schema: SchemaState::NotReached,
+            lacks: self.lacks().cloned().collect(),
             error: None,
             error_kind: None,
         };

@@ -4,7 +4,7 @@ use super::journal::DoneTable;
 use super::work::Work;
 use super::{Layout, Lost};
 use crate::cassandra::TableName;
-use crate::catalog::{SetKind, Tag};
+use crate::catalog::{Lack, SetKind, Tag};
 use crate::tree::PointTable;
 use crate::{Error, Kind};
 use serde::Serialize;
@@ -24,6 +24,8 @@ pub struct ExtractReport {
     /// By name. After an error that ended all, only those that were done by then.
     pub tables: Vec<TableOutcome>,
     pub schema: SchemaState,
+    /// What the restore point lacks of what was asked for, and was taken all the same.
+    pub lacks: Vec<Lack>,
     /// What ended everything before its time.
     pub error: Option<String>,
     #[serde(skip)]
@@ -115,6 +117,7 @@ impl ExtractReport {
     /// Whether everything that was asked for is there.
     pub fn is_whole(&self) -> bool {
         self.error.is_none()
+            && self.lacks.is_empty()
             && self.tables.iter().all(TableOutcome::is_whole)
             && matches!(self.schema, SchemaState::Written | SchemaState::Unchanged | SchemaState::Untold)
     }

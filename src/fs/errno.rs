@@ -30,7 +30,7 @@ pub(super) fn errno(kind: Kind) -> Errno {
         Kind::Invalid => Errno::EINVAL,
         Kind::Unsupported => Errno::from_i32(libc::EOPNOTSUPP),
         Kind::Interrupted => Errno::EINTR,
-        Kind::Corrupt | Kind::CacheLost | Kind::Unreachable | Kind::Io => Errno::EIO,
+        Kind::Corrupt | Kind::Incomplete | Kind::CacheLost | Kind::Unreachable | Kind::Io => Errno::EIO,
     }
 }
 
@@ -44,6 +44,7 @@ fn is_trouble(kind: Kind) -> bool {
         | Kind::TimedOut
         | Kind::Denied
         | Kind::Archived
+        | Kind::Incomplete
         | Kind::NoSpace
         | Kind::CacheLost
         | Kind::Io => true,

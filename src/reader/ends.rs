@@ -155,7 +155,32 @@ fn tail(bytes: &[u8]) -> Result<[u8; TAIL as usize]> {
     bytes.last_chunk().copied().ok_or_else(|| Error::corrupt("an object's end is missing"))
 }
 
+/// Archives that are tried to find out whether any key is right.
+const KEY_SAMPLES: usize = 12;
+/// Fewer that no key opens may just be damaged.
+const ENOUGH_LOCKED: usize = 3;
+
 impl Reader {
+    /// Makes sure that some key opens some of these archives. A few are enough, because one that is opened says that the keys are not all
+    /// wrong.
+    ///
+    /// # Errors
+    /// `NoKey`, in one sentence, where none of several is opened.
+    pub async fn check_keys(&self, archives: impl IntoIterator<Item = Arc<ObjectMeta>>) -> Result<()> {
+        let mut locked = None;
+        let archives = archives.into_iter().filter(|object| !object.is_bundle());
+        for (number, object) in archives.take(KEY_SAMPLES).enumerate() {
+            match self.check_ends(&object).await {
+                Err(broken) if broken.error.kind() == Kind::NoKey => locked = Some((number + 1, object)),
+                _ => return Ok(()),
+            }
+        }
+        let Some((count, object)) = locked.filter(|(count, _)| *count >= ENOUGH_LOCKED) else { return Ok(()) };
+        let why = "name the file with the passphrase with --key-file, or the command that prints it with --key-command";
+        let message = format!("no key opens the backups (tried on {count} archives, such as {}): {why}", object.key);
+        Err(Error::new(Kind::NoKey, message))
+    }
+
     /// Looks at the object's ends only: openssl's envelope, a key that opens it, the padding of its last block. Of one that is not sealed there is nothing to
     /// be seen but what it is. At most two small ranges are fetched; nothing is kept.
     ///

@@ -1,8 +1,10 @@
 //! The backups that a running mount shows, found by looking into the mount as any program would.
 
 use super::look;
+use super::request::Selection;
 use super::sstables::{self, Sstable};
 use crate::cassandra::{TableId, TableName};
+use crate::incomplete::{self, FILE_NAME as INCOMPLETE};
 use crate::{Error, Kind, Result};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -123,7 +125,25 @@ impl BackupHost {
     }
 }
 
+/// Longest INCOMPLETE.txt that is read, bytes.
+const MAX_TEXT: u64 = 4 << 20;
+
 impl Point {
+    /// What the mount says that the point lacks of what is asked for, and what is whole instead.
+    pub(super) fn lacks(&self, selection: &Selection) -> Result<(Vec<String>, String)> {
+        let path = self.root.join(INCOMPLETE);
+        let failed = |e| Error::io(format_args!("read {}", path.display()), e);
+        let mut text = String::new();
+        match fs::File::open(&path) {
+            Ok(file) => file.take(MAX_TEXT).read_to_string(&mut text).map_err(failed)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), String::new())),
+            Err(e) => return Err(failed(e)),
+        };
+        let lacks = incomplete::parse(&text).filter(|(table, _)| table.is_none_or(|table| selection.has(table)));
+        let instead = text.lines().last().unwrap_or_default().to_owned();
+        Ok((lacks.map(|(_, sentence)| sentence.to_owned()).collect(), instead))
+    }
+
     /// The tables of the point, sorted by name; all, or those of one keyspace.
     pub(super) fn tables(&self, keyspace: Option<&str>) -> Result<Vec<BackupTable>> {
         let keyspaces = match keyspace {

@@ -72,22 +72,25 @@ pub struct InstantReport {
     pub source: String,
     pub tables: Vec<TableReport>,
     pub notes: Vec<String>,
+    /// What the restore points lack of what was asked for, and were taken all the same.
+    pub lacks: Vec<String>,
 }
 
 impl InstantReport {
     /// Whether every table is as it was asked to be.
     pub fn is_whole(&self) -> bool {
         use Outcome::{Empty, Open, Planned, Repaired, WasOpen};
-        self.tables.iter().all(|table| matches!(table.outcome, Planned | Open | WasOpen | Repaired | Empty))
+        self.lacks.is_empty()
+            && self.tables.iter().all(|table| matches!(table.outcome, Planned | Open | WasOpen | Repaired | Empty))
     }
 }
 
 impl Instant {
     /// Checks everything, and tells what a restore would do. The node flushes; nothing else changes.
     pub fn plan(&self, request: &Request) -> Result<InstantReport> {
-        let Prepared { plans, notes } = prepare(&self.mount, &self.node, request)?;
+        let Prepared { plans, notes, lacks } = prepare(&self.mount, &self.node, request)?;
         let tables = plans.iter().map(|plan| report(plan, Outcome::Planned)).collect();
-        Ok(self.report(true, tables, notes))
+        Ok(InstantReport { lacks, ..self.report(true, tables, notes) })
     }
 
     /// Restores, table by table. Ends with the first that fails, which is rolled back; those before stay. What a person
@@ -96,7 +99,7 @@ impl Instant {
     /// # Errors
     /// Before anything was changed. What fails later is in the report.
     pub fn run(&self, request: &Request, tell: &mut dyn FnMut(&str)) -> Result<InstantReport> {
-        let Prepared { plans, notes } = prepare(&self.mount, &self.node, request)?;
+        let Prepared { plans, notes, lacks } = prepare(&self.mount, &self.node, request)?;
         for note in &notes {
             tell(note);
         }
@@ -105,7 +108,7 @@ impl Instant {
             let failed = tables.last().is_some_and(|table| table.error.is_some());
             tables.push(if failed { report(&plan, Outcome::NotReached) } else { self.table(&plan) });
         }
-        Ok(self.report(false, tables, notes))
+        Ok(InstantReport { lacks, ..self.report(false, tables, notes) })
     }
 
     fn report(&self, dry_run: bool, tables: Vec<TableReport>, notes: Vec<String>) -> InstantReport {
@@ -115,6 +118,7 @@ impl Instant {
             source: self.mount.source.clone(),
             tables,
             notes,
+            lacks: Vec::new(),
         }
     }
 

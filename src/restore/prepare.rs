@@ -21,6 +21,8 @@ use std::time::SystemTime;
 pub(super) struct Prepared {
     pub(super) plans: Vec<Plan>,
     pub(super) notes: Vec<String>,
+    /// What the restore points lack of what is asked for.
+    pub(super) lacks: Vec<String>,
 }
 
 /// Finds what is to be restored, and checks everything. Changes nothing, but that the node flushes.
@@ -43,6 +45,7 @@ pub(super) fn prepare(mount: &Mount, node: &Node, request: &Request) -> Result<P
     let mut notes = notes(&facts);
     let mut refusals = Vec::new();
     let mut found: BTreeMap<TableName, Vec<BackupTable>> = BTreeMap::new();
+    let lacks = lacks(&points, request)?;
     for (host, point) in chosen.iter().zip(&points) {
         let backup_schema = if request.compare_schema { backup_schema(point)? } else { None };
         if request.compare_schema && backup_schema.is_none() {
@@ -96,7 +99,28 @@ pub(super) fn prepare(mount: &Mount, node: &Node, request: &Request) -> Result<P
     if let Some(plan) = plans.first() {
         notes.extend(node_config::notes(request.cassandra_yaml.as_deref(), &plan.directories, &mount.mountpoint));
     }
-    Ok(Prepared { plans, notes })
+    Ok(Prepared { plans, notes, lacks })
+}
+
+/// What the mount says that the points lack. Refused, unless that is allowed.
+fn lacks(points: &[Point], request: &Request) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for point in points {
+        let (lacks, instead) = point.lacks(&request.selection)?;
+        if !lacks.is_empty() && !request.allow_incomplete {
+            return Err(Error::new(
+                Kind::Incomplete,
+                format!(
+                    "nothing was changed: {} of {} is incomplete:\n  {}\n{instead}; --allow-incomplete takes it all the same",
+                    point.tag,
+                    point.host,
+                    lacks.join("\n  ")
+                ),
+            ));
+        }
+        all.extend(lacks);
+    }
+    Ok(all)
 }
 
 /// The keyspaces concerned, of all hosts that may be meant.

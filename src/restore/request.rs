@@ -1,6 +1,7 @@
 //! What a restore is asked to do, and how it says that it will not.
 
 use crate::cassandra::TableName;
+use crate::cassandra::schema::is_system_keyspace;
 use crate::{Error, Kind, Result};
 use std::path::PathBuf;
 
@@ -28,6 +29,20 @@ pub struct Request {
     pub cassandra_yaml: Option<PathBuf>,
     /// Whether the backup's schema is compared with the node's.
     pub compare_schema: bool,
+    /// Take a restore point that lacks something of what is asked for.
+    pub allow_incomplete: bool,
+}
+
+impl Selection {
+    /// Whether rows of a table, as `keyspace.table`, are asked for.
+    pub(super) fn has(&self, table: &str) -> bool {
+        let keyspace = table.split_once('.').map_or(table, |(keyspace, _)| keyspace);
+        match self {
+            Self::Everything => !is_system_keyspace(keyspace),
+            Self::Keyspaces(names) => names.iter().any(|name| name == keyspace),
+            Self::Tables(tables) => tables.iter().any(|one| one.to_string() == table),
+        }
+    }
 }
 
 /// Refuses, with all that speaks against it in one error, where anything does.

@@ -71,6 +71,8 @@ pub(super) struct HostState {
     revision: AtomicU64,
     /// One at a time finds out; the others wait for it.
     finding: tokio::sync::Mutex<Findings>,
+    /// What was logged as missing.
+    logged: Mutex<HashSet<crate::catalog::Lack>>,
 }
 
 #[derive(Clone)]
@@ -128,6 +130,8 @@ impl HostState {
     }
 }
 
+/// Lacks of one host that are logged one by one.
+const MOST_LOGGED: usize = 100;
 /// How long an outage's gaps are left as they are.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Longest schema_mapping.json, bytes: tens of thousands of tables.
@@ -230,6 +234,7 @@ impl BackupTree {
                 refined: Mutex::default(),
                 revision: AtomicU64::new(0),
                 finding: tokio::sync::Mutex::default(),
+                logged: Mutex::default(),
             })
         };
         hosts.entry(host.clone()).or_insert_with(new).clone()
@@ -288,7 +293,22 @@ impl BackupTree {
                 tracing::warn!("table ids of {} may be missing: {outage}", sets.host);
             }
             self.keep_names(&model, findings).await?;
+            self.log_lacks(&model);
             return Ok(Built { model: Arc::new(model), revision, at: Instant::now(), incomplete });
+        }
+    }
+
+    /// Each lack once, however often the model is made anew.
+    fn log_lacks(&self, model: &HostModel) {
+        let state = self.state(&model.from.sets.host);
+        let mut logged = lock(&state.logged);
+        let seen = model.from.sets.completeness.lacks().filter(|lack| logged.insert((*lack).clone()));
+        let new: Vec<&crate::catalog::Lack> = seen.collect();
+        for lack in new.iter().take(MOST_LOGGED) {
+            tracing::warn!("{}: {lack}; {}", lack.host, lack.reach());
+        }
+        if new.len() > MOST_LOGGED {
+            tracing::warn!("{}: and {} more things are missing", model.from.sets.host, new.len() - MOST_LOGGED);
         }
     }
 
@@ -416,6 +436,10 @@ impl View for BackupTree {
                 let text = self.schema_text(host, tag).await?;
                 (text.len() as u64, self.set_time(host, tag).await?, 1)
             }
+            Place::Incomplete(host, tag) => {
+                let text = self.incomplete(host, tag).await?;
+                (text.len() as u64, self.set_time(host, tag).await?, 1)
+            }
             Place::Link(target, mtime) => (target.len() as u64, *mtime, 1),
             place => {
                 let (mtime, subdirectories) = self.directory_attr(place).await?;
@@ -437,6 +461,7 @@ impl View for BackupTree {
             Place::Member(file) => self.source.open(&file.object, file.index).await,
             Place::Object(object) => Ok(in_memory(self.source.fetch_object(object, MAX_SET_FILE).await?)),
             Place::Schema(host, tag) => Ok(in_memory(self.schema_text(host, tag).await?)),
+            Place::Incomplete(host, tag) => Ok(in_memory(self.incomplete(host, tag).await?)),
             Place::Link(..) => Err(Error::invalid("a symbolic link cannot be opened")),
             _ => Err(Error::new(Kind::IsDirectory, "it is a directory")),
         }

@@ -5,7 +5,7 @@ use super::model::{ContentKind, HostModel, TableDir};
 use super::node::{ContentPlace, TablePlace};
 use super::resolve::named_point;
 use crate::cassandra::TableName;
-use crate::catalog::{Host, SetKind, Tag};
+use crate::catalog::{Host, Lack, Nearest, SetKind, Tag};
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
@@ -20,6 +20,8 @@ pub struct PointInfo {
     pub time: Timestamp,
     /// Whether anything tells its schema: whether it shows a schema.cql.
     pub has_schema: bool,
+    /// What it lacks, of any table.
+    pub lacks: Vec<Lack>,
 }
 
 /// A table of a restore point.
@@ -70,7 +72,14 @@ impl BackupTree {
         let (model, index) = self.point(host, tag).await?;
         let point = &model.points()[index];
         let has_schema = model.schema_inputs(index).is_some();
-        Ok(PointInfo { tag: point.tag().clone(), kind: point.kind(), time: point.time(), has_schema })
+        let lacks = model.lacks(index);
+        Ok(PointInfo { tag: point.tag().clone(), kind: point.kind(), time: point.time(), has_schema, lacks })
+    }
+
+    /// The restore points nearest to one that have all of these tables; no tables: all of everything.
+    pub async fn nearest_whole(&self, host: &Host, point: &Tag, tables: &[TableName]) -> Result<Nearest> {
+        let (model, index) = self.point(host, point).await?;
+        Ok(model.from.sets.completeness.nearest(model.points(), index, tables))
     }
 
     /// The tables of a restore point, by name. Reads no table's archive but those of system_schema.

@@ -11,6 +11,7 @@ mod content;
 mod digests;
 mod files;
 mod in_memory;
+mod incomplete;
 mod ino;
 mod live;
 mod model;

@@ -68,6 +68,8 @@ pub(super) enum Place {
     Object(Arc<ObjectMeta>),
     /// `restore-points/<tag>/schema.cql`
     Schema(Host, Tag),
+    /// `restore-points/<tag>/INCOMPLETE.txt`
+    Incomplete(Host, Tag),
     Link(Arc<str>, Timestamp),
 }
 
@@ -126,7 +128,7 @@ impl TreeNode {
 
     pub(super) fn kind(&self) -> NodeKind {
         match self.0.place {
-            Place::Member(_) | Place::Object(_) | Place::Schema(..) => NodeKind::File,
+            Place::Member(_) | Place::Object(_) | Place::Schema(..) | Place::Incomplete(..) => NodeKind::File,
             Place::Link(..) => NodeKind::Symlink,
             _ => NodeKind::Directory,
         }

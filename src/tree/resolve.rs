@@ -6,8 +6,8 @@ use super::content::{ContentFile, Directory, Item};
 use super::model::{ContentKind, HostModel, TableDir};
 use super::node::{Child, ContentPlace, MadeFrom, Place, TablePlace, TreeNode};
 use crate::cassandra::{TableId, TableName};
-use crate::catalog::chain::latest;
 use crate::catalog::{Host, HostSets, RestorePoint, Tag};
+use crate::incomplete::FILE_NAME as INCOMPLETE;
 use crate::reader::ListedFile;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
@@ -45,7 +45,8 @@ impl BackupTree {
             Place::Points(host) => {
                 let (sets, visible) = self.sets(host).await?;
                 let points = &sets.chains.points()[..visible.points];
-                let tags = points.iter().map(|point| (point.tag(), point.time(), point.is_apart()));
+                let latest = sets.latest(visible.points).map(RestorePoint::tag);
+                let tags = points.iter().map(|point| (point.tag(), point.time(), Some(point.tag()) != latest));
                 with_latest(tags, |tag| Place::Point(host.clone(), tag))
             }
             Place::Point(host, tag) => {
@@ -54,6 +55,7 @@ impl BackupTree {
                 let place = |name: &Arc<str>| Place::PointKeyspace(host.clone(), tag.clone(), name.clone());
                 let mut children: Vec<Child> = keyspaces.map(|name| Child::new(name.clone(), place(&name))).collect();
                 children.extend(schema(&model, point, host, tag));
+                children.extend(incomplete(&model, point, host, tag));
                 children
             }
             Place::PointKeyspace(host, tag, keyspace) => {
@@ -98,7 +100,13 @@ impl BackupTree {
                 indices.sort_unstable();
                 indices.dedup();
                 let sets = indices.iter().map(|index| model.set_at(*kind, *index as usize));
-                let tags = sets.map(|set| (&set.tag, set.time, set.automatic().is_some()));
+                let wanted = std::slice::from_ref(&table.table);
+                let spoilt = |index: u32| {
+                    *kind == ContentKind::Snapshot && !model.from.sets.completeness.has_all_of(index as usize, wanted)
+                };
+                let tags = sets
+                    .zip(&indices)
+                    .map(|(set, index)| (&set.tag, set.time, set.automatic().is_some() || spoilt(*index)));
                 let place = |tag| Place::Content(Arc::new(ContentPlace { table: table.clone(), kind: *kind, tag }));
                 match kind {
                     ContentKind::Snapshot => with_latest(tags, place),
@@ -117,7 +125,9 @@ impl BackupTree {
                 let directory = tree.directory(path).ok_or_else(|| gone(&place.table.host, &place.tag))?;
                 directory.items.iter().map(|(name, item)| item_child(place, &tree, name, item)).collect()
             }
-            Place::Member(_) | Place::Object(_) | Place::Schema(..) | Place::Link(..) => return Err(no_directory()),
+            Place::Member(_) | Place::Object(_) | Place::Schema(..) | Place::Incomplete(..) | Place::Link(..) => {
+                return Err(no_directory());
+            }
         })
     }
 
@@ -154,6 +164,9 @@ impl BackupTree {
                 let (model, point) = self.point(host, tag).await?;
                 if name == SCHEMA {
                     return schema(&model, point, host, tag).ok_or_else(missing);
+                }
+                if name == INCOMPLETE {
+                    return incomplete(&model, point, host, tag).ok_or_else(missing);
                 }
                 if model.keyspace(name).any(|dir| dir.has(ContentKind::Snapshot, point)) {
                     return Ok(Child::new(name, Place::PointKeyspace(host.clone(), tag.clone(), name.into())));
@@ -230,7 +243,9 @@ impl BackupTree {
                 let item = tree.directory(path).and_then(|directory| directory.items.get(name)).ok_or_else(missing)?;
                 Ok(item_child(place, &tree, name, item))
             }
-            Place::Member(_) | Place::Object(_) | Place::Schema(..) | Place::Link(..) => Err(no_directory()),
+            Place::Member(_) | Place::Object(_) | Place::Schema(..) | Place::Incomplete(..) | Place::Link(..) => {
+                Err(no_directory())
+            }
         }
     }
 
@@ -259,7 +274,8 @@ impl BackupTree {
         let (sets, visible) = self.sets(host).await?;
         let points = &sets.chains.points()[..visible.points];
         if name == LATEST {
-            let latest = latest(points).ok_or_else(|| Error::not_found(format!("{host} has no restore point")))?;
+            let latest =
+                sets.latest(points.len()).ok_or_else(|| Error::not_found(format!("{host} has no restore point")))?;
             return Ok(Child::link(LATEST, latest.tag().0.clone(), latest.time()));
         }
         let found = named_point(&sets, visible, name).inspect_err(|error| tracing::info!("{error}"))?;
@@ -310,7 +326,12 @@ impl BackupTree {
             Place::Contents(table, kind) => (self.newest(table, Some(*kind)).or_else(|| newest_set(&table.host)), None),
             Place::Content(place) => (Some(self.set_time(&place.table.host, &place.tag).await?), None),
             Place::Subdirectory(_, _, mtime, subdirectories) => (Some(*mtime), Some(*subdirectories)),
-            Place::Hosts | Place::Member(_) | Place::Object(_) | Place::Schema(..) | Place::Link(..) => (None, None),
+            Place::Hosts
+            | Place::Member(_)
+            | Place::Object(_)
+            | Place::Schema(..)
+            | Place::Incomplete(..)
+            | Place::Link(..) => (None, None),
         })
     }
 
@@ -352,7 +373,7 @@ pub(super) fn named_point<'a>(sets: &'a HostSets, visible: Visible, name: &str) 
         return Ok(found);
     }
     // What is after --at is not there; the newest before it is also the newest before `name`.
-    let last = latest(points).filter(|_| &*found.tag().0 != name);
+    let last = sets.latest(points.len()).filter(|_| &*found.tag().0 != name);
     last.ok_or_else(|| Error::not_found(format!("{name} of {} is after the time of the mount", sets.host)))
 }
 
@@ -421,6 +442,12 @@ fn contents(name: &str, table: &TablePlace, kind: ContentKind) -> Child {
 fn schema(model: &HostModel, point: usize, host: &Host, tag: &Tag) -> Option<Child> {
     let made_from = MadeFrom::Inputs(model.schema_inputs(point)?);
     Some(Child { name: SCHEMA.into(), place: Place::Schema(host.clone(), tag.clone()), made_from })
+}
+
+fn incomplete(model: &HostModel, point: usize, host: &Host, tag: &Tag) -> Option<Child> {
+    let text = model.incomplete_text(point)?;
+    let made_from = MadeFrom::Inputs(*blake3::hash(text.as_bytes()).as_bytes());
+    Some(Child { name: INCOMPLETE.into(), place: Place::Incomplete(host.clone(), tag.clone()), made_from })
 }
 
 fn item_child(place: &Arc<ContentPlace>, tree: &super::content::ContentTree, name: &str, item: &Item) -> Child {

@@ -19,7 +19,7 @@ pub trait Source: Send + Sync + 'static {
     /// All hosts, sorted.
     fn hosts(&self) -> BoxFuture<'_, Result<Vec<Host>>>;
 
-    /// See [`Catalog::host`].
+    /// See [`Catalog::host_judged`].
     fn host<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Arc<HostSets>>>;
 
     /// See [`Catalog::known`].
@@ -66,7 +66,7 @@ impl Source for Backups {
     }
 
     fn host<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Arc<HostSets>>> {
-        self.catalog.host(host).boxed()
+        self.catalog.host_judged(host).boxed()
     }
 
     fn known_host(&self, host: &Host) -> Option<Arc<HostSets>> {

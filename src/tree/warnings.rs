@@ -13,10 +13,33 @@ impl BackupTree {
         let mut warnings = Vec::new();
         for (host, (model, outage)) in self.built_hosts() {
             warnings.extend(unidentified(&host, &model));
+            warnings.extend(incomplete(&host, &model));
             warnings.extend(outage.map(|outage| format!("table ids of {host} may be missing: {outage}")));
         }
         warnings
     }
+}
+
+/// What the newest restore point lacks, and sets that are in none. What older points lack, `cassmount list` and their directories tell.
+fn incomplete(host: &Host, model: &HostModel) -> Vec<String> {
+    let newest = (0..model.points().len()).rev().find(|at| !model.points()[*at].is_apart());
+    let lacks = newest.map(|at| model.lacks(at)).unwrap_or_default();
+    let tag = newest.map(|at| model.points()[at].tag().to_string()).unwrap_or_default();
+    let mut warnings: Vec<String> =
+        lacks.iter().take(NAMED).map(|lack| format!("{host}: {tag} is incomplete: {lack}; {}", lack.reach())).collect();
+    if lacks.len() > NAMED {
+        warnings.push(format!("{host}: {tag} lacks {} more things: see its INCOMPLETE.txt", lacks.len() - NAMED));
+    }
+    let completeness = &model.from.sets.completeness;
+    let outside = completeness.outside().iter().rev().take(NAMED);
+    warnings.extend(outside.map(|lack| format!("{host}: {lack}; {}", lack.reach())));
+    warnings.extend(
+        completeness
+            .unasked()
+            .iter()
+            .map(|(peer, why)| format!("{host}: whether it lacks sets that {peer} has is not known: {why}")),
+    );
+    warnings
 }
 
 fn unidentified(host: &Host, model: &HostModel) -> Option<String> {

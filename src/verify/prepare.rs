@@ -3,9 +3,10 @@
 use super::finding::Note;
 use super::state::{State, short};
 use crate::cassandra::TableName;
-use crate::catalog::{BackupSet, Catalog, Host, HostSets, TableArchive};
+use crate::catalog::{BackupSet, Catalog, Cause, Host, HostSets, Lack, Subject, TableArchive};
 use crate::keys::KeyRing;
 use crate::reader::Reader;
+use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::time::Timestamp;
 use crate::{Error, Result};
@@ -79,6 +80,8 @@ pub(super) struct HostWork {
     pub(super) parts: Vec<Part>,
     /// Of the sets that are no part of the restore point.
     pub(super) left_out: Vec<Note>,
+    /// What the restore points that are asked for lack, beside what the sets in `parts` tell themselves.
+    pub(super) lacks: Vec<Lack>,
     pub(super) state: State,
 }
 
@@ -134,7 +137,10 @@ impl Verification {
         if scope.host.is_none() && scope.point.is_some() {
             return Err(Error::invalid("a restore point belongs to a host: name the host"));
         }
-        let listed = hosts.into_iter().map(|host| async move { catalog.host_now(&host).await });
+        let listed = hosts.into_iter().map(|host| async move {
+            catalog.host_now(&host).await?;
+            catalog.host_judged(&host).await
+        });
         let listed: Vec<Arc<HostSets>> = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE).try_collect().await?;
         let (catalog, todo) = (Arc::clone(catalog), Todo::default());
         let mut this = Self { catalog, reader, options, tables: scope.tables, hosts: Vec::new(), todo };
@@ -144,8 +150,10 @@ impl Verification {
                 Some(point) => (parts_of_point(&sets, point)?, left_out(&sets, point)?),
             };
             let state = this.state(&sets.host, keys).await?;
-            this.hosts.push(HostWork { sets, parts, left_out, state });
+            let lacks = lacks(&sets, scope.point.as_deref(), &parts)?;
+            this.hosts.push(HostWork { sets, parts, left_out, lacks, state });
         }
+        this.reader.check_keys(this.samples()).await?;
         this.count(scope.point.is_none());
         match this.tables.iter().find(|table| !this.knows(table)) {
             Some(table) => {
@@ -153,6 +161,16 @@ impl Verification {
             }
             None => Ok(this),
         }
+    }
+
+    /// Archives of each host that tell whether any key is right: of its newest sets, where today's key is most likely, and of its oldest.
+    fn samples(&self) -> impl Iterator<Item = Arc<ObjectMeta>> + '_ {
+        let of_host = |host: &'_ HostWork| {
+            let parts = host.parts.iter().rev().take(2).chain(host.parts.first());
+            let archives = parts.flat_map(|part| part.archives(&self.tables).take(2).collect::<Vec<_>>());
+            archives.map(|archive| archive.object).collect::<Vec<_>>()
+        };
+        self.hosts.iter().flat_map(of_host)
     }
 
     /// Whether there is anything of the table.
@@ -231,4 +249,19 @@ fn left_out(sets: &HostSets, name: &str) -> Result<Vec<Note>> {
         note: "it did not finish, so that it is no part of the restore point".into(),
     };
     Ok(sets.find_point(name)?.left_out().iter().map(note).collect())
+}
+
+/// What is missing and no set in `parts` tells of itself.
+fn lacks(sets: &HostSets, point: Option<&str>, parts: &[Part]) -> Result<Vec<Lack>> {
+    let Some(point) = point else {
+        let is_beside = |lack: &&Lack| {
+            matches!(lack.cause, Cause::OtherHost { .. })
+                || (matches!(lack.subject, Subject::Object { .. }) && sets.set(&lack.set.0).is_none())
+        };
+        return Ok(sets.completeness.lacks().filter(is_beside).cloned().collect());
+    };
+    let tag = sets.find_point(point)?.tag();
+    let index = sets.chains.points().iter().position(|point| point.tag() == tag).unwrap_or(usize::MAX);
+    let is_beside = |lack: &&Lack| parts.iter().all(|part| part.set.tag != lack.set);
+    Ok(sets.completeness.of_point(index).filter(is_beside).cloned().collect())
 }

@@ -186,9 +186,8 @@ impl Verification {
         let evidence: HashMap<&Tag, Vec<SetEvidence>> =
             host.sets.sets.iter().map(|set| &set.tag).zip(evidence).filter(|(_, found)| !found.is_empty()).collect();
         let of_set = |set: &BackupSet| evidence.get(&set.tag).map_or(&[][..], Vec::as_slice);
-        if host.parts.iter().all(Part::is_whole) {
-            report.add(sets::missing_sets(&host.sets), Vec::new(), observer);
-        }
+        let wanted = host.lacks.iter().filter(|lack| lack.concerns(&self.tables));
+        report.add(sets::beside(wanted), Vec::new(), observer);
         let whole = host.parts.iter().filter(|part| part.is_whole());
         let checks = whole.map(|part| {
             let subject = (&*part.set, of_set(&part.set));

@@ -4,8 +4,8 @@ use super::finding::{Finding, Note, Problem, Severity};
 use super::prepare::wants;
 use crate::cassandra::TableName;
 use crate::catalog::{
-    BackupSet, Catalog, Cause, HostSets, ManifestState, Problem as SetProblem, SetEvidence, SetKind, StrayReason,
-    Subject, parse_mapping, tables_of,
+    BackupSet, Catalog, Cause, HostSets, Lack, ManifestState, Problem as SetProblem, SetEvidence, SetKind, Subject,
+    parse_mapping, tables_of,
 };
 use crate::store::ObjectMeta;
 use crate::{Error, Kind, Result};
@@ -52,7 +52,7 @@ pub(super) async fn check(
         full(catalog, set, &mut found).await?;
     }
     for stray in set.strays.list() {
-        if stray.reason == StrayReason::Missing || stray.reason.may_hold_rows() {
+        if stray.reason.hides_rows() {
             continue;
         }
         found.note(set, None, format!("belongs to no backup: {stray}"));
@@ -95,20 +95,24 @@ fn manifest(sets: &HostSets, set: &BackupSet, found: &mut Found) {
     found.findings.push(finding(set, problem, message).lost(lost));
 }
 
-/// Sets that are missing altogether.
-pub(super) fn missing_sets(sets: &HostSets) -> Vec<Finding> {
+/// What restore points lack although nothing is wrong with the sets that are looked at: sets that are missing or left out, data beside all
+/// sets.
+pub(super) fn beside<'a>(lacks: impl Iterator<Item = &'a Lack>) -> Vec<Finding> {
     let mut known = HashSet::new();
-    let gaps = sets.completeness.lacks().filter(|lack| matches!(lack.cause, Cause::OtherHost { .. }));
-    let each = gaps
-        .filter(|lack| known.insert(lack.set.clone()))
-        .map(|lack| Finding::new(Problem::SetMissing, &lack.host, &lack.set, lack.to_string()).lost(lack.reach()));
+    let each = lacks.filter(|lack| known.insert((lack.set.clone(), lack.subject.clone()))).map(|lack| {
+        let key = match &lack.subject {
+            Subject::Object { key, .. } => Some(key.clone()),
+            _ => None,
+        };
+        let found = Finding::new(problem(&lack.cause), &lack.host, &lack.set, lack.to_string());
+        Finding { key, ..found.lost(lack.reach()) }
+    });
     each.collect()
 }
 
-/// The catalog's judgement as a finding.
-fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
-    let SetEvidence { subject, cause } = evidence;
-    let problem = match cause {
+/// The kind of finding that a cause is.
+fn problem(cause: &Cause) -> Problem {
+    match cause {
         Cause::ManifestList
         | Cause::ManifestCount { .. }
         | Cause::SchemaCql
@@ -123,7 +127,12 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         Cause::SnapshotManifest | Cause::BackupManifest => Problem::FileMissing,
         Cause::Stray { .. } => Problem::NameAmbiguous,
         Cause::Member { .. } => Problem::MemberUnreadable,
-    };
+    }
+}
+
+/// The catalog's judgement as a finding.
+fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
+    let SetEvidence { subject, cause } = evidence;
     let lost = match (subject, cause) {
         (_, Cause::Archived) => "nothing, once the store has restored the object".to_owned(),
         (_, Cause::Stray { .. }) => "nothing yet, but no restore point shows it".to_owned(),
@@ -136,7 +145,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         }
         (other, _) => other.to_string(),
     };
-    let mut finding = finding(set, problem, cause.to_string()).lost(lost);
+    let mut finding = finding(set, problem(cause), cause.to_string()).lost(lost);
     if *cause == Cause::SchemaMapping {
         finding.severity = Severity::Warning;
     }

@@ -10,6 +10,7 @@ use crate::catalog::stray::Strays;
 use crate::catalog::{Chains, Host, HostSets, RestorePoint, SetKind, Tag};
 use serde::Serialize;
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 /// What the restore points of a host lack. The restore points of one full share a list that grows from point to point.
@@ -19,7 +20,7 @@ pub struct HostCompleteness {
     chains: Vec<Vec<Lack>>,
     /// For each restore point: its list, and how much of that it lacks.
     points: Vec<(u32, u32)>,
-    /// What every restore point may lack: data beside all sets.
+    /// Data beside all sets. Which restore point should have it nobody can tell, so only `verify` does.
     everywhere: Vec<Lack>,
     /// Sets that no restore point stands on, and that are not being uploaded.
     outside: Vec<Lack>,
@@ -32,6 +33,18 @@ pub struct HostCompleteness {
 pub struct Nearest {
     pub before: Option<Tag>,
     pub after: Option<Tag>,
+}
+
+/// A sentence without a full stop.
+impl fmt::Display for Nearest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.before, &self.after) {
+            (None, None) => f.write_str("no restore point of this host is whole"),
+            (Some(before), None) => write!(f, "whole is {before} before it, and none after"),
+            (None, Some(after)) => write!(f, "whole is {after} after it, and none before"),
+            (Some(before), Some(after)) => write!(f, "whole are {before} before it and {after} after it"),
+        }
+    }
 }
 
 impl HostCompleteness {
@@ -84,7 +97,7 @@ impl HostCompleteness {
     pub fn of_point(&self, index: usize) -> impl Iterator<Item = &Lack> + Clone {
         let (chain, len) = self.points.get(index).copied().unwrap_or_default();
         let own = self.chains.get(chain as usize).and_then(|lacks| lacks.get(..len as usize)).unwrap_or_default();
-        own.iter().chain(&self.everywhere)
+        own.iter()
     }
 
     /// Whether the restore point of that index lacks nothing, as far as anything tells.
@@ -221,10 +234,10 @@ impl Growing {
     fn grow<'a>(&mut self, judge: &Judge<'a>, point: &RestorePoint, lacks: &mut Vec<Lack>, hit: &mut HashSet<&'a Tag>) {
         if point.kind() == SetKind::Incremental {
             if self.has_increments {
-                self.add(judge, point.set(), lacks);
+                Self::add(judge, point.set(), lacks);
             } else {
                 for set in point.sets().skip(1) {
-                    self.add(judge, set, lacks);
+                    Self::add(judge, set, lacks);
                 }
             }
             self.has_increments = true;
@@ -249,7 +262,7 @@ impl Growing {
         }
     }
 
-    fn add(&self, judge: &Judge, set: &BackupSet, lacks: &mut Vec<Lack>) {
+    fn add(judge: &Judge, set: &BackupSet, lacks: &mut Vec<Lack>) {
         let before = judge.before(judge.index(set));
         lacks.extend(judge.of_set(set).map(|evidence| judge.lack(set, evidence, before.clone())));
     }

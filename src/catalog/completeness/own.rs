@@ -35,7 +35,7 @@ pub(super) fn of_strays(strays: &Strays) -> impl Iterator<Item = SetEvidence> + 
     strays.list().iter().filter_map(|stray| {
         let cause = match stray.reason {
             StrayReason::Missing => Cause::BackupManifest,
-            reason if reason.may_hold_rows() => Cause::Stray { why: reason.to_string().into() },
+            reason if reason.hides_rows() => Cause::Stray { why: reason.to_string().into() },
             _ => return None,
         };
         Some(SetEvidence::new(Subject::Object { key: stray.key.clone(), table: None }, cause))

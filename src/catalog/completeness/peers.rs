@@ -7,7 +7,7 @@ use super::evidence::{Cause, Subject};
 use super::lack::Lack;
 use crate::catalog::local::LocalTime;
 use crate::catalog::set::BackupSet;
-use crate::catalog::{Host, Scope, SetKind, Tag};
+use crate::catalog::{Host, SetKind, Tag};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ struct Own<'a> {
 
 impl<'a> Own<'a> {
     fn new(sets: &'a [Arc<BackupSet>]) -> Self {
-        let made = sets.iter().filter(|set| set.scope() != Scope::Apart);
+        let made = sets.iter().filter(|set| set.automatic().is_none());
         let mut sets: Vec<(i64, &BackupSet)> = made.filter_map(|set| Some((set.tag_time?.0, &**set))).collect();
         sets.sort_by_key(|(time, _)| *time);
         let pauses = pauses(sets.iter().map(|(time, _)| *time));

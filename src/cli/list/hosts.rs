@@ -2,8 +2,8 @@
 
 use crate::cli::output::Shown;
 use crate::cli::table;
-use cassmount::Result;
 use cassmount::catalog::{Catalog, Host, Manifest, Tag};
+use cassmount::{Error, Result};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -12,6 +12,9 @@ use std::sync::Arc;
 pub(super) struct Hosts {
     source: String,
     hosts: Vec<HostLine>,
+    /// Names at the top of the source that are no hosts.
+    #[serde(skip)]
+    others: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -26,9 +29,28 @@ struct HostLine {
     last: Option<Tag>,
 }
 
+impl Hosts {
+    /// An error where something is there and nothing of it is a backup.
+    pub(super) fn verdict(&self) -> Result<()> {
+        if self.others.is_empty() || self.hosts.iter().any(|host| host.sets > 0) {
+            return Ok(());
+        }
+        let named = self.others.iter().take(OTHERS_NAMED).cloned().collect::<Vec<_>>().join(", ");
+        Err(Error::not_found(format!(
+            "{} is not empty, but nothing in it is recognised as a backup: it has {named}. Is it the right prefix? \
+             --layout names how the backups are laid out",
+            self.source
+        )))
+    }
+}
+
+/// Names of a source that an error gives, at most.
+const OTHERS_NAMED: usize = 10;
+
 pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts> {
     let mut lines = Vec::new();
-    for host in &catalog.hosts().await?.hosts {
+    let found = catalog.hosts().await?;
+    for host in &found.hosts {
         let sets = catalog.host_now(host).await?;
         let finished = || sets.sets.iter().filter(|set| set.is_finished());
         let newest = |field: fn(&Manifest) -> Option<Arc<str>>| {
@@ -45,7 +67,9 @@ pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts>
             last: finished().next_back().map(|set| set.tag.clone()),
         });
     }
-    Ok(Hosts { source: source.to_owned(), hosts: lines })
+    let empty = lines.iter().filter(|line: &&HostLine| line.sets == 0).map(|line| format!("{}/", line.host));
+    let others = found.strays.list().iter().map(|stray| stray.key.escape_debug().to_string()).chain(empty).collect();
+    Ok(Hosts { source: source.to_owned(), hosts: lines, others })
 }
 
 impl Shown for Hosts {

@@ -37,7 +37,9 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
     session::block_on(async {
         let session = Session::open(settings).await?;
         let Some(host) = &args.host else {
-            print(args.output, &hosts::hosts(session.store.name(), &session.catalog).await?)?;
+            let hosts = hosts::hosts(session.store.name(), &session.catalog).await?;
+            print(args.output, &hosts)?;
+            hosts.verdict()?;
             return session.store.nothing_left_out();
         };
         let listing = sets::listing(args, &session, host).await?;

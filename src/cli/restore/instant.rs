@@ -49,6 +49,9 @@ pub(super) struct InstantArgs {
     /// Give up on one `nodetool refresh` after this long; building secondary indexes takes its time
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
     refresh_timeout: Duration,
+    /// Take a restore point that lacks something all the same; the report says what, and the exit status is 1
+    #[arg(long)]
+    allow_incomplete: bool,
     /// Check everything and show what would be done; change nothing
     #[arg(long)]
     dry_run: bool,
@@ -93,6 +96,7 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
         truncate: args.truncate_first,
         compare_schema: !args.no_schema_check,
         cassandra_yaml: args.cassandra_yaml.clone(),
+        allow_incomplete: args.allow_incomplete,
     };
     let word = wait::for_answer("asking nodetool about the node and its tables, and reading the restore point");
     let report = if args.dry_run {
@@ -128,7 +132,10 @@ fn verdict(report: &InstantReport) -> Result<()> {
         return Ok(());
     }
     let broken = report.tables.iter().find(|table| table.error.is_some());
-    let Some(TableReport { table, outcome, error: Some(why), .. }) = broken else { return Ok(()) };
+    let Some(TableReport { table, outcome, error: Some(why), .. }) = broken else {
+        let message = format!("the restore point is incomplete: {} things are missing from it", report.lacks.len());
+        return Err(Error::new(Kind::Corrupt, message));
+    };
     let state = match outcome {
         Outcome::RolledBack => "was rolled back",
         _ => "is unfinished",
@@ -141,6 +148,9 @@ impl Shown for InstantReport {
         let rows: Vec<Vec<String>> = self.tables.iter().map(row).collect();
         let header = ["TABLE", "RESTORE POINT", "SSTABLES", "SIZE", "DIRECTORY", ""];
         let mut text = table::render(&header, &["SSTABLES", "SIZE"], &rows);
+        for lack in &self.lacks {
+            let _ = writeln!(text, "INCOMPLETE: {lack}");
+        }
         // Otherwise they were told before anything was changed.
         for note in self.notes.iter().filter(|_| self.dry_run) {
             let _ = writeln!(text, "note: {note}");

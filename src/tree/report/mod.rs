@@ -13,7 +13,7 @@ use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::incarnation::{Evidence, tables_at};
 use crate::catalog::{BackupSet, Host, Lack, Problem, RestorePoint, SetKind, Tag};
 use crate::time::Timestamp;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use serde::{Serialize, Serializer};
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -117,6 +117,9 @@ pub struct TableReport {
     pub unread_bytes: u64,
     /// Why its archives cannot be read: no key, damaged, deleted.
     pub unreadable: Option<String>,
+    /// What kind of error that is.
+    #[serde(skip)]
+    pub unreadable_kind: Option<Kind>,
     /// `None` when it was not asked for, or cannot be read.
     #[serde(flatten)]
     pub contents: Option<TableContents>,
@@ -228,7 +231,7 @@ impl BackupTree {
                 as_of: point.as_of(),
                 sets: point.sets().map(|set| SetReport::from(&**set)).collect(),
                 left_out: left_out(&model, point),
-                lacks: model.lacks(index),
+                lacks: model.lacks(index).into_iter().filter(|lack| lack.concerns(&options.tables)).collect(),
                 problems: problems(&model, index),
                 absent: if options.tables.is_empty() { absent } else { Vec::new() },
                 archives: archives().count(),

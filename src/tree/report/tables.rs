@@ -75,13 +75,17 @@ impl BackupTree {
             unread_bytes: archives.iter().filter(|archive| !archive.read).map(|archive| archive.bytes).sum(),
             archives,
             unreadable: None,
+            unreadable_kind: None,
             contents: None,
         };
         if !summary {
             match self.contents(model, dir, index, pieces).await? {
                 Told::News => return Ok(None),
                 Told::Contents(contents) => report.contents = Some(contents),
-                Told::Unreadable(error) => report.unreadable = Some(error.to_string()),
+                Told::Unreadable(error) => {
+                    report.unreadable_kind = Some(error.kind());
+                    report.unreadable = Some(error.to_string());
+                }
             }
         }
         Ok(Some(report))

@@ -10,6 +10,7 @@ use crate::catalog::manifest::{self, ParsedManifest};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
+use crate::time::Timestamp;
 use futures::future::BoxFuture;
 
 const ARCHIVE: &str = ".tar.gz.enc";
@@ -121,8 +122,22 @@ impl PlacedSets for CassOps {
     }
 
     fn manifest(&self, tag: &Tag, bytes: &[u8]) -> Result<ParsedManifest, String> {
-        manifest::parse(&tag.0, bytes)
+        let parsed = manifest::parse(&tag.0, bytes)?;
+        match parse_tag(&tag.0).filter(|local| contradicts(*local, parsed.manifest.time)) {
+            Some(_) => Err(format!("its time, {}, contradicts the name of the set", parsed.manifest.time)),
+            None => Ok(parsed),
+        }
     }
+}
+
+/// Whether no zone and no run makes a set that was begun at `local` end at `time`: such a time would put it into another chain, or none.
+fn contradicts(local: LocalTime, time: Timestamp) -> bool {
+    const HOUR_US: i64 = 3_600_000_000;
+    /// Zones go from -12:00 to +14:00, and clocks differ a little.
+    const EARLIEST: i64 = -15 * HOUR_US;
+    const LONGEST_RUN: i64 = 48 * HOUR_US;
+    let after = time.0.saturating_sub(local.at_offset(0).0);
+    !(EARLIEST..=LONGEST_RUN + 13 * HOUR_US).contains(&after)
 }
 
 /// `hostname -s` gives letters, digits and `-`; what else is harmless in a directory's name is shown rather than lost.
