@@ -228,7 +228,7 @@ impl<T: Clone + Eq + std::hash::Hash> Table<T> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::TestSet;
-    use super::super::{SetKind, StrayReason};
+    use super::super::{Cause, SetKind, StrayReason, Subject};
     use super::*;
 
     /// A host with one of everything.
@@ -254,6 +254,8 @@ mod tests {
         };
         sets[0].files.push(SetFile { name: "schema.cql".into(), object: Arc::new(object) });
         sets[1].missing.push(TableName::new("ks", "gone"));
+        let subject = Subject::Object { key: "host/x/nb-1-big-Data.db".into(), table: None };
+        sets[1].evidence.push(SetEvidence::new(subject, Cause::Stray { why: "y".into() }));
         sets[1].unlisted.push(TableName::new("ks", "t"));
         sets[1].strays.push("host/x/stray", Some(3), StrayReason::Plaintext);
         let mut strays = Strays::default();

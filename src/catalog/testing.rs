@@ -1,6 +1,7 @@
 //! A source in memory for the tests of this part.
 
 use super::local::LocalTime;
+use super::missing::missing_from_full;
 use super::objects::Objects;
 use super::packed::Interner;
 use super::set::SetBuilder;
@@ -130,6 +131,8 @@ pub(crate) struct TestSet {
     pub(crate) tables: Vec<&'static str>,
     /// The tables that the manifest lists, of the keyspace.
     pub(crate) listed: Option<Vec<&'static str>>,
+    /// The tables that its schema.cql creates, of the keyspace.
+    pub(crate) schema: Option<Vec<&'static str>>,
     /// How many tables the manifest counts.
     pub(crate) count: Option<u64>,
     pub(crate) cluster: Option<&'static str>,
@@ -147,6 +150,7 @@ impl Default for TestSet {
             keyspace: "ks",
             tables: vec!["t"],
             listed: None,
+            schema: None,
             count: None,
             cluster: None,
         }
@@ -181,6 +185,14 @@ impl TestSet {
                 archived: false,
             };
             builder.archive(TableName::new(self.keyspace, *table), object);
+        }
+        if let Some(schema) = &self.schema {
+            let cql: String =
+                schema.iter().map(|table| format!("CREATE TABLE {}.{table} (\n", self.keyspace)).collect();
+            let has = |table: &TableName| self.tables.contains(&&*table.table);
+            for evidence in missing_from_full("schema.cql", cql.as_bytes(), has) {
+                builder.evidence(evidence);
+            }
         }
         let kind = if self.kind == Some(SetKind::Full) { "full" } else { "incremental" };
         let (time, offset) =

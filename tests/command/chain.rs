@@ -215,7 +215,7 @@ fn what_is_not_there_is_named() {
 fn what_cannot_be_read_is_named_and_fails() {
     let output = User::new().run(&[&["chain", SAMPLE, "cass-a", "latest"], &sample_keys()[..2]].concat());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(text.contains("cannot be read: ") && text.contains("02-50/shop/users.tar.gz.enc"), "{text}");
 }
 

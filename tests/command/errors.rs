@@ -173,7 +173,7 @@ fn a_source_that_is_not_there_is_no_mount() {
         panic!("mounted nothing")
     };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("s3://bucket"), "{said}");
 }
 

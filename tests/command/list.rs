@@ -146,9 +146,11 @@ fn what_is_not_complete_says_why() {
     let source = bucket.source();
     let listing = json(&[&source, "cass-a"]);
 
-    let hits = "2026-11-21-02-47 has no archive of shop.hits, which its manifest lists";
-    let unfinished = "2026-11-21-02-48 is left out: it did not finish: there is no backup_manifest.json";
-    let orders = "2026-11-21-02-50 has no archive of shop.orders, which its schema.cql lists";
+    let hits = "2026-11-21-02-47 lacks shop.hits: its manifest lists the table, and there is no archive of it (rows written \
+                between 2026-11-21-02-45 and 2026-11-21-02-47, unless a later set has them)";
+    let unfinished = "2026-11-21-02-48 is left out: it did not finish: there is no backup_manifest.json (rows written \
+                      between 2026-11-21-02-47 and 2026-11-21-02-48, unless a later set has them)";
+    let orders = "2026-11-21-02-50 lacks shop.orders: its schema.cql has the table, and there is no archive of it";
     assert_eq!(reasons(&listing, "45"), [""; 0]);
     assert_eq!(reasons(&listing, "47"), [hits]);
     assert_eq!(set(&listing, "48")["restore_point"], Value::Null);

@@ -115,10 +115,11 @@ fn refused_credentials_and_missing_buckets_are_said_at_once() {
             "not the secret".clone_into(value);
         }
     }
-    for (source, environment) in [("s3://backups", wrong), ("s3://no-such-bucket", server.environment())] {
+    for (source, environment, status) in [("s3://backups", wrong, 4), ("s3://no-such-bucket", server.environment(), 1)]
+    {
         let Err(output) = Mounted::start_with(source, &[], &environment) else { panic!("{source} is mounted") };
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(status), "{said}");
         assert!(said.contains(source), "{said}");
         assert!(!said.contains("not the secret") && !said.contains(s3::SECRET_KEY), "{said}");
     }

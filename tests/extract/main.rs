@@ -4,6 +4,7 @@ use testkit::bucket;
 use testkit::command;
 mod damaged;
 mod full_disk;
+mod incomplete;
 mod interrupted;
 mod merged;
 use testkit::oracle;

@@ -37,7 +37,7 @@ async fn the_same_over_s3_and_an_outage_is_no_end() {
     assert_success(&run(&server, &["--table", "shop.orders"]));
     server.set_faults(Faults { silent: true, ..Faults::default() });
     let output = run(&server, &["--timeout", "2s"]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
     server.set_faults(Faults::default());
     server.restart();
     assert_success(&run(&server, &[]));

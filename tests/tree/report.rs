@@ -110,11 +110,13 @@ async fn a_table_that_the_full_lacks_is_named() {
     let tree = tree(&Unpacked::new(copy.path(), sample_keys()));
     let found = report(&tree, "cass-a", "2026-11-21-02-52").await;
     let named = found.problems.iter().find(|problem| problem.contains("shop.orders")).unwrap();
-    assert!(named.contains("2026-11-21-02-50: ") && named.contains("older full 2026-11-21-02-45"), "{named}");
+    assert!(named.contains("2026-11-21-02-50 lacks") && named.contains("older full 2026-11-21-02-45"), "{named}");
     // The full itself shows exactly what it holds.
     let full = report(&tree, "cass-a", "2026-11-21-02-50").await;
     let named = full.problems.iter().find(|problem| problem.contains("shop.orders")).unwrap();
-    assert!(named.contains("schema.cql lists") && named.contains("nothing of it is there"), "{named}");
+    assert!(named.contains("nothing of it is there"), "{named}");
+    let lack = full.lacks.iter().find(|lack| lack.to_string().contains("shop.orders")).unwrap();
+    assert!(lack.to_string().contains("its schema.cql has the table"), "{lack}");
     assert!(full.tables.iter().all(|table| *table.table.table != *"orders"));
 }
 
@@ -184,4 +186,22 @@ async fn only_one_table() {
     let others = |key: &&Arc<str>| key.ends_with(".enc") && !key.contains("system_schema") && !key.contains("/users.");
     assert_eq!(source.take_read().iter().filter(others).count(), 0);
     assert_eq!(tree.chain_report(&host, "latest", &options("nothing")).await.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn a_mount_says_what_a_restore_point_lacks() {
+    let copy = sample_without("shop/nothing");
+    std::fs::remove_file(copy.path().join("cass-a/2026-11-21-02-52/shop/users.tar.gz.enc")).unwrap();
+    let tree = tree(&Unpacked::new(copy.path(), sample_keys()));
+    let point = |name: &str| format!("cass-a/restore-points/{name}");
+    let node = node_at(&tree, &point("2026-11-21-02-52/INCOMPLETE.txt")).await.unwrap();
+    let text = read_all(&tree, &node).await.unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("[shop.users] 2026-11-21-02-52 lacks shop.users: its manifest lists the table"), "{text}");
+    assert!(names(&tree, &point("2026-11-21-02-52")).await.unwrap().contains(&"INCOMPLETE.txt".to_owned()));
+    assert!(!names(&tree, &point("2026-11-21-02-50")).await.unwrap().contains(&"INCOMPLETE.txt".to_owned()));
+    let found = report(&tree, "cass-a", "latest").await;
+    assert_eq!(&*found.point.0, "2026-11-21-02-50", "the newest that is whole");
+    let warnings = tree.warnings();
+    assert!(warnings.iter().any(|warning| warning.contains("2026-11-21-02-52 is incomplete")), "{warnings:?}");
 }

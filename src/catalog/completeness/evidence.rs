@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// What is missing from a set.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "lacks")]
+#[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// The whole set, or nobody can tell how much of it.
     Set,
@@ -50,7 +50,7 @@ impl fmt::Display for Subject {
 
 /// Why something is taken for missing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "cause")]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The set has no manifest.
     NoManifest,

@@ -13,9 +13,8 @@ pub struct Lack {
     /// The set that does not hold it. Where the set itself is missing, the name that another host gives to the set of that time.
     pub set: Tag,
     pub kind: SetKind,
-    #[serde(flatten)]
+    #[serde(rename = "lacks")]
     pub subject: Subject,
-    #[serde(flatten)]
     pub cause: Cause,
     /// The set before: rows that were written after it may be missing. `None`: all rows may be.
     pub since: Option<Tag>,

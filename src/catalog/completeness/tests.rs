@@ -147,3 +147,81 @@ fn any_set_that_is_deleted_between_others_is_noticed() {
         assert!(!gaps_in(&left, &[peer(a)]).is_empty(), "{gone}");
     }
 }
+
+mod property {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const TABLES: [&str; 3] = ["a", "b", "c"];
+    const SETS: usize = 12;
+
+    /// What happened to a set after it was made.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum Fate {
+        Kept,
+        Deleted,
+        ManifestDeleted,
+        ManifestDamaged,
+        /// Of the table of that number.
+        ArchiveDeleted(usize),
+    }
+
+    fn fate() -> impl Strategy<Value = Fate> {
+        prop_oneof![
+            12 => Just(Fate::Kept),
+            1 => Just(Fate::Deleted),
+            1 => Just(Fate::ManifestDeleted),
+            1 => Just(Fate::ManifestDamaged),
+            2 => (0..TABLES.len()).prop_map(Fate::ArchiveDeleted),
+        ]
+    }
+
+    /// A set every hour, a full every fifth. Each holds what was flushed since the one before; a full also all that was before.
+    fn made(hour: usize, fate: Fate) -> TestSet {
+        let is_full = hour.is_multiple_of(5);
+        let held = TABLES.iter().enumerate().filter(|(number, _)| fate != Fate::ArchiveDeleted(*number));
+        let kind = if is_full { FULL } else { INCREMENTAL };
+        TestSet {
+            kind: if matches!(fate, Fate::ManifestDeleted | Fate::ManifestDamaged) { None } else { kind },
+            damaged: fate == Fate::ManifestDamaged,
+            tables: held.map(|(_, table)| *table).collect(),
+            listed: (!is_full).then(|| TABLES.to_vec()),
+            schema: is_full.then(|| TABLES.to_vec()),
+            ..set(hour as i64 + 1, kind)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+        /// A restore point that is called whole has the rows of every set until then, whatever was taken away.
+        #[test]
+        fn what_is_called_whole_is_whole(fates in proptest::collection::vec(fate(), SETS)) {
+            // So many deleted sets look like another rhythm.
+            prop_assume!(fates.iter().filter(|fate| **fate == Fate::Deleted).count() <= 3);
+            let all: Vec<TestSet> = fates.iter().enumerate().map(|(hour, fate)| made(hour, *fate)).collect();
+            let left = all.iter().zip(&fates).filter(|(_, fate)| **fate != Fate::Deleted);
+            let sets = host_sets(&left.map(|(set, _)| set.clone()).collect::<Vec<_>>());
+            let peers = [peer((0..SETS as i64).map(|hour| (hour + 1) * 60))];
+            let HostSets { host, sets: listed, chains, strays, .. } = &sets;
+            let judged = HostCompleteness::judge(host, listed, chains, strays, &peers);
+            for (at, point) in chains.points().iter().enumerate() {
+                let last = hour(point.tag()) - 1;
+                for table in TABLES {
+                    let name = TableName::new("ks", table);
+                    let mut rows: BTreeSet<i64> = BTreeSet::new();
+                    for (set, _) in point.archives(&name) {
+                        let own = hour(&set.tag) - 1;
+                        rows.extend(if set.kind() == SetKind::Full { 0..=own } else { own..=own });
+                    }
+                    let whole = judged.has_all_of(at, std::slice::from_ref(&name));
+                    prop_assert!(!whole || rows == (0..=last).collect(), "{} at {}: {:?}", table, point.tag(), rows);
+                }
+            }
+            if fates.iter().all(|fate| *fate == Fate::Kept) {
+                prop_assert_eq!(judged.lacks().count(), 0);
+            }
+        }
+    }
+}

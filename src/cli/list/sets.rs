@@ -231,9 +231,10 @@ impl Shown for HostListing {
         for set in &self.sets {
             let is_told = |problem: &str| {
                 let of_it = reasons.iter().filter_map(|(reason, ..)| reason.strip_prefix(&*set.tag.0));
-                of_it
-                    .clone()
-                    .any(|reason| reason.ends_with(problem) || (!set.finished && reason.starts_with(" is left out")))
+                of_it.clone().any(|reason| {
+                    (reason.starts_with(" lacks ") && problem.starts_with("no archive of "))
+                        || (!set.finished && reason.starts_with(" is left out"))
+                })
             };
             for problem in set.problems.iter().filter(|problem| !is_told(problem)) {
                 let _ = writeln!(text, "{}: {problem}", set.tag);
