@@ -11,7 +11,8 @@ use std::sync::Arc;
 #[derive(Serialize)]
 pub(super) struct Hosts {
     source: String,
-    hosts: Vec<HostLine>,
+    #[serde(rename = "hosts")]
+    lines: Vec<HostLine>,
     /// Names at the top of the source that are no hosts.
     #[serde(skip)]
     others: Vec<String>,
@@ -32,7 +33,7 @@ struct HostLine {
 impl Hosts {
     /// An error where something is there and nothing of it is a backup.
     pub(super) fn verdict(&self) -> Result<()> {
-        if self.others.is_empty() || self.hosts.iter().any(|host| host.sets > 0) {
+        if self.others.is_empty() || self.lines.iter().any(|host| host.sets > 0) {
             return Ok(());
         }
         let named = self.others.iter().take(OTHERS_NAMED).cloned().collect::<Vec<_>>().join(", ");
@@ -69,12 +70,12 @@ pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts>
     }
     let empty = lines.iter().filter(|line: &&HostLine| line.sets == 0).map(|line| format!("{}/", line.host));
     let others = found.strays.list().iter().map(|stray| stray.key.escape_debug().to_string()).chain(empty).collect();
-    Ok(Hosts { source: source.to_owned(), hosts: lines, others })
+    Ok(Hosts { source: source.to_owned(), lines, others })
 }
 
 impl Shown for Hosts {
     fn text(&self) -> String {
-        if self.hosts.is_empty() {
+        if self.lines.is_empty() {
             return format!(
                 "there are no backups in {} (expected keys: <host>/<tag>/<keyspace>/<table>.tar.gz.enc)\n",
                 self.source
@@ -82,7 +83,7 @@ impl Shown for Hosts {
         }
         let dash = |value: Option<&str>| value.unwrap_or("-").to_owned();
         let rows: Vec<Vec<String>> = self
-            .hosts
+            .lines
             .iter()
             .map(|line| {
                 let sets = if line.unfinished == 0 {
