@@ -182,7 +182,7 @@ impl Verification {
 
     async fn sets(&self, host: &HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         report.add(Vec::new(), host.left_out.clone(), observer);
-        let evidence = HostCompleteness::evidence(&host.sets);
+        let evidence = HostCompleteness::evidence(&host.sets.sets);
         let evidence: HashMap<&Tag, Vec<SetEvidence>> =
             host.sets.sets.iter().map(|set| &set.tag).zip(evidence).filter(|(_, found)| !found.is_empty()).collect();
         let of_set = |set: &BackupSet| evidence.get(&set.tag).map_or(&[][..], Vec::as_slice);

@@ -7,7 +7,7 @@ use super::peers::{Gap, PeerRuns, gaps};
 use crate::cassandra::TableName;
 use crate::catalog::set::BackupSet;
 use crate::catalog::stray::Strays;
-use crate::catalog::{Chains, Host, HostSets, RestorePoint, SetKind, Tag};
+use crate::catalog::{Chains, Host, RestorePoint, SetKind, Tag};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::fmt;
@@ -80,12 +80,12 @@ impl HostCompleteness {
     }
 
     /// What speaks against each of the sets, which are in order of time.
-    pub fn evidence(sets: &HostSets) -> Vec<Vec<SetEvidence>> {
-        let context = Context::new(&sets.sets);
+    pub fn evidence(sets: &[Arc<BackupSet>]) -> Vec<Vec<SetEvidence>> {
+        let context = Context::new(sets);
         let of_set = |(index, set): (usize, &Arc<BackupSet>)| {
             if set.is_finished() { context.of_set(index, set) } else { Vec::new() }
         };
-        sets.sets.iter().enumerate().map(of_set).collect()
+        sets.iter().enumerate().map(of_set).collect()
     }
 
     /// Notes hosts that could not be asked.
