@@ -28,17 +28,17 @@ const RESULT_ROWS: i32 = 2;
 const CONSISTENCY_ONE: u16 = 1;
 
 /// One cell of a row; `None` is null.
-pub(crate) type Cell = Option<Vec<u8>>;
+pub type Cell = Option<Vec<u8>>;
 
 /// A connection to one node, one request at a time.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub struct Session {
     stream: TcpStream,
 }
 
 impl Session {
     /// Connects without authentication.
-    pub(crate) fn connect(node: SocketAddr) -> io::Result<Self> {
+    pub fn connect(node: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&node, TIMEOUT)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
@@ -57,7 +57,7 @@ impl Session {
     }
 
     /// Runs one statement and collects its rows, all pages of them. An error of the server is one here, with its text.
-    pub(crate) fn execute(&mut self, statement: &str) -> io::Result<Vec<Vec<Cell>>> {
+    pub fn execute(&mut self, statement: &str) -> io::Result<Vec<Vec<Cell>>> {
         let mut rows = Vec::new();
         let mut paging: Cell = None;
         loop {
