@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong, as far as a caller may want to act on it.
 ///
 /// One kind per row of the table in `docs/architecture.md`, "Errors", and the POSIX ones of the scratch layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// There is no such name. Never used for an outage.
     NotFound,

@@ -296,7 +296,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(
             blake3::hash(&bytes).to_hex().as_str(),
-            "b0d715ed70e4fa7f7001dba1700c278cf35e1db1d5903ec62a60f71c57343c48"
+            "f04c82fa4f2f3b2f993c8713e8085e3ccacdb0d1efa3e7387686c73c1fcc431c"
         );
         let loaded = load(dir.path(), &archive.identity).unwrap();
         assert_eq!((loaded.listing, loaded.offsets), (archive.listing, archive.offsets));

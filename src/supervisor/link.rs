@@ -66,7 +66,7 @@ impl Link {
     /// This is the end of the process, and of the mount if it does not serve yet.
     pub fn failed(&self, error: &Error) {
         let reason = error.to_string().chars().take(LONGEST / 8).collect();
-        let failed = FromWorker::Failed { usage: error.kind() == Kind::Invalid, reason };
+        let failed = FromWorker::Failed { kind: error.kind(), reason };
         // Whoever is not there any more needs no reason.
         let _ = self.0.send(&failed, None);
     }

@@ -1,7 +1,7 @@
 //! What supervisor and worker tell each other, over a socket pair that keeps messages apart and carries descriptors.
 
 use super::restarts::Death;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// What a worker must have in common with the supervisor, and with the worker before it: these messages, what is recorded on disk of
 /// the kernel's knowledge and of the scratch layer, and how inode numbers and directory offsets are made. Every change of any of it
 /// counts this up (`docs/formats.md`).
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Longest message, bytes.
 pub(super) const LONGEST: usize = 16 << 10;
@@ -88,8 +88,8 @@ pub(super) enum FromWorker {
     Hold { greeting: Vec<u8>, resend: bool },
     /// Requests are being answered.
     Ready,
-    /// This is the end, and why. `usage`: what was asked for is wrong.
-    Failed { usage: bool, reason: String },
+    /// This is the end, and why. The kind decides the exit status of `cassmount mount`.
+    Failed { kind: Kind, reason: String },
     /// The request of this fingerprint is being tried alone; `None`: none is any more.
     Trying(Option<u64>),
     /// End this worker, and go on with another program, whose file comes with it.

@@ -183,8 +183,8 @@ impl Supervisor {
                         ready()?;
                     }
                 }
-                FromWorker::Failed { usage, reason } => {
-                    failure = Some(Error::new(if usage { Kind::Invalid } else { Kind::Io }, reason));
+                FromWorker::Failed { kind, reason } => {
+                    failure = Some(Error::new(kind, reason));
                 }
                 FromWorker::Trying(request) => {
                     trying = request;

@@ -89,7 +89,9 @@ impl BackupTree {
         let history = &self.state(host).history;
         let knowledge = history.learn_point(&sets, &model.points()[point], Depth::Schema).await?;
         let own = model.newest_schema(point);
-        if !knowledge.timeline().is_empty() {
+        let has_history = sets.sets.iter().any(|set| set.archives_of("system_schema").next().is_some());
+        // Where all of a history was read and it tells of nothing, nothing was there.
+        if !knowledge.timeline().is_empty() || (own.is_none() && has_history && knowledge.gaps().is_empty()) {
             let options = options.clone();
             return blocking(move || from_history(&model, knowledge.timeline(), point, &options)).await;
         }

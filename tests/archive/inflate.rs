@@ -95,7 +95,7 @@ fn streams(plain: &[u8], seed: u64) -> Vec<(String, Vec<u8>)> {
 /// Plain data of several kinds.
 fn plains() -> Vec<Vec<u8>> {
     let sources = ["src", "docs"].map(|of| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(of));
-    let text: Vec<u8> = [sources[0].join("archive/gzip/mod.rs"), sources[1].join("formats.md")]
+    let text: Vec<u8> = [sources[0].join("archive/compression/gzip/mod.rs"), sources[1].join("formats.md")]
         .iter()
         .flat_map(|path| std::fs::read(path).unwrap())
         .collect();

@@ -149,7 +149,8 @@ fn links_and_fifos_are_named_and_sparse_files_read() {
         }
         let out = command.args(["-cf", "-", &long, "b", "c", "d", "e", "f", "g", "h"]).output();
         let Ok(out) = out else {
-            eprintln!("SKIPPED: {} is not installed", format[0]);
+            let thread = std::thread::current();
+            testkit::skip::skip(thread.name().unwrap_or("tar"), &format!("{} is not installed", format[0]));
             continue;
         };
         assert!(out.status.success(), "{format:?}: {}", String::from_utf8_lossy(&out.stderr));
@@ -273,7 +274,8 @@ fn what_other_tars_write() {
     ] {
         let out = Command::new(tool[0]).args(&tool[1..]).args(["-cf", "-", "-C"]).arg(dir.path()).arg(".").output();
         let Ok(out) = out else {
-            eprintln!("SKIPPED: {} is not installed", tool[0]);
+            let thread = std::thread::current();
+            testkit::skip::skip(thread.name().unwrap_or("tar"), &format!("{} is not installed", tool[0]));
             continue;
         };
         if tool.contains(&"--format=ustar") {

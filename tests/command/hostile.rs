@@ -201,7 +201,7 @@ fn trailing_garbage_is_refused_for_it_may_be_another_member() {
 fn what_is_no_archive_is_refused() {
     assert_refused(
         "what_is_no_archive_is_refused: empty tar.gz without an end",
-        &encrypt(&gzip(b"not a tar at all, but longer than nothing")),
+        &encrypt(&gzip(&b"not a tar at all, but longer than a header of one. ".repeat(20))),
     );
 }
 

@@ -198,7 +198,19 @@ fn the_archives_of_a_point_or_a_table_are_indexed_and_failures_are_named() {
     let mut command = cassmount();
     let output = command.args(["index", sample, "cass-b", "--key-file", keys[1], "--json", "--cache-dir"]);
     let output = output.arg(tempfile::tempdir().unwrap().path()).output().unwrap();
-    assert_eq!(output.status.code(), Some(3), "cass-b's archives have another key: {output:?}");
+    assert_eq!(output.status.code(), Some(1), "some of cass-b's archives have another key: {output:?}");
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let failed = outcome["failed"].as_array().unwrap();
+    assert!(
+        !failed.is_empty() && failed.iter().all(|failed| failed["reason"].as_str().unwrap().contains("no key opens"))
+    );
+
+    let mut command = cassmount();
+    let wrong = tempfile::NamedTempFile::new().unwrap();
+    fs::write(wrong.path(), "no such key\n").unwrap();
+    let output = command.args(["index", sample, "cass-b", "--json", "--key-file"]).arg(wrong.path());
+    let output = output.arg("--cache-dir").arg(tempfile::tempdir().unwrap().path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "no archive opens: {output:?}");
     assert_eq!(&output.stdout[..], b"", "one sentence instead of a report");
     assert!(String::from_utf8_lossy(&output.stderr).contains("no key opens the backups"), "{output:?}");
 }

@@ -116,6 +116,7 @@ fn the_second_run_fetches_nothing_and_a_dry_run_writes_nothing() {
         "host",
         "point",
         "kind",
+        "lacks",
         "time",
         "target",
         "layout",

@@ -85,7 +85,7 @@ async fn damage_is_told_by_its_stage() {
     let len = whole.len();
     for (what, object, seen, glance) in [
         ("too short", whole[..40].to_vec(), Stage::Envelope, Some(Stage::Envelope)),
-        ("no envelope", content(9, 64 << 10), Stage::Envelope, Some(Stage::Envelope)),
+        ("no envelope", content(9, 64 << 10), Stage::Unsealed, Some(Stage::Unsealed)),
         ("no whole blocks", whole[..len - 5].to_vec(), Stage::Envelope, Some(Stage::Envelope)),
         ("another key", encrypt_with("unknown", &plain), Stage::Key, Some(Stage::Key)),
         ("cut at a block", whole[..len / 32 * 16].to_vec(), Stage::Padding, Some(Stage::Padding)),

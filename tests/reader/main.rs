@@ -81,7 +81,9 @@ async fn a_flipped_byte_is_never_served() {
                 // Some bytes of a gzip header mean nothing.
                 Ok(found) => assert_same(&found, &files),
                 Err(error) => {
-                    assert!(matches!(error.kind(), Kind::Corrupt | Kind::NoKey), "byte {at}: {error}");
+                    // Without its first bytes it is no envelope, which its name says it is.
+                    let is_named = at < 8 && error.kind() == Kind::Denied;
+                    assert!(is_named || matches!(error.kind(), Kind::Corrupt | Kind::NoKey), "byte {at}: {error}");
                     assert_eq!(error.object(), Some("a.enc"));
                     let requests = reader.stats().requests;
                     assert!(reader.listing(&object).await.is_err());

@@ -48,6 +48,14 @@ fn in_system_schema(path: &Path) -> bool {
     path.parent().is_some_and(|parent| parent.ends_with("system_schema"))
 }
 
+/// Without what says that archives which a manifest names are gone: here the test took them away.
+fn but_lacks(mut tree: walk::Tree) -> walk::Tree {
+    let all = tree.len();
+    tree.retain(|path, _| !path.ends_with("/INCOMPLETE.txt"));
+    assert!(tree.len() < all, "points that lack archives say so");
+    tree
+}
+
 #[tokio::test]
 async fn what_was_read_corrects_the_names_and_the_old_ones_still_resolve() {
     let copy = Copy::without(in_system_schema);
@@ -78,7 +86,7 @@ async fn what_was_read_corrects_the_names_and_the_old_ones_still_resolve() {
     // Once everything was read, everything is right, here and in the next process, which has to read nothing for it.
     walk_view(&tree, "").await;
     let expected = Oracle::of(&copy.path()).expected();
-    assert_same(&comparable(&walk_view(&tree, "").await, &expected), &expected);
+    assert_same(&but_lacks(comparable(&walk_view(&tree, "").await, &expected)), &expected);
     let source = copy.source();
     let next = BackupTree::over(source.clone(), options).unwrap();
     for host in ["cass-a", "cass-b"] {
@@ -117,7 +125,7 @@ async fn without_any_evidence_directories_have_bare_names() {
 
     let expected = Oracle::of(&Copy::without(in_system_schema).path()).expected();
     walk_view(&tree, "").await;
-    let seen = comparable(&walk_view(&tree, "").await, &expected);
+    let seen = but_lacks(comparable(&walk_view(&tree, "").await, &expected));
     let but_mappings = |tree: walk::Tree| -> walk::Tree {
         // Only mappings name the ids of Cassandra's own tables to the oracle; the crate knows them.
         tree.into_iter().filter(|(path, _)| !path.ends_with("schema_mapping.json")).collect()
