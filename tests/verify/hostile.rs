@@ -48,7 +48,7 @@ fn hostile_archives_are_findings() {
         ("symlink", odd(b'2'), "oddity"),
         ("device", odd(b'4'), "oddity"),
         ("longer", encrypt(&gzip(&Tar::new().entry(&huge, b"x").end())), "tar_damaged"),
-        ("noise", noise(7, 4096), "not_an_archive"),
+        ("noise", noise(7, 4096), "plaintext_refused"),
         ("sealednoise", encrypt(&noise(8, 4096)), "no_key"),
         ("gzipnoise", encrypt(&gzip(&noise(9, 4096))), "tar_damaged"),
         (

@@ -78,7 +78,7 @@ fn ctrl_c_ends_it_well() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("interrupted") && said.contains("a second run goes on"), "{said}");
+    assert!(said.contains("interrupted") && said.contains("run it again to go on"), "{said}");
     assert!(output.stdout.is_empty(), "half a report");
     let leftovers = fs::read_dir(user.cache.path().join("verify")).unwrap().count();
     assert_eq!(leftovers, 1, "only the state");

@@ -39,8 +39,12 @@ pub(crate) fn report_of(output: &Output) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.contains("panicked"), "{said}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
-    let clean = report["findings"] == Value::Array(Vec::new()) && report["stopped"].is_null();
-    assert_eq!(output.status.code(), Some(i32::from(!clean)), "{output:?}");
+    // 4: the store did not let it come to its end.
+    let status = match (report["stopped"].is_null(), report["findings"] == Value::Array(Vec::new())) {
+        (false, _) => 4,
+        (true, clean) => i32::from(!clean),
+    };
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
     report
 }
 
