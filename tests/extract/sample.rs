@@ -145,8 +145,9 @@ fn the_second_run_fetches_nothing_and_a_dry_run_writes_nothing() {
 
     let (status, report) = user.json(SAMPLE, "cass-a", POINT, &keys);
     assert_eq!(status, 0);
-    let mut expected =
-        vec!["dry_run", "source", "host", "point", "kind", "time", "target", "layout", "tables", "schema", "error"];
+    let mut expected = vec![
+        "dry_run", "source", "host", "point", "kind", "time", "target", "layout", "tables", "schema", "error", "lacks",
+    ];
     expected.sort_unstable();
     assert_eq!(sorted(report.as_object().unwrap().keys().collect()), expected);
     assert_eq!((&report["schema"], &report["error"]), (&"written".into(), &Value::Null));

@@ -114,7 +114,7 @@ async fn damage_is_told_by_its_stage() {
     let (examined, _) = examine(&reader, &object).await;
     assert_eq!(examined.archive.unwrap_err().error.kind(), Kind::Corrupt);
 
-    let bare = world.memory.put("h/t/ks/bare.tar.gz.enc", plain);
+    let bare = world.memory.put("h/t/ks/bare.tar.gz", plain);
     assert_eq!(reader.check_ends(&bare).await.unwrap(), Seal::None);
     assert_eq!(examine(&reader, &bare).await.0.seal, Some(Seal::None));
 }
