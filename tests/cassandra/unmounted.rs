@@ -55,7 +55,9 @@ fn a_start_without_the_mount_loses_nothing() {
     let outcomes: Vec<&str> =
         repaired["tables"].as_array().unwrap().iter().map(|of| of["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["opened"; 3], "{repaired:#}");
-    TABLES.iter().for_each(|table| assert_truth(&node, POINT, table));
+    for table in TABLES {
+        assert_truth(&node, POINT, table);
+    }
     let again = scene.instant(POINT, &TABLES);
     assert!(again["tables"].as_array().unwrap().iter().all(|of| of["outcome"] == "was_open"), "{again:#}");
 
@@ -72,7 +74,9 @@ fn a_start_without_the_mount_loses_nothing() {
     assert!(text.contains("has what it lacked: start Cassandra"), "{text}");
     guard(0);
     node.start_again();
-    TABLES.iter().for_each(|table| assert_truth(&node, POINT, table));
+    for table in TABLES {
+        assert_truth(&node, POINT, table);
+    }
 
     node.cql("DROP KEYSPACE shop");
     drop(policy);
