@@ -12,52 +12,28 @@
 
 mod budget;
 mod bundle;
-mod bundle_read;
 mod checked;
 mod digest;
-mod ends;
 mod fetch;
-mod file;
 mod flight;
 mod identity;
-mod journal;
 mod known;
-mod lander;
-mod landing;
-mod listed_file;
-mod listing;
-mod loose;
-mod members;
-mod opener;
 mod options;
 mod pass;
-mod pieces;
-mod pipeline;
-mod plaintext;
-mod published;
-mod run;
-mod size;
-mod snapshot;
-mod span_source;
-mod spanned;
-mod spans;
+mod readahead;
+mod seal;
 mod stats;
-mod stream;
 mod sums;
-mod sweep;
-mod unlock;
-mod wanted;
-mod warnings;
 
-pub use ends::Seal;
 pub use known::Archive;
-pub use listed_file::ListedFile;
-pub use listing::Listing;
+pub use known::listed_file::ListedFile;
+pub use known::listing::Listing;
+pub use known::published::Published;
 pub use options::ReaderOptions;
-pub use pipeline::{Broken, Stage};
-pub use published::Published;
+pub use pass::pipeline::{Broken, Stage};
+pub use pass::stream::Examined;
+pub use seal::ends::Seal;
 pub use stats::StatsSnapshot;
-pub use stream::Examined;
 
 use crate::archive::armor::Armor;
 use crate::cache::{self, Cache};
@@ -67,19 +43,21 @@ use crate::task::{blocking, lock};
 use crate::view::OpenFile;
 use crate::{Error, Kind, Result};
 use budget::Budget;
+use bundle::loose::LooseFile;
+use bundle::pieces::PieceMaps;
 use bytes::Bytes;
 use checked::Checked;
-use file::ArchiveFile;
 use flight::Flights;
 use futures::TryStreamExt;
 use futures::stream::StreamExt;
 use identity::Identity;
 use known::Archives;
-use lander::Landers;
-use loose::LooseFile;
 use lru::LruCache;
-use pieces::PieceMaps;
-use spans::Spans;
+use readahead::file::ArchiveFile;
+use readahead::lander::Landers;
+use readahead::spans::Spans;
+use readahead::wanted::WantedFiles;
+use seal::unlock::Unlocker;
 use stats::ReaderStats;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -88,8 +66,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use unlock::Unlocker;
-use wanted::WantedFiles;
 
 /// How long an archive's failure is taken for granted. A replaced object is another one at once.
 fn remembered_for(kind: Kind) -> Duration {
@@ -147,11 +123,11 @@ struct Inner {
     archives: Archives,
     /// Layouts of objects in base64.
     armors: Mutex<LruCache<Identity, Armor>>,
-    plaintext: plaintext::Neighbours,
+    plaintext: seal::plaintext::Neighbours,
     failures: Mutex<LruCache<Identity, (Error, Instant)>>,
     spans: Spans,
     landers: Landers,
-    published: published::Presence,
+    published: known::published::Presence,
     cancel: CancellationToken,
 }
 
@@ -160,7 +136,7 @@ impl Reader {
     pub fn new(store: Store, keys: KeyRing, cache: Cache, options: ReaderOptions) -> Result<Arc<Self>> {
         let index_dir = cache.root().join("index");
         cache::private_directory(&index_dir)?;
-        journal::sweep(&index_dir, JOURNAL_AGE);
+        pass::journal::sweep(&index_dir, JOURNAL_AGE);
         known::prune(&index_dir, (cache.limit() / 8).max(MIN_INDEX_BYTES));
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
         let inner = Inner {
@@ -169,7 +145,7 @@ impl Reader {
             index_dir,
             unlocker: Unlocker::new(keys, options.envelope),
             armors: Mutex::new(LruCache::new(ARMORS)),
-            plaintext: plaintext::Neighbours::default(),
+            plaintext: seal::plaintext::Neighbours::default(),
             stats: ReaderStats::default(),
             // Half for what is on its way, a quarter for spans that are ready; the rest is what the stages of passes have in hand.
             fetch_memory: Budget::new(options.memory_limit / 2),
@@ -187,7 +163,7 @@ impl Reader {
             archives: Archives::default(),
             failures: Mutex::new(LruCache::new(FAILURES)),
             landers: Landers::default(),
-            published: published::Presence::default(),
+            published: known::published::Presence::default(),
             cancel: CancellationToken::new(),
             options,
         };

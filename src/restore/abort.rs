@@ -4,14 +4,17 @@
 //! the restored SSTables, exactly these go. Once it has, their rows are mixed with others: then what was there before comes back from its snapshot, and
 //! everything newer is set aside, because nobody can tell the rows apart.
 
+use super::journal::journals::{Journals, of_tables};
+use super::journal::state::{Origin, Plan, State, Step};
 use super::journal::{Journal, sync_directory};
-use super::journals::{Journals, of_tables};
-use super::live::{self, Ours};
+use super::links::live::{self, Ours};
+use super::links::{copy, keep, same};
+use super::look;
 use super::node::Node;
+use super::open_files;
 use super::open_files::View;
 use super::recover::{self, Tools};
-use super::state::{Origin, Plan, State, Step};
-use super::{copy, keep, look, open_files, same, sstables};
+use super::sstables;
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use serde::Serialize;

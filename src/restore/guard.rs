@@ -1,11 +1,12 @@
 //! `cassmount restore guard`: whether Cassandra may start. It must not where its data directories hold links that lead
 //! nowhere: it would take the SSTables for leftovers, and show tables without their rows.
 
-use super::journals::Journals;
+use super::journal::journals::Journals;
+use super::journal::state::{Plan, State, Step};
+use super::links::{live, losses};
+use super::look;
 use super::sstables::reading;
-use super::state::{Plan, State, Step};
 use super::status::data_directory;
-use super::{live, look, losses};
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -3,13 +3,14 @@
 //! Links below the table's directory that are not live (in `backups/`, where incremental_backups put them, and in snapshots) become other names of the
 //! same copies, so that nothing below the data directory depends on the mount when all is done.
 
-use super::copy::{self, Copy, Pace, Replaced};
+use super::journal::journals::{Journals, of_tables};
+use super::journal::state::{Hydrated, Origin, Plan, State, Step};
 use super::journal::{Journal, sync_directory};
-use super::journals::{Journals, of_tables};
-use super::live::{self, Link};
+use super::links::copy::{self, Copy, Pace, Replaced};
+use super::links::live::{self, Link};
+use super::look;
+use super::repair;
 use super::sstables::DATA;
-use super::state::{Hydrated, Origin, Plan, State, Step};
-use super::{look, repair};
 use crate::cassandra::{SstableName, TableName};
 use crate::{Error, Kind, Result};
 use serde::Serialize;

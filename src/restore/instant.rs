@@ -1,14 +1,15 @@
 //! `cassmount restore instant`: rows of a backup in a live table, at once.
 
+use super::Mount;
+use super::Program;
+use super::check::prepare::{Prepared, prepare};
 use super::journal::Journal;
-use super::journals::Journals;
+use super::journal::journals::Journals;
+use super::journal::state::{Origin, Plan, State, Step};
 use super::node::Node;
-use super::prepare::{Prepared, prepare};
 use super::recover::{self, Tools};
 use super::repair::{self, RepairOutcome};
 use super::request::Request;
-use super::state::{Origin, Plan, State, Step};
-use super::{Mount, Program};
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use serde::Serialize;
@@ -193,7 +194,7 @@ impl Instant {
                 return Ok(Earlier::Nothing);
             }
         }
-        let ours = super::live::ours(&journal.state)?;
+        let ours = super::links::live::ours(&journal.state)?;
         if same && ours.whole().next().is_some() {
             return Ok(Earlier::Done(Box::new(journal)));
         }

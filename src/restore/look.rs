@@ -1,7 +1,7 @@
 //! What is there. A name that is absent is told apart from one that cannot be looked at: an error that is taken for an
 //! absence would take a table for dropped, a link for local, or a running Cassandra for a stopped one.
 
-use super::state::Plan;
+use super::journal::state::Plan;
 use crate::{Error, Kind, Result};
 use std::fs::{self, Metadata};
 use std::io;

@@ -9,51 +9,37 @@
 //! a mount that is running, as any program does, and on the node through its nodetool; knows nothing of stores, archives or the command line.
 
 mod abort;
-mod access;
-mod backup;
+mod check;
 mod command;
-mod copy;
 mod guard;
-mod hanging;
 mod hydrate;
 mod instant;
 mod journal;
-mod journals;
-mod keep;
-mod linked_files;
-mod live;
+mod links;
 mod look;
-mod losses;
 mod node;
-mod node_config;
-mod node_facts;
 mod open_files;
-mod prepare;
 mod recover;
 mod repair;
 mod request;
-mod same;
-mod schema;
 mod sstables;
-mod state;
 mod status;
 #[cfg(test)]
 mod testing;
-mod topology;
 mod verdict;
 
 pub use abort::{Abort, AbortReport};
 pub use command::Program;
 pub use guard::{DROP_IN, GUARD_PATIENCE, GuardReport, drop_in, guard};
-pub use hanging::{HangingTable, hanging};
 pub use hydrate::{Hydration, HydrationOptions, HydrationReport};
 pub use instant::{Instant, InstantReport, Outcome, TableReport};
-pub use journals::Journals;
-pub use linked_files::LinkedFiles;
+pub use journal::journals::Journals;
+pub use journal::state::{Origin, Step};
+pub use links::hanging::{HangingTable, hanging};
+pub use links::linked_files::LinkedFiles;
 pub use node::Node;
 pub use repair::{Repair, RepairOutcome, RepairReport};
 pub use request::{Request, Selection};
-pub use state::{Origin, Step};
 pub use status::{JournalError, Statuses, TableStatus, status};
 
 use std::path::PathBuf;

@@ -1,11 +1,12 @@
 //! The steps of a restore of one table, forward from wherever its journal says it is, or back to where nothing was.
 
+use super::Program;
+use super::journal::state::Step;
 use super::journal::{Journal, sync_directory};
-use super::live::{self, Ours};
+use super::links::live::{self, Ours};
+use super::links::{keep, losses};
 use super::node::Node;
-use super::state::Step;
 use super::verdict::{self, Opened};
-use super::{Program, keep, losses};
 use crate::{Error, Kind, Result};
 use std::time::Duration;
 

@@ -2,14 +2,15 @@
 //! there, are given back what they lack, and opened again where Cassandra runs.
 
 use super::journal::Journal;
-use super::journals::{Journals, of_tables};
-use super::losses::{self, Healed};
+use super::journal::journals::{Journals, of_tables};
+use super::journal::state::{Hydrated, Origin, Step};
+use super::links::live;
+use super::links::losses::{self, Healed};
+use super::links::same;
+use super::look;
 use super::node::Node;
 use super::recover::Tools;
-use super::same;
-use super::state::{Hydrated, Origin, Step};
 use super::verdict::{self, Opened};
-use super::{live, look};
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use serde::Serialize;

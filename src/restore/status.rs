@@ -1,8 +1,10 @@
 //! `cassmount restore status`: what became of every restore that was begun and not undone.
 
-use super::journals::Journals;
-use super::state::{Origin, Plan, State, Step};
-use super::{live, look, losses, open_files};
+use super::journal::journals::Journals;
+use super::journal::state::{Origin, Plan, State, Step};
+use super::links::{live, losses};
+use super::look;
+use super::open_files;
 use crate::Result;
 use crate::cassandra::TableName;
 use serde::Serialize;

@@ -1,8 +1,8 @@
 //! A live directory and the state of a restore into it, for tests of what happens there. No Cassandra takes part.
 
-use super::live;
+use super::journal::state::{Before, Linked, Origin, Plan, State};
+use super::links::live;
 use super::sstables::file_names;
-use super::state::{Before, Linked, Origin, Plan, State};
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
 use std::fs;

@@ -1,9 +1,9 @@
 //! Whether Cassandra has opened what was put into a table's live directory, where a refresh did not plainly say so: it failed, or the node was started
 //! again. Cassandra tells how many SSTables it has open; the directory tells how many there are, and which of them are ours.
 
-use super::live::{self, Ours};
+use super::journal::state::{State, Step};
+use super::links::live::{self, Ours};
 use super::node::Node;
-use super::state::{State, Step};
 use crate::Result;
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -1,0 +1,126 @@
+//! What an archive holds, as far as a tree of files wants to know.
+
+use super::listed_file::ListedFile;
+use super::members::Files;
+use super::snapshot::{self, Chosen};
+use super::warnings::{MAX_WARNINGS, Warnings};
+use crate::archive::{Member, names};
+use crate::reader::digest::{self, Digests};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What an archive holds. A file's number is its place in `files`; it never changes for one version of the object.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Listing {
+    /// In the order of the archive; each path once. Of an archive with live files and a snapshot those of the snapshot.
+    pub files: Vec<ListedFile>,
+    /// Paths of its directories, without the archive's root; not every file's parent has to be among them.
+    pub directories: Vec<Arc<str>>,
+    /// What was left out, and what was odd, for people.
+    pub warnings: Vec<String>,
+    /// Bytes of the plain tar stream.
+    pub plain_size: u64,
+    /// What stood before each path in the archive: the directory that was packed, or the snapshot in it that counts, with a slash behind it. Known right after a pass only.
+    #[serde(skip)]
+    pub root: Arc<str>,
+}
+
+impl Listing {
+    /// The listing of an archive with these members, and where each file's data starts in the plain stream. Nothing is damaged yet.
+    pub(in crate::reader) fn build(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
+        let mut warnings = Warnings::of(warnings);
+        let Files { mut files, directories } = Files::of(members, &mut warnings);
+        let common = names::common_directory(files.iter().map(|(file, _)| &*file.path));
+        let chosen = snapshot::choose(&files, common);
+        if let Some(Chosen { root, warnings: told }) = &chosen {
+            files.retain(|(file, _)| file.path.starts_with(&**root));
+            told.iter().cloned().for_each(|warning| warnings.push(warning));
+        }
+        let (mut files, offsets): (Vec<ListedFile>, _) = files.into_iter().unzip();
+        let root: Arc<str> = if files.is_empty() {
+            // Of an empty table, maybe.
+            let paths: Vec<String> = directories.iter().map(|path| format!("{path}/")).collect();
+            names::common_directory(paths.iter().map(String::as_str)).into()
+        } else {
+            names::common_directory(files.iter().map(|file| &*file.path)).into()
+        };
+        let below = |path: &Arc<str>| path.strip_prefix(&*root).map(Arc::from);
+        if !root.is_empty() {
+            for file in &mut files {
+                file.path = below(&file.path).unwrap_or_else(|| Arc::clone(&file.path));
+            }
+        }
+        let directories = directories.iter().filter_map(below).filter(|path: &Arc<str>| !path.is_empty()).collect();
+        (Self { files, directories, warnings: warnings.finish(), plain_size, root }, offsets)
+    }
+
+    /// Records what Digest.crc32 files said: the files of an SSTable that they condemn cannot be read.
+    pub(in crate::reader) fn check_digests(&mut self, offsets: &[u64], digests: &Digests) {
+        let files: Vec<_> = self
+            .files
+            .iter()
+            .zip(offsets)
+            // All of them were read, or there would be no digests.
+            .map(|(file, &offset)| digest::File { path: &file.path, offset, crc32: file.crc32.unwrap_or_default() })
+            .collect();
+        let (verdicts, warnings) = digest::check(&files, digests);
+        for (file, verdict) in self.files.iter_mut().zip(verdicts) {
+            file.damage = file.damage.take().or(verdict.map(Into::into));
+        }
+        self.warnings.extend(warnings.into_iter().take(MAX_WARNINGS));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::MemberKind;
+    use crate::time::Timestamp;
+
+    fn member(name: &str, kind: MemberKind, offset: u64) -> Member {
+        Member { raw_name: name.into(), kind, size: 3, mtime: Timestamp(7), offset, crc32: 9 }
+    }
+
+    #[test]
+    fn the_later_of_two_counts_and_the_unsafe_is_left_out() {
+        let members = [
+            member("./", MemberKind::Directory, 0),
+            member("./a", MemberKind::File, 512),
+            member("./.idx/", MemberKind::Directory, 0),
+            member("./.idx/b", MemberKind::File, 1024),
+            member("../c", MemberKind::File, 2048),
+            member("link", MemberKind::Unsupported(b'2'), 0),
+            member("a", MemberKind::File, 4096),
+        ];
+        let (listing, offsets) = Listing::build(&members, 10_240, &["odd".to_owned()]);
+        let paths: Vec<_> = listing.files.iter().map(|file| &*file.path).collect();
+        assert_eq!((paths, offsets), (vec![".idx/b", "a"], vec![1024, 4096]));
+        assert_eq!(listing.directories, [".idx".into()]);
+        assert_eq!(listing.warnings.len(), 4, "{:?}", listing.warnings);
+    }
+
+    #[test]
+    fn the_directory_that_was_packed_is_left_out() {
+        let paths = |members: &[Member]| {
+            let (listing, _) = Listing::build(members, 0, &[]);
+            let files: Vec<String> = listing.files.iter().map(|file| file.path.to_string()).collect();
+            (listing.root.to_string(), files, listing.directories.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let directory = |name: &str| member(name, MemberKind::Directory, 0);
+        let file = |name: &str, offset: u64| member(name, MemberKind::File, offset);
+        let packed = [directory("snap/"), file("snap/a", 512), directory("snap/.idx/"), file("snap/.idx/b", 1024)];
+        let strings = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(paths(&packed), ("snap/".to_owned(), strings(&["a", ".idx/b"]), strings(&[".idx"])));
+        let two = [file("one/a", 512), file("two/a", 1024)];
+        assert_eq!(paths(&two), (String::new(), strings(&["one/a", "two/a"]), vec![]));
+        assert_eq!(paths(&[directory("./"), directory("./snap/")]), ("snap/".to_owned(), vec![], vec![]));
+    }
+
+    #[test]
+    fn a_million_oddities_are_not_a_million_warnings() {
+        let members: Vec<_> = (0..1000).map(|n| member("../x", MemberKind::File, n * 512)).collect();
+        let (listing, _) = Listing::build(&members, 0, &[]);
+        assert_eq!(listing.warnings.len(), MAX_WARNINGS + 1);
+        assert_eq!(listing.warnings[MAX_WARNINGS], "and 800 more");
+    }
+}

@@ -1,0 +1,181 @@
+//! A pass for somebody who wants the files themselves, or only to know whether they are right, and not by way of the cache.
+
+use super::pipeline::{self, Broken, LastStage, Stage};
+use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
+use crate::archive::tar::{MemberSink, TarReader};
+use crate::reader::digest::Collector;
+use crate::reader::known::listing::Listing;
+use crate::reader::known::{self, Archive};
+use crate::reader::pass::fed;
+use crate::reader::seal::ends::{Ends, Seal};
+use crate::reader::seal::opener::Opener;
+use crate::reader::stats::Gauge;
+use crate::reader::{Inner, Reader};
+use crate::store::ObjectMeta;
+use crate::task::blocking;
+use crate::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::mpsc;
+
+/// What [`Reader::examine`] came to.
+#[derive(Debug)]
+pub struct Examined<S> {
+    /// It saw the files, up to where the archive broke.
+    pub sink: S,
+    /// How the archive is protected, if it could be opened.
+    pub seal: Option<Seal>,
+    pub archive: Result<Arc<Archive>, Broken>,
+}
+
+/// Splits the tar for a sink.
+struct Splitting<S> {
+    tar: TarReader,
+    sink: Collector<S>,
+    /// A tar that breaks does not end the pass: what comes of the compressed stream tells whose fault it is.
+    to_the_end: bool,
+    broken: Option<Error>,
+}
+
+impl<S: MemberSink> LastStage for &mut Splitting<S> {
+    type Output = Summary;
+
+    fn segment(&mut self, segment: Segment) -> Result<()> {
+        if self.broken.is_some() {
+            return Ok(());
+        }
+        match self.tar.push(&segment.plain, &mut self.sink) {
+            Err(error) if self.to_the_end => {
+                self.broken = Some(error);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn end(self, stream: Summary) -> Result<Summary> {
+        self.broken.take().map_or(Ok(stream), Err)
+    }
+}
+
+impl Reader {
+    /// Reads all of the archive once and hands its files to `sink` as they come.
+    ///
+    /// They are right only when this returns: then the stream's checksums and lengths, the padding and the tar's end have proved so, and the listing
+    /// says which of its SSTables their Digest.crc32 condemns. After an error, or when this is dropped, the sink is dropped, on a thread
+    /// that may still work on it for a moment.
+    ///
+    /// The archive is known from then on. Nothing of it is in the cache, and there is no seek index.
+    pub async fn stream<S>(&self, object: &Arc<ObjectMeta>, sink: S) -> Result<(Arc<Archive>, S)>
+    where
+        S: MemberSink + Send + 'static,
+    {
+        let Examined { sink, archive, .. } = self.read_through(object, sink, false, &|_| {}).await?;
+        match archive {
+            Ok(archive) => Ok((archive, sink)),
+            Err(broken) => {
+                blocking(move || {
+                    drop(sink);
+                    Ok(())
+                })
+                .await?;
+                Err(broken.into_error())
+            }
+        }
+    }
+
+    /// As [`Self::stream`], to find out what is wrong with an archive. What the sink saw of a broken one is handed back with the stage that
+    /// failed. `arrived` hears of the object's bytes as they come.
+    ///
+    /// A tar that cannot be read ([`Stage::Tar`]) was archived so: what is around it is right to its end, or that is what is told.
+    pub async fn examine<S>(
+        &self,
+        object: &Arc<ObjectMeta>,
+        sink: S,
+        arrived: &(dyn Fn(u64) + Sync),
+    ) -> Result<Examined<S>>
+    where
+        S: MemberSink + Send + 'static,
+    {
+        self.read_through(object, sink, true, arrived).await
+    }
+
+    /// Fails only when the work itself could not be done.
+    async fn read_through<S>(
+        &self,
+        object: &Arc<ObjectMeta>,
+        sink: S,
+        to_the_end: bool,
+        arrived: &(dyn Fn(u64) + Sync),
+    ) -> Result<Examined<S>>
+    where
+        S: MemberSink + Send + 'static,
+    {
+        if object.is_bundle() {
+            return self.read_bundle(object, sink, arrived).await;
+        }
+        let inner = &self.inner;
+        let _turn = inner.pass_turns.acquire().await.expect("the semaphore is never closed");
+        let _gauge = Gauge::new(&inner.stats.passes_running);
+        inner.stats.passes.fetch_add(1, Relaxed);
+        let mut examined = match Ends::fetch(inner, object).await {
+            Err(broken) => Examined { sink, seal: None, archive: Err(broken) },
+            Ok(ends) => {
+                let (body, first) = (ends.body, ends.first.clone());
+                let splitting =
+                    Splitting { tar: TarReader::new(), sink: Collector::new(sink), to_the_end, broken: None };
+                let (inner, meta) = (Arc::clone(inner), Arc::clone(object));
+                let work = move |pieces| Ok(split(&inner, &meta, ends, pieces, splitting));
+                fed(&self.inner, object, body, first, 0, arrived, work).await?
+            }
+        };
+        if let Err(broken) = &mut examined.archive {
+            inner.stats.count_error(&broken.error);
+            broken.error = broken.error.clone().with_object(&object.key);
+        }
+        Ok(examined)
+    }
+
+    /// The archive, if it is known without asking the store.
+    pub async fn known(&self, object: &ObjectMeta) -> Option<Arc<Archive>> {
+        self.inner.known(self.inner.identity(object)).await
+    }
+}
+
+/// Blocks.
+fn split<S: MemberSink>(
+    inner: &Inner,
+    object: &ObjectMeta,
+    ends: Ends,
+    pieces: mpsc::Receiver<Result<crate::reader::fetch::Piece>>,
+    mut splitting: Splitting<S>,
+) -> Examined<S> {
+    let mut seal = None;
+    let read = || {
+        let (archive, unlocked) = ends.unlock(inner, object)?;
+        drop(ends);
+        seal = Some(unlocked.seal);
+        let compression = unlocked.compression;
+        let opener = Opener::new(&archive, unlocked.into_key(), 0).map_err(|error| Stage::Envelope.failed(error))?;
+        // No checkpoints: they are what an index is made of.
+        let decoder = Decoder::new(compression, Spacing::none());
+        pipeline::run(opener, decoder, pieces, &mut splitting, &inner.stats.plain_bytes)
+    };
+    let read = read();
+    let Splitting { tar, sink: Collector { sink, digests, .. }, .. } = splitting;
+    let archive = read.and_then(|stream| {
+        let tar = tar.finish().map_err(|error| Stage::Tar.failed(error))?;
+        let warnings = [stream.warnings, tar.warnings].concat();
+        let (mut listing, offsets) = Listing::build(&tar.members, stream.plain_size, &warnings);
+        listing.check_digests(&offsets, &digests);
+        let archive = Arc::new(Archive::new(inner.identity(object), listing, offsets));
+        if inner.archives.get(&archive.identity).is_none() {
+            known::save(&inner.index_dir, &object.key, &archive).unwrap_or_else(|error: Error| {
+                tracing::warn!("{error}: the archive will have to be read again after a restart");
+            });
+            inner.archives.put(Arc::clone(&archive));
+        }
+        Ok(archive)
+    });
+    Examined { sink, seal, archive }
+}

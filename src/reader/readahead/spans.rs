@@ -1,0 +1,332 @@
+//! Spans of indexed archives and of plain files: each fetched, opened and verified by itself, once for everybody who waits for it.
+
+use super::span_source::{SpanMap, SpanSource, check_pieces};
+use crate::archive::envelope::CipherKey;
+use crate::archive::index::Index;
+use crate::reader::Inner;
+use crate::reader::fetch::Body;
+use crate::reader::flight::Flights;
+use crate::reader::identity::Identity;
+use crate::reader::known;
+use crate::reader::pass::pipeline::Broken;
+use crate::reader::seal::ends::Ends;
+use crate::reader::seal::unlock::{PROBE_LEN, Trial};
+use crate::task::{blocking, lock};
+use crate::{Error, Kind, Result};
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
+use futures::stream::StreamExt;
+use lru::LruCache;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
+
+/// Longest range that is fetched in one request, bytes; longer spans take several.
+const LONGEST_RANGE: u64 = 8 << 20;
+
+/// Spans read at a time for one read that needs several.
+const TOGETHER: usize = 4;
+
+/// Spans on their way to the disk at a time; others are not kept.
+const WRITES: usize = 4;
+
+/// Where a span stays after it was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::reader) enum Keep {
+    /// In memory, as long as there is room: it is one of many that are read in order.
+    Memory,
+    /// In the cache too: somebody jumps about and may come back.
+    Disk,
+}
+
+type Key = (Identity, usize);
+
+/// Spans in memory and under way.
+#[derive(Debug)]
+pub(in crate::reader) struct Spans {
+    memory: Mutex<Memory>,
+    flights: Arc<Flights<Key, Bytes>>,
+    writes: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    spans: LruCache<Key, Bytes>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Spans {
+    /// Keeps up to `limit` bytes in memory.
+    pub(in crate::reader) fn new(limit: usize) -> Self {
+        let memory = Memory { spans: LruCache::unbounded(), bytes: 0, limit };
+        Self { memory: Mutex::new(memory), flights: Arc::default(), writes: Arc::new(Semaphore::new(WRITES)) }
+    }
+
+    fn get(&self, key: &Key) -> Option<Bytes> {
+        lock(&self.memory).spans.get(key).cloned()
+    }
+
+    fn put(&self, key: Key, span: Bytes) {
+        let mut memory = lock(&self.memory);
+        if span.len() > memory.limit {
+            return;
+        }
+        memory.bytes += span.len();
+        if let Some(old) = memory.spans.put(key, span) {
+            memory.bytes -= old.len();
+        }
+        while memory.bytes > memory.limit {
+            let Some((_, oldest)) = memory.spans.pop_lru() else { break };
+            memory.bytes -= oldest.len();
+        }
+    }
+}
+
+impl Inner {
+    /// Plain bytes `range` of the source.
+    pub(in crate::reader) async fn read_spans(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        range: Range<u64>,
+        keep: Keep,
+    ) -> Result<Bytes> {
+        let behind = || Error::corrupt("the seek index ends before the file does").with_object(&source.object.key);
+        let first = source.span_of(range.start).ok_or_else(behind)?;
+        let last = source.span_of(range.end - 1).ok_or_else(behind)?;
+        let part = |number: usize, span: Bytes| {
+            let plain = source.plain_range(number);
+            let (start, end) = (range.start.max(plain.start), range.end.min(plain.end));
+            span.slice((start - plain.start) as usize..(end - plain.start) as usize)
+        };
+        if first == last {
+            return Ok(part(first, self.span(source, first, keep).await?));
+        }
+        let spans = (first..=last).map(|number| async move { Ok((number, self.span(source, number, keep).await?)) });
+        let spans = futures::stream::iter(spans).buffered(TOGETHER);
+        let whole = BytesMut::with_capacity((range.end - range.start) as usize);
+        let whole = spans.try_fold(whole, |mut whole, (number, span)| {
+            whole.extend_from_slice(&part(number, span));
+            futures::future::ready(Ok(whole))
+        });
+        Ok(whole.await?.freeze())
+    }
+
+    /// All plain bytes of one span, verified.
+    pub(in crate::reader) async fn span(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        number: usize,
+        keep: Keep,
+    ) -> Result<Bytes> {
+        let key = (source.identity, number);
+        if let Some(span) = self.spans.get(&key) {
+            self.stats.span_hits.fetch_add(1, Relaxed);
+            return Ok(span);
+        }
+        let flight = self.spans.flights.join(&key, || {
+            let (inner, source) = (Arc::clone(self), Arc::clone(source));
+            async move { inner.load_span(source, number, keep).await }
+        });
+        flight.await
+    }
+
+    async fn load_span(self: Arc<Self>, source: Arc<SpanSource>, number: usize, keep: Keep) -> Result<Bytes> {
+        let key = (source.identity, number);
+        // Before anything is fetched for it.
+        source.check_length(number)?;
+        // It may have come in between looking and flying.
+        if let Some(span) = self.spans.get(&key) {
+            self.stats.span_hits.fetch_add(1, Relaxed);
+            return Ok(span);
+        }
+        let span = if let Some(span) = self.cached_span(&source, number).await {
+            self.stats.span_hits.fetch_add(1, Relaxed);
+            span
+        } else {
+            let span = self.fetch_span(&source, number).await.map_err(|error| error.with_object(&source.object.key));
+            let span = span.inspect_err(|error| self.stats.count_error(error))?;
+            if keep == Keep::Disk {
+                self.keep_span(&source, number, span.clone());
+            }
+            span
+        };
+        self.spans.put(key, span.clone());
+        Ok(span)
+    }
+
+    async fn cached_span(&self, source: &SpanSource, number: usize) -> Option<Bytes> {
+        let key = source.identity.span(number as u64);
+        if !self.cache.contains(&key) {
+            return None;
+        }
+        let plain = source.plain_range(number);
+        let len = plain.end - plain.start;
+        let cache = self.cache.clone();
+        let read = move || {
+            let file = cache.get(&key).filter(|file| file.size() == len)?;
+            file.read_at(0, len as usize).ok()
+        };
+        tokio::task::spawn_blocking(read).await.ok()?
+    }
+
+    /// Puts the span into the cache in the background, unless the disk is behind already.
+    fn keep_span(&self, source: &SpanSource, number: usize, span: Bytes) {
+        let Ok(turn) = Arc::clone(&self.spans.writes).try_acquire_owned() else { return };
+        let (cache, key) = (self.cache.clone(), source.identity.span(number as u64));
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let written = cache.create(key, span.len() as u64).and_then(|writer| match writer {
+                Some(mut writer) => writer.write(&span).and_then(|()| writer.seal()?.publish()),
+                None => Ok(()),
+            });
+            if let Err(error) = written {
+                tracing::debug!("{error}: a span is not kept");
+            }
+        });
+    }
+
+    async fn fetch_span(self: &Arc<Self>, source: &Arc<SpanSource>, number: usize) -> Result<Bytes> {
+        let range = source.object_range(number);
+        let plain = source.plain_range(number);
+        let size = range.end - range.start + (plain.end - plain.start);
+        let _reserved = self.fetch_memory.reserve(size).await;
+        let bytes = self.fetch_object_range(source, range).await?;
+        self.open_span(source, number, bytes).await
+    }
+
+    /// Plain bytes of one span, verified, from its bytes in the object.
+    pub(super) async fn open_span(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        number: usize,
+        bytes: Bytes,
+    ) -> Result<Bytes> {
+        let span = match &source.spans {
+            SpanMap::Index(index) => self.open_indexed(source, index, number, bytes).await?,
+            SpanMap::Pieces { map, list } => {
+                check_pieces(map, &**list, number, &bytes).await?;
+                bytes
+            }
+        };
+        self.stats.spans_read.fetch_add(1, Relaxed);
+        self.stats.plain_bytes.fetch_add(span.len() as u64, Relaxed);
+        Ok(span)
+    }
+
+    async fn open_indexed(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        index: &Arc<Index>,
+        number: usize,
+        bytes: Bytes,
+    ) -> Result<Bytes> {
+        let opened = self.inflate_span(source, index, number, bytes.clone(), None).await;
+        match opened {
+            // No key gave the right bytes: the start of the object tells whether there is no key, or damage.
+            Err(error) if error.kind() == Kind::NoKey => {
+                let body = self.body(source).await?;
+                let first = body.range(self, &source.object, 0..body.size.min(PROBE_LEN)).await?;
+                let (inner, object) = (Arc::clone(self), Arc::clone(&source.object));
+                let key = blocking(move || inner.unlocker.open(&object.key, &first)).await?;
+                self.inflate_span(source, index, number, bytes, Some(key.key)).await
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether the span is at hand: nothing has to be fetched for it.
+    pub(super) fn has_span(&self, source: &SpanSource, number: usize) -> bool {
+        self.spans.get(&(source.identity, number)).is_some()
+            || self.cache.contains(&source.identity.span(number as u64))
+    }
+
+    pub(super) async fn fetch_object_range(&self, source: &SpanSource, range: Range<u64>) -> Result<Bytes> {
+        let body = self.body(source).await?;
+        if range.end - range.start <= LONGEST_RANGE {
+            return body.range(self, &source.object, range).await;
+        }
+        let starts = (range.start..range.end).step_by(LONGEST_RANGE as usize);
+        let part = |start: u64| start..range.end.min(start + LONGEST_RANGE);
+        let parts = starts.map(|start| body.range(self, &source.object, part(start)));
+        let parts: Vec<Bytes> = futures::stream::iter(parts).buffered(4).try_collect().await?;
+        Ok(parts.concat().into())
+    }
+
+    /// What the object holds: the index tells its length, and base64 is longer.
+    async fn body(&self, source: &SpanSource) -> Result<Body> {
+        let size = match &source.spans {
+            SpanMap::Index(index) => index.identity.object_size,
+            SpanMap::Pieces { .. } => source.object.size,
+        };
+        if size == source.object.size {
+            return Ok(Body::plain(&source.object));
+        }
+        let known = lock(&self.armors).get(&source.identity).copied();
+        if let Some(armor) = known {
+            return Ok(Body::armored(armor));
+        }
+        let ends = Ends::fetch(self, &source.object).await.map_err(Broken::into_error)?;
+        let armor = ends.body.armor.filter(|armor| armor.decoded_len() == size);
+        let armor = armor.ok_or_else(|| Error::corrupt("the object is not what its seek index is of"))?;
+        lock(&self.armors).put(source.identity, armor);
+        Ok(Body::armored(armor))
+    }
+
+    async fn inflate_span(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        index: &Arc<Index>,
+        number: usize,
+        bytes: Bytes,
+        key: Option<Arc<CipherKey>>,
+    ) -> Result<Bytes> {
+        let _turn = self.cpu.acquire().await.expect("the semaphore is never closed");
+        let (inner, source, index) = (Arc::clone(self), Arc::clone(source), Arc::clone(index));
+        blocking(move || {
+            let window = inner.window(&source, &index, number)?;
+            let read = |key: Option<&CipherKey>| index.read_span(number, &window, key, &bytes).map(Bytes::from);
+            if let Some(key) = key {
+                return read(Some(&key));
+            }
+            if !index.identity.is_sealed() {
+                return read(None);
+            }
+            let mut plain = Err(Error::corrupt("no key was tried"));
+            inner.unlocker.try_keys(&source.object.key, &index.identity.start, Trial::Likely, |key| {
+                plain = read(Some(key));
+                plain.is_ok()
+            })?;
+            plain
+        })
+        .await
+    }
+
+    /// The span's packed window, from the index's file. A damaged file is forgotten, so that the archive is read again.
+    fn window(&self, source: &SpanSource, index: &Index, number: usize) -> Result<Vec<u8>> {
+        let path = known::index_path(&self.index_dir, &source.identity);
+        let range = index.window_range(number);
+        let mut window = vec![0; (range.end - range.start) as usize];
+        let read = File::open(&path).and_then(|file| file.read_exact_at(&mut window, range.start));
+        let whole = read.is_ok() && crc32fast::hash(&window) == index.spans[number].window.crc32;
+        if whole {
+            return Ok(window);
+        }
+        tracing::warn!("{} is gone or damaged: its archive will be read again", path.display());
+        self.forget(&source.identity);
+        Err(Error::new(Kind::CacheLost, "the seek index is damaged"))
+    }
+
+    /// Reads spans in order as somebody is about to want them. What goes wrong, they will see themselves.
+    pub(super) fn prefetch(self: &Arc<Self>, source: &Arc<SpanSource>, spans: Range<usize>) {
+        for number in spans {
+            let (inner, source) = (Arc::clone(self), Arc::clone(source));
+            tokio::spawn(async move {
+                let _ = inner.span(&source, number, Keep::Memory).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The backups that a running mount shows, found by looking into the mount as any program would.
+
+use crate::cassandra::{TableId, TableName};
+use crate::incomplete::{self, FILE_NAME as INCOMPLETE};
+use crate::restore::look;
+use crate::restore::request::Selection;
+use crate::restore::sstables::{self, Sstable};
+use crate::{Error, Kind, Result};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+const POINTS: &str = "restore-points";
+/// Longest manifest that is read, bytes; the catalog reads no longer ones either.
+const MAX_MANIFEST: u64 = 16 << 20;
+
+/// One host's backups.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct BackupHost {
+    /// Its directory's name in the mount; of a mount that shows one host as its root, the mount point.
+    pub name: String,
+    root: PathBuf,
+}
+
+/// A restore point of one host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Point {
+    pub host: String,
+    /// The set's name.
+    pub tag: String,
+    root: PathBuf,
+}
+
+/// A table's directory at a restore point.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct BackupTable {
+    pub name: TableName,
+    pub host: String,
+    pub tag: String,
+    pub directory: PathBuf,
+}
+
+/// The hosts that a mount shows.
+pub(in crate::restore) fn hosts(mountpoint: &Path) -> Result<Vec<BackupHost>> {
+    if look::is_directory(&mountpoint.join(POINTS))? {
+        return Ok(vec![BackupHost { name: mountpoint.display().to_string(), root: mountpoint.to_owned() }]);
+    }
+    let mut hosts = Vec::new();
+    for name in names(mountpoint)? {
+        let root = mountpoint.join(&name);
+        // One that cannot be looked at now may be the one that is meant.
+        if look::is_directory(&root.join(POINTS))? {
+            hosts.push(BackupHost { name, root });
+        }
+    }
+    Ok(hosts)
+}
+
+impl BackupHost {
+    /// The restore point that `at` means: a set's name, `latest`, or any time.
+    pub(in crate::restore) fn point(&self, at: &str) -> Result<Point> {
+        if at.is_empty() || at.contains('/') || at.starts_with('.') {
+            return Err(Error::invalid(format!("{at:?} is no restore point and no time")));
+        }
+        let points = self.root.join(POINTS);
+        let asked = points.join(at);
+        let tags = names(&points)?;
+        let found = if let Some(target) = look::link_target(&asked)? {
+            target.to_str().map(str::to_owned)
+        } else if tags.iter().any(|tag| tag == at) {
+            Some(at.to_owned())
+        } else {
+            // Another name of a listed one, which tomorrow may be that of a later one: it is the point with the same time.
+            let time = modified(&asked).map_err(|e| self.no_point(at, &tags, e))?;
+            let mut found = None;
+            for tag in tags.iter().rev() {
+                let path = points.join(tag);
+                if modified(&path).map_err(|e| Error::io(format_args!("look at {}", path.display()), e))? == time {
+                    found = Some(tag.clone());
+                    break;
+                }
+            }
+            found
+        };
+        let tag = found.ok_or_else(|| Error::not_found(format!("{} of {} is no restore point", at, self.name)))?;
+        Ok(Point { host: self.name.clone(), root: points.join(&tag), tag })
+    }
+
+    fn no_point(&self, at: &str, tags: &[String], error: std::io::Error) -> Error {
+        let there = match (tags.first(), tags.last()) {
+            (Some(first), Some(last)) => format!("those that are there go from {first} to {last}"),
+            _ => "it has none".to_owned(),
+        };
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Error::not_found(format!("{} has no restore point {at:?}: {there}", self.name));
+        }
+        Error::io(format_args!("find the restore point {at:?} of {}", self.name), error)
+    }
+
+    /// The tokens that the node had at the newest full backup not after `tag`, as its manifest tells; none where none does.
+    pub(in crate::restore) fn tokens(&self, tag: &str) -> Result<BTreeSet<String>> {
+        let sets = self.root.join("backup-sets");
+        // Only fulls come with a schema.cql, and only fulls' manifests have the tokens. Other tools' backups may have the one without the other.
+        let mut newest = None;
+        for set in names(&sets)?.iter().rev().filter(|set| set.as_str() <= tag) {
+            let (schema, manifest) = (sets.join(set).join("schema.cql"), sets.join(set).join("backup_manifest.json"));
+            if look::exists(&schema)? && look::exists(&manifest)? {
+                newest = Some(manifest);
+                break;
+            }
+        }
+        let Some(path) = newest else { return Ok(BTreeSet::new()) };
+        let mut text = Vec::new();
+        fs::File::open(&path)
+            .and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut text))
+            .map_err(|e| Error::io(format_args!("read {}", path.display()), e))?;
+        let json: Value = serde_json::from_slice(&text)
+            .map_err(|e| Error::corrupt(format!("{} is not JSON", path.display())).with_source(e))?;
+        let tokens = json["source_node"]["tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let text = |token: &Value| token.as_str().map_or_else(|| token.to_string(), str::to_owned);
+        Ok(tokens.iter().map(text).collect())
+    }
+}
+
+/// Longest INCOMPLETE.txt that is read, bytes.
+const MAX_TEXT: u64 = 4 << 20;
+
+impl Point {
+    /// What the mount says that the point lacks of what is asked for, and what is whole instead.
+    pub(in crate::restore) fn lacks(&self, selection: &Selection) -> Result<(Vec<String>, String)> {
+        let path = self.root.join(INCOMPLETE);
+        let failed = |e| Error::io(format_args!("read {}", path.display()), e);
+        let mut text = String::new();
+        match fs::File::open(&path) {
+            Ok(file) => file.take(MAX_TEXT).read_to_string(&mut text).map_err(failed)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), String::new())),
+            Err(e) => return Err(failed(e)),
+        };
+        let lacks = incomplete::parse(&text).filter(|(table, _)| table.is_none_or(|table| selection.has(table)));
+        let instead = text.lines().last().unwrap_or_default().to_owned();
+        Ok((lacks.map(|(_, sentence)| sentence.to_owned()).collect(), instead))
+    }
+
+    /// The tables of the point, sorted by name; all, or those of one keyspace.
+    pub(in crate::restore) fn tables(&self, keyspace: Option<&str>) -> Result<Vec<BackupTable>> {
+        let keyspaces = match keyspace {
+            Some(name) if look::is_directory(&self.root.join(name))? => vec![name.to_owned()],
+            Some(_) => Vec::new(),
+            None => names(&self.root)?.into_iter().filter(|name| TableName::is_valid_part(name)).collect(),
+        };
+        let mut tables = Vec::new();
+        for keyspace in keyspaces {
+            let directory = self.root.join(&keyspace);
+            for name in names(&directory)? {
+                let (host, tag) = (self.host.clone(), self.tag.clone());
+                let table = TableName::new(&*keyspace, table_of(&name));
+                tables.push(BackupTable { name: table, host, tag, directory: directory.join(name) });
+            }
+        }
+        Ok(tables)
+    }
+}
+
+impl BackupTable {
+    /// Its SSTables. Reads the table's archives if nobody has before.
+    pub(in crate::restore) fn sstables(&self) -> Result<Vec<Sstable>> {
+        let failed = |e| Error::io(format_args!("read the backup's directory {}", self.directory.display()), e);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let metadata = entry.metadata().map_err(failed)?;
+            // What is below belongs to secondary indexes, which Cassandra builds anew.
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push((name, metadata.len()));
+            }
+        }
+        sstables::group(files)
+            .map_err(|error| Error::new(error.kind(), format!("{}: {error}", self.directory.display())))
+    }
+}
+
+/// `users` of `users-763d…`.
+fn table_of(directory: &str) -> &str {
+    match directory.rsplit_once('-') {
+        Some((table, id)) if TableId::parse(id).is_ok() => table,
+        _ => directory,
+    }
+}
+
+/// Names of the directories in a directory, sorted; hidden ones and links left out.
+fn names(directory: &Path) -> Result<Vec<String>> {
+    let failed = |e: std::io::Error| {
+        let what = format!("cannot read {}", directory.display());
+        let kind = if e.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Io };
+        Error::new(kind, what).with_source(e)
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let is_directory = entry.file_type().map_err(failed)?.is_dir();
+        if let (true, Ok(name)) = (is_directory, entry.file_name().into_string())
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn modified(path: &Path) -> std::io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// As a mount has it, as far as it is looked at here.
+    fn mount() -> tempfile::TempDir {
+        let mount = tempfile::tempdir().unwrap();
+        let host = mount.path().join("node1");
+        for (tag, seconds) in [("2026-11-20-03-00", 1000), ("2026-11-21-03-00", 2000)] {
+            let table = host.join("restore-points").join(tag).join("shop/users-763dab90e55511f185a85b65bc0eb462");
+            fs::create_dir_all(&table).unwrap();
+            let set = host.join("backup-sets").join(tag);
+            fs::create_dir_all(&set).unwrap();
+            let point = fs::File::open(host.join("restore-points").join(tag)).unwrap();
+            point.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+        }
+        symlink("2026-11-21-03-00", host.join("restore-points/latest")).unwrap();
+        let full = host.join("backup-sets/2026-11-20-03-00");
+        fs::write(full.join("schema.cql"), "").unwrap();
+        fs::write(full.join("backup_manifest.json"), r#"{"source_node": {"tokens": ["-1", 7]}}"#).unwrap();
+        mount
+    }
+
+    #[test]
+    fn points_are_found_by_any_of_their_names() {
+        let mount = mount();
+        let hosts = hosts(mount.path()).unwrap();
+        let host = &hosts[0];
+        assert_eq!((hosts.len(), &*host.name), (1, "node1"));
+        for (at, tag) in [("latest", "2026-11-21-03-00"), ("2026-11-20-03-00", "2026-11-20-03-00")] {
+            assert_eq!(host.point(at).unwrap().tag, tag);
+        }
+        let error = host.point("2025").unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert!(error.to_string().contains("to 2026-11-21-03-00"), "{error}");
+        assert!(host.point("../..").is_err());
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_full_before() {
+        let mount = mount();
+        let host = hosts(mount.path()).unwrap().remove(0);
+        let tokens: Vec<String> = host.tokens("2026-11-21-03-00").unwrap().into_iter().collect();
+        assert_eq!(tokens, ["-1", "7"]);
+        assert!(host.tokens("2026-11-19").unwrap().is_empty());
+    }
+
+    #[test]
+    fn tables_have_the_names_of_their_directories() {
+        let mount = mount();
+        let point = hosts(mount.path()).unwrap().remove(0).point("latest").unwrap();
+        let tables = point.tables(None).unwrap();
+        assert_eq!(tables.len(), 1);
+        assert_eq!(tables[0].name, TableName::new("shop", "users"));
+        assert!(point.tables(Some("none")).unwrap().is_empty());
+        assert_eq!(table_of("bare"), "bare");
+    }
+}

@@ -1,0 +1,134 @@
+//! Which files of a mount live tables read, as the journals tell.
+
+use crate::restore::journal;
+use crate::restore::journal::journals::Journals;
+use crate::restore::journal::state::{State, Step};
+use crate::restore::sstables::SstableNames;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Journals that were looked at this long ago are looked at again.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// The files of one mount that are linked to. Asked only while the store is away.
+#[derive(Debug)]
+pub struct LinkedFiles {
+    journals: Journals,
+    mountpoint: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    looked: Option<Instant>,
+    journals: HashMap<PathBuf, KnownJournal>,
+}
+
+#[derive(Debug)]
+struct KnownJournal {
+    /// Length and time of the journal when it was read.
+    version: (u64, Option<SystemTime>),
+    /// By directory in the mount.
+    sstables: HashMap<PathBuf, SstableNames>,
+}
+
+impl LinkedFiles {
+    pub fn new(journals: Journals, mountpoint: &Path) -> Self {
+        Self { journals, mountpoint: mountpoint.to_owned(), known: Mutex::default() }
+    }
+
+    /// Whether a live table links to a file, given its path from the root of the mount.
+    pub fn contains(&self, path: &Path) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.looked.is_none_or(|looked| looked.elapsed() >= FRESH) {
+            self.look(&mut known);
+            known.looked = Some(Instant::now());
+        }
+        let path = self.mountpoint.join(path.strip_prefix("/").unwrap_or(path));
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+            return false;
+        };
+        let of = |journal: &KnownJournal| journal.sstables.get(directory).is_some_and(|names| names.have(name));
+        known.journals.values().any(of)
+    }
+
+    /// What cannot be read now is as it was.
+    fn look(&self, known: &mut Known) {
+        let files = match self.journals.files() {
+            Ok(files) => files,
+            Err(error) => return tracing::warn!("which files live tables link to is not known: {error}"),
+        };
+        known.journals.retain(|path, _| files.contains(path));
+        for path in files {
+            let version = std::fs::metadata(&path).map(|metadata| (metadata.len(), metadata.modified().ok()));
+            let version = match version {
+                Ok(version) => version,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    known.journals.remove(&path);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!("cannot look at {}: {error}", path.display());
+                    continue;
+                }
+            };
+            if known.journals.get(&path).is_some_and(|journal| journal.version == version) {
+                continue;
+            }
+            match journal::look(&path) {
+                Ok(state) => {
+                    let sstables = state.map(|state| self.sstables(state)).unwrap_or_default();
+                    known.journals.insert(path, KnownJournal { version, sstables });
+                }
+                Err(error) => tracing::warn!("which files of {} are linked is not known: {error}", path.display()),
+            }
+        }
+    }
+
+    fn sstables(&self, state: State) -> HashMap<PathBuf, SstableNames> {
+        let mut sstables: HashMap<PathBuf, SstableNames> = HashMap::new();
+        if state.step != Step::Undone && state.plan.mountpoint == self.mountpoint {
+            for sstable in state.plan.sstables {
+                sstables.entry(sstable.directory).or_default().insert(sstable.name);
+            }
+        }
+        sstables
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restore::testing::Table;
+
+    #[test]
+    fn what_a_journal_tells_is_linked_until_it_is_gone() {
+        let table = Table::new();
+        let journals = Journals::new(table.work.path(), &[]);
+        let linked = LinkedFiles::new(journals.clone(), &table.mount);
+        let contains = |name: &str| {
+            linked.known.lock().unwrap().looked = None;
+            linked.contains(Path::new(name))
+        };
+        assert!(!contains("/nb-1-big-Data.db"));
+        let journal = journals.begin(table.state(1).plan).unwrap();
+        assert!(contains("/nb-1-big-Data.db") && contains("/nb-1-big-Index.db"));
+        assert!(!contains("/nb-2-big-Data.db") && !contains("/other/nb-1-big-Data.db") && !contains("/"));
+        // One that cannot be read hides no other.
+        let damaged = table.work.path().join("restore/a.b-1.journal");
+        std::fs::write(&damaged, "damaged").unwrap();
+        assert!(contains("/nb-1-big-Data.db"));
+        journal.remove().unwrap();
+        assert!(!contains("/nb-1-big-Data.db"));
+    }
+
+    #[test]
+    fn other_mounts_are_others() {
+        let table = Table::new();
+        let journals = Journals::new(table.work.path(), &[]);
+        drop(journals.begin(table.state(1).plan).unwrap());
+        assert!(!LinkedFiles::new(journals, Path::new("/mnt")).contains(Path::new("/nb-1-big-Data.db")));
+    }
+}
