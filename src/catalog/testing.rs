@@ -187,8 +187,9 @@ impl TestSet {
             builder.archive(TableName::new(self.keyspace, *table), object);
         }
         if let Some(schema) = &self.schema {
-            let cql: String =
+            let cql: Vec<String> =
                 schema.iter().map(|table| format!("CREATE TABLE {}.{table} (\n", self.keyspace)).collect();
+            let cql = cql.concat();
             let has = |table: &TableName| self.tables.contains(&&*table.table);
             for evidence in missing_from_full("schema.cql", cql.as_bytes(), has) {
                 builder.evidence(evidence);

@@ -99,7 +99,7 @@ mod tests {
     fn a_dropped_table_is_told_from_a_lost_disk() {
         let table = Table::new();
         let plan = table.state(0).plan;
-        assert_eq!(live_directories(&plan).unwrap(), [table.live.clone()]);
+        assert_eq!(live_directories(&plan).unwrap(), std::slice::from_ref(&table.live));
         fs::remove_dir(&table.live).unwrap();
         assert!(live_directories(&plan).unwrap().is_empty());
         let keyspace = table.live.parent().unwrap();

@@ -43,7 +43,9 @@ fn resolve(options: &[(&'static str, &str)], variables: &[(&str, &str)]) -> Resu
 }
 
 fn shown(settings: &Settings) -> String {
-    settings.shown().iter().map(|line| format!("{}={} ({})\n", line.name, line.value, line.origin)).collect()
+    let shown = settings.shown();
+    let lines = shown.iter().map(|line| format!("{}={} ({})\n", line.name, line.value, line.origin));
+    lines.collect::<Vec<_>>().concat()
 }
 
 #[test]

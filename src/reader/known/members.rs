@@ -208,8 +208,11 @@ mod tests {
         member(name, MemberKind::HardLink(target.into()), offset)
     }
 
-    /// Path and place of each file, or why it cannot be read.
-    fn files(members: &[Member]) -> (Vec<(String, Result<u64, String>)>, usize) {
+    /// Path and place of a file, or why it cannot be read.
+    type PlacedFile = (String, Result<u64, String>);
+
+    /// The files, and the number of warnings.
+    fn files(members: &[Member]) -> (Vec<PlacedFile>, usize) {
         let mut warnings = Warnings::default();
         let files = Files::of(members, &mut warnings).files.into_iter().map(|(file, offset)| {
             let data = file.damage.map_or(Ok(offset), |why| Err(why.to_string()));

@@ -211,16 +211,16 @@ impl State {
             }
             count += 1;
             name.clone_into(&mut last);
-            entries.push_str(&match directory {
+            let entry = match directory {
                 Some(directory) => format!("<CommonPrefixes><Prefix>{directory}</Prefix></CommonPrefixes>"),
                 None => self.entry(key, body, thaw_asked),
-            });
+            };
+            entries.push_str(&entry);
         }
         let is_truncated = is_truncated || habits.endless;
         let next = match (is_truncated, habits.first_version) {
-            (false, _) => String::new(),
             (true, true) if habits.next_marker && is_level => format!("<NextMarker>{last}</NextMarker>"),
-            (true, true) => String::new(),
+            (false, _) | (true, true) => String::new(),
             (true, false) => format!("<NextContinuationToken>{last}</NextContinuationToken>"),
         };
         format!("<ListBucketResult><IsTruncated>{is_truncated}</IsTruncated>{next}{entries}</ListBucketResult>")
