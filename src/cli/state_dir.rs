@@ -1,21 +1,18 @@
 //! Where the journals of restores are: one place for each user, whatever caches the mounts had.
 
-use cassmount::restore::Journals;
+use cassmount::restore::{Journals, STATE_DIR, STATE_DIR_VARIABLE};
 use cassmount::{Error, Result};
 use std::path::PathBuf;
-
-/// Names another place.
-const VARIABLE: &str = "CASSMOUNT_STATE_DIR";
 
 /// `$CASSMOUNT_STATE_DIR`; else `/var/lib/cassmount` for root, `$XDG_STATE_HOME/cassmount` or `~/.local/state/cassmount`
 /// for others.
 pub(super) fn state_dir() -> Result<PathBuf> {
     let named = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(directory) = named(VARIABLE) {
+    if let Some(directory) = named(STATE_DIR_VARIABLE) {
         return std::path::absolute(directory).map_err(|e| Error::io("find the current directory", e));
     }
     if rustix::process::geteuid().is_root() {
-        return Ok(PathBuf::from("/var/lib/cassmount"));
+        return Ok(PathBuf::from(STATE_DIR));
     }
     if let Some(directory) = named("XDG_STATE_HOME") {
         return Ok(directory.join("cassmount"));

@@ -4,7 +4,7 @@
 //! the restored SSTables, exactly these go. Once it has, their rows are mixed with others: then what was there before comes back from its snapshot, and
 //! everything newer is set aside, because nobody can tell the rows apart.
 
-use super::journal::journals::{Journals, of_tables};
+use super::journal::journals::{JournalFile, Journals, of_tables};
 use super::journal::state::{Origin, Plan, State, Step};
 use super::journal::{Journal, sync_directory};
 use super::links::live::{self, Ours};
@@ -48,10 +48,15 @@ pub struct AbortReport {
 impl AbortReport {
     /// Before anything was done.
     fn of(plan: &Plan) -> Self {
+        Self { from: plan.from.clone(), ..Self::unread(plan.table.clone(), &plan.live) }
+    }
+
+    /// Before the journal at `path` could be read.
+    fn unread(table: TableName, path: &Path) -> Self {
         Self {
-            table: plan.table.clone(),
-            from: plan.from.clone(),
-            directory: plan.live.clone(),
+            table,
+            from: Vec::new(),
+            directory: path.to_owned(),
             undone: false,
             removed: 0,
             brought_back: 0,
@@ -75,11 +80,14 @@ impl Abort {
     /// # Errors
     /// Before anything was changed: `Kind::NotFound` for a table that was not restored.
     pub fn run(&self, journals: &Journals, tables: &[TableName]) -> Result<Vec<AbortReport>> {
-        let mut found = Vec::new();
-        for file in of_tables(journals.all()?, tables)? {
-            found.push((file.path, file.state?));
-        }
-        Ok(found.into_iter().map(|(path, state)| self.table(&path, &state)).collect())
+        let report = |file: JournalFile| match &file.state {
+            Ok(state) => self.table(&file.path, state),
+            // It keeps no other table from going back.
+            Err(error) => {
+                AbortReport { error: Some(error.to_string()), ..AbortReport::unread(file.table(), &file.path) }
+            }
+        };
+        Ok(of_tables(journals.all()?, tables)?.into_iter().map(report).collect())
     }
 
     fn table(&self, path: &Path, state: &State) -> AbortReport {
@@ -348,6 +356,20 @@ mod tests {
         assert_eq!(journals.states().unwrap().len(), 1, "the way back is still there");
         fs::remove_file(&table.live).unwrap();
         assert!(run().undone && journals.states().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_journal_keeps_no_other_table_from_going_back() {
+        let table = Table::new();
+        let journals = Journals::new(table.work.path(), &[]);
+        drop(journals.begin(table.state(1).plan).unwrap());
+        fs::write(table.work.path().join("restore/shop.orders-0.journal"), "damaged").unwrap();
+        fs::remove_dir(&table.live).unwrap();
+        let node = Node::new(super::super::Program::parse("false").unwrap());
+        let reports = Abort { node, refresh: Duration::from_secs(1) }.run(&journals, &[]).unwrap();
+        let of = |name: &str| reports.iter().find(|of| &*of.table.table == name).unwrap();
+        assert!(of("users").undone && of("users").error.is_none());
+        assert!(!of("orders").undone && of("orders").error.is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `cassmount restore guard`: whether Cassandra may start. It must not where its data directories hold links that lead
 //! nowhere: it would take the SSTables for leftovers, and show tables without their rows.
 
-use super::journal::journals::Journals;
+use super::journal::journals::{Journals, STATE_DIR, STATE_DIR_VARIABLE};
 use super::journal::state::{Plan, State, Step};
 use super::links::{live, losses};
 use super::look;
@@ -207,11 +207,21 @@ pub fn drop_in(journals: &Journals, data_dirs: &[PathBuf], program: &Path) -> Re
         quoted.collect::<Vec<_>>().join(" ")
     };
     Ok(format!(
-        "{DROP_IN}[Unit]\nRequiresMountsFor={}\nWants=cassmount.service\nAfter=cassmount.service\n\n[Service]\n# +: the journals are root's.\nExecStartPre=+{} restore guard {}\n",
+        "{DROP_IN}[Unit]\nRequiresMountsFor={}\nWants=cassmount.service\nAfter=cassmount.service\n\n[Service]\n# +: as root, who may read the journals.\nExecStartPre=+{}{} restore guard {}\n",
         words(&mounts, ""),
+        environment(journals.state_dir()),
         quoted(program),
         words(&directories, "--data-dir=")
     ))
+}
+
+/// What has the guard look for journals where they are, if that is not where it looks by itself.
+fn environment(state_dir: &Path) -> String {
+    if state_dir == Path::new(STATE_DIR) {
+        return String::new();
+    }
+    let variable = format!("{STATE_DIR_VARIABLE}={}", state_dir.display());
+    format!("/usr/bin/env {} ", quoted(Path::new(&variable)))
 }
 
 /// How the drop-in begins.
@@ -303,8 +313,15 @@ mod tests {
         let text = drop_in(&journals, &[], Path::new("/usr/bin/cass mount%")).unwrap();
         let (mount, data) = (table.mount.display(), table.work.path().join("data"));
         assert!(text.contains(&format!("\nRequiresMountsFor={mount}\n")), "{text}");
-        let guard = format!("\nExecStartPre=+\"/usr/bin/cass mount%%\" restore guard --data-dir={}\n", data.display());
+        let state = table.work.path().join("state");
+        let guard = format!(
+            "\nExecStartPre=+/usr/bin/env CASSMOUNT_STATE_DIR={} \"/usr/bin/cass mount%%\" restore guard --data-dir={}\n",
+            state.display(),
+            data.display()
+        );
         assert!(text.contains(&guard), "{text}");
         assert!(drop_in(&Journals::new(&data, &[]), &[], Path::new("x")).is_err());
+        assert_eq!(environment(Path::new(STATE_DIR)), "");
+        assert_eq!(environment(Path::new("/a b")), "/usr/bin/env \"CASSMOUNT_STATE_DIR=/a b\" ");
     }
 }

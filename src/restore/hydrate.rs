@@ -8,6 +8,7 @@ use super::journal::state::{Hydrated, Origin, Plan, State, Step};
 use super::journal::{Journal, sync_directory};
 use super::links::copy::{self, Copy, Pace, Replaced};
 use super::links::live::{self, Link};
+use super::links::order::by_target;
 use super::look;
 use super::repair;
 use super::sstables::DATA;
@@ -290,30 +291,6 @@ impl Hydration {
     }
 }
 
-/// Links by the file that they lead to, in the order of the oldest of each; the live link of a file comes first.
-fn by_target(links: Vec<Link>) -> Vec<(PathBuf, Vec<Link>)> {
-    let mut grouped: Vec<(PathBuf, Vec<Link>)> = Vec::new();
-    let mut places: std::collections::HashMap<PathBuf, usize> = std::collections::HashMap::new();
-    for link in links {
-        let place = *places.entry(link.target.clone()).or_insert_with(|| {
-            grouped.push((link.target.clone(), Vec::new()));
-            grouped.len() - 1
-        });
-        grouped[place].1.push(link);
-    }
-    for (_, links) in &mut grouped {
-        links.sort_by_key(|link| !link.below.is_empty());
-    }
-    // Data.db comes first. A Cassandra that is started without the mount takes an SSTable whose Data.db is a link for a
-    // leftover, and removes all its components that are files.
-    grouped.sort_by_key(|(target, _)| !is_data(target));
-    grouped
-}
-
-fn is_data(path: &Path) -> bool {
-    path.to_str().is_some_and(|path| path.ends_with(&format!("-{DATA}")))
-}
-
 /// Only one that Cassandra has opened is hydrated.
 fn check_step(state: &State) -> Result<()> {
     let table = &state.plan.table;
@@ -343,7 +320,6 @@ fn cannot_read(target: &Path, error: std::io::Error) -> Error {
 mod tests {
     use super::super::testing::{Table, unreadable};
     use super::*;
-    use std::os::unix::fs::symlink;
 
     const OPTIONS: HydrationOptions = HydrationOptions { rate: None, keep_free: 0 };
 
@@ -353,18 +329,6 @@ mod tests {
         let mut journal = journals.begin(state.plan.clone()).unwrap();
         live::put_links(&state).unwrap();
         journal.step(Step::Open).unwrap();
-    }
-
-    #[test]
-    fn data_comes_before_what_nobody_can_do_without_it() {
-        let table = Table::new();
-        let target = |name: &str| table.mount.join(name);
-        for name in ["Index.db", "Data.db", "Statistics.db"] {
-            symlink(target(&format!("nb-1-big-{name}")), table.live.join(format!("nb-9-big-{name}"))).unwrap();
-        }
-        let grouped = by_target(live::links(&table.live, &table.mount).unwrap());
-        let order: Vec<&Path> = grouped.iter().map(|(target, _)| &**target).collect();
-        assert_eq!(order, ["nb-1-big-Data.db", "nb-1-big-Index.db", "nb-1-big-Statistics.db"].map(target));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use command::Program;
 pub use guard::{DROP_IN, GUARD_PATIENCE, GuardReport, drop_in, guard};
 pub use hydrate::{Hydration, HydrationOptions, HydrationReport};
 pub use instant::{Instant, InstantReport, Outcome, TableReport};
-pub use journal::journals::Journals;
+pub use journal::journals::{Journals, STATE_DIR, STATE_DIR_VARIABLE};
 pub use journal::state::{Origin, Step};
 pub use links::hanging::{HangingTable, hanging};
 pub use links::linked_files::LinkedFiles;

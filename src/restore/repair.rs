@@ -4,6 +4,7 @@
 use super::journal::Journal;
 use super::journal::journals::{Journals, of_tables};
 use super::journal::state::{Hydrated, Origin, Step};
+use super::links::copy;
 use super::links::live;
 use super::links::losses::{self, Healed};
 use super::links::same;
@@ -86,6 +87,10 @@ pub(super) fn put_back(journal: &Journal) -> Result<Healed> {
     if look::live_directories(&journal.state.plan)?.len() < journal.state.plan.directories.len() {
         // Dropped, or not on one of the disks any more: there is nothing to put back.
         return Ok(Healed::default());
+    }
+    // A hydrate that was killed may have taken the place of a file of Cassandra's.
+    for directory in &journal.state.plan.directories {
+        copy::sweep(directory)?;
     }
     let ours = live::ours(&journal.state)?;
     let broken = losses::broken(&journal.state, &ours)?;

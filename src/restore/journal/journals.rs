@@ -8,6 +8,9 @@ use crate::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// Where root's journals are, if the variable does not name another place.
+pub const STATE_DIR: &str = "/var/lib/cassmount";
+pub const STATE_DIR_VARIABLE: &str = "CASSMOUNT_STATE_DIR";
 /// The directory of journals in a state directory; earlier versions had it in their cache directories.
 const DIRECTORY: &str = "restore";
 
@@ -30,6 +33,11 @@ impl Journals {
     pub fn new(state_dir: &Path, cache_dirs: &[PathBuf]) -> Self {
         let older = cache_dirs.iter().map(|directory| CacheDir::new(directory).restore()).collect();
         Self { place: state_dir.join(DIRECTORY), older }
+    }
+
+    /// The directory that it was made with.
+    pub(in crate::restore) fn state_dir(&self) -> &Path {
+        self.place.parent().unwrap_or(&self.place)
     }
 
     fn places(&self) -> impl Iterator<Item = &PathBuf> {

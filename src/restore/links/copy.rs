@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How copies begin that are not in their place yet. Cassandra passes over names that are no component's.
+/// How copies begin that are not in their place yet: with the name of their link behind it while they are made, and with
+/// `INODE-` before that name once they are whole. Cassandra passes over names that are no component's.
 const TEMPORARY: &str = "cassmount-hydrate-";
 /// How a file of Cassandra's begins that could not be put back to its place.
 const SAVED: &str = "cassmount-saved-";
@@ -108,16 +109,39 @@ impl Copy {
     }
 
     /// Takes the place of `link`, if that still leads to `target`.
-    pub(in crate::restore) fn replace(self, link: &Path, target: &Path) -> Result<Replaced> {
+    pub(in crate::restore) fn replace(mut self, link: &Path, target: &Path) -> Result<Replaced> {
+        self.bear_inode(link)?;
+        if !self.exchange(link)? {
+            return Ok(Replaced::Gone);
+        }
+        match leads_to(&self.path, target) {
+            Ok(true) => Ok(Replaced::Copied),
+            Ok(false) => self.put_back(link),
+            Err(error) => {
+                // What is under the copy's name now may be the only one of its kind: the next run looks again.
+                std::mem::forget(self);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the copy a name that tells its inode. A run that is killed after the two were exchanged leaves something else
+    /// under that name, and the next run sees that.
+    fn bear_inode(&mut self, link: &Path) -> Result<()> {
+        let name = link.file_name().unwrap_or_default().to_string_lossy();
+        let path = link.with_file_name(format!("{TEMPORARY}{}-{name}", self.inode));
+        fs::rename(&self.path, &path).map_err(|e| Error::io(format_args!("rename {}", self.path.display()), e))?;
+        self.path = path;
+        Ok(())
+    }
+
+    /// Exchanges the copy and the link. `false` where Cassandra has deleted the link.
+    fn exchange(&self, link: &Path) -> Result<bool> {
         match renameat_with(CWD, &self.path, CWD, link, RenameFlags::EXCHANGE) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(Replaced::Gone),
-            Err(e) => return Err(Error::io(format_args!("replace {}", link.display()), e.into())),
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(Error::io(format_args!("replace {}", link.display()), e.into())),
         }
-        if leads_to(&self.path, target)? {
-            return Ok(Replaced::Copied);
-        }
-        self.put_back(link)
     }
 
     /// Gives `link` back what Cassandra had put there, and what is under the copy's name now.
@@ -165,18 +189,49 @@ pub(in crate::restore) fn link_instead(link: &Path, target: &Path, local: &Path)
     }
     fs::hard_link(local, &path)
         .map_err(|e| Error::io(format_args!("link {} to {}", local.display(), path.display()), e))?;
-    Copy { inode: 0, path }.replace(link, target)
+    let inode = inode(&path)?.ok_or_else(|| Error::not_found(format!("{} is not there any more", path.display())))?;
+    Copy { path, inode }.replace(link, target)
 }
 
-/// Removes what a run that was killed left in a directory.
+/// Removes what a run that was killed left in a directory. A file of Cassandra's that it took for a link goes back to its
+/// place.
 pub(in crate::restore) fn sweep(directory: &Path) -> Result<()> {
     for name in crate::restore::sstables::file_names(directory)? {
-        if name.starts_with(TEMPORARY) {
-            let path = directory.join(name);
-            fs::remove_file(&path).map_err(|e| Error::io(format_args!("remove {}", path.display()), e))?;
+        let Some(rest) = name.strip_prefix(TEMPORARY) else { continue };
+        let path = directory.join(&name);
+        if let Some((of_copy, component)) = whole_copy(rest) {
+            give_back(&path, of_copy, &directory.join(component))?;
         }
+        fs::remove_file(&path).map_err(|e| Error::io(format_args!("remove {}", path.display()), e))?;
     }
     Ok(())
+}
+
+/// The inode of a copy that was whole, and the component that it is of, from what follows [`TEMPORARY`].
+fn whole_copy(name: &str) -> Option<(u64, &str)> {
+    let (inode, component) = name.split_once('-')?;
+    Some((inode.parse().ok()?, component))
+}
+
+/// Exchanges `place` and `path` again if the copy, whose inode is `of_copy`, got the place of a file that Cassandra had put
+/// there. If Cassandra has replaced or deleted it since, that is newer.
+fn give_back(path: &Path, of_copy: u64, place: &Path) -> Result<()> {
+    let is_file = crate::restore::look::metadata(path)?.is_some_and(|metadata| metadata.is_file());
+    if !is_file || inode(path)? == Some(of_copy) || inode(place)? != Some(of_copy) {
+        return Ok(());
+    }
+    let failed = |e: Errno| Error::io(format_args!("put {} back, which Cassandra wrote", place.display()), e.into());
+    renameat_with(CWD, path, CWD, place, RenameFlags::EXCHANGE).map_err(failed)?;
+    if inode(path)? != Some(of_copy) {
+        // Cassandra wrote another one at this very moment.
+        renameat_with(CWD, path, CWD, place, RenameFlags::EXCHANGE).map_err(failed)?;
+    }
+    tracing::warn!("{} is Cassandra's own again: a hydrate was killed as it took its place", place.display());
+    Ok(())
+}
+
+fn inode(path: &Path) -> Result<Option<u64>> {
+    Ok(crate::restore::look::metadata(path)?.map(|metadata| metadata.ino()))
 }
 
 #[cfg(test)]
@@ -242,6 +297,36 @@ mod tests {
         assert_eq!(copy.replace(&place.link, &place.target).unwrap(), Replaced::Gone);
         assert_eq!(fs::read(&place.link).unwrap(), b"Cassandra's");
         assert_eq!(names(&place), ["nb-1-big-Data.db"]);
+    }
+
+    #[test]
+    fn a_kill_between_two_exchanges_loses_no_file_of_cassandra() {
+        // Cassandra put a file there while the link was being copied, and the run was killed after the first exchange.
+        let killed = |place: &Place| {
+            let mut copy = copy(place);
+            fs::remove_file(&place.link).unwrap();
+            fs::write(&place.link, "Cassandra's").unwrap();
+            copy.bear_inode(&place.link).unwrap();
+            assert!(copy.exchange(&place.link).unwrap());
+            std::mem::forget(copy);
+        };
+        let live = |place: &Place| place.link.parent().unwrap().to_owned();
+        let place = place();
+        killed(&place);
+        assert_ne!(fs::read(&place.link).unwrap(), b"Cassandra's");
+        sweep(&live(&place)).unwrap();
+        assert_eq!((fs::read(&place.link).unwrap(), names(&place).len()), (b"Cassandra's".to_vec(), 1));
+        // Since then it has written another one, or has removed the SSTable.
+        killed(&place);
+        let newer = place.link.with_file_name("newer");
+        fs::write(&newer, "newer").unwrap();
+        fs::rename(newer, &place.link).unwrap();
+        sweep(&live(&place)).unwrap();
+        assert_eq!((fs::read(&place.link).unwrap(), names(&place).len()), (b"newer".to_vec(), 1));
+        killed(&place);
+        fs::remove_file(&place.link).unwrap();
+        sweep(&live(&place)).unwrap();
+        assert!(names(&place).is_empty());
     }
 
     #[test]

@@ -6,4 +6,5 @@ pub(super) mod keep;
 pub(super) mod linked_files;
 pub(super) mod live;
 pub(super) mod losses;
+pub(super) mod order;
 pub(super) mod same;
