@@ -36,6 +36,7 @@ mod unmount;
 mod upgrade;
 mod verify;
 mod wait;
+mod waits;
 mod worker;
 
 use clap::CommandFactory;

@@ -5,12 +5,12 @@ use super::options::{self, CacheDirArgs, OutputArgs};
 use super::places::{absolute, not_mounted};
 use super::runtime_state::RunningMount;
 use super::table::bytes;
-use super::{output, session};
+use super::{output, session, waits};
 use cassmount::Result;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct StatusArgs {
@@ -177,20 +177,8 @@ fn text(status: &Value) -> String {
     if !errors.is_empty() {
         let _ = writeln!(text, "  errors    {} (see {})", errors.join(", "), word("/log"));
     }
-    for wait in status.pointer("/waiting").and_then(Value::as_array).into_iter().flatten() {
-        let word = |field: &str| wait.get(field).and_then(Value::as_str).unwrap_or("?");
-        let number = |field: &str| wait.get(field).and_then(Value::as_u64).unwrap_or(0);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let _ = writeln!(
-            text,
-            "  waiting   {} (thread {}) for {} s, {} {}: {}",
-            word("program"),
-            number("pid"),
-            now.saturating_sub(number("since")),
-            word("operation"),
-            word("path"),
-            word("error")
-        );
+    for line in waits::lines(status) {
+        let _ = writeln!(text, "  waiting   {line}");
     }
     for warning in status.pointer("/warnings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
     {

@@ -2,7 +2,7 @@
 
 use super::holders::{describe, holders};
 use super::runtime_state::{RunningMount, is_ours, mounted_device};
-use super::state_dir;
+use super::{state_dir, waits};
 use cassmount::restore::{HangingTable, Journals};
 use cassmount::{Error, Kind, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -78,8 +78,13 @@ fn refuse_while_tables_hang(journals: &Journals, mountpoint: &Path) -> Result<()
     };
     let tables: Vec<String> = hanging.iter().map(shown).collect();
     let place = mountpoint.display();
+    let mut waiting = String::new();
+    for line in waits::at(mountpoint) {
+        waiting += "\n  waiting for the store: ";
+        waiting += &line;
+    }
     let message = format!(
-        "{place} is what live tables read from: {}. `cassmount restore hydrate` makes them local, `cassmount restore abort` takes them back; or: cassmount unmount --force {place}",
+        "{place} is what live tables read from: {}. `cassmount restore hydrate` makes them local, `cassmount restore abort` takes them back; or: cassmount unmount --force {place}{waiting}",
         tables.join(", ")
     );
     Err(Error::new(Kind::Busy, message))

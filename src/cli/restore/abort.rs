@@ -1,15 +1,13 @@
 //! `cassmount restore abort`.
 
-use super::{NO_TABLES, NodeArgs, mounts, note_snapshots};
-use crate::cli::options::{CacheDirArgs, LogArgs, OutputArgs, TableArgs};
+use super::report::{All, WorkArgs, verdict};
+use super::{NO_TABLES, mounts, note_snapshots};
+use crate::cli::options::TableArgs;
 use crate::cli::output::{Shown, print};
-use crate::cli::{logging, table, wait};
-use cassmount::config::parse_duration;
-use cassmount::restore::{Abort, AbortReport, Node, Program};
-use cassmount::{Error, Kind, Result};
-use serde::Serialize;
+use crate::cli::{table, wait};
+use cassmount::Result;
+use cassmount::restore::{Abort, AbortReport};
 use std::fmt::Write;
-use std::time::Duration;
 
 /// Takes restored SSTables out of live tables again; what was there before, and rows written since, stay. Cassandra does not let go of SSTables
 /// while it runs: stop it first (after `nodetool drain`), and start it when this has ended. If compaction has read restored SSTables by then, what was
@@ -21,44 +19,20 @@ pub(super) struct AbortArgs {
     /// All that were restored through links
     #[arg(long, conflicts_with = "tables", required_unless_present = "tables")]
     all: bool,
-    /// Give up on one `nodetool refresh` after this long
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
-    refresh_timeout: Duration,
     #[command(flatten)]
-    node: NodeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    journals: CacheDirArgs,
-    #[command(flatten)]
-    log: LogArgs,
+    work: WorkArgs,
 }
 
 pub(super) fn run(args: &AbortArgs) -> Result<()> {
-    logging::to_terminal(&args.log);
-    let abort = Abort { node: Node::new(Program::parse(&args.node.nodetool)?), refresh: args.refresh_timeout };
+    let abort = Abort { node: args.work.begin()?, refresh: args.work.refresh_timeout };
     let word = wait::for_answer("asking nodetool whether the node runs, and looking at the tables");
-    let all = All { tables: abort.run(&mounts::journals(&args.journals)?, &args.only.tables)? };
+    let all = All { tables: abort.run(&mounts::journals(&args.work.journals)?, &args.only.tables)? };
     drop(word);
-    print(args.output, &all)?;
-    all.verdict()
+    print(args.work.output, &all)?;
+    verdict(all.tables.iter().map(|of| (&of.table, &of.error)), "was not taken back")
 }
 
-/// The JSON is documented in docs/json.md.
-#[derive(Serialize)]
-struct All {
-    tables: Vec<AbortReport>,
-}
-
-impl All {
-    fn verdict(&self) -> Result<()> {
-        let broken = self.tables.iter().find_map(|of| Some((&of.table, of.error.as_ref()?)));
-        let Some((table, why)) = broken else { return Ok(()) };
-        Err(Error::new(Kind::Io, format!("{table} was not taken back: {why}")))
-    }
-}
-
-impl Shown for All {
+impl Shown for All<AbortReport> {
     fn text(&self) -> String {
         if self.tables.is_empty() {
             return NO_TABLES.to_owned();

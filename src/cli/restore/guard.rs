@@ -37,6 +37,9 @@ pub(super) struct UnitArgs {
     unit_dir: PathBuf,
 }
 
+/// So many reasons are told one by one: each table may have one.
+const REASONS: usize = 4;
+
 /// Where systemd says that it runs this machine.
 const SYSTEMD: &str = "/run/systemd/system";
 
@@ -59,8 +62,17 @@ pub(super) fn run(args: &GuardArgs) -> Result<()> {
     }
     match &report.reasons[..] {
         [] => Ok(()),
-        reasons => Err(Error::new(Kind::Busy, format!("Cassandra must not start: {}", reasons.join("; ")))),
+        reasons => Err(Error::new(Kind::Busy, format!("Cassandra must not start: {}", summary(reasons)))),
     }
+}
+
+/// The first reasons, a line each, and how many others there are.
+fn summary(reasons: &[String]) -> String {
+    let mut lines = reasons[..reasons.len().min(REASONS)].to_vec();
+    if reasons.len() > REASONS {
+        lines.push(format!("and {} more", reasons.len() - REASONS));
+    }
+    lines.join("\n  ")
 }
 
 /// Installs the drop-in, and says what was done.
@@ -96,4 +108,17 @@ fn reload() -> Result<(), String> {
 
 fn program() -> Result<PathBuf> {
     std::env::current_exe().map_err(|e| Error::io("find this program's own file", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_reasons_are_told_briefly() {
+        let reasons: Vec<String> = (1..=6).map(|number| number.to_string()).collect();
+        assert_eq!(summary(&reasons[..1]), "1");
+        assert_eq!(summary(&reasons[..4]), "1\n  2\n  3\n  4");
+        assert_eq!(summary(&reasons), "1\n  2\n  3\n  4\n  and 2 more");
+    }
 }

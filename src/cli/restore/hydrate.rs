@@ -1,5 +1,6 @@
 //! `cassmount restore hydrate`.
 
+use super::report::All;
 use super::{NO_TABLES, mounts};
 use crate::cli::daemon::{self, Readiness};
 use crate::cli::options::{CacheDirArgs, LogArgs, LogFileArgs, OutputArgs, ProgressArgs, TableArgs};
@@ -9,7 +10,6 @@ use crate::cli::{logging, table};
 use cassmount::config::{parse_rate, parse_size};
 use cassmount::restore::{Hydration, HydrationOptions, HydrationReport};
 use cassmount::{Error, Kind, Result};
-use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -88,10 +88,10 @@ pub(super) fn run(args: &HydrateArgs) -> Result<()> {
     let all = All { tables };
     if !args.wait {
         tracing::info!("{}", all.text());
-        return all.verdict();
+        return verdict(&all);
     }
     print(OutputArgs { json: args.json }, &all)?;
-    all.verdict()
+    verdict(&all)
 }
 
 fn prepare(args: &HydrateArgs) -> Result<Hydration> {
@@ -101,25 +101,17 @@ fn prepare(args: &HydrateArgs) -> Result<Hydration> {
     Ok(hydration)
 }
 
-/// The JSON is documented in docs/json.md.
-#[derive(Serialize)]
-struct All {
-    tables: Vec<HydrationReport>,
+fn verdict(all: &All<HydrationReport>) -> Result<()> {
+    let broken = all.tables.iter().find(|of| of.error.is_some() || of.left > 0);
+    let Some(of) = broken else { return Ok(()) };
+    let why = of.error.clone().unwrap_or_else(|| format!("{} links are left", of.left));
+    Err(Error::new(
+        Kind::Io,
+        format!("{} is not all local: {why}; the same command goes on where this one ended", of.table),
+    ))
 }
 
-impl All {
-    fn verdict(&self) -> Result<()> {
-        let broken = self.tables.iter().find(|of| of.error.is_some() || of.left > 0);
-        let Some(of) = broken else { return Ok(()) };
-        let why = of.error.clone().unwrap_or_else(|| format!("{} links are left", of.left));
-        Err(Error::new(
-            Kind::Io,
-            format!("{} is not all local: {why}; the same command goes on where this one ended", of.table),
-        ))
-    }
-}
-
-impl Shown for All {
+impl Shown for All<HydrationReport> {
     fn text(&self) -> String {
         if self.tables.is_empty() {
             return NO_TABLES.to_owned();

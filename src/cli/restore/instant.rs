@@ -5,10 +5,11 @@ use super::guard::{self, UnitArgs};
 use super::mounts::{self, MountArg};
 use crate::cli::options::{CacheDirArgs, KeyspaceArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
-use crate::cli::{logging, table, wait};
+use crate::cli::{logging, table, wait, waits};
 use cassmount::config::parse_duration;
 use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, Selection, TableReport};
 use cassmount::{Error, Kind, Result};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -98,6 +99,9 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
         cassandra_yaml: args.cassandra_yaml.clone(),
         allow_incomplete: args.allow_incomplete,
     };
+    for line in waits::at(&restore.mount.mountpoint) {
+        eprintln!("note: waiting for the store: {line}");
+    }
     let word = wait::for_answer("asking nodetool about the node and its tables, and reading the restore point");
     let report = if args.dry_run {
         restore.plan(&request)?
@@ -146,8 +150,15 @@ fn verdict(report: &InstantReport) -> Result<()> {
 impl Shown for InstantReport {
     fn text(&self) -> String {
         let rows: Vec<Vec<String>> = self.tables.iter().map(row).collect();
-        let header = ["TABLE", "RESTORE POINT", "SSTABLES", "SIZE", "DIRECTORY", ""];
-        let mut text = table::render(&header, &["SSTABLES", "SIZE"], &rows);
+        let mut text = table::render(&["TABLE", "SSTABLES", "SIZE", ""], &["SSTABLES", "SIZE"], &rows);
+        let points: BTreeSet<String> =
+            self.tables.iter().flat_map(|table| &table.from).map(ToString::to_string).collect();
+        for point in points {
+            let _ = writeln!(text, "from {point}");
+        }
+        for table in self.tables.iter().filter(|table| self.dry_run && table.sstables > 0) {
+            let _ = writeln!(text, "{} goes to {}", table.table, table.directory.display());
+        }
         for lack in &self.lacks {
             let _ = writeln!(text, "INCOMPLETE: {lack}");
         }
@@ -174,7 +185,6 @@ impl Shown for InstantReport {
 }
 
 fn row(table: &TableReport) -> Vec<String> {
-    let from: Vec<String> = table.from.iter().map(ToString::to_string).collect();
     let word = match table.outcome {
         Outcome::Planned => "",
         Outcome::Open => "is there",
@@ -185,12 +195,5 @@ fn row(table: &TableReport) -> Vec<String> {
         Outcome::Unclear => "UNFINISHED",
         Outcome::NotReached => "not begun",
     };
-    vec![
-        table.table.to_string(),
-        from.join(", "),
-        table.sstables.to_string(),
-        table::bytes(table.bytes),
-        table.directory.display().to_string(),
-        word.to_owned(),
-    ]
+    vec![table.table.to_string(), table.sstables.to_string(), table::bytes(table.bytes), word.to_owned()]
 }

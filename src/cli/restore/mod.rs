@@ -6,6 +6,7 @@ mod hydrate;
 mod instant;
 mod mounts;
 mod repair;
+mod report;
 mod status;
 
 use cassmount::Result;

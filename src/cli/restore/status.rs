@@ -4,7 +4,7 @@ use super::{NO_TABLES, mounts, note_snapshots};
 use crate::cli::options::{CacheDirArgs, OutputArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::runtime_state;
-use crate::cli::table;
+use crate::cli::{table, waits};
 use cassmount::Result;
 use cassmount::restore::{Statuses, Step, TableStatus, status};
 use std::collections::BTreeSet;
@@ -29,17 +29,21 @@ impl Shown for Statuses {
             return NO_TABLES.to_owned();
         }
         let nodes: BTreeSet<_> = self.tables.iter().map(|of| &of.data_directory).collect();
-        let several_nodes = nodes.len() > 1;
-        let rows: Vec<Vec<String>> = self.tables.iter().map(|of| row(of, several_nodes)).collect();
-        let mut header =
-            vec!["TABLE", "RESTORE POINT", "SSTABLES", "LINKED", "HYDRATED", "COMPACTED", "STILL REMOTE", ""];
-        if several_nodes {
-            header.insert(1, "DATA DIRECTORY");
+        let mut text = String::new();
+        for node in &nodes {
+            let tables: Vec<&TableStatus> = self.tables.iter().filter(|of| of.data_directory == **node).collect();
+            if nodes.len() > 1 {
+                let _ = writeln!(text, "{}:", node.display());
+            }
+            let rows: Vec<Vec<String>> = tables.iter().map(|of| row(of)).collect();
+            text += &table::render(&HEADER, &HEADER[1..], &rows);
+            for of in tables {
+                note(&mut text, of);
+            }
         }
-        let right = ["SSTABLES", "LINKED", "HYDRATED", "COMPACTED", "STILL REMOTE"];
-        let mut text = if rows.is_empty() { String::new() } else { table::render(&header, &right, &rows) };
-        for of in &self.tables {
-            note(&mut text, of);
+        let mounts: BTreeSet<_> = self.tables.iter().filter(|of| of.linked > 0).map(|of| &of.mountpoint).collect();
+        for line in mounts.into_iter().flat_map(|mountpoint| waits::at(mountpoint)) {
+            let _ = writeln!(text, "WAITING for the store: {line}");
         }
         for error in &self.errors {
             let _ = writeln!(
@@ -54,7 +58,14 @@ impl Shown for Statuses {
     }
 }
 
+const HEADER: [&str; 6] = ["TABLE", "SSTABLES", "LINKED", "HYDRATED", "COMPACTED", "STILL REMOTE"];
+
 fn note(text: &mut String, of: &TableStatus) {
+    let from: Vec<String> = of.from.iter().map(ToString::to_string).collect();
+    let _ = match word(of) {
+        "" => writeln!(text, "{}: {}", of.table, from.join(", ")),
+        word => writeln!(text, "{}: {}: {word}", of.table, from.join(", ")),
+    };
     if of.broken > 0 {
         let _ = writeln!(
             text,
@@ -92,10 +103,10 @@ fn note(text: &mut String, of: &TableStatus) {
     }
 }
 
-fn row(of: &TableStatus, several_nodes: bool) -> Vec<String> {
-    let from: Vec<String> = of.from.iter().map(ToString::to_string).collect();
+/// What there is to do.
+fn word(of: &TableStatus) -> &'static str {
     let has_links = of.links_in_backups > 0 || !of.snapshots_with_links.is_empty();
-    let word = match of.step {
+    match of.step {
         _ if of.is_dropped => "the table is gone: abort forgets it",
         Step::Open if of.broken > 0 => "BROKEN: mount, then run repair",
         Step::Open if of.linked == 0 && has_links => "local but for links in snapshots or backups/: run hydrate",
@@ -106,14 +117,61 @@ fn row(of: &TableStatus, several_nodes: bool) -> Vec<String> {
         Step::RollingBack => "roll-back unfinished: run abort, or instant again",
         Step::Undone => "undone but for its snapshot: run abort again",
         _ => "unfinished: run instant again",
-    };
+    }
+}
+
+fn row(of: &TableStatus) -> Vec<String> {
     let counts = [of.sstables, of.linked, of.hydrated, of.compacted].map(|count| count.to_string());
     let mut row = vec![of.table.to_string()];
-    if several_nodes {
-        row.push(of.data_directory.display().to_string());
-    }
-    row.push(from.join(", "));
     row.extend(counts);
-    row.extend([table::bytes(of.remote_bytes), word.to_owned()]);
+    row.push(table::bytes(of.remote_bytes));
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cassmount::cassandra::TableName;
+    use cassmount::restore::Origin;
+
+    fn table(data_directory: &str) -> TableStatus {
+        let origin = |host: &str| Origin { host: host.to_owned(), point: "2026-11-21-02-48".to_owned() };
+        TableStatus {
+            table: TableName::new("customers_of_europe", "orders_by_customer"),
+            from: vec![origin("cass-a"), origin("cass-b")],
+            directory: format!("{data_directory}/k/t-1").into(),
+            data_directory: data_directory.into(),
+            mountpoint: "/nonexistent".into(),
+            source: "s3://backups".to_owned(),
+            started: String::new(),
+            step: Step::Open,
+            sstables: 1234,
+            linked: 0,
+            broken: 0,
+            hydrated: 1000,
+            compacted: 234,
+            bytes: 0,
+            remote_bytes: 123_456_789,
+            links_in_backups: 0,
+            snapshots_with_links: Vec::new(),
+            snapshot: None,
+            is_dropped: false,
+            reader: None,
+        }
+    }
+
+    #[test]
+    fn nodes_of_one_machine_are_told_apart_in_80_columns() {
+        let tables = vec![table("/var/lib/cassandra-1/data"), table("/var/lib/cassandra-2/data")];
+        let text = Statuses { tables, errors: Vec::new() }.text();
+        let (first, second) = text.split_once("/var/lib/cassandra-2/data:\n").unwrap();
+        assert!(first.starts_with("/var/lib/cassandra-1/data:\nTABLE "), "{text}");
+        for of in [first, second] {
+            assert!(of.contains("orders_by_customer: 2026-11-21-02-48 of cass-a, 2026-11-21-02-48 of cass-b: done\n"));
+        }
+        let table = text.lines().filter(|line| !line.contains(": "));
+        assert!(table.clone().count() >= 4 && table.clone().all(|line| line.chars().count() <= 80), "{text}");
+        let one = Statuses { tables: vec![self::table("/data")], errors: Vec::new() }.text();
+        assert!(one.starts_with("TABLE "), "{one}");
+    }
 }
