@@ -3,7 +3,7 @@
 use super::backup::BackupTree;
 use super::model::{ContentKind, HostModel, TableDir};
 use super::node::{ContentPlace, TablePlace};
-use super::resolve::named_point;
+use super::places::named_point;
 use crate::cassandra::TableName;
 use crate::catalog::{Host, Lack, Nearest, SetKind, Tag};
 use crate::store::ObjectMeta;

@@ -3,7 +3,7 @@
 use super::backup::BackupTree;
 use super::ino::identity;
 use super::model::{HostModel, TableDir};
-use super::resolve::named_point;
+use super::places::named_point;
 use crate::cassandra::schema::{CqlOptions, Timeline, compact_tables, is_system_keyspace, write_cql};
 use crate::catalog::{Depth, Host, RestorePoint, Tag};
 use crate::store::ObjectMeta;

@@ -8,7 +8,7 @@ mod tables;
 
 use super::backup::BackupTree;
 use super::model::{ContentKind, HostModel};
-use super::resolve::named_point;
+use super::places::named_point;
 use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::incarnation::{Evidence, tables_at};
 use crate::catalog::{BackupSet, Host, Lack, Problem, RestorePoint, SetKind, Tag};
