@@ -2,9 +2,11 @@
 
 use crate::catalog::objects::Objects;
 use crate::store::ObjectMeta;
+use crate::task::lock;
 use crate::{Error, Kind, Result};
 use bytes::{Buf, Bytes};
 use std::io::{BufReader, Read};
+use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 /// Bytes that are fetched at once.
@@ -44,6 +46,38 @@ pub(super) async fn parse<T: Send + 'static>(
     }
     drop(sender);
     parsing.await.map_err(|error| Error::new(Kind::Io, "a manifest's parser failed").with_source(error))
+}
+
+/// The manifest that was read last: tables are listed one after another.
+#[derive(Debug)]
+pub(super) struct LastManifest<T>(Mutex<Option<(ObjectMeta, Arc<T>)>>);
+
+impl<T> Default for LastManifest<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Send + 'static> LastManifest<T> {
+    /// As [`parse`] does, but not twice in a row for one object.
+    pub(super) async fn parse(
+        &self,
+        objects: &dyn Objects,
+        object: &ObjectMeta,
+        parse_pieces: impl FnOnce(BufReader<Pieces>) -> Result<T, String> + Send + 'static,
+    ) -> Result<Result<Arc<T>, String>> {
+        if let Some((last, manifest)) = &*lock(&self.0)
+            && last == object
+        {
+            return Ok(Ok(Arc::clone(manifest)));
+        }
+        let manifest = match parse(objects, object, parse_pieces).await? {
+            Ok(manifest) => Arc::new(manifest),
+            Err(why) => return Ok(Err(why)),
+        };
+        *lock(&self.0) = Some((object.clone(), Arc::clone(&manifest)));
+        Ok(Ok(manifest))
+    }
 }
 
 /// The pieces of an object, in order.

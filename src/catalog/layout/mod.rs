@@ -71,12 +71,15 @@ pub trait Layout: Debug + Send + Sync + 'static {
     /// How their sets are found.
     fn sets(&self) -> Sets<'_>;
 
-    /// What a bundle that this layout made is made of.
+    /// What a bundle that this layout made is made of: all that lies below its key, where the layout does not say otherwise.
     fn bundle<'a>(
         &'a self,
-        _objects: &'a dyn Objects,
+        objects: &'a dyn Objects,
         bundle: &'a ObjectMeta,
     ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
+        if let Sets::Gathered(_) = self.sets() {
+            return files::files_below(objects, &bundle.key).boxed();
+        }
         let error = Error::invalid(format!("the layout {} has no plain files", self.name())).with_object(&bundle.key);
         futures::future::ready(Err(error)).boxed()
     }

@@ -6,7 +6,7 @@
 
 use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::layout::listed::{ListedTable, Sum, files, object_at, parts_of, tables};
-use crate::catalog::layout::manifest_stream::{self, MAX_FILES};
+use crate::catalog::layout::manifest_stream::{LastManifest, MAX_FILES};
 use crate::catalog::layout::table_path::table_directory;
 use crate::catalog::layout::{
     FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason,
@@ -15,7 +15,6 @@ use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
 use crate::store::{BundledFile, ObjectMeta};
-use crate::task::lock;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
@@ -23,7 +22,7 @@ use futures::{FutureExt, TryStreamExt};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 const MANIFESTS: &str = "manifests";
 const DATA: &str = "data";
@@ -37,8 +36,7 @@ const MAX_TOKENS: usize = 2048;
 /// Esop.
 #[derive(Debug, Default)]
 pub struct Esop {
-    /// The manifest that was read last: tables are listed one after another.
-    last: Mutex<Option<(ObjectMeta, Arc<EsopManifest>)>>,
+    last: LastManifest<EsopManifest>,
 }
 
 /// What was understood of a manifest.
@@ -288,19 +286,7 @@ impl Esop {
 
     /// The manifest, or why it cannot be used.
     async fn manifest(&self, objects: &dyn Objects, object: &ObjectMeta) -> Result<Result<Arc<EsopManifest>, String>> {
-        let last = || lock(&self.last);
-        if let Some((known, manifest)) = &*last()
-            && known == object
-        {
-            return Ok(Ok(Arc::clone(manifest)));
-        }
         let node = object.key.find(&format!("/{MANIFESTS}/")).map_or("", |at| &object.key[..=at]).to_owned();
-        let parsed = manifest_stream::parse(objects, object, move |json| EsopManifest::parse(json, &node)).await?;
-        let manifest = match parsed {
-            Ok(manifest) => Arc::new(manifest),
-            Err(why) => return Ok(Err(why)),
-        };
-        *last() = Some((object.clone(), Arc::clone(&manifest)));
-        Ok(Ok(manifest))
+        self.last.parse(objects, object, move |json| EsopManifest::parse(json, &node)).await
     }
 }

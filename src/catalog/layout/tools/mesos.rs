@@ -5,14 +5,12 @@
 use crate::Result;
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::Host;
-use crate::catalog::layout::files::files_below;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
 use crate::catalog::layout::table_path::{is_of_snapshot, is_table_file};
 use crate::catalog::layout::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
-use crate::store::{BundledFile, ObjectMeta};
 use futures::future::BoxFuture;
 
 /// What cassandra-mesos uploads.
@@ -46,14 +44,6 @@ impl Layout for Mesos {
 
     fn sets(&self) -> Sets<'_> {
         Sets::Gathered(self)
-    }
-
-    fn bundle<'a>(
-        &'a self,
-        objects: &'a dyn Objects,
-        bundle: &'a ObjectMeta,
-    ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
-        Box::pin(files_below(objects, &bundle.key))
     }
 }
 

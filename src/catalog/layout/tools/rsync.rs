@@ -2,7 +2,6 @@
 //! of each host a `schema.cql`.
 
 use crate::Result;
-use crate::catalog::layout::files::files_below;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::names::is_data;
 use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
@@ -10,7 +9,7 @@ use crate::catalog::layout::table_path::{Place, TablePath};
 use crate::catalog::layout::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::StrayReason;
-use crate::store::{BundledFile, Level, ObjectMeta};
+use crate::store::Level;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
 
@@ -54,14 +53,6 @@ impl Layout for Rsync {
 
     fn sets(&self) -> Sets<'_> {
         Sets::Gathered(self)
-    }
-
-    fn bundle<'a>(
-        &'a self,
-        objects: &'a dyn Objects,
-        bundle: &'a ObjectMeta,
-    ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
-        Box::pin(files_below(objects, &bundle.key))
     }
 }
 

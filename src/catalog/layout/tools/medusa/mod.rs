@@ -8,7 +8,7 @@ mod manifest;
 
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::layout::listed::{files, object_at, parts_of, tables};
-use crate::catalog::layout::manifest_stream;
+use crate::catalog::layout::manifest_stream::LastManifest;
 use crate::catalog::layout::names::hosts_at_top;
 use crate::catalog::layout::table_path::table_directory;
 use crate::catalog::layout::{
@@ -18,14 +18,13 @@ use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
 use crate::store::{BundledFile, ObjectMeta};
-use crate::task::lock;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use manifest::{MedusaManifest, Owner};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// At the top, beside the hosts.
 const INDEX: &str = "index";
@@ -40,8 +39,7 @@ const NAMED: usize = 5;
 /// cassandra-medusa.
 #[derive(Debug, Default)]
 pub struct Medusa {
-    /// The manifest that was read last: tables are listed one after another.
-    last: Mutex<Option<(ObjectMeta, Arc<MedusaManifest>)>>,
+    last: LastManifest<MedusaManifest>,
 }
 
 impl Layout for Medusa {
@@ -179,19 +177,7 @@ impl Medusa {
         object: &ObjectMeta,
         owner: Owner,
     ) -> Result<Result<Arc<MedusaManifest>, String>> {
-        let last = || lock(&self.last);
-        if let Some((known, manifest)) = &*last()
-            && known == object
-        {
-            return Ok(Ok(Arc::clone(manifest)));
-        }
-        let parsed = manifest_stream::parse(objects, object, |json| MedusaManifest::parse(json, owner)).await?;
-        let manifest = match parsed {
-            Ok(manifest) => Arc::new(manifest),
-            Err(why) => return Ok(Err(why)),
-        };
-        *last() = Some((object.clone(), Arc::clone(&manifest)));
-        Ok(Ok(manifest))
+        self.last.parse(objects, object, |json| MedusaManifest::parse(json, owner)).await
     }
 }
 
