@@ -1,13 +1,15 @@
 //! The command line as a whole: which commands there are. Each has a file of its own with its options.
 
-use super::{chain, extract, index, list, manual, mount, restore, schema, status, unmount, upgrade, verify, version};
+use super::{
+    chain, extract, index, list, manual, mount, restore, schema, status, thaw, unmount, upgrade, verify, version,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 
 /// Browse Cassandra backups as files, and restore straight from them.
 ///
 /// SOURCE is where the backups are: s3://bucket[/prefix], gs://bucket[/prefix], az://container[/prefix], file:///dir or a directory. A mount
-/// never writes to it; only `index --publish` does, below `.cassmount/`.
+/// never writes to it; only `index --publish` does, below `.cassmount/`, and `thaw` asks for copies of archived objects.
 #[derive(Parser, Debug)]
 #[command(name = "cassmount", version = version(), max_term_width = 110, after_help = EXAMPLES)]
 pub(super) struct Cli {
@@ -47,6 +49,8 @@ pub(super) enum Command {
     Index(index::IndexArgs),
     /// Check whether backups are good, and say what is lost where they are not
     Verify(verify::VerifyArgs),
+    /// Ask the store for what is archived (Glacier) and needed
+    Thaw(thaw::ThawArgs),
     /// Write a restore point, or some of its tables, to a directory as ordinary files
     Extract(extract::ExtractArgs),
     /// Make live tables of this node read a backup at once, through links into a mount

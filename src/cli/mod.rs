@@ -32,6 +32,7 @@ mod state_dir;
 mod status;
 mod successor;
 mod table;
+mod thaw;
 mod unmount;
 mod upgrade;
 mod verify;
@@ -82,6 +83,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Chain(args) => chain::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Index(args) => index::run(args),
+        Command::Thaw(args) => thaw::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Extract(args) => extract::run(args),
         Command::Upgrade(args) => upgrade::run(args, Cli::starts_worker),

@@ -44,7 +44,13 @@ pub(super) fn begin_with(given: &CommandLine, args: &BackupArgs) -> Result<Optio
 pub(super) fn show(settings: &Settings) -> Result<()> {
     let row =
         |shown: &cassmount::config::Shown| vec![shown.name.to_owned(), shown.value.clone(), shown.origin.to_string()];
-    let rows: Vec<Vec<String>> = settings.shown().iter().map(row).collect();
+    let mut rows: Vec<Vec<String>> = settings.shown().iter().map(row).collect();
+    if let Ok(source) = settings.source() {
+        match Store::identity(&source, &settings.store) {
+            Ok(identity) => rows.extend(identity.into_iter().map(Vec::from)),
+            Err(error) => rows.push(vec!["identity".to_owned(), format!("cannot be told: {error}"), String::new()]),
+        }
+    }
     super::output::write(table::render(&["SETTING", "VALUE", "FROM"], &[], &rows).as_bytes())
 }
 
@@ -54,13 +60,16 @@ pub(super) struct Session {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
     pub(super) cache_dir: CacheDir,
+    /// Of a command, for as long as it works; a daemon has a log.
+    silence: Option<wait::Teller>,
 }
 
 impl Session {
     /// Opens the source, and makes sure that it is there and lets us in.
     pub(super) async fn open(settings: Settings) -> Result<Self> {
-        let session = Self::open_unchecked(settings)?;
-        session.check().await?;
+        let mut session = Self::open_unchecked(settings)?;
+        session.silence = Some(wait::tell_of_silence(&session.store, session.settings.store.timeout));
+        session.store.check().await?;
         Ok(session)
     }
 
@@ -72,16 +81,12 @@ impl Session {
         let (layout, renames) = (settings.layout.clone(), settings.rename_hosts.clone());
         let options = CatalogOptions { directory, layout, renames, ..CatalogOptions::default() };
         let catalog = Catalog::open(Arc::new(store.clone()), options);
-        Ok(Self { settings, store, catalog, cache_dir })
+        Ok(Self { settings, store, catalog, cache_dir, silence: None })
     }
 
     /// Makes sure that the source is there and lets us in.
     pub(super) async fn check(&self) -> Result<()> {
-        let limit = self.settings.store.timeout.as_secs();
-        let _word = wait::for_answer(format!(
-            "waiting for {}, which does not answer; tried for {limit} s (--timeout)",
-            self.store.name()
-        ));
+        let _teller = wait::tell_of_silence(&self.store, self.settings.store.timeout);
         self.store.check().await
     }
 

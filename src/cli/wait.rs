@@ -1,5 +1,6 @@
 //! A word to people who wait: nobody should look at an empty screen for long.
 
+use cassmount::store::Store;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long a log or a pipe does.
 const LONG_SILENCE: Duration = Duration::from_secs(10);
+/// How often a store's silence is looked at.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Says `what` on standard error if this is not dropped soon.
 pub(super) fn for_answer(what: impl Into<String>) -> Word {
@@ -15,6 +18,40 @@ pub(super) fn for_answer(what: impl Into<String>) -> Word {
     let what = what.into();
     // Who closed standard error does not want to know.
     after(patience, move || drop(writeln!(io::stderr(), "cassmount: {what} …")))
+}
+
+/// From now on says on standard error, once for each time, when the store does not answer: for how long, and until when it is tried; until
+/// what this returns is dropped.
+pub(super) fn tell_of_silence(store: &Store, timeout: Duration) -> Teller {
+    let patience = if io::stderr().is_terminal() { SILENCE } else { LONG_SILENCE };
+    let store = store.clone();
+    Teller(tokio::spawn(async move {
+        let mut said = false;
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            ticks.tick().await;
+            let silence = store.silence().filter(|silence| *silence >= patience);
+            if let Some(silence) = silence.filter(|_| !said) {
+                let (lasts, limit) = (silence.as_secs(), timeout.as_secs());
+                // Who closed standard error does not want to know.
+                drop(writeln!(
+                    io::stderr(),
+                    "cassmount: waiting for {}, which does not answer: {lasts} s so far; tried for {limit} s (--timeout) …",
+                    store.name()
+                ));
+            }
+            said = silence.is_some();
+        }
+    }))
+}
+
+/// Somebody who tells of a store's silence.
+pub(super) struct Teller(tokio::task::JoinHandle<()>);
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A word that is not yet said. Dropped, it never is.

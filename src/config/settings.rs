@@ -129,7 +129,17 @@ impl Settings {
     }
 
     fn show(&mut self, name: &'static str, value: String, origin: Origin) {
-        self.shown.push(Shown { name, value, origin });
+        self.shown.push(Shown { name, value: without_password(value), origin });
+    }
+}
+
+/// A URL with its password masked; any other text as it is.
+fn without_password(text: String) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text };
+    let host = rest.find('/').unwrap_or(rest.len());
+    match rest[..host].rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
+        Some((user, password)) => format!("{scheme}://{user}:{MASKED}{}", &rest[user.len() + 1 + password.len()..]),
+        None => text,
     }
 }
 

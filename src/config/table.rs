@@ -2,7 +2,7 @@
 
 use super::declaration::Declaration;
 use super::given::Origin;
-use super::units::{parse_duration, parse_rate, parse_size};
+use super::units::{parse_duration, parse_moment, parse_rate, parse_size};
 use super::values::NODE_CONFIG;
 use crate::catalog::LayoutChoice;
 
@@ -67,6 +67,15 @@ pub static SOURCE: &[Declaration] = &[
         "File with the key of objects encrypted by SSE-C: 32 bytes, or these in base64",
         |settings, given| {
             settings.store.sse_c_key_file = Some(given.path());
+            Ok(())
+        },
+    ),
+    Declaration::one(
+        "as-of",
+        "TIME",
+        "Show a versioned S3 bucket as it was then, e.g. 2026-11-21T02:50:00Z: with what was deleted or overwritten since",
+        |settings, given| {
+            settings.store.as_of = Some(given.parsed(parse_moment)?);
             Ok(())
         },
     ),

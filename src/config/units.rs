@@ -1,5 +1,6 @@
 //! Sizes, rates and times as people write them: `64M`, `50M/s`, `90s`.
 
+use crate::time::Timestamp;
 use std::time::Duration;
 
 /// Bytes: a number with an optional fraction and one of K, M, G, T (powers of 1024, as the units of dd and systemd; `KB`, `KiB` and lower case too).
@@ -51,6 +52,24 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     unit.checked_mul(number).filter(|time| !time.is_zero()).ok_or_else(expected)
 }
 
+/// A moment of the past: RFC 3339, or a date and time by this machine's clock. Nothing relative to now: a daemon that is started again
+/// would take it for another moment.
+pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    let text = text.trim();
+    let expected =
+        || format!("{text:?} is not a moment; expected 2026-11-21T02:50:00Z, or 2026-11-21 02:50 by the local clock");
+    let moment = if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        moment
+    } else {
+        let civil: jiff::civil::DateTime = text.parse().map_err(|_| expected())?;
+        jiff::tz::TimeZone::system().to_timestamp(civil).map_err(|_| expected())?
+    };
+    if moment > jiff::Timestamp::now() {
+        return Err(format!("{moment} is in the future: what there will be then is not known"));
+    }
+    Ok(Timestamp(moment.as_microsecond()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +101,16 @@ mod tests {
         assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
         assert_eq!(parse_duration("30d"), Ok(Duration::from_hours(720)));
         assert!(parse_duration("0s").is_err() && parse_duration("-1s").is_err() && parse_duration("1y").is_err());
+    }
+
+    #[test]
+    fn moments() {
+        let moment = |text: &str| parse_moment(text).map(|moment| moment.to_string());
+        assert_eq!(moment("2026-11-21T02:50:00Z").as_deref(), Ok("2026-11-21T02:50:00Z"));
+        assert_eq!(moment("2026-11-21T04:50:00+02:00").as_deref(), Ok("2026-11-21T02:50:00Z"));
+        assert!(moment("2026-11-21 02:50").is_ok() && moment("2026-11-21").is_ok(), "by the local clock");
+        for wrong in ["", "yesterday", "-6h", "02:50", "9999-01-01T00:00:00Z"] {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Objects and their ranges: the only place that touches `object_store`.
 //!
 //! The mount has no write path: [`Backend`] has no operation that puts, copies or deletes. The only thing here that writes is [`Publisher`], which
-//! `cassmount index --publish` alone opens, and it writes nothing but what lies below [`OWN_PREFIX`].
+//! `cassmount index --publish` alone opens, and it writes nothing but what lies below [`OWN_PREFIX`]. A [`Thawer`], of `cassmount thaw`,
+//! asks for copies of archived objects.
 //!
 //! - [`Source`] is where the backup is, as a person writes it; [`StoreOptions`] is how to reach it.
 //! - A [`Backend`] makes one attempt at one request. [`Store`] adds what every backend needs alike: a bound on requests in
@@ -14,8 +15,10 @@ mod local;
 mod options;
 mod publisher;
 mod remote;
+mod silence;
 mod source;
 mod stats;
+mod thaw;
 mod throttle;
 
 pub use backend::{Backend, Chunks, Listing, Page, Pages};
@@ -23,8 +26,10 @@ pub use bundle::{BundledFile, Bundles, MAX_FILES, Tally};
 pub use local::LocalFile;
 pub use options::StoreOptions;
 pub use publisher::{OWN_PREFIX, Publisher, Upload};
+pub use remote::{ThawRequest, ThawTier, Thawing};
 pub use source::Source;
 pub use stats::{SkippedName, StoreStats};
+pub use thaw::Thawer;
 
 use crate::time::Timestamp;
 use crate::{Error, Result};
@@ -32,9 +37,11 @@ use bytes::{Bytes, BytesMut};
 use deadline::{Attempts, Deadlines};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
+use silence::Silence;
 use stats::Counters;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use throttle::Throttle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -80,6 +87,7 @@ struct Inner {
     /// Requests in flight.
     permits: Semaphore,
     throttle: Option<Throttle>,
+    silence: Silence,
     counters: Arc<Counters>,
 }
 
@@ -87,12 +95,20 @@ impl Store {
     /// Opens `source`. A local directory must exist; of a bucket nothing is asked yet: see [`Store::check`].
     pub fn open(source: &Source, options: &StoreOptions) -> Result<Self> {
         let counters = Arc::new(Counters::default());
-        let (name, backend): (String, Arc<dyn Backend>) = match source {
-            Source::Local(directory) => {
-                let local = local::LocalDirectory::open(directory, Arc::clone(&counters))?;
-                (local.name(), Arc::new(local))
+        let (name, backend): (String, Arc<dyn Backend>) = if let Source::Local(directory) = source {
+            if options.as_of.is_some() {
+                return Err(Error::invalid(format!("{source} keeps no versions: --as-of is for buckets of S3")));
             }
-            _ => (source.to_string(), Arc::new(remote::connect(source, options, Arc::clone(&counters))?)),
+            let local = local::LocalDirectory::open(directory, Arc::clone(&counters))?;
+            (local.name(), Arc::new(local))
+        } else {
+            let remote = remote::connect(source, options, Arc::clone(&counters))?;
+            // What is kept about one moment must not be taken for another.
+            let name = match options.as_of {
+                Some(time) => format!("{source} as of {time}"),
+                None => source.to_string(),
+            };
+            (name, Arc::new(remote))
         };
         Ok(Self::assemble(name, backend, options, counters))
     }
@@ -109,6 +125,7 @@ impl Store {
             deadlines: Deadlines::new(options.timeout),
             permits: Semaphore::new(options.max_requests.max(1)),
             throttle: options.throttle.and_then(Throttle::new),
+            silence: Silence::new(),
             counters,
         }))
     }
@@ -165,6 +182,7 @@ impl Store {
     /// The object's current metadata. `Kind::NotFound` only when the store says that it is not there.
     pub async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let inner = &*self.0;
+        let _operation = inner.silence.begin();
         let mut attempts = inner.deadlines.start(0);
         loop {
             let attempt = async {
@@ -190,6 +208,7 @@ impl Store {
             return Ok(Bytes::new());
         }
         let inner = &*self.0;
+        let _operation = inner.silence.begin();
         let mut body = Body::new((range.end - range.start) as usize);
         let mut attempts = inner.deadlines.start(range.end - range.start);
         loop {
@@ -222,6 +241,16 @@ impl Store {
     /// What was asked of the store so far, by all clones.
     pub fn stats(&self) -> StoreStats {
         self.0.counters.snapshot()
+    }
+
+    /// How long the store has been silent to all clones; `None` while nothing is asked of it.
+    pub fn silence(&self) -> Option<Duration> {
+        self.0.silence.lasts()
+    }
+
+    /// Who will ask `source`, and where: names, values, and where each comes from. Never a secret; nothing is asked for it.
+    pub fn identity(source: &Source, options: &StoreOptions) -> Result<Vec<[String; 3]>> {
+        remote::identity(source, options)
     }
 
     /// Whether listings had to leave out names that may be part of a backup.
@@ -259,6 +288,7 @@ impl Inner {
 
     /// The next page, retried within a deadline of its own.
     async fn next_page(&self, pages: &mut dyn Pages) -> Result<Option<Page>> {
+        let _operation = self.silence.begin();
         let mut attempts = self.deadlines.start(0);
         loop {
             let attempt = async {
@@ -295,6 +325,7 @@ impl Inner {
                 return Err(Error::corrupt(format!("the store sent more than the {wanted} bytes asked for")));
             }
             self.counters.bytes(chunk.len() as u64);
+            self.silence.end();
             if let Some(throttle) = &self.throttle {
                 attempts.extend(throttle.take(chunk.len()).await);
             }

@@ -1,5 +1,6 @@
 //! How to reach a source.
 
+use crate::time::Timestamp;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub struct StoreOptions {
     pub request_payer: bool,
     /// A file with the key of objects that S3 encrypted with one that the customer keeps (SSE-C): 32 bytes, or these in base64.
     pub sse_c_key_file: Option<PathBuf>,
+    /// Show a bucket that keeps versions as it was at this moment.
+    pub as_of: Option<Timestamp>,
     /// A PEM file of certificates to trust besides the system's.
     pub ca_bundle: Option<PathBuf>,
     /// Bytes per second over all requests.
@@ -46,6 +49,7 @@ impl Default for StoreOptions {
             virtual_hosted_style: false,
             request_payer: false,
             sse_c_key_file: None,
+            as_of: None,
             ca_bundle: None,
             throttle: None,
             timeout: Duration::from_mins(1),
@@ -75,6 +79,7 @@ impl fmt::Debug for StoreOptions {
             .field("virtual_hosted_style", &self.virtual_hosted_style)
             .field("request_payer", &self.request_payer)
             .field("sse_c_key_file", &self.sse_c_key_file)
+            .field("as_of", &self.as_of)
             .field("ca_bundle", &self.ca_bundle)
             .field("throttle", &self.throttle)
             .field("timeout", &self.timeout)

@@ -41,6 +41,9 @@ impl fmt::Debug for Publisher {
 impl Publisher {
     /// Asks nothing of the store yet.
     pub fn open(source: &Source, options: &StoreOptions) -> Result<Self> {
+        if options.as_of.is_some() {
+            return Err(Error::invalid("--as-of shows the past: nothing can be published there"));
+        }
         let (objects, prefix): (Arc<dyn ObjectStore>, String) = match source {
             Source::Local(directory) => {
                 let failed = |error: object_store::Error| Error::invalid(format!("cannot open {source}: {error}"));

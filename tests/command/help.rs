@@ -16,6 +16,7 @@ const COMMANDS: &[&str] = &[
     "schema",
     "index",
     "verify",
+    "thaw",
     "extract",
     "restore",
     "restore instant",

@@ -9,6 +9,7 @@ mod list;
 mod metrics;
 mod mount_helper;
 mod package;
+mod real_servers;
 mod s3_mount;
 mod skips;
 mod warnings;

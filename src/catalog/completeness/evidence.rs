@@ -132,7 +132,7 @@ impl fmt::Display for Cause {
             Self::OtherHost { host, set } => {
                 write!(f, "{host} of the same cluster has the set {set}, and this host has none of that time")
             }
-            Self::Archived => f.write_str("the object is archived: the store has to restore it first"),
+            Self::Archived => f.write_str("the object is archived: `cassmount thaw` asks the store for it"),
             Self::Unreadable { why } => write!(f, "it cannot be read: {why}"),
             Self::SnapshotManifest => f.write_str("the snapshot's manifest.json lists it, and it is not there"),
             Self::BackupManifest => {

@@ -153,3 +153,13 @@ fn a_named_config_must_be_good_a_found_one_only_warns() {
     assert!(Settings::default().read_config(&nowhere).unwrap().is_none());
     assert!(Settings::default().source().is_err());
 }
+
+#[test]
+fn the_password_of_a_url_is_masked() {
+    let masked = |text: &str| super::without_password(text.to_owned());
+    assert_eq!(masked("https://me:hidden@host:9000/p@th"), "https://me:***@host:9000/p@th");
+    assert_eq!(masked("https://me:hid@den@host"), "https://me:***@host");
+    for plain in ["https://host/a:b@c", "https://me@host", "s3://bucket/x", "/dir", "60s"] {
+        assert_eq!(masked(plain), plain);
+    }
+}

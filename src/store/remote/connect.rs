@@ -3,6 +3,7 @@
 use super::address::{Style, address};
 use super::credentials;
 use super::http::Connector;
+use super::past::Past;
 use super::profile;
 use super::raw::Dialect;
 use super::sign::Signer;
@@ -15,6 +16,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::PaginatedListStore;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
@@ -37,6 +39,10 @@ pub(in crate::store) fn connect(source: &Source, options: &StoreOptions, counter
         Source::Azure { .. } => (Dialect::Azure, false),
         Source::Local(path) => return Err(Error::invalid(format!("{} is a directory", path.display()))),
     };
+    if options.as_of.is_some() && !matches!(source, Source::S3 { .. }) {
+        return Err(Error::invalid(format!("{source} cannot be shown --as-of a time: only buckets of S3 can")));
+    }
+    let past = options.as_of.map(Past::new);
     let prefix = source.key_prefix();
     let name = source.to_string();
     let (source, options) = (source.clone(), options.clone());
@@ -52,6 +58,7 @@ pub(in crate::store) fn connect(source: &Source, options: &StoreOptions, counter
         is_first_version: AtomicBool::new(false),
         asks_restore_status: AtomicBool::new(false),
         tags: Tags::new(),
+        past,
         renewal: tokio::sync::Mutex::new(None),
     })))
 }
@@ -110,10 +117,10 @@ pub(in crate::store) fn writer(source: &Source, options: &StoreOptions) -> Resul
 }
 
 /// A bucket of S3, ready to be opened.
-struct S3 {
-    builder: AmazonS3Builder,
+pub(super) struct S3 {
+    pub(super) builder: AmazonS3Builder,
     /// That requests are signed for.
-    region: String,
+    pub(super) region: String,
     /// Its credentials stand in files and the environment.
     is_static: bool,
 }
@@ -122,7 +129,7 @@ struct S3 {
 /// identity and the profile's keys in this order; without any, what `object_store` finds (container, instance).
 ///
 /// `region` goes before all of them: the store has named it.
-fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> Result<S3> {
+pub(super) fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> Result<S3> {
     let profile = profile::load(options)?;
     let endpoint = [
         options.endpoint_url.as_deref(),
@@ -187,6 +194,15 @@ fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> Result<S3> 
     }
     let (builder, is_static) = credentials::provide(builder, options, &profile)?;
     Ok(S3 { builder, region, is_static })
+}
+
+/// A client for requests that are no reads and signed elsewhere, as the options want it. It takes plain HTTP: the URL decides.
+pub(super) fn http_connector(options: &StoreOptions) -> Result<HttpClient> {
+    let profile = profile::load(options)?;
+    let ca_bundle = options.ca_bundle.as_deref().or_else(|| options.variable("AWS_CA_BUNDLE").map(Path::new));
+    let (_, connector) = http_client(None, ca_bundle.or(profile.ca_bundle.as_deref()), options)?;
+    let client_options = ClientOptions::new().with_allow_http(true).with_connect_timeout(CONNECT_TIMEOUT);
+    connector.connect(&client_options).map_err(|error| Error::invalid(format!("cannot make an HTTP client: {error}")))
 }
 
 /// The key in a file, in base64 as requests carry it.

@@ -44,7 +44,7 @@ pub(super) fn explain(error: &object_store::Error, during: During, name: &str) -
 }
 
 /// The store answered with a status other than success.
-fn answered(refusal: &Refusal, during: During, name: &str) -> Error {
+pub(super) fn answered(refusal: &Refusal, during: During, name: &str) -> Error {
     let (status, body) = (refusal.status, refusal.body.as_str());
     let (code, said) = (tag(body, "Code"), tag(body, "Message"));
     let mut words = format!("HTTP status {status}");

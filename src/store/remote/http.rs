@@ -39,12 +39,23 @@ pub(super) fn for_objects() -> Extensions {
     extensions
 }
 
+/// A question to S3 that `object_store` cannot ask.
+#[derive(Clone, Debug)]
+pub(super) enum Question {
+    /// A page as the first version of the protocol has it: what comes after this key.
+    FirstVersion { marker: String },
+    /// All versions of objects, after this key and its version.
+    Versions { key: Option<String>, version: Option<String> },
+    /// Whether the bucket keeps versions.
+    Versioning,
+}
+
 /// Takes the document of a listing out of the answer, and puts into the question what `object_store` does not ask.
 #[derive(Clone, Debug)]
 pub(super) struct ListingTap {
     pub(super) dialect: Dialect,
-    /// Ask as the first version of the protocol has it, for what comes after this key.
-    pub(super) marker: Option<String>,
+    /// What to ask instead of a page of the protocol's second version.
+    pub(super) question: Option<Question>,
     /// Ask whether archived objects have been thawed.
     pub(super) restore_status: bool,
     /// Signs what was changed; `None` where nothing is signed.
@@ -54,7 +65,7 @@ pub(super) struct ListingTap {
 
 impl ListingTap {
     pub(super) fn new(dialect: Dialect, signer: Option<Signer>) -> Self {
-        Self { dialect, marker: None, restore_status: false, signer, document: Arc::default() }
+        Self { dialect, question: None, restore_status: false, signer, document: Arc::default() }
     }
 
     /// To be sent with the request.
@@ -70,13 +81,13 @@ impl ListingTap {
     }
 
     async fn change(&self, request: &mut HttpRequest) -> Result<(), HttpError> {
-        if self.marker.is_none() && !self.restore_status {
+        if self.question.is_none() && !self.restore_status {
             return Ok(());
         }
         let refused =
             |error: Box<dyn std::error::Error + Send + Sync>| HttpError::new_boxed(HttpErrorKind::Unknown, error);
-        if let Some(marker) = &self.marker {
-            *request.uri_mut() = with_marker(&request.uri().to_string(), marker).map_err(refused)?;
+        if let Some(question) = &self.question {
+            *request.uri_mut() = asking(&request.uri().to_string(), question).map_err(refused)?;
         }
         if self.restore_status {
             request
@@ -90,19 +101,34 @@ impl ListingTap {
     }
 }
 
-/// The question for a page, as the first version of the protocol has it.
-fn with_marker<U: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
-    question: &str,
-    marker: &str,
+/// The request for a page, changed to ask `question`.
+fn asking<U: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    page: &str,
+    question: &Question,
 ) -> Result<U, Box<dyn std::error::Error + Send + Sync>> {
-    let url = url::Url::parse(question)?;
-    let kept =
-        url.query_pairs().filter(|(name, _)| !matches!(&**name, "list-type" | "continuation-token" | "start-after"));
+    let url = url::Url::parse(page)?;
+    let kept = url.query_pairs().filter(|(name, _)| match question {
+        Question::Versioning => false,
+        _ => !matches!(&**name, "list-type" | "continuation-token" | "start-after"),
+    });
     let mut changed = url.clone();
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(kept);
-    if !marker.is_empty() {
-        query.append_pair("marker", marker);
+    let mut add = |name: &str, value: &str| {
+        query.append_pair(name, value);
+    };
+    match question {
+        Question::FirstVersion { marker } if marker.is_empty() => {}
+        Question::FirstVersion { marker } => add("marker", marker),
+        Question::Versions { key, version } => {
+            add("versions", "");
+            for (name, value) in [("key-marker", key), ("version-id-marker", version)] {
+                if let Some(value) = value {
+                    add(name, value);
+                }
+            }
+        }
+        Question::Versioning => add("versioning", ""),
     }
     // A signature is over `%20`.
     changed.set_query(Some(&query.finish().replace('+', "%20")));
@@ -204,7 +230,7 @@ async fn whole(body: HttpResponseBody) -> Result<Bytes, HttpError> {
 }
 
 /// As much of an error document as arrives: it only explains the status.
-async fn beginning(body: HttpResponseBody) -> String {
+pub(super) async fn beginning(body: HttpResponseBody) -> String {
     let mut begun = Vec::new();
     let mut chunks = body.bytes_stream();
     while let Some(Ok(chunk)) = chunks.next().await {
@@ -246,11 +272,15 @@ mod tests {
     }
 
     #[test]
-    fn a_question_of_the_first_version_has_a_marker_only() {
-        let question = "http://h/b?continuation-token=x&delimiter=%2F&list-type=2&prefix=a+b%2B&start-after=c";
-        let changed: String = with_marker(question, "a b/ü&").unwrap();
+    fn a_question_replaces_what_is_not_part_of_it() {
+        let page = "http://h/b?continuation-token=x&delimiter=%2F&list-type=2&prefix=a+b%2B&start-after=c";
+        let ask = |page: &str, question: Question| asking::<String>(page, &question).unwrap();
+        let changed = ask(page, Question::FirstVersion { marker: "a b/ü&".into() });
         assert_eq!(changed, "http://h/b?delimiter=%2F&prefix=a%20b%2B&marker=a%20b%2F%C3%BC%26");
-        let first: String = with_marker("http://h/b?list-type=2", "").unwrap();
+        let first = ask("http://h/b?list-type=2", Question::FirstVersion { marker: String::new() });
         assert_eq!(first.trim_end_matches('?'), "http://h/b");
+        let versions = ask(page, Question::Versions { key: Some("a b".into()), version: None });
+        assert_eq!(versions, "http://h/b?delimiter=%2F&prefix=a%20b%2B&versions=&key-marker=a%20b");
+        assert_eq!(ask(page, Question::Versioning), "http://h/b?versioning=");
     }
 }

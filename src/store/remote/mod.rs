@@ -10,17 +10,24 @@ mod connect;
 mod credentials;
 mod failure;
 mod http;
+mod identity;
 mod markers;
 mod pages;
+mod past;
 mod profile;
 mod progress;
 mod raw;
 mod refusal;
 mod sign;
 mod tags;
+mod thaw;
+mod versions;
 
 pub(super) use causes::innermost;
 pub(super) use connect::{connect, writer};
+pub(super) use identity::identity;
+pub(super) use thaw::ThawClient;
+pub use thaw::{ThawRequest, ThawTier, Thawing};
 
 use super::ObjectMeta;
 use super::backend::{Backend, Chunks, Listing, Pages};
@@ -32,10 +39,11 @@ use causes::find;
 use failure::{During, explain};
 use futures::future::BoxFuture;
 use futures::stream::{StreamExt, TryStreamExt};
-use http::ListingTap;
+use http::{ListingTap, Question};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore};
+use past::Past;
 use raw::{Dialect, RawPage};
 use refusal::Refusal;
 use sign::Signer;
@@ -45,6 +53,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tags::Tags;
+use versions::{Marker, Versioning, VersionsPage};
 
 /// How often one attempt may be made anew with another client: for a region, for renewed credentials, and once more.
 const TURNS: usize = 3;
@@ -83,6 +92,8 @@ struct Bucket {
     /// There are archived objects: listings ask which of them have been thawed.
     asks_restore_status: AtomicBool,
     tags: Tags,
+    /// The moment that is shown, where it is not now.
+    past: Option<Past>,
     /// When credentials that cost something were asked for again last.
     renewal: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -172,6 +183,11 @@ impl Bucket {
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta> {
+        if let Some(past) = &self.past {
+            let found = past.find(self, &format!("{}{key}", self.prefix)).await?;
+            let found = found.ok_or_else(|| Error::not_found("there was no such object then"))?;
+            return Ok(listed(key.into(), &found.object));
+        }
         let options = GetOptions { head: true, ..GetOptions::default() };
         let found = self.object(key, options).await?.map_err(|error| explain(&error, During::Head, &self.name))?;
         Ok(metadata(key.into(), &found.meta))
@@ -195,11 +211,52 @@ impl Bucket {
     }
 
     async fn page_once(&self, asked: &PageRequest<'_>, restore_status: bool) -> Result<RawPage> {
+        let question = asked.marker.map(|marker| Question::FirstVersion { marker: marker.to_owned() });
+        let document = self.document(asked, question, restore_status).await?;
+        raw::parse(&document, self.dialect).map_err(|sent| self.senseless(&sent))
+    }
+
+    /// A page of versions, of keys that begin with `prefix`.
+    async fn versions(
+        &self,
+        prefix: &str,
+        one_level: bool,
+        from: Option<&Marker>,
+        limit: Option<usize>,
+    ) -> Result<VersionsPage> {
+        self.counters.list();
+        let asked = PageRequest { prefix, one_level, after: None, token: None, marker: None, limit };
+        let question = Question::Versions {
+            key: from.map(|marker| marker.key.clone()),
+            version: from.and_then(|marker| marker.version.clone()),
+        };
+        let document = self.document(&asked, Some(question), self.asks_restore_status.load(Relaxed)).await?;
+        versions::parse(&document).map_err(|sent| self.senseless(&sent))
+    }
+
+    /// Whether the bucket keeps versions.
+    async fn versioning(&self) -> Result<Versioning> {
+        let asked = PageRequest { prefix: "", one_level: false, after: None, token: None, marker: None, limit: None };
+        let document = self.document(&asked, Some(Question::Versioning), false).await?;
+        versions::parse_versioning(&document).map_err(|sent| self.senseless(&sent))
+    }
+
+    fn senseless(&self, sent: &str) -> Error {
+        Error::corrupt(format!("{} sent an answer that makes no sense: {sent}", self.name))
+    }
+
+    /// What the store answers to a request for a page, or to another question in its place.
+    async fn document(
+        &self,
+        asked: &PageRequest<'_>,
+        question: Option<Question>,
+        restore_status: bool,
+    ) -> Result<bytes::Bytes> {
         let prefix = Some(asked.prefix).filter(|prefix| !prefix.is_empty());
         let document = self
             .request(|client| {
                 let mut tap = ListingTap::new(self.dialect, client.signer.clone());
-                tap.marker = asked.marker.map(str::to_owned);
+                tap.question.clone_from(&question);
                 tap.restore_status = restore_status;
                 let options = PaginatedListOptions {
                     offset: asked.after.map(str::to_owned),
@@ -215,17 +272,21 @@ impl Bucket {
             })
             .await?
             .map_err(|error| explain(&error, During::List, &self.name))?;
-        raw::parse(document.as_deref().unwrap_or_default(), self.dialect)
-            .map_err(|sent| Error::corrupt(format!("{} sent an answer that makes no sense: {sent}", self.name)))
+        Ok(document.unwrap_or_default())
     }
 
     /// The body of a range of this version of the object; `None` when the store has another version, or calls it otherwise.
     async fn range(&self, object: &ObjectMeta, tag: Option<&str>, range: Range<u64>) -> Result<Option<Chunks>> {
         // A weak tag never matches (RFC 9110, 13.1.1): the answer's is compared below.
         let strong = tag.filter(|tag| !tag.starts_with("W/"));
+        let version = match &self.past {
+            Some(past) => Some(past.version(self, &format!("{}{}", self.prefix, object.key), object).await?),
+            None => None,
+        };
         let options = GetOptions {
             if_match: strong.map(|tag| format!("\"{tag}\"")),
             range: Some(GetRange::Bounded(range)),
+            version,
             ..GetOptions::default()
         };
         let found = match self.object(&object.key, options).await? {
@@ -307,6 +368,9 @@ impl Backend for Remote {
             if let Some(body) = bucket.range(object, tag, range.clone()).await? {
                 return Ok(body);
             }
+            if bucket.past.is_some() {
+                return Err(replaced());
+            }
             let tag = bucket.other_tag(object).await?;
             let body = bucket.range(object, Some(&tag), range).await?.ok_or_else(replaced)?;
             if bucket.tags.remember(object, tag) {
@@ -328,6 +392,18 @@ fn metadata(key: Arc<str>, meta: &object_store::ObjectMeta) -> ObjectMeta {
         e_tag: meta.e_tag.as_deref().map(bare).filter(|tag| !tag.is_empty()).map(Into::into),
         modified: Timestamp::from_secs(meta.last_modified.timestamp()),
         archived: false,
+    }
+}
+
+/// An object of a listing, under the caller's key.
+fn listed(key: Arc<str>, object: &raw::RawObject) -> ObjectMeta {
+    let e_tag = object.e_tag.as_deref().map(bare).filter(|tag| !tag.is_empty());
+    ObjectMeta {
+        key,
+        size: object.size,
+        e_tag: e_tag.map(Into::into),
+        modified: object.modified,
+        archived: object.archived,
     }
 }
 

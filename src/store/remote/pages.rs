@@ -1,9 +1,10 @@
 //! A bucket's listing, page by page: what a path can express, and nothing left out without a word.
 
 use super::markers::{Markers, is_marker};
+use super::past::{Asked, PastPages};
 use super::progress::Progress;
 use super::raw::{Dialect, RawObject, RawPage};
-use super::{Bucket, PageRequest, bare};
+use super::{Bucket, PageRequest, listed};
 use crate::store::ObjectMeta;
 use crate::store::backend::{Listing, Page, Pages};
 use crate::{Error, Result};
@@ -23,6 +24,7 @@ pub(super) struct RemotePages {
     after_key: Option<String>,
     limit: Option<usize>,
     next: Next,
+    past: PastPages,
     progress: Progress,
     markers: Markers<ObjectMeta>,
 }
@@ -53,6 +55,7 @@ impl RemotePages {
             after_key: listing.after,
             limit: listing.limit,
             next: Next::First,
+            past: PastPages::default(),
             progress: Progress::new(bucket.is_ordered),
             markers: Markers::default(),
             bucket,
@@ -60,6 +63,25 @@ impl RemotePages {
     }
 
     async fn page(&mut self) -> Result<Option<Page>> {
+        let Some(found) = self.raw_page().await? else { return Ok(None) };
+        let next = self.next_of(&found)?;
+        self.progress.advance(&found).map_err(|sentence| self.senseless(&sentence))?;
+        if matches!(next, Next::Marker(_)) && !self.bucket.is_first_version.swap(true, Relaxed) {
+            tracing::info!("{} pages as the first version of the protocol has it", self.bucket.name);
+        }
+        self.next = next;
+        Ok(Some(self.convert(found)))
+    }
+
+    async fn raw_page(&mut self) -> Result<Option<RawPage>> {
+        if matches!(self.next, Next::Done) {
+            return Ok(None);
+        }
+        if let Some(past) = &self.bucket.past {
+            let (prefix, one_level, after, limit) = (&self.prefix, self.one_level, self.after.as_deref(), self.limit);
+            let asked = Asked { prefix, one_level, after, limit };
+            return self.past.next(past, &self.bucket, &asked).await.map(Some);
+        }
         let first_version = self.bucket.is_first_version.load(Relaxed);
         let after = self.after.as_deref();
         let (token, marker) = match &self.next {
@@ -70,14 +92,7 @@ impl RemotePages {
         };
         let asked =
             PageRequest { prefix: &self.prefix, one_level: self.one_level, after, token, marker, limit: self.limit };
-        let found = self.bucket.page(&asked).await?;
-        let next = self.next_of(&found)?;
-        self.progress.advance(&found).map_err(|sentence| self.senseless(&sentence))?;
-        if matches!(next, Next::Marker(_)) && !self.bucket.is_first_version.swap(true, Relaxed) {
-            tracing::info!("{} pages as the first version of the protocol has it", self.bucket.name);
-        }
-        self.next = next;
-        Ok(Some(self.convert(found)))
+        self.bucket.page(&asked).await.map(Some)
     }
 
     /// How to go on behind this page.
@@ -155,15 +170,8 @@ impl RemotePages {
             self.skip(&unfit);
             return;
         }
-        let e_tag = object.e_tag.as_deref().map(bare).filter(|tag| !tag.is_empty());
-        let meta = ObjectMeta {
-            key: key.into(),
-            size: object.size,
-            e_tag: e_tag.map(Into::into),
-            modified: object.modified,
-            archived: object.archived,
-        };
-        if object.size == 0 && self.bucket.is_ascending() {
+        let meta = listed(key.into(), &object);
+        if meta.size == 0 && self.bucket.is_ascending() {
             self.markers.hold(object.key, meta);
         } else {
             page.objects.push(meta);

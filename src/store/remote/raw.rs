@@ -73,7 +73,7 @@ pub(super) fn parse(document: &[u8], dialect: Dialect) -> Result<RawPage, String
 }
 
 /// The name of the outermost element.
-fn root(document: &[u8]) -> Option<String> {
+pub(super) fn root(document: &[u8]) -> Option<String> {
     let mut reader = Reader::from_reader(document);
     loop {
         match reader.read_event() {
@@ -114,27 +114,36 @@ struct Contents {
 /// Whether there is a thawed copy of an archived object; only where it was asked for.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RestoreStatus {
+pub(super) struct RestoreStatus {
     is_restore_in_progress: Option<bool>,
     restore_expiry_date: Option<String>,
 }
 
+/// Whether an object of this class cannot be read as it is.
+pub(super) fn is_cold(class: Option<&str>, status: Option<&RestoreStatus>) -> bool {
+    let thawed = status.is_some_and(|status| {
+        status.is_restore_in_progress != Some(true)
+            && status.restore_expiry_date.as_ref().is_some_and(|date| !date.is_empty())
+    });
+    class.is_some_and(must_be_thawed) && !thawed
+}
+
+/// A time as S3 lists it.
+pub(super) fn time(text: &str) -> Result<jiff::Timestamp, String> {
+    text.trim().parse().map_err(|error| format!("a time in it makes no sense: {error}"))
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct CommonPrefix {
-    prefix: String,
+pub(super) struct CommonPrefix {
+    pub(super) prefix: String,
 }
 
 fn s3(page: ListBucketResult) -> Result<RawPage, String> {
     let objects = page.contents.into_iter().map(|object| {
-        let thawed = object.restore_status.is_some_and(|status| {
-            status.is_restore_in_progress != Some(true)
-                && status.restore_expiry_date.is_some_and(|date| !date.is_empty())
-        });
-        let modified: jiff::Timestamp =
-            object.last_modified.trim().parse().map_err(|error| format!("a time in it makes no sense: {error}"))?;
+        let modified = time(&object.last_modified)?;
         Ok(RawObject {
-            archived: object.storage_class.as_deref().is_some_and(must_be_thawed) && !thawed,
+            archived: is_cold(object.storage_class.as_deref(), object.restore_status.as_ref()),
             key: object.key,
             size: object.size,
             e_tag: object.e_tag,

@@ -20,6 +20,7 @@ pub mod memory_bucket;
 pub mod mount;
 pub mod oracle;
 pub mod outlive;
+pub mod real_s3;
 pub mod repack;
 pub mod s3;
 pub mod schema_fixtures;

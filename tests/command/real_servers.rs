@@ -1,0 +1,142 @@
+//! Whole commands and a mount against S3 servers of other people.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+use testkit::bucket::{Bucket, sample_keys};
+use testkit::command::{Mounted, cassmount};
+use testkit::real_s3::RealS3;
+use testkit::skip;
+
+fn run(server: &RealS3, cache: &Path, arguments: &[&str]) -> Output {
+    let mut command = cassmount();
+    command.envs(server.environment()).args(arguments).args(sample_keys()).arg("--cache-dir").arg(cache);
+    command.output().unwrap()
+}
+
+/// BLAKE3 of all files below a directory.
+fn hashes(directory: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![directory.to_owned()];
+    while let Some(next) = todo.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            // The journal of an extract knows objects by what their store calls them.
+            if path.ends_with(".cassmount-extract") {
+                continue;
+            }
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                let name = path.strip_prefix(directory).unwrap().display().to_string();
+                found.insert(name, blake3::hash(&fs::read(&path).unwrap()).to_string());
+            }
+        }
+    }
+    found
+}
+
+fn assert_alike(seen: &BTreeMap<String, String>, expected: &BTreeMap<String, String>) {
+    for (name, hash) in expected {
+        assert_eq!(seen.get(name), Some(hash), "{name}");
+    }
+    assert_eq!(seen.len(), expected.len());
+}
+
+const POINT: &str = "restore-points/2026-11-21-02-48";
+const HOST: &str = "cass-a";
+
+#[test]
+fn the_sample_is_good_and_mounted_from_a_real_server() {
+    let test = "the_sample_is_good_and_mounted_from_a_real_server";
+    let Some(mut server) = RealS3::versity_or_skip(test) else { return };
+    let bucket = Bucket::sample();
+    server.create_bucket("backups", false);
+    server.put_directory("backups", &bucket.path());
+    let cache = tempfile::tempdir().unwrap();
+    let verified = run(&server, cache.path(), &["verify", "s3://backups", "--deep"]);
+    let mut local = cassmount();
+    local.args(["verify", &bucket.source(), "--deep"]).args(sample_keys()).arg("--cache-dir").arg(cache.path());
+    let local = local.output().unwrap();
+    assert_eq!(verified.status.code(), local.status.code(), "{verified:?}");
+    if !skip::fuse_or_skip(test) {
+        return;
+    }
+    let expected = Mounted::start(&bucket.source(), &sample_keys());
+    let expected = hashes(&expected.path(HOST).join(POINT));
+    let mounted = Mounted::start_with("s3://backups", &sample_keys(), &server.environment()).unwrap();
+    // The server is away for a while, and comes back, under the mount.
+    server.stop();
+    let reader = std::thread::spawn({
+        let point = mounted.path(HOST).join(POINT);
+        move || hashes(&point)
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    server.restart();
+    assert_alike(&reader.join().unwrap(), &expected);
+}
+
+#[test]
+fn what_was_deleted_and_overwritten_is_mounted_and_extracted_as_of_a_time() {
+    let test = "what_was_deleted_and_overwritten_is_mounted_and_extracted_as_of_a_time";
+    let Some(server) = RealS3::moto_or_skip(test) else { return };
+    let bucket = Bucket::sample();
+    server.create_bucket("backups", true);
+    let keys = server.put_directory("backups", &bucket.path());
+    std::thread::sleep(Duration::from_millis(1100));
+    let then = jiff::Timestamp::now().to_string();
+    std::thread::sleep(Duration::from_millis(1100));
+    // An archive is overwritten, and then everything is deleted.
+    let archive = keys.iter().find(|key| key.ends_with("shop/users.tar.gz.enc") && key.starts_with(HOST)).unwrap();
+    server.put("backups", [(archive.clone(), b"not what it was".to_vec())]);
+    server.delete("backups", &keys);
+
+    let work = tempfile::tempdir().unwrap();
+    let now = run(&server, work.path(), &["list", "s3://backups"]);
+    assert_ne!(now.status.code(), Some(0), "nothing is there now: {now:?}");
+    let listed = run(&server, work.path(), &["list", "s3://backups", "--as-of", &then]);
+    assert!(listed.status.success() && String::from_utf8_lossy(&listed.stdout).contains(HOST), "{listed:?}");
+    let extract = |name: &str, source: &str, more: &[&str]| {
+        let target = work.path().join(name);
+        let target_text = target.to_str().unwrap();
+        let arguments = [&["extract", source, HOST, "2026-11-21-02-48", target_text, "-k", "shop"], more].concat();
+        let output = run(&server, work.path(), &arguments);
+        assert!(output.status.success(), "{output:?}");
+        hashes(&target)
+    };
+    let expected = extract("local", &bucket.source(), &[]);
+    assert!(expected.len() > 10, "{expected:?}");
+    assert_alike(&extract("then", "s3://backups", &["--as-of", &then]), &expected);
+    if !skip::fuse_or_skip(test) {
+        return;
+    }
+    let local = Mounted::start(&bucket.source(), &sample_keys());
+    let expected = hashes(&local.path(HOST).join(POINT).join("shop"));
+    let options = [&sample_keys()[..], &["--as-of", &then]].concat();
+    let mounted = Mounted::start_with("s3://backups", &options, &server.environment()).unwrap();
+    assert_alike(&hashes(&mounted.path(HOST).join(POINT).join("shop")), &expected);
+}
+
+#[test]
+fn what_a_point_needs_is_thawed_and_nothing_else() {
+    let Some(server) = RealS3::moto_or_skip("what_a_point_needs_is_thawed_and_nothing_else") else { return };
+    let bucket = Bucket::sample();
+    server.create_bucket("backups", false);
+    server.put_directory("backups", &bucket.path());
+    let cold = |key: &str| (key.to_owned(), fs::read(bucket.path().join(key)).unwrap());
+    let archives = ["cass-a/2026-11-21-02-48/shop/users.tar.gz.enc", "cass-a/2026-11-21-02-49/shop/users.tar.gz.enc"];
+    server.put_cold("backups", archives.map(cold));
+    let work = tempfile::tempdir().unwrap();
+    let thaw = |more: &[&str]| {
+        let output = run(&server, work.path(), &[&["thaw", "s3://backups", HOST, "2026-11-21-02-48"], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(thaw(&["--dry-run"]).starts_with("archived objects: 1, "), "{}", thaw(&["--dry-run"]));
+    assert!(thaw(&["-t", "shop.events"]).starts_with("nothing of it is archived"));
+    let said = thaw(&["--wait", "--tier", "bulk"]);
+    assert!(said.contains("1 asked for now, 0 under way before, 1 can be read"), "{said}");
+    assert!(thaw(&[]).contains("0 asked for now, 0 under way before, 1 can be read"), "it may be run again");
+}
