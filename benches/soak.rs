@@ -1,5 +1,5 @@
 //! Reads at random places of a table of more than 1 GB through a mount, by 16 threads, while the cache is far too small and its entries are damaged on the disk:
-//! every byte is compared with the files as tar unpacked them. Options: `--mebibytes N` (1100), `--seconds N` (60).
+//! every byte is compared with the files as tar unpacked them. Memory, descriptors, threads and disk are printed over time, and have to stay. Options: `--mebibytes N` (1100), `--seconds N` (60).
 
 use testkit::bench as support;
 
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use support::{Mount, Random, Report, fixture, option, shell};
 
 const THREADS: u64 = 16;
+/// How often the worker is looked at.
+const LOOKS: u32 = 20;
 
 fn main() {
     let mebibytes = option("mebibytes").map_or(1100, |n| n.parse().expect("--mebibytes N"));
@@ -27,6 +29,7 @@ fn main() {
     let files = pairs(&fixture::Bucket::table_in(&mount.mountpoint), &unpacked);
 
     let over = AtomicBool::new(false);
+    let mut looks = vec![Look::at(mount.worker_pid(), &cache, Duration::ZERO)];
     let (reads, bytes, damaged) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -40,20 +43,87 @@ fn main() {
             });
         }
         let entries = cache.join("data/entries");
-        let until = Instant::now() + Duration::from_secs(seconds);
+        let began = Instant::now();
+        let until = began + Duration::from_secs(seconds);
         let mut random = Random::new(99);
         while Instant::now() < until {
             damaged.fetch_add(damage(&entries, &mut random), Relaxed);
             thread::sleep(Duration::from_millis(20));
+            let elapsed = began.elapsed();
+            if elapsed >= Duration::from_secs(seconds) * looks.len() as u32 / LOOKS {
+                looks.push(Look::at(mount.worker_pid(), &cache, elapsed));
+            }
         }
         over.store(true, Relaxed);
     });
+    looks.iter().for_each(|look| println!("{look}"));
+    assert_flat(&looks);
     let mut report = Report::new("soak");
     report.count("reads, each compared", reads.into_inner());
     report.bytes("read", bytes.into_inner());
     report.count("cache entries damaged meanwhile", damaged.into_inner());
     report.bytes("peak RSS of the daemon", mount.peak_rss());
     report.print();
+}
+
+/// What the worker uses at one moment.
+struct Look {
+    after: Duration,
+    /// Bytes of memory.
+    resident: u64,
+    descriptors: usize,
+    threads: usize,
+    /// Bytes of the cache directory.
+    disk: u64,
+}
+
+impl Look {
+    fn at(pid: u32, cache: &Path, after: Duration) -> Self {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let count = |name: &str| fs::read_dir(process.join(name)).expect("look at the worker").count();
+        let status = fs::read_to_string(process.join("status")).expect("look at the worker");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let kibibytes: u64 = resident.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+        Self { after, resident: kibibytes << 10, descriptors: count("fd"), threads: count("task"), disk: size(cache) }
+    }
+}
+
+impl std::fmt::Display for Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { after, resident, descriptors, threads, disk } = self;
+        let (seconds, resident, disk) = (after.as_secs(), resident >> 20, disk >> 20);
+        write!(
+            f,
+            "{seconds:>6} s: {resident:>5} MiB of memory, {descriptors:>4} descriptors, {threads:>3} threads, {disk:>6} MiB on disk"
+        )
+    }
+}
+
+/// In the second half of the time, nothing goes on growing.
+fn assert_flat(looks: &[Look]) {
+    let (before, after) = looks.split_at(looks.len() / 2);
+    let most = |looks: &[Look], of: fn(&Look) -> u64| looks.iter().map(of).max().unwrap_or(0);
+    let uses: [(&str, fn(&Look) -> u64, u64); 4] = [
+        ("memory", |look| look.resident, 32 << 20),
+        ("descriptors", |look| look.descriptors as u64, 32),
+        ("threads", |look| look.threads as u64, 8),
+        ("disk", |look| look.disk, 64 << 20),
+    ];
+    for (what, of, slack) in uses {
+        let (before, after) = (most(before, of), most(after, of));
+        assert!(after <= before + before / 4 + slack, "{what} grows: {before}, then {after}");
+    }
+}
+
+/// Bytes of all files below; what goes away meanwhile does not count.
+fn size(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(of).sum()
 }
 
 /// The mounted files and their unpacked twins.

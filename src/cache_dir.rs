@@ -2,8 +2,16 @@
 //!
 //! A leaf that every part may use. `docs/formats.md` says what each holds.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+const DATA: &str = "data";
+const CATALOG: &str = "catalog";
+const VERIFY: &str = "verify";
+const RESTORE: &str = "restore";
+const KNOWN: &str = "known";
+const SCRATCH: &str = "scratch";
 
 /// The directory that `--cache-dir` names, of which each part of the program has its own piece.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -20,32 +28,37 @@ impl CacheDir {
 
     /// Verified bytes, and what is known of each archive (`cache::Cache`).
     pub fn data(&self) -> PathBuf {
-        self.0.join("data")
+        self.0.join(DATA)
     }
 
     /// What listings and `system_schema` told of each host.
     pub fn catalog(&self) -> PathBuf {
-        self.0.join("catalog")
+        self.0.join(CATALOG)
     }
 
     /// Which archives were found good.
     pub fn verify(&self) -> PathBuf {
-        self.0.join("verify")
+        self.0.join(VERIFY)
     }
 
     /// The journals of instant restores, as earlier versions had them: now they are in the state directory.
     pub fn restore(&self) -> PathBuf {
-        self.0.join("restore")
+        self.0.join(RESTORE)
     }
 
     /// What the kernel holds of one mount, and the names that were shown there.
     pub fn known(&self, mountpoint: &Path) -> PathBuf {
-        self.of_mount("known", mountpoint)
+        self.of_mount(KNOWN, mountpoint)
     }
 
     /// What programs wrote into one mount.
     pub fn scratch(&self, mountpoint: &Path) -> PathBuf {
-        self.of_mount("scratch", mountpoint)
+        self.of_mount(SCRATCH, mountpoint)
+    }
+
+    /// Whether a name in the directory is one of these pieces.
+    pub fn has_piece(&self, name: &OsStr) -> bool {
+        [DATA, CATALOG, VERIFY, RESTORE, KNOWN, SCRATCH].iter().any(|piece| name == *piece)
     }
 
     fn of_mount(&self, piece: &str, mountpoint: &Path) -> PathBuf {

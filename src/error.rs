@@ -50,7 +50,7 @@ pub enum Kind {
     NameTooLong,
     /// Cannot be renamed in place; programs then copy and delete.
     CrossDevice,
-    /// No one may do this to such a node, e.g. hard-link a directory.
+    /// No one may do this to such a node, e.g. hard-link a directory; or what is private may not lie there.
     NotPermitted,
     /// What was asked for is not whole, and was not taken for that reason.
     Incomplete,
@@ -62,6 +62,8 @@ pub enum Kind {
     Interrupted,
     /// A local file or system call failed.
     Io,
+    /// The process, or the system, has no descriptor left.
+    TooManyFiles,
 }
 
 /// An error with its kind, a sentence for a person, and, where one is concerned, the object's key.
@@ -97,6 +99,7 @@ impl Error {
     pub fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
         let kind = match source.raw_os_error() {
             Some(libc::ENOSPC | libc::EDQUOT) => Kind::NoSpace,
+            Some(libc::EMFILE | libc::ENFILE) => Kind::TooManyFiles,
             _ => Kind::Io,
         };
         Self::new(kind, format!("cannot {what}")).with_source(source)
@@ -170,8 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_no_space() {
-        let error = Error::io("write x", std::io::Error::from_raw_os_error(libc::ENOSPC));
-        assert_eq!(error.kind(), Kind::NoSpace);
+    fn what_is_used_up_is_told_apart() {
+        let kinds = [
+            (libc::ENOSPC, Kind::NoSpace),
+            (libc::EDQUOT, Kind::NoSpace),
+            (libc::EMFILE, Kind::TooManyFiles),
+            (libc::ENFILE, Kind::TooManyFiles),
+            (libc::EACCES, Kind::Io),
+        ];
+        for (errno, kind) in kinds {
+            assert_eq!(Error::io("write x", std::io::Error::from_raw_os_error(errno)).kind(), kind);
+        }
     }
 }

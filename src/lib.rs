@@ -8,6 +8,7 @@ pub mod cache_dir;
 pub mod cassandra;
 pub mod catalog;
 pub mod config;
+pub mod descriptors;
 pub mod error;
 pub mod extract;
 mod frame;
@@ -16,6 +17,7 @@ pub mod incomplete;
 pub mod keys;
 #[cfg(test)]
 mod layering;
+pub mod private;
 pub mod reader;
 pub mod restore;
 pub mod scratch;

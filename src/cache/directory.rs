@@ -1,12 +1,15 @@
 //! The directory on disk: who may see it, where entries lie, the staging area, and what changed since one looked.
 
 use super::key::{CacheKey, EntryName};
-use crate::{Error, Kind, Result};
+use crate::cache_dir::CacheDir;
+use crate::private;
+use crate::{Error, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -14,33 +17,12 @@ use std::time::{Duration, SystemTime};
 /// First line of `VERSION`. A change of layout changes the number; `docs/formats.md` says what each means.
 pub const VERSION: &str = "cassmount cache 1\n";
 
+/// What starts the `VERSION` of every cache.
+const ANY_VERSION: &[u8] = b"cassmount cache ";
+const LONGEST_VERSION: u64 = 4096;
+
 const ENTRIES: &str = "entries";
 const STAGING: &str = "staging";
-
-/// Makes `dir` if it is not there, for this user alone; takes away the access of others if it is.
-///
-/// # Errors
-/// `Kind::Denied` when it belongs to somebody else (who could put anything into it), `Kind::NotDirectory`.
-pub fn private_directory(dir: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| Error::io(format_args!("create the directory {}", dir.display()), error))?;
-    let meta =
-        fs::metadata(dir).map_err(|error| Error::io(format_args!("stat the directory {}", dir.display()), error))?;
-    let user = rustix::process::geteuid().as_raw();
-    if meta.uid() != user {
-        let message = format!("{} belongs to uid {}, not to this process's {user}", dir.display(), meta.uid());
-        return Err(Error::new(Kind::Denied, message));
-    }
-    if meta.mode() & 0o077 != 0 {
-        tracing::warn!("{} had mode {:o}: set to 700", dir.display(), meta.mode() & 0o7777);
-        fs::set_permissions(dir, Permissions::from_mode(0o700))
-            .map_err(|error| Error::io(format_args!("take others' access to {} away", dir.display()), error))?;
-    }
-    Ok(())
-}
 
 /// Writes a small private file so that readers see all of it or none of it. Not fsynced: it must be checked when read.
 pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
@@ -49,7 +31,16 @@ pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}-{number}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
-    let written = create_file(&temporary).and_then(|mut file| {
+    let created = create_file(&temporary).or_else(|error| {
+        // The cache may be deleted at any time, with this directory.
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        if private::exists(parent)? {
+            Err(error)
+        } else {
+            private::directory(parent).and_then(|()| create_file(&temporary))
+        }
+    });
+    let written = created.and_then(|mut file| {
         parts
             .iter()
             .try_for_each(|part| file.write_all(part))
@@ -75,9 +66,9 @@ pub(super) fn create_file(path: &Path) -> Result<File> {
 
 /// Brings an empty or existing cache directory into shape.
 pub(super) fn prepare(root: &Path) -> Result<()> {
-    private_directory(root)?;
+    private::directory(root)?;
     let version = root.join("VERSION");
-    match fs::read(&version) {
+    match private::read(&version, LONGEST_VERSION) {
         Ok(found) if found == VERSION.as_bytes() => {}
         Ok(found) => {
             let found = String::from_utf8_lossy(&found[..found.len().min(40)]).trim().to_owned();
@@ -85,6 +76,7 @@ pub(super) fn prepare(root: &Path) -> Result<()> {
             return Err(Error::invalid(message));
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            refuse_other_things(root)?;
             write_atomically(&version, &[VERSION.as_bytes()])?;
             // https://bford.info/cachedir/: backup tools leave such a directory out.
             let tag = b"Signature: 8a477f597d28d172789f06886806bc55\n# Made by cassmount; safe to delete while nothing is mounted.\n";
@@ -92,14 +84,73 @@ pub(super) fn prepare(root: &Path) -> Result<()> {
         }
         Err(error) => return Err(Error::io(format_args!("read {}", version.display()), error)),
     }
-    private_directory(&root.join(ENTRIES))?;
+    private::directory(&root.join(ENTRIES))?;
     for shard in 0..=255 {
         let dir = shard_path(root, shard);
         if !dir.is_dir() {
-            private_directory(&dir)?;
+            private::directory(&dir)?;
         }
     }
-    private_directory(&root.join(STAGING))
+    private::directory(&root.join(STAGING))
+}
+
+/// A cache begins in an empty directory, or in one that was about to become a cache.
+fn refuse_other_things(root: &Path) -> Result<()> {
+    let of_ours = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        [ENTRIES, STAGING, "index", "CACHEDIR.TAG"].contains(&&*name)
+            || name.starts_with("VERSION.")
+            || name.starts_with("CACHEDIR.TAG.")
+    };
+    match stranger(root, of_ours)? {
+        None => Ok(()),
+        Some(name) => Err(not_a_cache(root, &name)),
+    }
+}
+
+/// Refuses to take over a directory that holds other things than a cache of this program: `--cache-dir` may have been meant otherwise.
+///
+/// # Errors
+/// `Kind::Invalid` with one of these things.
+pub fn adopt(cache_dir: &CacheDir) -> Result<()> {
+    let root = cache_dir.path();
+    if !private::exists(root)? {
+        return Ok(());
+    }
+    let is_cache = match private::read(&cache_dir.data().join("VERSION"), LONGEST_VERSION) {
+        Ok(version) => version.starts_with(ANY_VERSION),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(Error::io(format_args!("look into the cache directory {}", root.display()), error)),
+    };
+    if is_cache {
+        return Ok(());
+    }
+    match stranger(root, |name| cache_dir.has_piece(name))? {
+        None => Ok(()),
+        Some(name) => Err(not_a_cache(root, &name)),
+    }
+}
+
+/// A name in a directory that `of_ours` does not know, if there is any.
+fn stranger(directory: &Path, of_ours: impl Fn(&OsStr) -> bool) -> Result<Option<OsString>> {
+    let failed = |error| Error::io(format_args!("list {}", directory.display()), error);
+    for item in fs::read_dir(directory).map_err(failed)? {
+        let name = item.map_err(failed)?.file_name();
+        // Every ext4 file system has one at its root.
+        if name != "lost+found" && !of_ours(&name) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+fn not_a_cache(directory: &Path, name: &OsStr) -> Error {
+    Error::invalid(format!(
+        "{} is not empty and no cache of cassmount's (it holds {}): name an empty directory, or one that does not exist yet, \
+         with --cache-dir",
+        directory.display(),
+        name.display()
+    ))
 }
 
 fn shard_path(root: &Path, shard: u8) -> PathBuf {
@@ -154,6 +205,11 @@ impl Staging {
             }
         }
         unreachable!("the loop ends by returning");
+    }
+
+    /// Whether somebody has deleted it, with the cache.
+    pub(super) fn is_gone(&self) -> bool {
+        fs::symlink_metadata(&self.dir).is_err_and(|error| error.kind() == ErrorKind::NotFound)
     }
 
     pub(super) fn next_path(&self) -> PathBuf {
@@ -223,8 +279,15 @@ impl Shards {
     pub(super) fn read(&mut self, shard: u8, known: impl Fn(&EntryName) -> bool) -> Result<Look> {
         let dir = shard_path(&self.root, shard);
         let failed = |error| Error::io(format_args!("list {}", dir.display()), error);
-        let modified = fs::metadata(&dir).and_then(|meta| meta.modified()).map_err(failed)?;
         let mut look = Look { names: HashSet::new(), new: Vec::new() };
+        let modified = match fs::metadata(&dir).and_then(|meta| meta.modified()) {
+            // Somebody has deleted the cache; what comes next makes it anew.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.seen[usize::from(shard)] = None;
+                return Ok(look);
+            }
+            modified => modified.map_err(failed)?,
+        };
         for item in fs::read_dir(&dir).map_err(failed)? {
             let item = item.map_err(failed)?;
             let Some(name) = item.file_name().to_str().and_then(EntryName::parse) else { continue };

@@ -2,6 +2,7 @@
 
 use super::key::EntryName;
 use super::{Shared, charge};
+use crate::descriptors::Permit;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
@@ -36,8 +37,15 @@ impl Stamp {
     }
 }
 
+/// Opens an entry, if it is a file of ours. The way to it was checked when the cache was opened.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    crate::private::check_file(&rustix::fs::fstat(&file)?).or_else(|error| match file.metadata()?.nlink() {
+        // It was evicted meanwhile.
+        0 => Ok(()),
+        _ => Err(error),
+    })?;
+    Ok(file)
 }
 
 /// Whether the file holds what its name says; reads all of it.
@@ -75,21 +83,18 @@ pub(super) struct Pinned {
     shared: Arc<Shared>,
     name: EntryName,
     /// None when too many are open already: then each read opens it.
-    file: Option<File>,
+    file: Option<(File, Permit)>,
     stamp: Stamp,
 }
 
 impl Pinned {
-    pub(super) fn new(shared: Arc<Shared>, name: EntryName, file: Option<File>, stamp: Stamp) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, name: EntryName, file: Option<(File, Permit)>, stamp: Stamp) -> Self {
         Self { shared, name, file, stamp }
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        if self.file.is_some() {
-            self.shared.descriptors.fetch_sub(1, Ordering::Relaxed);
-        }
         self.shared.pinned_bytes.fetch_sub(charge(self.stamp.size), Ordering::Relaxed);
     }
 }
@@ -110,7 +115,7 @@ impl CacheFile {
 
     /// The local file with exactly this content; `None` while very many entries are open.
     pub fn file(&self) -> Option<&File> {
-        self.0.file.as_ref()
+        self.0.file.as_ref().map(|(file, _)| file)
     }
 
     /// Up to `len` bytes at `offset`; fewer only at the end.
@@ -119,7 +124,7 @@ impl CacheFile {
     /// `Kind::CacheLost` when another process evicted it (possible only where [`Self::file`] is `None`): it has to be fetched again.
     pub fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         let reopened;
-        let file = if let Some(file) = &self.0.file {
+        let file = if let Some(file) = self.file() {
             file
         } else {
             reopened = self.reopen()?;

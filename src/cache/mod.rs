@@ -14,11 +14,12 @@ mod key;
 mod table;
 mod writer;
 
-pub use directory::{VERSION as FORMAT, private_directory, write_atomically};
+pub use directory::{VERSION as FORMAT, adopt, write_atomically};
 pub use entry::{CacheFile, touch};
 pub use key::CacheKey;
 pub use writer::{CacheWriter, SealedEntry};
 
+use crate::descriptors::Permit;
 use crate::task::lock;
 use crate::{Error, Result};
 use directory::{Found, Shards, Staging};
@@ -28,13 +29,10 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 use table::{Table, charge};
-
-/// Entries keep their descriptor while pinned, up to this many; the rest are opened for each read.
-const MAX_DESCRIPTORS: usize = 1024;
 
 /// How often, at most, the whole directory is looked through for what other processes put there or took away.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
@@ -46,11 +44,10 @@ pub struct Cache(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     root: PathBuf,
-    staging: Staging,
+    staging: Mutex<Staging>,
     state: Mutex<State>,
     /// Two threads that want the same entry must not both hash it: the second waits for the first, entry by entry (by hash).
     checking: [Mutex<()>; 16],
-    descriptors: AtomicUsize,
     /// Disk space of the entries that this process has in use.
     pinned_bytes: AtomicU64,
     counters: Counters,
@@ -93,7 +90,7 @@ impl Cache {
     /// Opens or makes the cache in `dir`, which must be this user's; access of others to it is taken away. It keeps to `limit_bytes` of disk space.
     ///
     /// # Errors
-    /// `Kind::Denied` when `dir` belongs to somebody else, `Kind::Invalid` when it holds another version's cache or other things.
+    /// `Kind::NotPermitted` when `dir` belongs to somebody else, `Kind::Invalid` when it holds another version's cache or other things.
     pub fn open(dir: &Path, limit_bytes: u64) -> Result<Self> {
         directory::prepare(dir)?;
         let staging = Staging::open(dir)?;
@@ -101,10 +98,9 @@ impl Cache {
         state.refresh(true)?;
         let cache = Self(Arc::new(Shared {
             root: dir.to_owned(),
-            staging,
+            staging: Mutex::new(staging),
             state: Mutex::new(state),
             checking: Default::default(),
-            descriptors: AtomicUsize::new(0),
             pinned_bytes: AtomicU64::new(0),
             counters: Counters::default(),
         }));
@@ -195,6 +191,17 @@ impl Shared {
         lock(&self.state)
     }
 
+    /// A file of this name is where a new entry grows. Made anew, with the whole cache, when somebody has deleted that.
+    fn staging_path(&self) -> Result<PathBuf> {
+        let mut staging = lock(&self.staging);
+        if staging.is_gone() {
+            tracing::warn!("{} was deleted: it is made again", self.root.display());
+            directory::prepare(&self.root)?;
+            *staging = Staging::open(&self.root)?;
+        }
+        Ok(staging.next_path())
+    }
+
     fn path_of(&self, name: &EntryName) -> PathBuf {
         directory::entry_path(&self.root, name)
     }
@@ -253,11 +260,9 @@ impl Shared {
     }
 
     fn pinned(self: &Arc<Self>, key: &CacheKey, name: &EntryName, file: File, stamp: Stamp) -> CacheFile {
-        let keep = self.descriptors.fetch_add(1, Ordering::Relaxed) < MAX_DESCRIPTORS;
-        if !keep {
-            self.descriptors.fetch_sub(1, Ordering::Relaxed);
-        }
-        let pinned = Arc::new(Pinned::new(self.clone(), *name, keep.then_some(file), stamp));
+        // Too many are held already: this one is opened for each read.
+        let held = Permit::to_read().map(|permit| (file, permit));
+        let pinned = Arc::new(Pinned::new(self.clone(), *name, held, stamp));
         self.pinned_bytes.fetch_add(charge(stamp.size), Ordering::Relaxed);
         self.lock().table.pin(key, name, stamp, &pinned);
         CacheFile::new(pinned)

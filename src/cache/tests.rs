@@ -1,4 +1,5 @@
 use super::*;
+use crate::cache_dir::CacheDir;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -69,7 +70,7 @@ fn nothing_is_visible_before_it_is_published() {
     assert_eq!(long.write(b"abcde").unwrap_err().kind(), crate::Kind::Invalid);
     drop(long);
     assert_eq!(cache.status().reserved_bytes, 0);
-    assert_eq!(fs::read_dir(cache.0.staging.next_path().parent().unwrap()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(cache.0.staging_path().unwrap().parent().unwrap()).unwrap().count(), 0);
 }
 
 #[test]
@@ -238,6 +239,67 @@ fn many_threads_while_it_is_too_small() {
     let status = cache.status();
     assert!(status.used_bytes <= status.limit_bytes && status.reserved_bytes == 0, "{status:?}");
     assert_eq!(status.pinned, 0);
-    assert_eq!(cache.0.descriptors.load(Ordering::Relaxed), 0);
     assert_eq!(cache.0.pinned_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_cache_that_is_deleted_while_it_is_in_use_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("data");
+    let cache = Cache::open(&root, MIB).unwrap();
+    assert!(put(&cache, 1, 5000));
+    let held = cache.get(&key(1)).unwrap();
+    let mut under_way = cache.create(key(2), 4).unwrap().unwrap();
+    under_way.write(b"abcd").unwrap();
+    fs::remove_dir_all(&root).unwrap();
+    // What is open stays; what was being written is lost; what comes next is kept.
+    assert_eq!(held.read_at(0, 5000).unwrap(), content(1, 5000));
+    assert!(under_way.commit().is_err());
+    drop(held);
+    assert!(cache.get(&key(1)).is_none());
+    assert!(put(&cache, 3, 5000));
+    assert_eq!(read(&cache, 3).unwrap(), content(3, 5000));
+    assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(cache.status().reserved_bytes, 0);
+    fs::remove_dir_all(root.join("entries")).unwrap();
+    assert!(put(&cache, 4, 5000));
+    assert_eq!(read(&cache, 4).unwrap(), content(4, 5000));
+}
+
+#[test]
+fn a_directory_of_other_things_is_not_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache_dir = CacheDir::new(dir.path());
+    adopt(&cache_dir).unwrap();
+    // As a data directory of Cassandra, whose tables are in `data` as well.
+    fs::create_dir_all(dir.path().join("data/shop")).unwrap();
+    fs::set_permissions(dir.path().join("data"), fs::Permissions::from_mode(0o755)).unwrap();
+    adopt(&cache_dir).unwrap();
+    let error = Cache::open(&cache_dir.data(), MIB).unwrap_err();
+    assert!(error.kind() == crate::Kind::Invalid && error.to_string().contains("(it holds shop)"), "{error}");
+    assert!(!dir.path().join("data/CACHEDIR.TAG").exists());
+    fs::create_dir(dir.path().join("commitlog")).unwrap();
+    let error = adopt(&cache_dir).unwrap_err();
+    assert!(error.to_string().contains("(it holds commitlog)"), "{error}");
+    fs::remove_dir(dir.path().join("data/shop")).unwrap();
+    // One that is a cache already may have other things beside it.
+    Cache::open(&cache_dir.data(), MIB).unwrap();
+    adopt(&cache_dir).unwrap();
+}
+
+#[test]
+fn what_others_put_among_the_entries_is_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path(), MIB).unwrap();
+    assert!(put(&cache, 1, 500) && put(&cache, 2, 500));
+    drop(cache);
+    let cache = Cache::open(dir.path(), MIB).unwrap();
+    for file in files(&cache) {
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&file, Some(4321), None).unwrap();
+        } else {
+            fs::hard_link(&file, dir.path().join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    assert_eq!((read(&cache, 1), read(&cache, 2)), (None, None));
 }

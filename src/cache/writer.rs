@@ -49,8 +49,9 @@ pub struct SealedEntry {
 impl CacheWriter {
     /// `size` bytes are reserved already.
     pub(super) fn new(shared: Arc<Shared>, key: CacheKey, size: u64) -> Result<Self> {
-        let path = shared.staging.next_path();
-        let staged = Staged { shared, path, key, size, published: false };
+        // The reservation is given up with this, also on an error.
+        let mut staged = Staged { shared, path: PathBuf::new(), key, size, published: false };
+        staged.path = staged.shared.staging_path()?;
         let file = directory::create_file(&staged.path)?;
         Ok(Self { staged, file: Arc::new(file), written: 0, hasher: blake3::Hasher::new() })
     }
@@ -104,8 +105,12 @@ impl SealedEntry {
         let shared = self.staged.shared.clone();
         let path = shared.path_of(&name);
         let mut state = shared.lock();
-        std::fs::rename(&self.staged.path, &path)
-            .map_err(|error| Error::io(format_args!("move a cache entry to {}", path.display()), error))?;
+        let published = std::fs::rename(&self.staged.path, &path).or_else(|error| {
+            // Somebody has deleted the directories of entries, or the whole cache: then this one is lost, and the next is not.
+            directory::prepare(&shared.root).map_err(std::io::Error::other)?;
+            std::fs::rename(&self.staged.path, &path).map_err(|_| error)
+        });
+        published.map_err(|error| Error::io(format_args!("move a cache entry to {}", path.display()), error))?;
         self.staged.published = true;
         if let Some(old) = state.table.insert(&name, self.staged.size, now_micros()) {
             let _ = std::fs::remove_file(shared.path_of(&old));

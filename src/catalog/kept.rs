@@ -1,11 +1,12 @@
 //! Files that keep what was learnt: versioned, checksummed, replaced whole. A damaged one is no worse than none.
 
 use super::Host;
+use crate::private;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Magic, version (little-endian), BLAKE3 of what follows: zstd of postcard.
@@ -30,7 +31,7 @@ pub(crate) fn path(directory: &Path, source: &str, host: &Host, extension: &str)
 impl Format {
     /// `None` when there is no file. Blocks.
     pub(crate) fn read<T: DeserializeOwned>(self, path: &Path) -> Result<Option<T>> {
-        match std::fs::read(path) {
+        match private::read(path, MAX_PLAIN) {
             Ok(bytes) => self.decode(&bytes).map(Some),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(format!("read {}", path.display()), e)),
@@ -41,11 +42,7 @@ impl Format {
     pub(crate) fn write<T: Serialize>(self, path: &Path, value: &T) -> Result<()> {
         let bytes = self.encode(value)?;
         let directory = path.parent().unwrap_or(Path::new("."));
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|e| Error::io(format!("create {}", directory.display()), e))?;
+        private::directory(directory)?;
         let failed = |e| Error::io(format!("write {}", path.display()), e);
         let mut file = tempfile::Builder::new()
             .prefix(".catalog-")

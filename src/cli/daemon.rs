@@ -8,7 +8,7 @@ use cassmount::{Error, Kind, Result};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-/// Set in the daemon's environment: its standard output is the readiness pipe.
+/// Set in the daemon's environment, to the process that waits for it: its standard output is the readiness pipe.
 const READY_VARIABLE: &str = "CASSMOUNT_READY_PIPE";
 /// First byte on the pipe once the mount serves.
 const READY: u8 = b'+';
@@ -22,7 +22,7 @@ pub(super) fn start() -> Result<()> {
     let mut daemon = Command::new(program)
         // As the mount command: the name that mount(8) called this program by is not passed on.
         .args(mount_helper::expand(std::env::args_os().collect()).into_iter().skip(1))
-        .env(READY_VARIABLE, "1")
+        .env(READY_VARIABLE, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -68,12 +68,17 @@ pub(super) struct Readiness {
 impl Readiness {
     /// In a daemon, leaves the session of the process that started it; in the foreground does nothing.
     pub(super) fn of_this_process() -> Self {
-        let piped = std::env::var_os(READY_VARIABLE).is_some();
-        if piped {
+        let waiting = std::env::var(READY_VARIABLE);
+        if let Ok(waiting) = &waiting {
             // Fails only for a process-group leader, which a spawned child is not.
             let _ = rustix::process::setsid();
+            // Until the mount serves, it is given up along with the command that waits for it, e.g. by Ctrl-C.
+            let followed = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
+            if followed.is_err() || std::os::unix::process::parent_id().to_string() != *waiting {
+                std::process::exit(1);
+            }
         }
-        Self { piped }
+        Self { piped: waiting.is_ok() }
     }
 
     pub(super) fn in_background(&self) -> bool {
@@ -85,6 +90,8 @@ impl Readiness {
         if !std::mem::take(&mut self.piped) {
             return Ok(());
         }
+        rustix::process::set_parent_process_death_signal(None)
+            .map_err(|e| Error::io("let go of the command that mounts", e.into()))?;
         let told = std::io::stdout().write_all(&[READY]).and_then(|()| std::io::stdout().flush());
         let_go()?;
         told.map_err(|e| Error::io("report readiness", e))

@@ -13,6 +13,7 @@ use cassmount::extract::{
     Access, ExtractOptions, ExtractPlan, ExtractReport, Extraction, Layout, SchemaState, SizeFrom, State, TableOutcome,
 };
 use cassmount::reader::{Reader, ReaderOptions};
+use cassmount::store::Source;
 use cassmount::tree::TreeOptions;
 use cassmount::{Error, Kind, Result};
 use serde::Serialize;
@@ -157,11 +158,26 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
         access,
         jobs,
     };
+    refuse_below_source(&session.settings, &args.directory)?;
     let tree = TreeOptions { live_data_dir, ..session.tree_options() };
     let point = (host, &*args.point.point);
     let catalog = Arc::clone(&session.catalog);
     let extraction = Extraction::new(catalog, Arc::clone(&reader), tree, point, &args.directory, options).await?;
     Ok((extraction, reader))
+}
+
+/// Backups are never written to: what is extracted among them would be taken for a backup as well.
+fn refuse_below_source(settings: &Settings, target: &std::path::Path) -> Result<()> {
+    let Source::Local(source) = settings.source()? else { return Ok(()) };
+    let failed = |e| Error::io(format_args!("look at {}", target.display()), e);
+    let Ok(source) = source.canonicalize() else { return Ok(()) };
+    if !cassmount::private::is_below(target, &source).map_err(failed)? {
+        return Ok(());
+    }
+    let (target, source) = (target.display(), source.display());
+    Err(Error::invalid(format!(
+        "{target} lies below the source {source}, which is only read: extract to another directory"
+    )))
 }
 
 fn check_space(plan: &ExtractPlan, ignore: bool) -> Result<()> {

@@ -2,10 +2,10 @@
 
 use super::options::{LogArgs, LogFileArgs, LogFormat};
 use super::progress;
+use cassmount::private::{self, Open};
 use cassmount::{Error, Result};
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use tracing_subscriber::EnvFilter;
@@ -43,12 +43,11 @@ where
 
 /// Messages of a mount in the background; returns the log file's path.
 pub(super) fn to_file(args: &LogArgs, file: &LogFileArgs, mountpoint: &Path) -> Result<PathBuf> {
-    let directory = file.log_directory.clone().map_or_else(default_directory, Ok)?;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory)
-        .map_err(|e| Error::io(format_args!("create the log directory {}", directory.display()), e))?;
+    let directory = directory(file)?;
+    // One that is there already, like /var/log, stays as it is; only the file in it has to be ours.
+    if !directory.is_dir() {
+        private::directory(&directory)?;
+    }
     let place: String = mountpoint
         .to_string_lossy()
         .trim_matches('/')
@@ -60,6 +59,11 @@ pub(super) fn to_file(args: &LogArgs, file: &LogFileArgs, mountpoint: &Path) -> 
         .map_err(|e| Error::io(format_args!("open the log {}", path.display()), e))?;
     start(args, "info", log, false, true);
     Ok(path)
+}
+
+/// Where the log file of a mount in the background is.
+pub(super) fn directory(file: &LogFileArgs) -> Result<PathBuf> {
+    file.log_directory.clone().map_or_else(default_directory, Ok)
 }
 
 /// On a terminal only, and not where NO_COLOR (no-color.org) says that nobody wants them.
@@ -93,7 +97,7 @@ impl LogFile {
 }
 
 fn append(path: &Path) -> io::Result<(File, u64)> {
-    let file = File::options().create(true).append(true).mode(0o600).open(path)?;
+    let file = private::open(path, Open::Append)?;
     let size = file.metadata()?.len();
     Ok((file, size))
 }

@@ -22,10 +22,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// Scrapes at once; further ones wait.
+/// Scrapes that are answered at once; further ones wait.
 const SCRAPES: usize = 4;
+/// Connections at once; further ones wait until one has said nothing for too long.
+const CONNECTIONS: usize = 64;
+/// How long a connection may take to say what it wants.
+const HEADER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long one connection may last.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -70,7 +74,7 @@ pub(super) async fn serve(address: SocketAddr, handler: Handler) -> Result<Servi
     if let Ok(address) = listener.local_addr() {
         tracing::info!("metrics are at http://{address}/metrics");
     }
-    let places = Arc::new(Semaphore::new(SCRAPES));
+    let (places, turns) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(SCRAPES)));
     Ok(Serving(tokio::spawn(async move {
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -79,12 +83,20 @@ pub(super) async fn serve(address: SocketAddr, handler: Handler) -> Result<Servi
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let handler = Arc::clone(&handler);
+            let (handler, turns) = (Arc::clone(&handler), Arc::clone(&turns));
             tokio::spawn(async move {
                 let _place = place;
-                let service = service_fn(|request| answer(request, &handler));
+                let service = service_fn(|request| {
+                    let (handler, turns) = (&handler, &turns);
+                    async move {
+                        let _turn = turns.acquire().await;
+                        answer(request, handler).await
+                    }
+                });
                 let mut http = hyper::server::conn::http1::Builder::new();
-                let connection = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+                // One answer a connection: one that stays open and says nothing would keep others out.
+                http.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).keep_alive(false);
+                let connection = http.serve_connection(TokioIo::new(stream), service);
                 // A scraper that goes away is no concern here.
                 let _ = tokio::time::timeout(PATIENCE, connection).await;
             });

@@ -21,12 +21,14 @@ mod mount;
 mod mount_helper;
 mod options;
 mod output;
+mod own_paths;
 mod parts;
 mod places;
 mod progress;
 mod restore;
 mod runtime_state;
 mod schema;
+mod secret_arguments;
 mod session;
 mod state_dir;
 mod status;
@@ -66,6 +68,10 @@ fn bound_arenas() {}
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
     bound_arenas();
+    if let Err(error) = secret_arguments::hide() {
+        return exit::end(&Err(error));
+    }
+    cassmount::descriptors::raise_limit();
     let arguments = mount_helper::expand(std::env::args_os().collect());
     let cli = match Cli::read(arguments) {
         Ok(cli) => cli,

@@ -3,7 +3,7 @@
 use super::daemon::Readiness;
 use super::options::{self, BackupArgs, LiveIdArgs, LogFileArgs, OwnerArgs};
 use super::runtime_state::{self, RunningMount};
-use super::{daemon, logging, mount_helper, session, unmount};
+use super::{daemon, logging, mount_helper, own_paths, session, unmount};
 use cassmount::config::{CommandLine, parse_duration, parse_size};
 use cassmount::supervisor::{self, Plan};
 use cassmount::{Error, Kind, Result};
@@ -152,6 +152,8 @@ fn prepare(args: &MountArgs, is_told: bool) -> Result<PathBuf> {
             format!("{} is not a directory: nothing can be mounted on it", mountpoint.display()),
         ));
     }
+    let log = (!args.foreground).then_some(&args.log_file);
+    own_paths::refuse_above(&mountpoint, &args.command_line(), log)?;
     if is_told && !is_empty(&mountpoint)? {
         let place = mountpoint.display();
         eprintln!("cassmount: warning: {place} is not empty: what is in it is hidden until it is unmounted");

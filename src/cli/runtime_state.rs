@@ -1,12 +1,15 @@
 //! What runs where: one small JSON file per mount in the run-time directory, and what /proc/self/mountinfo says.
 
+use cassmount::private::{self, Open};
 use cassmount::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Longest state of a mount that is read, bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// One running mount.
 #[derive(Serialize, Deserialize, Debug, Clone)]
@@ -19,24 +22,32 @@ pub(super) struct RunningMount {
     pub(super) source: String,
     pub(super) cache_dir: PathBuf,
     pub(super) log: Option<PathBuf>,
+    /// Major and minor number: what tells it from others where it is mounted as well.
+    #[serde(default)]
+    pub(super) device: Option<(u32, u32)>,
 }
 
 /// `/run/cassmount` for root, `$XDG_RUNTIME_DIR/cassmount` or `/tmp/cassmount-<uid>` for others; 0700.
-pub(super) fn directory() -> Result<PathBuf> {
-    let uid = rustix::process::getuid();
-    let path = if uid.is_root() {
+pub(super) fn path() -> PathBuf {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
         PathBuf::from("/run/cassmount")
     } else {
         std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()).map_or_else(
             || PathBuf::from(format!("/tmp/cassmount-{}", uid.as_raw())),
             |run| PathBuf::from(run).join("cassmount"),
         )
-    };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&path)
-        .map_err(|e| Error::io(format_args!("create {}", path.display()), e))?;
+    }
+}
+
+/// That directory, made if need be.
+fn directory() -> Result<PathBuf> {
+    let path = path();
+    // Who has made a directory of this name in /tmp could tell of mounts that are none, and hide those that are.
+    private::directory(&path).map_err(|error| {
+        let hint = "where running mounts are noted: set XDG_RUNTIME_DIR to a directory of yours";
+        if rustix::process::geteuid().is_root() { error } else { Error::new(error.kind(), format!("{error} ({hint})")) }
+    })?;
     Ok(path)
 }
 
@@ -65,7 +76,7 @@ impl RunningMount {
         let mut found: Vec<Self> = entries
             .flatten()
             .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"))
-            .filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok())
+            .filter_map(|entry| serde_json::from_slice(&private::read(&entry.path(), LONGEST).ok()?).ok())
             .filter(Self::is_alive)
             .collect();
         found.sort_by(|a, b| a.mountpoint.cmp(&b.mountpoint));
@@ -78,13 +89,8 @@ impl RunningMount {
         let text = serde_json::to_vec_pretty(self)
             .map_err(|e| Error::new(Kind::Io, "cannot encode the mount's state").with_source(e))?;
         let temporary = path.with_extension(format!("tmp{}", self.worker_pid));
-        let written = fs::File::options()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, &text))
+        let written = private::open(&temporary, Open::Create)
+            .and_then(|mut file| file.set_len(0).and_then(|()| std::io::Write::write_all(&mut file, &text)))
             .and_then(|()| fs::rename(&temporary, &path));
         written.map_err(|e| Error::io(format_args!("write {}", path.display()), e))?;
         Ok(Announced(path))
@@ -109,7 +115,7 @@ impl RunningMount {
     /// Where that cannot be read: something was.
     pub(super) fn read(mountpoint: &Path) -> Result<Option<Self>> {
         let path = Self::path(mountpoint)?;
-        let text = match fs::read(&path) {
+        let text = match private::read(&path, LONGEST) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(|e| Error::io(format_args!("read {}", path.display()), e))?,
         };
@@ -144,6 +150,15 @@ pub(super) fn is_ours(mountpoint: &Path) -> bool {
     mount_line(mountpoint).is_some_and(|(_, kind)| kind == "fuse.cassmount")
 }
 
+/// Where a file system of this device is mounted, escaped, of a table like /proc/self/mountinfo.
+pub(super) fn mounts_of(table: &str, (major, minor): (u32, u32)) -> impl Iterator<Item = &str> {
+    let device = format!("{major}:{minor}");
+    table.lines().filter_map(move |line| {
+        let mut fields = line.split(' ');
+        (fields.nth(2)? == device).then(|| fields.nth(1))?
+    })
+}
+
 fn mount_line(mountpoint: &Path) -> Option<((u32, u32), String)> {
     let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
     table.lines().rev().find_map(|line| {
@@ -160,7 +175,7 @@ fn mount_line(mountpoint: &Path) -> Option<((u32, u32), String)> {
 }
 
 /// mountinfo writes space, tab, newline and backslash as `\ooo`.
-fn unescape(field: &str) -> OsString {
+pub(super) fn unescape(field: &str) -> OsString {
     let bytes = field.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;

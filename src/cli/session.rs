@@ -7,12 +7,11 @@ use cassmount::cache_dir::CacheDir;
 use cassmount::catalog::{Catalog, CatalogOptions, Host};
 use cassmount::config::{CacheSettings, CommandLine, Settings};
 use cassmount::keys::KeyRing;
+use cassmount::private;
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Bundles, Store};
 use cassmount::tree::{BackupTree, TreeOptions};
 use cassmount::{Error, Result};
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +105,7 @@ impl Session {
             Some(size) => size,
             None => CACHE_SIZE.min(free_space(self.cache_dir.path())? / 4),
         };
-        Cache::open(&self.cache_dir.data(), size)
+        Cache::open(&self.cache_dir.data(), size).map_err(unusable)
     }
 
     /// A reader of the source's archives. What the settings say goes before `options`.
@@ -145,11 +144,11 @@ impl Session {
     }
 }
 
-/// The cache directory as an absolute path, made if need be.
-pub(super) fn cache_dir(settings: &CacheSettings) -> Result<CacheDir> {
-    let path = match &settings.directory {
+/// The cache directory as an absolute path.
+pub(super) fn cache_path(settings: &CacheSettings) -> Result<PathBuf> {
+    Ok(match &settings.directory {
         Some(path) => std::path::absolute(path).map_err(|e| Error::io("find the current directory", e))?,
-        None if rustix::process::getuid().is_root() => "/var/cache/cassmount".into(),
+        None if rustix::process::geteuid().is_root() => "/var/cache/cassmount".into(),
         None => {
             let home = std::env::var_os("XDG_CACHE_HOME")
                 .filter(|value| !value.is_empty())
@@ -158,16 +157,28 @@ pub(super) fn cache_dir(settings: &CacheSettings) -> Result<CacheDir> {
             home.ok_or_else(|| Error::invalid("there is no home directory for the cache: name one with --cache-dir"))?
                 .join("cassmount")
         }
-    };
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-    let hint = if settings.directory.is_none() { " (--cache-dir names another place)" } else { "" };
-    made.map_err(|e| Error::io(format_args!("create the cache directory {}{hint}", path.display()), e))?;
-    Ok(CacheDir::new(path))
+    })
+}
+
+/// The cache directory, made if need be.
+///
+/// # Errors
+/// Where it is not this user's alone, or holds other things.
+pub(super) fn cache_dir(settings: &CacheSettings) -> Result<CacheDir> {
+    let directory = CacheDir::new(cache_path(settings)?);
+    let adopted = cassmount::cache::adopt(&directory).and_then(|()| private::directory(directory.path()));
+    adopted.map_err(unusable)?;
+    Ok(directory)
 }
 
 /// The cache as it stands, to look at: no limit of ours may evict what a mount with another one keeps.
 pub(super) fn whole_cache(directory: &CacheDir) -> Result<Cache> {
-    Cache::open(&directory.data(), u64::MAX)
+    Cache::open(&directory.data(), u64::MAX).map_err(unusable)
+}
+
+/// Also a disk that is full, or mounted read-only, is the cause that a person can only see where the option is named.
+fn unusable(error: Error) -> Error {
+    Error::new(error.kind(), format!("the cache directory cannot be used (--cache-dir names another): {error}"))
 }
 
 fn free_space(directory: &Path) -> Result<u64> {

@@ -1,6 +1,6 @@
 //! `cassmount unmount`: unmounts and waits until the daemon has gone.
 
-use super::holders::{describe, holders};
+use super::holders::{copies, describe, holders};
 use super::runtime_state::{RunningMount, is_ours, mounted_device};
 use super::{state_dir, waits};
 use cassmount::restore::{HangingTable, Journals};
@@ -13,6 +13,7 @@ use std::process::Command;
 
 /// How long the daemon may take to clean up once the kernel has let go of the mount.
 const GRACE_MS: u16 = 30_000;
+const SHORT_GRACE_MS: u16 = 1_000;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct UnmountArgs {
@@ -25,9 +26,7 @@ pub(super) struct UnmountArgs {
 pub(super) fn run(args: &UnmountArgs) -> Result<()> {
     // Not canonicalize: that would ask the mount itself, which may not answer.
     let mountpoint = super::places::absolute(&args.mountpoint)?;
-    if mounted_device(&mountpoint).is_none() {
-        return Err(Error::new(Kind::NotFound, format!("nothing is mounted at {}", mountpoint.display())));
-    }
+    let Some(device) = mounted_device(&mountpoint) else { return finish(args, &mountpoint) };
     if !is_ours(&mountpoint) {
         return Err(Error::new(
             Kind::Invalid,
@@ -47,18 +46,48 @@ pub(super) fn run(args: &UnmountArgs) -> Result<()> {
     let daemon = daemon.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
     detach(&mountpoint, args.force)?;
     if let Some(daemon) = daemon.filter(|_| !args.force) {
-        let gone = poll(&mut [PollFd::new(daemon.as_fd(), PollFlags::POLLIN)], PollTimeout::from(GRACE_MS))
+        // Mounted elsewhere, it will not end however long one waits.
+        let grace = if copies(device).is_empty() { GRACE_MS } else { SHORT_GRACE_MS };
+        let gone = poll(&mut [PollFd::new(daemon.as_fd(), PollFlags::POLLIN)], PollTimeout::from(grace))
             .map_err(|e| Error::io("wait for the daemon", e.into()))?;
         if gone == 0 {
-            let message = format!(
-                "{} is unmounted, but its daemon is still running after {} s",
-                mountpoint.display(),
-                GRACE_MS / 1000
-            );
-            return Err(Error::new(Kind::TimedOut, message));
+            return Err(still_running(&mountpoint, Some(device)));
         }
     }
     Ok(())
+}
+
+/// Goes on where an earlier `unmount` left off: nothing is mounted here any more, but the daemon may still serve copies of the mount.
+fn finish(args: &UnmountArgs, mountpoint: &Path) -> Result<()> {
+    let nothing = || Error::new(Kind::NotFound, format!("nothing is mounted at {}", mountpoint.display()));
+    let running = RunningMount::read(mountpoint)?.filter(RunningMount::is_alive).ok_or_else(nothing)?;
+    if !args.force {
+        return Err(still_running(mountpoint, running.device));
+    }
+    // The supervisor first: it would start another worker.
+    for pid in [running.pid, running.worker_pid] {
+        let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) else { continue };
+        match rustix::process::kill_process(pid, rustix::process::Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => return Err(Error::io("end the mount's daemon", error.into())),
+        }
+    }
+    RunningMount::forget(mountpoint);
+    Ok(())
+}
+
+/// Why the daemon does not end although its mount is gone from here: it is mounted elsewhere as well.
+fn still_running(mountpoint: &Path, device: Option<(u32, u32)>) -> Error {
+    let place = mountpoint.display();
+    let copies: Vec<String> = device.map(copies).unwrap_or_default().iter().map(ToString::to_string).collect();
+    let (kind, why) = match &copies[..] {
+        [] => (Kind::TimedOut, format!("its daemon is still running after {} s", GRACE_MS / 1000)),
+        copies => (Kind::Busy, format!("it is still mounted elsewhere: {}", copies.join(", "))),
+    };
+    let message = format!(
+        "{place} is unmounted here, but {why}. Unmount it there, or end it everywhere with: cassmount unmount --force {place}"
+    );
+    Error::new(kind, message)
 }
 
 /// Live tables that read through links lose their rows with the mount, also when nobody has anything open at the moment.

@@ -2,7 +2,7 @@
 
 use super::mount::MountArgs;
 use super::parts::Parts;
-use super::runtime_state::RunningMount;
+use super::runtime_state::{RunningMount, mounted_device};
 use super::{control, crash_report, daemon, exit, logging, metrics, state_dir, unmount};
 use cassmount::fs::{Aftermath, Mounted, Trials};
 use cassmount::supervisor::{History, Link, Order, Start};
@@ -60,19 +60,21 @@ fn serve(
         .map_err(|e| Error::io("start the runtime's threads", e))?;
     let served = runtime.block_on(async {
         let parts = Parts::open(args, &mountpoint, device.is_some(), aftermath).await?;
-        let state = RunningMount {
+        let mut state = RunningMount {
             pid: std::os::unix::process::parent_id(),
             worker_pid: std::process::id(),
             mountpoint: mountpoint.clone(),
             source: parts.session.store.name().to_owned(),
             cache_dir: parts.session.cache_dir.path().to_owned(),
             log,
+            device: None,
         };
         let resumed = device.is_some();
         let mounted = Arc::new(match device.zip(start.greeting) {
             Some((device, greeting)) => parts.resume(&mountpoint, device, greeting)?,
             None => parts.mount(&mountpoint, supervisor)?,
         });
+        state.device = mounted_device(&mountpoint);
         let handler = parts.handler(&state, &start.history, &mounted, supervisor);
         // What serves programs must not end with what only tells of it, but whoever mounts should know what does not work.
         let optional = |done: Result<()>| match done {

@@ -35,6 +35,8 @@ pub struct NodeConfig {
     pub encryption_key: Option<Passphrase>,
     /// Whether everybody on the machine may read it.
     pub world_readable: bool,
+    /// Whether everybody on the machine may change it.
+    pub world_writable: bool,
 }
 
 impl NodeConfig {
@@ -58,6 +60,8 @@ impl NodeConfig {
         file.take(LONGEST).read_to_end(&mut content).map_err(failed)?;
         let mut config = Self::parse(&content, path)?;
         config.world_readable = metadata.permissions().mode() & 0o004 != 0;
+        // Whoever writes to it decides which program is run and which bucket is read.
+        config.world_writable = metadata.permissions().mode() & 0o002 != 0;
         Ok(config)
     }
 
@@ -79,6 +83,7 @@ impl NodeConfig {
             // The scripts write it into a file that openssl reads.
             encryption_key: key.and_then(|key| Passphrase::from_openssl_file(key.0.as_bytes())),
             world_readable: false,
+            world_writable: false,
         })
     }
 

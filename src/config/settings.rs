@@ -40,6 +40,10 @@ impl Settings {
         }
         settings.envelope.check()?;
         settings.take_source(given, config.as_ref());
+        if let Some(NodeConfig { path, world_writable: true, .. }) = &config {
+            let place = path.display();
+            settings.warnings.push(format!("everybody may change {place}, and so what is read: chmod o-w it"));
+        }
         if let Some(NodeConfig { path, encryption_key: Some(key), world_readable, .. }) = config {
             if world_readable {
                 let place = path.display();
@@ -129,17 +133,7 @@ impl Settings {
     }
 
     fn show(&mut self, name: &'static str, value: String, origin: Origin) {
-        self.shown.push(Shown { name, value: without_password(value), origin });
-    }
-}
-
-/// A URL with its password masked; any other text as it is.
-fn without_password(text: String) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text };
-    let host = rest.find('/').unwrap_or(rest.len());
-    match rest[..host].rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
-        Some((user, password)) => format!("{scheme}://{user}:{MASKED}{}", &rest[user.len() + 1 + password.len()..]),
-        None => text,
+        self.shown.push(Shown { name, value: without_password(&value), origin });
     }
 }
 
@@ -163,6 +157,19 @@ fn values(row: &Declaration, given: &CommandLine, environment: &Environment, nod
     }
     let default = row.default.map(|value| Given { value: value.into(), origin: Origin::Default });
     default.into_iter().collect()
+}
+
+/// A URL without the password that somebody has put into it; anything else as it is.
+fn without_password(value: &str) -> String {
+    let masked = || {
+        let (scheme, rest) = value.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (user, host) = authority.rsplit_once('@')?;
+        let user = user.split_once(':').map_or(MASKED.to_owned(), |(user, _)| format!("{user}:{MASKED}"));
+        Some(format!("{scheme}://{user}@{host}{path}"))
+    };
+    masked().unwrap_or_else(|| value.to_owned())
 }
 
 fn parse_switch(text: &str) -> Result<bool, String> {

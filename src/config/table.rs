@@ -149,6 +149,7 @@ pub static KEYS: &[Declaration] = &[
         },
     )
     // People put tokens into it.
+    .environment(&["CASSMOUNT_KEY_COMMAND"])
     .secret(),
     Declaration::one(
         "cipher",

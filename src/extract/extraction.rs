@@ -310,7 +310,9 @@ impl Extraction {
             let mut running = futures::stream::iter(tables.into_iter().map(|table| table::extract(work, table)))
                 .buffer_unordered(parallel);
             while let Some(outcome) = running.next().await {
-                report.tables.extend::<Option<TableOutcome>>(outcome?);
+                // What goes wrong while one table's failure tears the others down is not the cause.
+                let outcome = outcome.map_err(|error| work.over().unwrap_or(error))?;
+                report.tables.extend::<Option<TableOutcome>>(outcome);
             }
             // What archives told may have brought tables to light.
             tables = self.tables().await?;

@@ -30,6 +30,7 @@ pub(super) fn errno(kind: Kind) -> Errno {
         Kind::Invalid => Errno::EINVAL,
         Kind::Unsupported => Errno::from_i32(libc::EOPNOTSUPP),
         Kind::Interrupted => Errno::EINTR,
+        Kind::TooManyFiles => Errno::EMFILE,
         Kind::Corrupt | Kind::Incomplete | Kind::CacheLost | Kind::Unreachable | Kind::Io => Errno::EIO,
     }
 }
@@ -47,6 +48,7 @@ fn is_trouble(kind: Kind) -> bool {
         | Kind::Incomplete
         | Kind::NoSpace
         | Kind::CacheLost
+        | Kind::TooManyFiles
         | Kind::Io => true,
         Kind::NotFound
         | Kind::ReadOnly

@@ -4,13 +4,14 @@
 //! has to outlive the process, not the machine.
 
 use crate::frame::{decode, encode};
+use crate::private::{self, Open};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::marker::PhantomData;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -56,8 +57,7 @@ impl<C: Serialize + DeserializeOwned> Record<C> {
         match recording {
             Recording::None => Ok((None, Vec::new())),
             Recording::New(directory) => {
-                let failed = |e| Error::io(format!("create the directory {}", directory.display()), e);
-                DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+                private::directory(directory)?;
                 Ok((Some(Self::create(directory.join(name))?), Vec::new()))
             }
             Recording::Resumed(directory) => {
@@ -75,7 +75,7 @@ impl<C: Serialize + DeserializeOwned> Record<C> {
     /// A torn frame at the end, from a kill in mid-write, was never told to the kernel.
     fn resume(path: PathBuf) -> Result<(Self, Vec<C>)> {
         let context = || format!("read {}", path.display());
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| Error::io(context(), e))?;
+        let mut file = private::open(&path, Open::ReadWrite).map_err(|e| Error::io(context(), e))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|e| Error::io(context(), e))?;
         let Some(mut rest) = bytes.strip_prefix(&MAGIC) else {
@@ -125,8 +125,8 @@ impl<C: Serialize + DeserializeOwned> Record<C> {
 fn write_all<C: Serialize>(path: &Path, all: &mut dyn Iterator<Item = C>) -> Result<(File, u64)> {
     let mut write = || -> std::io::Result<(File, u64)> {
         let temporary = path.with_extension("new");
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let file = private::open(&temporary, Open::Create)?;
+        file.set_len(0)?;
         let mut out = BufWriter::new(file);
         let mut end = MAGIC.len() as u64;
         out.write_all(&MAGIC)?;

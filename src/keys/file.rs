@@ -21,8 +21,9 @@ pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Key> {
     let mode = metadata.permissions().mode();
     // Of a pipe, as in `--key-file <(…)`, the mode means nothing.
     if metadata.is_file() && mode & 0o077 != 0 {
+        let what = if mode & 0o022 == 0 { "read" } else { "changed" };
         let mode = mode & 0o7777;
-        warnings.push(format!("the key file {shown} may be read by others (mode {mode:04o}): chmod 600 it"));
+        warnings.push(format!("the key file {shown} may be {what} by others (mode {mode:04o}): chmod 600 it"));
     }
     // Filled in place and wiped: a buffer that grows would leave copies behind.
     let mut content = Zeroizing::new([0; LONGEST]);

@@ -36,8 +36,9 @@ pub use seal::ends::Seal;
 pub use stats::StatsSnapshot;
 
 use crate::archive::armor::Armor;
-use crate::cache::{self, Cache};
+use crate::cache::Cache;
 use crate::keys::KeyRing;
+use crate::private;
 use crate::store::{ObjectMeta, Store};
 use crate::task::{blocking, lock};
 use crate::view::OpenFile;
@@ -71,7 +72,8 @@ use tokio_util::sync::CancellationToken;
 fn remembered_for(kind: Kind) -> Duration {
     match kind {
         Kind::Corrupt | Kind::NoKey | Kind::Unsupported => Duration::from_hours(1),
-        Kind::NoSpace => Duration::from_mins(1),
+        // There may be room again at any time, but each try costs a pass.
+        Kind::NoSpace => Duration::from_secs(5),
         // An outage: the next read tries again.
         _ => Duration::ZERO,
     }
@@ -135,7 +137,7 @@ impl Reader {
     /// Must be called within a Tokio runtime, which does its work. Blocks for a moment on the cache directory.
     pub fn new(store: Store, keys: KeyRing, cache: Cache, options: ReaderOptions) -> Result<Arc<Self>> {
         let index_dir = cache.root().join("index");
-        cache::private_directory(&index_dir)?;
+        private::directory(&index_dir)?;
         pass::journal::sweep(&index_dir, JOURNAL_AGE);
         known::prune(&index_dir, (cache.limit() / 8).max(MIN_INDEX_BYTES));
         let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);

@@ -94,6 +94,7 @@ impl<V: View> Overlay<V> {
         if self.is_read_only() {
             return Err(read_only());
         }
+        lease.slot.permit()?;
         let adoption = self.adoption(node).await?;
         let backup = if keep == 0 { None } else { Some(self.backup_content(node, lease).await?) };
         let (leases, lease) = (self.leases.clone(), lease.clone());

@@ -1,9 +1,9 @@
 //! The scratch directory on disk: the lock that keeps it to one process, and one file per changed content.
 
+use crate::private::{self, Open};
 use crate::{Error, Kind, Result};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A scratch directory, held by one process at a time.
@@ -18,17 +18,9 @@ impl ScratchDir {
     /// Makes or takes over the directory. [`Kind::Busy`] if another process uses it.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let context = |e| Error::io(format!("open the scratch directory {}", path.display()), e);
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(path.join("files")).map_err(context)?;
-        // The directory may be older than this mount; what is in it is nobody else's to read all the same.
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).map_err(context)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path.join("lock"))
-            .map_err(context)?;
+        private::directory(path)?;
+        private::directory(&path.join("files"))?;
+        let lock = private::open(&path.join("lock"), Open::Create).map_err(context)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(std::fs::TryLockError::WouldBlock) => {
@@ -49,18 +41,29 @@ impl ScratchDir {
 
     /// Opens the content of an inode, empty if it was never written.
     pub(super) fn open_content(&self, ino: u64) -> Result<File> {
-        open_rw(&self.content(ino)).map_err(|e| Error::io("open a file of the scratch directory", e))
+        self.make_content(&self.content(ino)).map_err(|e| Error::io("open a file of the scratch directory", e))
     }
 
     /// A file to copy content into, published by [`Self::publish`].
     pub(super) fn create_copy(&self, ino: u64) -> Result<File> {
         let path = self.content(ino).with_extension("copy");
         let create = || {
-            let file = open_rw(&path)?;
+            let file = self.make_content(&path)?;
             file.set_len(0)?;
             Ok(file)
         };
         create().map_err(|e| Error::io("create a file in the scratch directory", e))
+    }
+
+    /// Opens a file of content, and makes it where there is none; with its directory, if somebody has deleted the cache meanwhile.
+    fn make_content(&self, path: &Path) -> std::io::Result<File> {
+        match private::open(path, Open::Create) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                private::directory(&self.path.join("files")).map_err(std::io::Error::other)?;
+                private::open(path, Open::Create)
+            }
+            opened => opened,
+        }
     }
 
     pub(super) fn publish(&self, ino: u64) -> Result<()> {
@@ -96,10 +99,6 @@ impl ScratchDir {
         }
         Ok(())
     }
-}
-
-fn open_rw(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn remove(path: &Path) {

@@ -5,11 +5,12 @@
 use super::record::{Frame, Record};
 use super::state::State;
 use crate::frame::{decode, encode};
+use crate::private::{self, Open};
 use crate::{Error, Result};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Names the format and its version.
@@ -43,7 +44,7 @@ impl Journal {
     /// Reads what an earlier process wrote. A torn frame at the end, from a kill in mid-write, never happened.
     pub(super) fn open(path: PathBuf) -> Result<(Self, State)> {
         let context = || format!("read the scratch journal {}", path.display());
-        let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| Error::io(context(), e))?;
+        let mut file = private::open(&path, Open::ReadWrite).map_err(|e| Error::io(context(), e))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|e| Error::io(context(), e))?;
         let Some(frames) = bytes.strip_prefix(&MAGIC) else {
@@ -114,8 +115,8 @@ fn write_snapshot(path: &Path, state: &State) -> Result<(File, u64)> {
     let context = || format!("write the scratch journal {}", path.display());
     let write = || -> std::io::Result<(File, u64)> {
         let temporary = path.with_extension("new");
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = private::open(&temporary, Open::Create)?;
+        file.set_len(0)?;
         let frame = Frame { request: 0, records: vec![Record::Snapshot(Box::new(state.clone()))] };
         let bytes = encode(&frame).map_err(std::io::Error::other)?;
         file.write_all(&MAGIC)?;

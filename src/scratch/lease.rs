@@ -2,6 +2,7 @@
 
 use super::state::Body;
 use super::upper::Upper;
+use crate::descriptors::Permit;
 use crate::task::lock;
 use crate::view::OpenFile;
 use crate::{Error, Kind, Result};
@@ -14,10 +15,25 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 pub(super) struct Slot {
     /// The content in the scratch directory, once there is one.
     pub(super) file: OnceLock<Arc<File>>,
+    /// For its descriptor.
+    permit: OnceLock<Permit>,
     /// The backup's content, once someone needed it.
     pub(super) backup: tokio::sync::OnceCell<Arc<dyn OpenFile>>,
     /// Held while the content changes: one copy-up, write or truncation at a time.
     pub(super) edit: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Slot {
+    /// Takes what the content's descriptor needs before it is opened.
+    ///
+    /// # Errors
+    /// [`Kind::TooManyFiles`].
+    pub(super) fn permit(&self) -> Result<()> {
+        if self.permit.get().is_none() {
+            let _ = self.permit.set(Permit::to_write()?);
+        }
+        Ok(())
+    }
 }
 
 /// The upper layer, if there is one, with the leases on contents.

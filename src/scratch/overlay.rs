@@ -246,6 +246,7 @@ impl<V: View> Overlay<V> {
         let (leases, slot, ino) = (self.leases.clone(), lease.slot.clone(), lease.ino);
         blocking(move || {
             let upper = leases.upper.as_ref().ok_or_else(read_only)?;
+            slot.permit()?;
             let file = upper.open_content(ino)?;
             let _ = slot.file.set(Arc::new(file));
             Ok(())

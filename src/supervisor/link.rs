@@ -45,6 +45,9 @@ impl Link {
             return Err(Error::new(Kind::Unsupported, message));
         }
         system::name_this_process();
+        if start.greeting.is_none() {
+            system::die_with_parent(true).map_err(|e| Error::io("follow the supervisor", e))?;
+        }
         if let Ok(score) = std::env::var(OOM_SCORE_VARIABLE) {
             system::be_chosen_as(&score);
         }
@@ -60,6 +63,8 @@ impl Link {
 
     /// Requests are being answered.
     pub fn ready(&self) -> Result<()> {
+        // From here on there are programs to serve, whatever becomes of the supervisor.
+        system::die_with_parent(false).map_err(|e| Error::io("let go of the supervisor", e))?;
         self.0.send(&FromWorker::Ready, None)
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// What a worker must have in common with the supervisor, and with the worker before it: these messages, what is recorded on disk of
 /// the kernel's knowledge and of the scratch layer, and how inode numbers and directory offsets are made. Every change of any of it
 /// counts this up (`docs/formats.md`).
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Longest message, bytes.
 pub(super) const LONGEST: usize = 16 << 10;

@@ -49,6 +49,12 @@ pub(super) fn asks_for_the_end(signals: &OwnedFd) -> bool {
     read >= 4 && number.is_some_and(|number| number != libc::SIGHUP)
 }
 
+/// Whether this process is to be killed when the one that started it dies.
+pub(super) fn die_with_parent(wanted: bool) -> io::Result<()> {
+    let signal = wanted.then_some(rustix::process::Signal::KILL);
+    Ok(rustix::process::set_parent_process_death_signal(signal)?)
+}
+
 /// Keeps what memory the process uses out of swap, where it may.
 pub(super) fn stay_in_memory() -> io::Result<()> {
     // ONFAULT: only what is used, and not the whole binary.

@@ -172,7 +172,7 @@ impl Supervisor {
             started => started?,
         };
         let (mut serving_since, mut failure, mut trying, mut next) = (None::<Instant>, None, None, None);
-        while let Some((message, fd)) = self.listen(&channel)? {
+        while let Some((message, fd)) = self.listen(&channel, &mut child)? {
             match message {
                 FromWorker::Hold { greeting, resend } => {
                     self.session = fd.map(|device| Session { device, greeting, resend });
@@ -201,6 +201,10 @@ impl Supervisor {
         // Only when all its threads have gone is no request under way any more.
         let status = child.wait().map_err(|e| Error::io("wait for the worker", e))?;
         if !self.is_ready {
+            if self.stops > 0 {
+                let message = "interrupted before the mount was ready";
+                return Ok(End::NoMount(Error::new(Kind::Interrupted, message)));
+            }
             let silent = || Error::new(Kind::Io, format!("the daemon did not start ({status})"));
             return Ok(if status.success() { End::Unmounted } else { End::NoMount(failure.unwrap_or_else(silent)) });
         }
@@ -245,7 +249,7 @@ impl Supervisor {
     }
 
     /// The worker's next message; signals are passed on meanwhile. `None` when the worker has gone.
-    fn listen(&mut self, channel: &Channel) -> Result<Option<(FromWorker, Option<OwnedFd>)>> {
+    fn listen(&mut self, channel: &Channel, child: &mut Child) -> Result<Option<(FromWorker, Option<OwnedFd>)>> {
         loop {
             let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN), readable(&self.signals)];
             match poll(&mut fds, PollTimeout::NONE) {
@@ -255,7 +259,12 @@ impl Supervisor {
             let [told, _] = fds.map(|fd| fd.any().unwrap_or(false));
             if system::asks_for_the_end(&self.signals) {
                 self.stops += 1;
-                let _ = channel.send(&ToWorker::Stop, None);
+                if self.is_ready {
+                    let _ = channel.send(&ToWorker::Stop, None);
+                } else {
+                    // It may wait for a store that does not answer, and nobody uses the mount yet.
+                    child.kill().map_err(|e| Error::io("end the worker", e))?;
+                }
             }
             if told {
                 return channel.receive();

@@ -3,9 +3,10 @@
 //! A cache: when it is damaged or gone, everything is checked again. It is replaced whole, by rename, every now and then, so a kill costs the last
 //! moments only.
 
-use crate::cache::{private_directory, write_atomically};
+use crate::cache::write_atomically;
 use crate::catalog::Host;
 use crate::keys::KeyRing;
+use crate::private;
 use crate::reader::Seal;
 use crate::time::Timestamp;
 use crate::{Error, Result};
@@ -82,7 +83,7 @@ impl State {
             directory.join(format!("{}.verified", &name.finalize().to_hex()[..32]))
         });
         if let Some(directory) = directory {
-            private_directory(directory)?;
+            private::directory(directory)?;
         }
         let kept = path.as_deref().and_then(|path| read(path, source, &host.0));
         let File { salt, mut keys, good, .. } = kept.unwrap_or_else(|| File { salt: new_salt(), ..File::default() });
@@ -194,10 +195,15 @@ fn new_salt() -> [u8; 16] {
 }
 
 fn read(path: &Path, source: &str, host: &str) -> Option<File> {
-    if std::fs::metadata(path).ok()?.len() > MAX_FILE {
-        return None;
-    }
-    let file = decode(&std::fs::read(path).ok()?);
+    let bytes = match private::read(path, MAX_FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!("cannot read {}: everything is verified again: {error}", path.display());
+            return None;
+        }
+    };
+    let file = decode(&bytes);
     if file.is_none() {
         tracing::warn!("{} is damaged: everything is verified again", path.display());
     }

@@ -1,6 +1,7 @@
 //! The archive formats, against the tools that make them: envelope, compressions, tar, seek index.
 
 mod compression;
+mod fuzz;
 mod gzip;
 mod index;
 mod inflate;

@@ -33,6 +33,8 @@ fn a_mount_serves_metrics_and_logs_json() {
     let keys = sample_keys();
     let arguments = [&["--metrics", &address, "--log-format", "json"], &keys[..]].concat();
     let mount = Mounted::start(SAMPLE, &arguments);
+    // Connections that say nothing keep nobody out.
+    let _idle: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(&address).unwrap()).collect();
     let before = get(&address, "/metrics");
     assert!(before.starts_with("HTTP/1.1 200") && before.contains("application/openmetrics-text"), "{before}");
     assert_eq!(value(&before, "cassmount_files_opened_total{cache=\"hit\"}"), 0);

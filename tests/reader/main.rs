@@ -99,6 +99,40 @@ async fn a_flipped_byte_is_never_served() {
     }
 }
 
+/// Each byte of a small archive: no wrong byte is read, and who looks at all of the archive finds what changes its content.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_flipped_byte_is_found_by_who_reads_and_by_who_verifies() {
+    let world = World::new();
+    let files = table(300);
+    let good = seal(&files);
+    assert!(good.len() > 300);
+    let reader = world.reader();
+    let mut found = 0;
+    for at in 0..good.len() {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << (at % 8);
+        // A host each, as what is tried for one that has had no success is bounded.
+        let object = world.memory.put(&format!("{at}/a.enc"), bytes);
+        let read = read_all(&reader, &object).await;
+        let examined = reader.examine(&object, (), &|_| {}).await;
+        let is_good = examined.is_ok_and(|examined| examined.archive.is_ok());
+        match read {
+            Ok(read) => {
+                assert_same(&read, &files);
+                assert!(is_good, "byte {at} changes nothing that is read, and does not verify");
+            }
+            Err(error) => {
+                let is_named = at < 8 && error.kind() == Kind::Denied;
+                assert!(is_named || matches!(error.kind(), Kind::Corrupt | Kind::NoKey), "byte {at}: {error}");
+                assert!(!is_good, "byte {at} verifies, and cannot be read: {error}");
+                found += 1;
+            }
+        }
+    }
+    // Of gzip's header, its time and system may change; in a padding block nothing may.
+    assert!(found >= good.len() - 16, "{found} of {}", good.len());
+}
+
 #[tokio::test]
 async fn an_object_cut_short_is_corrupt() {
     let good = seal(&table(50_000));

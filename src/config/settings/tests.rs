@@ -155,11 +155,14 @@ fn a_named_config_must_be_good_a_found_one_only_warns() {
 }
 
 #[test]
-fn the_password_of_a_url_is_masked() {
-    let masked = |text: &str| super::without_password(text.to_owned());
-    assert_eq!(masked("https://me:hidden@host:9000/p@th"), "https://me:***@host:9000/p@th");
-    assert_eq!(masked("https://me:hid@den@host"), "https://me:***@host");
-    for plain in ["https://host/a:b@c", "https://me@host", "s3://bucket/x", "/dir", "60s"] {
-        assert_eq!(masked(plain), plain);
+fn a_password_in_a_url_is_not_shown() {
+    for (url, shown) in [
+        ("https://user:secret@host:9000/a", "https://user:***@host:9000/a"),
+        ("https://token@host", "https://***@host"),
+        ("s3://user:sec@ret@bucket/p@q", "s3://user:***@bucket/p@q"),
+        ("https://host/a@b", "https://host/a@b"),
+        ("a plain value", "a plain value"),
+    ] {
+        assert_eq!(super::without_password(url), shown);
     }
 }

@@ -341,7 +341,7 @@ impl OpenFile for LooseFile {
         }
         let Some(content) = self.content.get() else { return self.spanned.backing() };
         match content {
-            Content::Local(file) => Some(file.file()),
+            Content::Local(file) => file.file(),
             Content::Cached(file) => file.file(),
             Content::Ranges => None,
         }

@@ -12,6 +12,7 @@ use super::identity::Identity;
 use crate::archive::compression::Spacing;
 use crate::archive::index::{FOOTER_LEN, Footer, Index};
 use crate::cache::{self, write_atomically};
+use crate::private::{self, Open};
 use crate::store::ObjectMeta;
 use crate::task::lock;
 use crate::{Error, Result};
@@ -97,7 +98,7 @@ impl Archive {
             return Ok(Arc::clone(index));
         }
         let path = index_path(dir, &self.identity);
-        let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
+        let file = private::open(&path, Open::Read).map_err(|error| unreadable(&path, error))?;
         cache::touch(&file);
         let index = Arc::new(read_index(&file, &path)?);
         Ok(Arc::clone(self.index.get_or_init(|| index)))
@@ -151,11 +152,14 @@ pub(super) fn save(dir: &Path, key: &str, archive: &Archive) -> Result<()> {
 /// Reads a record; `None` when there is none, or none that is whole. Blocks.
 pub(super) fn load(dir: &Path, identity: &Identity) -> Option<Archive> {
     let path = record_path(dir, identity);
-    let size = std::fs::metadata(&path).ok()?.len();
-    if size > MAX_RECORD {
-        return None;
-    }
-    let bytes = std::fs::read(&path).ok()?;
+    let bytes = match private::read(&path, MAX_RECORD) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!("cannot read {}: its archive will be read again: {error}", path.display());
+            return None;
+        }
+    };
     let archive = decode(&bytes, identity);
     if archive.is_none() {
         tracing::warn!("{} is damaged: its archive will be read again", path.display());

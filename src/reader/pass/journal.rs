@@ -1,6 +1,7 @@
 //! The seek index's file while a pass writes it. What a killed pass leaves is where the next one goes on.
 
 use crate::archive::index::{self, Resumption};
+use crate::private::{self, Open};
 use crate::{Error, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
@@ -34,7 +35,9 @@ impl Journal {
     fn open_shared(&mut self, archive: &index::Identity) -> Result<Option<Resumption>> {
         let path = self.target.with_extension(UNFINISHED);
         let failed = |error| Error::io(format_args!("open {}", path.display()), error);
-        let mut file = options().create(true).open(&path).map_err(failed)?;
+        // The cache may be deleted at any time.
+        private::directory(path.parent().unwrap_or(Path::new("/")))?;
+        let mut file = private::open(&path, Open::Create).map_err(failed)?;
         let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
         if !locked || !same_file(&file, &path) {
             // Another process is at the same archive, or was a moment ago: a file of one's own then, which nobody goes on from.
@@ -113,7 +116,7 @@ pub(in crate::reader) fn sweep(dir: &Path, age: std::time::Duration) {
         let shared = path.file_stem().is_some_and(|stem| !stem.to_string_lossy().contains('.'));
         let old =
             item.metadata().and_then(|meta| meta.modified()).is_ok_and(|time| time.elapsed().is_ok_and(|a| a > age));
-        let Ok(file) = File::open(&path) else { continue };
+        let Ok(file) = private::open(&path, Open::Read) else { continue };
         if (old || !shared) && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = fs::remove_file(&path);
         }

@@ -3,6 +3,7 @@
 use super::span_source::{SpanMap, SpanSource, check_pieces};
 use crate::archive::envelope::CipherKey;
 use crate::archive::index::Index;
+use crate::private::{self, Open};
 use crate::reader::Inner;
 use crate::reader::fetch::Body;
 use crate::reader::flight::Flights;
@@ -17,7 +18,6 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use futures::stream::StreamExt;
 use lru::LruCache;
-use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -310,7 +310,7 @@ impl Inner {
         let path = known::index_path(&self.index_dir, &source.identity);
         let range = index.window_range(number);
         let mut window = vec![0; (range.end - range.start) as usize];
-        let read = File::open(&path).and_then(|file| file.read_exact_at(&mut window, range.start));
+        let read = private::open(&path, Open::Read).and_then(|file| file.read_exact_at(&mut window, range.start));
         let whole = read.is_ok() && crc32fast::hash(&window) == index.spans[number].window.crc32;
         if whole {
             return Ok(window);

@@ -7,13 +7,14 @@ pub(super) mod journals;
 pub(super) mod state;
 
 use crate::cassandra::TableName;
+use crate::private::{self, Open};
 use crate::{Error, Kind, Result};
 use rustix::fs::{FlockOperation, flock};
 use state::{Before, Hydrated, Plan, Record, State, Step};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// First line; the number goes up with every change that an older version would get wrong.
@@ -35,10 +36,11 @@ pub(super) struct Journal {
 /// The journals in a directory, sorted by name.
 pub(super) fn all(directory: &Path) -> Result<Vec<PathBuf>> {
     let failed = |e| Error::io(format_args!("read {}", directory.display()), e);
-    let entries = match fs::read_dir(directory) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
+    // What somebody else has put there is never obeyed.
+    if !private::exists(directory)? {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(directory).map_err(failed)?;
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(failed)?.path();
@@ -64,7 +66,7 @@ pub(super) fn copies(path: &Path) -> PathBuf {
 
 /// Looks into a journal that somebody may be writing to. `None` where there is none.
 pub(super) fn look(path: &Path) -> Result<Option<State>> {
-    match File::open(path) {
+    match private::open(path, Open::Read) {
         Ok(mut file) => Ok(Some(read(&mut file, path)?.0)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(format_args!("open {}", path.display()), e)),
@@ -77,11 +79,7 @@ impl Journal {
     /// # Errors
     /// `Kind::Busy` where there is one by now.
     pub(super) fn begin(directory: &Path, plan: Plan) -> Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|e| Error::io(format_args!("create {}", directory.display()), e))?;
+        private::directory(directory)?;
         let path = path(directory, &plan.table, &plan.directories);
         let failed = |e| Error::io(format_args!("write {}", path.display()), e);
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory).map_err(failed)?;
@@ -100,7 +98,7 @@ impl Journal {
 
     /// Takes a journal over, if it is there. What a crash left of a line at its end does not count.
     pub(super) fn open(path: &Path) -> Result<Option<Self>> {
-        let mut file = match File::options().read(true).write(true).open(path) {
+        let mut file = match private::open(path, Open::ReadWrite) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(|e| Error::io(format_args!("open {}", path.display()), e))?,
         };

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, fchown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 /// How files begin that are not in their place yet.
@@ -160,8 +160,7 @@ fn copy_file(from: &Path, to: &Path, owner: Option<(u32, u32)>) -> Result<()> {
 }
 
 fn make_directory(path: &Path) -> Result<()> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|e| Error::io(format_args!("create {}", path.display()), e))
+    crate::private::directory(path)
 }
 
 #[cfg(test)]

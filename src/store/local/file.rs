@@ -1,6 +1,7 @@
 //! An open file of the source, and what it must still be.
 
-use super::{changed, failed, metadata};
+use super::{Root, changed, failed, metadata};
+use crate::descriptors::Permit;
 use crate::store::ObjectMeta;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -13,27 +14,39 @@ use std::sync::Arc;
 /// A file of a local source, opened for reading and nothing else: no lock, no time of access that would have to be kept.
 #[derive(Debug)]
 pub struct LocalFile {
-    file: File,
+    /// `None` while very many files are open: then it is opened for each read.
+    file: Option<(File, Permit)>,
+    root: Arc<Root>,
     object: ObjectMeta,
 }
 
 impl LocalFile {
-    pub(super) fn new(file: File, object: ObjectMeta) -> Self {
-        Self { file, object }
+    /// Opens a file that was listed.
+    pub(super) fn open(root: Arc<Root>, object: ObjectMeta) -> Result<Self> {
+        let file = root.open_listed(&object)?;
+        let file = Permit::to_read().map(|permit| (file, permit));
+        Ok(Self { file, root, object })
     }
 
-    /// For whoever reads it without asking: the kernel.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// For whoever reads it without asking: the kernel. `None` while very many files are open.
+    pub fn file(&self) -> Option<&File> {
+        self.file.as_ref().map(|(file, _)| file)
     }
 
     /// Bytes `range`, of the version that was listed. Blocks.
     pub fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        self.check()?;
+        let reopened;
+        let file = if let Some(file) = self.file() {
+            file
+        } else {
+            reopened = self.root.open_listed(&self.object)?;
+            &reopened
+        };
+        self.check_file(file)?;
         let mut buffer = vec![0; (range.end - range.start) as usize];
-        let read = self.file.read_exact_at(&mut buffer, range.start);
+        let read = file.read_exact_at(&mut buffer, range.start);
         // Again: it may have been written to meanwhile.
-        self.check()?;
+        self.check_file(file)?;
         match read {
             Ok(()) => Ok(buffer.into()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -45,7 +58,14 @@ impl LocalFile {
 
     /// Whether it still is what was listed. Blocks.
     pub(super) fn check(&self) -> Result<()> {
-        let stat = rustix::fs::fstat(&self.file).map_err(|errno| failed("look at it", &errno.into()))?;
+        match self.file() {
+            Some(file) => self.check_file(file),
+            None => self.check_file(&self.root.open_listed(&self.object)?),
+        }
+    }
+
+    fn check_file(&self, file: &File) -> Result<()> {
+        let stat = rustix::fs::fstat(file).map_err(|errno| failed("look at it", &errno.into()))?;
         let now = metadata(Arc::clone(&self.object.key), &stat);
         if now.size != self.object.size {
             return Err(changed(format!("it had {} bytes and has {}", self.object.size, now.size)));

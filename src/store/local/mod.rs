@@ -27,6 +27,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -53,6 +54,7 @@ pub(super) struct LocalDirectory {
     counters: Arc<Counters>,
 }
 
+#[derive(Debug)]
 struct Root {
     directory: OwnedFd,
     path: PathBuf,
@@ -131,7 +133,8 @@ impl Backend for LocalDirectory {
     fn get<'a>(&'a self, object: &'a ObjectMeta, range: Range<u64>) -> BoxFuture<'a, Result<Chunks>> {
         let object = object.clone();
         Box::pin(async move {
-            let open = Arc::new(self.blocking(move |root| root.open_listed(object)).await?);
+            let root = Arc::clone(&self.root);
+            let open = Arc::new(self.blocking(move |_| LocalFile::open(root, object)).await?);
             let threads = Arc::clone(&self.threads);
             let chunks = stream::try_unfold(range.start, move |start| {
                 let (open, threads, end) = (Arc::clone(&open), Arc::clone(&threads), range.end);
@@ -151,8 +154,9 @@ impl Backend for LocalDirectory {
 
     fn open_local<'a>(&'a self, object: &'a ObjectMeta) -> BoxFuture<'a, Result<Option<LocalFile>>> {
         let object = object.clone();
-        Box::pin(self.blocking(move |root| {
-            let file = root.open_listed(object)?;
+        let root = Arc::clone(&self.root);
+        Box::pin(self.blocking(move |_| {
+            let file = LocalFile::open(root, object)?;
             file.check()?;
             Ok(Some(file))
         }))
@@ -180,9 +184,9 @@ impl Root {
     }
 
     /// Opens a file that was listed.
-    fn open_listed(&self, object: ObjectMeta) -> Result<LocalFile> {
+    fn open_listed(&self, object: &ObjectMeta) -> Result<File> {
         match self.open_file(&object.key) {
-            Ok((file, _)) => Ok(LocalFile::new(file.into(), object)),
+            Ok((file, _)) => Ok(file.into()),
             Err(error) if error.kind() == Kind::NotFound => Err(changed("it was deleted")),
             Err(error) => Err(error),
         }

@@ -66,6 +66,26 @@ pub struct S3Server {
 struct State {
     faults: Mutex<Faults>,
     requests: Mutex<Vec<String>>,
+    /// Requests that are being answered, and the most that were at once.
+    in_flight: Mutex<(usize, usize)>,
+}
+
+/// A request that is being answered.
+struct InFlight(Arc<State>);
+
+impl InFlight {
+    fn begin(state: &Arc<State>) -> Self {
+        let mut in_flight = lock(&state.in_flight);
+        in_flight.0 += 1;
+        in_flight.1 = in_flight.1.max(in_flight.0);
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        lock(&self.0.in_flight).0 -= 1;
+    }
 }
 
 impl S3Server {
@@ -106,6 +126,11 @@ impl S3Server {
     /// All requests so far: method and path, with the query.
     pub fn requests(&self) -> Vec<String> {
         lock(&self.state.requests).clone()
+    }
+
+    /// The most requests so far that were being answered at once.
+    pub fn most_in_flight(&self) -> usize {
+        lock(&self.state.in_flight).1
     }
 
     /// Closes the port and all connections.
@@ -182,6 +207,7 @@ async fn answer(
     state: Arc<State>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, HttpError> {
+    let _in_flight = InFlight::begin(&state);
     lock(&state.requests).push(format!("{} {}", request.method(), request.uri()));
     let (faults, fail) = {
         let mut faults = lock(&state.faults);

@@ -94,6 +94,11 @@ impl Mount {
         Self { mountpoint, ready_after, pid }
     }
 
+    /// The daemon that answers requests, as it was at first.
+    pub fn worker_pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Peak resident memory of the daemon so far, bytes.
     pub fn peak_rss(&self) -> u64 {
         peak_rss(self.pid).expect("the daemon's VmHWM")

@@ -250,7 +250,11 @@ pub fn files(directory: &Path) -> BTreeMap<String, PathBuf> {
 }
 
 fn entries(directory: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    // One that cannot be read is not an empty one.
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        entries => entries.unwrap_or_else(|error| panic!("list {}: {error}", directory.display())),
+    };
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().expect("UTF-8")).collect();
     names.sort();
     names
