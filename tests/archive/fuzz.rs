@@ -170,7 +170,8 @@ fn fuzz_published() {
     let key = key(&object, "k").unwrap();
     let content = data(3, 500);
     let mut sealer = Sealer::new(&key, blake3::hash(&content));
-    let published = [&sealer.header()[..], &sealer.seal(&content, true).unwrap()].concat();
+    let header = *sealer.header();
+    let published = [&header[..], &sealer.seal(&content, true).unwrap()].concat();
     fuzz::run("published", vec![published.clone()], |input| {
         let Some((header, chunk)) = input.split_first_chunk::<PUBLISHED_HEADER_LEN>() else { return };
         for last in [true, false] {

@@ -4,7 +4,6 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
-use testkit::bucket::sample_keys;
 use testkit::command::{Mounted, cassmount};
 use testkit::skip;
 
@@ -102,11 +101,11 @@ fn a_cache_of_somebody_else_is_not_used_nor_given_away() {
         let place = ours.join(piece);
         let _ = fs::remove_dir_all(&place);
         symlink(&theirs, &place).unwrap();
-        let verify =
-            cassmount().args(["verify", SAMPLE, "--cache-dir"]).arg(&ours).args(sample_keys()).output().unwrap();
+        let output = cassmount().args(["list", SAMPLE, "cass-a", "--cache-dir"]).arg(&ours).output().unwrap();
         // A catalog that cannot be kept is told, and everything works without.
-        assert!(piece == "catalog" || !verify.status.success(), "{verify:?}");
-        assert!(said(&verify).contains("is a symbolic link"), "{piece}: {verify:?}");
+        assert!(piece == "catalog" || !output.status.success(), "{output:?}");
+        let said = said(&output);
+        assert!(said.contains("is a symbolic link") || said.contains(&format!("uid {USER}")), "{piece}: {output:?}");
         fs::remove_file(&place).unwrap();
     }
     assert_eq!(fs::read_dir(&theirs).unwrap().count(), 0);
