@@ -26,6 +26,8 @@ pub enum Kind {
     Changed,
     /// The store cannot be reached, or keeps failing.
     Unreachable,
+    /// What has to run on this machine does not answer, or is not there: Cassandra, a mount's daemon, a data directory's disk.
+    NotRunning,
     /// The deadline passed.
     TimedOut,
     /// The store refuses the credentials, or the caller may not do this.

@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::chain::{self, Chains, RestorePoint};
-use super::completeness::{HostCompleteness, Peers};
+use super::completeness::{HostCompleteness, Peers, SetEvidence};
 use super::local::Offsets;
 use super::manifest::own_offset;
 use super::set::BackupSet;
@@ -97,7 +97,7 @@ impl HostSets {
 
 /// Whether the set will not change any more, but for deletion: finished, and its last upload long past when it was last listed.
 pub(super) fn is_settled(set: &BackupSet) -> bool {
-    if set.manifest.is_unreadable() {
+    if set.manifest.is_unreadable() || set.evidence.iter().any(SetEvidence::may_pass) {
         return false;
     }
     let newest = set.modified().map_or(set.time, |(_, last)| last.max(set.time));

@@ -1,6 +1,6 @@
 //! Lists a host: all of it the first time, later only what may have changed.
 
-use super::completeness::SetEvidence;
+use super::completeness::{Cause, SetEvidence, Subject};
 use super::host_sets::{HostSets, is_settled};
 use super::layout::{Chosen, FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets};
 use super::manifest::{Manifest, ParsedManifest, Scope, SetKind};
@@ -8,7 +8,7 @@ use super::missing::{TELLING_FILES, missing_from_full};
 use super::objects::Objects;
 use super::packed::Interner;
 use super::set::{BackupSet, ListedSet, ManifestFault, SetBuilder};
-use super::stray::Strays;
+use super::stray::{StrayReason, Strays};
 use super::{Host, Tag};
 use crate::cassandra::TableName;
 use crate::store::ObjectMeta;
@@ -62,10 +62,11 @@ impl Lister {
             let _permit = self.permit().await?;
             layout.places(&*self.objects, host).await?
         };
-        let SetPlaces { sets: places, strays } = places;
+        let SetPlaces { sets: places, mut strays } = places;
         if places.is_empty() && strays.is_empty() {
             return Err(no_such_host(host));
         }
+        let prefixes: Vec<String> = places.iter().map(|place| place.prefix.escape_debug().to_string()).collect();
         let mut interner = Interner::default();
         let mut old: HashMap<&Tag, &Arc<BackupSet>> = HashMap::new();
         for set in known.iter().flat_map(|known| &known.sets) {
@@ -105,6 +106,12 @@ impl Lister {
             sets.push(set);
         }
         drop(listed);
+        for skipped in self.objects.left_out() {
+            let is_of_set = |prefix: &String| skipped.name.starts_with(&**prefix);
+            if is_below(&skipped.name, host) && !prefixes.iter().any(is_of_set) {
+                strays.push(skipped.name, None, StrayReason::Unreadable);
+            }
+        }
         host_sets(host, sets, strays, now).await
     }
 
@@ -124,10 +131,11 @@ impl Lister {
             let _permit = self.permit().await?;
             layout.gather(HostScan { objects: &*self.objects, host, known, settled }).await?
         };
-        let Gathered { sets: found, settled, logs, strays } = found;
+        let Gathered { sets: found, settled, logs, mut strays } = found;
         if found.is_empty() && settled.is_empty() && strays.is_empty() && logs.is_none() {
             return Err(no_such_host(host));
         }
+        self.add_unlisted(host, &mut strays).await?;
         let mut interner = Interner::default();
         for set in all {
             interner.adopt(&set.archives);
@@ -151,6 +159,36 @@ impl Lister {
             sets.push(Arc::new(gathered_set(host, set, &mut interner, now)?));
         }
         Ok(host_sets(host, sets, strays, now).await?.with_logs(logs.map(Arc::new)))
+    }
+
+    /// Names below a set's prefix that the store could not list.
+    fn unlisted(&self, prefix: &str) -> Vec<SetEvidence> {
+        let prefix = prefix.escape_debug().to_string();
+        let below = self.objects.left_out().into_iter().filter(|skipped| skipped.name.starts_with(&prefix));
+        below
+            .map(|skipped| {
+                let cause = Cause::Unreadable { why: skipped.reason.into() };
+                SetEvidence::new(Subject::Object { key: skipped.name.into(), table: None }, cause)
+            })
+            .collect()
+    }
+
+    /// Names that the store could not list, of a host whose sets lie scattered: those that name it, and those that name no host.
+    async fn add_unlisted(&self, host: &Host, strays: &mut Strays) -> Result<()> {
+        let left_out = self.objects.left_out();
+        if left_out.is_empty() {
+            return Ok(());
+        }
+        let hosts = {
+            let _permit = self.permit().await?;
+            self.layout.layout(&*self.objects).await?.hosts(&*self.objects).await?.hosts
+        };
+        for skipped in left_out {
+            if is_below(&skipped.name, host) || !hosts.iter().any(|host| is_below(&skipped.name, host)) {
+                strays.push(skipped.name, None, StrayReason::Unreadable);
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
@@ -191,6 +229,7 @@ impl Lister {
         let _permit = self.permit().await?;
         let listed = self.list(layout, host, place, now).await?;
         let Some(mut listed) = listed else { return Ok(Found::Gone) };
+        listed.add_evidence(self.unlisted(&place.prefix));
         if known.is_some_and(|known| listed.is_same_as(known) && !known.manifest.is_unreadable()) {
             return Ok(Found::Same);
         }
@@ -212,7 +251,8 @@ impl Lister {
         Ok(Found::New(Box::new(listed), Box::new(manifest)))
     }
 
-    /// What a full's own files say that it should hold, and does not. A file that cannot be read tells nothing: `verify` says so.
+    /// What a full's own files say that it should hold, and does not. Where the only ones that could tell cannot be read, nobody knows what
+    /// else is missing.
     async fn own_files(
         &self,
         manifest: &Manifest,
@@ -222,15 +262,25 @@ impl Lister {
         if manifest.kind != SetKind::Full || manifest.scope != Scope::Whole {
             return Ok(Vec::new());
         }
+        let mut silent = Vec::new();
         for name in TELLING_FILES {
-            let Some(object) = file(name).filter(|object| object.size <= MAX_MANIFEST) else { continue };
-            match self.objects.read(&object).await {
-                Ok(bytes) => return Ok(missing_from_full(name, &bytes, &has)),
-                Err(e) if is_of_object(&e) => tracing::warn!("what {} should hold is not known: {e}", object.key),
-                Err(e) => return Err(e),
-            }
+            let Some(object) = file(name) else { continue };
+            let why = if object.size > MAX_MANIFEST {
+                format!("it is {} bytes long", object.size)
+            } else {
+                match self.objects.read(&object).await {
+                    Ok(bytes) => match missing_from_full(name, &bytes, &has) {
+                        Some(missing) => return Ok(missing),
+                        None => "it maps no tables to ids".into(),
+                    },
+                    Err(e) if is_of_object(&e) => e.to_string(),
+                    Err(e) => return Err(e),
+                }
+            };
+            let cause = Cause::Unreadable { why: why.into() };
+            silent.push(SetEvidence::new(Subject::Object { key: object.key.clone(), table: None }, cause));
         }
-        Ok(Vec::new())
+        Ok(silent)
     }
 
     /// `None` when nothing is there any more.
@@ -304,6 +354,11 @@ fn common_prefix<'a>(mut keys: impl Iterator<Item = &'a str>) -> &'a str {
         prefix = &prefix[..prefix.floor_char_boundary(same)];
     }
     &prefix[..prefix.rfind('/').map_or(0, |slash| slash + 1)]
+}
+
+/// Whether a directory on the way to the name is the host's.
+fn is_below(name: &str, host: &Host) -> bool {
+    name.split('/').any(|part| *part == *host.0)
 }
 
 /// How a set was found.

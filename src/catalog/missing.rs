@@ -13,14 +13,16 @@ pub(super) const TELLING_FILES: [&str; 2] = ["schema.cql", "schema_mapping.json"
 
 /// What the file `name` of a full lists and the full does not hold. Of Cassandra's own keyspaces the scripts leave some out, so these are
 /// not looked at.
-pub fn missing_from_full(name: &str, bytes: &[u8], has: impl Fn(&TableName) -> bool) -> Vec<SetEvidence> {
+///
+/// `None`: the file makes no sense, so it tells nothing.
+pub fn missing_from_full(name: &str, bytes: &[u8], has: impl Fn(&TableName) -> bool) -> Option<Vec<SetEvidence>> {
     let (tables, cause) = if name == TELLING_FILES[0] {
         (tables_of(&String::from_utf8_lossy(bytes)), Cause::SchemaCql)
     } else {
-        (parse_mapping(bytes).unwrap_or_default().into_keys().collect(), Cause::SchemaMapping)
+        (parse_mapping(bytes)?.into_keys().collect(), Cause::SchemaMapping)
     };
     let missing = tables.iter().filter(|table| !is_system_keyspace(&table.keyspace) && !has(table));
-    missing.map(|table| SetEvidence::of_table(table, cause.clone())).collect()
+    Some(missing.map(|table| SetEvidence::of_table(table, cause.clone())).collect())
 }
 
 /// The tables and materialized views that a `DESCRIBE SCHEMA` creates. Sorted. cqlsh starts each statement on a line of its own, after
@@ -80,11 +82,11 @@ mod tests {
     #[test]
     fn what_a_full_lacks() {
         let has = |one: &TableName| ["a", "v"].contains(&&*one.table);
-        let by_schema = missing_from_full("schema.cql", SCHEMA.as_bytes(), has);
+        let by_schema = missing_from_full("schema.cql", SCHEMA.as_bytes(), has).unwrap();
         assert_eq!(by_schema, ["MixedCase", "b"].map(|name| SetEvidence::of_table(&table(name), Cause::SchemaCql)));
         let mapping = br#"{"ks.a":"a-763dab90e55511f185a85b65bc0eb462","ks.z":"z-763dab90e55511f185a85b65bc0eb462"}"#;
-        let by_mapping = missing_from_full("schema_mapping.json", mapping, has);
+        let by_mapping = missing_from_full("schema_mapping.json", mapping, has).unwrap();
         assert_eq!(by_mapping, [SetEvidence::of_table(&table("z"), Cause::SchemaMapping)]);
-        assert_eq!(missing_from_full("schema_mapping.json", b"[]", has), []);
+        assert_eq!(missing_from_full("schema_mapping.json", b"[]", has), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What the catalog asks of a store: listings and small objects.
 
 use crate::Result;
-use crate::store::{Level, ObjectMeta, Store};
+use crate::store::{Level, ObjectMeta, SkippedName, Store};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -25,6 +25,11 @@ pub trait Objects: Send + Sync + 'static {
 
     /// See [`Store::name`].
     fn name(&self) -> &str;
+
+    /// Names that listings had to leave out, although backups may be there; see [`Store::skipped_names`].
+    fn left_out(&self) -> Vec<SkippedName> {
+        Vec::new()
+    }
 }
 
 impl Objects for Store {
@@ -48,5 +53,9 @@ impl Objects for Store {
 
     fn name(&self) -> &str {
         Self::name(self)
+    }
+
+    fn left_out(&self) -> Vec<SkippedName> {
+        self.skipped_names().into_iter().filter(|skipped| skipped.may_hold_backups).collect()
     }
 }

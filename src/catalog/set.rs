@@ -1,6 +1,6 @@
 //! One backup set of one host, and how it is put together from a listing.
 
-use super::completeness::{Cause, SetEvidence};
+use super::completeness::{Cause, SetEvidence, Subject};
 use super::local::LocalTime;
 use super::manifest::{Manifest, ManifestState, ParsedManifest, Scope, SetKind};
 use super::packed::{ETag, Interner, PackedArchive, TableKey};
@@ -257,7 +257,10 @@ impl SetBuilder {
         let mut archives: Vec<FoundTable> = Vec::with_capacity(self.found.len());
         for found in std::mem::take(&mut self.found) {
             if archives.last().is_some_and(|last| last.table == found.table) {
-                self.stray(&found.object, StrayReason::Duplicate);
+                let reason = StrayReason::Duplicate;
+                let subject = Subject::Object { key: found.object.key.clone(), table: Some(found.table) };
+                self.evidence(SetEvidence::new(subject, Cause::Stray { why: reason.to_string().into() }));
+                self.stray(&found.object, reason);
             } else {
                 archives.push(found);
             }
@@ -344,7 +347,13 @@ impl ListedSet {
         };
         self.set.evidence.sort();
         self.set.evidence.dedup();
-        self.set.evidence.truncate(MAX_EVIDENCE);
+        if self.set.evidence.len() > MAX_EVIDENCE {
+            // What is not named one by one is still said of its table.
+            let rest = self.set.evidence.split_off(MAX_EVIDENCE);
+            self.set.evidence.extend(rest.into_iter().map(SetEvidence::of_whole_table));
+            self.set.evidence.sort();
+            self.set.evidence.dedup();
+        }
         for file in &mut self.set.files {
             file.name = interner.string(&file.name);
         }

@@ -28,14 +28,17 @@ pub enum StrayReason {
     LiveFiles,
     /// An archive whose name does not tell where its keyspace ends and its table begins, and nothing else does.
     Ambiguous,
-    /// No stray, but the opposite: a file that the backup's manifest lists and that is not there, or is not what was uploaded.
-    Missing,
+    /// A name that the store has and that cannot be listed or shown: a directory that may not be read, a link out of the source, a key that
+    /// cannot be asked for.
+    Unreadable,
     /// A component of an SSTable where no layout has one: its rows are in no restore point.
     Sstable,
     /// Directories that were not looked into, because there are too many: all below the key.
     NotLookedAt,
     /// An archive of many tables, of a whole node or keyspace.
     ManyTables,
+    /// An archive that is packed in another way than this layout's are.
+    OtherArchive,
 }
 
 impl StrayReason {
@@ -47,10 +50,11 @@ impl StrayReason {
             | Self::Hostile
             | Self::Duplicate
             | Self::Ambiguous
-            | Self::Missing
+            | Self::Unreadable
             | Self::Sstable
             | Self::NotLookedAt
-            | Self::ManyTables => true,
+            | Self::ManyTables
+            | Self::OtherArchive => true,
             Self::NotAHost | Self::NotATag | Self::Unknown | Self::DirectoryMarker | Self::LiveFiles => false,
         }
     }
@@ -59,7 +63,15 @@ impl StrayReason {
 impl StrayReason {
     /// Whether a restore point of the set lacks rows because of it, as far as can be told. A copy beside what is shown is none.
     pub fn hides_rows(self) -> bool {
-        matches!(self, Self::Missing | Self::Ambiguous | Self::Sstable | Self::NotLookedAt | Self::ManyTables)
+        matches!(
+            self,
+            Self::Unreadable
+                | Self::Ambiguous
+                | Self::Sstable
+                | Self::NotLookedAt
+                | Self::ManyTables
+                | Self::OtherArchive
+        )
     }
 }
 
@@ -74,7 +86,8 @@ impl fmt::Display for StrayReason {
             Self::Hostile => "a name with bytes that no host or table has",
             Self::DirectoryMarker => "an object that only marks a directory",
             Self::Duplicate => "a second archive of one table",
-            Self::Missing => "listed in the backup's manifest, and not there, or not as it was uploaded",
+            Self::Unreadable => "its name cannot be shown, or it may not be looked into",
+            Self::OtherArchive => "an archive that is packed in another way than this layout's are",
             Self::Sstable => "an SSTable's file where no backup set has one: its rows are in no restore point",
             Self::NotLookedAt => {
                 "not looked into, because there are too many directories: if there are backups in it, give it as SOURCE"

@@ -191,7 +191,7 @@ impl TestSet {
                 schema.iter().map(|table| format!("CREATE TABLE {}.{table} (\n", self.keyspace)).collect();
             let cql = cql.concat();
             let has = |table: &TableName| self.tables.contains(&&*table.table);
-            for evidence in missing_from_full("schema.cql", cql.as_bytes(), has) {
+            for evidence in missing_from_full("schema.cql", cql.as_bytes(), has).unwrap() {
                 builder.evidence(evidence);
             }
         }

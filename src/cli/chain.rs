@@ -95,7 +95,11 @@ impl Chain {
 impl Shown for Chain {
     fn text(&self) -> String {
         let report = &self.report;
-        let mut text = format!("{} as of {} ({})\n\n", report.host, report.point, report.as_of);
+        let mut text = format!("{} as of {} ({})\n", report.host, report.point, report.as_of);
+        if let Some(automatic) = report.automatic {
+            let _ = writeln!(text, "{} stands apart: {automatic}", report.point);
+        }
+        text.push('\n');
         let rows: Vec<Vec<String>> = report
             .sets
             .iter()

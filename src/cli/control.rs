@@ -102,10 +102,10 @@ async fn converse(stream: UnixStream, handler: Handler) -> std::io::Result<()> {
 /// Asks the mount behind the socket at `path`.
 ///
 /// # Errors
-/// `Kind::Unreachable` when nobody listens there; what the mount answered otherwise.
+/// `Kind::NotRunning` when nobody listens there; what the mount answered otherwise.
 #[allow(clippy::needless_pass_by_value, reason = "most are made for the call")]
 pub(super) fn ask(path: &Path, request: Request) -> Result<Value> {
-    let unreachable = |e| Error::new(Kind::Unreachable, "the mount's daemon does not answer").with_source(e);
+    let unreachable = |e| Error::new(Kind::NotRunning, "the mount's daemon does not answer").with_source(e);
     let mut stream = StdStream::connect(path).map_err(unreachable)?;
     stream
         .set_read_timeout(Some(PATIENCE))
@@ -120,7 +120,7 @@ pub(super) fn ask(path: &Path, request: Request) -> Result<Value> {
     match serde_json::from_str(&answer) {
         Ok(Answer::Done(value)) => Ok(value),
         Ok(Answer::Failed(why)) => Err(Error::new(Kind::Io, why)),
-        Err(error) => Err(Error::new(Kind::Unreachable, "the mount's daemon broke off").with_source(error)),
+        Err(error) => Err(Error::new(Kind::NotRunning, "the mount's daemon broke off").with_source(error)),
     }
 }
 
@@ -150,6 +150,6 @@ mod tests {
         assert_eq!(refused.unwrap_err().to_string(), "not now");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(listening);
-        assert_eq!(ask(&path, Request::Status).unwrap_err().kind(), Kind::Unreachable);
+        assert_eq!(ask(&path, Request::Status).unwrap_err().kind(), Kind::NotRunning);
     }
 }

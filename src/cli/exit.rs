@@ -68,6 +68,7 @@ mod tests {
             (Some(Kind::NotFound), 1),
             (Some(Kind::Invalid), 2),
             (Some(Kind::NoKey), 3),
+            (Some(Kind::NotRunning), 1),
             (Some(Kind::Unreachable), 4),
             (Some(Kind::Denied), 4),
             (Some(Kind::Incomplete), 5),

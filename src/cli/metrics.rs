@@ -151,6 +151,7 @@ fn text(status: &Value) -> String {
         opened.get_or_create(&vec![("cache", found)]).inc_by(number(&format!("/reader/{field}")));
     }
     registry.register("files_opened", "Files opened, by whether the cache had them whole", opened);
+    register_hosts(&mut registry, status);
     if let Some(bytes) = resident_memory() {
         let gauge: Gauge = Gauge::default();
         gauge.set(bytes.cast_signed());
@@ -160,6 +161,30 @@ fn text(status: &Value) -> String {
     // Writing to a string does not fail.
     let _ = encode(&mut text, &registry);
     text
+}
+
+/// What the restore points of each host come to that was looked at.
+fn register_hosts(registry: &mut Registry, status: &Value) {
+    const HOST_GAUGES: &[(&str, &str, &str)] = &[
+        ("restore_points", "restore_points", "Restore points of the host"),
+        ("incomplete", "restore_points_incomplete", "Restore points of the host that lack something"),
+        (
+            "newest_whole_timestamp",
+            "whole_restore_point_timestamp_seconds",
+            "When the newest restore point that lacks nothing was finished",
+        ),
+    ];
+    let hosts = status.get("hosts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    for (field, name, help) in HOST_GAUGES {
+        let family = Family::<Vec<(&str, String)>, Gauge>::default();
+        for host in hosts {
+            let (label, value) = (host["host"].as_str(), host[*field].as_i64());
+            if let (Some(label), Some(value)) = (label, value) {
+                family.get_or_create(&vec![("host", label.to_owned())]).set(value);
+            }
+        }
+        registry.register(*name, *help, family);
+    }
 }
 
 fn counter(value: u64) -> Counter {
@@ -186,6 +211,10 @@ mod tests {
             "source": "s3://b", "mountpoint": "/mnt",
             "reader": {"bytes_fetched": 7, "requests": 3, "corrupt": 2, "other_errors": 1, "file_hits": 5},
             "cache": {"used_bytes": 11, "limit_bytes": 12},
+            "hosts": [
+                {"host": "a", "restore_points": 6, "incomplete": 2, "newest_whole_timestamp": 1795229342},
+                {"host": "b", "restore_points": 1, "incomplete": 1, "newest_whole_timestamp": null},
+            ],
         });
         let text = text(&status);
         let version = env!("CARGO_PKG_VERSION");
@@ -195,12 +224,17 @@ mod tests {
             "cassmount_store_requests_total 3",
             "# TYPE cassmount_store_requests counter",
             "cassmount_cache_bytes 11",
+            "cassmount_restore_points{host=\"a\"} 6",
+            "cassmount_restore_points_incomplete{host=\"a\"} 2",
+            "cassmount_restore_points_incomplete{host=\"b\"} 1",
+            "cassmount_whole_restore_point_timestamp_seconds{host=\"a\"} 1795229342",
             "cassmount_errors_total{kind=\"corrupt\"} 2",
             "cassmount_errors_total{kind=\"other\"} 1",
             "cassmount_files_opened_total{cache=\"hit\"} 5",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
+        assert!(!text.contains("whole_restore_point_timestamp_seconds{host=\"b\""), "{text}");
         assert!(text.contains("cassmount_resident_memory_bytes ") && text.ends_with("# EOF\n"), "{text}");
     }
 }

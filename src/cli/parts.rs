@@ -194,7 +194,7 @@ impl Parts {
                             "since": Timestamp(history.since).to_string(), "restarts": history.restarts, "last_death": last_death(&history),
                             "upgrades": history.upgrades, "failed_upgrade": history.failed_upgrade,
                             "log": state.log, "cache_dir": state.cache_dir, "cache": used, "scratch": scratch(&overlay),
-                            "reader": reader.stats(), "waiting": waits.now(), "warnings": warnings(&store, &overlay),
+                            "reader": reader.stats(), "waiting": waits.now(), "hosts": overlay.view().judgements(), "warnings": warnings(&store, &overlay),
                         }))
                     }
                     Request::CacheClear => blocking(move || cache.clear()).await.map(|freed| json!({ "freed_bytes": freed })),

@@ -45,7 +45,7 @@ pub(super) fn run(args: &UpgradeArgs, starts_worker: StartsWorker) -> Result<()>
     let start = Instant::now();
     match control::ask(&socket, Request::Upgrade(Successor::this_program()?)) {
         // Ended by the supervisor before it could answer.
-        Err(error) if error.kind() == Kind::Unreachable => {}
+        Err(error) if error.kind() == Kind::NotRunning => {}
         answer => drop(answer.map_err(|error| {
             Error::new(
                 error.kind(),

@@ -153,13 +153,17 @@ impl Extraction {
 
     /// What the restore point lacks of what is asked for.
     fn lacks(&self) -> impl Iterator<Item = &Lack> {
+        self.point.lacks.iter().filter(|lack| self.is_wanted(lack))
+    }
+
+    /// Whether it concerns what is asked for.
+    fn is_wanted(&self, lack: &Lack) -> bool {
         let ExtractOptions { tables, keyspaces, .. } = &self.options;
-        let is_wanted = move |table: &TableName| {
+        lack.subject.table().is_none_or(|table| {
             (tables.is_empty() && keyspaces.is_empty())
                 || tables.contains(table)
                 || keyspaces.iter().any(|keyspace| **keyspace == *table.keyspace)
-        };
-        self.point.lacks.iter().filter(move |lack| lack.subject.table().is_none_or(is_wanted))
+        })
     }
 
     /// Refuses a restore point that lacks something of what is asked for, unless that is allowed.
@@ -213,7 +217,7 @@ impl Extraction {
             sets.dedup();
             let plan = TablePlan {
                 table: table.table.clone(),
-                done: recorded.is_some() && self.target.join(&directory).is_dir(),
+                done: recorded.is_some() && is_directory(&self.target.join(&directory))?,
                 directory,
                 sets,
                 archives: table.archives.len(),
@@ -290,9 +294,29 @@ impl Extraction {
             report.error = Some(error.to_string());
             report.error_kind = Some(error.kind());
         }
+        self.add_late_lacks(&mut report).await;
         self.tree.keep(&self.host).await;
         report.tables.sort_by(|a, b| (&a.table, &a.directory).cmp(&(&b.table, &b.directory)));
         Ok(report)
+    }
+
+    /// What the archives turned out to lack while they were read, of tables whose outcome does not tell.
+    async fn add_late_lacks(&self, report: &mut ExtractReport) {
+        let lacks = match self.tree.point_info(&self.host, &self.point.tag.0).await {
+            Ok(point) => point.lacks,
+            Err(error) => {
+                report.error.get_or_insert(format!("whether the restore point is whole is not known: {error}"));
+                report.error_kind.get_or_insert(error.kind());
+                return;
+            }
+        };
+        for lack in lacks.into_iter().filter(|lack| self.is_wanted(lack)) {
+            let is_told = |outcome: &TableOutcome| !outcome.is_whole() && lack.subject.table() == Some(&outcome.table);
+            let is_known = |known: &Lack| known.set == lack.set && known.subject == lack.subject;
+            if !report.lacks.iter().any(is_known) && !report.tables.iter().any(is_told) {
+                report.lacks.push(lack);
+            }
+        }
     }
 
     async fn all(&self, work: &Work, mut tables: Vec<PointTable>, report: &mut ExtractReport) -> Result<()> {
@@ -322,10 +346,19 @@ impl Extraction {
     }
 }
 
+/// Whether a directory is there. That it cannot be looked at is no answer.
+fn is_directory(path: &Path) -> Result<bool> {
+    match path.metadata() {
+        Ok(metadata) => Ok(metadata.is_dir()),
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(false),
+        Err(e) => Err(Error::io(format_args!("look for {}", path.display()), e)),
+    }
+}
+
 /// What the target holds of the job, bytes in staging, and free bytes. Makes nothing.
 fn look_at(path: &Path, job: &Job) -> Result<(Done, u64, u64)> {
     let mut existing = path;
-    while !existing.exists() {
+    while !existing.try_exists().map_err(|e| Error::io(format_args!("look for {}", existing.display()), e))? {
         existing = existing.parent().unwrap_or(Path::new("/"));
     }
     let nearest = Dir::open(existing)?;

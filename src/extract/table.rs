@@ -56,20 +56,21 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
     let done = this.run().await;
     let fetched = this.fetched.load(Relaxed);
     match done {
-        Ok(outcome) => {
+        Ok(Some(outcome)) => {
             work.leave_staging(&this.table, false).await;
             Ok(Some(TableOutcome { fetched_bytes: fetched, ..outcome }))
+        }
+        Ok(None) => {
+            tracing::warn!("{}: its files are of no table that {} has", this.table.table, work.point);
+            work.leave_staging(&this.table, false).await;
+            Ok(None)
         }
         Err(error) => {
             if let Some(fatal) = work.over() {
                 return Err(fatal);
             }
-            if error.kind() == Kind::NotFound {
-                tracing::warn!("{}: {error}", this.table.table);
-                work.leave_staging(&this.table, false).await;
-                return Ok(None);
-            }
-            let is_lasting = matches!(error.kind(), Kind::Corrupt | Kind::NoKey | Kind::Changed | Kind::Exists);
+            let is_lasting =
+                matches!(error.kind(), Kind::NotFound | Kind::Corrupt | Kind::NoKey | Kind::Changed | Kind::Exists);
             work.leave_staging(&this.table, !is_lasting).await;
             Ok(Some(TableOutcome::failed(work, &this.table, fetched, &error)))
         }
@@ -113,7 +114,8 @@ fn archive_ids(table: &PointTable) -> Vec<String> {
 }
 
 impl Extracting<'_> {
-    async fn run(&mut self) -> Result<TableOutcome> {
+    /// `None` where the point has no such table, as the archives tell.
+    async fn run(&mut self) -> Result<Option<TableOutcome>> {
         loop {
             let (archives, unknown) = self.known().await;
             if !unknown.is_empty() {
@@ -124,11 +126,12 @@ impl Extracting<'_> {
             }
             let work = self.work;
             let point = work.tree.point_files(&work.host, &work.point, &self.table.table).await?;
+            let Some(point) = point else { return Ok(None) };
             if point.table != self.table {
                 // What its archives told has changed what it is made of.
                 self.table = point.table.clone();
                 if let Some(outcome) = before(work, &self.table).await? {
-                    return Ok(outcome);
+                    return Ok(Some(outcome));
                 }
                 continue;
             }
@@ -144,7 +147,7 @@ impl Extracting<'_> {
                 continue;
             }
             let done = self.publish(plan, located).await?;
-            return Ok(TableOutcome::extracted(work, &self.table, done));
+            return Ok(Some(TableOutcome::extracted(work, &self.table, done)));
         }
     }
 

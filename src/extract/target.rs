@@ -61,7 +61,8 @@ impl Dir {
 
     /// The same; makes it, and its parents, if it is not there.
     pub(super) fn make_at(path: &Path, access: Access) -> Result<Self> {
-        let made = !path.exists();
+        let looked = path.try_exists();
+        let made = !looked.map_err(|e| Error::io(format_args!("look for {}", path.display()), e))?;
         std::fs::create_dir_all(path)
             .map_err(|e| Error::io(format_args!("create the directory {}", path.display()), e))?;
         let directory = Self::open(path)?;

@@ -85,13 +85,16 @@ impl<V: View> Shared<V> {
     }
 
     /// Whether the change was made already, by a process that was killed before it could say so.
-    pub(super) async fn is_repeat(&self, asked: Asked) -> bool {
-        asked.resent && self.overlay.has_done(asked.by.request).await
+    pub(super) async fn is_repeat(&self, asked: Asked) -> Result<bool> {
+        if !asked.resent {
+            return Ok(false);
+        }
+        self.overlay.has_done(asked.by.request).await
     }
 
     pub(super) async fn create(&self, asked: Asked, parent: u64, name: &OsStr, new: New) -> Result<Node<V::Node>> {
         let directory = self.node(parent).await?;
-        if self.is_repeat(asked).await {
+        if self.is_repeat(asked).await? {
             return self.overlay.lookup(&directory, name).await;
         }
         self.overlay.create(asked.by, &directory, name, new).await

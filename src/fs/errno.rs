@@ -31,7 +31,9 @@ pub(super) fn errno(kind: Kind) -> Errno {
         Kind::Unsupported => Errno::from_i32(libc::EOPNOTSUPP),
         Kind::Interrupted => Errno::EINTR,
         Kind::TooManyFiles => Errno::EMFILE,
-        Kind::Corrupt | Kind::Incomplete | Kind::CacheLost | Kind::Unreachable | Kind::Io => Errno::EIO,
+        Kind::Corrupt | Kind::Incomplete | Kind::CacheLost | Kind::Unreachable | Kind::NotRunning | Kind::Io => {
+            Errno::EIO
+        }
     }
 }
 
@@ -42,6 +44,7 @@ fn is_trouble(kind: Kind) -> bool {
         | Kind::Corrupt
         | Kind::Changed
         | Kind::Unreachable
+        | Kind::NotRunning
         | Kind::TimedOut
         | Kind::Denied
         | Kind::Archived

@@ -62,7 +62,13 @@ impl OpenFiles {
         let mut table = Table { record, ..Table::default() };
         for change in changes {
             match change {
-                Change::Opened { handle, ino, backing } => table.add(handle, ino, backing, || overlay.hold(ino).ok()),
+                Change::Opened { handle, ino, backing } => table.add(handle, ino, backing, || {
+                    let held = overlay.hold(ino);
+                    held.inspect_err(|error| {
+                        tracing::warn!("inode {ino:x}, which is open, is looked for anew: {error}")
+                    })
+                    .ok()
+                }),
                 Change::Closed { handle } => drop(table.remove(handle)),
             }
         }

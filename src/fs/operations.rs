@@ -179,7 +179,7 @@ impl<V: View> Filesystem for Adapter<V> {
         let (ino, parent, asked, name) = (self.ours(ino), self.ours(parent), Asked::from(request), name.to_owned());
         self.run_entry(at("link", request, parent, &name.clone()), reply, move |fs| async move {
             let (node, directory) = (fs.node(ino).await?, fs.node(parent).await?);
-            if !fs.is_repeat(asked).await {
+            if !fs.is_repeat(asked).await? {
                 fs.overlay.link(asked.by, &node, &directory, &name).await?;
             }
             fs.enter(parent, &name, node).await
@@ -189,7 +189,7 @@ impl<V: View> Filesystem for Adapter<V> {
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
         self.run_empty(at("unlink", request, parent, &name.clone()), reply, move |fs| async move {
-            if fs.is_repeat(asked).await {
+            if fs.is_repeat(asked).await? {
                 return Ok(());
             }
             fs.overlay.unlink(asked.by, &fs.node(parent).await?, &name).await
@@ -199,7 +199,7 @@ impl<V: View> Filesystem for Adapter<V> {
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
         self.run_empty(at("rmdir", request, parent, &name.clone()), reply, move |fs| async move {
-            if fs.is_repeat(asked).await {
+            if fs.is_repeat(asked).await? {
                 return Ok(());
             }
             fs.overlay.rmdir(asked.by, &fs.node(parent).await?, &name).await
@@ -223,7 +223,7 @@ impl<V: View> Filesystem for Adapter<V> {
         let (from, to, asked) = (self.ours(from), self.ours(to), Asked::from(request));
         let (from_name, to_name) = (from_name.to_owned(), to_name.to_owned());
         self.run_empty(at("rename", request, from, &from_name.clone()), reply, move |fs| async move {
-            if fs.is_repeat(asked).await {
+            if fs.is_repeat(asked).await? {
                 return Ok(());
             }
             let (from, to) = (fs.node(from).await?, fs.node(to).await?);

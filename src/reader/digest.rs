@@ -7,13 +7,17 @@ use crate::Result;
 use crate::archive::Member;
 use crate::archive::tar::MemberSink;
 use crate::cassandra::SstableName;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// Contents of Digest.crc32 files, by the plain offset of their data.
+/// Contents of Digest.crc32 files and of manifest.json, by the plain offset of their data.
 pub(super) type Digests = HashMap<u64, Vec<u8>>;
 
 /// A decimal number of 32 bits, and some slack for a newline.
 const MAX_LEN: u64 = 64;
+/// What Cassandra writes into a snapshot of a table.
+pub(super) const MANIFEST: &str = "manifest.json";
+/// Some 50,000 SSTables.
+const MAX_MANIFEST: u64 = 1 << 20;
 
 /// Directory and SSTable of a component, from a safe path or a member's name.
 pub(super) fn component(path: &str) -> Option<((&str, SstableName), &str)> {
@@ -21,12 +25,32 @@ pub(super) fn component(path: &str) -> Option<((&str, SstableName), &str)> {
     Some(((directory, component.sstable), component.component))
 }
 
-/// Whether the member's content is wanted for [`check`].
+/// Whether the member's content is wanted for [`check`], or as a snapshot's manifest.
 pub(super) fn is_digest(member: &Member) -> bool {
-    member.is_file() && (1..=MAX_LEN).contains(&member.size) && member.raw_name.ends_with(b"-Digest.crc32")
+    let is = |name: &[u8], longest: u64| member.raw_name.ends_with(name) && (1..=longest).contains(&member.size);
+    member.is_file() && (is(b"-Digest.crc32", MAX_LEN) || is(MANIFEST.as_bytes(), MAX_MANIFEST))
 }
 
-/// Hands files on to `sink`, and keeps what the Digest.crc32 files say that come by.
+/// The SSTables, by their Data.db, that a snapshot's manifest.json lists and that no file is of. A manifest that makes no sense tells none:
+/// `verify` says so. Files of secondary indexes are left alone, for Cassandra builds these anew.
+pub(super) fn missing_by_manifest<'a>(manifest: &[u8], paths: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(manifest) else { return Vec::new() };
+    let there: HashSet<SstableName> = paths
+        .filter_map(component)
+        .filter(|((directory, _), _)| directory.is_empty())
+        .map(|((_, name), _)| name)
+        .collect();
+    let listed =
+        json["files"].as_array().map(Vec::as_slice).unwrap_or_default().iter().filter_map(|file| file.as_str());
+    let wanted = listed.filter(|path| {
+        component(path).is_some_and(|((directory, name), component)| {
+            directory.is_empty() && component == "Data.db" && !there.contains(&name)
+        })
+    });
+    wanted.map(ToOwned::to_owned).collect()
+}
+
+/// Hands files on to `sink`, and keeps what the Digest.crc32 files and manifest.json say that come by.
 pub(super) struct Collector<S> {
     pub(super) sink: S,
     pub(super) digests: Digests,
@@ -103,6 +127,17 @@ pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manifest_names_sstables_that_are_not_there() {
+        let files = r#"["nb-1-big-Data.db", "nb-2-big-Data.db", ".idx/nb-2-big-Data.db", "../nb-9-big-Data.db", 7]"#;
+        let manifest = format!("{{\"files\": {files}}}");
+        let missing = |paths: &[&str]| missing_by_manifest(manifest.as_bytes(), paths.iter().copied());
+        assert_eq!(missing(&["nb-1-big-Data.db", "manifest.json"]), ["nb-2-big-Data.db"]);
+        // One of which a part is there is judged by its parts.
+        assert_eq!(missing(&["nb-1-big-Data.db", "nb-2-big-Index.db"]), [""; 0]);
+        assert_eq!(missing_by_manifest(b"{", std::iter::empty()), [""; 0]);
+    }
 
     fn file(path: &str, offset: u64, crc32: u32) -> File<'_> {
         File { path, offset, crc32 }

@@ -123,7 +123,7 @@ impl Abort {
                 stopped(journal, report)
             }
             None => Err(Error::new(
-                Kind::Unreachable,
+                Kind::NotRunning,
                 "whether Cassandra runs, nodetool does not tell: name the right one with --nodetool. Nothing was changed",
             )),
         }
@@ -146,7 +146,7 @@ impl Abort {
             "nobody answers {:?}, but whether Cassandra is stopped cannot be seen ({why}): {nodetool}. Nothing was changed",
             self.node.command()
         );
-        Err(Error::new(Kind::Unreachable, message))
+        Err(Error::new(Kind::NotRunning, message))
     }
 }
 

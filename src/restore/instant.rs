@@ -147,7 +147,7 @@ impl Instant {
         };
         // Nobody knows what Cassandra makes of the links while it does not answer.
         let plan = journal.state.plan.clone();
-        if matches!(error.kind(), Kind::Busy | Kind::Unreachable | Kind::TimedOut)
+        if matches!(error.kind(), Kind::Busy | Kind::NotRunning | Kind::TimedOut)
             && journal.state.step >= Step::Refreshing
         {
             return failed(&plan, Outcome::Unclear, &error);

@@ -53,7 +53,7 @@ pub(super) fn live_directories(plan: &Plan) -> Result<Vec<PathBuf>> {
                 "{} is not there, nor is anything else below its data directory: is the disk mounted?",
                 directory.display()
             );
-            return Err(Error::new(Kind::Unreachable, message));
+            return Err(Error::new(Kind::NotRunning, message));
         }
     }
     Ok(there)
@@ -104,7 +104,7 @@ mod tests {
         assert!(live_directories(&plan).unwrap().is_empty());
         let keyspace = table.live.parent().unwrap();
         fs::remove_dir(keyspace).unwrap();
-        assert_eq!(live_directories(&plan).unwrap_err().kind(), Kind::Unreachable);
+        assert_eq!(live_directories(&plan).unwrap_err().kind(), Kind::NotRunning);
         fs::create_dir(keyspace.with_file_name("system")).unwrap();
         assert!(live_directories(&plan).unwrap().is_empty());
         unreadable(keyspace);

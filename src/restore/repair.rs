@@ -126,7 +126,7 @@ pub(super) fn table(journal: &mut Journal, tools: &Tools<'_>) -> Result<RepairOu
             let message = format!(
                 "the files of {table} are complete, but whether Cassandra has opened them, nodetool does not tell: name the right one with --nodetool"
             );
-            return Err(Error::new(Kind::Unreachable, message));
+            return Err(Error::new(Kind::NotRunning, message));
         }
     }
     let (opened, ours) = verdict::ask(&journal.state, tools.node)?;
@@ -140,7 +140,7 @@ pub(super) fn table(journal: &mut Journal, tools: &Tools<'_>) -> Result<RepairOu
             journal.state.plan.source,
             journal.state.plan.mountpoint.display()
         );
-        return Err(Error::new(Kind::Unreachable, message));
+        return Err(Error::new(Kind::NotRunning, message));
     }
     reopen(journal, tools)?;
     match verdict::ask(&journal.state, tools.node)?.0 {
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(super::table(&mut journal, &tools(&down)).unwrap(), RepairOutcome::PutBack);
         assert!(statistics.is_symlink());
         let unknown = super::table(&mut journal, &tools(&node("exit 1"))).unwrap_err();
-        assert_eq!(unknown.kind(), Kind::Unreachable);
+        assert_eq!(unknown.kind(), Kind::NotRunning);
     }
 
     #[test]

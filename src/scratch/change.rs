@@ -41,10 +41,10 @@ fn adopting(state: &State, ino: u64, adoption: Option<Record>, record: Record) -
 
 impl<V: View> Overlay<V> {
     /// Whether a request that the kernel sends again was carried out by an earlier process.
-    pub async fn has_done(&self, request: u64) -> bool {
+    pub async fn has_done(&self, request: u64) -> Result<bool> {
         let leases = self.leases.clone();
         let done = move || Ok(leases.upper.as_ref().is_some_and(|upper| upper.has_done(request)));
-        blocking(done).await.unwrap_or(false)
+        blocking(done).await
     }
 
     /// Makes a file, directory or symbolic link.

@@ -4,7 +4,7 @@
 
 use super::record::{Frame, Record};
 use super::state::State;
-use crate::frame::{decode, encode};
+use crate::frame::{decode, encode, is_torn};
 use crate::private::{self, Open};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -32,16 +32,19 @@ pub(super) struct Journal {
     /// Length right after the last snapshot.
     compacted: u64,
     done: VecDeque<u64>,
+    /// Bytes that were damaged, and not just cut off by a kill.
+    damaged: usize,
 }
 
 impl Journal {
     /// Starts an empty journal, replacing any older one.
     pub(super) fn create(path: PathBuf, state: &State) -> Result<Self> {
         let (file, end) = write_snapshot(&path, state)?;
-        Ok(Self { path, file, end, compacted: end, done: VecDeque::new() })
+        Ok(Self { path, file, end, compacted: end, done: VecDeque::new(), damaged: 0 })
     }
 
-    /// Reads what an earlier process wrote. A torn frame at the end, from a kill in mid-write, never happened.
+    /// Reads what an earlier process wrote. A torn frame at the end, from a kill in mid-write, never happened. What is damaged in the
+    /// midst takes all behind it with it: that is put aside, and logged.
     pub(super) fn open(path: PathBuf) -> Result<(Self, State)> {
         let context = || format!("read the scratch journal {}", path.display());
         let mut file = private::open(&path, Open::ReadWrite).map_err(|e| Error::io(context(), e))?;
@@ -59,8 +62,19 @@ impl Journal {
             rest = after;
         }
         let end = (bytes.len() - rest.len()) as u64;
+        let damaged = if is_torn(rest) { 0 } else { rest.len() };
+        if damaged > 0 {
+            let aside = path.with_extension("damaged");
+            std::fs::write(&aside, rest).map_err(|e| Error::io(format_args!("write {}", aside.display()), e))?;
+            tracing::error!(
+                "the scratch journal {} is damaged after {end} bytes: what programs made or renamed in the mount since is lost; \
+                 the {damaged} bytes behind are in {}",
+                path.display(),
+                aside.display()
+            );
+        }
         file.set_len(end).map_err(|e| Error::io(context(), e))?;
-        Ok((Self { path, file, end, compacted: MAGIC.len() as u64, done }, state))
+        Ok((Self { path, file, end, compacted: MAGIC.len() as u64, done, damaged }, state))
     }
 
     /// Appends one operation. On an error nothing was appended.
@@ -74,6 +88,11 @@ impl Journal {
         self.end += bytes.len() as u64;
         remember(&mut self.done, frame.request);
         Ok(())
+    }
+
+    /// Whether it was damaged when it was opened, so that files may be there which it does not name.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged > 0
     }
 
     /// Whether the kernel's request of this number was carried out.
@@ -209,6 +228,21 @@ mod tests {
             let (_, replayed) = Journal::open(path.clone()).unwrap();
             assert_ne!(replayed, state, "bit flip at {index} went unnoticed");
         }
+    }
+
+    #[test]
+    fn what_lies_behind_damage_is_put_aside_and_a_torn_end_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, _) = written(dir.path());
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        assert!(!Journal::open(path.clone()).unwrap().0.is_damaged());
+        assert!(!path.with_extension("damaged").exists());
+        let mut damaged = whole.clone();
+        damaged[MAGIC.len() + 10] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(Journal::open(path.clone()).unwrap().0.is_damaged());
+        assert_eq!(std::fs::read(path.with_extension("damaged")).unwrap(), damaged[MAGIC.len()..]);
     }
 
     /// Pins the format: when this fails, give the journal a new magic and say in `docs/formats.md` what changed.

@@ -43,8 +43,12 @@ impl Upper {
         for (ino, path) in dir.contents()? {
             let known = ino.and_then(|ino| state.inodes.get_mut(&ino).map(|inode| (ino, inode)));
             let Some((ino, inode)) = known.filter(|(_, inode)| matches!(inode.body, Body::File { .. })) else {
-                // Half a copy, or a file whose unlink was journalled but not done.
-                let _ = std::fs::remove_file(path);
+                // Half a copy, or a file whose unlink was journalled but not done; or one that a damaged journal does not name any more.
+                if journal.is_damaged() {
+                    tracing::error!("{} holds what a program wrote, under a name that is lost", path.display());
+                } else if let Err(error) = std::fs::remove_file(&path) {
+                    tracing::warn!("cannot remove {}: {error}", path.display());
+                }
                 continue;
             };
             let metadata = path.metadata().map_err(|e| Error::io("look at a file of the scratch directory", e))?;
@@ -59,6 +63,11 @@ impl Upper {
             if let Body::File { size, .. } = &mut inode.body
                 && !found.contains(ino)
             {
+                if *size > 0 {
+                    tracing::error!(
+                        "inode {ino:x}: the {size} bytes that a program wrote there are gone from the scratch directory"
+                    );
+                }
                 *size = 0;
             }
         }

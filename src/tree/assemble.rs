@@ -52,44 +52,72 @@ impl BackupTree {
         pieces: Vec<Piece>,
     ) -> Result<Option<Assembly>> {
         let listings = self.listings(&pieces).await?;
-        if self.hear_schemas(model, &pieces, &listings).await || self.hear_files(model, dir, &pieces, &listings).await?
+        if self.hear_schemas(model, &pieces, &listings).await?
+            || self.hear_files(model, dir, &pieces, &listings).await?
         {
             return Ok(None);
         }
         let is_merged = kind == ContentKind::Snapshot && model.points()[index].kind() == SetKind::Incremental;
         let tocs = if is_merged { self.tocs(&pieces, &listings).await? } else { vec![HashMap::new(); pieces.len()] };
         let listings = if is_merged { self.with_digests(&pieces, listings).await? } else { listings };
-        Ok(Some(Assembly { pieces, listings, tocs, is_merged }))
+        let assembly = Assembly { pieces, listings, tocs, is_merged };
+        if kind == ContentKind::Snapshot {
+            self.note_damage(&assembly);
+        }
+        Ok(Some(assembly))
+    }
+
+    /// Notes what the archives do not give out: files without data, and SSTables that are whole in none of them.
+    fn note_damage(&self, assembly: &Assembly) {
+        let merged = assembly.merged().sstables;
+        for (source, ((set, archive), listing)) in assembly.pieces.iter().zip(&assembly.listings).enumerate() {
+            let broken = merged.iter().filter(|sstable| sstable.source == source);
+            self.state(&set.host).damage.note(&set.tag, archive, listing, broken);
+        }
     }
 
     async fn listings(&self, pieces: &[Piece]) -> Result<Vec<Arc<Listing>>> {
-        let listings: Vec<_> = pieces.iter().map(|(_, archive)| self.source.listing(&archive.object)).collect();
+        let mut listings = Vec::with_capacity(pieces.len());
+        for (set, archive) in pieces {
+            listings.push(async move {
+                let looked = self.source.listing(&archive.object).await;
+                looked.inspect_err(|error| self.state(&set.host).damage.note_unreadable(&set.tag, archive, error))
+            });
+        }
         futures::stream::iter(listings).buffered(PARALLEL).try_collect().await
     }
 
     /// Takes in the ids that archives of fulls tell in their own schema.cql, where nothing better is known. Says whether any is news.
-    async fn hear_schemas(&self, model: &HostModel, pieces: &[Piece], listings: &[Arc<Listing>]) -> bool {
+    async fn hear_schemas(&self, model: &HostModel, pieces: &[Piece], listings: &[Arc<Listing>]) -> Result<bool> {
         let mut news = false;
         for ((set, archive), listing) in pieces.iter().zip(listings) {
             if model.is_weak(set, &archive.table) {
-                news |= self.hear_schema(model, set, archive, listing).await == Some(true);
+                news |= self.hear_schema(model, set, archive, listing).await? == Some(true);
             }
         }
-        news
+        Ok(news)
     }
 
-    /// Says whether the archive tells another id than was thought; `None` when it tells none. That it cannot be read now is no reason to fail: what is needed of it will be read again.
+    /// Says whether the archive tells another id than was thought; `None` when it tells none, or can never be read. In an outage this
+    /// fails, because without it files could be shown where they do not belong.
     async fn hear_schema(
         &self,
         model: &HostModel,
         set: &BackupSet,
         archive: &TableArchive,
         listing: &Listing,
-    ) -> Option<bool> {
-        let file = listing.files.iter().position(|file| &*file.path == "schema.cql")?;
-        let cql = self.source.read_file(&archive.object, file, MAX_TEXT).await.ok()?;
-        let id = declared_id(&String::from_utf8_lossy(&cql))?;
-        Some(self.state(&set.host).declare(model, set, &archive.table, id).await)
+    ) -> Result<Option<bool>> {
+        let Some(file) = listing.files.iter().position(|file| &*file.path == "schema.cql") else { return Ok(None) };
+        let cql = match self.source.read_file(&archive.object, file, MAX_TEXT).await {
+            Ok(cql) => cql,
+            Err(error) if is_lasting(error.kind()) => {
+                tracing::warn!("{}: its schema.cql tells no id: {error}", archive.object.key);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(id) = declared_id(&String::from_utf8_lossy(&cql)) else { return Ok(None) };
+        Ok(Some(self.state(&set.host).declare(model, set, &archive.table, id).await))
     }
 
     /// Looks whether the files can be of the incarnation that they were taken for. Says whether some are not.
@@ -140,7 +168,7 @@ impl BackupTree {
             Err(error) if is_lasting(error.kind()) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let heard = self.hear_schema(model, next, &archive, &listing).await.is_some();
+        let heard = self.hear_schema(model, next, &archive, &listing).await?.is_some();
         if heard {
             // Also that it is the same as before is news here: so long it lived.
             self.state(&set.host).outdate();

@@ -1,5 +1,6 @@
 //! Which incarnation each archive of a host holds, from all that is known of its sets. Pure.
 
+use super::damage::ArchiveDamage;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::incarnation::{Candidates, Evidence};
 use crate::catalog::{BackupSet, HostSets, Knowledge, RestorePoint, Scope, SetKind, TableArchive, Tag};
@@ -18,6 +19,8 @@ pub(super) struct Ingredients {
     pub refined: Arc<Refined>,
     /// The ids of the node's own tables, for `--live-data-dir`.
     pub live: Arc<HashMap<TableName, TableId>>,
+    /// What archives turned out not to give out; grows while they are looked into.
+    pub damage: Arc<ArchiveDamage>,
 }
 
 /// The part of a host's sets that `--at` leaves visible.

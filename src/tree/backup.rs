@@ -3,6 +3,7 @@
 use super::Source;
 use super::attribution::{Ingredients, Refined, Visible};
 use super::content::ContentTree;
+use super::damage::ArchiveDamage;
 use super::in_memory::in_memory;
 use super::live;
 use super::model::HostModel;
@@ -71,6 +72,8 @@ pub(super) struct HostState {
     revision: AtomicU64,
     /// One at a time finds out; the others wait for it.
     finding: tokio::sync::Mutex<Findings>,
+    /// What archives turned out not to give out.
+    pub(super) damage: Arc<ArchiveDamage>,
     /// What was logged as missing.
     logged: Mutex<HashSet<crate::catalog::Lack>>,
 }
@@ -234,6 +237,7 @@ impl BackupTree {
                 refined: Mutex::default(),
                 revision: AtomicU64::new(0),
                 finding: tokio::sync::Mutex::default(),
+                damage: Arc::default(),
                 logged: Mutex::default(),
             })
         };
@@ -281,6 +285,7 @@ impl BackupTree {
                 knowledge: state.history.known().with_names(&sets.sets),
                 refined: state.refined(),
                 live: live.clone(),
+                damage: state.damage.clone(),
             };
             let (before, former) = (before.clone(), names.clone());
             let model =

@@ -4,11 +4,11 @@ use super::backup::BackupTree;
 use super::model::{ContentKind, HostModel, TableDir};
 use super::node::{ContentPlace, TablePlace};
 use super::places::named_point;
+use crate::Result;
 use crate::cassandra::TableName;
 use crate::catalog::{Host, Lack, Nearest, SetKind, Tag};
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
-use crate::{Error, Kind, Result};
 use std::sync::Arc;
 
 /// A restore point that was named somehow.
@@ -90,13 +90,11 @@ impl BackupTree {
 
     /// What a table's directory holds. Needs the listing of every archive that it is made of. What these tell can change which those are,
     /// so the table may come back made of others than [`Self::point_tables`] said, or be `NotFound`.
-    pub async fn point_files(&self, host: &Host, point: &Tag, name: &TableName) -> Result<PointFiles> {
+    pub async fn point_files(&self, host: &Host, point: &Tag, name: &TableName) -> Result<Option<PointFiles>> {
         // What archives tell of themselves can change the model. Each is heard once, so this ends.
         loop {
             let (model, index) = self.point(host, point).await?;
-            let Some(dir) = model.tables_at(index).find(|dir| dir.table == *name) else {
-                return Err(Error::new(Kind::NotFound, format!("its files are of no table that {point} has")));
-            };
+            let Some(dir) = model.tables_at(index).find(|dir| dir.table == *name) else { return Ok(None) };
             let place = TablePlace { host: host.clone(), table: name.clone(), id: dir.id };
             let content =
                 self.content(&ContentPlace { table: place, kind: ContentKind::Snapshot, tag: point.clone() }).await?;
@@ -113,7 +111,7 @@ impl BackupTree {
             let mut files: Vec<PointFile> = content.files().map(file).collect();
             files.sort_by(|a, b| a.path.cmp(&b.path));
             let directories = content.directories().filter(|path| !path.is_empty()).cloned().collect();
-            return Ok(PointFiles { table: table(&model, dir, index), files, directories });
+            return Ok(Some(PointFiles { table: table(&model, dir, index), files, directories }));
         }
     }
 

@@ -44,8 +44,12 @@ fn directories(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         // Follows links: data directories are often links to other disks.
-        if path.is_dir() {
-            found.push(path);
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => found.push(path),
+            Ok(_) => {}
+            // A link to nothing, or a directory that was dropped meanwhile.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io(format_args!("look at {}", path.display()), e)),
         }
     }
     Ok(found)

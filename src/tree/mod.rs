@@ -8,6 +8,7 @@ mod attribution;
 mod backup;
 mod chain;
 mod content;
+mod damage;
 mod digests;
 mod files;
 mod in_memory;
@@ -37,3 +38,4 @@ pub use report::{
 };
 pub use schema_text::SchemaOptions;
 pub use source::{Backups, Source};
+pub use warnings::HostJudgement;

@@ -46,6 +46,7 @@ fn ingredients(sets: &Arc<HostSets>, knowledge: Knowledge) -> Ingredients {
         knowledge: Arc::new(knowledge),
         refined: Arc::default(),
         live: Arc::default(),
+        damage: Arc::default(),
     }
 }
 

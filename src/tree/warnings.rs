@@ -2,12 +2,54 @@
 
 use super::backup::BackupTree;
 use super::model::HostModel;
-use crate::catalog::Host;
+use crate::catalog::{Host, Tag};
+use crate::time::Timestamp;
+use serde::Serialize;
 
 /// Tables that a warning names; the rest is counted.
 const NAMED: usize = 5;
 
+/// What the restore points of a host that was looked at come to. Points that stand apart are not counted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct HostJudgement {
+    pub host: Host,
+    pub restore_points: usize,
+    pub incomplete: usize,
+    pub newest: Option<Tag>,
+    /// The newest that lacks nothing.
+    pub newest_whole: Option<Tag>,
+    /// When its set was finished, seconds since 1970.
+    pub newest_whole_timestamp: Option<i64>,
+}
+
+impl HostJudgement {
+    fn of(host: Host, model: &HostModel) -> Self {
+        let points = || model.points().iter().enumerate().rev().filter(|(_, point)| !point.is_apart());
+        let whole = points().filter(|(at, _)| model.lacks(*at).is_empty()).map(|(_, point)| point);
+        let incomplete = points().count() - whole.clone().count();
+        let newest_whole = whole.clone().next();
+        Self {
+            host,
+            restore_points: points().count(),
+            incomplete,
+            newest: points().next().map(|(_, point)| point.tag().clone()),
+            newest_whole: newest_whole.map(|point| point.tag().clone()),
+            newest_whole_timestamp: newest_whole.map(|point| seconds(point.time())),
+        }
+    }
+}
+
+fn seconds(time: Timestamp) -> i64 {
+    time.0.div_euclid(1_000_000)
+}
+
 impl BackupTree {
+    /// Of the hosts that were looked at so far: how many of their restore points lack something. No I/O.
+    pub fn judgements(&self) -> Vec<HostJudgement> {
+        let hosts = self.built_hosts().into_iter();
+        hosts.map(|(host, (model, _))| HostJudgement::of(host, &model)).collect()
+    }
+
     /// Of the hosts that were looked at so far: tables of which nothing tells the incarnation, and outages on account of which ids may be missing. No I/O.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();

@@ -179,7 +179,8 @@ impl Subject<'_> {
         }
         let mut components: BTreeMap<SstableRef, Vec<&str>> = BTreeMap::new();
         let mut damage: BTreeMap<SstableRef, (Problem, &str)> = BTreeMap::new();
-        for file in &listing.files {
+        // What is not there at all, the manifest's own check tells.
+        for file in listing.files.iter().filter(|file| !file.is_absent()) {
             let Some((directory, parsed)) = SstableName::parse_path(&file.path) else {
                 if let Some(why) = &file.damage {
                     outcome.findings.push(self.finding(Problem::DataMissing, &**why).lost("the file"));
@@ -283,10 +284,17 @@ impl Subject<'_> {
 
     /// The manifest that Cassandra put into the snapshot lists its SSTables by their Data.db.
     fn judge_manifest(&self, manifest: &[u8], components: &BTreeMap<SstableRef, Vec<&str>>, outcome: &mut Outcome) {
-        let files = serde_json::from_slice::<serde_json::Value>(manifest).ok();
-        let Some(files) = files.as_ref().and_then(|json| json.get("files")?.as_array()) else {
-            outcome.notes.push(self.note("the snapshot's manifest.json lists no files".into()));
-            return;
+        let unusable = |why: String| {
+            let message =
+                format!("the snapshot's manifest.json {why}, so nothing tells which SSTables should be there");
+            self.finding(Problem::SetFileDamaged, message).lost("SSTables, perhaps: nothing tells")
+        };
+        let json: serde_json::Value = match serde_json::from_slice(manifest) {
+            Ok(json) => json,
+            Err(error) => return outcome.findings.push(unusable(format!("is not JSON ({error})"))),
+        };
+        let Some(files) = json.get("files").and_then(|files| files.as_array()) else {
+            return outcome.findings.push(unusable("lists no files".into()));
         };
         for file in files.iter().filter_map(|file| file.as_str()) {
             let Some((directory, parsed)) = SstableName::parse_path(file.trim_start_matches("./")) else { continue };

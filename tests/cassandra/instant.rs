@@ -192,7 +192,7 @@ fn what_does_not_fit_is_refused_before_anything_is_changed() {
     );
     let down = "echo \"nodetool: Failed to connect to '127.0.0.1:7199'\" >&2; exit 1";
     let refused = scene.restore_with(down, &orders);
-    assert_eq!(refused.status.code(), Some(4), "what does not answer: {refused}");
+    assert_eq!(refused.status.code(), Some(1), "what does not answer: {refused}");
     assert!(refused.stderr.contains("Cassandra does not answer nodetool"), "{refused}");
     assert!(links(&node.data_directory()).is_empty() && scene.status().is_empty());
     scene.mount.unmount();

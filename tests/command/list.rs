@@ -16,13 +16,22 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 fn text(arguments: &[&str]) -> String {
+    with_status(0, arguments)
+}
+
+fn with_status(status: i32, arguments: &[&str]) -> String {
     let output = run(arguments);
-    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn json(arguments: &[&str]) -> Value {
     serde_json::from_str(&text(&[arguments, &["--json"]].concat())).unwrap()
+}
+
+/// Of a host that lacks something.
+fn incomplete(arguments: &[&str]) -> Value {
+    serde_json::from_str(&with_status(1, &[arguments, &["--json"]].concat())).unwrap()
 }
 
 fn sets(listing: &Value) -> &[Value] {
@@ -69,7 +78,7 @@ fn the_json_has_its_documented_shape() {
     let listing = json(&[SAMPLE, "cass-a"]);
     assert_eq!(
         shape(&listing),
-        "{host: text, more_strays: number, sets: [{bytes: number, cluster: text, datacenter: text, finished: bool, kind: text, \
+        "{host: text, lacks: [], more_strays: number, sets: [{automatic: null, bytes: number, cluster: text, datacenter: text, finished: bool, kind: text, \
          local_time: text, problems: [], restore_point: {base: text, bytes: number, complete: bool, reasons: [], sets: number, tables: number}, \
          tables: number, tag: text, time: text, utc_offset_seconds: number}], source: text, strays: []}"
     );
@@ -144,7 +153,12 @@ fn what_is_not_complete_says_why() {
     remove("2026-11-21-02-50/shop/orders.tar.gz.enc");
     std::fs::write(bucket.path().join("cass-a/2026-11-21-02-52/shop/orders.tar.gz"), "left behind").unwrap();
     let source = bucket.source();
-    let listing = json(&[&source, "cass-a"]);
+    let listing = incomplete(&[&source, "cass-a"]);
+    let lacks = listing["lacks"].as_array().unwrap();
+    assert_eq!(
+        lacks.iter().map(|lack| &lack["cause"]).collect::<Vec<_>>(),
+        ["manifest_list", "no_manifest", "schema_cql"]
+    );
 
     let hits = "2026-11-21-02-47 lacks shop.hits: its manifest lists the table, and there is no archive of it (rows written \
                 between 2026-11-21-02-45 and 2026-11-21-02-47, unless a later set has them)";
@@ -162,7 +176,9 @@ fn what_is_not_complete_says_why() {
     assert_eq!(set(&listing, "49")["restore_point"]["sets"], 3, "without the one that did not finish");
 
     // Each once, with the restore points that it concerns.
-    let printed = text(&[&source, "cass-a"]);
+    let printed = with_status(1, &[&source, "cass-a"]);
+    let said = run(&[&source, "cass-a"]).stderr;
+    assert!(String::from_utf8_lossy(&said).contains("4 of 5 restore points of cass-a are incomplete"), "{said:?}");
     for line in [
         format!("2026-11-21-02-47 to 2026-11-21-02-49 are incomplete: {hits}"),
         format!("2026-11-21-02-49 is incomplete: {unfinished}"),
@@ -181,12 +197,12 @@ fn what_is_not_complete_says_why() {
 fn without_a_full_there_is_nothing_to_restore() {
     let bucket = Bucket::sample();
     std::fs::remove_dir_all(bucket.path().join("cass-a/2026-11-21-02-45")).unwrap();
-    let listing = json(&[&bucket.source(), "cass-a"]);
+    let listing: Value = serde_json::from_slice(&run(&[&bucket.source(), "cass-a", "--json"]).stdout).unwrap();
     assert_eq!(minutes(&listing), ["47", "48", "49", "50", "52"]);
     for minute in ["47", "48", "49"] {
         assert_eq!(set(&listing, minute)["restore_point"], Value::Null);
     }
     assert_eq!(set(&listing, "52")["restore_point"]["sets"], 2);
-    let printed = text(&[&bucket.source(), "cass-a"]);
+    let printed = String::from_utf8(run(&[&bucket.source(), "cass-a"]).stdout).unwrap();
     assert_eq!(printed.matches("no full before it").count(), 3, "{printed}");
 }

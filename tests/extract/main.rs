@@ -12,6 +12,7 @@ mod over_s3;
 use testkit::s3;
 mod sample;
 use testkit::skip;
+mod taken_away;
 mod target;
 use testkit::unpacked;
 mod user;

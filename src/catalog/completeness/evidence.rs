@@ -156,6 +156,18 @@ impl SetEvidence {
         Self { subject, cause }
     }
 
+    /// The evidence without the object or SSTable that it names.
+    #[must_use]
+    pub fn of_whole_table(self) -> Self {
+        let subject = self.subject.table().map_or(Subject::Set, |table| Subject::Table { table: table.clone() });
+        Self { subject, ..self }
+    }
+
+    /// Whether it may be gone when the store is asked again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.cause, Cause::Unreadable { .. })
+    }
+
     pub fn of_table(table: &TableName, cause: Cause) -> Self {
         Self::new(Subject::Table { table: table.clone() }, cause)
     }

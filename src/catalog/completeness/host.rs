@@ -56,7 +56,8 @@ impl HostCompleteness {
         strays: &Strays,
         peers: &[Arc<PeerRuns>],
     ) -> Self {
-        let judge = Judge { host, sets, context: Context::new(sets), gaps: gaps(sets, peers) };
+        let (unlisted, beside): (Vec<_>, Vec<_>) = of_strays(strays, None).partition(SetEvidence::may_pass);
+        let judge = Judge { host, sets, context: Context::new(sets), gaps: gaps(sets, peers), unlisted };
         let mut this = Self::default();
         let mut hit: HashSet<&Tag> = HashSet::new();
         let mut growing: Option<Growing> = None;
@@ -72,7 +73,9 @@ impl HostCompleteness {
                 growing = Some(own);
             }
         }
-        this.everywhere = of_strays(strays).map(|evidence| judge.everywhere(evidence, chains)).collect();
+        let unlisted = judge.unlisted.iter().filter(|_| chains.points().is_empty()).cloned();
+        this.everywhere =
+            beside.into_iter().chain(unlisted).map(|evidence| judge.everywhere(evidence, chains)).collect();
         let outside = sets.iter().enumerate().filter(|(_, set)| !hit.contains(&set.tag) && !is_running(set));
         this.outside = outside.filter_map(|(index, set)| Some(judge.left_out(index, why_left_out(set)?))).collect();
         this.find_cures(chains.points());
@@ -174,6 +177,13 @@ struct Judge<'a> {
     context: Context<'a>,
     /// By time.
     gaps: Vec<Gap>,
+    /// Names that could not be listed: any restore point may need what is there.
+    unlisted: Vec<SetEvidence>,
+}
+
+/// Stands for a set's name where nothing tells which set it is.
+fn every_set() -> Tag {
+    Tag::new("every set")
 }
 
 /// One full's list while it grows.
@@ -190,7 +200,12 @@ struct Growing {
 impl Judge<'_> {
     fn begin(&self, point: &RestorePoint, chains: &mut Vec<Vec<Lack>>) -> Growing {
         let base = point.base().clone();
-        let lacks = self.of_set(&base).map(|evidence| self.lack(&base, evidence, None)).collect();
+        let unlisted = self.unlisted.iter().cloned().map(|evidence| {
+            let SetEvidence { subject, cause } = evidence;
+            let (host, set) = (self.host.clone(), every_set());
+            Lack { host, set, kind: SetKind::Full, subject, cause, since: None, points: None, healed_by: None }
+        });
+        let lacks = self.of_set(&base).map(|evidence| self.lack(&base, evidence, None)).chain(unlisted).collect();
         let (chain, start) = (chains.len(), base.start());
         chains.push(lacks);
         let gaps = self.gaps.partition_point(|gap| gap.time <= start);
@@ -219,7 +234,7 @@ impl Judge<'_> {
         let SetEvidence { subject, cause } = evidence;
         let ends = chains.points().first().zip(chains.points().last());
         let points = ends.map(|(first, last)| (first.tag().clone(), last.tag().clone()));
-        let (host, set) = (self.host.clone(), Tag::new("every set"));
+        let (host, set) = (self.host.clone(), every_set());
         Lack { host, set, kind: SetKind::Full, subject, cause, since: None, points, healed_by: None }
     }
 

@@ -30,16 +30,39 @@ pub(super) fn is_running(set: &BackupSet) -> bool {
     matches!(set.manifest, ManifestState::Missing) && !is_quiet && (0..RUNNING_US).contains(&age(set.time.0))
 }
 
-/// What strays may hold.
-pub(super) fn of_strays(strays: &Strays) -> impl Iterator<Item = SetEvidence> + '_ {
-    strays.list().iter().filter_map(|stray| {
-        let cause = match stray.reason {
-            StrayReason::Missing => Cause::BackupManifest,
-            reason if reason.hides_rows() => Cause::Stray { why: reason.to_string().into() },
+/// What strays may hold, of a set or beside all of them.
+pub(super) fn of_strays<'a>(strays: &'a Strays, set: Option<&'a BackupSet>) -> impl Iterator<Item = SetEvidence> + 'a {
+    // Where everything is there that the manifest lists, an archive of an odd name is one too many.
+    let is_all_there = |set: &BackupSet| {
+        set.missing.is_empty() && set.manifest.good().is_some_and(|manifest| manifest.tables_listed.is_some())
+    };
+    strays.list().iter().filter_map(move |stray| {
+        let why = || stray.reason.to_string().into();
+        let (table, cause) = match (stray.reason, set) {
+            (StrayReason::Unreadable, _) => (None, Cause::Unreadable { why: why() }),
+            (StrayReason::Plaintext, Some(set)) => {
+                let table = table_of(&stray.key);
+                if table.as_ref().is_some_and(|table| set.has(table) || set.missing.contains(table)) {
+                    return None;
+                }
+                (table, Cause::Stray { why: why() })
+            }
+            (StrayReason::NotATable | StrayReason::Hostile, Some(set)) if !is_all_there(set) => {
+                (None, Cause::Stray { why: why() })
+            }
+            (reason, _) if reason.hides_rows() => (None, Cause::Stray { why: why() }),
             _ => return None,
         };
-        Some(SetEvidence::new(Subject::Object { key: stray.key.clone(), table: None }, cause))
+        Some(SetEvidence::new(Subject::Object { key: stray.key.clone(), table }, cause))
     })
+}
+
+/// The table of `…/<keyspace>/<table>.<suffix>`.
+fn table_of(key: &str) -> Option<TableName> {
+    let mut parts = key.rsplit('/');
+    let table = parts.next()?.split('.').next()?;
+    let keyspace = parts.next()?;
+    (TableName::is_valid_part(keyspace) && TableName::is_valid_part(table)).then(|| TableName::new(keyspace, table))
 }
 
 /// What all sets of a host together tell about each of them.
@@ -83,7 +106,7 @@ impl<'a> Context<'a> {
         let mut found: Vec<SetEvidence> =
             set.missing.iter().map(|table| SetEvidence::of_table(table, Cause::ManifestList)).collect();
         found.extend(set.evidence.iter().filter(|evidence| self.holds(index, evidence)).cloned());
-        found.extend(of_strays(&set.strays));
+        found.extend(of_strays(&set.strays, Some(set)));
         let cold = set.archives.iter().filter(|archive| archive.key.archived);
         found.extend(cold.map(|archive| SetEvidence::of_table(&archive.key.table, Cause::Archived)));
         found.extend(self.of_fulls.get(&index).into_iter().flatten().cloned());

@@ -4,9 +4,9 @@ use super::gathered::{FoundSet, FoundTable};
 use super::snapshot::without_manifest;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::SetKind;
+use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::manifest::{ParsedManifest, Scope};
 use crate::catalog::objects::Objects;
-use crate::catalog::stray::StrayReason;
 use crate::store::{BundledFile, ObjectMeta, Tally};
 use crate::time::Timestamp;
 use crate::{Error, Result};
@@ -93,11 +93,11 @@ impl fmt::Display for ListedTable {
 /// A table's objects in the source, as far as they are what the manifest says.
 pub(super) struct Files {
     pub(super) found: Vec<BundledFile>,
-    /// Keys and sizes that the manifest lists and that are not there, or of another size or version.
-    lacking: Vec<(String, u64)>,
+    /// Keys that the manifest lists and that are not there, or of another size or version.
+    lacking: Vec<String>,
 }
 
-/// Looks for what a manifest lists; adds the tables to `found`, and what is missing to its strays. `key` is the manifest's.
+/// Looks for what a manifest lists; adds the tables to `found`, and what is missing to its evidence. `key` is the manifest's.
 pub(super) async fn tables(
     objects: &dyn Objects,
     listed: &[ListedTable],
@@ -111,8 +111,9 @@ pub(super) async fn tables(
     }
     let mut looks = futures::stream::iter(looks).buffered(PARALLEL);
     while let Some((table, files)) = looks.try_next().await? {
-        for (key, size) in files.lacking {
-            found.strays.push(key, Some(size), StrayReason::Missing);
+        for key in files.lacking {
+            let subject = Subject::Object { key: key.into(), table: Some(table.table.clone()) };
+            found.evidence.push(SetEvidence::new(subject, Cause::BackupManifest));
         }
         // Of a table that has lost all of its files there is nothing to show.
         if files.found.is_empty() && !table.objects.is_empty() {
@@ -173,8 +174,7 @@ pub(super) async fn files(objects: &dyn Objects, table: &ListedTable) -> Result<
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut lacking: Vec<(String, u64)> =
-        wanted.values().flat_map(HashMap::values).map(|entry| (entry.key(), entry.size)).collect();
+    let mut lacking: Vec<String> = wanted.values().flat_map(HashMap::values).map(|entry| entry.key()).collect();
     lacking.sort();
     Ok(Files { found, lacking })
 }

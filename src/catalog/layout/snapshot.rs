@@ -6,10 +6,11 @@ use super::snapshot_manifest::{DataNames, SnapshotManifest};
 use super::table_path::is_of_snapshot;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::automatic::{Automatic, millis};
+use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::local::LocalTime;
 use crate::catalog::manifest::{Manifest, ParsedManifest, Scope};
 use crate::catalog::objects::Objects;
-use crate::catalog::stray::{StrayReason, Strays};
+use crate::catalog::stray::Strays;
 use crate::catalog::{SetKind, Tag};
 use crate::store::{ObjectMeta, Tally};
 use crate::time::Timestamp;
@@ -136,8 +137,8 @@ impl Snapshot {
             files: Vec::new(),
             strays: Strays::default(),
         };
-        if let Some((manifest, strays)) = as_before(scan, shown, &found.tables) {
-            return Ok(FoundSet { manifest: Ok(Some(ParsedManifest { manifest, tables: None })), strays, ..found });
+        if let Some((manifest, evidence)) = as_before(scan, shown, &found.tables) {
+            return Ok(FoundSet { manifest: Ok(Some(ParsedManifest { manifest, tables: None })), evidence, ..found });
         }
         let described = self.read_manifests(scan.objects).await?;
         let automatic = self.automatic(tag, &described);
@@ -147,7 +148,7 @@ impl Snapshot {
         let time = named.or(self.described).or(self.newest).unwrap_or_default();
         let mut parsed = without_manifest(SetKind::Full, time, scope);
         parsed.manifest.warnings = described.warnings;
-        Ok(FoundSet { manifest: Ok(Some(parsed)), strays: described.missing, ..found })
+        Ok(FoundSet { manifest: Ok(Some(parsed)), evidence: described.missing, ..found })
     }
 
     /// Who made it, if it was no person, and when, if the tag tells.
@@ -177,15 +178,15 @@ impl Snapshot {
                         (Some(a), Some(b)) => Some(a || b),
                         (a, b) => a.or(b),
                     };
-                    for key in missing {
-                        all.missing.push(key, None, StrayReason::Missing);
-                    }
+                    all.missing.extend(missing.into_iter().map(|key| {
+                        let subject = Subject::Object { key: key.into(), table: Some(table.table.clone()) };
+                        SetEvidence::new(subject, Cause::SnapshotManifest)
+                    }));
                 }
                 Look::Unusable(why) => unusable.push(format!("{} ({why})", table.table)),
             }
         }
         drop(reads);
-        all.missing.sort();
         if !unusable.is_empty() {
             let more = unusable.len().saturating_sub(NAMED);
             unusable.truncate(NAMED);
@@ -206,7 +207,7 @@ impl Snapshot {
 struct Described {
     created_at: Option<Timestamp>,
     is_ephemeral: Option<bool>,
-    missing: Strays,
+    missing: Vec<SetEvidence>,
     warnings: Vec<Arc<str>>,
 }
 
@@ -272,17 +273,14 @@ impl SnapshotTable {
 }
 
 /// What was found out about a set that has the same files as when it was listed before.
-fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(Manifest, Strays)> {
+fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(Manifest, Vec<SetEvidence>)> {
     let known = scan.known?.set(tag)?;
     let same = |table: &FoundTable| known.archive(&table.table).is_some_and(|archive| *archive.object == table.object);
     if known.archive_count() != tables.len() || !tables.iter().all(same) {
         return None;
     }
-    let mut missing = Strays::default();
-    for stray in known.strays.list().iter().filter(|stray| stray.reason == StrayReason::Missing) {
-        missing.push(Arc::clone(&stray.key), stray.size, stray.reason);
-    }
-    Some((known.manifest.good()?.clone(), missing))
+    let missing = known.evidence.iter().filter(|evidence| evidence.cause == Cause::SnapshotManifest);
+    Some((known.manifest.good()?.clone(), missing.cloned().collect()))
 }
 
 /// What stands for the manifest of a set that has none.

@@ -4,7 +4,9 @@ use super::choice::Chosen;
 use super::{LayoutChoice, Rename};
 use crate::cassandra::TableName;
 use crate::catalog::testing::MemoryObjects;
-use crate::catalog::{Automatic, Catalog, CatalogOptions, Host, HostSets, RestorePoint, SetKind, StrayReason};
+use crate::catalog::{
+    Automatic, Catalog, CatalogOptions, Cause, Host, HostSets, RestorePoint, SetKind, StrayReason, Subject,
+};
 use crate::store::{Bundles, Tally};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -267,10 +269,15 @@ async fn directories_from_before_ids_are_tables() {
     assert_eq!(host(&at(&keys, T), "node1", &[]).await.set("daily").unwrap().tables().len(), 2);
 }
 
-/// Keys of what a listing says is missing, and of other strays of the sets.
+/// Keys of what manifests list and a listing has not.
 fn missing(host: &HostSets) -> Vec<String> {
-    let strays = host.sets.iter().flat_map(|set| set.strays.list());
-    strays.filter(|stray| stray.reason == StrayReason::Missing).map(|stray| stray.key.to_string()).collect()
+    let evidence = host.sets.iter().flat_map(|set| &set.evidence);
+    let missing = evidence.filter(|one| matches!(one.cause, Cause::SnapshotManifest | Cause::BackupManifest));
+    let keys = missing.filter_map(|one| match &one.subject {
+        Subject::Object { key, table: Some(_) } => Some(key.to_string()),
+        _ => None,
+    });
+    keys.collect()
 }
 
 #[tokio::test]

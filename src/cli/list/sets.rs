@@ -4,10 +4,10 @@ use super::ListArgs;
 use crate::cli::output::Shown;
 use crate::cli::session::Session;
 use crate::cli::table;
-use cassmount::Result;
 use cassmount::catalog::{
-    BackupSet, HostSets, ManifestState, Period, PointOverview, SetKind, Stray, Tag, names, overview,
+    Automatic, BackupSet, HostSets, Lack, ManifestState, Period, PointOverview, SetKind, Stray, Tag, names, overview,
 };
+use cassmount::{Error, Kind, Result};
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -22,6 +22,8 @@ pub(super) struct HostListing {
     #[serde(skip)]
     is_filtered: bool,
     sets: Vec<SetLine>,
+    /// What they lack, and what is missing besides.
+    lacks: Vec<Lack>,
     /// Objects below the host that belong to no set.
     strays: Vec<Stray>,
     more_strays: u64,
@@ -32,6 +34,8 @@ struct SetLine {
     tag: Tag,
     kind: SetKind,
     finished: bool,
+    /// Why Cassandra made it by itself.
+    automatic: Option<Automatic>,
     /// Absolute, RFC 3339; of a set that did not finish, about when it was started.
     time: String,
     local_time: String,
@@ -79,14 +83,29 @@ pub(super) async fn listing(args: &ListArgs, session: &Session, name: &str) -> R
     let mut points: HashMap<Tag, PointOverview> =
         overview.into_iter().map(|point| (point.tag.clone(), point)).collect();
     let lines = sets.sets.iter().zip(clusters(&sets)).filter(|(set, _)| is_wanted(set));
+    let is_filtered = args.since.is_some() || args.until.is_some() || !args.only.tables.is_empty();
     Ok(HostListing {
         source: catalog.source().to_owned(),
         host: name.to_owned(),
-        is_filtered: args.since.is_some() || args.until.is_some() || !args.only.tables.is_empty(),
+        is_filtered,
+        lacks: lacks(&sets, is_filtered, is_wanted),
         sets: lines.map(|(set, cluster)| set_line(set, cluster, points.remove(&set.tag))).collect(),
         strays: sets.strays.list().to_vec(),
         more_strays: sets.strays.more(),
     })
+}
+
+/// What restore points lack, and sets that are in none; of those that are wanted only.
+fn lacks(sets: &HostSets, is_filtered: bool, is_wanted: impl Fn(&BackupSet) -> bool) -> Vec<Lack> {
+    let completeness = &sets.completeness;
+    if !is_filtered {
+        return completeness.lacks().cloned().collect();
+    }
+    let points = sets.chains.points().iter().enumerate().filter(|(_, point)| is_wanted(point.set()));
+    let outside = completeness.outside().iter().filter(|lack| sets.set(&lack.set.0).is_some_and(|set| is_wanted(set)));
+    let mut known = HashSet::new();
+    let all = points.flat_map(|(index, _)| completeness.of_point(index)).chain(outside);
+    all.filter(|lack| known.insert(*lack)).cloned().collect()
 }
 
 /// The cluster and datacenter at each set: only manifests of fulls name the cluster.
@@ -112,6 +131,7 @@ fn set_line(set: &BackupSet, [cluster, datacenter]: [Option<Arc<str>>; 2], point
         tag: set.tag.clone(),
         kind: set.kind(),
         finished: set.is_finished(),
+        automatic: set.automatic(),
         time: set.time.to_string(),
         local_time: set.time.at_offset(set.utc_offset),
         utc_offset_seconds: set.utc_offset,
@@ -155,6 +175,7 @@ fn problems(set: &BackupSet) -> Vec<String> {
 impl SetLine {
     fn state(&self) -> &'static str {
         match &self.restore_point {
+            Some(PointLine { complete: true, .. }) if self.automatic.is_some() => "apart",
             Some(PointLine { complete: true, .. }) => "complete",
             Some(_) => "INCOMPLETE",
             None if self.finished => "no full before it",
@@ -183,13 +204,26 @@ impl SetLine {
 }
 
 impl HostListing {
-    /// An error when nothing is as it was asked for.
+    /// An error when nothing is as it was asked for, or something is missing.
     pub(super) fn verdict(&self) -> Result<()> {
         if !self.sets.is_empty() {
-            return Ok(());
+            return self.is_whole();
         }
         let which = if self.is_filtered { "backup set that matches" } else { "backup set" };
-        Err(cassmount::Error::not_found(format!("{} of {} has no {which}", self.host, self.source)))
+        Err(Error::not_found(format!("{} of {} has no {which}", self.host, self.source)))
+    }
+
+    fn is_whole(&self) -> Result<()> {
+        let points = || self.sets.iter().filter_map(|set| set.restore_point.as_ref());
+        let (all, incomplete) = (points().count(), points().filter(|point| !point.complete).count());
+        let host = &self.host;
+        let message = match incomplete {
+            0 if self.lacks.is_empty() => return Ok(()),
+            0 => format!("{host}: something is missing that no restore point here needs"),
+            1 => format!("1 of {all} restore points of {host} is incomplete"),
+            _ => format!("{incomplete} of {all} restore points of {host} are incomplete"),
+        };
+        Err(Error::new(Kind::Corrupt, message))
     }
 
     /// Each reason once, with the first and the last restore point that it is told of.
@@ -223,6 +257,9 @@ impl Shown for HostListing {
         let header = ["SET", "KIND", "TIME", "LOCAL TIME", "TABLES", "SIZE", "SETS", "IN ALL", "RESTORE POINT"];
         let rows: Vec<Vec<String>> = self.sets.iter().map(SetLine::row).collect();
         text += &table::render(&header, &["TABLES", "SIZE", "SETS", "IN ALL"], &rows);
+        for (set, automatic) in self.sets.iter().filter_map(|set| Some((set, set.automatic?))) {
+            let _ = writeln!(text, "{} stands apart: {automatic}", set.tag);
+        }
         let reasons = self.reasons();
         for (reason, first, last) in &reasons {
             let which = if first == last { format!("{first} is") } else { format!("{first} to {last} are") };

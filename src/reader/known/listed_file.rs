@@ -18,3 +18,25 @@ pub struct ListedFile {
     /// a file of its SSTable is a link or a piece without its data.
     pub damage: Option<Arc<str>>,
 }
+
+/// Why a file is named that the archive does not hold at all.
+const NOT_THERE: &str = "the snapshot's manifest.json lists it, and it is not in the archive";
+
+impl ListedFile {
+    /// A file that only the snapshot's manifest.json tells of.
+    pub(super) fn absent(path: &str, mtime: Timestamp) -> Self {
+        let damage = Some(format!("{path}: {NOT_THERE}").into());
+        Self { path: path.into(), size: 0, mtime, crc32: None, damage }
+    }
+
+    /// The file of [`Self::absent`] that has this damage.
+    pub(super) fn absent_by(damage: &str, mtime: Timestamp) -> Option<Self> {
+        let path = damage.strip_suffix(NOT_THERE)?.strip_suffix(": ")?;
+        Some(Self::absent(path, mtime))
+    }
+
+    /// Whether the archive does not hold it at all: the snapshot's manifest.json lists it.
+    pub fn is_absent(&self) -> bool {
+        self.damage.as_ref().is_some_and(|damage| damage.ends_with(NOT_THERE) && damage.starts_with(&*self.path))
+    }
+}

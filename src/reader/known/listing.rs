@@ -54,6 +54,23 @@ impl Listing {
         (Self { files, directories, warnings: warnings.finish(), plain_size, root }, offsets)
     }
 
+    /// Takes in the SSTables that the snapshot's manifest.json lists and that are not there, as files that cannot be read.
+    pub(in crate::reader) fn check_manifest(&mut self, offsets: &mut Vec<u64>, contents: &Digests) {
+        let Some(number) = self.files.iter().position(|file| &*file.path == digest::MANIFEST) else { return };
+        let Some(manifest) = contents.get(&offsets[number]) else { return };
+        let mtime = self.files[number].mtime;
+        for path in digest::missing_by_manifest(manifest, self.files.iter().map(|file| &*file.path)) {
+            self.add_absent(ListedFile::absent(&path, mtime), offsets);
+        }
+    }
+
+    /// Adds a file that is nowhere in the plain stream.
+    pub(super) fn add_absent(&mut self, file: ListedFile, offsets: &mut Vec<u64>) {
+        let behind = offsets.iter().copied().max().unwrap_or_default().max(self.plain_size);
+        offsets.push(behind + 1);
+        self.files.push(file);
+    }
+
     /// Records what Digest.crc32 files said: the files of an SSTable that they condemn cannot be read.
     pub(in crate::reader) fn check_digests(&mut self, offsets: &[u64], digests: &Digests) {
         let files: Vec<_> = self
@@ -114,6 +131,21 @@ mod tests {
         let two = [file("one/a", 512), file("two/a", 1024)];
         assert_eq!(paths(&two), (String::new(), strings(&["one/a", "two/a"]), vec![]));
         assert_eq!(paths(&[directory("./"), directory("./snap/")]), ("snap/".to_owned(), vec![], vec![]));
+    }
+
+    #[test]
+    fn what_only_the_manifest_lists_cannot_be_read() {
+        let members =
+            [member("nb-1-big-Data.db", MemberKind::File, 512), member("manifest.json", MemberKind::File, 1536)];
+        let (mut listing, mut offsets) = Listing::build(&members, 10_240, &[]);
+        let manifest = br#"{"files":["nb-1-big-Data.db","nb-2-big-Data.db","nb-3-big-Data.db"]}"#;
+        listing.check_manifest(&mut offsets, &Digests::from([(1536, manifest.to_vec())]));
+        let absent: Vec<&str> = listing.files.iter().filter(|file| file.is_absent()).map(|file| &*file.path).collect();
+        assert_eq!(absent, ["nb-2-big-Data.db", "nb-3-big-Data.db"]);
+        assert_eq!(offsets, [512, 1536, 10_241, 10_242]);
+        let told = listing.files[2].damage.clone().unwrap();
+        assert_eq!(ListedFile::absent_by(&told, listing.files[2].mtime).as_ref(), Some(&listing.files[2]));
+        assert_eq!(ListedFile::absent_by("nb-2-big-Data.db: it is a hard link", crate::time::Timestamp(0)), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The format is `archive::index`'s. Content: `u32 length of the head, little-endian | head (postcard) | the index file`. Whatever is wrong with a published
 //! index, it is as if there were none: the archive is read, and an index made of that.
 
+use super::listed_file::ListedFile;
 use super::listing::Listing;
 use crate::archive::envelope::CipherKey;
 use crate::archive::index::{
@@ -11,6 +12,7 @@ use crate::archive::index::{
 };
 use crate::reader::Inner;
 use crate::reader::Reader;
+use crate::reader::digest;
 use crate::reader::fetch;
 use crate::reader::identity::Identity;
 use crate::reader::known::{self, Archive};
@@ -204,11 +206,17 @@ impl Taken {
         if index.identity != *archive {
             return Err(Error::corrupt("the published seek index is that of another archive"));
         }
-        let (mut listing, offsets) = Listing::build(&index.members, index.plain_size, &index.warnings);
+        let (mut listing, mut offsets) = Listing::build(&index.members, index.plain_size, &index.warnings);
         listing.warnings = head.warnings;
         for (number, why) in head.damage {
-            let file = listing.files.get_mut(number as usize);
-            file.ok_or_else(|| Error::corrupt("the published seek index names no file"))?.damage = Some(why.into());
+            if let Some(file) = listing.files.get_mut(number as usize) {
+                file.damage = Some(why.into());
+                continue;
+            }
+            let manifest = listing.files.iter().find(|file| &*file.path == digest::MANIFEST);
+            let absent = ListedFile::absent_by(&why, manifest.map(|file| file.mtime).unwrap_or_default());
+            let absent = absent.ok_or_else(|| Error::corrupt("the published seek index names no file"))?;
+            listing.add_absent(absent, &mut offsets);
         }
         let kept = self.file.persist(known::index_path(&inner.index_dir, &identity));
         kept.map_err(|error| Error::io("keep a seek index", error.error))?;

@@ -211,7 +211,7 @@ impl Prepared {
             }
         })?;
         let index = Arc::new(index);
-        let (mut listing, offsets) = Listing::build(&index.members, index.plain_size, &index.warnings);
+        let (mut listing, mut offsets) = Listing::build(&index.members, index.plain_size, &index.warnings);
         let indexed = self.journal.finish();
         let Collector { sink: landing, mut digests, .. } = landing;
         if self.resumed {
@@ -226,6 +226,7 @@ impl Prepared {
             }
         }
         listing.check_digests(&offsets, &digests);
+        listing.check_manifest(&mut offsets, &digests);
         let damaged: HashSet<u64> = listing
             .files
             .iter()

@@ -166,8 +166,9 @@ fn split<S: MemberSink>(
     let archive = read.and_then(|stream| {
         let tar = tar.finish().map_err(|error| Stage::Tar.failed(error))?;
         let warnings = [stream.warnings, tar.warnings].concat();
-        let (mut listing, offsets) = Listing::build(&tar.members, stream.plain_size, &warnings);
+        let (mut listing, mut offsets) = Listing::build(&tar.members, stream.plain_size, &warnings);
         listing.check_digests(&offsets, &digests);
+        listing.check_manifest(&mut offsets, &digests);
         let archive = Arc::new(Archive::new(inner.identity(object), listing, offsets));
         if inner.archives.get(&archive.identity).is_none() {
             known::save(&inner.index_dir, &object.key, &archive).unwrap_or_else(|error: Error| {

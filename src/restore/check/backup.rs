@@ -133,12 +133,16 @@ impl Point {
     pub(in crate::restore) fn lacks(&self, selection: &Selection) -> Result<(Vec<String>, String)> {
         let path = self.root.join(INCOMPLETE);
         let failed = |e| Error::io(format_args!("read {}", path.display()), e);
+        // The kernel remembers for a while that a name is not there; a directory it reads anew.
+        let mut is_there = false;
+        for entry in fs::read_dir(&self.root).map_err(failed)? {
+            is_there |= entry.map_err(failed)?.file_name() == INCOMPLETE;
+        }
+        if !is_there {
+            return Ok((Vec::new(), String::new()));
+        }
         let mut text = String::new();
-        match fs::File::open(&path) {
-            Ok(file) => file.take(MAX_TEXT).read_to_string(&mut text).map_err(failed)?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), String::new())),
-            Err(e) => return Err(failed(e)),
-        };
+        fs::File::open(&path).and_then(|file| file.take(MAX_TEXT).read_to_string(&mut text)).map_err(failed)?;
         let lacks = incomplete::parse(&text).filter(|(table, _)| table.is_none_or(|table| selection.has(table)));
         let instead = text.lines().last().unwrap_or_default().to_owned();
         Ok((lacks.map(|(_, sentence)| sentence.to_owned()).collect(), instead))

@@ -48,7 +48,7 @@ pub(in crate::restore) fn prepare(mount: &Mount, node: &Node, request: &Request)
     let mut notes = notes(&facts);
     let mut refusals = Vec::new();
     let mut found: BTreeMap<TableName, Vec<BackupTable>> = BTreeMap::new();
-    let lacks = lacks(&points, request)?;
+    self::lacks(&points, request)?;
     for (host, point) in chosen.iter().zip(&points) {
         let backup_schema = if request.compare_schema { backup_schema(point)? } else { None };
         if request.compare_schema && backup_schema.is_none() {
@@ -93,6 +93,8 @@ pub(in crate::restore) fn prepare(mount: &Mount, node: &Node, request: &Request)
         }));
         plans.push(plan(mount, request, &facts, &name, &tables, indexes)?);
     }
+    // The archives were looked into by now, and may have turned out not to give out what their names promise.
+    let lacks = self::lacks(&points, request)?;
     for plan in &plans {
         if let Some(first) = plan.sstables.first() {
             let component = first.components.keys().next().map_or("", String::as_str);

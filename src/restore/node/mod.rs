@@ -97,7 +97,7 @@ impl Node {
     pub fn is_up(&self) -> Option<bool> {
         match self.ask(&["statusbinary"], PATIENCE) {
             Ok(_) => Some(true),
-            Err(error) if error.kind() == Kind::Unreachable => Some(false),
+            Err(error) if error.kind() == Kind::NotRunning => Some(false),
             Err(_) => None,
         }
     }
@@ -110,12 +110,16 @@ impl Node {
         Err(Error::new(Kind::Io, format!("{} failed: {}", self.nodetool.shown(words), said.why())))
     }
 
-    /// `Kind::Unreachable` where there is no node to talk to.
+    /// `Kind::NotRunning` where there is no node to talk to.
     fn say(&self, words: &[&str], deadline: Duration) -> Result<Said> {
-        let said = self.nodetool.run(words, deadline)?;
+        let said = self.nodetool.run(words, deadline).map_err(|error| match error.kind() {
+            // It is not the store that is slow.
+            Kind::TimedOut => Error::new(Kind::Busy, error.to_string()),
+            _ => error,
+        })?;
         let why = said.why();
         if !said.status.success() && (why.contains("Failed to connect") || why.contains("ConnectException")) {
-            return Err(Error::new(Kind::Unreachable, format!("Cassandra does not answer nodetool: {why}")));
+            return Err(Error::new(Kind::NotRunning, format!("Cassandra does not answer nodetool: {why}")));
         }
         Ok(said)
     }

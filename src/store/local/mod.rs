@@ -232,7 +232,7 @@ impl Root {
         below.ok_or(Errno::INVAL)
     }
 
-    /// The directory that a link leads to, if it lies within the source and not above the link. `LOOP` if it does not, `NOTDIR` if it is no link to a
+    /// The directory that a link leads to, if it lies within the source and not above the link. `LOOP` or `ALREADY` if it does not, `NOTDIR` if it is no link to a
     /// directory.
     fn linked_directory(&self, parent: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
         let parent = parent.as_fd();
@@ -240,7 +240,10 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let target = rustix::fs::openat(parent, name, flags, Mode::empty())?;
         let (above, path) = (real_path(parent)?, real_path(target.as_fd())?);
-        if !path.starts_with(&self.path) || above.starts_with(&path) {
+        if above.starts_with(&path) {
+            return Err(Errno::ALREADY);
+        }
+        if !path.starts_with(&self.path) {
             return Err(Errno::LOOP);
         }
         rustix::fs::openat(&target, ".", OPEN_DIRECTORY, Mode::empty())
@@ -282,7 +285,9 @@ fn failed(what: impl fmt::Display, error: &io::Error) -> Error {
     let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
     let kind = match errno {
         // A link (LOOP) and a file in a directory's place (NOTDIR) are no part of the source; such a name was never listed.
-        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::NXIO => Kind::NotFound,
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ALREADY | Errno::NAMETOOLONG | Errno::NXIO => {
+            Kind::NotFound
+        }
         Errno::ACCESS | Errno::PERM => Kind::Denied,
         Errno::STALE => Kind::Changed,
         // Never a kind that is tried again: of a network file system the kernel has done that already.

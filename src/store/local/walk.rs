@@ -1,6 +1,7 @@
 //! Lists a directory, one level or all below it, in memory bounded by the depth and not by the number of files.
 
 use super::{Descent, OPEN_DIRECTORY, Root, failed, metadata};
+use crate::cassandra::SstableName;
 use crate::store::ObjectMeta;
 use crate::store::backend::{Listing, Page};
 use crate::store::stats::Counters;
@@ -13,6 +14,8 @@ use tokio::sync::mpsc;
 
 /// Entries of a page.
 const PAGE: usize = 1000;
+/// What each file system has at its top, and only root may read.
+const LOST_AND_FOUND: &str = "lost+found";
 /// No layout is nearly as deep; each level of a walk holds a descriptor.
 const DEEPEST: usize = 100;
 
@@ -131,7 +134,7 @@ impl Walk<'_> {
             return Ok(());
         }
         if depth >= DEEPEST {
-            self.counters.skip(key, "it is nested too deeply");
+            self.counters.lose(key, "it is nested too deeply".into());
             return Ok(());
         }
         match rustix::fs::openat(parent, name, OPEN_DIRECTORY, Mode::empty()) {
@@ -140,9 +143,14 @@ impl Walk<'_> {
                 self.directory(directory, key, depth + 1)
             }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
-            // Such as lost+found of a disk that holds backups: it must not take the rest with it.
+            // It must not take the rest with it.
             Err(Errno::ACCESS | Errno::PERM) => {
-                self.counters.skip(key, "it is a directory that we may not read");
+                const WHY: &str = "it is a directory that we may not read";
+                if key.rsplit('/').next() == Some(LOST_AND_FOUND) {
+                    self.counters.skip(key, WHY);
+                } else {
+                    self.counters.lose(key, WHY.into());
+                }
                 Ok(())
             }
             Err(errno) => Err(broken(key, errno)),
@@ -152,7 +160,7 @@ impl Walk<'_> {
     /// A keyspace or table may lie on another disk, behind a link to it.
     fn link(&mut self, parent: BorrowedFd<'_>, name: &CStr, key: &mut String, depth: usize) -> Result<(), Halt> {
         if self.is_linked {
-            self.counters.skip(key, "it is a symbolic link behind another one, which is not followed");
+            self.counters.lose(key, "it is a symbolic link behind another one, which is not followed".into());
             return Ok(());
         }
         let directory = match self.root.linked_directory(parent, name) {
@@ -161,12 +169,18 @@ impl Walk<'_> {
                 let reason = match errno {
                     Errno::NOTDIR => "it is a symbolic link to a file, which is not followed",
                     Errno::NOENT => "it is a symbolic link to something that is not there",
+                    Errno::ALREADY => "it is a symbolic link to a directory above it",
                     _ => {
                         "it is a symbolic link out of the source, which is not followed: give a directory as SOURCE that \
                          holds both, or bind-mount what it leads to in its place"
                     }
                 };
-                self.counters.skip(key, reason);
+                // What is listed anyway, and a file that is no part of a backup, takes nothing away.
+                if errno == Errno::ALREADY || errno == Errno::NOTDIR && !is_of_backup(key) {
+                    self.counters.skip(key, reason);
+                } else {
+                    self.counters.lose(key, reason.into());
+                }
                 return Ok(());
             }
         };
@@ -214,6 +228,12 @@ impl Walk<'_> {
     fn flush(&mut self) -> Result<(), Halt> {
         self.pages.blocking_send(Ok(std::mem::take(&mut self.page))).map_err(|_| Halt::Abandoned)
     }
+}
+
+/// Whether a file of that name would be a component of an SSTable or an archive.
+fn is_of_backup(key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    SstableName::parse_component(name).is_some() || [".tar", ".tgz"].iter().any(|part| name.contains(part))
 }
 
 fn broken(key: &str, errno: Errno) -> Halt {

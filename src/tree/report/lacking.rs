@@ -1,6 +1,7 @@
-//! What a restore point lacks: what the catalog judges, and what the schema history adds to that.
+//! What a restore point lacks: what the catalog judges, and what the schema history and a look into archives add to that.
 
-use crate::catalog::{BackupSet, Cause, Lack, Scope, SetKind, Subject};
+use crate::catalog::{BackupSet, Cause, Lack, Scope, SetEvidence, SetKind, Subject};
+use crate::tree::attribution::Piece;
 use crate::tree::model::{ContentKind, HostModel};
 
 impl HostModel {
@@ -8,6 +9,7 @@ impl HostModel {
     pub(in crate::tree) fn lacks(&self, index: usize) -> Vec<Lack> {
         let point = &self.points()[index];
         let mut lacks: Vec<Lack> = self.from.sets.completeness.of_point(index).cloned().collect();
+        lacks.extend(self.damage(index));
         let base = point.base();
         // A full that never was to be of all tables lacks nothing.
         if base.scope() != Scope::Whole {
@@ -28,6 +30,29 @@ impl HostModel {
                 points: Some((point.tag().clone(), point.tag().clone())),
                 healed_by: None,
             });
+        }
+        lacks
+    }
+
+    /// What archives of the point turned out not to give out.
+    fn damage(&self, index: usize) -> Vec<Lack> {
+        let point = &self.points()[index];
+        let mut lacks = Vec::new();
+        for (tag, table, object, evidence) in self.from.damage.all() {
+            let dirs = self.table(&table).iter().filter(|dir| dir.has(ContentKind::Snapshot, index));
+            let pieces = dirs.flat_map(|dir| self.pieces(dir, ContentKind::Snapshot, index));
+            let is_it = |(set, archive): &Piece| set.tag == tag && archive.object == object;
+            let Some((set, _)) = pieces.into_iter().find(is_it) else { continue };
+            lacks.extend(evidence.into_iter().map(|SetEvidence { subject, cause }| Lack {
+                host: set.host.clone(),
+                set: tag.clone(),
+                kind: set.kind(),
+                subject,
+                cause,
+                since: None,
+                points: Some((point.tag().clone(), point.tag().clone())),
+                healed_by: None,
+            }));
         }
         lacks
     }

@@ -11,7 +11,7 @@ use super::model::{ContentKind, HostModel};
 use super::places::named_point;
 use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::incarnation::{Evidence, tables_at};
-use crate::catalog::{BackupSet, Host, Lack, Problem, RestorePoint, SetKind, Tag};
+use crate::catalog::{Automatic, BackupSet, Host, Lack, Problem, RestorePoint, SetKind, Tag};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use serde::{Serialize, Serializer};
@@ -35,6 +35,8 @@ pub struct ChainReport {
     /// The restore point that was meant.
     pub point: Tag,
     pub kind: SetKind,
+    /// Why Cassandra made it by itself.
+    pub automatic: Option<Automatic>,
     /// Of its manifest.
     #[serde(serialize_with = "as_text")]
     pub time: Timestamp,
@@ -227,6 +229,7 @@ impl BackupTree {
                 host: host.clone(),
                 point: point.tag().clone(),
                 kind: point.kind(),
+                automatic: point.set().automatic(),
                 time: point.time(),
                 as_of: point.as_of(),
                 sets: point.sets().map(|set| SetReport::from(&**set)).collect(),

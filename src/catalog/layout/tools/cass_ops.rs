@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::cassandra::TableName;
+use crate::catalog::layout::names::is_archive;
 use crate::catalog::layout::{
     Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, is_own, is_safe_name, name_reason,
 };
@@ -107,7 +108,11 @@ impl PlacedSets for CassOps {
             return Err(StrayReason::Hostile);
         }
         let Some(name) = below.strip_suffix(ARCHIVE) else {
-            return Err(if below.ends_with(PLAINTEXT) { StrayReason::Plaintext } else { StrayReason::Unknown });
+            return Err(match below {
+                _ if below.ends_with(PLAINTEXT) => StrayReason::Plaintext,
+                _ if is_archive(below) => StrayReason::OtherArchive,
+                _ => StrayReason::Unknown,
+            });
         };
         match name.split_once('/') {
             Some((keyspace, table)) if TableName::is_valid_part(keyspace) && TableName::is_valid_part(table) => {

@@ -1,0 +1,198 @@
+//! What archives that were looked into turned out not to give out. Listings of names cannot tell that; a restore point that needs such an
+//! archive lacks something from then on.
+
+use crate::cassandra::{SstableName, TableName};
+use crate::catalog::merge::MergedSstable;
+use crate::catalog::{Cause, SetEvidence, Subject, TableArchive, Tag};
+use crate::reader::Listing;
+use crate::store::ObjectMeta;
+use crate::task::lock;
+use crate::{Error, Kind};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// SSTables of one archive that are named; the rest is said of the table.
+const MOST: usize = 100;
+
+/// What archives of one host do not give out, as far as they were looked into.
+#[derive(Debug, Default)]
+pub(super) struct ArchiveDamage(Mutex<BTreeMap<(Tag, TableName), Damaged>>);
+
+/// One archive.
+#[derive(Clone, Debug)]
+struct Damaged {
+    object: Arc<ObjectMeta>,
+    evidence: Vec<SetEvidence>,
+}
+
+impl ArchiveDamage {
+    /// Notes what a look into the archive has shown. `shown`: the SSTables that are shown from it.
+    pub(super) fn note<'a>(
+        &self,
+        set: &Tag,
+        archive: &TableArchive,
+        listing: &Listing,
+        shown: impl Iterator<Item = &'a MergedSstable>,
+    ) {
+        self.put(set, archive, of_listing(&archive.table, listing, shown));
+    }
+
+    /// Notes that it cannot be looked into. An outage shows nothing, nor does a key that does not fit.
+    pub(super) fn note_unreadable(&self, set: &Tag, archive: &TableArchive, error: &Error) {
+        if tells(error) {
+            let why = error.to_string().into();
+            self.put(set, archive, vec![SetEvidence::of_table(&archive.table, Cause::Unreadable { why })]);
+        }
+    }
+
+    fn put(&self, set: &Tag, archive: &TableArchive, evidence: Vec<SetEvidence>) {
+        let key = (set.clone(), archive.table.clone());
+        let mut all = lock(&self.0);
+        if evidence.is_empty() {
+            all.remove(&key);
+        } else {
+            all.insert(key, Damaged { object: archive.object.clone(), evidence });
+        }
+    }
+
+    /// What each damaged archive does not give out, and which version of it that is said of.
+    pub(super) fn all(&self) -> Vec<(Tag, TableName, Arc<ObjectMeta>, Vec<SetEvidence>)> {
+        let all = lock(&self.0);
+        let each = all.iter();
+        each.map(|((set, table), damaged)| {
+            (set.clone(), table.clone(), damaged.object.clone(), damaged.evidence.clone())
+        })
+        .collect()
+    }
+}
+
+/// Whether the error says something of the archive itself.
+fn tells(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Archived | Kind::Corrupt | Kind::Unsupported | Kind::Invalid | Kind::Changed | Kind::NotFound
+    )
+}
+
+/// Files that are named in the archive and cannot be had, and components that no archive has; an SSTable at a time.
+fn of_listing<'a>(
+    table: &TableName,
+    listing: &Listing,
+    shown: impl Iterator<Item = &'a MergedSstable>,
+) -> Vec<SetEvidence> {
+    let mut found: BTreeMap<Subject, Arc<str>> = BTreeMap::new();
+    for file in &listing.files {
+        let Some(why) = &file.damage else { continue };
+        let name = match SstableName::parse_path(&file.path) {
+            Some(("", parsed)) => parsed.sstable.to_string().into(),
+            Some((directory, parsed)) => format!("{directory}/{}", parsed.sstable).into(),
+            None => file.path.clone(),
+        };
+        let subject = Subject::Sstable { table: table.clone(), name };
+        found.entry(subject).or_insert_with(|| why.clone());
+    }
+    // Without other components rows can be saved still, and `verify` tells of them. Secondary indexes Cassandra builds anew.
+    for sstable in shown.filter(|sstable| sstable.directory.is_empty()) {
+        if sstable.missing.iter().any(|component| component == "Data.db") {
+            let name = sstable.renumbered_from.as_ref().unwrap_or(&sstable.name).to_string().into();
+            let why = "Data.db is in no archive".into();
+            found.entry(Subject::Sstable { table: table.clone(), name }).or_insert(why);
+        }
+    }
+    let mut evidence: Vec<SetEvidence> =
+        found.into_iter().map(|(subject, why)| SetEvidence::new(subject, Cause::Member { why })).collect();
+    if evidence.len() > MOST {
+        let rest = evidence.split_off(MOST).into_iter().take(1);
+        evidence.extend(rest.map(SetEvidence::of_whole_table));
+    }
+    evidence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::ListedFile;
+    use crate::time::Timestamp;
+
+    fn archive() -> TableArchive {
+        let object = ObjectMeta { key: "a".into(), size: 1, e_tag: None, modified: Timestamp(0), archived: false };
+        TableArchive { table: TableName::new("ks", "t"), object: Arc::new(object) }
+    }
+
+    fn listing(files: &[(&str, bool)]) -> Listing {
+        let file = |(path, damaged): &(&str, bool)| ListedFile {
+            path: (*path).into(),
+            size: 1,
+            mtime: Timestamp(0),
+            crc32: None,
+            damage: damaged.then(|| "it is a hard link to nothing".into()),
+        };
+        let files = files.iter().map(file).collect();
+        Listing { files, directories: vec![], warnings: vec![], plain_size: 0, root: "".into() }
+    }
+
+    fn told(damage: &ArchiveDamage) -> Vec<String> {
+        let all = damage.all().into_iter().flat_map(|(.., evidence)| evidence);
+        all.map(|evidence| format!("{}: {}", evidence.subject, evidence.cause)).collect()
+    }
+
+    #[test]
+    fn what_cannot_be_had_of_an_archive_is_said_once_for_each_sstable() {
+        let damage = ArchiveDamage::default();
+        let set = Tag::new("s");
+        let files = [
+            ("nb-1-big-Data.db", true),
+            ("nb-1-big-Index.db", true),
+            ("nb-2-big-Data.db", false),
+            (".idx/nb-1-big-Data.db", true),
+        ];
+        damage.note(&set, &archive(), &listing(&files), [].iter());
+        let why = "a member of its archive cannot be read: it is a hard link to nothing";
+        assert_eq!(
+            told(&damage),
+            [format!("SSTable .idx/nb-1-big of ks.t: {why}"), format!("SSTable nb-1-big of ks.t: {why}")]
+        );
+        damage.note(&set, &archive(), &listing(&files[2..3]), [].iter());
+        assert_eq!(told(&damage), [""; 0]);
+    }
+
+    #[test]
+    fn an_sstable_that_is_whole_nowhere_is_missing_unless_cassandra_makes_the_part_anew() {
+        let damage = ArchiveDamage::default();
+        let sstable = |missing: &[&str]| MergedSstable {
+            directory: "".into(),
+            name: SstableName::parse_component("nb-2-big-Data.db").unwrap().sstable,
+            renumbered_from: None,
+            source: 0,
+            copies: vec![0],
+            missing: missing.iter().map(ToString::to_string).collect(),
+        };
+        let files = [("nb-2-big-Index.db", false)];
+        for (missing, expected) in [
+            (
+                &["Data.db", "Filter.db"][..],
+                &["SSTable nb-2-big of ks.t: a member of its archive cannot be read: Data.db is in no archive"][..],
+            ),
+            (&["Index.db", "Digest.crc32"], &[]),
+        ] {
+            damage.note(&Tag::new("s"), &archive(), &listing(&files), [sstable(missing)].iter());
+            assert_eq!(told(&damage), expected);
+        }
+    }
+
+    #[test]
+    fn damage_counts_and_an_outage_or_a_missing_key_does_not() {
+        let damage = ArchiveDamage::default();
+        for kind in [Kind::Unreachable, Kind::TimedOut, Kind::Denied, Kind::NoKey] {
+            damage.note_unreadable(&Tag::new("s"), &archive(), &Error::new(kind, "no"));
+            assert_eq!(told(&damage), [""; 0], "{kind:?}");
+        }
+        for kind in [Kind::Corrupt, Kind::Changed, Kind::Archived] {
+            damage.note_unreadable(&Tag::new("s"), &archive(), &Error::new(kind, "no"));
+            assert_eq!(told(&damage), ["ks.t: it cannot be read: no"], "{kind:?}");
+        }
+        // What an outage hides is not sound again.
+        damage.note_unreadable(&Tag::new("s"), &archive(), &Error::new(Kind::TimedOut, "no"));
+        assert_eq!(told(&damage).len(), 1);
+    }
+}
