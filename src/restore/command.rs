@@ -37,6 +37,13 @@ impl Program {
         if words.is_empty() { Err(Error::invalid("a command is empty")) } else { Ok(Self { words }) }
     }
 
+    /// The program with one more argument.
+    #[must_use]
+    pub fn with(mut self, argument: &str) -> Self {
+        self.words.push(argument.to_owned());
+        self
+    }
+
     /// Runs it with these further arguments to its end, whatever its exit status.
     ///
     /// # Errors
@@ -81,6 +88,11 @@ impl Program {
 }
 
 impl Said {
+    /// All lines, of standard output first.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.stdout.lines().chain(self.stderr.lines())
+    }
+
     /// The part of its words that tells why it failed.
     pub(super) fn why(&self) -> String {
         let said = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };

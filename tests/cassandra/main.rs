@@ -29,6 +29,7 @@ mod instant;
 mod killed;
 mod kills;
 mod layouts;
+mod load;
 mod loader;
 mod mount;
 mod outage;

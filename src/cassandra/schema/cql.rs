@@ -19,11 +19,13 @@ pub struct CqlOptions<'a> {
     pub dropped_columns: bool,
     /// These keyspaces only; none: all.
     pub keyspaces: &'a [String],
+    /// A keyspace is created only if it is not there.
+    pub keyspaces_if_missing: bool,
 }
 
 impl Default for CqlOptions<'_> {
     fn default() -> Self {
-        Self { ids: true, dropped_columns: true, keyspaces: &[] }
+        Self { ids: true, dropped_columns: true, keyspaces: &[], keyspaces_if_missing: false }
     }
 }
 
@@ -36,6 +38,13 @@ pub fn write_cql(schema: &Schema, options: &CqlOptions<'_>) -> String {
             writer.keyspace(keyspace);
         }
     }
+    writer.cql
+}
+
+/// Writes the statement that creates one index of a table.
+pub fn write_index(keyspace: &str, table: &str, index: &Index) -> String {
+    let mut writer = Writer { cql: String::new(), options: &CqlOptions::default() };
+    writer.index(&format!("{}.{}", identifier(keyspace), identifier(table)), index);
     writer.cql
 }
 
@@ -57,9 +66,10 @@ impl Writer<'_> {
         match &keyspace.replication {
             Some(replication) => {
                 let (replication, durable) = (replication_map(replication), keyspace.durable_writes);
+                let if_missing = if self.options.keyspaces_if_missing { "IF NOT EXISTS " } else { "" };
                 put!(
                     self,
-                    "CREATE KEYSPACE {name} WITH replication = {replication} AND durable_writes = {durable};\n\n"
+                    "CREATE KEYSPACE {if_missing}{name} WITH replication = {replication} AND durable_writes = {durable};\n\n"
                 );
             }
             None => {

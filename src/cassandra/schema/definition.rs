@@ -139,6 +139,13 @@ pub struct View {
     pub where_clause: String,
 }
 
+impl Index {
+    /// Whether its files are components of SSTables (SAI), not a table beside them.
+    pub fn is_attached(&self) -> bool {
+        self.options.values().any(|value| value == "sai" || value.ends_with("StorageAttachedIndex"))
+    }
+}
+
 impl Schema {
     pub(super) fn from_facts(facts: &Facts, at: Timestamp) -> Result<Self> {
         let mut keyspaces = Vec::new();

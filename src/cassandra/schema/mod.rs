@@ -20,7 +20,7 @@ mod system;
 mod timeline;
 mod value;
 
-pub use cql::{CqlOptions, compact_tables, write_cql};
+pub use cql::{CqlOptions, compact_tables, write_cql, write_index};
 pub use definition::{
     Aggregate, Column, ColumnKind, DroppedColumn, Function, Index, Keyspace, Mask, OptionValue, Schema, Table,
     UserType, View,

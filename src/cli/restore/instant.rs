@@ -7,7 +7,7 @@ use crate::cli::options::{CacheDirArgs, KeyspaceArgs, LogArgs, OutputArgs, Table
 use crate::cli::output::{Shown, print};
 use crate::cli::{logging, table, wait, waits};
 use cassmount::config::parse_duration;
-use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, Selection, TableReport};
+use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, TableReport};
 use cassmount::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -81,7 +81,7 @@ A command that was killed is completed, or rolled back, by the same command run 
 
 pub(super) fn run(args: &InstantArgs) -> Result<()> {
     logging::to_terminal(&args.log);
-    let selection = selection(args)?;
+    let selection = super::selection(args.all, &args.only, &args.keyspaces)?;
     let restore = Instant {
         journals: mounts::journals(&CacheDirArgs::default())?,
         mount: mounts::find(args.mount.mount.as_deref())?,
@@ -120,15 +120,6 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
         );
     }
     verdict(&report)
-}
-
-fn selection(args: &InstantArgs) -> Result<Selection> {
-    match (args.all, &args.only.tables[..], &args.keyspaces.keyspaces[..]) {
-        (true, ..) => Ok(Selection::Everything),
-        (false, [], keyspaces) => Ok(Selection::Keyspaces(keyspaces.to_vec())),
-        (false, tables, []) => Ok(Selection::Tables(tables.to_vec())),
-        _ => Err(Error::invalid("name either tables (--table KS.TABLE) or keyspaces (--keyspace KS), not both")),
-    }
 }
 
 fn verdict(report: &InstantReport) -> Result<()> {

@@ -4,13 +4,16 @@ mod abort;
 mod guard;
 mod hydrate;
 mod instant;
+mod load;
 mod mounts;
 mod repair;
 mod report;
 mod status;
 
-use cassmount::Result;
+use super::options::{KeyspaceArgs, TableArgs};
 use cassmount::cassandra::TableName;
+use cassmount::restore::Selection;
+use cassmount::{Error, Result};
 use std::fmt::Write as _;
 
 /// Makes live tables of this node read a backup through links into a running mount: queryable at once, whatever the size. The bytes come
@@ -34,6 +37,8 @@ Examples:
 enum RestoreAction {
     /// Link tables to a restore point, and have Cassandra open it
     Instant(instant::InstantArgs),
+    /// Load a restore point into a running cluster of any topology, with sstableloader
+    Load(load::LoadArgs),
     /// Replace links by local copies while Cassandra runs
     Hydrate(hydrate::HydrateArgs),
     /// What is still remote, of every table that was restored so
@@ -65,9 +70,20 @@ fn note_snapshots(text: &mut String, table: &TableName, with_links: &[String]) {
     }
 }
 
+/// Which tables are meant.
+fn selection(all: bool, only: &TableArgs, keyspaces: &KeyspaceArgs) -> Result<Selection> {
+    match (all, &only.tables[..], &keyspaces.keyspaces[..]) {
+        (true, ..) => Ok(Selection::Everything),
+        (false, [], keyspaces) => Ok(Selection::Keyspaces(keyspaces.to_vec())),
+        (false, tables, []) => Ok(Selection::Tables(tables.to_vec())),
+        _ => Err(Error::invalid("name either tables (--table KS.TABLE) or keyspaces (--keyspace KS), not both")),
+    }
+}
+
 pub(super) fn run(args: &RestoreArgs) -> Result<()> {
     match &args.action {
         RestoreAction::Instant(args) => instant::run(args),
+        RestoreAction::Load(args) => load::run(args),
         RestoreAction::Hydrate(args) => hydrate::run(args),
         RestoreAction::Status(args) => status::run(args),
         RestoreAction::Abort(args) => abort::run(args),

@@ -180,7 +180,6 @@ pub(super) fn replication<'a>(schema: &'a Schema, keyspace: &str) -> Option<&'a 
 /// Secondary indexes of the node's table that Cassandra builds when it opens SSTables. Those attached to SSTables come with them.
 pub(super) fn built_indexes(table: &TableName, node: &Schema) -> Vec<String> {
     let found = node.keyspace(&table.keyspace).and_then(|keyspace| keyspace.table(&table.table));
-    let attached = |value: &String| value == "sai" || value.ends_with("StorageAttachedIndex");
     let indexes = found.into_iter().flat_map(|table| &table.indexes);
-    indexes.filter(|index| !index.options.values().any(attached)).map(|index| index.name.clone()).collect()
+    indexes.filter(|index| !index.is_attached()).map(|index| index.name.clone()).collect()
 }

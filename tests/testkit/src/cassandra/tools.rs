@@ -34,19 +34,14 @@ impl Node {
     /// A script in `directory` that is this node's nodetool, for programs that run it. `before` is shell code to run first: `$1` is the subcommand, and
     /// `real "$@"` does what it would do without.
     pub fn nodetool_script(&self, directory: &Path, before: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
-        let command = self.nodetool_command();
-        let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().expect("UTF-8").replace('\'', r"'\''"));
-        let words: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
-        let path = directory.join("nodetool");
-        let unset = "unset JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS";
-        std::fs::write(
-            &path,
-            format!("#!/bin/sh\n{unset}\nreal() {{ {} \"$@\"; }}\n{before}\nreal \"$@\"\n", words.join(" ")),
-        )
-        .unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        path
+        script(&directory.join("nodetool"), &self.nodetool_command(), before)
+    }
+
+    /// A script in `directory` that is an sstableloader with this node's ports; see [`Self::nodetool_script`].
+    pub fn sstableloader_script(&self, directory: &Path, before: &str) -> PathBuf {
+        let mut command = self.tool("org.apache.cassandra.tools.BulkLoader");
+        command.args(["-p", &self.ports.native.to_string(), "-sp", &self.ports.storage.to_string()]);
+        script(&directory.join("sstableloader"), &command, before)
     }
 
     /// `nodetool import <options> <keyspace> <table> <directories>`.
@@ -181,4 +176,16 @@ impl Node {
         let id = row["id"].as_str().expect("a table id").replace('-', "");
         self.data_directory().join(keyspace).join(format!("{table}-{id}"))
     }
+}
+
+/// A program at `path` that runs `command` with its own arguments behind, after `before`.
+fn script(path: &Path, command: &Command, before: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().expect("UTF-8").replace('\'', r"'\''"));
+    let words: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
+    let unset = "unset JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS";
+    let text = format!("#!/bin/sh\n{unset}\nreal() {{ {} \"$@\"; }}\n{before}\nreal \"$@\"\n", words.join(" "));
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_owned()
 }

@@ -1,0 +1,244 @@
+//! Which table of which host is loaded, and what speaks against it.
+
+use super::super::check::backup::{self, BackupHost, BackupTable, Point};
+use super::super::request::{Selection, refuse};
+use super::super::check::schema;
+use super::super::sstables::Sstable;
+use super::definitions::{self, Definitions};
+use super::links::is_attached;
+use super::{Load, LoadOutcome, LoadRequest, LoadedTable};
+use crate::cassandra::TableName;
+use crate::cassandra::schema::{Schema, is_system_keyspace};
+use crate::{Error, Kind, Result};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// All that is to be done.
+#[derive(Debug)]
+pub struct LoadPlan {
+    pub jobs: Vec<LoadJob>,
+    pub notes: Vec<String>,
+    pub lacks: Vec<String>,
+    pub(super) create: Definitions,
+}
+
+/// The SSTables of one table of one host.
+#[derive(Debug)]
+pub struct LoadJob {
+    pub table: TableName,
+    pub host: String,
+    pub point: String,
+    /// In the mount.
+    pub directory: PathBuf,
+    pub(super) sstables: Vec<Sstable>,
+}
+
+impl LoadPlan {
+    /// Bytes of all SSTables.
+    pub fn bytes(&self) -> u64 {
+        self.jobs.iter().map(LoadJob::bytes).sum()
+    }
+
+    pub(super) fn created(&self) -> Vec<TableName> {
+        self.create.tables().to_vec()
+    }
+}
+
+impl LoadJob {
+    fn bytes(&self) -> u64 {
+        self.sstables.iter().flat_map(|sstable| sstable.components.values()).sum()
+    }
+
+    /// What may be behind a failure, beside what the loader says.
+    pub(super) fn hint(&self) -> &'static str {
+        if self.sstables.iter().any(|sstable| sstable.components.keys().any(|component| is_attached(component))) {
+            "; if the table has a storage-attached index (SAI) in the cluster, which sstableloader cannot load into: \
+             DROP INDEX, load, and CREATE INDEX again"
+        } else {
+            ""
+        }
+    }
+
+    /// What is loaded: differs when the backup does.
+    pub(super) fn identity(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for word in [&*self.table.to_string(), &self.host, &self.point] {
+            hasher.update(word.as_bytes()).update(b"\0");
+        }
+        for sstable in &self.sstables {
+            for (component, size) in &sstable.components {
+                hasher.update(format!("{}-{component} {size}\0", sstable.name).as_bytes());
+            }
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    pub(super) fn report(&self, outcome: LoadOutcome, error: Option<String>) -> LoadedTable {
+        LoadedTable {
+            table: self.table.clone(),
+            host: self.host.clone(),
+            point: self.point.clone(),
+            outcome,
+            sstables: self.sstables.len(),
+            bytes: self.bytes(),
+            error,
+        }
+    }
+}
+
+/// Finds all jobs, table by table, and checks them.
+pub(super) fn plan(load: &Load, request: &LoadRequest) -> Result<LoadPlan> {
+    let (points, mut lacks) = points(load, request)?;
+    for point in &points {
+        let (of_point, instead) = point.lacks(&request.selection)?;
+        let of_point = of_point.into_iter().map(|lack| format!("{} of {}: {lack}", point.tag, point.host));
+        lacks.extend(of_point);
+        if !lacks.is_empty() && !request.allow_incomplete {
+            return Err(incomplete(&lacks, &instead));
+        }
+    }
+    if !lacks.is_empty() && !request.allow_incomplete {
+        return Err(incomplete(&lacks, ""));
+    }
+    let mut found: Vec<BackupTable> = Vec::new();
+    let mut refusals = Vec::new();
+    let mut schemas = Vec::new();
+    for point in &points {
+        schemas.extend(backup_schema(point)?.map(|schema| (point.tag.clone(), schema)));
+        let tables = point.tables(None)?;
+        found.extend(tables.into_iter().filter(|table| request.selection.has(&table.name.to_string())));
+    }
+    let views: BTreeSet<TableName> = schemas.iter().flat_map(|(_, schema)| views_of(schema)).collect();
+    let (of_views, mut tables): (Vec<_>, Vec<_>) = found.into_iter().partition(|table| views.contains(&table.name));
+    refusals.extend(absent(&request.selection, &tables, &views));
+    let own: BTreeSet<&str> =
+        tables.iter().map(|table| &*table.name.keyspace).filter(|keyspace| is_system_keyspace(keyspace)).collect();
+    refusals.extend(own.into_iter().map(|keyspace| {
+        format!(
+            "{keyspace} is Cassandra's own, and its rows are not loaded into another cluster: see `restore instant`"
+        )
+    }));
+    tables.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
+
+    let mut notes = Vec::new();
+    if !of_views.is_empty() {
+        let names: BTreeSet<String> = of_views.iter().map(|table| table.name.to_string()).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        notes.push(format!("Cassandra fills these views from their base tables: {names}"));
+    }
+    if !request.hosts.is_empty() {
+        notes.push(format!(
+            "only the backups of {} are loaded: rows that other hosts alone had are missing, unless a repair had brought them there",
+            request.hosts.join(", ")
+        ));
+    }
+    let create = if request.create_schema {
+        let wanted: BTreeSet<TableName> = tables.iter().map(|table| table.name.clone()).collect();
+        let newest = schemas.into_iter().max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, schema)| schema);
+        let newest = newest.ok_or_else(|| {
+            Error::new(
+                Kind::Unsupported,
+                "nothing was changed: no restore point has system_schema, so tables cannot be created from it",
+            )
+        })?;
+        refusals.extend(wanted.iter().filter(|table| !defines(&newest, table)).map(|table| {
+            format!("the schema as of the restore point has no table {table}: create it, and leave out --create-schema")
+        }));
+        refuse(refusals)?;
+        definitions::missing(&load.cqlsh, &newest, &wanted)?
+    } else {
+        refuse(refusals)?;
+        Definitions::default()
+    };
+    let mut jobs = Vec::new();
+    for table in tables {
+        jobs.push(LoadJob {
+            sstables: table.sstables()?,
+            table: table.name,
+            host: table.host,
+            point: table.tag,
+            directory: table.directory,
+        });
+    }
+    Ok(LoadPlan { jobs, notes, lacks, create })
+}
+
+/// The restore point of every host, and a sentence for each host that has none.
+fn points(load: &Load, request: &LoadRequest) -> Result<(Vec<Point>, Vec<String>)> {
+    let mut hosts = backup::hosts(&load.mount.mountpoint)?;
+    let names = hosts.iter().map(|host| host.name.clone()).collect::<Vec<_>>().join(", ");
+    if let Some(unknown) = request.hosts.iter().find(|name| !hosts.iter().any(|host| host.name == **name)) {
+        return Err(Error::not_found(format!("the mount shows no host {unknown:?}; it shows {names}")));
+    }
+    hosts.retain(|host: &BackupHost| request.hosts.is_empty() || request.hosts.contains(&host.name));
+    let (mut points, mut lacks, mut last) = (Vec::new(), Vec::new(), None);
+    for host in hosts {
+        match host.point(&request.at) {
+            Ok(point) => points.push(point),
+            Err(error) if error.kind() == Kind::NotFound => {
+                lacks.push(error.to_string());
+                last = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match (points.is_empty(), last) {
+        (true, Some(error)) => Err(error),
+        (true, None) => {
+            let place = load.mount.mountpoint.display();
+            Err(Error::not_found(format!("{place} shows no host with restore points")))
+        }
+        (false, _) => Ok((points, lacks)),
+    }
+}
+
+fn incomplete(lacks: &[String], instead: &str) -> Error {
+    let instead = if instead.is_empty() { String::new() } else { format!("{instead}; ") };
+    let message = format!(
+        "nothing was changed: what was asked for is incomplete:\n  {}\n{instead}--allow-incomplete takes it all the same",
+        lacks.join("\n  ")
+    );
+    Error::new(Kind::Incomplete, message)
+}
+
+fn backup_schema(point: &Point) -> Result<Option<Schema>> {
+    let tables = point.tables(Some("system_schema"))?;
+    let directories: Vec<PathBuf> = tables.into_iter().map(|table| table.directory).collect();
+    schema::read(&directories)
+}
+
+fn views_of(schema: &Schema) -> Vec<TableName> {
+    let of_keyspace = |keyspace: &crate::cassandra::schema::Keyspace| {
+        let name = keyspace.name.clone();
+        keyspace.views.iter().map(move |view| TableName::new(&*name, &*view.table.name)).collect::<Vec<_>>()
+    };
+    schema.keyspaces.iter().flat_map(of_keyspace).collect()
+}
+
+fn defines(schema: &Schema, table: &TableName) -> bool {
+    schema.keyspace(&table.keyspace).is_some_and(|keyspace| keyspace.table(&table.table).is_some())
+}
+
+/// What was asked for and is in no restore point.
+fn absent(selection: &Selection, tables: &[BackupTable], views: &BTreeSet<TableName>) -> Vec<String> {
+    let keyspaces: BTreeSet<&str> = tables.iter().map(|table| &*table.name.keyspace).collect();
+    match selection {
+        Selection::Everything if tables.is_empty() => vec!["the restore points have no table".to_owned()],
+        Selection::Everything => Vec::new(),
+        Selection::Keyspaces(names) => {
+            let absent = names.iter().filter(|name| !keyspaces.contains(&***name));
+            absent.map(|name| format!("the restore points have no table of keyspace {name}")).collect()
+        }
+        Selection::Tables(wanted) => {
+            let absent = wanted.iter().filter(|name| !tables.iter().any(|table| table.name == **name));
+            let sentence = |name: &TableName| {
+                if views.contains(name) {
+                    format!("{name} is a view: load its base table, and Cassandra fills it")
+                } else {
+                    format!("the restore points have no table {name}")
+                }
+            };
+            absent.map(sentence).collect()
+        }
+    }
+}
