@@ -20,6 +20,7 @@ const COMMANDS: &[&str] = &[
     "extract",
     "restore",
     "restore instant",
+    "restore load",
     "restore hydrate",
     "restore status",
     "restore abort",

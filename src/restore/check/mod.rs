@@ -1,9 +1,9 @@
 //! What is found out and checked before a restore touches anything.
 
 mod access;
-mod backup;
+pub(super) mod backup;
 mod node_config;
 mod node_facts;
 pub(super) mod prepare;
-mod schema;
+pub(super) mod schema;
 mod topology;
