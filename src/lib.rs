@@ -17,6 +17,7 @@ pub mod incomplete;
 pub mod keys;
 #[cfg(test)]
 mod layering;
+pub mod node;
 pub mod private;
 pub mod reader;
 pub mod restore;

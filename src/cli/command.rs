@@ -1,7 +1,7 @@
 //! The command line as a whole: which commands there are. Each has a file of its own with its options.
 
 use super::{
-    chain, extract, index, list, manual, mount, restore, schema, status, thaw, unmount, upgrade, verify, version,
+    chain, extract, index, list, manual, mount, node, restore, schema, status, thaw, unmount, upgrade, verify, version,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -55,6 +55,8 @@ pub(super) enum Command {
     Extract(extract::ExtractArgs),
     /// Make live tables of this node read a backup at once, through links into a mount
     Restore(restore::RestoreArgs),
+    /// Show a whole cluster as of a time to cqlsh, in a throwaway Cassandra of its own
+    Node(node::NodeArgs),
     /// Show what running mounts do: source, cache, scratch layer, transfers, errors
     Status(status::StatusArgs),
     /// Look at the cache, or empty it

@@ -19,6 +19,7 @@ mod manual;
 mod metrics;
 mod mount;
 mod mount_helper;
+mod node;
 mod options;
 mod output;
 mod own_paths;
@@ -94,6 +95,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Extract(args) => extract::run(args),
         Command::Upgrade(args) => upgrade::run(args, Cli::starts_worker),
         Command::Restore(args) => restore::run(args),
+        Command::Node(args) => node::run(args),
         Command::Status(args) => status::run(args),
         Command::Cache(args) => status::cache(args),
         Command::Scratch(args) => status::scratch(args),

@@ -25,43 +25,47 @@ pub(super) struct UnmountArgs {
 
 pub(super) fn run(args: &UnmountArgs) -> Result<()> {
     // Not canonicalize: that would ask the mount itself, which may not answer.
-    let mountpoint = super::places::absolute(&args.mountpoint)?;
-    let Some(device) = mounted_device(&mountpoint) else { return finish(args, &mountpoint) };
-    if !is_ours(&mountpoint) {
+    end(&super::places::absolute(&args.mountpoint)?, args.force)
+}
+
+/// Unmounts what is at an absolute path, and waits until its daemon has gone; `force`: detaches it, and does not wait.
+pub(super) fn end(mountpoint: &Path, force: bool) -> Result<()> {
+    let Some(device) = mounted_device(mountpoint) else { return finish(mountpoint, force) };
+    if !is_ours(mountpoint) {
         return Err(Error::new(
             Kind::Invalid,
             format!("what is mounted at {} is not cassmount's", mountpoint.display()),
         ));
     }
-    let running = match RunningMount::read(&mountpoint) {
-        Err(_) if args.force => None,
+    let running = match RunningMount::read(mountpoint) {
+        Err(_) if force => None,
         running => running?,
     };
-    if !args.force {
+    if !force {
         let cache_dirs: Vec<PathBuf> = running.iter().map(|mount| mount.cache_dir.clone()).collect();
-        refuse_while_tables_hang(&state_dir::journals(&cache_dirs)?, &mountpoint)?;
+        refuse_while_tables_hang(&state_dir::journals(&cache_dirs)?, mountpoint)?;
     }
     let daemon = running.and_then(|mount| rustix::process::Pid::from_raw(mount.pid.cast_signed()));
     // Opened before unmounting, so that the pid cannot come to mean another process.
     let daemon = daemon.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
-    detach(&mountpoint, args.force)?;
-    if let Some(daemon) = daemon.filter(|_| !args.force) {
+    detach(mountpoint, force)?;
+    if let Some(daemon) = daemon.filter(|_| !force) {
         // Mounted elsewhere, it will not end however long one waits.
         let grace = if copies(device).is_empty() { GRACE_MS } else { SHORT_GRACE_MS };
         let gone = poll(&mut [PollFd::new(daemon.as_fd(), PollFlags::POLLIN)], PollTimeout::from(grace))
             .map_err(|e| Error::io("wait for the daemon", e.into()))?;
         if gone == 0 {
-            return Err(still_running(&mountpoint, Some(device)));
+            return Err(still_running(mountpoint, Some(device)));
         }
     }
     Ok(())
 }
 
 /// Goes on where an earlier `unmount` left off: nothing is mounted here any more, but the daemon may still serve copies of the mount.
-fn finish(args: &UnmountArgs, mountpoint: &Path) -> Result<()> {
+fn finish(mountpoint: &Path, force: bool) -> Result<()> {
     let nothing = || Error::new(Kind::NotFound, format!("nothing is mounted at {}", mountpoint.display()));
     let running = RunningMount::read(mountpoint)?.filter(RunningMount::is_alive).ok_or_else(nothing)?;
-    if !args.force {
+    if !force {
         return Err(still_running(mountpoint, running.device));
     }
     // The supervisor first: it would start another worker.

@@ -24,10 +24,10 @@ pub struct Program {
 
 /// What a program that has ended said.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub struct Said {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Program {
@@ -35,6 +35,11 @@ impl Program {
     pub fn parse(text: &str) -> Result<Self> {
         let words = if Path::new(text).is_file() { vec![text.to_owned()] } else { split(text)? };
         if words.is_empty() { Err(Error::invalid("a command is empty")) } else { Ok(Self { words }) }
+    }
+
+    /// A program by its path.
+    pub fn at(path: &Path) -> Self {
+        Self { words: vec![path.display().to_string()] }
     }
 
     /// The program with one more argument.
@@ -48,7 +53,7 @@ impl Program {
     ///
     /// # Errors
     /// `Kind::NotFound` when it cannot be started; `Kind::TimedOut` when it was killed after `deadline`.
-    pub(super) fn run(&self, arguments: &[&str], deadline: Duration) -> Result<Said> {
+    pub fn run(&self, arguments: &[&str], deadline: Duration) -> Result<Said> {
         let output = || tempfile::tempfile().map_err(|e| Error::io("make a temporary file", e));
         let (mut stdout, mut stderr) = (output()?, output()?);
         let share = |file: &File| file.try_clone().map_err(|e| Error::io("share a temporary file", e));
@@ -94,7 +99,7 @@ impl Said {
     }
 
     /// The part of its words that tells why it failed.
-    pub(super) fn why(&self) -> String {
+    pub fn why(&self) -> String {
         let said = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         // A Java program's stack says nothing to who only wants to restore.
         let lines = said.lines().map(str::trim_end).take_while(|line| !line.starts_with("-- StackTrace"));

@@ -30,7 +30,9 @@ mod testing;
 mod verdict;
 
 pub use abort::{Abort, AbortReport};
-pub use command::Program;
+pub use check::backup::{BackupHost, BackupTable, Point, hosts};
+pub use check::schema::read as read_schema;
+pub use command::{Program, Said};
 pub use guard::{DROP_IN, GUARD_PATIENCE, GuardReport, drop_in, guard};
 pub use hydrate::{Hydration, HydrationOptions, HydrationReport};
 pub use instant::{Instant, InstantReport, Outcome, TableReport};
@@ -42,6 +44,7 @@ pub use load::{Load, LoadOutcome, LoadPlan, LoadReport, LoadRequest, LoadedTable
 pub use node::Node;
 pub use repair::{Repair, RepairOutcome, RepairReport};
 pub use request::{Request, Selection};
+pub use sstables::Sstable;
 pub use status::{JournalError, Statuses, TableStatus, status};
 
 use std::path::PathBuf;

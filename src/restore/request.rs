@@ -35,7 +35,7 @@ pub struct Request {
 
 impl Selection {
     /// Whether rows of a table, as `keyspace.table`, are asked for.
-    pub(super) fn has(&self, table: &str) -> bool {
+    pub fn has(&self, table: &str) -> bool {
         let keyspace = table.split_once('.').map_or(table, |(keyspace, _)| keyspace);
         match self {
             Self::Everything => !is_system_keyspace(keyspace),

@@ -10,7 +10,7 @@ pub(super) const DATA: &str = "Data.db";
 
 /// An SSTable of a backup.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Sstable {
+pub struct Sstable {
     pub name: SstableName,
     /// Names and sizes in bytes, sorted.
     pub components: BTreeMap<String, u64>,

@@ -34,6 +34,7 @@ mod loader;
 mod mount;
 mod outage;
 mod pages;
+mod past;
 mod reading;
 mod refresh;
 mod rows;

@@ -10,6 +10,8 @@ mod repair;
 mod report;
 mod status;
 
+pub(super) use mounts::find as running_mount;
+
 use super::options::{KeyspaceArgs, TableArgs};
 use cassmount::cassandra::TableName;
 use cassmount::restore::Selection;

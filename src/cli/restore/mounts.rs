@@ -5,6 +5,7 @@ use crate::cli::places::absolute;
 use crate::cli::runtime_state::{self, RunningMount};
 use crate::cli::session;
 use crate::cli::state_dir;
+use cassmount::node::Room;
 use cassmount::restore::{Journals, Mount};
 use cassmount::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
@@ -18,9 +19,12 @@ pub(super) struct MountArg {
 }
 
 /// The mount that was named, or the only one that runs.
-pub(super) fn find(named: Option<&Path>) -> Result<Mount> {
+pub(in crate::cli) fn find(named: Option<&Path>) -> Result<Mount> {
     let mut running: Vec<RunningMount> =
         RunningMount::all()?.into_iter().filter(|mount| runtime_state::is_ours(&mount.mountpoint)).collect();
+    // Those of nodes of the past end with them.
+    let nodes = Room::open(&state_dir::state_dir()?)?;
+    running.retain(|mount| named.is_some() || !mount.mountpoint.starts_with(nodes.path()));
     if let Some(named) = named {
         let named = absolute(named)?;
         running.retain(|mount| mount.mountpoint == named);

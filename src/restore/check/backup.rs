@@ -19,7 +19,7 @@ const MAX_MANIFEST: u64 = 16 << 20;
 
 /// One host's backups.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct BackupHost {
+pub struct BackupHost {
     /// Its directory's name in the mount; of a mount that shows one host as its root, the mount point.
     pub name: String,
     root: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct BackupHost {
 
 /// A restore point of one host.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Point {
+pub struct Point {
     pub host: String,
     /// The set's name.
     pub tag: String,
@@ -36,7 +36,7 @@ pub(super) struct Point {
 
 /// A table's directory at a restore point.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct BackupTable {
+pub struct BackupTable {
     pub name: TableName,
     pub host: String,
     pub tag: String,
@@ -44,7 +44,7 @@ pub(super) struct BackupTable {
 }
 
 /// The hosts that a mount shows.
-pub(in crate::restore) fn hosts(mountpoint: &Path) -> Result<Vec<BackupHost>> {
+pub fn hosts(mountpoint: &Path) -> Result<Vec<BackupHost>> {
     if look::is_directory(&mountpoint.join(POINTS))? {
         return Ok(vec![BackupHost { name: mountpoint.display().to_string(), root: mountpoint.to_owned() }]);
     }
@@ -61,7 +61,7 @@ pub(in crate::restore) fn hosts(mountpoint: &Path) -> Result<Vec<BackupHost>> {
 
 impl BackupHost {
     /// The restore point that `at` means: a set's name, `latest`, or any time.
-    pub(in crate::restore) fn point(&self, at: &str) -> Result<Point> {
+    pub fn point(&self, at: &str) -> Result<Point> {
         if at.is_empty() || at.contains('/') || at.starts_with('.') {
             return Err(Error::invalid(format!("{at:?} is no restore point and no time")));
         }
@@ -101,7 +101,20 @@ impl BackupHost {
     }
 
     /// The tokens that the node had at the newest full backup not after `tag`, as its manifest tells; none where none does.
-    pub(in crate::restore) fn tokens(&self, tag: &str) -> Result<BTreeSet<String>> {
+    pub fn tokens(&self, tag: &str) -> Result<BTreeSet<String>> {
+        let Some(json) = self.manifest(tag)? else { return Ok(BTreeSet::new()) };
+        let tokens = json["source_node"]["tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let text = |token: &Value| token.as_str().map_or_else(|| token.to_string(), str::to_owned);
+        Ok(tokens.iter().map(text).collect())
+    }
+
+    /// The cluster that the node was of, as that manifest tells; `None` where none does.
+    pub fn cluster(&self, tag: &str) -> Result<Option<String>> {
+        Ok(self.manifest(tag)?.and_then(|json| json["cluster_name"].as_str().map(str::to_owned)))
+    }
+
+    /// The manifest of the newest full backup not after `tag`.
+    fn manifest(&self, tag: &str) -> Result<Option<Value>> {
         let sets = self.root.join("backup-sets");
         // Only fulls come with a schema.cql, and only fulls' manifests have the tokens. Other tools' backups may have the one without the other.
         let mut newest = None;
@@ -112,16 +125,14 @@ impl BackupHost {
                 break;
             }
         }
-        let Some(path) = newest else { return Ok(BTreeSet::new()) };
+        let Some(path) = newest else { return Ok(None) };
         let mut text = Vec::new();
         fs::File::open(&path)
             .and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut text))
             .map_err(|e| Error::io(format_args!("read {}", path.display()), e))?;
-        let json: Value = serde_json::from_slice(&text)
+        let json = serde_json::from_slice(&text)
             .map_err(|e| Error::corrupt(format!("{} is not JSON", path.display())).with_source(e))?;
-        let tokens = json["source_node"]["tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let text = |token: &Value| token.as_str().map_or_else(|| token.to_string(), str::to_owned);
-        Ok(tokens.iter().map(text).collect())
+        Ok(Some(json))
     }
 }
 
@@ -129,8 +140,13 @@ impl BackupHost {
 const MAX_TEXT: u64 = 4 << 20;
 
 impl Point {
+    /// When it was taken.
+    pub fn time(&self) -> Result<SystemTime> {
+        modified(&self.root).map_err(|e| Error::io(format_args!("look at {}", self.root.display()), e))
+    }
+
     /// What the mount says that the point lacks of what is asked for, and what is whole instead.
-    pub(in crate::restore) fn lacks(&self, selection: &Selection) -> Result<(Vec<String>, String)> {
+    pub fn lacks(&self, selection: &Selection) -> Result<(Vec<String>, String)> {
         let path = self.root.join(INCOMPLETE);
         let failed = |e| Error::io(format_args!("read {}", path.display()), e);
         // The kernel remembers for a while that a name is not there; a directory it reads anew.
@@ -149,7 +165,7 @@ impl Point {
     }
 
     /// The tables of the point, sorted by name; all, or those of one keyspace.
-    pub(in crate::restore) fn tables(&self, keyspace: Option<&str>) -> Result<Vec<BackupTable>> {
+    pub fn tables(&self, keyspace: Option<&str>) -> Result<Vec<BackupTable>> {
         let keyspaces = match keyspace {
             Some(name) if look::is_directory(&self.root.join(name))? => vec![name.to_owned()],
             Some(_) => Vec::new(),
@@ -170,7 +186,7 @@ impl Point {
 
 impl BackupTable {
     /// Its SSTables. Reads the table's archives if nobody has before.
-    pub(in crate::restore) fn sstables(&self) -> Result<Vec<Sstable>> {
+    pub fn sstables(&self) -> Result<Vec<Sstable>> {
         let failed = |e| Error::io(format_args!("read the backup's directory {}", self.directory.display()), e);
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(failed)? {
@@ -239,7 +255,11 @@ mod tests {
         symlink("2026-11-21-03-00", host.join("restore-points/latest")).unwrap();
         let full = host.join("backup-sets/2026-11-20-03-00");
         fs::write(full.join("schema.cql"), "").unwrap();
-        fs::write(full.join("backup_manifest.json"), r#"{"source_node": {"tokens": ["-1", 7]}}"#).unwrap();
+        fs::write(
+            full.join("backup_manifest.json"),
+            r#"{"cluster_name": "shops", "source_node": {"tokens": ["-1", 7]}}"#,
+        )
+        .unwrap();
         mount
     }
 
@@ -264,6 +284,7 @@ mod tests {
         let host = hosts(mount.path()).unwrap().remove(0);
         let tokens: Vec<String> = host.tokens("2026-11-21-03-00").unwrap().into_iter().collect();
         assert_eq!(tokens, ["-1", "7"]);
+        assert_eq!(host.cluster("latest").unwrap().as_deref(), Some("shops"));
         assert!(host.tokens("2026-11-19").unwrap().is_empty());
     }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 const MAX_COMPONENT: u64 = 256 << 20;
 
 /// The schema that the directories of system_schema's tables tell: of a backup, or a node's live ones. `None` where they have nothing of it.
-pub(in crate::restore) fn read(directories: &[impl AsRef<Path>]) -> Result<Option<Schema>> {
+pub fn read(directories: &[impl AsRef<Path>]) -> Result<Option<Schema>> {
     let mut facts = Facts::default();
     for directory in directories.iter().map(AsRef::as_ref) {
         let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();

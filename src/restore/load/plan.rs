@@ -1,8 +1,8 @@
 //! Which table of which host is loaded, and what speaks against it.
 
 use super::super::check::backup::{self, BackupHost, BackupTable, Point};
-use super::super::request::{Selection, refuse};
 use super::super::check::schema;
+use super::super::request::{Selection, refuse};
 use super::super::sstables::Sstable;
 use super::definitions::{self, Definitions};
 use super::links::is_attached;

@@ -63,6 +63,16 @@ impl Installation {
         Ok(Self { version, lib, java, nodetool })
     }
 
+    /// What an operator would call its directory: the one with lib/.
+    pub fn home(&self) -> &Path {
+        self.lib.parent().expect("lib lies in it")
+    }
+
+    /// The JAVA_HOME that the server runs on, where the java has one.
+    pub fn java_home(&self) -> Option<&Path> {
+        self.java.home()
+    }
+
     /// The server's command line up to the main class, with `conf` first on the class path.
     pub fn server(&self, conf: &Path) -> Command {
         self.command(&self.java, conf)

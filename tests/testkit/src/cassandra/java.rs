@@ -58,6 +58,11 @@ impl Java {
         Some(Self { binary, major })
     }
 
+    /// The directory with bin/java; `None` of the `java` on the path.
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.binary.parent()?.parent().filter(|home| home.is_absolute())
+    }
+
     /// `java` with the module flags Cassandra needs on this version.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);

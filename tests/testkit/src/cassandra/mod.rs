@@ -25,7 +25,7 @@ mod truth;
 
 pub use cql::{Cell, Session};
 pub use cqlsh::Cqlsh;
-pub use install::Version;
+pub use install::{Installation, Version};
 pub use missing::Missing;
 pub use node::{Node, NodeOptions};
 pub use process::{Finished, Running, run, spawn};

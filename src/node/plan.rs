@@ -1,0 +1,493 @@
+//! What a node of the past is made of: found and checked in the mount before anything is written.
+
+use super::compatibility;
+use super::cql::quoted;
+use super::installation::Version;
+use super::start::Stopper;
+use crate::cassandra::schema::{Keyspace, Schema, is_system_keyspace, system_table_id};
+use crate::cassandra::{TableId, TableName};
+use crate::restore::{self, BackupHost, BackupTable, Origin, Point, Selection, Sstable};
+use crate::{Error, Kind, Result};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+const SCHEMA: &str = "system_schema";
+const ROLES: &str = "system_auth";
+/// Tables of system_schema whose rows have Cassandra read base tables as it starts, to build what they describe.
+const BUILT: [&str; 3] = ["indexes", "views", "triggers"];
+/// Tables whose directories are read at a time. A first read of one may be a pass over its archives.
+const READERS: usize = 8;
+/// The datacenter of a node whose keyspaces name none.
+const DATACENTER: &str = "datacenter1";
+
+/// Which past, and how much of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PointRequest {
+    /// A set's name, `latest`, or any time.
+    pub at: String,
+    /// Whose backups; none for all hosts.
+    pub hosts: Vec<String>,
+    pub selection: Selection,
+    /// Take a restore point that lacks something, and tables that cannot be read whole.
+    pub allow_incomplete: bool,
+    pub with_indexes: bool,
+    pub with_roles: bool,
+}
+
+/// A table of one host that is not shown, or not all of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Skipped {
+    pub table: String,
+    pub host: String,
+    pub why: String,
+}
+
+/// All that is put into the node's data directory, and what is said of it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Plan {
+    pub(super) points: Vec<Origin>,
+    pub(super) copies: Vec<Placed>,
+    pub(super) links: Vec<Placed>,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) lacks: Vec<String>,
+    pub(super) notes: Vec<String>,
+    pub(super) datacenter: String,
+    /// Has the node answer for all that it shows, and for nothing else: CQL to run once it is up.
+    pub(super) statements: Vec<String>,
+}
+
+/// A directory of the backup, and where its SSTables go below the data directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Placed {
+    pub(super) table: TableName,
+    /// `<keyspace>/<table>-<id>`.
+    pub(super) place: String,
+    pub(super) from: PathBuf,
+    pub(super) sstables: Vec<Sstable>,
+}
+
+impl Plan {
+    /// Tables that have rows, or could have.
+    pub(super) fn tables(&self) -> BTreeSet<&TableName> {
+        self.links.iter().map(|placed| &placed.table).collect()
+    }
+
+    pub(super) fn needs_newest_formats(&self) -> bool {
+        let all = self.copies.iter().chain(&self.links).flat_map(|placed| &placed.sstables);
+        all.into_iter().any(|sstable| compatibility::is_new(&sstable.name))
+    }
+}
+
+/// Finds what is to be shown, and checks it.
+///
+/// # Errors
+/// `Kind::Incomplete` where the points lack something and that is not allowed; what cannot be read; what the installed
+/// Cassandra does not open.
+pub(super) fn prepare(
+    mountpoint: &Path,
+    request: &PointRequest,
+    installed: &Version,
+    stopper: &Stopper,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let chosen = points(&restore::hosts(mountpoint)?, request, &mut plan.notes)?;
+    one_cluster(&chosen)?;
+    plan.points =
+        chosen.iter().map(|(_, point)| Origin { host: point.host.clone(), point: point.tag.clone() }).collect();
+    plan.lacks = lacks(&chosen, request)?;
+
+    let (described, of) = schema_tables(&chosen)?;
+    for table in &described {
+        if &*table.name.table == "tables" {
+            compatibility::check_schema(installed, &table.directory)?;
+        }
+    }
+    let directories: Vec<PathBuf> = described.iter().map(|table| table.directory.clone()).collect();
+    let schema = restore::read_schema(&directories)?
+        .ok_or_else(|| Error::corrupt(format!("{SCHEMA} of {of} has no tables or columns")))?;
+    check_selection(&schema, &request.selection, &of)?;
+
+    let mut wanted = Vec::new();
+    for table in described {
+        if request.with_indexes || !BUILT.contains(&&*table.name.table) {
+            let place = place(&table, system_table_id(&table.name));
+            wanted.push((table, place, Use::Copy));
+        }
+    }
+    for (_, point) in &chosen {
+        for table in point.tables(None)? {
+            wanted.extend(choose(table, &schema, &of, request, &mut plan));
+        }
+    }
+    read(wanted, installed, stopper, tell, request, &mut plan)?;
+    plan.datacenter = datacenter(&schema);
+    plan.statements = statements(&schema, request, &plan);
+    Ok(plan)
+}
+
+/// Each host with its point at the time that was asked for.
+fn points(hosts: &[BackupHost], request: &PointRequest, notes: &mut Vec<String>) -> Result<Vec<(BackupHost, Point)>> {
+    for name in &request.hosts {
+        if !hosts.iter().any(|host| host.name == *name) {
+            let there: Vec<&str> = hosts.iter().map(|host| &*host.name).collect();
+            return Err(Error::not_found(format!(
+                "there are no backups of a host {name:?}; there are of {}",
+                there.join(", ")
+            )));
+        }
+    }
+    let (mut found, mut absent) = (Vec::new(), None);
+    for host in hosts.iter().filter(|host| request.hosts.is_empty() || request.hosts.contains(&host.name)) {
+        match host.point(&request.at) {
+            Ok(point) => found.push((host.clone(), point)),
+            Err(error) if error.kind() == Kind::NotFound && request.hosts.is_empty() => {
+                notes.push(format!("{error}: its rows are not shown"));
+                absent.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match absent {
+        Some(error) if found.is_empty() => Err(error),
+        _ if found.is_empty() => Err(Error::not_found("there is no host with restore points")),
+        _ => Ok(found),
+    }
+}
+
+/// Rows of two clusters in one table would be rows that never stood together.
+fn one_cluster(chosen: &[(BackupHost, Point)]) -> Result<()> {
+    let mut clusters: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (host, point) in chosen {
+        if let Some(cluster) = host.cluster(&point.tag)? {
+            clusters.entry(cluster).or_default().push(&host.name);
+        }
+    }
+    if clusters.len() < 2 {
+        return Ok(());
+    }
+    let shown = clusters.iter().map(|(cluster, hosts)| format!("{cluster:?} ({})", hosts.join(", ")));
+    Err(Error::invalid(format!(
+        "the source has backups of several clusters: {}; choose one by naming its hosts with --source-host",
+        shown.collect::<Vec<_>>().join(", ")
+    )))
+}
+
+fn lacks(chosen: &[(BackupHost, Point)], request: &PointRequest) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for (_, point) in chosen {
+        let (lacks, instead) = point.lacks(&request.selection)?;
+        if !lacks.is_empty() && !request.allow_incomplete {
+            return Err(Error::new(
+                Kind::Incomplete,
+                format!(
+                    "{} of {} is incomplete:\n  {}\n{instead}; --allow-incomplete takes it all the same",
+                    point.tag,
+                    point.host,
+                    lacks.join("\n  ")
+                ),
+            ));
+        }
+        all.extend(lacks);
+    }
+    Ok(all)
+}
+
+/// The tables that describe tables, of the newest point that has them.
+fn schema_tables(chosen: &[(BackupHost, Point)]) -> Result<(Vec<BackupTable>, Origin)> {
+    let mut newest = None;
+    for (_, point) in chosen {
+        let tables = point.tables(Some(SCHEMA))?;
+        let time = point.time()?;
+        if !tables.is_empty() && newest.as_ref().is_none_or(|(_, _, of)| time > *of) {
+            let origin = Origin { host: point.host.clone(), point: point.tag.clone() };
+            newest = Some((tables, origin, time));
+        }
+    }
+    newest.map(|(tables, origin, _)| (tables, origin)).ok_or_else(|| {
+        let message = format!(
+            "the restore points have no keyspace {SCHEMA}, so what their tables were like is not known: `cassmount extract` and sstableloader restore them under a schema that you create"
+        );
+        Error::new(Kind::Unsupported, message)
+    })
+}
+
+/// Refuses names that the schema does not have.
+fn check_selection(schema: &Schema, selection: &Selection, of: &Origin) -> Result<()> {
+    let absent = match selection {
+        Selection::Everything => None,
+        Selection::Keyspaces(names) => {
+            names.iter().find(|name| schema.keyspace(name).is_none()).map(|name| format!("keyspace {name}"))
+        }
+        Selection::Tables(tables) => {
+            let has = |table: &TableName| {
+                schema.keyspace(&table.keyspace).is_some_and(|of| of.tables.iter().any(|one| *one.name == *table.table))
+            };
+            tables.iter().find(|table| !has(table)).map(|table| format!("table {table}"))
+        }
+    };
+    match absent {
+        Some(what) => Err(Error::not_found(format!("there was no {what} at {of}"))),
+        None => Ok(()),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Copy,
+    Link,
+}
+
+/// Whether a table of a host is shown, and where it goes.
+fn choose(
+    table: BackupTable,
+    schema: &Schema,
+    of: &Origin,
+    request: &PointRequest,
+    plan: &mut Plan,
+) -> Option<(BackupTable, String, Use)> {
+    let name = &table.name;
+    if is_system_keyspace(&name.keyspace) {
+        let place = place(&table, system_table_id(name));
+        return (request.with_roles && &*name.keyspace == ROLES).then_some((table, place, Use::Link));
+    }
+    if !request.selection.has(&name.to_string()) {
+        return None;
+    }
+    let keyspace = schema.keyspace(&name.keyspace);
+    if keyspace.is_some_and(|of| is_view(of, &name.table)) && !request.with_indexes {
+        return None;
+    }
+    // Of hosts whose points lie on two sides of a DROP, the newer one is right.
+    let Some(known) = keyspace.and_then(|of| of.table(&name.table)) else {
+        plan.notes.push(format!("{name} of {} is not shown: {of} does not have it any more", table.host));
+        return None;
+    };
+    let place = place(&table, Some(known.id));
+    if own_id(&table).is_some_and(|id| id != known.id) {
+        plan.notes.push(format!("{name} of {} is not shown: at {of} it had been created anew", table.host));
+        return None;
+    }
+    Some((table, place, Use::Link))
+}
+
+fn is_view(keyspace: &Keyspace, name: &str) -> bool {
+    keyspace.views.iter().any(|view| view.table.name == name)
+}
+
+fn own_id(table: &BackupTable) -> Option<TableId> {
+    let name = table.directory.file_name()?.to_str()?;
+    TableName::parse_directory(name).map(|(_, id)| id)
+}
+
+fn place(table: &BackupTable, id: Option<TableId>) -> String {
+    format!("{}/{}", table.name.keyspace, table.name.directory(own_id(table).or(id)))
+}
+
+/// Reads the directories, several at a time, and checks each SSTable's version.
+fn read(
+    wanted: Vec<(BackupTable, String, Use)>,
+    installed: &Version,
+    stopper: &Stopper,
+    tell: &(dyn Fn(&str) + Sync),
+    request: &PointRequest,
+    plan: &mut Plan,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(BTreeMap::new());
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some((table, ..)) = wanted.get(number) else { return };
+            let read = stopper.check().and_then(|()| sstables(table, installed));
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.insert(number, read);
+            tell(&format!("reading the backup: {} of {} tables", done.len(), wanted.len()));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..READERS.min(wanted.len()) {
+            scope.spawn(work);
+        }
+    });
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    stopper.check()?;
+    for ((table, place, how), (_, read)) in wanted.into_iter().zip(done) {
+        match read {
+            Ok(sstables) => {
+                let placed = Placed { table: table.name, place, from: table.directory, sstables };
+                if how == Use::Copy { plan.copies.push(placed) } else { plan.links.push(placed) }
+            }
+            // No installation opens it, or this one does not: nothing else will.
+            Err(error) if error.kind() == Kind::Unsupported || how == Use::Copy => return Err(error),
+            Err(error) if request.allow_incomplete => {
+                let (table, host) = (table.name.to_string(), table.host);
+                plan.skipped.push(Skipped { table, host, why: error.to_string() });
+            }
+            Err(error) => {
+                let message = format!(
+                    "{} of {} cannot be read: {error}; --allow-incomplete goes on without",
+                    table.name, table.host
+                );
+                return Err(Error::new(Kind::Incomplete, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sstables(table: &BackupTable, installed: &Version) -> Result<Vec<Sstable>> {
+    let sstables = table.sstables()?;
+    for sstable in &sstables {
+        compatibility::check(installed, &sstable.name)
+            .map_err(|error| Error::new(error.kind(), format!("{} of {}: {error}", table.name, table.host)))?;
+    }
+    Ok(sstables)
+}
+
+/// The datacenters in which a keyspace has replicas; `None` where that does not depend on datacenters.
+fn datacenters(keyspace: &Keyspace) -> Option<BTreeSet<&str>> {
+    let replication = keyspace.replication.as_ref()?;
+    if !replication.get("class")?.ends_with("NetworkTopologyStrategy") {
+        return None;
+    }
+    let of = replication.iter().filter(|(name, factor)| *name != "class" && !factor.starts_with('0'));
+    Some(of.map(|(name, _)| &**name).collect())
+}
+
+/// The one in which most keyspaces have replicas.
+fn datacenter(schema: &Schema) -> String {
+    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in schema.keyspaces.iter().filter_map(datacenters).flatten() {
+        *counted.entry(name).or_default() += 1;
+    }
+    let most = counted.iter().max_by_key(|(name, count)| (**count, std::cmp::Reverse(**name)));
+    most.map_or(DATACENTER, |(name, _)| name).to_owned()
+}
+
+/// What takes out of the schema all that is not shown, so that nothing looks empty that is not; and brings keyspaces to the
+/// node that have replicas in other datacenters only.
+fn statements(schema: &Schema, request: &PointRequest, plan: &Plan) -> Vec<String> {
+    let unreadable: BTreeSet<&str> = plan.skipped.iter().map(|skipped| &*skipped.table).collect();
+    let shown = plan.tables();
+    let mut statements = Vec::new();
+    for keyspace in &schema.keyspaces {
+        let is_shown = |table: &str| {
+            let name = TableName::new(&*keyspace.name, table);
+            let is_lost = unreadable.contains(&*name.to_string()) && !shown.contains(&name);
+            request.selection.has(&name.to_string()) && !is_lost
+        };
+        let (of, has_tables) = (quoted(&keyspace.name), !keyspace.tables.is_empty());
+        if has_tables && !keyspace.tables.iter().any(|table| is_shown(&table.name)) {
+            statements.push(format!("DROP KEYSPACE {of}"));
+            continue;
+        }
+        for table in keyspace.tables.iter().filter(|table| !is_shown(&table.name)) {
+            let views = keyspace.views.iter().filter(|view| request.with_indexes && view.base_table == table.name);
+            for view in views {
+                statements.push(format!("DROP MATERIALIZED VIEW {of}.{}", quoted(&view.table.name)));
+            }
+            statements.push(format!("DROP TABLE {of}.{}", quoted(&table.name)));
+        }
+        if datacenters(keyspace).is_some_and(|of| !of.contains(&*plan.datacenter)) {
+            statements.push(format!(
+                "ALTER KEYSPACE {of} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
+            ));
+        }
+    }
+    statements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cassandra::schema::Table;
+
+    fn table(name: &str) -> Table {
+        Table {
+            name: name.to_owned(),
+            id: TableId([1; 16]),
+            flags: Vec::new(),
+            columns: Vec::new(),
+            dropped_columns: Vec::new(),
+            indexes: Vec::new(),
+            triggers: Vec::new(),
+            options: Vec::new(),
+        }
+    }
+
+    fn keyspace(name: &str, replication: &[(&str, &str)], tables: &[&str]) -> Keyspace {
+        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Keyspace {
+            name: name.to_owned(),
+            replication: Some(replication.iter().map(text).collect()),
+            tables: tables.iter().map(|name| table(name)).collect(),
+            ..Keyspace::default()
+        }
+    }
+
+    const TOPOLOGY: (&str, &str) = ("class", "org.apache.cassandra.locator.NetworkTopologyStrategy");
+
+    fn schema() -> Schema {
+        Schema {
+            keyspaces: vec![
+                keyspace("far", &[TOPOLOGY, ("dc2", "3"), ("dc1", "0")], &["t"]),
+                keyspace("logs", &[("class", "SimpleStrategy"), ("replication_factor", "1")], &["lines"]),
+                keyspace("media", &[TOPOLOGY, ("dc1", "2"), ("dc2", "2")], &["docs"]),
+                keyspace("shop", &[TOPOLOGY, ("dc1", "3")], &["orders", "Users"]),
+            ],
+        }
+    }
+
+    fn request(selection: Selection) -> PointRequest {
+        PointRequest {
+            at: "latest".to_owned(),
+            hosts: Vec::new(),
+            selection,
+            allow_incomplete: true,
+            with_indexes: false,
+            with_roles: false,
+        }
+    }
+
+    #[test]
+    fn a_node_answers_for_keyspaces_of_every_datacenter() {
+        let schema = schema();
+        assert_eq!(datacenter(&schema), "dc1");
+        assert_eq!(datacenter(&Schema::default()), DATACENTER);
+        let plan = Plan { datacenter: "dc1".to_owned(), ..Plan::default() };
+        let alter = "ALTER KEYSPACE \"far\" WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}";
+        assert_eq!(statements(&schema, &request(Selection::Everything), &plan), [alter]);
+    }
+
+    #[test]
+    fn what_is_not_shown_is_not_there_rather_than_empty() {
+        let mut plan = Plan { datacenter: "dc1".to_owned(), ..Plan::default() };
+        let one = request(Selection::Tables(vec![TableName::new("shop", "Users")]));
+        let drops = [
+            "DROP KEYSPACE \"far\"",
+            "DROP KEYSPACE \"logs\"",
+            "DROP KEYSPACE \"media\"",
+            "DROP TABLE \"shop\".\"orders\"",
+        ];
+        assert_eq!(statements(&schema(), &one, &plan), drops);
+        // What could not be read from any host.
+        plan.skipped.push(Skipped { table: "shop.orders".to_owned(), host: "a".to_owned(), why: "damaged".to_owned() });
+        let of_shop = request(Selection::Keyspaces(vec!["shop".to_owned()]));
+        assert_eq!(statements(&schema(), &of_shop, &plan), drops);
+    }
+
+    #[test]
+    fn names_that_never_were_are_refused() {
+        let origin = Origin { host: "a".to_owned(), point: "p".to_owned() };
+        let check = |selection| check_selection(&schema(), &selection, &origin);
+        check(Selection::Tables(vec![TableName::new("shop", "Users")])).unwrap();
+        let error = check(Selection::Tables(vec![TableName::new("shop", "users")])).unwrap_err();
+        assert_eq!((error.kind(), &*error.to_string()), (Kind::NotFound, "there was no table shop.users at p of a"));
+        assert!(check(Selection::Keyspaces(vec!["none".to_owned()])).is_err());
+    }
+}

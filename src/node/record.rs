@@ -1,0 +1,63 @@
+//! What is kept of a node beside its directories.
+
+use super::address::Endpoint;
+use super::process::ProcessId;
+use crate::Result;
+use crate::restore::Origin;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Of the record's form.
+pub(super) const VERSION: u32 = 1;
+
+/// A node, from the moment when its directory is made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    pub(super) version: u32,
+    /// Of the node, and of its directory.
+    pub name: String,
+    pub source: String,
+    /// The time that was asked for.
+    pub at: String,
+    /// Whose backups, and which.
+    pub points: Vec<Origin>,
+    pub started: Timestamp,
+    pub endpoint: Endpoint,
+    /// Version of the Cassandra.
+    pub cassandra: String,
+    /// What its links lead into.
+    pub mountpoint: PathBuf,
+    /// Whether that mount is the node's own, and ends with it.
+    pub has_own_mount: bool,
+    /// The command that starts it.
+    pub(super) starter: ProcessId,
+    pub server: Option<ProcessId>,
+    /// Whether it has answered, with every SSTable open.
+    pub(super) is_ready: bool,
+}
+
+/// How a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Starting,
+    Running,
+    /// Its Cassandra has ended, or the command that started it was killed.
+    Dead,
+}
+
+impl Record {
+    pub fn state(&self) -> Result<State> {
+        let serves = match &self.server {
+            Some(server) => server.is_alive()?,
+            None => false,
+        };
+        Ok(match (self.is_ready, serves) {
+            (true, true) => State::Running,
+            (true, false) => State::Dead,
+            (false, _) if self.starter.is_alive()? => State::Starting,
+            (false, _) => State::Dead,
+        })
+    }
+}

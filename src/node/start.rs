@@ -1,0 +1,225 @@
+//! The start of a node, from a plan to the moment when it answers.
+
+use super::address::{self, Wish};
+use super::config::{self, NodeSettings};
+use super::cql::Session;
+use super::installation::Installation;
+use super::java::Java;
+use super::plan::{self, Plan, PointRequest, Skipped};
+use super::process::ProcessId;
+use super::record::Record;
+use super::room::{Beginning, Entry, Room};
+use super::{expected, place, server};
+use crate::{Error, Kind, Result};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Characters of a cluster's name.
+const LONGEST_NAME: usize = 200;
+
+/// Has a start end early. Between its steps nothing is begun any more once it was told.
+#[derive(Clone, Debug, Default)]
+pub struct Stopper(Arc<Mutex<bool>>);
+
+impl Stopper {
+    /// Waits for the step under way that must not be broken off, and lets no other begin.
+    pub fn stop(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.unless_stopped(|| Ok(()))
+    }
+
+    /// A step that is done whole or not at all.
+    pub fn unless_stopped<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        let is_stopped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_stopped { Err(Error::new(Kind::Interrupted, "interrupted")) } else { step() }
+    }
+}
+
+/// What nodes are started with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub room: Room,
+    pub installation: Installation,
+    pub java: Java,
+    /// Bytes of its heap.
+    pub heap: u64,
+    /// Longest wait for its first answer.
+    pub deadline: Duration,
+    pub stopper: Stopper,
+}
+
+/// A node that answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Started {
+    pub node: Record,
+    pub tables: usize,
+    pub sstables: usize,
+    /// Of its SSTables, in the backup.
+    pub bytes: u64,
+    pub with_indexes: bool,
+    pub with_roles: bool,
+    /// What the restore points lack of what was asked for.
+    pub lacks: Vec<String>,
+    /// What could not be read or opened, and is not shown.
+    pub skipped: Vec<Skipped>,
+    pub notes: Vec<String>,
+}
+
+impl Started {
+    /// Whether it shows all that was asked for.
+    pub fn is_whole(&self) -> bool {
+        self.lacks.is_empty() && self.skipped.is_empty()
+    }
+}
+
+impl Start {
+    /// Makes a node's directory and chooses its address. `mountpoint`: what it reads, if not a mount of its own.
+    pub fn begin(&self, source: &str, at: &str, wish: Wish, mountpoint: Option<PathBuf>) -> Result<Entry> {
+        let cassandra = self.installation.version.to_string();
+        let beginning = Beginning { source: source.to_owned(), at: at.to_owned(), cassandra, mountpoint };
+        self.room.begin(beginning, |taken| address::choose(wish, taken))
+    }
+
+    /// Starts a node whose mount is there, and waits until it answers with every SSTable open. Who calls this removes the
+    /// node when it fails.
+    pub fn run(&self, entry: &mut Entry, request: &PointRequest, tell: &(dyn Fn(&str) + Sync)) -> Result<Started> {
+        let done = self.try_run(entry, request, tell);
+        done.or_else(|error| {
+            let kept = self.room.path().join("failed.log");
+            server::keep_log(&entry.directory, &kept)?;
+            let is_of_cassandra = entry.record.server.is_some() && error.kind() != Kind::Interrupted;
+            let more = if is_of_cassandra { format!("\n(its log: {})", kept.display()) } else { String::new() };
+            Err(Error::new(error.kind(), format!("{error}{more}")))
+        })
+    }
+
+    fn try_run(&self, entry: &mut Entry, request: &PointRequest, tell: &(dyn Fn(&str) + Sync)) -> Result<Started> {
+        let version = &self.installation.version;
+        let mountpoint = entry.record.mountpoint.clone();
+        let mut plan = plan::prepare(&mountpoint, request, version, &self.stopper, tell)?;
+        entry.record.points.clone_from(&plan.points);
+        let settings = NodeSettings {
+            cluster_name: cluster_name(&entry.record),
+            endpoint: entry.record.endpoint,
+            datacenter: plan.datacenter.clone(),
+            with_roles: request.with_roles,
+            reads_roles_at_one: version.release() >= (4, 1),
+            newest_formats: version.major >= 5 && plan.needs_newest_formats(),
+        };
+        config::write(&entry.directory, &settings)?;
+        let expected = place::place(&entry.directory.join("data"), &plan, &self.stopper)?;
+        let mut child = self.spawn(entry)?;
+        let session =
+            server::wait(&mut child, entry.record.endpoint, &entry.directory, self.deadline, &self.stopper, tell)?;
+        self.check_open(entry, &expected, request, &mut plan)?;
+        adjust(session, &mut plan, tell)?;
+        self.stopper.unless_stopped(|| {
+            entry.record.is_ready = true;
+            entry.save()
+        })?;
+        Ok(Started {
+            node: entry.record.clone(),
+            tables: plan.tables().len(),
+            sstables: expected.len(),
+            bytes: place::linked_bytes(&plan.links),
+            with_indexes: request.with_indexes,
+            with_roles: request.with_roles,
+            lacks: plan.lacks,
+            skipped: plan.skipped,
+            notes: plan.notes,
+        })
+    }
+
+    /// Starts its Cassandra and notes who that is: one step, so that whoever cleans up knows of it.
+    fn spawn(&self, entry: &mut Entry) -> Result<Child> {
+        self.stopper.unless_stopped(|| {
+            let mut child = server::spawn(&self.installation, &self.java, &entry.directory, self.heap)?;
+            let noted = ProcessId::of(child.id()).and_then(|id| {
+                entry.record.server = Some(id);
+                entry.save()
+            });
+            if let Err(error) = noted {
+                child.kill().and_then(|()| child.wait()).map_err(|e| Error::io("end Cassandra", e))?;
+                return Err(error);
+            }
+            Ok(child)
+        })
+    }
+
+    /// Refuses a node that would answer without rows of the backup, unless that is allowed.
+    fn check_open(
+        &self,
+        entry: &Entry,
+        expected: &BTreeSet<PathBuf>,
+        request: &PointRequest,
+        plan: &mut Plan,
+    ) -> Result<()> {
+        let Some(id) = &entry.record.server else { return Ok(()) };
+        for path in expected::unopened(id, expected)? {
+            let refused = self.refused(entry, plan, &path)?;
+            if !request.allow_incomplete {
+                let message = format!(
+                    "Cassandra does not open {} ({}): {}; --allow-incomplete goes on without its rows",
+                    path.display(),
+                    refused.table,
+                    refused.why
+                );
+                return Err(Error::new(Kind::Incomplete, message));
+            }
+            plan.skipped.push(refused);
+        }
+        Ok(())
+    }
+
+    fn refused(&self, entry: &Entry, plan: &Plan, path: &Path) -> Result<Skipped> {
+        let placed = plan.links.iter().find(|placed| path.parent() == Some(&placed.from));
+        let (table, place) = placed.map_or((String::new(), ""), |placed| (placed.table.to_string(), &*placed.place));
+        let said = server::complaint(&entry.directory, place)?;
+        let why = said.unwrap_or_else(|| "its log does not say why".to_owned());
+        Ok(Skipped { table, host: path.display().to_string(), why })
+    }
+}
+
+/// Has the node show what is to be shown, and nothing else.
+fn adjust(session: Option<Session>, plan: &mut Plan, tell: &dyn Fn(&str)) -> Result<()> {
+    let Some(mut session) = session else {
+        if !plan.statements.is_empty() {
+            let shown: Vec<String> = plan.statements.iter().map(|statement| format!("  {statement};")).collect();
+            let note =
+                format!("roles hold, so this could not be done, and what it names looks empty:\n{}", shown.join("\n"));
+            plan.notes.push(note);
+        }
+        return Ok(());
+    };
+    for (number, statement) in plan.statements.iter().enumerate() {
+        tell(&format!("taking out of the schema what is not shown: {} of {}", number + 1, plan.statements.len()));
+        session.execute(statement).map_err(|error| Error::new(error.kind(), format!("{statement}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Says what it is to whoever meets it in a prompt or a log.
+fn cluster_name(record: &Record) -> String {
+    let name = format!("past of {} at {}", record.source, record.at);
+    name.chars().take(LONGEST_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_begins_after_a_stop() {
+        let stopper = Stopper::default();
+        assert_eq!(stopper.unless_stopped(|| Ok(1)).unwrap(), 1);
+        stopper.clone().stop();
+        assert_eq!(stopper.check().unwrap_err().kind(), Kind::Interrupted);
+    }
+}

@@ -1,0 +1,204 @@
+//! `cassmount node`: the sample's cluster as of a time, compared with what it held.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::bucket::sample_keys;
+use super::command::cassmount;
+use super::instant::json;
+use super::node;
+use super::skip::fuse_or_skip;
+use super::support::process::{Finished, run};
+use super::support::sample::{self, HOSTS, POINT, TABLES};
+use super::support::{Installation, Session, TOOL_DEADLINE, Truth, Version};
+
+/// Nodes of one test, none of which outlives it.
+struct Nodes {
+    work: tempfile::TempDir,
+    installation: Installation,
+}
+
+/// A node that was started.
+struct Past {
+    name: String,
+    address: SocketAddr,
+    server: u32,
+}
+
+impl Nodes {
+    /// `None`, said loudly, where nothing can be mounted or there is no Cassandra.
+    fn new(version: Version, test: &str) -> Option<Self> {
+        if !fuse_or_skip(test) {
+            return None;
+        }
+        match Installation::find(version) {
+            Ok(installation) => Some(Self { work: tempfile::tempdir().unwrap(), installation }),
+            Err(missing) => {
+                missing.skip(test);
+                None
+            }
+        }
+    }
+
+    /// `cassmount node <words>`
+    fn command(&self, words: &[&str]) -> std::process::Command {
+        let mut command = cassmount();
+        command.env("CASSMOUNT_STATE_DIR", self.state()).env_remove("CASSANDRA_HOME").arg("node").args(words);
+        if let Some(home) = self.installation.java_home() {
+            command.env("JAVA_HOME", home);
+        }
+        if words[0] == "start" {
+            command.arg("--cassandra").arg(self.installation.home());
+            command.arg("--cache-dir").arg(self.work.path().join("cache"));
+        }
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Finished {
+        run(&mut self.command(words), TOOL_DEADLINE)
+    }
+
+    #[track_caller]
+    fn start(&self, source: &Path, words: &[&str]) -> (Past, Value) {
+        let words = [&["start", "--json", source.to_str().unwrap()], words].concat();
+        let started = json(&self.run(&words).expect_success());
+        let node = &started["node"];
+        let ip: Ipv4Addr = node["endpoint"]["address"].as_str().unwrap().parse().unwrap();
+        let port = node["endpoint"]["port"].as_u64().unwrap() as u16;
+        let server = node["server"]["pid"].as_u64().unwrap() as u32;
+        let name = node["name"].as_str().unwrap().to_owned();
+        (Past { name, address: (ip, port).into(), server }, started)
+    }
+
+    #[track_caller]
+    fn listed(&self) -> Vec<String> {
+        let listed = json(&self.run(&["list", "--json"]).expect_success());
+        let state = |node: &Value| format!("{} {}", node["name"].as_str().unwrap(), node["state"].as_str().unwrap());
+        listed["nodes"].as_array().unwrap().iter().map(state).collect()
+    }
+
+    fn state(&self) -> PathBuf {
+        self.work.path().join("state")
+    }
+
+    /// What is left of all nodes.
+    fn leftovers(&self) -> Vec<String> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let state = self.state().canonicalize().unwrap();
+        let mounted = mounts.lines().filter(|line| line.contains(state.to_str().unwrap())).map(str::to_owned);
+        let entries = fs::read_dir(state.join("nodes")).unwrap();
+        let directories = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        mounted.chain(directories.filter(|name| name != "lock")).collect()
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        let ended = run(&mut self.command(&["stop", "--all"]), TOOL_DEADLINE);
+        assert!(ended.status.success() || std::thread::panicking(), "{ended}");
+    }
+}
+
+impl Past {
+    fn json_rows(&self, selection: &str) -> Vec<String> {
+        let rows = Session::connect(self.address).unwrap().execute(&format!("SELECT JSON {selection}")).unwrap();
+        rows.into_iter().flatten().flatten().map(|cell| String::from_utf8(cell).unwrap()).collect()
+    }
+
+    #[track_caller]
+    fn assert_truth(&self, time: &str, table: &str) {
+        let truth = Truth::of(&self.json_rows(&format!("* FROM {table}")));
+        assert_eq!(truth, sample::truth(time, table), "{table} at {time}");
+    }
+
+    /// The addresses of its sockets, its own and those of others.
+    fn addresses(&self) -> BTreeSet<String> {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.server)).unwrap().flatten();
+        let links = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        let inodes: BTreeSet<String> = links
+            .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+            .collect();
+        let mut addresses = BTreeSet::new();
+        for table in ["tcp", "tcp6", "udp", "udp6"] {
+            let text = fs::read_to_string(format!("/proc/{}/net/{table}", self.server)).unwrap_or_default();
+            for fields in text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>()) {
+                if inodes.contains(fields[9]) {
+                    addresses.extend([fields[1], fields[2]].map(|of| of.split(':').next().unwrap().to_owned()));
+                }
+            }
+        }
+        addresses
+    }
+}
+
+#[test]
+fn two_pasts_stand_side_by_side_and_leave_nothing() {
+    const LATER: &str = "2026-11-21-02-52";
+    let test = "two_pasts_stand_side_by_side_and_leave_nothing";
+    let Some(nodes) = Nodes::new(Version::V5_0, test) else { return };
+    let keys = sample_keys();
+    let (early, started) = nodes.start(&sample::bucket(), &[&["--at", POINT], &keys[..]].concat());
+    let points: Vec<&str> =
+        started["node"]["points"].as_array().unwrap().iter().map(|of| of["host"].as_str().unwrap()).collect();
+    assert_eq!(points, HOSTS);
+    for table in TABLES {
+        early.assert_truth(POINT, table);
+    }
+    let (late, _) = nodes.start(&sample::bucket(), &[&["--at", LATER, "--keyspace", "shop"], &keys[..]].concat());
+    assert_ne!(early.address.ip(), late.address.ip());
+    for table in TABLES.into_iter().filter(|table| table.starts_with("shop.")) {
+        late.assert_truth(LATER, table);
+    }
+    // What was not asked for does not look empty: it is not there.
+    let rows = late.json_rows("* FROM system_schema.keyspaces WHERE keyspace_name = 'media'");
+    assert!(rows.is_empty(), "{rows:?}");
+
+    // 127.0.0.x, as /proc writes it, and the address of nobody.
+    let IpHex(own) = IpHex::of(early.address);
+    assert_eq!(early.addresses(), BTreeSet::from([own, "00000000".to_owned()]));
+    assert_eq!(nodes.listed(), [format!("{} running", early.name), format!("{} running", late.name)]);
+
+    // What a killed one left, the next command removes.
+    kill_process(Pid::from_raw(early.server as i32).unwrap(), Signal::KILL).unwrap();
+    while Path::new(&format!("/proc/{}", early.server)).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(nodes.listed(), [format!("{} running", late.name)]);
+    nodes.run(&["stop", &late.name]).expect_success();
+    assert_eq!(nodes.leftovers(), Vec::<String>::new());
+}
+
+/// An address as /proc/net/tcp has it.
+struct IpHex(String);
+
+impl IpHex {
+    fn of(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(v4) => Self(format!("{:08X}", u32::from_le_bytes(v4.ip().octets()))),
+            SocketAddr::V6(_) => panic!("nodes have IPv4 addresses"),
+        }
+    }
+}
+
+#[test]
+fn a_node_of_4_1_shows_what_4_1_wrote() {
+    let test = "a_node_of_4_1_shows_what_4_1_wrote";
+    let Some(writer) = node(Version::V4_1, test) else { return };
+    let Some(nodes) = Nodes::new(Version::V4_1, test) else { return };
+    writer.cql("DROP KEYSPACE IF EXISTS past");
+    writer.cql("CREATE KEYSPACE past WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 3}");
+    writer.cql("CREATE TABLE past.\"Row\" (id int PRIMARY KEY, v text)");
+    writer.cql("CREATE INDEX by_v ON past.\"Row\" (v)");
+    writer.cql("INSERT INTO past.\"Row\" (id, v) VALUES (1, 'before')");
+    writer.nodetool(&["snapshot", "-t", "night"]).expect_success();
+    writer.cql("INSERT INTO past.\"Row\" (id, v) VALUES (1, 'after')");
+    let (past, _) = nodes.start(&writer.data_directory(), &["--keyspace", "past"]);
+    assert_eq!(past.json_rows("* FROM past.\"Row\""), [r#"{"id": 1, "v": "before"}"#]);
+    writer.nodetool(&["clearsnapshot", "-t", "night"]).expect_success();
+    writer.cql("DROP KEYSPACE past");
+}
