@@ -164,7 +164,7 @@ fn mount_words(args: &StartArgs, entry: &Entry) -> Vec<OsString> {
             words.push(word);
         }
     }
-    words.extend(["--".into(), args.source_place.clone().into(), entry.record.mountpoint.clone().into()]);
+    words.extend([args.source_place.clone().into(), entry.record.mountpoint.clone().into()]);
     words
 }
 
