@@ -190,7 +190,11 @@ mod tests {
     #[test]
     fn only_what_is_missing_is_created() {
         let wanted = [TableName::new("shop", "orders"), TableName::new("shop", "users")].into();
-        let existing = Existing { tables: ["shop.users".to_owned()].into(), types: ["shop.address".to_owned()].into() };
+        let existing = Existing {
+            tables: ["shop.users".to_owned()].into(),
+            types: ["shop.address".to_owned()].into(),
+            indexes: BTreeSet::new(),
+        };
         let definitions = of_missing(&schema(), &wanted, &existing);
         assert_eq!(definitions.tables, [TableName::new("shop", "orders")]);
         let cql = &definitions.cql;

@@ -3,15 +3,13 @@
 //! The loader makes temporary links beside what it reads, so the mount would have to be writable. And its 5.0 sends no
 //! components of a storage-attached index (SAI): these are left out, also from TOC.txt.
 
-use super::plan::LoadJob;
+use super::plan::{LoadJob, is_attached};
 use crate::{Error, Result};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Beginnings of the names of components that belong to an index attached to SSTables: SAI, and the older SASI.
-const ATTACHED: [&str; 2] = ["SAI", "SI_"];
 const TOC: &str = "TOC.txt";
 /// Longest TOC.txt that is read, bytes: a line a component.
 const MAX_TOC: u64 = 1 << 20;
@@ -50,11 +48,6 @@ impl Links {
     pub(super) fn directory(&self) -> &Path {
         &self.directory
     }
-}
-
-/// Whether a component belongs to an index attached to its SSTable.
-pub(super) fn is_attached(component: &str) -> bool {
-    ATTACHED.iter().any(|start| component.starts_with(start))
 }
 
 /// The lines of a TOC.txt that name no component of an index.

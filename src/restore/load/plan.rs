@@ -5,13 +5,15 @@ use super::super::check::schema;
 use super::super::request::{Selection, refuse};
 use super::super::sstables::Sstable;
 use super::definitions::{self, Definitions};
-use super::links::is_attached;
 use super::{Load, LoadOutcome, LoadRequest, LoadedTable};
 use crate::cassandra::TableName;
 use crate::cassandra::schema::{Schema, is_system_keyspace};
 use crate::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+/// Beginnings of the names of components that belong to an index attached to SSTables: SAI, and the older SASI.
+const ATTACHED: [&str; 2] = ["SAI", "SI_"];
 
 /// All that is to be done.
 #[derive(Debug)]
@@ -241,4 +243,9 @@ fn absent(selection: &Selection, tables: &[BackupTable], views: &BTreeSet<TableN
             absent.map(sentence).collect()
         }
     }
+}
+
+/// Whether a component belongs to an index attached to its SSTable.
+pub(super) fn is_attached(component: &str) -> bool {
+    ATTACHED.iter().any(|start| component.starts_with(start))
 }
