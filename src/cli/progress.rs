@@ -4,11 +4,12 @@
 
 use super::options::ProgressArgs;
 use super::table;
+use cassmount::task::lock;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Time between two lines where there is no terminal: doubles from the first to the last.
@@ -73,7 +74,7 @@ impl Progress {
             Shown::Bar(bar) => bar.set_position(done),
             Shown::Lines(lines) => {
                 let now = Instant::now();
-                let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut lines = lock(lines);
                 if now >= lines.next {
                     lines.pause = (lines.pause * 2).min(LONGEST_PAUSE);
                     lines.next = now + lines.pause;
@@ -169,7 +170,7 @@ fn say(line: &str) {
 }
 
 fn bar_slot() -> MutexGuard<'static, Option<ProgressBar>> {
-    BAR.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&BAR)
 }
 
 /// Writes to the terminal with the bar out of the way.

@@ -5,13 +5,14 @@
 //! in the midst of a request cannot be killed until it has an answer, and fuser passes no interrupts on: so the process is
 //! looked at, and a killed one gets its answer at once.
 
+use crate::task::lock;
 use crate::{Error, Kind, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The store itself is patient in each attempt.
@@ -111,7 +112,7 @@ impl Waits {
 
 impl Inner {
     fn now(&self) -> MutexGuard<'_, BTreeMap<u64, Wait>> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.now)
     }
 
     fn enter(&self, operation: &'static str, pid: u32, path: String) -> Entry<'_> {

@@ -26,7 +26,7 @@ pub use gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
 pub(crate) use names::is_safe_name;
 pub use placed::{Part, PlacedSets, SetPlace, SetPlaces};
 pub use renamed::Rename;
-pub use tools::{CassOps, DataDir, Esop, Medusa, Mesos, Rsync, Scripts, all};
+pub use tools::*;
 
 use names::{is_own, name_reason};
 

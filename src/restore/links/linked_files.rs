@@ -4,9 +4,10 @@ use crate::restore::journal;
 use crate::restore::journal::journals::Journals;
 use crate::restore::journal::state::{State, Step};
 use crate::restore::sstables::SstableNames;
+use crate::task::lock;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Journals that were looked at this long ago are looked at again.
@@ -41,7 +42,7 @@ impl LinkedFiles {
 
     /// Whether a live table links to a file, given its path from the root of the mount.
     pub fn contains(&self, path: &Path) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if known.looked.is_none_or(|looked| looked.elapsed() >= FRESH) {
             self.look(&mut known);
             known.looked = Some(Instant::now());
