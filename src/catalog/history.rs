@@ -66,7 +66,7 @@ impl std::fmt::Debug for HostHistory {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct HistoryRecord {
     source: Arc<str>,
     host: Host,
     knowledge: Knowledge,
@@ -148,7 +148,7 @@ impl HostHistory {
             return;
         }
         let knowledge = Knowledge::clone(&self.known());
-        let kept = Kept { source: self.source.clone(), host: self.host.clone(), knowledge };
+        let kept = HistoryRecord { source: self.source.clone(), host: self.host.clone(), knowledge };
         let written = tokio::task::spawn_blocking(move || FORMAT.write(&path, &kept)).await;
         if let Ok(Err(e)) = written {
             tracing::warn!("cannot keep what is known of {}: {e}", self.host);
@@ -157,7 +157,7 @@ impl HostHistory {
 
     async fn load(&self) {
         let Some(path) = self.path.clone() else { return };
-        let kept = tokio::task::spawn_blocking(move || FORMAT.read::<Kept>(&path)).await;
+        let kept = tokio::task::spawn_blocking(move || FORMAT.read::<HistoryRecord>(&path)).await;
         match kept {
             Ok(Ok(Some(kept))) if kept.source == self.source && kept.host == self.host => {
                 *lock(&self.knowledge) = Arc::new(kept.knowledge);

@@ -31,12 +31,12 @@ struct Work {
     done: AtomicU64,
     /// [`UNKNOWN`] when nobody can tell.
     total: AtomicU64,
-    shown: Shown,
+    shown: Display,
 }
 
 const UNKNOWN: u64 = u64::MAX;
 
-enum Shown {
+enum Display {
     Nothing,
     Bar(ProgressBar),
     Lines(Mutex<Lines>),
@@ -52,15 +52,15 @@ impl Progress {
     pub(super) fn start(what: &str, total: Option<u64>, args: ProgressArgs) -> Self {
         let started = Instant::now();
         let shown = if args.quiet {
-            Shown::Nothing
+            Display::Nothing
         } else if io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_prefix(what.to_owned());
             bar.set_style(style(total.is_some()));
             bar.enable_steady_tick(TICK);
             *bar_slot() = Some(bar.clone());
-            Shown::Bar(bar)
+            Display::Bar(bar)
         } else {
-            Shown::Lines(Mutex::new(Lines { next: started + FIRST_PAUSE, pause: FIRST_PAUSE }))
+            Display::Lines(Mutex::new(Lines { next: started + FIRST_PAUSE, pause: FIRST_PAUSE }))
         };
         let (done, total) = (AtomicU64::new(0), AtomicU64::new(total.unwrap_or(UNKNOWN)));
         Self(Arc::new(Work { what: what.to_owned(), started, done, total, shown }))
@@ -70,9 +70,9 @@ impl Progress {
     pub(super) fn add(&self, bytes: u64) {
         let done = self.0.done.fetch_add(bytes, Relaxed) + bytes;
         match &self.0.shown {
-            Shown::Nothing => {}
-            Shown::Bar(bar) => bar.set_position(done),
-            Shown::Lines(lines) => {
+            Display::Nothing => {}
+            Display::Bar(bar) => bar.set_position(done),
+            Display::Lines(lines) => {
                 let now = Instant::now();
                 let mut lines = lock(lines);
                 if now >= lines.next {
@@ -86,7 +86,7 @@ impl Progress {
 
     /// A line for people that stays, above the bar. Not for what has to be seen: with `--quiet` it is not shown.
     pub(super) fn message(&self, text: &str) {
-        if !matches!(self.0.shown, Shown::Nothing) {
+        if !matches!(self.0.shown, Display::Nothing) {
             above_bar(|| say(text));
         }
     }
@@ -94,7 +94,7 @@ impl Progress {
     /// The work is over, or given up: the bar goes away. Where there are lines, the last one tells how much was done in which time.
     pub(super) fn finish(&self) {
         self.0.remove_bar();
-        if matches!(self.0.shown, Shown::Lines(_)) && self.0.done.load(Relaxed) > 0 {
+        if matches!(self.0.shown, Display::Lines(_)) && self.0.done.load(Relaxed) > 0 {
             say(&self.0.last_line());
         }
     }
@@ -118,7 +118,7 @@ impl Work {
     }
 
     fn remove_bar(&self) {
-        if let Shown::Bar(bar) = &self.shown {
+        if let Display::Bar(bar) = &self.shown {
             *bar_slot() = None;
             bar.finish_and_clear();
         }

@@ -9,7 +9,7 @@ const FIRST: u64 = 3;
 
 /// An entry and its offset: where to go on after it.
 #[derive(Debug)]
-pub(super) struct Listed<N> {
+pub(super) struct ListingEntry<N> {
     pub(super) offset: u64,
     pub(super) name: OsString,
     pub(super) node: Node<N>,
@@ -18,11 +18,11 @@ pub(super) struct Listed<N> {
 /// Entries by offset. An offset is a hash of the name: it means the same after a rewind, in another handle, after names
 /// have come and gone, and to a process that took over the connection.
 #[derive(Debug)]
-pub(super) struct Listing<N>(Vec<Listed<N>>);
+pub(super) struct Listing<N>(Vec<ListingEntry<N>>);
 
 impl<N> Listing<N> {
     pub(super) fn new(entries: Vec<Entry<N>>) -> Self {
-        let listed = |Entry { name, node }: Entry<N>| Listed { offset: offset(name.as_bytes()), name, node };
+        let listed = |Entry { name, node }: Entry<N>| ListingEntry { offset: offset(name.as_bytes()), name, node };
         let mut entries: Vec<_> = entries.into_iter().map(listed).collect();
         entries.sort_unstable_by(|a, b| (a.offset, &a.name).cmp(&(b.offset, &b.name)));
         // Two names of one hash: never seen, but a listing that skips a file would be a lie.
@@ -33,7 +33,7 @@ impl<N> Listing<N> {
     }
 
     /// The entries that follow an offset.
-    pub(super) fn after(&self, offset: u64) -> &[Listed<N>] {
+    pub(super) fn after(&self, offset: u64) -> &[ListingEntry<N>] {
         &self.0[self.0.partition_point(|entry| entry.offset <= offset)..]
     }
 }

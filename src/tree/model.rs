@@ -224,7 +224,7 @@ impl HostModel {
 
 /// Each table's incarnations that have archives, by creation.
 fn find_tables(attribution: &Attribution) -> BTreeMap<TableName, Vec<TableDir>> {
-    let mut found = Found::default();
+    let mut found = TableDirs::default();
     for (index, set) in attribution.sets().iter().enumerate() {
         // A finished full is a restore point. What did not finish is nothing else, but its files are there.
         if set.is_finished() && set.kind() == SetKind::Full {
@@ -256,11 +256,11 @@ fn find_tables(attribution: &Attribution) -> BTreeMap<TableName, Vec<TableDir>> 
 
 /// Table directories while they are being found.
 #[derive(Default)]
-struct Found {
+struct TableDirs {
     dirs: HashMap<TableName, Vec<TableDir>>,
 }
 
-impl Found {
+impl TableDirs {
     fn dir(&mut self, table: &TableName, id: Option<TableId>) -> &mut TableDir {
         if !self.dirs.contains_key(table) {
             self.dirs.insert(table.clone(), Vec::new());

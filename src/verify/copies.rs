@@ -11,7 +11,7 @@ use std::sync::Arc;
 const NEAREST: usize = 50;
 
 /// What another archive holds, if it is known: size and CRC-32 of each SSTable's Data.db.
-type Held = HashMap<SstableRef, (u64, u32)>;
+type OtherSstables = HashMap<SstableRef, (u64, u32)>;
 
 /// What is wrong, to tell which archives and SSTables are not.
 struct Harmed {
@@ -26,7 +26,7 @@ pub(super) async fn find(reader: &Reader, sets: &HostSets, findings: &mut [Findi
     let mut order: Vec<usize> = (0..findings.len()).collect();
     order.sort_by_key(|number| findings[*number].table_name());
     // Of one table after the other, so that few listings are in memory.
-    let mut held: (Option<TableName>, HashMap<usize, Held>) = Default::default();
+    let mut held: (Option<TableName>, HashMap<usize, OtherSstables>) = Default::default();
     for number in order {
         let finding = &mut findings[number];
         let (Some(table), Some(&at)) = (finding.table_name(), place.get(&finding.set)) else { continue };
@@ -107,9 +107,9 @@ impl Others<'_> {
         }
     }
 
-    async fn held(&self, reader: &Reader, set: &BackupSet) -> Held {
-        let Some(archive) = set.archive(self.table) else { return Held::new() };
-        let Some(listing) = reader.known_listing(&archive.object).await else { return Held::new() };
+    async fn held(&self, reader: &Reader, set: &BackupSet) -> OtherSstables {
+        let Some(archive) = set.archive(self.table) else { return OtherSstables::new() };
+        let Some(listing) = reader.known_listing(&archive.object).await else { return OtherSstables::new() };
         let of_file = |file: &crate::reader::ListedFile| {
             let (directory, parsed) = SstableName::parse_path(&file.path)?;
             let sstable = SstableRef { directory: directory.into(), name: parsed.sstable };

@@ -19,4 +19,4 @@ mod state;
 
 pub use finding::{Copy, Finding, Neighbours, Note, Problem, Severity, SstableRef};
 pub use prepare::{Scope, Todo, Verification, VerifyOptions};
-pub use run::{Checked, HostReport, Observer, Report};
+pub use run::{CheckCounts, HostReport, Observer, Report};

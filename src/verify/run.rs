@@ -36,7 +36,7 @@ pub struct Report {
     pub deep: bool,
     pub hosts: Vec<HostReport>,
     /// Of all hosts together.
-    pub checked: Checked,
+    pub checked: CheckCounts,
     /// By host, time of set, and table.
     pub findings: Vec<Finding>,
     /// Findings that are only counted.
@@ -57,12 +57,12 @@ pub struct HostReport {
     pub host: Host,
     pub sets: u64,
     #[serde(flatten)]
-    pub checked: Checked,
+    pub checked: CheckCounts,
 }
 
 /// How much was looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Checked {
+pub struct CheckCounts {
     /// Archives looked at in this run.
     pub archives: u64,
     /// Their size as stored.
@@ -107,7 +107,7 @@ impl Verification {
             source: self.catalog.source().to_owned(),
             deep: self.options.deep,
             hosts: Vec::new(),
-            checked: Checked::default(),
+            checked: CheckCounts::default(),
             findings: Vec::new(),
             more_findings: 0,
             notes: Vec::new(),
@@ -132,12 +132,12 @@ impl Verification {
 
     async fn host(&self, host: &mut HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         let sets = host.parts.len() as u64;
-        report.hosts.push(HostReport { host: host.sets.host.clone(), sets, checked: Checked::default() });
+        report.hosts.push(HostReport { host: host.sets.host.clone(), sets, checked: CheckCounts::default() });
         self.sets(host, report, observer).await?;
         let tables = &self.tables;
         let HostWork { parts, state, .. } = host;
         let mut todo = Vec::new();
-        let mut checked = Checked::default();
+        let mut checked = CheckCounts::default();
         // Which archives are due is decided first: what is found good on the way must not be looked up while it is written.
         for (number, part) in parts.iter().enumerate() {
             for archive in part.archives(tables) {

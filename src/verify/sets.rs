@@ -20,7 +20,7 @@ const MANIFEST: &str = "backup_manifest.json";
 
 /// What was found in a set.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct SetFindings {
     pub(super) findings: Vec<Finding>,
     pub(super) notes: Vec<Note>,
 }
@@ -34,8 +34,8 @@ pub(super) async fn check(
     sets: &HostSets,
     (set, evidence): (&BackupSet, &[SetEvidence]),
     tables: &[TableName],
-) -> Result<Found> {
-    let mut found = Found::default();
+) -> Result<SetFindings> {
+    let mut found = SetFindings::default();
     manifest(sets, set, &mut found);
     // That an object is archived, the look at it tells.
     let concerns = |evidence: &&SetEvidence| {
@@ -60,7 +60,7 @@ pub(super) async fn check(
     Ok(found)
 }
 
-fn manifest(sets: &HostSets, set: &BackupSet, found: &mut Found) {
+fn manifest(sets: &HostSets, set: &BackupSet, found: &mut SetFindings) {
     let of_set = || sets.chains.problems.iter().filter(|problem| *problem.tag() == set.tag);
     let (problem, message) = match &set.manifest {
         ManifestState::Good(manifest) => {
@@ -159,7 +159,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
 }
 
 /// What a full's own files are worth.
-async fn full(catalog: &Catalog, set: &BackupSet, found: &mut Found) -> Result<()> {
+async fn full(catalog: &Catalog, set: &BackupSet, found: &mut SetFindings) -> Result<()> {
     if let Some(schema) = file(catalog, set, SCHEMA, found).await? {
         check_schema(set, &String::from_utf8_lossy(&schema), found);
     }
@@ -174,7 +174,7 @@ async fn full(catalog: &Catalog, set: &BackupSet, found: &mut Found) -> Result<(
 }
 
 /// A schema.cql that names no table although there are archives of users' tables was cut short.
-fn check_schema(set: &BackupSet, schema: &str, found: &mut Found) {
+fn check_schema(set: &BackupSet, schema: &str, found: &mut SetFindings) {
     let users = set.tables().any(|table| !crate::cassandra::schema::is_system_keyspace(&table.keyspace));
     if !users || !tables_of(schema).is_empty() {
         return;
@@ -186,7 +186,7 @@ fn check_schema(set: &BackupSet, schema: &str, found: &mut Found) {
 const SCHEMA_LOST: &str = "the schema as the set has it; `cassmount schema` takes it from system_schema";
 
 /// One of the full's own files; `None` also where it cannot be had, which is a finding.
-async fn file(catalog: &Catalog, set: &BackupSet, name: &str, found: &mut Found) -> Result<Option<bytes::Bytes>> {
+async fn file(catalog: &Catalog, set: &BackupSet, name: &str, found: &mut SetFindings) -> Result<Option<bytes::Bytes>> {
     let lost = if name == SCHEMA { SCHEMA_LOST } else { "only a hint of the tables' ids" };
     let Some(object) = set.file(name) else {
         // Other tools than the one with this manifest have no such files at all.
@@ -237,7 +237,7 @@ impl Finding {
     }
 }
 
-impl Found {
+impl SetFindings {
     pub(super) fn note(&mut self, set: &BackupSet, table: Option<&TableName>, note: impl Into<String>) {
         self.notes.push(Note {
             host: set.host.clone(),

@@ -124,12 +124,12 @@ fn by_time(candidates: &Candidates, sstable: &SstableFacts, set_time: Timestamp)
 }
 
 /// What one SSTable is, and where it was seen first.
-type Seen<'a> = HashMap<(TableId, &'a str, &'a SstableName), ((u64, Option<u32>), &'a Tag)>;
+type SstableOrigins<'a> = HashMap<(TableId, &'a str, &'a SstableName), ((u64, Option<u32>), &'a Tag)>;
 
 /// Where only weak evidence names an incarnation, and after it was last known to be there: from the set on in which one of its SSTables has
 /// another content, nothing belongs to it for certain.
 fn split_at_collisions(candidates: &Candidates, archives: &[ArchiveFacts], found: &mut [Vec<Attribution>]) {
-    let mut seen: Seen<'_> = HashMap::new();
+    let mut seen: SstableOrigins<'_> = HashMap::new();
     let mut ended: BTreeMap<TableId, Tag> = BTreeMap::new();
     for (archive, attributions) in archives.iter().zip(found) {
         let weak = |one: &Attribution| one.id.filter(|_| one.evidence.is_weak());

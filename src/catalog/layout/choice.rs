@@ -58,13 +58,13 @@ impl fmt::Display for LayoutChoice {
 pub(in crate::catalog) struct Chosen {
     choice: LayoutChoice,
     renames: Vec<Rename>,
-    found: Mutex<Option<Found>>,
+    found: Mutex<Option<RecognisedLayout>>,
     /// One at a time looks.
     turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
-struct Found {
+struct RecognisedLayout {
     layout: Arc<dyn Layout>,
     /// Somebody has looked at the source, in this process.
     seen: bool,
@@ -78,7 +78,8 @@ impl Chosen {
             LayoutChoice::Auto => (None, false),
         };
         // What cannot be renamed is told to whoever asks first.
-        let found = layout.and_then(|layout| Some(Found { layout: Renamed::over(layout, &renames).ok()?, seen }));
+        let found =
+            layout.and_then(|layout| Some(RecognisedLayout { layout: Renamed::over(layout, &renames).ok()?, seen }));
         Self { choice, renames, found: Mutex::new(found), turn: tokio::sync::Mutex::default() }
     }
 
@@ -94,7 +95,7 @@ impl Chosen {
             (Some(found), _) => found.layout.name() == name,
             (None, Some(layout)) => match Renamed::over(&layout, &self.renames) {
                 Ok(layout) => {
-                    *found = Some(Found { layout, seen: false });
+                    *found = Some(RecognisedLayout { layout, seen: false });
                     true
                 }
                 Err(_) => false,
@@ -128,11 +129,11 @@ impl Chosen {
         let sample = Sample::take(objects, &layouts).await?;
         let layout = decide(&self.choice, &sample, &layouts, objects.name())?;
         let layout = Renamed::over(&layout, &self.renames)?;
-        *lock(&self.found) = Some(Found { layout: Arc::clone(&layout), seen: true });
+        *lock(&self.found) = Some(RecognisedLayout { layout: Arc::clone(&layout), seen: true });
         Ok(layout)
     }
 
-    fn get(&self) -> Option<Found> {
+    fn get(&self) -> Option<RecognisedLayout> {
         lock(&self.found).clone()
     }
 }

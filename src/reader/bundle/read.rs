@@ -82,7 +82,7 @@ enum Event {
 }
 
 /// What came of all files.
-struct Heard<S> {
+struct BundleContent<S> {
     sink: Collector<S>,
     /// Per file that was read to its end: its CRC-32, and why it is not what the backup says.
     sums: HashMap<usize, (u32, Option<String>)>,
@@ -112,7 +112,7 @@ impl Reader {
         let listener = Arc::clone(&archive);
         let heard = blocking(move || Ok(listen(&listener, Collector::new(sink), hear)));
         let (told, heard) = tokio::join!(tell_all(inner, &archive, tell, arrived), heard);
-        let Heard { sink: Collector { sink, digests, .. }, sums, result } = heard?;
+        let BundleContent { sink: Collector { sink, digests, .. }, sums, result } = heard?;
         let broken = |error: Error| {
             inner.stats.count_error(&error);
             Stage::Fetch.failed(error)
@@ -196,7 +196,11 @@ async fn tell_all(
 }
 
 /// Hands the files on to the sink. Blocks.
-fn listen<S: MemberSink>(archive: &Archive, mut sink: Collector<S>, mut hear: mpsc::Receiver<Event>) -> Heard<S> {
+fn listen<S: MemberSink>(
+    archive: &Archive,
+    mut sink: Collector<S>,
+    mut hear: mpsc::Receiver<Event>,
+) -> BundleContent<S> {
     let mut sums = HashMap::new();
     let mut current: Option<(usize, Member, Expected, Sums)> = None;
     let mut hand_on = |event| -> Result<()> {
@@ -239,5 +243,5 @@ fn listen<S: MemberSink>(archive: &Archive, mut sink: Collector<S>, mut hear: mp
             break;
         }
     }
-    Heard { sink, sums, result }
+    BundleContent { sink, sums, result }
 }

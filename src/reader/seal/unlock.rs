@@ -25,7 +25,7 @@ const MAX_IN_VAIN: usize = 32;
 
 /// The key that opens an object.
 #[derive(Clone, Debug)]
-pub(in crate::reader) struct Opened {
+pub(in crate::reader) struct FittingKey {
     pub(in crate::reader) key: Arc<CipherKey>,
     /// Its passphrase's place in the ring.
     pub(in crate::reader) place: usize,
@@ -42,7 +42,7 @@ pub(in crate::reader) struct Unlocker {
 #[derive(Debug)]
 struct Memory {
     /// By the object's header, which holds the salt.
-    opened: LruCache<[u8; HEADER_LEN], Opened>,
+    opened: LruCache<[u8; HEADER_LEN], FittingKey>,
     /// By host.
     hosts: HashMap<Box<str>, HostMemory>,
 }
@@ -88,7 +88,7 @@ impl Unlocker {
 
     /// The key that opens the object with these first bytes: [`PROBE_LEN`] of them, or all. Computes for milliseconds per key; where no key fits, for
     /// a tenth of a second per key.
-    pub(in crate::reader) fn open(&self, object_key: &str, first_bytes: &[u8]) -> Result<Opened> {
+    pub(in crate::reader) fn open(&self, object_key: &str, first_bytes: &[u8]) -> Result<FittingKey> {
         let Some(header) = first_bytes.first_chunk::<HEADER_LEN>() else {
             return Err(Error::corrupt("too short for an encrypted archive").with_object(object_key));
         };
@@ -103,7 +103,7 @@ impl Unlocker {
         header: &[u8; HEADER_LEN],
         trial: Trial,
         mut fits: impl FnMut(&CipherKey) -> bool,
-    ) -> Result<Opened> {
+    ) -> Result<FittingKey> {
         // In a statement of its own: in the condition, the lock would be held while `fits` inflates a span.
         let known = lock(&self.memory).opened.get(header).cloned();
         if let Some(known) = known
@@ -166,8 +166,8 @@ impl Unlocker {
         self.keys.keys()[place].passphrase.readings()
     }
 
-    fn remember(&self, host: &str, header: &[u8; HEADER_LEN], way: Way, key: CipherKey) -> Opened {
-        let opened = Opened { key: Arc::new(key), place: way.place };
+    fn remember(&self, host: &str, header: &[u8; HEADER_LEN], way: Way, key: CipherKey) -> FittingKey {
+        let opened = FittingKey { key: Arc::new(key), place: way.place };
         let mut memory = lock(&self.memory);
         memory.opened.put(*header, opened.clone());
         let known = memory.hosts.insert(host.into(), HostMemory { last: Some(way), in_vain: 0 });

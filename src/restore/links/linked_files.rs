@@ -18,17 +18,17 @@ const FRESH: Duration = Duration::from_secs(2);
 pub struct LinkedFiles {
     journals: Journals,
     mountpoint: PathBuf,
-    known: Mutex<Known>,
+    known: Mutex<LinkIndex>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct LinkIndex {
     looked: Option<Instant>,
-    journals: HashMap<PathBuf, KnownJournal>,
+    journals: HashMap<PathBuf, IndexedJournal>,
 }
 
 #[derive(Debug)]
-struct KnownJournal {
+struct IndexedJournal {
     /// Length and time of the journal when it was read.
     version: (u64, Option<SystemTime>),
     /// By directory in the mount.
@@ -51,12 +51,12 @@ impl LinkedFiles {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
             return false;
         };
-        let of = |journal: &KnownJournal| journal.sstables.get(directory).is_some_and(|names| names.have(name));
+        let of = |journal: &IndexedJournal| journal.sstables.get(directory).is_some_and(|names| names.have(name));
         known.journals.values().any(of)
     }
 
     /// What cannot be read now is as it was.
-    fn look(&self, known: &mut Known) {
+    fn look(&self, known: &mut LinkIndex) {
         let files = match self.journals.files() {
             Ok(files) => files,
             Err(error) => return tracing::warn!("which files live tables link to is not known: {error}"),
@@ -81,7 +81,7 @@ impl LinkedFiles {
             match journal::look(&path) {
                 Ok(state) => {
                     let sstables = state.map(|state| self.sstables(state)).unwrap_or_default();
-                    known.journals.insert(path, KnownJournal { version, sstables });
+                    known.journals.insert(path, IndexedJournal { version, sstables });
                 }
                 Err(error) => tracing::warn!("which files of {} are linked is not known: {error}", path.display()),
             }

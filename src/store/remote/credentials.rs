@@ -149,11 +149,11 @@ impl CredentialProvider for Service {
 /// A `credential_process` of a profile, run again before what it gave expires.
 struct Process {
     command: String,
-    given: Mutex<Option<Given>>,
+    given: Mutex<Option<LoadedCredential>>,
 }
 
 #[derive(Clone)]
-struct Given {
+struct LoadedCredential {
     credential: Arc<AwsCredential>,
     expires: Option<jiff::Timestamp>,
 }
@@ -174,7 +174,7 @@ impl Process {
         Self { command, given: Mutex::new(None) }
     }
 
-    async fn run(&self) -> std::result::Result<Given, String> {
+    async fn run(&self) -> std::result::Result<LoadedCredential, String> {
         let mut command = tokio::process::Command::new("/bin/sh");
         // Its errors may repeat secrets, and the log is no place for these.
         command.args(["-c", &self.command]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -192,7 +192,7 @@ impl Process {
     }
 }
 
-fn parse(output: &[u8]) -> std::result::Result<Given, String> {
+fn parse(output: &[u8]) -> std::result::Result<LoadedCredential, String> {
     // The parser's own words may show what it stumbled over.
     let output: Output = serde_json::from_slice(output).map_err(|error| {
         format!("its output is not what it should be (line {}, column {})", error.line(), error.column())
@@ -207,7 +207,7 @@ fn parse(output: &[u8]) -> std::result::Result<Given, String> {
         secret_key: output.secret_access_key,
         token: output.session_token,
     };
-    Ok(Given { credential: Arc::new(credential), expires })
+    Ok(LoadedCredential { credential: Arc::new(credential), expires })
 }
 
 impl fmt::Debug for Process {
@@ -224,7 +224,7 @@ impl CredentialProvider for Process {
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let mut given = self.given.lock().await;
         let now = jiff::Timestamp::now();
-        let lasts = |given: &&Given| {
+        let lasts = |given: &&LoadedCredential| {
             given.expires.is_none_or(|expires| {
                 expires.duration_since(now) > jiff::SignedDuration::try_from(MARGIN).unwrap_or_default()
             })

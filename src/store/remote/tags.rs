@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 const MOST: usize = 32 << 10;
 
 /// Key and ETag as listed, and HEAD's ETag.
-type Known = LruCache<(Arc<str>, Option<Arc<str>>), Arc<str>>;
+type TagCache = LruCache<(Arc<str>, Option<Arc<str>>), Arc<str>>;
 
 pub(super) struct Tags {
-    known: Mutex<Known>,
+    known: Mutex<TagCache>,
     said: AtomicBool,
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 const PARALLEL: usize = 4;
 
 /// What can be told of a table's contents.
-enum Told {
+enum TableAnswer {
     /// Its archives told something of themselves that changes the model.
     News,
     Contents(TableContents),
@@ -80,9 +80,9 @@ impl BackupTree {
         };
         if !summary {
             match self.contents(model, dir, index, pieces).await? {
-                Told::News => return Ok(None),
-                Told::Contents(contents) => report.contents = Some(contents),
-                Told::Unreadable(error) => {
+                TableAnswer::News => return Ok(None),
+                TableAnswer::Contents(contents) => report.contents = Some(contents),
+                TableAnswer::Unreadable(error) => {
                     report.unreadable_kind = Some(error.kind());
                     report.unreadable = Some(error.to_string());
                 }
@@ -91,7 +91,13 @@ impl BackupTree {
         Ok(Some(report))
     }
 
-    async fn contents(&self, model: &Arc<HostModel>, dir: &TableDir, index: usize, pieces: Vec<Piece>) -> Result<Told> {
+    async fn contents(
+        &self,
+        model: &Arc<HostModel>,
+        dir: &TableDir,
+        index: usize,
+        pieces: Vec<Piece>,
+    ) -> Result<TableAnswer> {
         let others: Vec<Piece> = model.points()[index]
             .archives(&dir.table)
             .filter(|(set, _)| pieces.iter().all(|(piece, _)| piece.tag != set.tag))
@@ -99,8 +105,8 @@ impl BackupTree {
             .collect();
         let assembly = match self.assemble(model, dir, ContentKind::Snapshot, index, pieces).await {
             Ok(Some(assembly)) => assembly,
-            Ok(None) => return Ok(Told::News),
-            Err(error) if is_lasting(error.kind()) => return Ok(Told::Unreadable(error)),
+            Ok(None) => return Ok(TableAnswer::News),
+            Err(error) if is_lasting(error.kind()) => return Ok(TableAnswer::Unreadable(error)),
             Err(error) => return Err(error),
         };
         let (mut listed, mut unreadable) = (Vec::new(), Vec::new());
@@ -119,7 +125,7 @@ impl BackupTree {
             contents.notices.extend(unreadable);
             Ok(contents)
         });
-        Ok(Told::Contents(told.await?))
+        Ok(TableAnswer::Contents(told.await?))
     }
 }
 
