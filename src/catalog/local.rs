@@ -14,6 +14,12 @@ impl LocalTime {
         Some(Self(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second()))
     }
 
+    /// Its date and time; `None` beyond the years that a calendar has.
+    pub fn civil(self) -> Option<jiff::civil::DateTime> {
+        let as_if_utc = jiff::Timestamp::from_second(self.0).ok()?;
+        Some(as_if_utc.to_zoned(jiff::tz::TimeZone::UTC).datetime())
+    }
+
     /// The moment at which a clock `offset` seconds ahead of UTC shows this.
     pub fn at_offset(self, offset: i32) -> Timestamp {
         Timestamp::from_secs(self.0.saturating_sub(i64::from(offset)))

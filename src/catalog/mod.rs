@@ -7,6 +7,7 @@ mod automatic;
 pub mod chain;
 #[cfg(test)]
 mod chain_tests;
+pub mod cluster;
 pub mod completeness;
 mod disk;
 mod history;

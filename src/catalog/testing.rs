@@ -221,6 +221,11 @@ impl TestSet {
 
 /// The sets as one host's.
 pub(crate) fn host_sets(sets: &[TestSet]) -> HostSets {
+    host_sets_of("host", sets)
+}
+
+/// The sets as those of the host of that name.
+pub(crate) fn host_sets_of(name: &str, sets: &[TestSet]) -> HostSets {
     let sets = sets.iter().map(|set| Arc::new(set.build())).collect();
-    HostSets::new(Host::new("host"), sets, Strays::default(), Timestamp::default())
+    HostSets::new(Host::new(name), sets, Strays::default(), Timestamp::default())
 }

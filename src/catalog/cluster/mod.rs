@@ -1,0 +1,149 @@
+//! The hosts of one cluster side by side: to which times all of them can be restored, which host stopped, paused or missed a full. Pure.
+//!
+//! What a single restore point lacks is judged by [`super::completeness`]; this part compares hosts that are all listed.
+
+mod days;
+mod fault;
+mod points;
+mod rhythm;
+#[cfg(test)]
+mod tests;
+
+pub use days::{Day, days, first_and_last_day};
+pub use fault::{ClusterFault, HostFault};
+pub use points::{Absence, ClusterPoint};
+
+use super::completeness::{PeerRuns, Peers, cluster};
+use super::set::BackupSet;
+use super::{Host, HostSets, Tag};
+use crate::time::Timestamp;
+use rhythm::Rhythm;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Hosts that a host is compared with for sets that it lacks. Those with the most sets tell what there is to tell.
+const PEERS: usize = 16;
+
+/// Hosts of one cluster, and what they come to together.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// `None`: no manifest names it.
+    pub name: Option<Arc<str>>,
+    /// By name.
+    pub hosts: Vec<HostView>,
+    /// The runs of the cluster's backup, by time.
+    pub points: Vec<ClusterPoint>,
+    /// By time.
+    pub faults: Vec<ClusterFault>,
+}
+
+/// One host in its cluster.
+#[derive(Clone, Debug)]
+pub struct HostView {
+    pub sets: Arc<HostSets>,
+    /// What is wrong with it when it is compared with the others.
+    pub faults: Vec<HostFault>,
+    /// Restore points that lack something.
+    pub lacking: usize,
+}
+
+impl HostView {
+    /// The newest set that finished.
+    pub fn last(&self) -> Option<&Arc<BackupSet>> {
+        finished(&self.sets).next_back()
+    }
+
+    /// What `latest` means; `None` where there is no restore point.
+    pub fn latest(&self) -> Option<&Tag> {
+        Some(self.sets.latest(self.sets.chains.points().len())?.tag())
+    }
+
+    /// Whether the newest restore point lacks nothing.
+    pub fn newest_is_whole(&self) -> bool {
+        let points = self.sets.chains.points();
+        let newest = (0..points.len()).rev().find(|at| !points[*at].is_apart());
+        newest.is_some_and(|at| self.sets.completeness.is_whole(at))
+    }
+}
+
+impl ClusterView {
+    /// The newest run of which every host has a whole restore point.
+    pub fn newest_of_all(&self) -> Option<&ClusterPoint> {
+        self.points.iter().rev().find(|point| point.absences.is_empty())
+    }
+
+    /// The newest run.
+    pub fn newest(&self) -> Option<&ClusterPoint> {
+        self.points.last()
+    }
+}
+
+/// Puts hosts together by the names that manifests give to their clusters. Where there is one name only, hosts without any belong there.
+/// `now`: to tell clusters that stopped as a whole.
+pub fn clusters(hosts: &[Arc<HostSets>], now: Timestamp) -> Vec<ClusterView> {
+    let hosts = judged_together(hosts);
+    let groups = by_cluster(&hosts);
+    groups.into_iter().map(|(name, hosts)| view(name, &hosts, now)).collect()
+}
+
+fn by_cluster(hosts: &[Arc<HostSets>]) -> BTreeMap<Option<Arc<str>>, Vec<Arc<HostSets>>> {
+    let names: BTreeSet<&str> = hosts.iter().filter_map(|host| cluster(&host.sets)).collect();
+    let only = if names.len() == 1 { names.first().copied() } else { None };
+    let mut groups: BTreeMap<Option<Arc<str>>, Vec<Arc<HostSets>>> = BTreeMap::new();
+    for host in hosts {
+        let name = cluster(&host.sets).or(only).map(Arc::from);
+        groups.entry(name).or_default().push(host.clone());
+    }
+    groups
+}
+
+/// Judges what each host's restore points lack with what the others tell, without asking the store anything.
+fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
+    let runs = |host: &Arc<HostSets>| {
+        let made = host.sets.iter().filter(|set| set.automatic().is_none());
+        Arc::new(PeerRuns {
+            host: host.host.clone(),
+            cluster: cluster(&host.sets).map(Arc::from),
+            starts: made.filter_map(|set| Some((set.tag_time?, set.tag.clone()))).collect(),
+        })
+    };
+    let mut all: Vec<Arc<PeerRuns>> = hosts.iter().map(runs).collect();
+    all.sort_by_key(|runs| std::cmp::Reverse(runs.starts.len()));
+    let of_others = |own: &Host, cluster: Option<&str>| {
+        let others = all.iter().filter(|peer| peer.host != *own && peer.cluster.as_deref() == cluster);
+        others.take(PEERS).cloned().collect::<Vec<_>>()
+    };
+    let judge = |host: &Arc<HostSets>| {
+        let peers = match cluster(&host.sets) {
+            Some(name) => of_others(&host.host, Some(name)),
+            None => Vec::new(),
+        };
+        if peers.is_empty() {
+            return host.clone();
+        }
+        let unasked = host.completeness.unasked().to_vec();
+        Arc::new(HostSets::clone(host).with_peers(&Peers { runs: peers, unasked }))
+    };
+    hosts.iter().map(judge).collect()
+}
+
+fn view(name: Option<Arc<str>>, hosts: &[Arc<HostSets>], now: Timestamp) -> ClusterView {
+    let rhythms: Vec<Rhythm> = hosts.iter().map(|host| Rhythm::of(host)).collect();
+    let usual = rhythm::usual(&rhythms);
+    let host_view = |(index, sets): (usize, &Arc<HostSets>)| HostView {
+        faults: fault::of_host(index, hosts, &rhythms, usual),
+        lacking: (0..sets.chains.points().len()).filter(|at| !sets.completeness.is_whole(*at)).count(),
+        sets: sets.clone(),
+    };
+    ClusterView {
+        name,
+        hosts: hosts.iter().enumerate().map(host_view).collect(),
+        points: points::of(hosts, usual.sets),
+        faults: fault::of_cluster(&rhythms, usual, now),
+    }
+}
+
+/// Sets that finished and that a person or a tool made, by time.
+fn finished(sets: &HostSets) -> impl DoubleEndedIterator<Item = &Arc<BackupSet>> {
+    sets.sets.iter().filter(|set| set.is_finished() && set.automatic().is_none())
+}

@@ -1,0 +1,79 @@
+//! How often hosts back up, and what counts as late.
+
+use super::finished;
+use crate::catalog::{HostSets, SetKind};
+use crate::time::Timestamp;
+
+/// When one host made sets.
+#[derive(Clone, Debug)]
+pub(super) struct Rhythm {
+    /// Starts of all sets, finished or not, by time.
+    pub(super) starts: Vec<Timestamp>,
+    /// Starts of the sets that finished, by time.
+    pub(super) finished: Vec<Timestamp>,
+    /// Starts of the fulls that finished, by time.
+    pub(super) fulls: Vec<Timestamp>,
+}
+
+/// The usual pause between two sets, and between two fulls, microseconds; `None` where there are too few.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Usual {
+    pub(super) sets: Option<i64>,
+    pub(super) fulls: Option<i64>,
+}
+
+impl Rhythm {
+    pub(super) fn of(sets: &HostSets) -> Self {
+        let sorted = |mut starts: Vec<Timestamp>| {
+            starts.sort_unstable();
+            starts
+        };
+        let made = sets.sets.iter().filter(|set| set.automatic().is_none());
+        let fulls = finished(sets).filter(|set| set.kind() == SetKind::Full);
+        Self {
+            starts: sorted(made.map(|set| set.start()).collect()),
+            finished: sorted(finished(sets).map(|set| set.start()).collect()),
+            fulls: sorted(fulls.map(|set| set.start()).collect()),
+        }
+    }
+
+    /// The usual pause between two sets of this host.
+    pub(super) fn own_pause(&self) -> Option<i64> {
+        median(pauses(&self.starts).collect())
+    }
+}
+
+/// What is usual in the cluster: half of the hosts make longer pauses.
+pub(super) fn usual(rhythms: &[Rhythm]) -> Usual {
+    let of = |starts: fn(&Rhythm) -> &[Timestamp]| {
+        median(rhythms.iter().filter_map(|rhythm| median(pauses(starts(rhythm)).collect())).collect())
+    };
+    Usual { sets: of(|rhythm| &rhythm.starts), fulls: of(|rhythm| &rhythm.fulls) }
+}
+
+pub(super) fn pauses(starts: &[Timestamp]) -> impl Iterator<Item = i64> + '_ {
+    starts.windows(2).map(|pair| pair[1].0.saturating_sub(pair[0].0))
+}
+
+/// Differences that are none, microseconds: tags tell minutes only, and hosts are not all as quick.
+const JITTER: i64 = 10 * 60 * 1_000_000;
+
+/// By half, so that neither jitter nor a run that came late counts.
+pub(super) fn is_clearly_longer(pause: i64, than: i64) -> bool {
+    pause.saturating_mul(2) >= than.saturating_mul(3) && pause.saturating_sub(than) >= JITTER
+}
+
+/// The longest pause that has a part in common with `from..=to`; `None` where there is no start within.
+pub(super) fn longest_around(starts: &[Timestamp], from: Timestamp, to: Timestamp) -> Option<i64> {
+    let first = starts.partition_point(|start| *start <= from);
+    let end = starts.partition_point(|start| *start < to);
+    if first >= end {
+        return None;
+    }
+    pauses(&starts[first.saturating_sub(1)..(end + 1).min(starts.len())]).max()
+}
+
+fn median(mut values: Vec<i64>) -> Option<i64> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}

@@ -1,0 +1,176 @@
+use super::*;
+use crate::catalog::testing::{TestSet, host_sets_of};
+use crate::catalog::{Cause, SetKind, Subject};
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+/// 2026-11-01T00:00:00Z.
+const NOVEMBER: i64 = 1_793_491_200;
+
+/// Four sets a day for 28 days, a full on the 1st, 8th, 15th and 22nd; `minute` is the host's own.
+fn month(minute: i64) -> Vec<TestSet> {
+    let set = |index: i64| TestSet {
+        start: NOVEMBER + index * 6 * HOUR + 2 * HOUR + minute * 60,
+        length: 60,
+        kind: Some(if index % 28 == 0 { SetKind::Full } else { SetKind::Incremental }),
+        cluster: (index % 28 == 0).then_some("prod"),
+        ..TestSet::default()
+    };
+    (0..112).map(set).collect()
+}
+
+/// Twelve hosts of which some have a fault each.
+fn fleet() -> Vec<Arc<HostSets>> {
+    let host = |number: i64| {
+        let mut sets = month(number % 5);
+        match number {
+            3 => sets.truncate(100),
+            5 => sets[40].listed = Some(vec!["t", "gone"]),
+            7 => drop(sets.drain(52..60)),
+            9 => drop(sets.remove(56)),
+            _ => {}
+        }
+        Arc::new(host_sets_of(&format!("cass-{number:02}"), &sets))
+    };
+    (1..=12).map(host).collect()
+}
+
+fn end() -> Timestamp {
+    Timestamp::from_secs(NOVEMBER + 28 * DAY)
+}
+
+fn only_view(hosts: &[Arc<HostSets>]) -> ClusterView {
+    let mut views = clusters(hosts, end());
+    assert_eq!(views.len(), 1);
+    views.remove(0)
+}
+
+#[test]
+fn each_fault_of_a_fleet_is_found_and_no_other() {
+    let view = only_view(&fleet());
+    assert_eq!((view.name.as_deref(), view.hosts.len(), &view.faults), (Some("prod"), 12, &Vec::new()));
+    let tag = Tag::new;
+    for host in &view.hosts {
+        let expected = match &*host.sets.host.0 {
+            "cass-03" => vec![HostFault::Stopped { last: tag("2026-11-25-20-03"), seconds: 3 * DAY + 60 }],
+            "cass-07" => vec![
+                HostFault::Pause { after: tag("2026-11-13-20-02"), before: tag("2026-11-16-02-02"), seconds: 2 * DAY },
+                HostFault::FullMissed { after: tag("2026-11-08-02-02"), day: "2026-11-15".into(), chain: 48 },
+            ],
+            "cass-09" => {
+                // The set that it lacks is the full.
+                let after = tag("2026-11-08-02-04");
+                vec![
+                    HostFault::Pause {
+                        after: tag("2026-11-14-20-04"),
+                        before: tag("2026-11-15-08-04"),
+                        seconds: 6 * HOUR,
+                    },
+                    HostFault::FullMissed { after, day: "2026-11-15".into(), chain: 55 },
+                ]
+            }
+            _ => Vec::new(),
+        };
+        assert_eq!(host.faults, expected, "{}", host.sets.host);
+        assert_eq!(
+            host.lacking > 0,
+            ["cass-05", "cass-07", "cass-09"].contains(&&*host.sets.host.0),
+            "{}",
+            host.sets.host
+        );
+    }
+    // A table that a manifest lists.
+    let lack = view.hosts[4].sets.completeness.lacks().next().unwrap();
+    assert_eq!((&lack.cause, lack.set.0.as_ref()), (&Cause::ManifestList, "2026-11-11-02-00"));
+    assert!(matches!(&lack.subject, Subject::Table { table } if &*table.table == "gone"));
+}
+
+#[test]
+fn all_hosts_go_back_to_the_last_set_of_the_one_that_stopped() {
+    let view = only_view(&fleet());
+    assert_eq!(view.points.len(), 112, "tags that differ by minutes are of one run");
+    let newest = view.newest().unwrap();
+    assert_eq!((&*newest.tag.0, newest.whole(), newest.expected), ("2026-11-28-20-04", 11, 12));
+    assert_eq!(newest.absences, [(Host::new("cass-03"), Absence::NoSet)]);
+    let all = view.newest_of_all().unwrap();
+    assert_eq!((&*all.tag.0, all.whole(), all.kind), ("2026-11-25-20-04", 12, SetKind::Incremental));
+    assert_eq!((all.last.0 - all.first.0) / 60_000_000, 4);
+    // Within the pauses nobody is restored whole who has them behind them.
+    let within = view.points.iter().find(|point| &*point.tag.0 == "2026-11-17-08-04").unwrap();
+    let names: Vec<&str> = within.absences.iter().map(|(host, _)| &*host.0).collect();
+    assert_eq!(names, ["cass-07", "cass-09"]);
+    assert_eq!(view.points.iter().filter(|point| point.kind == SetKind::Full).count(), 4);
+}
+
+#[test]
+fn days_have_their_sets() {
+    let view = only_view(&fleet());
+    let first = NOVEMBER / DAY;
+    let strip = |number: usize| -> String {
+        let sign = |day: &Day| match day {
+            Day { lacking: true, .. } => '!',
+            Day { fulls: 1.., .. } => 'F',
+            Day { incrementals: 0, .. } => '.',
+            Day { incrementals, .. } => char::from_digit(*incrementals, 10).unwrap(),
+        };
+        days(&view.hosts[number - 1].sets, first, 28).iter().map(sign).collect()
+    };
+    assert_eq!(strip(2), "F444444F444444F444444F444444");
+    assert_eq!(strip(3), "F444444F444444F444444F444...");
+    assert_eq!(strip(5), "F444444F44!444F444444F444444");
+    assert_eq!(strip(7), "F444444F44444..444444F444444");
+    assert_eq!(strip(9), "F444444F4444443444444F444444");
+    assert_eq!(first_and_last_day(&view.hosts[2].sets), Some((first, first + 24)));
+}
+
+#[test]
+fn a_cluster_that_stopped_or_paused_as_a_whole_is_told() {
+    let mut sets = month(0);
+    sets.drain(20..28);
+    let host = |name: &str| Arc::new(host_sets_of(name, &sets));
+    let hosts = [host("a"), host("b")];
+    let view = clusters(&hosts, Timestamp::from_secs(NOVEMBER + 31 * DAY)).remove(0);
+    assert!(view.hosts.iter().all(|host| host.faults.is_empty()), "{:?}", view.hosts[0].faults);
+    let [ClusterFault::Pause { seconds, .. }, ClusterFault::Silent { seconds: silence, .. }] = &view.faults[..] else {
+        panic!("{:?}", view.faults)
+    };
+    assert_eq!((*seconds, *silence), (2 * DAY, 3 * DAY + 4 * HOUR));
+}
+
+#[test]
+fn hosts_spread_over_the_whole_pause_are_not_accused() {
+    // Each six hours, one host every half hour.
+    let host = |number: i64| Arc::new(host_sets_of(&format!("h{number:02}"), &month(number * 30)));
+    let hosts: Vec<_> = (0..12).map(host).collect();
+    let view = only_view(&hosts);
+    assert!(view.hosts.iter().all(|host| host.faults.is_empty()), "{:?}", view.hosts);
+    assert!(view.newest_of_all().is_some());
+}
+
+#[test]
+fn other_clusters_and_new_hosts_do_not_count() {
+    let daily: Vec<TestSet> = (0..28)
+        .map(|day| TestSet {
+            start: NOVEMBER + day * DAY,
+            kind: Some(SetKind::Full),
+            cluster: Some("test"),
+            ..TestSet::default()
+        })
+        .collect();
+    let mut hosts = fleet();
+    hosts.push(Arc::new(host_sets_of("t1", &daily[..20])));
+    let views = clusters(&hosts, end());
+    assert_eq!(views.iter().map(|view| view.name.as_deref()).collect::<Vec<_>>(), [Some("prod"), Some("test")]);
+    assert_eq!(views[1].hosts[0].faults, []);
+
+    // A host that joined on the 15th.
+    let joined = Arc::new(host_sets_of("new", &month(0)[56..]));
+    let others: Vec<_> = (1..=3).map(|n| Arc::new(host_sets_of(&format!("h{n}"), &month(n)))).collect();
+    let view = only_view(&[&others[..], &[joined]].concat());
+    assert_eq!((view.points[0].expected, view.points[0].absences.len()), (3, 0));
+    assert_eq!((view.newest().unwrap().expected, view.newest().unwrap().whole()), (4, 4));
+
+    assert!(clusters(&[], end()).is_empty());
+    let empty = Arc::new(host_sets_of("empty", &[]));
+    assert_eq!(clusters(&[empty], end())[0].hosts[0].faults, [HostFault::Nothing]);
+}
