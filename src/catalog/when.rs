@@ -1,4 +1,5 @@
-//! Times as people type them, in a path or on a command line, and the restore point that one means. Pure.
+//! Times as people type them, in a path or on a command line, and the restore point that one means. Pure, but for the clock that times
+//! told from now (`2d`, `yesterday`) need.
 //!
 //! A time in the form of a tag, cut off anywhere (`2026-11-21`, `2026-11-21-03`, `2026-11-21-02-48`), is compared with tags: it means the
 //! newest set that was *started* in that day, hour or minute, or before it. So one such time fits the sets of all hosts of a run,
@@ -13,6 +14,7 @@ use crate::time::Timestamp;
 use crate::{Error, Result};
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use std::cmp::Ordering;
+use std::time::SystemTime;
 
 /// Which restore point is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +36,35 @@ pub fn parse_time(text: &str, offsets: &Offsets) -> Result<When> {
     parse_edge(text, offsets, Edge::Last)
 }
 
+/// A time that is told from now, as one that does not move: `today` and `yesterday` by a clock so many seconds ahead of UTC, or a time ago in
+/// minutes, hours, days or weeks (`6h`, `-6h`). `None` where the text is nothing of that kind.
+pub fn fixed_time(text: &str, now: Timestamp, utc_offset: i32) -> Option<String> {
+    const DAY: i64 = 24 * 3600;
+    let days_ago = match text {
+        "today" => Some(0),
+        "yesterday" => Some(1),
+        _ => None,
+    };
+    if let Some(days) = days_ago {
+        let local = LocalTime(LocalTime::of(now, utc_offset).0.checked_sub(days * DAY)?);
+        return Some(local.civil()?.date().to_string());
+    }
+    let ago = text.strip_prefix('-').unwrap_or(text);
+    let unit = match ago.chars().last()? {
+        'm' => 60,
+        'h' => 3600,
+        'd' => DAY,
+        'w' => 7 * DAY,
+        _ => return None,
+    };
+    let number = &ago[..ago.len() - 1];
+    if number.is_empty() || number.len() > 6 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let seconds = number.parse::<i64>().ok()?.checked_mul(unit)?;
+    Some(Timestamp::from_secs(now.secs().checked_sub(seconds)?).to_string())
+}
+
 /// Which end of a day, hour or minute is meant by its name.
 #[derive(Clone, Copy)]
 enum Edge {
@@ -42,9 +73,12 @@ enum Edge {
 }
 
 fn parse_edge(text: &str, offsets: &Offsets, edge: Edge) -> Result<When> {
+    let now = Timestamp::from(SystemTime::now());
+    let fixed = fixed_time(text, now, offsets.near(now).unwrap_or(0));
+    let text = fixed.as_deref().unwrap_or(text);
     let invalid = || {
         Error::invalid(format!(
-            "{text:?} is neither a backup set nor a time (2026-11-21-03, 2026-11-21T03:00:00Z, 1795230000)"
+            "{text:?} is neither a backup set nor a time (2026-11-21-03, 2026-11-21T03:00:00Z, 1795230000, yesterday, 6h)"
         ))
     };
     if text == "latest" {
@@ -230,6 +264,34 @@ mod tests {
         ] {
             assert!(parse_time(bad, &utc).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn times_from_now_become_moments() {
+        let now = Timestamp("2026-11-29T02:00:00Z".parse::<jiff::Timestamp>().unwrap().as_microsecond());
+        for (text, offset, meant) in [
+            ("6h", 0, Some("2026-11-28T20:00:00Z")),
+            ("-6h", 0, Some("2026-11-28T20:00:00Z")),
+            ("2d", 3600, Some("2026-11-27T02:00:00Z")),
+            ("today", 0, Some("2026-11-29")),
+            ("yesterday", 0, Some("2026-11-28")),
+            ("yesterday", -3 * 3600, Some("2026-11-27")),
+            ("latest", 0, None),
+            ("2026-11-21", 0, None),
+            ("1795917600", 0, None),
+            ("d", 0, None),
+            ("5x", 0, None),
+            ("99999999w", 0, None),
+            ("\u{e9}d", 0, None),
+        ] {
+            assert_eq!(fixed_time(text, now, offset).as_deref(), meant, "{text}");
+        }
+        let utc = Offsets::default();
+        assert!(matches!(parse_time("2d", &utc), Ok(When::Finished(_))));
+        assert!(matches!(parse_time("yesterday", &utc), Ok(When::Started(_))));
+        // A set of that name is meant before any time.
+        let sets = host_sets(&[TestSet { kind: Some(SetKind::Full), ..TestSet::default() }]);
+        assert_eq!(&*sets.find_point("2d").unwrap().tag().0, "1970-01-01-00-00");
     }
 
     #[test]
