@@ -19,8 +19,9 @@ pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Key> {
     let mut file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let mode = metadata.permissions().mode();
+    // Who is in the group, the deployer chose: secrets of Kubernetes have mode 0440.
     // Of a pipe, as in `--key-file <(…)`, the mode means nothing.
-    if metadata.is_file() && mode & 0o077 != 0 {
+    if metadata.is_file() && mode & 0o027 != 0 {
         let what = if mode & 0o022 == 0 { "read" } else { "changed" };
         let mode = mode & 0o7777;
         warnings.push(format!("the key file {shown} may be {what} by others (mode {mode:04o}): chmod 600 it"));
@@ -58,7 +59,12 @@ mod tests {
         assert_eq!(&*key.label, format!("key-file {}", path.display()));
         assert!(warnings.is_empty());
 
-        for mode in [0o640, 0o604, 0o660] {
+        for mode in [0o440, 0o640] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            read(&path, &mut warnings).unwrap();
+            assert!(warnings.is_empty(), "{mode:o}: {warnings:?}");
+        }
+        for mode in [0o604, 0o644, 0o606] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             warnings.clear();
             read(&path, &mut warnings).unwrap();
