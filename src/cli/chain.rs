@@ -1,9 +1,11 @@
 //! `cassmount chain`: what a restore point is made of, and by what evidence.
 
-use super::options::{BackupArgs, OutputArgs, PointArgs, TableArgs};
+use super::options::{BackupArgs, OutputArgs, TableArgs, parse_host};
 use super::output::{Shown, print};
 use super::session::{self, Session};
-use super::table;
+use super::table::{self, Column, Table};
+use super::{terminal, words};
+use cassmount::cassandra::schema::is_system_keyspace;
 use cassmount::catalog::SetKind;
 use cassmount::tree::{ChainReport, LeftOutSet, ReportOptions, SstableReport, TableContents, TableReport};
 use cassmount::{Error, Kind, Result};
@@ -11,16 +13,30 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
-/// Shows which backup sets and which SSTables make a restore point, which incarnation each belongs to, and by what evidence. Every archive
-/// of it is read the first time, unless --summary is given.
+/// Shows which backup sets make a restore point, which tables it has, which incarnation of each, and by what evidence. With --sstables, also of
+/// each SSTable: every archive of it is read the first time then, and with --json, unless --summary is given.
 #[derive(clap::Args, Debug)]
 pub(super) struct ChainArgs {
-    #[command(flatten)]
-    point: PointArgs,
+    /// Where the backups are; `-` for the configuration's bucket
+    #[arg(value_name = "SOURCE")]
+    source_place: String,
+    /// Whose backups
+    #[arg(value_parser = parse_host)]
+    host: String,
+    /// A backup set's name, `latest`, or any time for the newest restore point not after it: 2026-11-21, 2026-11-21-03-15 (in the host's time),
+    /// 2026-11-21T03:15:00Z, unix seconds, `yesterday`, or a time ago: 6h, 2d
+    #[arg(default_value = "latest")]
+    point: String,
     #[command(flatten)]
     only: TableArgs,
-    /// Only sets, tables and their incarnations: read no table's archive
+    /// Each SSTable, the set that it comes from and its incarnation
     #[arg(long)]
+    sstables: bool,
+    /// Tables of Cassandra's own keyspaces, too
+    #[arg(long)]
+    system: bool,
+    /// Only sets, tables and their incarnations: read no table's archive
+    #[arg(long, conflicts_with = "sstables")]
     summary: bool,
     #[command(flatten)]
     output: OutputArgs,
@@ -29,21 +45,23 @@ pub(super) struct ChainArgs {
 }
 
 pub(super) fn run(args: &ChainArgs) -> Result<()> {
-    let PointArgs { source_place, host, point } = &args.point;
-    let Some(settings) = session::begin(Some(source_place), &args.backups)? else { return Ok(()) };
+    let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
     let options = ReportOptions { tables: args.only.tables.clone(), summary: true };
+    let reads = args.sstables || (args.output.json && !args.summary);
     let chain = session::block_on(async {
         let session = Session::open(settings).await?;
-        let host = session.host(host).await?;
+        let host = session.host(&args.host).await?;
         let tree = session.tree()?;
-        let mut report = tree.chain_report(&host, point, &options).await?;
-        if !args.summary {
+        let mut report = tree.chain_report(&host, &args.point, &options).await?;
+        if reads {
             announce(&report);
             let before = report;
-            report = tree.chain_report(&host, point, &ReportOptions { summary: false, ..options }).await?;
+            report = tree.chain_report(&host, &args.point, &ReportOptions { summary: false, ..options }).await?;
             report.unread_as(&before);
         }
-        Ok(Chain { source: session.catalog.source().to_owned(), report })
+        // A program gets all that it did not ask to leave out.
+        let shows_system = args.system || args.output.json || !args.only.tables.is_empty();
+        Ok(Chain { source: session.catalog.source().to_owned(), report, shows_system })
     })?;
     print(args.output, &chain)?;
     chain.readable()
@@ -53,7 +71,8 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
 fn announce(report: &ChainReport) {
     if report.unread_archives > 0 && io::stderr().is_terminal() {
         let size = table::bytes(report.unread_bytes);
-        eprintln!("reading {} archives ({size}) for the first time; --summary does without", report.unread_archives);
+        let archives = words::count(report.unread_archives, "archive");
+        eprintln!("reading {archives} ({size}) for the first time; without --sstables none is read");
     }
 }
 
@@ -63,6 +82,9 @@ struct Chain {
     source: String,
     #[serde(flatten)]
     report: ChainReport,
+    /// Whether tables of Cassandra's own keyspaces are listed.
+    #[serde(skip)]
+    shows_system: bool,
 }
 
 fn kind(kind: SetKind) -> String {
@@ -82,7 +104,11 @@ impl Chain {
         match unreadable.first() {
             Some(first) => Err(Error::new(
                 Kind::Corrupt,
-                format!("archives of {} table(s) cannot be read, the first of them {}", unreadable.len(), first.table),
+                format!(
+                    "archives of {} cannot be read, the first of them of {}",
+                    words::count(unreadable.len(), "table"),
+                    first.table
+                ),
             )),
             None if self.report.lacks.is_empty() => Ok(()),
             None => {
@@ -95,7 +121,8 @@ impl Chain {
 impl Shown for Chain {
     fn text(&self) -> String {
         let report = &self.report;
-        let mut text = format!("{} as of {} ({})\n", report.host, report.point, report.as_of);
+        let title = format!("{} as of {} ({})", report.host, report.point, report.as_of);
+        let mut text = format!("{}\n", terminal::heading(&title));
         if let Some(automatic) = report.automatic {
             let _ = writeln!(text, "{} stands apart: {automatic}", report.point);
         }
@@ -114,39 +141,60 @@ impl Shown for Chain {
             let _ = writeln!(text, "left out: {} ({}): {}", set.tag, kind(set.kind), set.reason);
         }
         for lack in &report.lacks {
-            let _ = writeln!(text, "INCOMPLETE: {lack}; {}", lack.reach());
+            let _ = writeln!(text, "{}: {lack}; {}", terminal::bad("INCOMPLETE"), lack.reach());
         }
         for problem in &report.problems {
             let _ = writeln!(text, "{problem}");
         }
-        text += &tables(&report.tables);
-        if !report.absent.is_empty() {
+        let is_shown = |keyspace: &str| self.shows_system || !is_system_keyspace(keyspace);
+        let (shown, system): (Vec<&TableReport>, Vec<&TableReport>) =
+            report.tables.iter().partition(|report| is_shown(&report.table.keyspace));
+        text += &tables(&shown);
+        let absent: Vec<_> = report.absent.iter().filter(|absent| is_shown(&absent.table.keyspace)).collect();
+        if !absent.is_empty() {
             text.push_str("\nnot in it\n");
         }
-        for absent in &report.absent {
+        for absent in absent {
             let _ = writeln!(text, "  {}: {}", absent.table, absent.reason);
         }
         let _ = writeln!(text, "\n{}", totals(report));
+        if !system.is_empty() {
+            let of_cassandra = words::count(system.len(), "table");
+            let _ =
+                writeln!(text, "{}", terminal::dim(&format!("{of_cassandra} of Cassandra's own: --system lists them")));
+        }
         text
     }
 }
 
 fn totals(report: &ChainReport) -> String {
-    let all = format!("{} tables, {} archives, {}", report.tables.len(), report.archives, table::bytes(report.bytes));
+    let archives = |count: usize| words::count(count, "archive");
+    let tables = words::count(report.tables.len(), "table");
+    let all = format!("{tables}, {}, {}", archives(report.archives), table::bytes(report.bytes));
     match report.unread_archives {
-        0 => format!("{all}; every archive was read before"),
-        unread => format!("{all}; {unread} of them ({}) were never read before", table::bytes(report.unread_bytes)),
+        0 => format!("{all}; all of it is indexed here"),
+        unread => {
+            let size = table::bytes(report.unread_bytes);
+            format!("{all}; first reads will fetch up to {size} ({} not indexed here)", archives(unread))
+        }
     }
 }
 
-fn tables(reports: &[TableReport]) -> String {
+fn tables(reports: &[&TableReport]) -> String {
     let mut text = String::new();
-    let is_short = |report: &&TableReport| report.contents.is_none() && report.unreadable.is_none();
-    let (short, whole): (Vec<_>, Vec<_>) = reports.iter().partition(is_short);
+    let is_short = |report: &&&TableReport| report.contents.is_none() && report.unreadable.is_none();
+    let (short, whole): (Vec<&TableReport>, Vec<&TableReport>) = reports.iter().partition(is_short);
     if !short.is_empty() {
-        let rows: Vec<Vec<String>> = short.into_iter().map(table_row).collect();
-        let header = ["TABLE", "DIRECTORY", "ARCHIVES", "SIZE", "TO FETCH", "EVIDENCE"];
-        let _ = write!(text, "\n{}", table::render(&header, &["ARCHIVES", "SIZE", "TO FETCH"], &rows));
+        let columns = vec![
+            Column::new("TABLE"),
+            Column::new("ID"),
+            Column::new("ARCHIVES").right().dispensable(2),
+            Column::new("SIZE").right(),
+            Column::new("TO FETCH").right().dispensable(1),
+            Column::new("EVIDENCE").wraps(),
+        ];
+        let rows = short.into_iter().map(table_row).collect();
+        let _ = write!(text, "\n{}", Table { columns, rows }.text());
     }
     for report in whole {
         let (table, directory, evidence) = (&report.table, &report.directory, &report.evidence);
@@ -156,17 +204,23 @@ fn tables(reports: &[TableReport]) -> String {
             text += &contents_text(contents);
         }
         if let Some(why) = &report.unreadable {
-            let _ = writeln!(text, "  cannot be read: {why}");
+            let _ = writeln!(text, "  {}: {why}", terminal::bad("cannot be read"));
         }
     }
     text
 }
 
+/// Digits of an id that tell one incarnation from another to a person.
+const ID_DIGITS: usize = 8;
+
+fn short_id(id: Option<&cassmount::cassandra::TableId>) -> String {
+    id.map_or_else(|| "unknown".to_owned(), |id| id.to_string().chars().take(ID_DIGITS).collect())
+}
+
 fn table_row(report: &TableReport) -> Vec<String> {
-    let directory = format!("{}/{}", report.table.keyspace, report.directory);
     let count = report.archives.len().to_string();
     let (size, unread) = (table::bytes(report.bytes), table::bytes(report.unread_bytes));
-    vec![report.table.to_string(), directory, count, size, unread, report.evidence.clone()]
+    vec![report.table.to_string(), short_id(report.id.as_ref()), count, size, unread, report.evidence.clone()]
 }
 
 fn contents_text(contents: &TableContents) -> String {
@@ -175,13 +229,23 @@ fn contents_text(contents: &TableContents) -> String {
         text.push_str("  no SSTables\n");
     } else {
         let rows: Vec<Vec<String>> = contents.sstables.iter().map(sstable_row).collect();
-        for line in table::render(&["SSTABLE", "SET", "INCARNATION", "EVIDENCE"], &[], &rows).lines() {
+        let columns = ["SSTABLE", "SET", "OF TABLE", "EVIDENCE"];
+        let table = Table {
+            columns: columns
+                .map(Column::new)
+                .into_iter()
+                .enumerate()
+                .map(|(at, c)| if at == 3 { c.wraps() } else { c })
+                .collect(),
+            rows,
+        };
+        for line in table.fitted(terminal::width().map(|width| width - 2)).lines() {
             let _ = writeln!(text, "  {line}");
         }
     }
     for other in &contents.not_part {
         let name = path(&other.directory, &other.name);
-        let incarnation = other.incarnation.map_or("unknown".into(), |id| id.to_string());
+        let incarnation = short_id(other.incarnation.as_ref());
         let _ =
             writeln!(text, "  not part of it: {name} of {}, incarnation {incarnation}: {}", other.set, other.evidence);
     }
@@ -199,7 +263,7 @@ fn sstable_row(sstable: &SstableReport) -> Vec<String> {
     if !sstable.missing.is_empty() {
         let _ = write!(name, " INCOMPLETE");
     }
-    let incarnation = sstable.incarnation.map_or("unknown".into(), |id| id.to_string());
+    let incarnation = short_id(sstable.incarnation.as_ref());
     vec![name, sstable.set.to_string(), incarnation, sstable.evidence.clone()]
 }
 

@@ -1,7 +1,8 @@
 //! The command line as a whole: which commands there are. Each has a file of its own with its options.
 
 use super::{
-    chain, extract, index, list, manual, mount, node, restore, schema, status, thaw, unmount, upgrade, verify, version,
+    browse, chain, diff, extract, index, list, manual, mount, node, report, restore, schema, status, thaw, unmount,
+    upgrade, verify, version,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -39,10 +40,20 @@ pub(super) enum Command {
     Unmount(unmount::UnmountArgs),
     /// Hand a mount over to this version of cassmount, without unmounting
     Upgrade(upgrade::UpgradeArgs),
-    /// List hosts, or one host's backup sets and restore points
+    /// List hosts and how they are, or one host's restore points
     List(list::ListArgs),
     /// Show what a restore point is made of: sets, tables, SSTables, and the evidence for each
     Chain(chain::ChainArgs),
+    /// List a directory of the tree that a mount would show
+    Ls(browse::LsArgs),
+    /// Print files of the tree that a mount would show
+    Cat(browse::CatArgs),
+    /// Find paths in the tree that a mount would show
+    Find(browse::FindArgs),
+    /// Compare two restore points: tables, SSTables, bytes, schema
+    Diff(diff::DiffArgs),
+    /// Write a page about the backups, as HTML: days, chains, tables
+    Report(report::ReportArgs),
     /// Print the CQL that creates the schema of a restore point again
     Schema(schema::SchemaArgs),
     /// Build the seek indexes of archives ahead of need, so that the first read of any file in them is quick

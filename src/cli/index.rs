@@ -5,7 +5,7 @@ use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, 
 use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
-use super::table;
+use super::{table, words};
 use cassmount::reader::{Published, Reader, ReaderOptions};
 use cassmount::store::{ObjectMeta, Publisher};
 use cassmount::{Error, Kind, Result};
@@ -69,7 +69,7 @@ pub(super) fn run(args: &IndexArgs) -> Result<()> {
             let count = outcome.failed.len();
             Err(Error::new(
                 Kind::Io,
-                format!("{count} archive(s) could not be indexed, the first of them {}", first.object),
+                format!("{} could not be indexed, the first of them {}", words::count(count, "archive"), first.object),
             ))
         }
     }
@@ -121,7 +121,13 @@ async fn index(
         (object, done)
     });
     let mut work = std::pin::pin!(work.buffer_unordered(jobs));
-    let mut outcome = Outcome { source, archives: archives.len(), bytes: total, ..Outcome::default() };
+    let mut outcome = Outcome {
+        source,
+        archives: archives.len(),
+        bytes: total,
+        publishes: publisher.is_some(),
+        ..Outcome::default()
+    };
     let mut ticks = tokio::time::interval(TICK);
     // Of archives under way, what was fetched counts; of those that are done, their size.
     let (mut finished, mut shown) = (0, 0);
@@ -165,6 +171,9 @@ struct Outcome {
     published: u64,
     published_before: u64,
     failed: Vec<Failed>,
+    /// Whether indexes were to be published.
+    #[serde(skip)]
+    publishes: bool,
 }
 
 #[derive(Serialize)]
@@ -180,14 +189,17 @@ impl Shown for Outcome {
         let before = (*archives as u64).saturating_sub(read + found);
         let _ = writeln!(
             text,
-            "{archives} archives, {}: {read} read now, {found} indexes found beside the backups, {before} known before",
+            "{}, {}: {read} read now, the indexes of {found} found beside the backups, {before} known before",
+            words::count(*archives, "archive"),
             table::bytes(self.bytes)
         );
         if self.plain > 0 {
             let _ = writeln!(text, "{} times a table's files lie there as they are, and need no index", self.plain);
         }
-        if *published + self.published_before > 0 {
-            let _ = writeln!(text, "{published} indexes published, {} were there already", self.published_before);
+        if self.publishes {
+            let nothing = if *published == 0 { "nothing to publish: " } else { "" };
+            let _ =
+                writeln!(text, "{nothing}indexes of {published} published, of {} there already", self.published_before);
         }
         for failed in &self.failed {
             let _ = writeln!(text, "failed: {}: {}", failed.object, failed.reason);

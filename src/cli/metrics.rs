@@ -1,7 +1,11 @@
-//! `--metrics ADDR`: what `cassmount status` shows, for Prometheus, at http://ADDR/metrics. Names follow its conventions; they are documented in
-//! docs/metrics.md.
+//! `--metrics ADDR`: what `cassmount status` shows and how the backups are, for Prometheus at http://ADDR/metrics, for people at http://ADDR/.
+//! Names follow Prometheus's conventions; they are documented in docs/metrics.md.
 
 use super::control::{Handler, Request};
+use super::watched_hosts::WatchedHosts;
+use super::{exposition, report, words};
+use cassmount::restore::{Journals, status};
+use cassmount::task::blocking;
 use cassmount::{Error, Result};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
@@ -17,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -35,6 +40,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// Counters of the reader: field in the status, name without `_total`, help.
 const COUNTERS: &[(&str, &str, &str)] = &[
+    ("/restarts", "worker_restarts", "How often the process that serves the mount was started again after it died"),
     ("/reader/bytes_fetched", "fetched_bytes", "Bytes of objects fetched from the store"),
     ("/reader/requests", "store_requests", "Ranges asked of the store, retries not counted"),
     ("/reader/passes", "archive_passes", "Archives read whole"),
@@ -67,14 +73,35 @@ impl Drop for Serving {
     }
 }
 
+/// What is told of a mount.
+pub(super) struct Watched {
+    pub(super) handler: Handler,
+    pub(super) hosts: WatchedHosts,
+    pub(super) source: String,
+    pub(super) mountpoint: PathBuf,
+    /// Of restores that read from mounts.
+    pub(super) journals: Journals,
+}
+
+impl Watched {
+    /// Bytes of live tables that are read from this mount.
+    async fn remote_bytes(&self) -> Result<u64> {
+        let (journals, mountpoint) = (self.journals.clone(), self.mountpoint.clone());
+        let statuses = blocking(move || status(&journals)).await?;
+        let own = statuses.tables.iter().filter(|table| table.mountpoint == mountpoint);
+        Ok(own.fold(0, |sum, table| sum.saturating_add(table.remote_bytes)))
+    }
+}
+
 /// Starts to answer on `address`, which nobody else may have.
-pub(super) async fn serve(address: SocketAddr, handler: Handler) -> Result<Serving> {
+pub(super) async fn serve(address: SocketAddr, watched: Watched) -> Result<Serving> {
     let bound = TcpListener::bind(address).await;
     let listener = bound.map_err(|error| Error::io(format_args!("listen on {address} for --metrics"), error))?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!("metrics are at http://{address}/metrics");
     }
-    let (places, turns) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(SCRAPES)));
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (turns, watched) = (Arc::new(Semaphore::new(SCRAPES)), Arc::new(watched));
     Ok(Serving(tokio::spawn(async move {
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -83,14 +110,14 @@ pub(super) async fn serve(address: SocketAddr, handler: Handler) -> Result<Servi
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let (handler, turns) = (Arc::clone(&handler), Arc::clone(&turns));
+            let (watched, turns) = (Arc::clone(&watched), Arc::clone(&turns));
             tokio::spawn(async move {
                 let _place = place;
                 let service = service_fn(|request| {
-                    let (handler, turns) = (&handler, &turns);
+                    let (watched, turns) = (&watched, &turns);
                     async move {
                         let _turn = turns.acquire().await;
-                        answer(request, handler).await
+                        answer(request, watched).await
                     }
                 });
                 let mut http = hyper::server::conn::http1::Builder::new();
@@ -104,16 +131,24 @@ pub(super) async fn serve(address: SocketAddr, handler: Handler) -> Result<Servi
     })))
 }
 
-async fn answer(request: hyper::Request<Incoming>, handler: &Handler) -> Result<Response<String>, Infallible> {
-    let (status, kind, body) = if request.uri().path() != "/metrics" {
-        (StatusCode::NOT_FOUND, "text/plain", "see /metrics\n".to_owned())
-    } else if request.method() != Method::GET {
-        (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned())
-    } else {
-        match handler(Request::Status).await {
-            Ok(status) => (StatusCode::OK, OPENMETRICS, text(&status)),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
+const PLAIN: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+async fn answer(request: hyper::Request<Incoming>, watched: &Watched) -> Result<Response<String>, Infallible> {
+    let (status, kind, body) = match request.uri().path() {
+        "/" | "/metrics" | "/healthz" if request.method() != Method::GET => {
+            (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".to_owned())
         }
+        "/" => page(watched).await,
+        "/metrics" => match scraped(watched).await {
+            Ok(text) => (StatusCode::OK, OPENMETRICS, text),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
+        },
+        "/healthz" => match (watched.handler)(Request::Status).await {
+            Ok(_) => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{error}\n")),
+        },
+        _ => (StatusCode::NOT_FOUND, PLAIN, "see /, /metrics and /healthz\n".to_owned()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -121,11 +156,48 @@ async fn answer(request: hyper::Request<Incoming>, handler: &Handler) -> Result<
     Ok(response)
 }
 
-/// A mount's status as OpenMetrics text.
-fn text(status: &Value) -> String {
+/// The report, as the hosts were last listed.
+async fn page(watched: &Watched) -> (StatusCode, &'static str, String) {
+    let Some(views) = watched.hosts.views() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "the hosts are still being listed: try again\n".to_owned());
+    };
+    let source = watched.source.clone();
+    match blocking(move || Ok(report::page(&source, &views, None, words::now()))).await {
+        Ok(page) => (StatusCode::OK, HTML, page),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
+    }
+}
+
+async fn scraped(watched: &Watched) -> Result<String> {
+    let status = (watched.handler)(Request::Status).await?;
+    let mut registry = exposition::registry();
+    of_mount(&mut registry, &status);
+    if let Some(views) = watched.hosts.views() {
+        exposition::of_clusters(&mut registry, &views);
+    }
+    // What cannot be told is left out: a zero would say that all is local.
+    match watched.remote_bytes().await {
+        Ok(bytes) => {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(bytes.cast_signed());
+            registry.register("restore_remote_bytes", "Bytes of live tables that are read from this mount", gauge);
+        }
+        Err(error) => tracing::warn!("metrics cannot tell what live tables read from the mount: {error}"),
+    }
+    Ok(encoded(&registry))
+}
+
+fn encoded(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, registry);
+    text
+}
+
+/// A mount's status.
+fn of_mount(registry: &mut Registry, status: &Value) {
     let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut registry = Registry::with_prefix("cassmount");
     let labels = vec![
         ("version", super::version().to_owned()),
         ("source", word("/source")),
@@ -157,10 +229,6 @@ fn text(status: &Value) -> String {
         gauge.set(bytes.cast_signed());
         registry.register_with_unit("resident_memory", "Memory of the daemon", Unit::Bytes, gauge);
     }
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let _ = encode(&mut text, &registry);
-    text
 }
 
 /// What the restore points of each host come to that was looked at.
@@ -216,7 +284,9 @@ mod tests {
                 {"host": "b", "restore_points": 1, "incomplete": 1, "newest_whole_timestamp": null},
             ],
         });
-        let text = text(&status);
+        let mut registry = exposition::registry();
+        of_mount(&mut registry, &status);
+        let text = encoded(&registry);
         let version = env!("CARGO_PKG_VERSION");
         for line in [
             &format!("cassmount_mount_info{{version=\"{version}\",source=\"s3://b\",mountpoint=\"/mnt\"}} 1"),

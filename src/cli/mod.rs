@@ -3,12 +3,15 @@
 //! A command is a file with its options (`…Args`), what it does (`run`) and what it shows. Options that several commands take
 //! are in [`options`]; the opened parts that they work with come from [`session`].
 
+mod browse;
 mod chain;
 mod command;
 mod control;
 mod crash_report;
 mod daemon;
+mod diff;
 mod exit;
+mod exposition;
 mod extract;
 mod holders;
 mod index;
@@ -26,6 +29,7 @@ mod own_paths;
 mod parts;
 mod places;
 mod progress;
+mod report;
 mod restore;
 mod runtime_state;
 mod schema;
@@ -35,12 +39,15 @@ mod state_dir;
 mod status;
 mod successor;
 mod table;
+mod terminal;
 mod thaw;
 mod unmount;
 mod upgrade;
 mod verify;
 mod wait;
 mod waits;
+mod watched_hosts;
+mod words;
 mod worker;
 
 use clap::CommandFactory;
@@ -88,6 +95,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Unmount(args) => unmount::run(args),
         Command::List(args) => list::run(args),
         Command::Chain(args) => chain::run(args),
+        Command::Ls(args) => browse::ls(args),
+        Command::Cat(args) => browse::cat(args),
+        Command::Find(args) => browse::find(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Report(args) => report::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Index(args) => index::run(args),
         Command::Thaw(args) => thaw::run(args),

@@ -7,6 +7,7 @@ use super::{daemon, logging, mount_helper, own_paths, session, unmount};
 use cassmount::config::{CommandLine, parse_duration, parse_size};
 use cassmount::supervisor::{self, Plan};
 use cassmount::{Error, Kind, Result};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub(super) struct MountArgs {
     /// Stay in the foreground and log to standard error
     #[arg(short, long)]
     pub(super) foreground: bool,
-    /// Serve metrics for Prometheus at http://ADDR/metrics, e.g. 127.0.0.1:9464
+    /// Serve metrics for Prometheus at http://ADDR/metrics and a page about all backups at http://ADDR/, e.g. 127.0.0.1:9464. For that, all
+    /// hosts are listed
     #[arg(long, value_name = "ADDR", hide_short_help = true)]
     pub(super) metrics: Option<std::net::SocketAddr>,
     /// Give the mount up when the process that serves it dies more often than this in a minute; until then it is started again
@@ -52,8 +54,8 @@ pub(super) struct ViewArgs {
     /// Show only this host, as the root of the mount
     #[arg(long, value_name = "HOST")]
     pub(super) source_host: Option<String>,
-    /// Show only what was there then: a date, a minute (2026-11-21-03-15), RFC 3339 or unix seconds
-    #[arg(long, value_name = "TIME")]
+    /// Show only what was there then: a date, a minute (2026-11-21-03-15), RFC 3339, unix seconds, `yesterday`, or a time ago: 6h, 2d
+    #[arg(long, value_name = "TIME", value_parser = options::parse_moment, allow_hyphen_values = true)]
     pub(super) at: Option<String>,
     #[command(flatten)]
     pub(super) live_ids: LiveIdArgs,
@@ -179,12 +181,29 @@ fn is_dead(mountpoint: &Path) -> bool {
         && mountpoint.metadata().is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
 }
 
+/// The arguments with the time that --at came to: `2d` must mean the same moment to each worker of the mount.
+fn with_fixed_time(arguments: impl Iterator<Item = OsString>, at: Option<&str>) -> Vec<OsString> {
+    let Some(at) = at else { return arguments.collect() };
+    let mut is_value = false;
+    let fixed = |argument: OsString| {
+        if std::mem::replace(&mut is_value, argument == "--at") {
+            OsString::from(at)
+        } else if argument.to_string_lossy().starts_with("--at=") {
+            OsString::from(format!("--at={at}"))
+        } else {
+            argument
+        }
+    };
+    arguments.map(fixed).collect()
+}
+
 /// Becomes the mount's supervisor: from here on nothing is done that needs much memory, or the mount.
 fn supervise(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Result<()> {
     let in_background = readiness.in_background();
     let mut arguments = vec!["worker".into()];
     // Behind the name of this program and of the command.
-    arguments.extend(mount_helper::expand(std::env::args_os().collect()).into_iter().skip(2));
+    let given = mount_helper::expand(std::env::args_os().collect()).into_iter().skip(2);
+    arguments.extend(with_fixed_time(given, args.view.at.as_deref()));
     let plan = Plan { arguments, mountpoint: mountpoint.to_owned(), restart_limit: args.restart_limit };
     let mut has_served = false;
     let ended = supervisor::supervise(plan, &mut || {
@@ -205,4 +224,22 @@ fn supervise(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> 
         detached.unwrap_or_else(|error| tracing::error!("{error}"));
     }
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_get_the_moment_and_not_the_time_ago() {
+        let fixed = |arguments: &[&str]| {
+            let fixed = with_fixed_time(arguments.iter().map(OsString::from), Some("2026-11-27T02:00:00Z"));
+            fixed.into_iter().map(|argument| argument.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            fixed(&["s3://b", "/m", "--at", "2d", "--read-only"]),
+            "s3://b /m --at 2026-11-27T02:00:00Z --read-only"
+        );
+        assert_eq!(fixed(&["--at=-6h", "s3://b"]), "--at=2026-11-27T02:00:00Z s3://b");
+    }
 }

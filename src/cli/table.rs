@@ -1,29 +1,137 @@
-//! Plain tables for people: aligned columns, no lines.
+//! Plain tables for people: aligned columns, no lines, no wider than the terminal.
 
+use super::terminal;
+use super::words::{visible, wrapped};
+use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Aligns rows under `header`; columns named in `right` are flushed right.
-pub(super) fn render(header: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([header[column].chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut text = String::new();
-        for (column, cell) in cells.enumerate() {
-            let padding = " ".repeat(widths[column].saturating_sub(cell.chars().count()));
-            let (before, after) =
-                if right.contains(&header[column]) { (padding.as_str(), "") } else { ("", padding.as_str()) };
-            let _ = write!(text, "{before}{cell}{after}  ");
-        }
-        format!("{}\n", text.trim_end())
-    };
-    let mut table = line(&mut header.iter().copied());
-    for row in rows {
-        table.push_str(&line(&mut row.iter().map(String::as_str)));
+/// Between two columns.
+const GAP: usize = 2;
+/// A column that wraps gets so much before others are left out.
+const LEAST_WRAPPED: usize = 26;
+
+/// A column of a [`Table`].
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    name: Cow<'static, str>,
+    is_right: bool,
+    wraps: bool,
+    /// Where the terminal is too narrow, the column with the greatest number is left out first; 0: never.
+    dispensable: u8,
+}
+
+impl Column {
+    pub(super) fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.into(), is_right: false, wraps: false, dispensable: 0 }
     }
-    table
+
+    /// Numbers, flush right.
+    #[must_use]
+    pub(super) fn right(self) -> Self {
+        Self { is_right: true, ..self }
+    }
+
+    /// Text that may go on in the next line.
+    #[must_use]
+    pub(super) fn wraps(self) -> Self {
+        Self { wraps: true, ..self }
+    }
+
+    /// Left out where there is no room for it; greater numbers go first.
+    #[must_use]
+    pub(super) fn dispensable(self, order: u8) -> Self {
+        Self { dispensable: order, ..self }
+    }
+}
+
+/// Rows under a header.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) columns: Vec<Column>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// As the terminal has room for it.
+    pub(super) fn text(&self) -> String {
+        self.fitted(terminal::width())
+    }
+
+    /// In lines of at most `width` characters, if words and the columns that cannot be left out let it; `None`: of any length.
+    pub(super) fn fitted(&self, width: Option<usize>) -> String {
+        let natural: Vec<usize> = (0..self.columns.len()).map(|column| self.natural(column)).collect();
+        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        let mut widths = natural.clone();
+        if let Some(width) = width {
+            let least = |column: usize| {
+                if self.columns[column].wraps { natural[column].min(LEAST_WRAPPED) } else { natural[column] }
+            };
+            let needed = |shown: &[usize], of: &dyn Fn(usize) -> usize| {
+                shown.iter().map(|column| of(*column) + GAP).sum::<usize>().saturating_sub(GAP)
+            };
+            while needed(&shown, &least) > width {
+                let dispensable = |column: &&usize| self.columns[**column].dispensable > 0;
+                let Some(first) =
+                    shown.iter().filter(dispensable).max_by_key(|column| self.columns[**column].dispensable).copied()
+                else {
+                    break;
+                };
+                shown.retain(|column| *column != first);
+            }
+            let excess = needed(&shown, &|column| natural[column]).saturating_sub(width);
+            if let Some(column) = shown.iter().rev().find(|column| self.columns[**column].wraps) {
+                widths[*column] = natural[*column].saturating_sub(excess).max(least(*column));
+            }
+        }
+        let names: Vec<String> = self.columns.iter().map(|column| column.name.to_string()).collect();
+        let mut text = String::new();
+        for row in std::iter::once(&names).chain(&self.rows) {
+            text += &self.lines(row, &shown, &widths);
+        }
+        text
+    }
+
+    fn natural(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| visible(cell));
+        cells.chain([visible(&self.columns[column].name)]).max().unwrap_or(0)
+    }
+
+    /// One row, in as many lines as its longest cell takes.
+    fn lines(&self, row: &[String], shown: &[usize], widths: &[usize]) -> String {
+        let cell = |column: &usize| {
+            let text = row.get(*column).map_or("", String::as_str);
+            if self.columns[*column].wraps { wrapped(text, widths[*column]) } else { vec![text.to_owned()] }
+        };
+        let cells: Vec<Vec<String>> = shown.iter().map(cell).collect();
+        let mut text = String::new();
+        for line in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
+            let mut whole = String::new();
+            for (column, cell) in shown.iter().zip(&cells) {
+                let part = cell.get(line).map_or("", String::as_str);
+                let padding = " ".repeat(widths[*column].saturating_sub(visible(part)));
+                let (before, after) = if self.columns[*column].is_right { (&*padding, "") } else { ("", &*padding) };
+                let _ = write!(whole, "{before}{part}{after}{:GAP$}", "");
+            }
+            text.push_str(whole.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Aligns rows under `header`; columns named in `right` are flushed right. What the terminal has no room for goes on in the next line of
+/// the last column.
+pub(super) fn render(header: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
+    let last = header.len().saturating_sub(1);
+    let column = |(index, name): (usize, &&str)| {
+        let column = Column::new((*name).to_owned());
+        match (right.contains(name), index == last) {
+            (true, _) => column.right(),
+            (false, true) => column.wraps(),
+            (false, false) => column,
+        }
+    };
+    Table { columns: header.iter().enumerate().map(column).collect(), rows: rows.to_vec() }.text()
 }
 
 /// Bytes as people read them: `3.4 MB`, decimal as storage is sold and billed.
@@ -48,10 +156,65 @@ pub(super) fn bytes(count: u64) -> String {
 mod tests {
     use super::*;
 
+    fn table() -> Table {
+        let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
+        Table {
+            columns: vec![
+                Column::new("NAME"),
+                Column::new("N").right(),
+                Column::new("MORE").dispensable(1),
+                Column::new("STATE").wraps(),
+            ],
+            rows: vec![
+                row(["a", "10", "something", "ok"]),
+                row(["long", "9", "else", "three days without a set, and then a full was missed"]),
+            ],
+        }
+    }
+
     #[test]
     fn columns_align() {
-        let rows = [vec!["a".into(), "10".into()], vec!["long".into(), "9".into()]];
-        assert_eq!(render(&["NAME", "N"], &["N"], &rows), "NAME   N\na     10\nlong   9\n");
+        let expected = "\
+NAME   N  MORE       STATE
+a     10  something  ok
+long   9  else       three days without a set, and then a full was missed
+";
+        assert_eq!(table().fitted(None), expected);
+        assert_eq!(table().fitted(Some(140)), expected);
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_less_and_no_broken_word() {
+        let wrapped = "\
+NAME   N  MORE       STATE
+a     10  something  ok
+long   9  else       three days without a set, and
+                     then a full was missed
+";
+        assert_eq!(table().fitted(Some(52)), wrapped);
+        let without = "\
+NAME   N  STATE
+a     10  ok
+long   9  three days without a set, and
+          then a full was missed
+";
+        assert_eq!(table().fitted(Some(40)), without);
+        for width in 0..80 {
+            let text = table().fitted(Some(width));
+            let word = |word: &str| text.split_whitespace().any(|found| found == word);
+            assert!(["without", "missed", "three"].into_iter().all(word), "{width}: {text}");
+        }
+    }
+
+    #[test]
+    fn colours_take_no_room() {
+        let table = Table {
+            columns: vec![Column::new("A"), Column::new("B")],
+            rows: vec![vec![crate::cli::terminal::bad("x"), "1".into()], vec!["yyy".into(), "2".into()]],
+        };
+        let text = table.fitted(Some(10));
+        let plain: String = text.replace("\x1b[1m\x1b[31m", "").replace("\x1b[0m", "");
+        assert_eq!(plain, "A    B\nx    1\nyyy  2\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `cassmount verify`: is the backup good, and if not, what is lost and where else is it?
 
+use super::exposition;
 use super::interrupt::unless_interrupted;
 use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, TableArgs};
 use super::output::{Shown, print};
@@ -14,6 +15,8 @@ use cassmount::verify::{
 };
 use cassmount::{Error, Kind, Result};
 use std::fmt::{Display, Write};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -54,6 +57,9 @@ pub(super) struct VerifyArgs {
     /// Check again what was found good longer ago than this, e.g. 30d
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "again")]
     max_age: Option<Duration>,
+    /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with POINT or --table
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "tables"])]
+    prometheus_textfile: Option<PathBuf>,
     #[command(flatten)]
     jobs: JobsArgs,
     #[command(flatten)]
@@ -103,6 +109,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         let watch = Watch {
             progress: Progress::start("verify", Some(verification.todo().bytes), args.progress),
             told: AtomicUsize::new(0),
+            is_told_below: io::stdout().is_terminal() && io::stderr().is_terminal() && !args.output.json,
         };
         let report = verification.run(&watch).await;
         watch.progress.finish();
@@ -111,6 +118,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     let (report, nothing_left_out) =
         session::block_on(unless_interrupted(work, "what was found good is remembered: run it again to go on"))?;
     print(args.output, &report)?;
+    if let Some(path) = &args.prometheus_textfile {
+        exposition::write_verified(path, &report)?;
+    }
     verdict(&report)?;
     nothing_left_out
 }
@@ -119,6 +129,8 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
 struct Watch {
     progress: Progress,
     told: AtomicUsize,
+    /// Whether the report goes where these messages go.
+    is_told_below: bool,
 }
 
 impl Observer for Watch {
@@ -127,6 +139,10 @@ impl Observer for Watch {
     }
 
     fn found(&self, finding: &Finding) {
+        // On a terminal the report comes below, and would say it again.
+        if self.is_told_below {
+            return;
+        }
         match self.told.fetch_add(1, Relaxed) {
             ..TOLD_AT_ONCE => self.progress.message(&format!("{}: {}", subject(finding), finding.message)),
             TOLD_AT_ONCE => self.progress.message("… more of that in the report"),
@@ -201,8 +217,8 @@ fn hosts(report: &Report) -> String {
             vec![host.host.to_string(), sets.to_string(), archives.to_string(), size, skipped.to_string()]
         })
         .collect();
-    let archives = if report.deep { "READ WHOLE" } else { "LOOKED AT" };
-    let header = ["HOST", "SETS", archives, "SIZE", "GOOD BEFORE"];
+    let archives = if report.deep { "CHECKED" } else { "LOOKED AT" };
+    let header = ["HOST", "SETS", archives, "SIZE", "SKIPPED (already good)"];
     table::render(&header, &header[1..], &rows)
 }
 

@@ -3,7 +3,9 @@
 use super::mount::MountArgs;
 use super::parts::Parts;
 use super::runtime_state::{RunningMount, mounted_device};
+use super::watched_hosts::WatchedHosts;
 use super::{control, crash_report, daemon, exit, logging, metrics, state_dir, unmount};
+use cassmount::catalog::Host;
 use cassmount::fs::{Aftermath, Mounted, Trials};
 use cassmount::supervisor::{History, Link, Order, Start};
 use cassmount::{Error, Kind, Result};
@@ -86,7 +88,15 @@ fn serve(
         };
         let (mut scraped, mut answering, mut announced) = (None, None, None);
         if let Some(address) = args.metrics {
-            optional(metrics::serve(address, Arc::clone(&handler)).await.map(|done| scraped = Some(done)))?;
+            let only = args.view.source_host.clone().map(Host::new);
+            let watched = metrics::Watched {
+                handler: Arc::clone(&handler),
+                hosts: WatchedHosts::watch(Arc::clone(&parts.session.catalog), only),
+                source: state.source.clone(),
+                mountpoint: mountpoint.clone(),
+                journals: state_dir::journals(&[parts.session.cache_dir.path().to_owned()])?,
+            };
+            optional(metrics::serve(address, watched).await.map(|done| scraped = Some(done)))?;
         }
         let socket = RunningMount::socket(&mountpoint);
         optional(socket.and_then(|path| control::serve(path, handler)).map(|done| answering = Some(done)))?;

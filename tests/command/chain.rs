@@ -138,6 +138,7 @@ fn points_by_any_time() {
     for (point, expected) in [
         ("latest", "2026-11-21-02-52"),
         ("2026-11-21", "2026-11-21-02-52"),
+        ("1h", "2026-11-21-02-52"),
         ("2026-11-21-02-46", "2026-11-21-02-45"),
         ("2026-11-21T02:49:30Z", "2026-11-21-02-49"),
     ] {
@@ -151,18 +152,25 @@ fn points_by_any_time() {
 #[test]
 fn people_get_tables() {
     let user = User::new();
-    let text = user.sample("chain", "cass-a", "2026-11-21-02-49", &["--table", "shop.events"]);
+    let text = user.sample("chain", "cass-a", "2026-11-21-02-49", &["--table", "shop.events", "--sstables"]);
     for part in [
         "cass-a as of 2026-11-21-02-49",
         "2026-11-21-02-45  full ",
         "shop.events in shop/events-fe786540e555",
-        "nb-1-big  2026-11-21-02-49  fe786540e555",
-        "not part of it: nb-1-big of 2026-11-21-02-45, incarnation 77bbc010e555",
+        "nb-1-big  2026-11-21-02-49  fe786540  ",
+        "not part of it: nb-1-big of 2026-11-21-02-45, incarnation 77bbc010: ",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let text = user.sample("chain", "cass-a", "latest", &["--summary"]);
-    assert!(text.contains("shop.users "), "{text}");
+    // Without --sstables a row for each table of the user's, and nothing is read.
+    let user = User::new();
+    let text = user.sample("chain", "cass-a", "latest", &[]);
+    let rows = |text: &str, start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!((rows(&text, "shop.users "), rows(&text, "system")), (1, 0), "{text}");
+    assert!(text.contains("of Cassandra's own: --system lists them"), "{text}");
+    let text = user.sample("chain", "cass-a", "latest", &["--system"]);
+    assert!(rows(&text, "system_schema.tables ") == 1 && !text.contains("--system"), "{text}");
+    assert_eq!(text, user.sample("chain", "cass-a", "latest", &["--system", "--summary"]));
 }
 
 #[test]
@@ -187,10 +195,10 @@ fn what_is_not_there_is_named() {
     let user = User::new();
     for (arguments, said) in [
         (["chain", SAMPLE, "cass-z", "latest"], "cass-a, cass-b"),
-        (["chain", SAMPLE, "cass-a", "yesterday"], "2026-11-21-02-45 to 2026-11-21-02-52"),
+        (["chain", SAMPLE, "cass-a", "someday"], "2026-11-21-02-45 to 2026-11-21-02-52"),
         (["chain", SAMPLE, "cass-a", "2020-01-01"], "the first restore point is 2026-11-21-02-45"),
         (["schema", SAMPLE, "cass-z", "latest"], "cass-a, cass-b"),
-        (["schema", SAMPLE, "cass-a", "yesterday"], "2026-11-21-02-45 to 2026-11-21-02-52"),
+        (["schema", SAMPLE, "cass-a", "someday"], "2026-11-21-02-45 to 2026-11-21-02-52"),
     ] {
         let output = user.run(&[&arguments[..], &sample_keys()].concat());
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -207,13 +215,15 @@ fn what_is_not_there_is_named() {
         assert_eq!(output.status.code(), Some(1), "{arguments:?} {error}");
         assert!(error.contains(said), "{arguments:?}: {error}");
     }
-    assert_eq!(user.run(&["chain", SAMPLE, "cass-a"]).status.code(), Some(2));
+    assert_eq!(user.run(&["chain", SAMPLE]).status.code(), Some(2));
+    let newest = user.run(&["chain", SAMPLE, "cass-a"]);
+    assert!(String::from_utf8_lossy(&newest.stdout).starts_with("cass-a as of 2026-11-21-02-52 "), "{newest:?}");
     assert_eq!(user.run(&["chain", SAMPLE, "cass-a", "latest", "--table", "x"]).status.code(), Some(2));
 }
 
 #[test]
 fn what_cannot_be_read_is_named_and_fails() {
-    let output = User::new().run(&[&["chain", SAMPLE, "cass-a", "latest"], &sample_keys()[..2]].concat());
+    let output = User::new().run(&[&["chain", SAMPLE, "cass-a", "latest", "--sstables"], &sample_keys()[..2]].concat());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(text.contains("cannot be read: ") && text.contains("02-50/shop/users.tar.gz.enc"), "{text}");

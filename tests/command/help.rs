@@ -13,6 +13,11 @@ const COMMANDS: &[&str] = &[
     "upgrade",
     "list",
     "chain",
+    "ls",
+    "cat",
+    "find",
+    "diff",
+    "report",
     "schema",
     "index",
     "verify",
@@ -71,11 +76,11 @@ fn help_is_as_agreed() {
 #[test]
 fn the_environment_changes_no_usage_line() {
     let usage = |value: &str| {
-        let refused = cassmount().args(["chain", "s3://b"]).env("CASSMOUNT_CACHE_DIR", value).output().unwrap();
+        let refused = cassmount().args(["schema", "s3://b"]).env("CASSMOUNT_CACHE_DIR", value).output().unwrap();
         assert_eq!(refused.status.code(), Some(2), "{refused:?}");
         String::from_utf8(refused.stderr).unwrap()
     };
-    assert!(usage("/c").contains("Usage: cassmount chain <SOURCE> <HOST> <POINT>"), "{}", usage("/c"));
+    assert!(usage("/c").contains("Usage: cassmount schema <SOURCE> <HOST> <POINT>"), "{}", usage("/c"));
     assert_eq!(usage("/c"), usage(""));
 }
 

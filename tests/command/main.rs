@@ -1,5 +1,6 @@
 //! The built program, as a user runs it.
 
+mod browse;
 mod chain;
 mod errors;
 mod help;
@@ -11,6 +12,8 @@ mod mount_helper;
 mod package;
 mod private;
 mod real_servers;
+mod recipes;
+mod reports;
 mod s3_mount;
 mod skips;
 mod start_and_end;

@@ -50,7 +50,21 @@ fn a_mount_serves_metrics_and_logs_json() {
     let after = get(&address, "/metrics");
     assert!(value(&after, "cassmount_archive_passes_total") > value(&before, "cassmount_archive_passes_total"));
     assert!(value(&after, "cassmount_fetched_bytes_total") > 0 && value(&after, "cassmount_cache_bytes") > 0);
-    assert!(get(&address, "/").starts_with("HTTP/1.1 404"));
+    assert!(get(&address, "/nothing").starts_with("HTTP/1.1 404"));
+    assert!(get(&address, "/healthz").starts_with("HTTP/1.1 200"));
+    // The hosts are listed in the background.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(2);
+    while !get(&address, "/").starts_with("HTTP/1.1 200") {
+        assert!(std::time::Instant::now() < deadline, "{}", get(&address, "/"));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let page = get(&address, "/");
+    assert!(page.contains("text/html") && page.contains("cluster prod: 2 hosts"), "{page}");
+    let of_backups = get(&address, "/metrics");
+    let newest = "cassmount_complete_restore_point_timestamp_seconds{cluster=\"prod\",host=\"cass-a\"}";
+    assert_eq!(value(&of_backups, newest), 1_795_229_520);
+    assert_eq!(value(&of_backups, "cassmount_restore_remote_bytes"), 0);
+    assert_eq!(value(&of_backups, "cassmount_worker_restarts_total"), 0);
 
     let taken = Mounted::try_start(SAMPLE, &arguments).map(drop).unwrap_err();
     assert!(String::from_utf8_lossy(&taken.stderr).contains("--metrics"), "{taken:?}");

@@ -122,7 +122,7 @@ fn people_are_told_what_is_lost_and_where_else_it_is() {
     let (code, text, said) = run(&["--deep", "--key-file", &key]);
     assert_eq!(code, Some(1));
     for part in [
-        "HOST    SETS  READ WHOLE",
+        "HOST    SETS  CHECKED",
         "\nnode-1 2026-11-20-04-00\n  ks.users: the tar ends too early",
         "\n    object: node-1/2026-11-20-04-00/ks/users.tar.gz.enc\n",
         "\n    lost: the SSTables that were seen in it, and those behind them\n    SSTables: nb-2-big, nb-3-big\n",

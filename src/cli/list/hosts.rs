@@ -1,10 +1,18 @@
-//! `cassmount list SOURCE`: hosts.
+//! `cassmount list SOURCE`: hosts, cluster by cluster, at a glance.
 
+use super::faults::{cluster_fault, host_state};
 use crate::cli::output::Shown;
-use crate::cli::table;
-use cassmount::catalog::{Catalog, Host, Manifest, Tag};
+use crate::cli::table::{self, Column, Table};
+use crate::cli::{terminal, words};
+use cassmount::catalog::cluster::{
+    Absence, ClusterFault, ClusterPoint, ClusterView, Day, HostFault, HostView, clusters, days, first_and_last_day,
+};
+use cassmount::catalog::{Catalog, Host, HostSets, LocalTime, Manifest, Tag};
+use cassmount::time::Timestamp;
 use cassmount::{Error, Result};
+use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
+use std::fmt::Write;
 use std::sync::Arc;
 
 /// `list SOURCE`; the JSON is documented in docs/json.md.
@@ -13,6 +21,11 @@ pub(super) struct Hosts {
     source: String,
     #[serde(rename = "hosts")]
     lines: Vec<HostLine>,
+    clusters: Vec<ClusterLine>,
+    #[serde(skip)]
+    pub(super) views: Vec<ClusterView>,
+    #[serde(skip)]
+    now: Timestamp,
     /// Names at the top of the source that are no hosts.
     #[serde(skip)]
     others: Vec<String>,
@@ -28,6 +41,59 @@ struct HostLine {
     bytes: u64,
     first: Option<Tag>,
     last: Option<Tag>,
+    /// What `latest` means.
+    latest: Option<Tag>,
+    /// Since its last finished set was started.
+    age_seconds: Option<i64>,
+    /// Restore points that lack something.
+    incomplete: usize,
+    faults: Vec<HostFault>,
+}
+
+#[derive(Serialize)]
+struct ClusterLine {
+    cluster: Option<Arc<str>>,
+    hosts: usize,
+    /// The newest run, and the newest of which all hosts have a whole restore point.
+    newest: Option<PointLine>,
+    newest_complete: Option<PointLine>,
+    faults: Vec<ClusterFault>,
+}
+
+/// A run of a cluster's backup.
+#[derive(Serialize, Clone)]
+pub(super) struct PointLine {
+    point: Tag,
+    kind: cassmount::catalog::SetKind,
+    first: String,
+    last: String,
+    hosts: usize,
+    complete_hosts: usize,
+    bytes: u64,
+    absent: Vec<AbsentHost>,
+}
+
+#[derive(Serialize, Clone)]
+struct AbsentHost {
+    host: Host,
+    #[serde(flatten)]
+    why: Absence,
+}
+
+impl From<&ClusterPoint> for PointLine {
+    fn from(point: &ClusterPoint) -> Self {
+        let absent = |(host, why): &(Host, Absence)| AbsentHost { host: host.clone(), why: why.clone() };
+        Self {
+            point: point.tag.clone(),
+            kind: point.kind,
+            first: point.first.to_string(),
+            last: point.last.to_string(),
+            hosts: point.expected,
+            complete_hosts: point.whole(),
+            bytes: point.bytes,
+            absent: point.absences.iter().map(absent).collect(),
+        }
+    }
 }
 
 impl Hosts {
@@ -47,18 +113,43 @@ impl Hosts {
 
 /// Names of a source that an error gives, at most.
 const OTHERS_NAMED: usize = 10;
+/// Hosts that are listed at the same time.
+const AT_ONCE: usize = 8;
+
+/// All hosts of the source, listed now.
+pub(in crate::cli) async fn all_hosts(catalog: &Arc<Catalog>) -> Result<Vec<Arc<HostSets>>> {
+    let found = catalog.hosts().await?;
+    let mut asked = Vec::with_capacity(found.hosts.len());
+    for host in &found.hosts {
+        let (catalog, host) = (catalog.clone(), host.clone());
+        asked.push(async move { catalog.host_now(&host).await });
+    }
+    futures::stream::iter(asked).buffered(AT_ONCE).try_collect().await
+}
 
 pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts> {
-    let mut lines = Vec::new();
+    let listed = all_hosts(catalog).await?;
     let found = catalog.hosts().await?;
-    for host in &found.hosts {
-        let sets = catalog.host_now(host).await?;
+    let now = words::now();
+    let views = clusters(&listed, now);
+    let mut lines: Vec<HostLine> =
+        views.iter().flat_map(|view| view.hosts.iter().map(|host| HostLine::new(host, now))).collect();
+    lines.sort_by(|a, b| a.host.cmp(&b.host));
+    let empty = lines.iter().filter(|line: &&HostLine| line.sets == 0).map(|line| format!("{}/", line.host));
+    let others = found.strays.list().iter().map(|stray| stray.key.escape_debug().to_string()).chain(empty).collect();
+    let clusters = views.iter().map(ClusterLine::new).collect();
+    Ok(Hosts { source: source.to_owned(), lines, clusters, views, now, others })
+}
+
+impl HostLine {
+    fn new(host: &HostView, now: Timestamp) -> Self {
+        let sets = &host.sets;
         let finished = || sets.sets.iter().filter(|set| set.is_finished());
         let newest = |field: fn(&Manifest) -> Option<Arc<str>>| {
             finished().rev().find_map(|set| set.manifest.good().and_then(field))
         };
-        lines.push(HostLine {
-            host: host.clone(),
+        Self {
+            host: sets.host.clone(),
             cluster: newest(|manifest| manifest.cluster.clone()),
             datacenter: newest(|manifest| manifest.datacenter.clone()),
             sets: sets.sets.len(),
@@ -66,11 +157,24 @@ pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts>
             bytes: sets.sets.iter().map(|set| set.stored_size()).sum(),
             first: finished().next().map(|set| set.tag.clone()),
             last: finished().next_back().map(|set| set.tag.clone()),
-        });
+            latest: host.latest().cloned(),
+            age_seconds: host.last().map(|last| now.secs() - last.start().secs()),
+            incomplete: host.lacking,
+            faults: host.faults.clone(),
+        }
     }
-    let empty = lines.iter().filter(|line: &&HostLine| line.sets == 0).map(|line| format!("{}/", line.host));
-    let others = found.strays.list().iter().map(|stray| stray.key.escape_debug().to_string()).chain(empty).collect();
-    Ok(Hosts { source: source.to_owned(), lines, others })
+}
+
+impl ClusterLine {
+    fn new(view: &ClusterView) -> Self {
+        Self {
+            cluster: view.name.clone(),
+            hosts: view.hosts.len(),
+            newest: view.newest().map(PointLine::from),
+            newest_complete: view.newest_of_all().map(PointLine::from),
+            faults: view.faults.clone(),
+        }
+    }
 }
 
 impl Shown for Hosts {
@@ -81,27 +185,150 @@ impl Shown for Hosts {
                 self.source
             );
         }
-        let dash = |value: Option<&str>| value.unwrap_or("-").to_owned();
-        let rows: Vec<Vec<String>> = self
-            .lines
-            .iter()
-            .map(|line| {
-                let sets = if line.unfinished == 0 {
-                    line.sets.to_string()
-                } else {
-                    format!("{} ({} unfinished)", line.sets, line.unfinished)
-                };
-                vec![
-                    line.host.to_string(),
-                    dash(line.cluster.as_deref()),
-                    dash(line.datacenter.as_deref()),
-                    sets,
-                    table::bytes(line.bytes),
-                    dash(line.first.as_ref().map(|tag| &*tag.0)),
-                    dash(line.last.as_ref().map(|tag| &*tag.0)),
-                ]
-            })
-            .collect();
-        table::render(&["HOST", "CLUSTER", "DC", "SETS", "SIZE", "FIRST", "LAST"], &["SIZE"], &rows)
+        let sections: Vec<String> = self.views.iter().map(|view| self.section(view)).collect();
+        let legend = "days: F full, 1-9 incrementals, + more, . none, ! lacking something";
+        format!("{}\n{}\n", sections.join("\n"), terminal::dim(legend))
+    }
+}
+
+impl Hosts {
+    fn section(&self, view: &ClusterView) -> String {
+        let mut text = head(view);
+        text += &totals(view, self.now);
+        for fault in &view.faults {
+            let _ = writeln!(text, "  {}", terminal::bad(&cluster_fault(fault)));
+        }
+        text.push('\n');
+        text += &self.table(view);
+        text
+    }
+
+    fn table(&self, view: &ClusterView) -> String {
+        let strip = Strip::of(view, self.now);
+        let line = |host: &Host| self.lines.iter().find(|line| line.host == *host);
+        let row = |host: &HostView| {
+            let last = host.last();
+            let line = line(&host.sets.host);
+            let datacenter = line.and_then(|line| line.datacenter.as_deref()).unwrap_or("-");
+            vec![
+                host.sets.host.to_string(),
+                datacenter.to_owned(),
+                strip.row(&host.sets),
+                last.map_or_else(|| "-".to_owned(), |last| words::date_and_time(last.local_start())),
+                last.map_or_else(|| "-".to_owned(), |last| words::age(self.now.secs() - last.start().secs())),
+                host.sets.sets.len().to_string(),
+                table::bytes(line.map_or(0, |line| line.bytes)),
+                host_state(host),
+            ]
+        };
+        let columns = vec![
+            Column::new("HOST"),
+            Column::new("DC").dispensable(4),
+            Column::new(strip.ruler()),
+            Column::new("LAST").dispensable(1),
+            Column::new("AGE").right(),
+            Column::new("SETS").right().dispensable(3),
+            Column::new("SIZE").right().dispensable(2),
+            Column::new("STATE").wraps(),
+        ];
+        Table { columns, rows: view.hosts.iter().map(row).collect() }.text()
+    }
+}
+
+/// `cluster prod: 12 hosts`.
+pub(super) fn head(view: &ClusterView) -> String {
+    let name = view.name.as_ref().map_or_else(|| "no cluster named".to_owned(), |name| format!("cluster {name}"));
+    let head = format!("{name}: {}", words::count(view.hosts.len(), "host"));
+    format!("{}\n", terminal::heading(&head))
+}
+
+/// To which time all hosts can be restored, and to which the others.
+fn totals(view: &ClusterView, now: Timestamp) -> String {
+    let mut text = String::new();
+    let (all, newest) = (view.newest_of_all(), view.newest());
+    let age = |point: &ClusterPoint| format!("{} ago", words::span((now.secs() - point.last.secs()).max(0)));
+    match all {
+        Some(point) => {
+            let whole = format!("all {} can be restored to {}", words::count(point.expected, "host"), point.tag);
+            let _ = writeln!(text, "  {}, {}", terminal::good(&whole), age(point));
+        }
+        None if newest.is_some() => {
+            let _ = writeln!(text, "  {}", terminal::bad("there is no time to which all hosts can be restored"));
+        }
+        None => {}
+    }
+    if let Some(point) = newest.filter(|newest| all.is_none_or(|all| all.last != newest.last)) {
+        let hosts = of_hosts(point);
+        let _ = writeln!(text, "  {}: {}, {}; not {}", terminal::odd(&hosts), point.tag, age(point), absent(point));
+    }
+    text
+}
+
+/// `11 of 12 hosts`.
+pub(super) fn of_hosts(point: &ClusterPoint) -> String {
+    format!("{} of {}", point.whole(), words::count(point.expected, "host"))
+}
+
+/// Hosts named in one line.
+const NAMED: usize = 5;
+
+/// The hosts that cannot be restored to it.
+pub(super) fn absent(point: &ClusterPoint) -> String {
+    let name = |(host, why): &(Host, Absence)| match why {
+        Absence::NoSet => host.to_string(),
+        Absence::Incomplete { .. } => format!("{host} (incomplete)"),
+        Absence::NoFull { .. } => format!("{host} (no full)"),
+    };
+    let mut names: Vec<String> = point.absences.iter().take(NAMED).map(name).collect();
+    if point.absences.len() > NAMED {
+        names.push(format!("{} more", point.absences.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+/// The days that are drawn.
+struct Strip {
+    first: i64,
+    count: usize,
+}
+
+/// Days on a terminal of 80 characters, and on one of 120 and more.
+const DAYS: usize = 28;
+const MORE_DAYS: usize = 56;
+const WEEK: usize = 7;
+
+impl Strip {
+    fn of(view: &ClusterView, now: Timestamp) -> Self {
+        let spans: Vec<(i64, i64)> = view.hosts.iter().filter_map(|host| first_and_last_day(&host.sets)).collect();
+        let first = spans.iter().map(|(first, _)| *first).min().unwrap_or(0);
+        let mut last = spans.iter().map(|(_, last)| *last).max().unwrap_or(0);
+        let room = if terminal::width().is_some_and(|width| width >= 120) { MORE_DAYS } else { DAYS };
+        if view.faults.iter().any(|fault| matches!(fault, ClusterFault::Silent { .. })) {
+            // That nothing came since is to be seen, and so is what came before.
+            last = last.max(now.secs().div_euclid(24 * 3600).min(last + room as i64 / 4));
+        }
+        let first = first.max(last + 1 - room as i64);
+        Self { first, count: usize::try_from(last + 1 - first).unwrap_or(0) }
+    }
+
+    fn row(&self, sets: &HostSets) -> String {
+        days(sets, self.first, self.count).iter().map(Self::sign).collect()
+    }
+
+    fn sign(day: &Day) -> String {
+        match day {
+            Day { lacking: true, .. } => terminal::bad("!"),
+            Day { fulls: 1.., .. } => terminal::good("F"),
+            Day { incrementals: 0, .. } => terminal::odd("."),
+            Day { incrementals: 10.., .. } => "+".to_owned(),
+            Day { incrementals, .. } => incrementals.to_string(),
+        }
+    }
+
+    /// A date each week.
+    fn ruler(&self) -> String {
+        let date = |day: usize| words::date(LocalTime((self.first + day as i64) * 24 * 3600));
+        let dates = (0..self.count.max(1)).step_by(WEEK).map(|day| format!("{:WEEK$}", date(day)));
+        dates.collect::<String>().trim_end().to_owned()
     }
 }

@@ -1,15 +1,24 @@
-//! `cassmount list`: hosts, or one host's backup sets and restore points and what is wrong with them.
+//! `cassmount list`: hosts at a glance, or one host's backup sets and restore points and what is wrong with them.
 
+mod faults;
 mod hosts;
+mod points;
 mod sets;
 
+pub(super) use faults::{cluster_fault, host_fault};
+pub(super) use hosts::all_hosts;
+
+use super::exposition;
 use super::options::{BackupArgs, OutputArgs, TableArgs, parse_host};
 use super::output::print;
 use super::session::{self, Session};
 use cassmount::Result;
+use cassmount::catalog::SetKind;
+use std::path::PathBuf;
 
-/// Lists the hosts of SOURCE, or the backup sets of one HOST: what can be restored with each, from how many sets and bytes in all, and what is
-/// wrong with them.
+/// Lists the hosts of SOURCE: to which time all of them can be restored, which sets each made on which day, and which host stopped, paused,
+/// missed a full or lacks something. With HOST, the backup sets of that host: what can be restored with each, from how many sets and bytes in
+/// all, and what is wrong with them.
 #[derive(clap::Args, Debug)]
 pub(super) struct ListArgs {
     /// Where the backups are; `-`, or nothing, for the configuration's bucket
@@ -18,7 +27,11 @@ pub(super) struct ListArgs {
     /// Whose sets
     #[arg(value_parser = parse_host)]
     host: Option<String>,
-    /// Only sets of this time and later: a date, an hour or a minute (2026-11-21-03-15) of the host's time, RFC 3339 or unix seconds
+    /// The times to which the hosts of a cluster can be restored together, and on how many hosts each is complete
+    #[arg(long, conflicts_with = "host")]
+    cluster: bool,
+    /// Only sets of this time and later: a date, an hour or a minute (2026-11-21-03-15) of the host's time, RFC 3339, unix
+    /// seconds, `yesterday`, or a time ago: 2d
     #[arg(long, value_name = "TIME", requires = "host")]
     since: Option<String>,
     /// Only sets of this time and earlier
@@ -26,6 +39,9 @@ pub(super) struct ListArgs {
     until: Option<String>,
     #[command(flatten)]
     only: TableArgs,
+    /// Write how the hosts are into this file, for node_exporter (docs/metrics.md)
+    #[arg(long, value_name = "FILE", conflicts_with = "host")]
+    prometheus_textfile: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -38,8 +54,15 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
         let session = Session::open(settings).await?;
         let Some(host) = &args.host else {
             let hosts = hosts::hosts(session.store.name(), &session.catalog).await?;
-            print(args.output, &hosts)?;
             hosts.verdict()?;
+            if let Some(path) = &args.prometheus_textfile {
+                exposition::write_clusters(path, &hosts.views)?;
+            }
+            if args.cluster {
+                print(args.output, &points::ClusterPoints::of(session.store.name(), hosts))?;
+            } else {
+                print(args.output, &hosts)?;
+            }
             return session.store.nothing_left_out();
         };
         let listing = sets::listing(args, &session, host).await?;
@@ -47,4 +70,12 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
         listing.verdict()?;
         session.store.nothing_left_out()
     })
+}
+
+/// A word for a column.
+fn kind(kind: SetKind) -> &'static str {
+    match kind {
+        SetKind::Full => "full",
+        SetKind::Incremental => "incr",
+    }
 }

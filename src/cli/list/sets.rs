@@ -3,9 +3,11 @@
 use super::ListArgs;
 use crate::cli::output::Shown;
 use crate::cli::session::Session;
-use crate::cli::table;
+use crate::cli::table::{self, Column, Table};
+use crate::cli::{terminal, words};
 use cassmount::catalog::{
-    Automatic, BackupSet, HostSets, Lack, ManifestState, Period, PointOverview, SetKind, Stray, Tag, names, overview,
+    Automatic, BackupSet, HostSets, Lack, LocalTime, ManifestState, Period, PointOverview, SetKind, Stray, Tag, names,
+    overview,
 };
 use cassmount::{Error, Kind, Result};
 use serde::Serialize;
@@ -49,6 +51,11 @@ struct SetLine {
     restore_point: Option<PointLine>,
     /// Sentences about what is wrong with the set.
     problems: Vec<String>,
+    /// When it finished, by its host's clock.
+    #[serde(skip)]
+    finished_local: LocalTime,
+    #[serde(skip)]
+    age: i64,
 }
 
 /// All that a restore point is made of.
@@ -148,6 +155,8 @@ fn set_line(set: &BackupSet, [cluster, datacenter]: [Option<Arc<str>>; 2], point
             reasons: point.incomplete,
         }),
         problems: problems(set),
+        finished_local: LocalTime::of(set.time, set.utc_offset),
+        age: words::now().secs() - set.time.secs(),
     }
 }
 
@@ -173,32 +182,28 @@ fn problems(set: &BackupSet) -> Vec<String> {
 }
 
 impl SetLine {
-    fn state(&self) -> &'static str {
+    fn state(&self) -> String {
         match &self.restore_point {
-            Some(PointLine { complete: true, .. }) if self.automatic.is_some() => "apart",
-            Some(PointLine { complete: true, .. }) => "complete",
-            Some(_) => "INCOMPLETE",
-            None if self.finished => "no full before it",
-            None => "UNFINISHED",
+            Some(PointLine { complete: true, .. }) if self.automatic.is_some() => terminal::odd("apart"),
+            Some(PointLine { complete: true, .. }) => terminal::good("ok"),
+            Some(_) => terminal::bad("INCOMPLETE"),
+            None if self.finished => terminal::odd("no full before it"),
+            None => terminal::bad("UNFINISHED"),
         }
     }
 
     fn row(&self) -> Vec<String> {
-        let dash = || "-".to_owned();
-        let (sets, total) = self
-            .restore_point
-            .as_ref()
-            .map_or_else(|| (dash(), dash()), |point| (point.sets.to_string(), table::bytes(point.bytes)));
+        let needs = |point: &PointLine| format!("{}, {}", words::count(point.sets, "set"), table::bytes(point.bytes));
         vec![
             self.tag.to_string(),
-            self.kind.name().to_owned(),
-            self.time.clone(),
-            self.local_time.clone(),
+            super::kind(self.kind).to_owned(),
+            words::date_and_time(self.finished_local),
+            words::zone(self.utc_offset_seconds),
+            words::age(self.age),
             self.tables.to_string(),
             table::bytes(self.bytes),
-            sets,
-            total,
-            self.state().to_owned(),
+            self.restore_point.as_ref().map_or_else(|| "-".to_owned(), needs),
+            self.state(),
         ]
     }
 }
@@ -254,9 +259,18 @@ impl Shown for HostListing {
             let place = [named("cluster", &set.cluster), named("datacenter", &set.datacenter)];
             let _ = writeln!(text, "{}{}\n", self.host, place.into_iter().flatten().collect::<String>());
         }
-        let header = ["SET", "KIND", "TIME", "LOCAL TIME", "TABLES", "SIZE", "SETS", "IN ALL", "RESTORE POINT"];
-        let rows: Vec<Vec<String>> = self.sets.iter().map(SetLine::row).collect();
-        text += &table::render(&header, &["TABLES", "SIZE", "SETS", "IN ALL"], &rows);
+        let columns = vec![
+            Column::new("RESTORE POINT"),
+            Column::new("KIND"),
+            Column::new("FINISHED"),
+            Column::new("ZONE").dispensable(3),
+            Column::new("AGE").right(),
+            Column::new("TABLES").right().dispensable(2),
+            Column::new("SIZE").right().dispensable(1),
+            Column::new("NEEDS"),
+            Column::new("STATE").wraps(),
+        ];
+        text += &Table { columns, rows: self.sets.iter().map(SetLine::row).collect() }.text();
         for (set, automatic) in self.sets.iter().filter_map(|set| Some((set, set.automatic?))) {
             let _ = writeln!(text, "{} stands apart: {automatic}", set.tag);
         }

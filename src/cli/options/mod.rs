@@ -22,7 +22,7 @@ pub(super) use keys::KeyArgs;
 pub(super) use log::{LogArgs, LogFileArgs, LogFormat};
 pub(super) use output::{OutputArgs, ProgressArgs};
 pub(super) use owner::OwnerArgs;
-pub(super) use point::{PointArgs, ScopeArgs, parse_host};
+pub(super) use point::{PointArgs, ScopeArgs, parse_host, parse_moment};
 pub(super) use source::{LiveIdArgs, SourceArgs};
 pub(super) use table::{KeyspaceArgs, TableArgs};
 #[cfg(feature = "fault-injection")]

@@ -1,5 +1,8 @@
 //! Which backups: SOURCE, HOST and POINT.
 
+use crate::cli::words;
+use cassmount::catalog::when::fixed_time;
+
 /// A restore point of one host.
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct PointArgs {
@@ -10,7 +13,7 @@ pub(in crate::cli) struct PointArgs {
     #[arg(value_parser = parse_host)]
     pub(in crate::cli) host: String,
     /// A backup set's name, `latest`, or any time for the newest restore point not after it: 2026-11-21, 2026-11-21-03-15 (in the host's time),
-    /// 2026-11-21T03:15:00Z, or unix seconds
+    /// 2026-11-21T03:15:00Z, unix seconds, `yesterday`, or a time ago: 6h, 2d
     pub(in crate::cli) point: String,
 }
 
@@ -31,4 +34,10 @@ pub(in crate::cli) struct ScopeArgs {
 pub(in crate::cli) fn parse_host(name: &str) -> Result<String, String> {
     let name = name.trim_end_matches('/');
     if name.is_empty() { Err("expected the name of a host".into()) } else { Ok(name.to_owned()) }
+}
+
+/// A time that is told from now (`2d`) as the moment that it is, for a mount, which lives long. All else stays as it is.
+#[expect(clippy::unnecessary_wraps, reason = "a parser of clap's")]
+pub(in crate::cli) fn parse_moment(text: &str) -> Result<String, String> {
+    Ok(fixed_time(text, words::now(), 0).unwrap_or_else(|| text.to_owned()))
 }

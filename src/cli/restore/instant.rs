@@ -27,7 +27,7 @@ pub(super) struct InstantArgs {
     #[arg(long, required_unless_present_any = ["tables", "keyspaces"], conflicts_with_all = ["tables", "keyspaces"])]
     all: bool,
     /// Which restore point: a set's name, `latest`, or any time for the newest restore point not after it
-    #[arg(long, value_name = "TIME", default_value = "latest")]
+    #[arg(long, value_name = "TIME", default_value = "latest", allow_hyphen_values = true)]
     at: String,
     /// Whose backup, as the mount shows it; may be given several times where every node has every row [default: that of the host with this
     /// node's tokens]

@@ -13,6 +13,7 @@ pub mod bucket;
 pub mod cassandra;
 pub mod command;
 pub mod faulty;
+pub mod fleet;
 pub mod fuzz;
 pub mod in_memory;
 pub mod layouts;

@@ -1,0 +1,97 @@
+//! `ls`, `cat` and `find`: the tree that a mount would show, without a mount.
+
+mod cat;
+mod find;
+mod ls;
+
+pub(super) use cat::{CatArgs, cat};
+pub(super) use find::{FindArgs, find};
+pub(super) use ls::{LsArgs, ls};
+
+use super::session::Session;
+use cassmount::config::Settings;
+use cassmount::tree::{BackupTree, TreeNode};
+use cassmount::view::{NodeKind, View};
+use cassmount::{Error, Kind, Result};
+use std::ffi::OsStr;
+
+/// Links that are followed on one path.
+const MOST_LINKS: usize = 16;
+
+/// A place in the tree, with the places above it.
+#[derive(Clone)]
+struct Found {
+    /// From the root, which is left out.
+    above: Vec<(String, TreeNode)>,
+}
+
+/// The open tree of a source.
+struct Browser {
+    tree: BackupTree,
+}
+
+impl Browser {
+    async fn open(settings: Settings) -> Result<Self> {
+        let session = Session::open(settings).await?;
+        Ok(Self { tree: session.tree()? })
+    }
+
+    /// What a path from the root leads to; links are followed.
+    async fn place(&self, path: &str) -> Result<Found> {
+        let mut found = Found { above: Vec::new() };
+        let mut names: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let mut links = 0;
+        while let Some(name) = names.pop() {
+            match &*name {
+                "" | "." => continue,
+                ".." => {
+                    found.above.pop();
+                    continue;
+                }
+                _ => {}
+            }
+            let dir = self.node(&found);
+            if self.tree.kind(&dir) != NodeKind::Directory {
+                return Err(Error::new(Kind::NotDirectory, format!("{} is no directory", found.path())));
+            }
+            let node = self.tree.lookup(&dir, OsStr::new(&name)).await.map_err(|e| match e.kind() {
+                Kind::NotFound => Error::not_found(format!("there is no {name:?} in {}: {e}", found.path())),
+                _ => e,
+            })?;
+            if self.tree.kind(&node) == NodeKind::Symlink {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Error::invalid(format!("{path} has too many links")));
+                }
+                let target = self.tree.read_link(&node).await?;
+                names.extend(target.to_string_lossy().split('/').rev().map(str::to_owned));
+            } else {
+                found.above.push((name, node));
+            }
+        }
+        Ok(found)
+    }
+
+    fn node(&self, found: &Found) -> TreeNode {
+        found.above.last().map_or_else(|| self.tree.root(), |(_, node)| node.clone())
+    }
+}
+
+impl Found {
+    /// As it is written on the command line.
+    fn path(&self) -> String {
+        if self.above.is_empty() {
+            return "/".to_owned();
+        }
+        self.above.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("/")
+    }
+}
+
+/// A letter as `ls -l` and `find -type` have it.
+fn letter(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Directory => "d",
+        NodeKind::File => "f",
+        NodeKind::Symlink => "l",
+    }
+}

@@ -1,0 +1,70 @@
+//! What is wrong with hosts and clusters, in words.
+
+use crate::cli::{terminal, words};
+use cassmount::catalog::cluster::{ClusterFault, HostFault, HostView};
+use cassmount::catalog::{LocalTime, Tag};
+
+/// The state of a host, in colour.
+pub(super) fn host_state(host: &HostView) -> String {
+    let mut parts: Vec<String> = host.faults.iter().map(|fault| terminal::bad(&host_fault(host, fault))).collect();
+    if host.lacking > 0 {
+        parts.push(incomplete(host));
+    }
+    if parts.is_empty() { terminal::good("ok") } else { parts.join("; ") }
+}
+
+fn incomplete(host: &HostView) -> String {
+    let count = words::count(host.lacking, "restore point");
+    if host.newest_is_whole() {
+        return terminal::odd(&format!("INCOMPLETE: {count}, not the newest"));
+    }
+    let whole = host.latest().filter(|tag| {
+        let at = host.sets.chains.points().iter().position(|point| point.tag() == *tag);
+        at.is_some_and(|at| host.sets.completeness.is_whole(at))
+    });
+    terminal::bad(&match whole {
+        Some(whole) => format!("INCOMPLETE: {count}; the newest whole one is {whole}"),
+        None => format!("INCOMPLETE: {count}; none is whole"),
+    })
+}
+
+pub(in crate::cli) fn host_fault(host: &HostView, fault: &HostFault) -> String {
+    match fault {
+        HostFault::Nothing => "no finished set".to_owned(),
+        HostFault::Stopped { seconds, .. } => format!("STOPPED: {} without", words::span(*seconds)),
+        HostFault::Pause { before, seconds, .. } => {
+            format!("{} without before {}", words::span(*seconds), moment(host, before))
+        }
+        HostFault::FullMissed { day, chain, .. } => {
+            format!("no full on {} (chain of {})", date(day), words::count(*chain, "set"))
+        }
+    }
+}
+
+pub(in crate::cli) fn cluster_fault(fault: &ClusterFault) -> String {
+    match fault {
+        ClusterFault::Pause { from, to, seconds } => {
+            format!("{} without any set, between {} and {}", words::span(*seconds), minute(*from), minute(*to))
+        }
+        ClusterFault::Silent { since, seconds } => {
+            format!("STOPPED: no host made a set in the last {}, since {}", words::span(*seconds), minute(*since))
+        }
+    }
+}
+
+/// `2026-11-28 20:03Z`.
+fn minute(time: cassmount::time::Timestamp) -> String {
+    LocalTime::of(time, 0)
+        .civil()
+        .map_or_else(|| time.to_string(), |civil| civil.strftime("%Y-%m-%d %H:%MZ").to_string())
+}
+
+/// When a set was started, by the host's clock.
+fn moment(host: &HostView, tag: &Tag) -> String {
+    host.sets.set(&tag.0).map_or_else(|| tag.to_string(), |set| words::date_and_time(set.local_start()))
+}
+
+/// `15 Nov` of `2026-11-15`.
+fn date(day: &str) -> String {
+    day.parse::<jiff::civil::Date>().map_or_else(|_| day.to_owned(), |date| date.strftime("%-d %b").to_string())
+}

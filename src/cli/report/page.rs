@@ -1,0 +1,184 @@
+//! The page: clusters and their hosts, and one host in depth.
+
+use super::boxes;
+use super::coverage::Days;
+use super::html::{SCRIPT, STYLE, Text};
+use super::view_of;
+use crate::cli::list::{cluster_fault, host_fault};
+use crate::cli::{table, words};
+use cassmount::catalog::Host;
+use cassmount::catalog::cluster::{ClusterPoint, ClusterView, HostView};
+use cassmount::time::Timestamp;
+use std::fmt::Write;
+
+/// Runs of a cluster that are listed.
+const RUNS: usize = 20;
+/// Lacks of one host that are listed.
+const LACKS: usize = 50;
+
+/// The whole page. `host`: with all of its chains and tables.
+pub(in crate::cli) fn page(source: &str, views: &[ClusterView], host: Option<&Host>, now: Timestamp) -> String {
+    let subject = host.map_or_else(|| source.to_owned(), |host| format!("{host} in {source}"));
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
+         <title>Backups: {0}</title>\n<style>{STYLE}</style></head>\n<body><h1>Backups: {0}</h1>\n\
+         <p class=\"faint\">As listed {1} by cassmount {2}.</p>\n",
+        Text(&subject),
+        Text(minute(now)),
+        crate::cli::version(),
+    );
+    if views.is_empty() {
+        page += "<p>There are no backups here.</p>\n";
+    }
+    match host.and_then(|host| view_of(views, host)) {
+        Some(view) => page += &in_depth(view),
+        None => {
+            for view in views {
+                page += &cluster(view, now);
+            }
+        }
+    }
+    let _ = writeln!(page, "<div id=\"tip\"></div><script>{SCRIPT}</script></body></html>");
+    page
+}
+
+/// `2026-11-28 20:03Z`.
+fn minute(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.get(..16).map_or_else(|| text.clone(), |minute| format!("{}Z", minute.replace('T', " ")))
+}
+
+fn cluster(view: &ClusterView, now: Timestamp) -> String {
+    let name = view.name.as_ref().map_or_else(|| "no cluster named".to_owned(), |name| format!("cluster {name}"));
+    let hosts = words::count(view.hosts.len(), "host");
+    let mut text = format!("<h2>{}: {hosts}</h2>\n", Text(name));
+    let to_all = match view.newest_of_all() {
+        Some(point) => format!(
+            "<p>All {} can be restored to <b>{}</b>, {} ago.</p>\n",
+            words::count(point.expected, "host"),
+            Text(&point.tag),
+            words::span((now.secs() - point.last.secs()).max(0))
+        ),
+        None => "<p class=\"bad\">There is no time to which all hosts can be restored.</p>\n".to_owned(),
+    };
+    text += &to_all;
+    for fault in &view.faults {
+        let _ = writeln!(text, "<p class=\"bad\">{}</p>", Text(cluster_fault(fault)));
+    }
+    let days = Days::of(view);
+    let _ = writeln!(
+        text,
+        "<p class=\"faint\"><span class=\"key full\"></span>full<span class=\"key incr\"></span>incrementals\
+         <span class=\"key none\"></span>none<span class=\"key lack\"></span>unfinished or lacking something</p>\n\
+         <div class=\"scroll\"><table><tr><th>host</th><th>{}</th><th>age</th><th>sets</th><th>size</th><th>state</th></tr>",
+        days.ruler()
+    );
+    for host in &view.hosts {
+        let bytes = host.sets.sets.iter().fold(0u64, |sum, set| sum.saturating_add(set.stored_size()));
+        let age = host.last().map_or("-".to_owned(), |last| words::age(now.secs() - last.start().secs()));
+        let _ = writeln!(
+            text,
+            "<tr><td>{}</td><td>{}</td><td class=\"number\">{age}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>\
+             <td class=\"state\">{}</td></tr>",
+            Text(&host.sets.host),
+            days.row(&host.sets),
+            host.sets.sets.len(),
+            table::bytes(bytes),
+            state(host)
+        );
+    }
+    text += "</table></div>\n";
+    text += &runs(view);
+    text += "<h3>What the newest restore points are made of</h3>\n";
+    text += BOXES;
+    text += "<div class=\"scroll\"><table>\n";
+    for host in &view.hosts {
+        if let Some(point) = boxes::ends(&host.sets).first() {
+            let chain = boxes::chain(&host.sets, point);
+            let _ = writeln!(
+                text,
+                "<tr><td>{}</td><td>{}</td><td>{chain}</td></tr>",
+                Text(&host.sets.host),
+                Text(point.tag())
+            );
+        }
+    }
+    text + "</table></div>\n"
+}
+
+const BOXES: &str = "<p class=\"faint\"><span class=\"key base\"></span>full<span class=\"key next\"></span>incremental\
+     <span class=\"key lack\"></span>a restore point that lacks something; as wide as its share of the bytes</p>\n";
+
+fn state(host: &HostView) -> String {
+    let mut parts: Vec<String> = host
+        .faults
+        .iter()
+        .map(|fault| format!("<span class=\"bad\">{}</span>", Text(host_fault(host, fault))))
+        .collect();
+    if host.lacking > 0 {
+        let class = if host.newest_is_whole() { "odd" } else { "bad" };
+        parts
+            .push(format!("<span class=\"{class}\">{} incomplete</span>", words::count(host.lacking, "restore point")));
+    }
+    if parts.is_empty() { "ok".to_owned() } else { parts.join("<br>") }
+}
+
+fn runs(view: &ClusterView) -> String {
+    let mut text = "<h3>Times to which hosts can be restored together</h3>\n<table><tr><th>point</th><th>kind</th><th>complete on</th>\
+                    <th>size</th><th>not</th></tr>\n"
+        .to_owned();
+    let row = |point: &ClusterPoint| {
+        let absent: Vec<String> = point.absences.iter().take(8).map(|(host, _)| Text(host).to_string()).collect();
+        let more = if point.absences.len() > 8 { ", …" } else { "" };
+        format!(
+            "<tr><td>{}</td><td>{}</td><td>{} of {}</td><td class=\"number\">{}</td><td class=\"bad\">{}{more}</td></tr>\n",
+            Text(&point.tag),
+            point.kind.name(),
+            point.whole(),
+            words::count(point.expected, "host"),
+            table::bytes(point.bytes),
+            absent.join(", ")
+        )
+    };
+    for point in view.points.iter().rev().take(RUNS) {
+        text += &row(point);
+    }
+    text += "</table>\n";
+    if view.points.len() > RUNS {
+        let _ = writeln!(
+            text,
+            "<p class=\"faint\">and {} earlier ones: cassmount list --cluster</p>",
+            view.points.len() - RUNS
+        );
+    }
+    text
+}
+
+fn in_depth(host: &HostView) -> String {
+    let sets = &host.sets;
+    let mut text = format!("<p>{}</p>\n<h2>Chains</h2>\n{BOXES}<div class=\"scroll\"><table>\n", state(host));
+    for point in boxes::ends(sets) {
+        let count = words::count(point.sets().count(), "set");
+        let chain = boxes::chain(sets, point);
+        let _ = writeln!(text, "<tr><td>{}</td><td>{count}</td><td>{chain}</td></tr>", Text(&point.base().tag));
+    }
+    text += "</table></div>\n";
+    let lacks: Vec<_> = sets.completeness.lacks().collect();
+    if !lacks.is_empty() {
+        text += "<h2>What is missing</h2>\n";
+    }
+    for lack in lacks.iter().take(LACKS) {
+        let _ = writeln!(text, "<p>{}; {}</p>", Text(lack), Text(lack.reach()));
+    }
+    if lacks.len() > LACKS {
+        let _ = writeln!(text, "<p>and {} more</p>", lacks.len() - LACKS);
+    }
+    let _ = writeln!(
+        text,
+        "<h2>Tables</h2>\n<p class=\"faint\">Their archives, set by set, as tall as they are large.</p>\n<div class=\"scroll\"><table>\
+         <tr><th>table</th><th>archives</th><th>largest</th><th>last</th><th></th></tr>\n{}</table></div>",
+        boxes::tables(sets)
+    );
+    text
+}

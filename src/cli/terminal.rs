@@ -1,0 +1,47 @@
+//! What the terminal can show: how wide it is, and colours. Colours are always written; [`super::output`] takes them out where nobody wants
+//! them (NO_COLOR, CLICOLOR, no terminal).
+
+use anstyle::{AnsiColor, Style};
+
+/// The narrowest that is believed.
+const NARROWEST: usize = 40;
+
+/// Characters of a line: those of the terminal, else `COLUMNS`; `None`: the reader is no person at a terminal, so lines may have any length.
+pub(super) fn width() -> Option<usize> {
+    let told = || std::env::var("COLUMNS").ok()?.parse::<usize>().ok().filter(|columns| *columns > 0);
+    let own = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    own().filter(|columns| *columns > 0).or_else(told).map(|columns| columns.max(NARROWEST))
+}
+
+const fn colour(colour: AnsiColor) -> Style {
+    Style::new().fg_color(Some(anstyle::Color::Ansi(colour)))
+}
+
+fn styled(style: Style, text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("{style}{text}{style:#}") }
+}
+
+/// As it should be.
+pub(super) fn good(text: &str) -> String {
+    styled(colour(AnsiColor::Green), text)
+}
+
+/// Something to look at.
+pub(super) fn odd(text: &str) -> String {
+    styled(colour(AnsiColor::Yellow), text)
+}
+
+/// Something is lost.
+pub(super) fn bad(text: &str) -> String {
+    styled(colour(AnsiColor::Red).bold(), text)
+}
+
+/// What explains the rest.
+pub(super) fn dim(text: &str) -> String {
+    styled(Style::new().dimmed(), text)
+}
+
+/// What comes below.
+pub(super) fn heading(text: &str) -> String {
+    styled(Style::new().bold(), text)
+}

@@ -1,0 +1,81 @@
+//! All hosts of a mount's source, looked at now and then for its metrics and its page.
+
+use super::words;
+use cassmount::catalog::cluster::{ClusterView, clusters};
+use cassmount::catalog::{Catalog, Host};
+use cassmount::task::lock;
+use cassmount::{Kind, Result};
+use futures::{StreamExt, TryStreamExt};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How often they are looked at.
+const PAUSE: Duration = Duration::from_mins(5);
+/// After a store could not be asked.
+const RETRY: Duration = Duration::from_secs(30);
+/// Hosts that are listed at the same time.
+const AT_ONCE: usize = 4;
+
+/// What was found last. Ends when it is dropped.
+pub(super) struct WatchedHosts {
+    views: Arc<Mutex<Option<Arc<Vec<ClusterView>>>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for WatchedHosts {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl WatchedHosts {
+    /// Begins to look. `only`: the host that the mount shows.
+    pub(super) fn watch(catalog: Arc<Catalog>, only: Option<Host>) -> Self {
+        let views = Arc::new(Mutex::new(None));
+        let found = Arc::clone(&views);
+        let task = tokio::spawn(async move {
+            loop {
+                let pause = match look(&catalog, only.as_ref()).await {
+                    Ok(views) => {
+                        *lock(&found) = Some(Arc::new(views));
+                        PAUSE
+                    }
+                    Err(error) => {
+                        tracing::warn!("metrics cannot tell of the hosts of {}: {error}", catalog.source());
+                        RETRY
+                    }
+                };
+                tokio::time::sleep(pause).await;
+            }
+        });
+        Self { views, task }
+    }
+
+    /// `None`: they are not all listed yet.
+    pub(super) fn views(&self) -> Option<Arc<Vec<ClusterView>>> {
+        lock(&self.views).clone()
+    }
+}
+
+/// The catalog refreshes hosts by itself once they were listed.
+async fn look(catalog: &Arc<Catalog>, only: Option<&Host>) -> Result<Vec<ClusterView>> {
+    let hosts = match only {
+        Some(host) => vec![host.clone()],
+        None => catalog.hosts().await?.hosts.clone(),
+    };
+    let mut asked = Vec::with_capacity(hosts.len());
+    for host in hosts {
+        let catalog = Arc::clone(catalog);
+        asked.push(async move {
+            match catalog.host(&host).await {
+                // It was deleted meanwhile, or is still to come.
+                Err(error) if error.kind() == Kind::NotFound => Ok(None),
+                listed => listed.map(Some),
+            }
+        });
+    }
+    let listed: Vec<_> = futures::stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+    let listed: Vec<_> = listed.into_iter().flatten().collect();
+    let now = words::now();
+    cassmount::task::blocking(move || Ok(clusters(&listed, now))).await
+}

@@ -1,0 +1,150 @@
+//! Numbers, times and texts as people read them.
+
+use cassmount::catalog::LocalTime;
+use cassmount::time::Timestamp;
+use std::time::SystemTime;
+
+/// The time now.
+pub(super) fn now() -> Timestamp {
+    // Reports tell ages: a test needs one that does not grow.
+    #[cfg(feature = "fault-injection")]
+    if let Some(secs) = std::env::var("CASSMOUNT_NOW").ok().and_then(|secs| secs.parse().ok()) {
+        return Timestamp::from_secs(secs);
+    }
+    SystemTime::now().into()
+}
+
+/// `1 table`, `2 tables`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// A time span in seconds, short: `5m`, `6h`, `12d`, `3y`.
+pub(super) fn age(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds if seconds < 2 * HOUR => format!("{}m", seconds / MINUTE),
+        seconds if seconds < 2 * DAY => format!("{}h", seconds / HOUR),
+        seconds if seconds < 1000 * DAY => format!("{}d", seconds / DAY),
+        seconds => format!("{}y", seconds / (365 * DAY)),
+    }
+}
+
+/// A time span in seconds, in words: `5 minutes`, `6 hours`, `3 days`.
+pub(super) fn span(seconds: i64) -> String {
+    let units = [(DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1, "second"));
+    count(usize::try_from(seconds / unit).unwrap_or(0), name)
+}
+
+/// `21 Nov 02:52`.
+pub(super) fn date_and_time(local: LocalTime) -> String {
+    formatted(local, "%-d %b %H:%M")
+}
+
+/// `21 Nov`.
+pub(super) fn date(local: LocalTime) -> String {
+    formatted(local, "%-d %b")
+}
+
+fn formatted(local: LocalTime, format: &str) -> String {
+    local.civil().map_or_else(|| local.0.to_string(), |civil| civil.strftime(format).to_string())
+}
+
+/// `+00`, `-03:30`.
+pub(super) fn zone(utc_offset: i32) -> String {
+    let (sign, seconds) = (if utc_offset < 0 { '-' } else { '+' }, utc_offset.unsigned_abs());
+    let (hours, minutes) = (seconds / 3600, seconds % 3600 / 60);
+    if minutes == 0 { format!("{sign}{hours:02}") } else { format!("{sign}{hours:02}:{minutes:02}") }
+}
+
+/// Characters that take room: all but those of colours.
+pub(super) fn visible(text: &str) -> usize {
+    let mut count = 0;
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        if char == '\x1b' {
+            chars.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Lines of at most `width` characters, broken between words. A longer word has a line of its own.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    if visible(text) <= width {
+        return vec![text.to_owned()];
+    }
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        if !line.is_empty() && visible(&line) + 1 + visible(word) > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+/// A text whose lines are too long, with these broken between words and the rest of each set in.
+pub(super) fn fitted(text: &str, width: usize) -> String {
+    let mut fitted = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_end_matches('\n');
+        if visible(content) <= width {
+            fitted.push_str(line);
+            continue;
+        }
+        let indent = content.len() - content.trim_start_matches(' ').len();
+        let room = width.saturating_sub(indent + 2).max(width / 2);
+        for (at, part) in wrapped(&content[indent..], room).iter().enumerate() {
+            let inset = if at == 0 { indent } else { indent + 2 };
+            fitted.push_str(&" ".repeat(inset));
+            fitted.push_str(part);
+            fitted.push('\n');
+        }
+    }
+    fitted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_well() {
+        for (seconds, short, long) in [
+            (0, "0m", "0 seconds"),
+            (59, "0m", "59 seconds"),
+            (60, "1m", "1 minute"),
+            (6 * HOUR, "6h", "6 hours"),
+            (30 * HOUR, "30h", "1 day"),
+            (3 * DAY + 5, "3d", "3 days"),
+            (2000 * DAY, "5y", "2000 days"),
+        ] {
+            assert_eq!((age(seconds), span(seconds)), (short.to_owned(), long.to_owned()));
+        }
+        let local = LocalTime::new(2026, 11, 1, 2, 52, 0).unwrap();
+        assert_eq!((date_and_time(local), date(local)), ("1 Nov 02:52".into(), "1 Nov".into()));
+        assert_eq!([0, 20_700, -12_600].map(zone), ["+00", "+05:45", "-03:30"]);
+        assert_eq!((count(1, "table"), count(0, "table")), ("1 table".into(), "0 tables".into()));
+    }
+
+    #[test]
+    fn long_lines_break_between_words() {
+        let text = "short\n  one two three four five six seven\nend";
+        assert_eq!(fitted(text, 20), "short\n  one two three\n    four five six\n    seven\nend");
+        assert_eq!(fitted(text, 100), text);
+        assert_eq!(wrapped("a verylongword b", 5), ["a", "verylongword", "b"]);
+        assert_eq!(visible("\x1b[1m\x1b[31mred\x1b[0m"), 3);
+    }
+}

@@ -1,0 +1,142 @@
+//! `ls`, `cat`, `find`, `diff` and `report` on the sample bucket: what a mount would show, without a mount.
+
+use testkit::bucket::{Bucket, sample_keys};
+use testkit::command::cassmount;
+use testkit::fleet;
+
+use std::process::Output;
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/bucket");
+
+struct User(tempfile::TempDir);
+
+impl User {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        cassmount().args(arguments).args(sample_keys()).arg("--cache-dir").arg(self.0.path()).output().unwrap()
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[test]
+fn the_tree_is_browsed_without_a_mount() {
+    let user = User::new();
+    assert_eq!(user.text(&["ls", SAMPLE]), "cass-a/\ncass-b/\n");
+    let points = user.text(&["ls", SAMPLE, "cass-a/restore-points/"]);
+    assert!(points.lines().any(|line| line == "latest -> 2026-11-21-02-52"), "{points}");
+    // Links are followed, and .. goes back.
+    let tables = user.text(&["ls", SAMPLE, "/cass-a/restore-points/latest/media/../shop"]);
+    let users = tables.lines().find(|line| line.starts_with("users-")).unwrap_or_else(|| panic!("{tables}"));
+    let directory = format!("cass-a/restore-points/2026-11-21-02-52/shop/{}", users.trim_end_matches('/'));
+
+    let found = user.text(&["find", SAMPLE, &directory, "--name", "*-Digest.crc32", "--type", "f"]);
+    let digest = found.lines().next().unwrap();
+    assert!(digest.starts_with(&directory), "{found}");
+    let long = user.text(&["ls", SAMPLE, "-l", digest]);
+    assert!(long.contains("Digest.crc32"), "{long}");
+    let content = user.text(&["cat", SAMPLE, digest]);
+    assert!(content.trim().parse::<u32>().is_ok(), "{content}");
+    assert!(user.text(&["cat", SAMPLE, "cass-a/restore-points/latest/schema.cql"]).contains("CREATE TABLE shop.users"));
+    let shallow = user.text(&["find", SAMPLE, "cass-a", "--max-depth", "1"]);
+    assert!(shallow.lines().all(|path| path.matches('/').count() == 1) && shallow.contains("cass-a/shop"), "{shallow}");
+
+    for (arguments, said) in [
+        (["ls", SAMPLE, "cass-a/nothing"], "there is no \"nothing\" in cass-a"),
+        (["cat", SAMPLE, "cass-a"], "cass-a is a directory"),
+        (["ls", SAMPLE, "cass-a/restore-points/latest/schema.cql/x"], "schema.cql is no directory"),
+    ] {
+        let output = user.run(&arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?} {error}");
+        assert!(error.contains(said), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn what_changed_between_two_points() {
+    let user = User::new();
+    let text = user.text(&["diff", SAMPLE, "cass-a", "2026-11-21-02-45", "2026-11-21-02-49"]);
+    let line =
+        |table: &str| text.lines().find(|line| line.starts_with(table)).unwrap_or_else(|| panic!("{table}: {text}"));
+    assert!(line("media.MixedCase").ends_with("dropped"), "{text}");
+    assert!(line("shop.carts").ends_with("created"), "{text}");
+    assert!(line("shop.events").ends_with("dropped and created again"), "{text}");
+    assert!(text.contains("CREATE TABLE shop.users\n+     phone text\n"), "{text}");
+    let same = user.text(&["diff", SAMPLE, "cass-a", "latest"]);
+    assert!(same.contains("cass-a: 2026-11-21-02-52 to 2026-11-21-02-52") && same.contains(" tables alike"), "{same}");
+    let json = user.text(&["diff", SAMPLE, "cass-a", "2026-11-21-02-47", "2026-11-21-02-48", "--sstables", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let changed = json["tables"].as_array().unwrap();
+    assert!(changed.iter().any(|table| !table["sstables_new"].as_array().unwrap().is_empty()), "{json}");
+}
+
+#[test]
+fn the_report_is_one_page_that_needs_nothing_else() {
+    let fleet = Bucket::new();
+    fleet::write(&fleet.path());
+    let user = User::new();
+    let page = user.text(&["report", &fleet.source()]);
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"), "{page}");
+    for part in [
+        "All 12 hosts can be restored to <b>2026-11-25-20-04</b>",
+        "STOPPED: 3 days without",
+        "F444444F44444..444444F444444",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    for outside in ["http://", "https://", "src=", "href=", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(page.len() < 1 << 20, "{}", page.len());
+    let host = user.text(&["report", &fleet.source(), "cass-05"]);
+    assert!(host.contains("<h2>What is missing</h2>") && host.contains("shop.users"), "{host}");
+}
+
+#[test]
+fn cron_writes_metrics_into_a_file() {
+    let fleet = Bucket::new();
+    fleet::write(&fleet.path());
+    let (user, directory) = (User::new(), tempfile::tempdir().unwrap());
+    let file = directory.path().join("list.prom");
+    let path = file.to_str().unwrap();
+    user.text(&["list", &fleet.source(), "--prometheus-textfile", path]);
+    let metrics = std::fs::read_to_string(&file).unwrap();
+    for line in [
+        "cassmount_complete_restore_point_timestamp_seconds{cluster=\"prod\",host=\"cass-03\"} 1795636980",
+        "cassmount_restore_point_complete{cluster=\"prod\",host=\"cass-02\",kind=\"incremental\"} 1",
+        "cassmount_host_faults{cluster=\"prod\",host=\"cass-03\",fault=\"stopped\"} 1",
+        "cassmount_host_faults{cluster=\"prod\",host=\"cass-02\",fault=\"stopped\"} 0",
+        "cassmount_cluster_complete_timestamp_seconds{cluster=\"prod\"} 1795637040",
+        "cassmount_incomplete_restore_points{cluster=\"prod\",host=\"cass-05\"} 16",
+        "# TYPE cassmount_restore_point_bytes gauge",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+
+    let verified = directory.path().join("verify.prom");
+    let path = verified.to_str().unwrap();
+    user.text(&["verify", SAMPLE, "cass-a", "-q", "--prometheus-textfile", path]);
+    let good = std::fs::read_to_string(&verified).unwrap();
+    let success = "cassmount_verify_last_success_timestamp_seconds{host=\"cass-a\",depth=\"glance\"} ";
+    let when = good.lines().find(|line| line.starts_with(success)).unwrap_or_else(|| panic!("{good}")).to_owned();
+    // The sets of another host of that name are spoilt: when it was good last stays.
+    let spoilt = Bucket::sample();
+    std::fs::remove_file(spoilt.path().join("cass-a/2026-11-21-02-48/shop/users.tar.gz.enc")).unwrap();
+    let output = user.run(&["verify", &spoilt.source(), "cass-a", "-q", "--prometheus-textfile", path]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let bad = std::fs::read_to_string(&verified).unwrap();
+    assert!(bad.lines().any(|line| line == when), "{when}: {bad}");
+    let problems = "cassmount_verify_problems{host=\"cass-a\",depth=\"glance\",severity=\"error\"} ";
+    assert!(bad.lines().any(|line| line.strip_prefix(problems).is_some_and(|count| count != "0")), "{bad}");
+    let of_part = user.run(&["verify", SAMPLE, "cass-a", "latest", "--prometheus-textfile", path]);
+    assert_eq!(of_part.status.code(), Some(2), "{of_part:?}");
+}
