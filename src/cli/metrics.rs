@@ -223,7 +223,7 @@ fn of_mount(registry: &mut Registry, status: &Value) {
         opened.get_or_create(&vec![("cache", found)]).inc_by(number(&format!("/reader/{field}")));
     }
     registry.register("files_opened", "Files opened, by whether the cache had them whole", opened);
-    register_hosts(&mut registry, status);
+    register_hosts(registry, status);
     if let Some(bytes) = resident_memory() {
         let gauge: Gauge = Gauge::default();
         gauge.set(bytes.cast_signed());
