@@ -23,6 +23,7 @@ mod record;
 mod room;
 mod server;
 mod start;
+mod stopper;
 
 pub use address::{DEFAULT_PORT, Endpoint, Wish};
 pub use installation::Installation;
@@ -31,4 +32,5 @@ pub use plan::{PointRequest, Skipped};
 pub use process::ProcessId;
 pub use record::{Record, State};
 pub use room::{Entry, Room};
-pub use start::{Start, Started, Stopper};
+pub use start::{Start, Started};
+pub use stopper::Stopper;

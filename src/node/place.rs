@@ -2,7 +2,7 @@
 
 use super::files::make_private;
 use super::plan::{Placed, Plan};
-use super::start::Stopper;
+use super::stopper::Stopper;
 use crate::cassandra::{SstableId, SstableName};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};

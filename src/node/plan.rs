@@ -3,7 +3,7 @@
 use super::compatibility;
 use super::cql::quoted;
 use super::installation::Version;
-use super::start::Stopper;
+use super::stopper::Stopper;
 use crate::cassandra::schema::{Keyspace, Schema, is_system_keyspace, system_table_id};
 use crate::cassandra::{TableId, TableName};
 use crate::restore::{self, BackupHost, BackupTable, Origin, Point, Selection, Sstable};

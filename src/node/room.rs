@@ -19,9 +19,9 @@ const UNFINISHED: &str = ".new";
 /// Longest record that is read, bytes.
 const LONGEST: u64 = 1 << 20;
 /// How long another command may hold the lock: it is held for as long as a directory takes to make or remove.
-const LOCK_DEADLINE: Duration = Duration::from_secs(60);
+const LOCK_DEADLINE: Duration = Duration::from_mins(1);
 /// How long a killed Cassandra may take to end: the kernel has to give its memory back.
-const KILL_PATIENCE: Duration = Duration::from_secs(60);
+const KILL_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the nodes of a user are.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,8 +4,9 @@ use super::address::Endpoint;
 use super::cql::{Greeting, Session};
 use super::installation::Installation;
 use super::java::Java;
-use super::start::Stopper;
+use super::stopper::Stopper;
 use crate::{Error, Kind, Result};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
@@ -38,7 +39,7 @@ pub(super) fn spawn(installation: &Installation, java: &Java, directory: &Path, 
     let conf = directory.join("conf");
     let mut class_path = conf.display().to_string();
     for jars in &installation.jars {
-        class_path += &format!(":{}/*", jars.display());
+        let _ = write!(class_path, ":{}/*", jars.display());
     }
     let heap = format!("{}m", (heap >> 20).max(1));
     let out = output(directory);

@@ -9,38 +9,17 @@ use super::plan::{self, Plan, PointRequest, Skipped};
 use super::process::ProcessId;
 use super::record::Record;
 use super::room::{Beginning, Entry, Room};
+use super::stopper::Stopper;
 use super::{expected, place, server};
 use crate::{Error, Kind, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Characters of a cluster's name.
 const LONGEST_NAME: usize = 200;
-
-/// Has a start end early. Between its steps nothing is begun any more once it was told.
-#[derive(Clone, Debug, Default)]
-pub struct Stopper(Arc<Mutex<bool>>);
-
-impl Stopper {
-    /// Waits for the step under way that must not be broken off, and lets no other begin.
-    pub fn stop(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-    }
-
-    pub(super) fn check(&self) -> Result<()> {
-        self.unless_stopped(|| Ok(()))
-    }
-
-    /// A step that is done whole or not at all.
-    pub fn unless_stopped<T>(&self, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        let is_stopped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *is_stopped { Err(Error::new(Kind::Interrupted, "interrupted")) } else { step() }
-    }
-}
 
 /// What nodes are started with.
 #[derive(Clone, Debug)]
@@ -118,7 +97,7 @@ impl Start {
         let mut child = self.spawn(entry)?;
         let session =
             server::wait(&mut child, entry.record.endpoint, &entry.directory, self.deadline, &self.stopper, tell)?;
-        self.check_open(entry, &expected, request, &mut plan)?;
+        check_open(entry, &expected, request, &mut plan)?;
         adjust(session, &mut plan, tell)?;
         self.stopper.unless_stopped(|| {
             entry.record.is_ready = true;
@@ -152,39 +131,33 @@ impl Start {
             Ok(child)
         })
     }
+}
 
-    /// Refuses a node that would answer without rows of the backup, unless that is allowed.
-    fn check_open(
-        &self,
-        entry: &Entry,
-        expected: &BTreeSet<PathBuf>,
-        request: &PointRequest,
-        plan: &mut Plan,
-    ) -> Result<()> {
-        let Some(id) = &entry.record.server else { return Ok(()) };
-        for path in expected::unopened(id, expected)? {
-            let refused = self.refused(entry, plan, &path)?;
-            if !request.allow_incomplete {
-                let message = format!(
-                    "Cassandra does not open {} ({}): {}; --allow-incomplete goes on without its rows",
-                    path.display(),
-                    refused.table,
-                    refused.why
-                );
-                return Err(Error::new(Kind::Incomplete, message));
-            }
-            plan.skipped.push(refused);
+/// Refuses a node that would answer without rows of the backup, unless that is allowed.
+fn check_open(entry: &Entry, expected: &BTreeSet<PathBuf>, request: &PointRequest, plan: &mut Plan) -> Result<()> {
+    let Some(id) = &entry.record.server else { return Ok(()) };
+    for path in expected::unopened(id, expected)? {
+        let refused = refused(entry, plan, &path)?;
+        if !request.allow_incomplete {
+            let message = format!(
+                "Cassandra does not open {} ({}): {}; --allow-incomplete goes on without its rows",
+                path.display(),
+                refused.table,
+                refused.why
+            );
+            return Err(Error::new(Kind::Incomplete, message));
         }
-        Ok(())
+        plan.skipped.push(refused);
     }
+    Ok(())
+}
 
-    fn refused(&self, entry: &Entry, plan: &Plan, path: &Path) -> Result<Skipped> {
-        let placed = plan.links.iter().find(|placed| path.parent() == Some(&placed.from));
-        let (table, place) = placed.map_or((String::new(), ""), |placed| (placed.table.to_string(), &*placed.place));
-        let said = server::complaint(&entry.directory, place)?;
-        let why = said.unwrap_or_else(|| "its log does not say why".to_owned());
-        Ok(Skipped { table, host: path.display().to_string(), why })
-    }
+fn refused(entry: &Entry, plan: &Plan, path: &Path) -> Result<Skipped> {
+    let placed = plan.links.iter().find(|placed| path.parent() == Some(&placed.from));
+    let (table, place) = placed.map_or((String::new(), ""), |placed| (placed.table.to_string(), &*placed.place));
+    let said = server::complaint(&entry.directory, place)?;
+    let why = said.unwrap_or_else(|| "its log does not say why".to_owned());
+    Ok(Skipped { table, host: path.display().to_string(), why })
 }
 
 /// Has the node show what is to be shown, and nothing else.
@@ -209,17 +182,4 @@ fn adjust(session: Option<Session>, plan: &mut Plan, tell: &dyn Fn(&str)) -> Res
 fn cluster_name(record: &Record) -> String {
     let name = format!("past of {} at {}", record.source, record.at);
     name.chars().take(LONGEST_NAME).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_begins_after_a_stop() {
-        let stopper = Stopper::default();
-        assert_eq!(stopper.unless_stopped(|| Ok(1)).unwrap(), 1);
-        stopper.clone().stop();
-        assert_eq!(stopper.check().unwrap_err().kind(), Kind::Interrupted);
-    }
 }
