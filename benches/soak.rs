@@ -56,7 +56,9 @@ fn main() {
         }
         over.store(true, Relaxed);
     });
-    looks.iter().for_each(|look| println!("{look}"));
+    for look in &looks {
+        println!("{look}");
+    }
     assert_flat(&looks);
     let mut report = Report::new("soak");
     report.count("reads, each compared", reads.into_inner());

@@ -51,7 +51,8 @@ fn systemd_hears_when_the_mount_is_ready() {
     let listening = UnixDatagram::bind(&socket).unwrap();
     listening.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let mut command = cassmount();
-    command.args(["mount", "-f", SAMPLE]).arg(&mountpoint).args(sample_keys()).arg("--cache-dir").arg(work.path());
+    command.args(["mount", "-f", SAMPLE]).arg(&mountpoint).args(sample_keys());
+    command.arg("--cache-dir").arg(work.path().join("cache"));
     let mut daemon = command.env("NOTIFY_SOCKET", &socket).spawn().unwrap();
     let mut said = [0; 100];
     let len = listening.recv(&mut said);

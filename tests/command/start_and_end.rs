@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::bucket::sample_keys;
@@ -72,7 +72,7 @@ fn a_start_that_hangs_ends_with_a_signal_or_with_who_waits_for_it() {
 struct Namespace(Child);
 
 impl Namespace {
-    fn new(ready: &PathBuf) -> Self {
+    fn new(ready: &Path) -> Self {
         let script = format!("touch {}; exec sleep 600", ready.display());
         let child = Command::new("unshare").args(["--mount", "sh", "-c", &script]).spawn().unwrap();
         until("there is no namespace", || ready.exists());

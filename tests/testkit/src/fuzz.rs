@@ -55,8 +55,8 @@ fn edit() -> impl Strategy<Value = Edit> {
 impl Edit {
     fn apply(&self, input: &mut Vec<u8>) {
         let len = input.len();
-        let place = |at: u16| usize::from(at) * len >> 16;
-        let end = |at: u16, part: u16| (place(at) + (usize::from(part) * len >> 16)).min(len);
+        let place = |at: u16| (usize::from(at) * len) >> 16;
+        let end = |at: u16, part: u16| (place(at) + ((usize::from(part) * len) >> 16)).min(len);
         match self {
             Self::Flip(at, mask) if len > 0 => input[place(*at)] ^= mask,
             Self::Set(at, byte) if len > 0 => input[place(*at)] = *byte,
@@ -91,14 +91,18 @@ pub fn run(target: &str, mut seeds: Vec<Vec<u8>>, check: impl Fn(&[u8])) {
     kept.sort();
     seeds.extend(kept.iter().map(|path| std::fs::read(path).unwrap()));
     seeds.push(Vec::new());
-    seeds.iter().for_each(|seed| check(seed));
+    for seed in &seeds {
+        check(seed);
+    }
 
     let seconds = std::env::var("CASSMOUNT_FUZZ_SECONDS").ok().map(|text| text.parse().expect("seconds"));
     let ends = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
     let cases = if seconds.is_some() { BATCH } else { CASES };
     let input = (0..seeds.len(), vec(edit(), 1..8)).prop_map(|(seed, edits)| {
         let mut input = seeds[seed].clone();
-        edits.iter().for_each(|edit| edit.apply(&mut input));
+        for edit in edits {
+            edit.apply(&mut input);
+        }
         input
     });
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
