@@ -101,11 +101,14 @@ impl std::fmt::Display for Look {
     }
 }
 
+/// One of the things that a worker uses.
+type Use = fn(&Look) -> u64;
+
 /// In the second half of the time, nothing goes on growing.
 fn assert_flat(looks: &[Look]) {
     let (before, after) = looks.split_at(looks.len() / 2);
-    let most = |looks: &[Look], of: fn(&Look) -> u64| looks.iter().map(of).max().unwrap_or(0);
-    let uses: [(&str, fn(&Look) -> u64, u64); 4] = [
+    let most = |looks: &[Look], of: Use| looks.iter().map(of).max().unwrap_or(0);
+    let uses: [(&str, Use, u64); 4] = [
         ("memory", |look| look.resident, 32 << 20),
         ("descriptors", |look| look.descriptors as u64, 32),
         ("threads", |look| look.threads as u64, 8),
