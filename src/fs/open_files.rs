@@ -64,10 +64,10 @@ impl OpenFiles {
             match change {
                 Change::Opened { handle, ino, backing } => table.add(handle, ino, backing, || {
                     let held = overlay.hold(ino);
-                    held.inspect_err(|error| {
-                        tracing::warn!("inode {ino:x}, which is open, is looked for anew: {error}")
-                    })
-                    .ok()
+                    if let Err(error) = &held {
+                        tracing::warn!("inode {ino:x}, which is open, is looked for anew: {error}");
+                    }
+                    held.ok()
                 }),
                 Change::Closed { handle } => drop(table.remove(handle)),
             }

@@ -91,11 +91,13 @@ async fn check(node: &Node) {
         let seen = walk_view(&tree_of(node, Some(point.set.end.to_string())), "").await;
         let visible = || points.iter().rev().filter(|other| other.set.end <= point.set.end);
         let is_whole = |other: &&Point| !seen.contains_key(&format!("restore-points/{}/INCOMPLETE.txt", other.set.tag));
-        let newest = visible().next().unwrap();
-        let whole = visible().find(is_whole).unwrap_or(newest);
-        // A listing of names reads nothing. What only a set's system_schema tells, INCOMPLETE.txt says, and `latest` cannot know.
-        let either = [newest, whole].map(|point| Seen::Link(point.set.tag.clone()));
-        assert!(either.contains(&seen["restore-points/latest"]), "{:?} of {either:?}", seen["restore-points/latest"]);
+        // A listing of names reads nothing. What only a set's system_schema tells, INCOMPLETE.txt says, and `latest` cannot know: so it may
+        // stand on such a point. But it passes over none that is whole, unless none is that it could stand on.
+        let latest = &seen["restore-points/latest"];
+        let is_latest = |point: &&Point| *latest == Seen::Link(point.set.tag.clone());
+        assert!(visible().any(|point| is_latest(&point)), "{latest:?} is no restore point");
+        let mut newer = visible().take_while(|point| !is_latest(point));
+        assert!(newer.all(|point| !is_whole(&point)), "{latest:?} passes over a whole point");
     }
 }
 
