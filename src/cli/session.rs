@@ -105,7 +105,7 @@ impl Session {
             Some(size) => size,
             None => CACHE_SIZE.min(free_space(self.cache_dir.path())? / 4),
         };
-        Cache::open(&self.cache_dir.data(), size).map_err(unusable)
+        Cache::open(&self.cache_dir.data(), size).map_err(|error| unusable(&error))
     }
 
     /// A reader of the source's archives. What the settings say goes before `options`.
@@ -167,17 +167,17 @@ pub(super) fn cache_path(settings: &CacheSettings) -> Result<PathBuf> {
 pub(super) fn cache_dir(settings: &CacheSettings) -> Result<CacheDir> {
     let directory = CacheDir::new(cache_path(settings)?);
     let adopted = cassmount::cache::adopt(&directory).and_then(|()| private::directory(directory.path()));
-    adopted.map_err(unusable)?;
+    adopted.map_err(|error| unusable(&error))?;
     Ok(directory)
 }
 
 /// The cache as it stands, to look at: no limit of ours may evict what a mount with another one keeps.
 pub(super) fn whole_cache(directory: &CacheDir) -> Result<Cache> {
-    Cache::open(&directory.data(), u64::MAX).map_err(unusable)
+    Cache::open(&directory.data(), u64::MAX).map_err(|error| unusable(&error))
 }
 
 /// Also a disk that is full, or mounted read-only, is the cause that a person can only see where the option is named.
-fn unusable(error: Error) -> Error {
+fn unusable(error: &Error) -> Error {
     Error::new(error.kind(), format!("the cache directory cannot be used (--cache-dir names another): {error}"))
 }
 
