@@ -181,7 +181,12 @@ impl HostModel {
     ) -> Option<&TableDir> {
         let mut there = self.table(table).iter().filter(|dir| dir.has(kind, index));
         let exact = there.clone().find(|dir| dir.id == id);
-        exact.or_else(|| there.next().filter(|_| self.was_shown_as(table, id)))
+        exact.or_else(|| {
+            let first = there.next()?;
+            // A table whose id is not known yet is shown without one. Links that were made then outlive the mount.
+            let is_only_one = id.is_none() && there.next().is_none();
+            (is_only_one || self.was_shown_as(table, id)).then_some(first)
+        })
     }
 
     /// The id in the name of a table's directory below its keyspace: its own, or that of the live table for the newest incarnation.

@@ -99,6 +99,10 @@ fn evidence_moves_sets_to_their_incarnation_and_names_that_were_wrong_are_rememb
     assert_eq!(anew.shown_at(&table(), None, ContentKind::Snapshot, point).unwrap().id, Some(id(NEW)));
     names::forget(directory.path()).unwrap();
     assert_eq!(Names::load(&file), Names::default());
+    // A later mount does not know them; but what led to the only directory of a table still does.
+    let later = HostModel::new(told.from.clone(), None);
+    assert_eq!(later.shown_at(&table(), None, ContentKind::Snapshot, point).unwrap().id, Some(id(NEW)));
+    assert!(later.shown_at(&table(), Some(id(OLD)), ContentKind::Snapshot, point).is_none());
 }
 
 #[test]
