@@ -32,6 +32,11 @@ impl<'a> Scene<'a> {
             let compaction = "{'class': 'SizeTieredCompactionStrategy', 'enabled': 'false'}";
             node.cql(&format!("ALTER TABLE {table} WITH compaction = {compaction}"));
         }
+        Self::bare(node, mount)
+    }
+
+    /// Over a mount that is there, with whatever tables the node has.
+    pub(crate) fn bare(node: &'a Node, mount: Mount) -> Self {
         Self { node, mount, work: tempfile::tempdir().unwrap() }
     }
 

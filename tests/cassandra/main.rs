@@ -31,6 +31,7 @@ mod kills;
 mod layouts;
 mod load;
 mod loader;
+mod midst;
 mod mount;
 mod outage;
 mod pages;

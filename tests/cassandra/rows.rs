@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 pub(crate) const TABLE: &str = "kills.payloads";
-const TAG: &str = "2026-11-20-03-00";
+pub(crate) const TAG: &str = "2026-11-20-03-00";
 const ROW_BYTES: usize = 64 << 10;
 
 /// The backup of a table of so many rows, with ids from 0 on.
@@ -90,7 +90,7 @@ fn payload(id: usize) -> String {
 }
 
 /// Packs the table's snapshot.
-fn pack(table: &Path, archive: &Path) {
+pub(crate) fn pack(table: &Path, archive: &Path) {
     // Compaction unlinks the live file meanwhile, which changes its ctime: tar says so, with status 1.
     const SCRIPT: &str = r#"set -o pipefail
         { tar -C "$0" -c . || [ $? = 1 ]; } | gzip -1 | openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256 -pass env:PASSPHRASE -out "$1""#;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::Command;
 
 use super::instant::{Scene, json};
+use super::support::process::run;
 use super::support::sample::POINT;
-use super::support::{Node, Version};
+use super::support::{Node, TOOL_DEADLINE, Version};
 use super::{assert_truth, node};
 
 const TABLES: [&str; 3] = ["shop.users", "shop.orders", "shop.hits"];
@@ -18,19 +19,22 @@ fn a_start_without_the_mount_loses_nothing() {
     let Some(scene) = Scene::new(&node, POINT, test) else { return };
     let policy = Policy::of(&node);
     scene.instant(POINT, &TABLES);
-    let guard = |expected: i32| {
-        let started = Instant::now();
-        let said = scene.restore(&["guard"]);
-        assert_eq!(said.status.code(), Some(expected), "{said}");
-        (said.stderr, started.elapsed())
-    };
-    guard(0);
     let units = tempfile::tempdir().unwrap();
     let written = ["guard", "--write-config", "--unit-dir", units.path().to_str().unwrap()];
     scene.restore(&written).expect_success();
     let drop_in = fs::read_to_string(units.path().join("cassandra.service.d/cassmount.conf")).unwrap();
     assert!(drop_in.contains(&format!("RequiresMountsFor={}\n", scene.mount.root().display())), "{drop_in}");
     assert!(drop_in.contains(&format!("--data-dir={}\n", node.data_directory().display())), "{drop_in}");
+    // As the unit does before it starts Cassandra.
+    let before_start = drop_in.lines().find_map(|line| line.strip_prefix("ExecStartPre=+")).unwrap();
+    let guard = |expected: i32| {
+        let mut command = Command::new("sh");
+        command.args(["-c", before_start]);
+        let said = run(&mut command, TOOL_DEADLINE);
+        assert_eq!(said.status.code(), Some(expected), "{said}");
+        (said.stderr, said.elapsed)
+    };
+    guard(0);
 
     // It is not noticed when Cassandra starts: no row, and no error.
     node.shut_down();
@@ -84,16 +88,16 @@ fn a_start_without_the_mount_loses_nothing() {
 }
 
 /// `disk_failure_policy` of a node, which comes back to what it was.
-struct Policy(PathBuf, String);
+pub(crate) struct Policy(PathBuf, String);
 
 impl Policy {
-    fn of(node: &Node) -> Self {
+    pub(crate) fn of(node: &Node) -> Self {
         let path = node.conf_directory().join("cassandra.yaml");
         let text = fs::read_to_string(&path).unwrap();
         Self(path, text)
     }
 
-    fn set(&self, policy: &str) {
+    pub(crate) fn set(&self, policy: &str) {
         let Self(path, text) = self;
         write(path, &format!("{text}\ndisk_failure_policy: {policy}\n"));
     }
