@@ -250,7 +250,7 @@ fn close_to_others(found: &OwnedFd, path: &Path) -> Result<()> {
     if !mode.intersects(Mode::RWXG | Mode::RWXO) {
         return Ok(());
     }
-    tracing::warn!("{} had mode {:o}: set to 700", path.display(), mode.bits());
+    tracing::info!("{} had mode {:o}: set to 700", path.display(), mode.bits());
     // Of a descriptor that is for its place only, the mode cannot be changed.
     let open = openat(found.as_fd(), ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     open.and_then(|open| fchmod(open, Mode::RWXU)).map_err(failed)

@@ -280,7 +280,7 @@ mod tests {
             "reader": {"bytes_fetched": 7, "requests": 3, "corrupt": 2, "other_errors": 1, "file_hits": 5},
             "cache": {"used_bytes": 11, "limit_bytes": 12},
             "hosts": [
-                {"host": "a", "restore_points": 6, "incomplete": 2, "newest_whole_timestamp": 1795229342},
+                {"host": "a", "restore_points": 6, "incomplete": 2, "newest_whole_timestamp": 1_795_229_342},
                 {"host": "b", "restore_points": 1, "incomplete": 1, "newest_whole_timestamp": null},
             ],
         });

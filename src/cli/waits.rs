@@ -23,12 +23,12 @@ pub(super) fn lines(status: &Value) -> Vec<String> {
 fn line(wait: &Value, now: Timestamp) -> String {
     let word = |field: &str| wait.get(field).and_then(Value::as_str).unwrap_or("?");
     let number = |field: &str| wait.get(field).and_then(Value::as_u64).unwrap_or(0);
-    let since = Timestamp(i64::try_from(number("since")).unwrap_or(i64::MAX));
+    let since = Timestamp::from_secs(i64::try_from(number("since")).unwrap_or(0));
+    let seconds = now.0.saturating_sub(since.0) / 1_000_000;
     format!(
-        "{} (thread {}) for {} s, since {since}, {} {}: {}",
+        "{} (thread {}) for {seconds} s, since {since}, {} {}: {}",
         word("program"),
         number("pid"),
-        now.0.saturating_sub(since.0),
         word("operation"),
         word("path"),
         word("error")
@@ -45,7 +45,7 @@ mod tests {
             "program": "java", "pid": 815, "since": 1_700_000_000, "operation": "read", "path": "/n/Data.db", "error": "away"
         });
         assert_eq!(
-            line(&wait, Timestamp(1_700_000_025)),
+            line(&wait, Timestamp::from_secs(1_700_000_025)),
             "java (thread 815) for 25 s, since 2023-11-14T22:13:20Z, read /n/Data.db: away"
         );
         assert!(lines(&serde_json::json!({ "warnings": [] })).is_empty());

@@ -111,7 +111,7 @@ impl Settings {
                 _ if is_switch => is_on.to_string(),
                 value => value.to_string_lossy().into_owned(),
             };
-            self.show(row.name, value, given.origin.clone());
+            self.show(row.name, &value, given.origin.clone());
         }
         Ok(())
     }
@@ -128,12 +128,12 @@ impl Settings {
                 }
             },
         };
-        self.show("source", source.clone(), origin);
+        self.show("source", &source, origin);
         self.source = Some(source);
     }
 
-    fn show(&mut self, name: &'static str, value: String, origin: Origin) {
-        self.shown.push(Shown { name, value: without_password(&value), origin });
+    fn show(&mut self, name: &'static str, value: &str, origin: Origin) {
+        self.shown.push(Shown { name, value: without_password(value), origin });
     }
 }
 

@@ -55,9 +55,8 @@ impl Record {
         };
         Ok(match (self.is_ready, serves) {
             (true, true) => State::Running,
-            (true, false) => State::Dead,
             (false, _) if self.starter.is_alive()? => State::Starting,
-            (false, _) => State::Dead,
+            _ => State::Dead,
         })
     }
 }

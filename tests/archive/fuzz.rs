@@ -36,7 +36,9 @@ fn fuzz_envelope() {
         }
         envelope::opens(&key, input);
         let _ = envelope::first_plain_bytes(&key, input);
-        let _ = testkit::archive::unseal(input, &key);
+        if input.len() > HEADER_LEN && input.len() % 16 == 0 {
+            let _ = testkit::archive::unseal(input, &key);
+        }
         let _ = Passphrase::from_openssl_file(input).map(|passphrase| passphrase.readings());
     });
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Commands that need a mount, or a running Cassandra.
-const NOT_RUN: [&str; 4] = ["mount", "unmount", "upgrade", "restore"];
+const NOT_RUN: [&str; 5] = ["mount", "unmount", "upgrade", "restore", "node"];
 
 /// Each command line of the guide, without its comment.
 fn recipes() -> Vec<String> {
@@ -38,7 +38,8 @@ fn every_recipe_of_the_guide_works() {
             .replace(" /restore", &format!(" {}", target.display()))
             .replace("--uid cassandra --gid cassandra", &format!("--uid {me}"));
         let word = line.split_whitespace().nth(1).unwrap();
-        let line = if NOT_RUN.contains(&word) {
+        // Only buckets of S3 keep versions.
+        let line = if NOT_RUN.contains(&word) || line.contains("--as-of") {
             known += 1;
             format!("{line} --help")
         } else {

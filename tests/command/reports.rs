@@ -24,7 +24,8 @@ fn run(arguments: &[&str], columns: &str, colour: bool) -> Output {
 }
 
 fn text(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
+    // 1 where a restore point that is listed lacks something.
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 

@@ -43,7 +43,7 @@ fn the_manifest_decides() {
     put(&written.path().join("cass-a/other/meta/manifest.json"), "{}");
     put(&written.path().join("cass-a/other/meta/schema.cql"), "");
     let listed = written.run("list", &["cass-a"], false);
-    for told in ["202611210245", "did not finish", "it is no manifest of Medusa's", "and not there"] {
+    for told in ["202611210245", "did not finish", "it is no manifest of Medusa's", "and it is not there"] {
         assert!(listed.contains(told), "{told}: {listed}");
     }
     assert!(listed.contains(data.file_name().unwrap().to_str().unwrap()), "{listed}");

@@ -56,6 +56,7 @@ fn hostile_archives_are_findings() {
             encrypt(&[gzip(&sstable(Tar::new(), 1, b"r").end()), b"garbage".to_vec()].concat()),
             "gzip_damaged",
         ),
+        ("manifest", file("./manifest.json", b"[[[["), "set_file_damaged"),
         ("digest", file("./nb-1-big-Digest.crc32", b"\xff\xfe not a number"), "oddity"),
         ("emptyinfo", info(b""), "chunk_list_damaged"),
         ("counts", info(&counts), "chunk_list_damaged"),
@@ -71,7 +72,6 @@ fn hostile_archives_are_findings() {
     let harmless = [
         ("nothing", sealed(Tar::new())),
         ("names", file("./nb-1-big-", b"x")),
-        ("manifest", file("./manifest.json", b"[[[[")),
         ("files", file("./manifest.json", br#"{"files":[1,null,"../x","nb-x-big-Data.db",{}]}"#)),
         ("control", file("./a\x01b", b"x")),
     ];

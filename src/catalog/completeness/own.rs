@@ -47,7 +47,9 @@ pub(super) fn of_strays<'a>(strays: &'a Strays, set: Option<&'a BackupSet>) -> i
                 }
                 (table, Cause::Stray { why: why() })
             }
-            (StrayReason::NotATable | StrayReason::Hostile, Some(set)) if !is_all_there(set) => {
+            (StrayReason::NotATable, Some(set)) if !is_all_there(set) => (None, Cause::Stray { why: why() }),
+            // No program of Cassandra's writes such a name; an archive may have got it on its way.
+            (StrayReason::Hostile, Some(set)) if is_packed(&stray.key) && !is_all_there(set) => {
                 (None, Cause::Stray { why: why() })
             }
             (reason, _) if reason.hides_rows() => (None, Cause::Stray { why: why() }),
@@ -55,6 +57,12 @@ pub(super) fn of_strays<'a>(strays: &'a Strays, set: Option<&'a BackupSet>) -> i
         };
         Some(SetEvidence::new(Subject::Object { key: stray.key.clone(), table }, cause))
     })
+}
+
+/// Whether a key may be that of an archive, or of an SSTable's rows.
+fn is_packed(key: &str) -> bool {
+    let name = key.rsplit('/').next().unwrap_or_default();
+    [".tar", ".tgz", ".enc", "Data.db"].iter().any(|part| name.contains(part))
 }
 
 /// The table of `…/<keyspace>/<table>.<suffix>`.

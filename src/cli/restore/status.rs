@@ -137,7 +137,7 @@ mod tests {
     fn table(data_directory: &str) -> TableStatus {
         let origin = |host: &str| Origin { host: host.to_owned(), point: "2026-11-21-02-48".to_owned() };
         TableStatus {
-            table: TableName::new("customers_of_europe", "orders_by_customer"),
+            table: TableName::new("eu", "orders_by_customer"),
             from: vec![origin("cass-a"), origin("cass-b")],
             directory: format!("{data_directory}/k/t-1").into(),
             data_directory: data_directory.into(),

@@ -162,14 +162,21 @@ fn parse_names(text: &str, column: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cassandra::schema::{Index, Table, UserType};
+    use crate::cassandra::schema::{Column, ColumnKind, Index, Table, UserType};
 
     fn schema() -> Schema {
         let table = |name: &str| Table {
             name: name.to_owned(),
             id: crate::cassandra::TableId([7; 16]),
             flags: vec!["compound".to_owned()],
-            columns: Vec::new(),
+            columns: vec![Column {
+                name: "a".to_owned(),
+                kind: ColumnKind::PartitionKey,
+                position: 0,
+                descending: false,
+                data_type: "int".to_owned(),
+                mask: None,
+            }],
             dropped_columns: Vec::new(),
             indexes: Vec::new(),
             triggers: Vec::new(),
