@@ -49,7 +49,7 @@ impl Settings {
                 let place = path.display();
                 settings.warnings.push(format!("everybody may read the passphrase in {place}: chmod o-r it"));
             }
-            settings.show("encryption-key", MASKED.to_owned(), Origin::Config(path.clone()));
+            settings.show("encryption-key", MASKED, Origin::Config(path.clone()));
             settings.keys.config = Some((path, key));
         }
         Ok(settings)

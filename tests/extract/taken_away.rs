@@ -149,7 +149,8 @@ async fn what_is_called_whole_is_whole() {
                 }
                 let found = tables(user.extracted());
                 let differs = |path: &&String| found.get(*path) != truths[host].get(*path);
-                let different: Vec<&String> = truths[host].keys().chain(found.keys()).filter(differs).collect();
+                // There may be more: a table that was dropped, where nothing tells that any more.
+                let different: Vec<&String> = truths[host].keys().filter(differs).collect();
                 assert!(different.is_empty(), "rows are missing, and nothing is said: {told} {different:#?}");
             }
             5 => assert!(said.contains("is incomplete:\n  2026-"), "{told}"),

@@ -30,7 +30,7 @@ Examples:
 #[derive(clap::Subcommand, Debug)]
 enum NodeAction {
     /// Start a node, and return when it answers CQL
-    Start(start::StartArgs),
+    Start(Box<start::StartArgs>),
     /// Show the nodes that run, and remove what dead ones left
     List(list::ListArgs),
     /// End a node, and remove all that it has
