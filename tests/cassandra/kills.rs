@@ -81,7 +81,8 @@ fn wait_until_it_streams(mounted: &Mounted, mebibytes: usize) {
     }
 }
 
-/// A live table is queried all the time while it reads through links, and while it is made local, and a worker lives for a second.
+/// A live table is queried all the time while it reads through links, and while it is made local;
+/// a worker lives for a second, or until it has answered a query.
 #[test]
 fn an_instantly_restored_table_notices_nothing_of_kills() {
     const TEST: &str = "an_instantly_restored_table_notices_nothing_of_kills";
@@ -118,8 +119,15 @@ fn an_instantly_restored_table_notices_nothing_of_kills() {
         });
         // Also after a panic: the scope waits for the reader.
         let end = End(&done);
+        // Not before a query was answered: on a busy machine no worker might live for long enough.
         let kill_each_second = || {
+            let before = queries.load(Ordering::Relaxed);
             std::thread::sleep(Duration::from_secs(1));
+            let deadline = Instant::now() + PATIENCE;
+            while queries.load(Ordering::Relaxed) == before && !reader.is_finished() {
+                assert!(Instant::now() < deadline, "no query was answered for {PATIENCE:?}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
             assert!(!reader.is_finished(), "a query failed");
             kill_worker(&mounted);
         };

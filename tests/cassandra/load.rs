@@ -12,10 +12,10 @@ use super::support::sample::{KEYSPACES, POINT, TABLES};
 use super::support::{Cqlsh, Node, TOOL_DEADLINE, Version};
 use super::{assert_truth, node};
 
-/// `cassmount restore load <words> --json`, with an sstableloader that first does `before`.
+/// `cassmount restore load <words> --json`, with an sstableloader that first does `before`. It is always one path: the
+/// command goes on with what it did before only if it is typed alike.
 fn load(node: &Node, mount: &Mount, cqlsh: &Cqlsh, before: &str, words: &[&str]) -> Finished {
-    let scripts = tempfile::tempdir().unwrap();
-    let loader = node.sstableloader_script(scripts.path(), before);
+    let loader = node.sstableloader_script(&node.conf_directory(), before);
     // The node's address comes last, which its port has to follow.
     let shell = format!("sh -c 'shift; exec {} \"$@\"' cqlsh", cqlsh.words(node));
     let mut command = cassmount();

@@ -1,5 +1,7 @@
 //! What `mount` tells the person who mounts: what is wrong once, and what will surprise.
 
+use std::time::{Duration, Instant};
+
 use testkit::bucket::sample_keys;
 use testkit::command::{Mounted, cassmount};
 use testkit::skip;
@@ -61,12 +63,20 @@ fn debug_logs_every_operation_with_its_time() {
     let mount = Mounted::start(SAMPLE, &[&["--debug"], &sample_keys()[..]].concat());
     assert_eq!(std::fs::read_dir(&mount.mountpoint).unwrap().count(), 2);
     assert!(std::fs::metadata(mount.path("no-such-host")).is_err());
-    let log = mount.log();
-    for (operation, end) in [("readdir", "done"), ("lookup", "done")] {
+    for operation in ["readdir", "lookup"] {
         let is_it = |line: &&str| {
-            line.contains(&format!("operation=\"{operation}")) && line.contains(end) && line.contains("took=")
+            line.contains(&format!("operation=\"{operation}")) && line.contains("done") && line.contains("took=")
         };
-        let line = log.lines().find(is_it).unwrap_or_else(|| panic!("no {operation} that {end}: {log}"));
+        // The answer may be here before the line about it is in the file.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let line = loop {
+            let log = mount.log();
+            if let Some(line) = log.lines().find(is_it) {
+                break line.to_owned();
+            }
+            assert!(Instant::now() < deadline, "no {operation} that is done: {log}");
+            std::thread::sleep(Duration::from_millis(20));
+        };
         assert!(["inode=", "pid=", "request="].iter().all(|field| line.contains(field)), "{line}");
     }
 }

@@ -47,6 +47,9 @@ pub(super) struct LoadArgs {
     /// Take a restore point that lacks something all the same; the report says what, and the exit status is 1
     #[arg(long)]
     allow_incomplete: bool,
+    /// Load what an interrupted run of this command has loaded, too: after a TRUNCATE since
+    #[arg(long)]
+    again: bool,
     /// Check everything and show what would be done; change nothing
     #[arg(long)]
     dry_run: bool,
@@ -70,7 +73,7 @@ const LOAD_HELP: &str = "\
 Rows that the tables hold stay; the newer write of each wins. To get rid of wrong rows, TRUNCATE the table first.
 Roles, grants and the replication of system_auth are not loaded.
 
-A command that was killed goes on with what is not loaded when it is run again. Loading twice does no harm.
+A command that was killed goes on with what is not loaded when it is run again; --again loads everything. Loading twice does no harm.
 
 Examples:
   cassmount mount s3://cass-backups /mnt/backups --key-file K
@@ -92,6 +95,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<()> {
         hosts: args.source_host.clone(),
         create_schema: args.create_schema,
         allow_incomplete: args.allow_incomplete,
+        again: args.again,
         jobs: usize::from(args.jobs),
         rate: args.rate,
         timeout: args.load_timeout,
@@ -155,6 +159,11 @@ impl Shown for LoadReport {
         }
         for table in &self.created {
             let _ = writeln!(text, "{table} {} created", if self.dry_run { "would be" } else { "was" });
+        }
+        let earlier = self.tables.iter().filter(|table| table.outcome == LoadOutcome::WasLoaded).count();
+        if earlier > 0 {
+            let _ =
+                writeln!(text, "note: an interrupted run has loaded {earlier} of these; --again loads them once more");
         }
         if self.dry_run {
             for note in &self.notes {

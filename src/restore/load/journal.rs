@@ -74,6 +74,14 @@ impl LoadJournal {
         Ok(())
     }
 
+    /// Forgets what was loaded.
+    pub(super) fn clear(&mut self) -> Result<()> {
+        let cleared = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)).map(drop));
+        cleared.map_err(|e| Error::io(format_args!("empty {}", self.path.display()), e))?;
+        self.done.clear();
+        Ok(())
+    }
+
     /// All is loaded: another run of the command begins anew.
     pub(super) fn remove(self) -> Result<()> {
         fs::remove_file(&self.path).map_err(|e| Error::io(format_args!("remove {}", self.path.display()), e))
@@ -102,6 +110,13 @@ mod tests {
         drop(journal);
         let journal = LoadJournal::open(state.path(), "work").unwrap();
         assert!(journal.has("one") && journal.has("three"));
+        drop(journal);
+        let mut journal = LoadJournal::open(state.path(), "work").unwrap();
+        journal.clear().unwrap();
+        journal.add("four".to_owned()).unwrap();
+        drop(journal);
+        let journal = LoadJournal::open(state.path(), "work").unwrap();
+        assert!(journal.has("four") && !journal.has("one"));
         journal.remove().unwrap();
         assert!(!LoadJournal::open(state.path(), "work").unwrap().has("one"));
     }

@@ -39,6 +39,8 @@ pub struct LoadRequest {
     pub create_schema: bool,
     /// Take a restore point that lacks something of what is asked for.
     pub allow_incomplete: bool,
+    /// Load what an earlier run has loaded, too.
+    pub again: bool,
     /// Loaders at once.
     pub jobs: usize,
     /// Bytes a second, of all loaders together.
@@ -136,7 +138,12 @@ impl Load {
     /// # Errors
     /// Before anything was loaded. What fails later is in the report.
     pub fn run(&self, plan: &LoadPlan, request: &LoadRequest, watcher: &Watcher<'_>) -> Result<LoadReport> {
-        let journal = Mutex::new(LoadJournal::open(&self.state_dir, &self.identity(plan))?);
+        let mut journal = LoadJournal::open(&self.state_dir, &self.identity(plan))?;
+        if request.again {
+            journal.clear()?;
+        }
+        let journal = Mutex::new(journal);
+        let created = plan.created();
         plan.create.create_tables(&self.cqlsh)?;
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::new());
@@ -146,7 +153,9 @@ impl Load {
             for _ in 0..loaders {
                 scope.spawn(|| {
                     while let Some((number, job)) = take(&next, &plan.jobs) {
-                        let table = self.table(job, rate, request.timeout, &journal);
+                        // What is loaded went away with the table that had to be created anew.
+                        let has_rows = !created.contains(&job.table);
+                        let table = self.table(job, has_rows, rate, request.timeout, &journal);
                         watcher(&table);
                         task::lock(&done).push((number, table));
                     }
@@ -166,13 +175,20 @@ impl Load {
         Ok(LoadReport { missing_indexes, ..self.report_of(plan, false, tables) })
     }
 
-    /// One table of one host.
-    fn table(&self, job: &LoadJob, rate: Option<u64>, timeout: Duration, journal: &Mutex<LoadJournal>) -> LoadedTable {
+    /// One table of one host. `has_rows`: what the journal says was loaded is still there.
+    fn table(
+        &self,
+        job: &LoadJob,
+        has_rows: bool,
+        rate: Option<u64>,
+        timeout: Duration,
+        journal: &Mutex<LoadJournal>,
+    ) -> LoadedTable {
         if job.sstables.is_empty() {
             return job.report(LoadOutcome::Empty, None);
         }
         let identity = job.identity();
-        if task::lock(journal).has(&identity) {
+        if has_rows && task::lock(journal).has(&identity) {
             return job.report(LoadOutcome::WasLoaded, None);
         }
         let loaded = links::Links::make(job)
