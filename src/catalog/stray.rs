@@ -37,6 +37,8 @@ pub enum StrayReason {
     NotLookedAt,
     /// An archive of many tables, of a whole node or keyspace.
     ManyTables,
+    /// An archive where no layout has one: its rows are in no restore point.
+    Misplaced,
     /// An archive that is packed in another way than this layout's are.
     OtherArchive,
 }
@@ -54,6 +56,7 @@ impl StrayReason {
             | Self::Sstable
             | Self::NotLookedAt
             | Self::ManyTables
+            | Self::Misplaced
             | Self::OtherArchive => true,
             Self::NotAHost | Self::NotATag | Self::Unknown | Self::DirectoryMarker | Self::LiveFiles => false,
         }
@@ -89,6 +92,7 @@ impl fmt::Display for StrayReason {
             Self::Unreadable => "its name cannot be shown, or it may not be looked into",
             Self::OtherArchive => "an archive that is packed in another way than this layout's are",
             Self::Sstable => "an SSTable's file where no backup set has one: its rows are in no restore point",
+            Self::Misplaced => "an archive where no backup set has one: its rows are in no restore point",
             Self::NotLookedAt => {
                 "not looked into, because there are too many directories: if there are backups in it, give it as SOURCE"
             }

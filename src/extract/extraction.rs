@@ -2,13 +2,13 @@
 
 use super::estimate::{SizeFrom, TablePlan, estimate};
 use super::journal::{self, Done, Job, Journal};
-use super::report::{ExtractReport, SchemaState, TableOutcome};
+use super::report::{ExtractReport, ExtractSubject, SchemaState, TableOutcome};
 use super::source::{PartlyStaged, Staged};
 use super::target::{Access, Dir};
-use super::work::{Parts, Work};
+use super::work::{Scope, Work};
 use super::{HIDDEN, Layout, schema, table};
 use crate::cassandra::TableName;
-use crate::catalog::{Catalog, Host, Lack, SetKind, Tag};
+use crate::catalog::{Catalog, Host, Lack};
 use crate::reader::Reader;
 use crate::task::blocking;
 use crate::tree::{BackupTree, Backups, PointInfo, PointTable, ReportOptions, TreeOptions};
@@ -60,14 +60,8 @@ pub struct Extraction {
 /// What is to be done. Serialises as `docs/json.md` has it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExtractPlan {
-    pub source: String,
-    pub host: String,
-    pub point: Tag,
-    pub kind: SetKind,
-    /// Of its manifest, RFC 3339.
-    pub time: String,
-    pub target: PathBuf,
-    pub layout: Layout,
+    #[serde(flatten)]
+    pub of: ExtractSubject,
     /// By name.
     pub tables: Vec<TablePlan>,
     /// For all tables that are not done.
@@ -198,6 +192,18 @@ impl Extraction {
         }
     }
 
+    fn subject(&self) -> ExtractSubject {
+        ExtractSubject {
+            source: self.source.clone(),
+            host: self.host.to_string(),
+            point: self.point.tag.clone(),
+            kind: self.point.kind,
+            time: self.point.time.to_string(),
+            target: self.target.clone(),
+            layout: self.options.layout,
+        }
+    }
+
     /// What is to be done, how much that is, and whether there is room. Nothing is written.
     ///
     /// # Errors
@@ -232,13 +238,7 @@ impl Extraction {
         let todo = estimate(&self.reader, todo, |id| done.archives.contains(id)).await;
         let sum = |of: fn(&TablePlan) -> u64| todo.iter().map(of).sum();
         let mut plan = ExtractPlan {
-            source: self.source.clone(),
-            host: self.host.to_string(),
-            point: self.point.tag.clone(),
-            kind: self.point.kind,
-            time: self.point.time.to_string(),
-            target: self.target.clone(),
-            layout: self.options.layout,
+            of: self.subject(),
             fetch_bytes: sum(|table| table.fetch_bytes),
             write_bytes: sum(|table| table.write_bytes),
             staged_bytes,
@@ -263,7 +263,7 @@ impl Extraction {
         let work = {
             let (path, job, access) = (self.target.clone(), self.job(), self.options.access);
             let (target, hidden, journal, done) = blocking(move || take_over(&path, &job, access)).await?;
-            let parts = Parts {
+            let scope = Scope {
                 reader: Arc::clone(&self.reader),
                 tree: Arc::clone(&self.tree),
                 host: self.host.clone(),
@@ -274,16 +274,10 @@ impl Extraction {
                 hidden: Arc::new(hidden),
                 staged: Arc::clone(&self.staged),
             };
-            Work::new(parts, journal, done)
+            Work::new(scope, journal, done)
         };
         let mut report = ExtractReport {
-            source: self.source.clone(),
-            host: self.host.to_string(),
-            point: self.point.tag.clone(),
-            kind: self.point.kind,
-            time: self.point.time.to_string(),
-            target: self.target.clone(),
-            layout: self.options.layout,
+            of: self.subject(),
             tables: Vec::new(),
             schema: SchemaState::NotReached,
             lacks: self.lacks().cloned().collect(),

@@ -21,7 +21,7 @@ mod work;
 
 pub use estimate::{SizeFrom, TablePlan};
 pub use extraction::{ExtractOptions, ExtractPlan, Extraction};
-pub use report::{ExtractReport, SchemaState, State, TableOutcome};
+pub use report::{ExtractReport, ExtractSubject, SchemaState, State, TableOutcome};
 pub use target::Access;
 
 use crate::catalog::Tag;

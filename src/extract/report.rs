@@ -10,9 +10,9 @@ use crate::{Error, Kind};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// An extract of one restore point.
+/// What is extracted, and where to.
 #[derive(Clone, Debug, Serialize)]
-pub struct ExtractReport {
+pub struct ExtractSubject {
     pub source: String,
     pub host: String,
     pub point: Tag,
@@ -21,6 +21,13 @@ pub struct ExtractReport {
     pub time: String,
     pub target: PathBuf,
     pub layout: Layout,
+}
+
+/// An extract of one restore point.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExtractReport {
+    #[serde(flatten)]
+    pub of: ExtractSubject,
     /// By name. After an error that ended all, only those that were done by then.
     pub tables: Vec<TableOutcome>,
     pub schema: SchemaState,

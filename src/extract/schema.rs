@@ -18,12 +18,13 @@ const MAX_LEN: u64 = 256 << 20;
 
 /// Writes it as the mount has it. `Err` when the target cannot be written to.
 pub(super) async fn write(work: &Work, time: Timestamp) -> Result<SchemaState> {
-    let text = match work.tree.schema_cql(&work.host, &work.point.0, &SchemaOptions::default()).await {
+    let text = match work.scope.tree.schema_cql(&work.scope.host, &work.scope.point.0, &SchemaOptions::default()).await
+    {
         Ok(text) => text,
         Err(error) => return Ok(SchemaState::Failed(error.to_string())),
     };
     let there = {
-        let target = Arc::clone(&work.target);
+        let target = Arc::clone(&work.scope.target);
         blocking(move || digest_of(&target)).await
     };
     let digest = blake3::hash(&text).to_hex().to_string();
@@ -56,7 +57,7 @@ fn digest_of(target: &Dir) -> Result<Option<String>> {
 
 impl Work {
     async fn stage_schema(&self, text: Bytes, time: Timestamp) -> Result<()> {
-        let (hidden, access) = (Arc::clone(&self.hidden), self.access);
+        let (hidden, access) = (Arc::clone(&self.scope.hidden), self.scope.access);
         let written = blocking(move || {
             hidden.remove_file(NAME)?;
             let mut file = hidden.create(NAME, access)?;
@@ -69,7 +70,7 @@ impl Work {
     }
 
     async fn show_schema(&self) -> Result<()> {
-        let (hidden, target) = (Arc::clone(&self.hidden), Arc::clone(&self.target));
+        let (hidden, target) = (Arc::clone(&self.scope.hidden), Arc::clone(&self.scope.target));
         blocking(move || {
             // Only what was found to be ours is there.
             target.remove_file(NAME)?;

@@ -61,7 +61,7 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
             Ok(Some(TableOutcome { fetched_bytes: fetched, ..outcome }))
         }
         Ok(None) => {
-            tracing::warn!("{}: its files are of no table that {} has", this.table.table, work.point);
+            tracing::warn!("{}: its files are of no table that {} has", this.table.table, work.scope.point);
             work.leave_staging(&this.table, false).await;
             Ok(None)
         }
@@ -79,10 +79,11 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
 
 /// What an earlier run made of the table, if it is still so. An error when something else has its name.
 async fn before(work: &Work, table: &PointTable) -> Result<Option<TableOutcome>> {
-    let (target, done) = (work.target.clone(), work.done_table(table));
+    let (target, done) = (work.scope.target.clone(), work.done_table(table));
     let directory = done.as_ref().map_or(&table.directory, |done| &done.directory).clone();
     let table = &PointTable { directory, ..table.clone() };
-    let (keyspace, names) = (table.table.keyspace.clone(), work.layout.below_keyspace(&table.directory, &work.point));
+    let (keyspace, names) =
+        (table.table.keyspace.clone(), work.scope.layout.below_keyspace(&table.directory, &work.scope.point));
     let found = blocking(move || {
         let mut directory = target.directory(&keyspace)?;
         for name in names {
@@ -125,7 +126,7 @@ impl Extracting<'_> {
                 continue;
             }
             let work = self.work;
-            let point = work.tree.point_files(&work.host, &work.point, &self.table.table).await?;
+            let point = work.scope.tree.point_files(&work.scope.host, &work.scope.point, &self.table.table).await?;
             let Some(point) = point else { return Ok(None) };
             if point.table != self.table {
                 // What its archives told has changed what it is made of.
@@ -159,7 +160,7 @@ impl Extracting<'_> {
             let read = self.read().get(&id).cloned();
             let known = match read {
                 Some(read) => Some(read),
-                None => self.work.reader.known(&archive.object).await,
+                None => self.work.scope.reader.known(&archive.object).await,
             };
             match known {
                 Some(known) => drop(archives.insert(id, known)),
@@ -214,8 +215,9 @@ impl Extracting<'_> {
         let work = self.work;
         let id = ArchiveId::of(&object);
         work.begin_archive(&id).await?;
-        let sink = Staging::new(Arc::clone(&self.staging), id.clone(), wanted, work.access, Arc::clone(&work.trouble));
-        let streamed = work.reader.stream(&object, sink).await;
+        let sink =
+            Staging::new(Arc::clone(&self.staging), id.clone(), wanted, work.scope.access, Arc::clone(&work.trouble));
+        let streamed = work.scope.reader.stream(&object, sink).await;
         let (archive, sink) = work.heard_of_the_store(streamed)?;
         self.fetched.fetch_add(object.size, Relaxed);
         for warning in &archive.listing().warnings {
@@ -240,7 +242,7 @@ impl Extracting<'_> {
         // Before anything is moved: what lies in its place is then known to be on the disk, whatever happens in between.
         work.flush().await?;
         let Fingerprint { files, bytes, digest } = {
-            let (plan, staging, access) = (Arc::clone(&plan), Arc::clone(&self.staging), work.access);
+            let (plan, staging, access) = (Arc::clone(&plan), Arc::clone(&self.staging), work.scope.access);
             let arranged = blocking(move || plan.arrange(&staging, &located, access));
             arranged.await.map_err(|error| work.trouble.note(error))?
         };
@@ -254,9 +256,9 @@ impl Extracting<'_> {
             lost: plan.lost.clone(),
         };
         work.note_table(&done).await?;
-        let (target, staging, access) = (work.target.clone(), Arc::clone(&self.staging), work.access);
+        let (target, staging, access) = (work.scope.target.clone(), Arc::clone(&self.staging), work.scope.access);
         let keyspace = self.table.table.keyspace.clone();
-        let mut names = work.layout.below_keyspace(&self.table.directory, &work.point);
+        let mut names = work.scope.layout.below_keyspace(&self.table.directory, &work.scope.point);
         blocking(move || {
             let mut parent = target.make(&keyspace, access)?;
             let last = names.pop().unwrap_or_default();

@@ -21,6 +21,17 @@ const OUTAGE: usize = 3;
 const STAGING: &str = "table-";
 
 pub(super) struct Work {
+    pub(super) scope: Scope,
+    pub(super) trouble: Arc<Trouble>,
+    journal: Arc<Mutex<Journal>>,
+    done: Mutex<Done>,
+    flush: Flush,
+    unreachable: AtomicUsize,
+    outage: OnceLock<Error>,
+}
+
+/// What is extracted, from where, and where to.
+pub(super) struct Scope {
     pub(super) reader: Arc<Reader>,
     pub(super) tree: Arc<BackupTree>,
     pub(super) host: Host,
@@ -30,42 +41,14 @@ pub(super) struct Work {
     pub(super) target: Arc<Dir>,
     /// Everything that is not final lies in here.
     pub(super) hidden: Arc<Dir>,
-    pub(super) trouble: Arc<Trouble>,
-    staged: Arc<Staged>,
-    journal: Arc<Mutex<Journal>>,
-    done: Mutex<Done>,
-    flush: Flush,
-    unreachable: AtomicUsize,
-    outage: OnceLock<Error>,
-}
-
-/// What [`Work`] is made of.
-pub(super) struct Parts {
-    pub(super) reader: Arc<Reader>,
-    pub(super) tree: Arc<BackupTree>,
-    pub(super) host: Host,
-    pub(super) point: Tag,
-    pub(super) layout: Layout,
-    pub(super) access: Access,
-    pub(super) target: Arc<Dir>,
-    pub(super) hidden: Arc<Dir>,
     pub(super) staged: Arc<Staged>,
 }
 
 impl Work {
-    pub(super) fn new(parts: Parts, journal: Journal, done: Done) -> Self {
-        let Parts { reader, tree, host, point, layout, access, target, hidden, staged } = parts;
+    pub(super) fn new(scope: Scope, journal: Journal, done: Done) -> Self {
         Self {
-            flush: Flush::new(Arc::clone(&hidden)),
-            reader,
-            tree,
-            host,
-            point,
-            layout,
-            access,
-            target,
-            hidden,
-            staged,
+            flush: Flush::new(Arc::clone(&scope.hidden)),
+            scope,
             trouble: Arc::default(),
             journal: Arc::new(Mutex::new(journal)),
             done: Mutex::new(done),
@@ -93,12 +76,12 @@ impl Work {
     }
 
     pub(super) fn staged(&self) -> MutexGuard<'_, HashMap<ArchiveId, Arc<Dir>>> {
-        lock(&self.staged)
+        lock(&self.scope.staged)
     }
 
     /// The table's directory below the target, as a person would look for it.
     pub(super) fn shown_path(&self, table: &PointTable) -> String {
-        let names = self.layout.below_keyspace(&table.directory, &self.point);
+        let names = self.scope.layout.below_keyspace(&table.directory, &self.scope.point);
         format!("{}/{}", table.table.keyspace, names.join("/"))
     }
 
@@ -117,7 +100,7 @@ impl Work {
 
     /// The table's staging directory, with nothing in it that is not verified.
     pub(super) async fn staging(&self, table: &PointTable) -> Result<Dir> {
-        let (hidden, name) = (Arc::clone(&self.hidden), staging_name(table));
+        let (hidden, name) = (Arc::clone(&self.scope.hidden), staging_name(table));
         let verified = lock(&self.done).archives.clone();
         let made = blocking(move || {
             let staging = hidden.make_private(&name)?;
@@ -135,7 +118,7 @@ impl Work {
     /// Removes what earlier runs left of tables that this one is not for.
     pub(super) async fn remove_other_leftovers(&self, tables: &[PointTable]) -> Result<()> {
         let mine: Vec<String> = tables.iter().map(staging_name).collect();
-        let hidden = Arc::clone(&self.hidden);
+        let hidden = Arc::clone(&self.scope.hidden);
         let removed = blocking(move || {
             let names = hidden.names()?.into_iter();
             let mut others = names.filter(|name| name.starts_with(STAGING) && !mine.contains(name));
@@ -151,7 +134,7 @@ impl Work {
         if of_use && ids.iter().any(|id| lock(&self.done).archives.contains(id)) {
             return;
         }
-        let (hidden, name) = (Arc::clone(&self.hidden), staging_name(table));
+        let (hidden, name) = (Arc::clone(&self.scope.hidden), staging_name(table));
         if let Err(error) = blocking(move || hidden.remove_all(&name)).await {
             tracing::warn!("{error}: the next run removes it");
         }

@@ -28,7 +28,7 @@ pub use placed::{Part, PlacedSets, SetPlace, SetPlaces};
 pub use renamed::Rename;
 pub use tools::*;
 
-use names::{is_own, name_reason};
+use names::{directories, is_own, name_reason};
 
 use super::Host;
 use super::objects::Objects;

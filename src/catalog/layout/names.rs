@@ -5,8 +5,8 @@ use crate::Result;
 use crate::cassandra::SstableName;
 use crate::catalog::Host;
 use crate::catalog::objects::Objects;
-use crate::catalog::stray::StrayReason;
-use crate::store::OWN_PREFIX;
+use crate::catalog::stray::{StrayReason, Strays};
+use crate::store::{OWN_PREFIX, ObjectMeta};
 
 /// Whether a name at the top of a source is that of what cassmount itself keeps there.
 pub(super) fn is_own(name: &str) -> bool {
@@ -56,16 +56,19 @@ pub(super) fn key_reason(below: &str) -> StrayReason {
 
 /// The hosts of a layout whose hosts are the directories at the top of the source, but for those that `is_other`.
 pub(super) async fn hosts_at_top(objects: &dyn Objects, is_other: impl Fn(&str) -> bool) -> Result<Hosts> {
-    let top = objects.list_level("").await?;
     let mut found = Hosts::default();
-    for name in top.prefixes.into_iter().filter(|name| !is_own(name) && !is_other(name)) {
+    for name in directories(objects, "", &mut found.strays).await?.into_iter().filter(|name| !is_other(name)) {
         found.add(&name, || format!("{name}/"));
-    }
-    for object in top.objects {
-        found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
     }
     found.sort();
     Ok(found)
+}
+
+/// The directories that lie directly below a prefix, except cassmount's own. An object beside them is a stray.
+pub(super) async fn directories(objects: &dyn Objects, prefix: &str, strays: &mut Strays) -> Result<Vec<String>> {
+    let level = objects.list_level(prefix).await?;
+    strays.add_beside(level.objects);
+    Ok(level.prefixes.into_iter().filter(|name| !is_own(name)).collect())
 }
 
 impl Hosts {
@@ -83,5 +86,15 @@ impl Hosts {
         self.hosts.sort();
         self.hosts.dedup();
         self.strays.sort();
+    }
+}
+
+impl Strays {
+    /// Takes in objects that lie beside directories of hosts or sets, where a layout has none.
+    pub(super) fn add_beside(&mut self, objects: impl IntoIterator<Item = ObjectMeta>) {
+        for object in objects {
+            let reason = if is_archive(&object.key) { StrayReason::Misplaced } else { key_reason(&object.key) };
+            self.push(object.key, Some(object.size), reason);
+        }
     }
 }

@@ -358,6 +358,39 @@ async fn an_sstable_outside_of_any_set_is_a_finding() {
     assert!(found.iter().all(|(_, reason)| reason.may_hold_rows()));
 }
 
+/// Beside a cluster, a datacenter, a host or a set, in each layout that has them.
+#[tokio::test]
+async fn what_lies_beside_the_directories_of_a_layout_is_a_finding() {
+    for (layout, own, directories) in [
+        ("cass_ops", "a/2026-11-21-02-45/shop/users.tar.gz.enc".to_owned(), &[""][..]),
+        ("medusa", "a/daily/meta/manifest.json".to_owned(), &["", "a/"]),
+        (
+            "esop",
+            "c/dc1/a/manifests/daily-6d1d4e74-8a2c-3a0e-8a0e-3d0c2f6a9a11-1795229160000.json".to_owned(),
+            &["", "c/", "c/dc1/"],
+        ),
+        ("mesos", "c/a/tag/shop/users/nb-1-big-Data.db".to_owned(), &["", "c/", "c/a/"]),
+        ("rsync", format!("hourly.0/a/shop/{USERS}/nb-1-big-Data.db"), &["", "hourly.0/"]),
+    ] {
+        let beside: Vec<String> = directories
+            .iter()
+            .flat_map(|directory| ["nb-9-big-Data.db", "users.tar.gz"].map(|name| format!("{directory}{name}")))
+            .collect();
+        let keys: Vec<(&str, i64)> = beside.iter().chain([&own]).map(|key| (&**key, T)).collect();
+        let options = CatalogOptions { layout: layout.parse().unwrap(), ..CatalogOptions::default() };
+        let catalog = Catalog::open(objects(&keys), options);
+        let hosts = catalog.hosts().await.unwrap();
+        let mut strays = hosts.strays.clone();
+        for host in &hosts.hosts {
+            strays.extend(&catalog.host(host).await.unwrap().strays);
+        }
+        for key in &beside {
+            let found = strays.list().iter().find(|stray| *stray.key == **key);
+            assert!(found.is_some_and(|stray| stray.reason.may_hold_rows()), "{layout}: {key}: {strays:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_source_in_which_nothing_is_known_says_what_there_is() {
     let unknown = layout_of(&[("photos/2026/a.jpg", T), ("notes.txt", T)], "auto").await.unwrap_err();

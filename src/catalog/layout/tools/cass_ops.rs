@@ -4,7 +4,7 @@ use crate::Result;
 use crate::cassandra::TableName;
 use crate::catalog::layout::names::is_archive;
 use crate::catalog::layout::{
-    Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, is_own, is_safe_name, name_reason,
+    Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, directories, is_safe_name, name_reason,
 };
 use crate::catalog::local::LocalTime;
 use crate::catalog::manifest::{self, ParsedManifest};
@@ -38,12 +38,8 @@ impl Layout for CassOps {
 
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
         Box::pin(async move {
-            let level = objects.list_level("").await?;
             let mut found = Hosts::default();
-            for name in level.prefixes {
-                if is_own(&name) {
-                    continue;
-                }
+            for name in directories(objects, "", &mut found.strays).await? {
                 // `errors` could be a host; only what lies below it tells.
                 if !is_host(&name)
                     || (name == ERRORS && self.places(objects, &Host::new(ERRORS)).await?.sets.is_empty())
@@ -52,9 +48,6 @@ impl Layout for CassOps {
                 } else {
                     found.hosts.push(Host::new(name));
                 }
-            }
-            for object in level.objects {
-                found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
             }
             found.sort();
             Ok(found)

@@ -9,7 +9,7 @@ use crate::catalog::layout::listed::{ListedTable, Sum, files, object_at, parts_o
 use crate::catalog::layout::manifest_stream::{LastManifest, MAX_FILES};
 use crate::catalog::layout::table_path::table_directory;
 use crate::catalog::layout::{
-    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason,
+    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, directories, is_safe_name, name_reason,
 };
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
@@ -221,11 +221,10 @@ struct Node {
 
 async fn nodes(objects: &dyn Objects, strays: &mut Strays) -> Result<Vec<Node>> {
     let mut found = Vec::new();
-    let top = objects.list_level("").await?;
-    for cluster in top.prefixes.into_iter().filter(|name| !is_own(name)) {
-        for dc in objects.list_level(&format!("{cluster}/")).await?.prefixes {
+    for cluster in directories(objects, "", strays).await? {
+        for dc in directories(objects, &format!("{cluster}/"), strays).await? {
             let above = format!("{cluster}/{dc}/");
-            for host in objects.list_level(&above).await?.prefixes {
+            for host in directories(objects, &above, strays).await? {
                 let prefix = format!("{above}{host}/");
                 if [&cluster, &dc, &host].into_iter().all(|name| is_safe_name(name)) {
                     let (cluster, dc) = (cluster.as_str().into(), dc.as_str().into());

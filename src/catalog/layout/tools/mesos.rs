@@ -8,7 +8,7 @@ use crate::catalog::Host;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
 use crate::catalog::layout::table_path::{is_of_snapshot, is_table_file};
-use crate::catalog::layout::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
+use crate::catalog::layout::{Hosts, Layout, Sets, directories, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use futures::future::BoxFuture;
@@ -49,13 +49,9 @@ impl Layout for Mesos {
 
 /// Each executor as a host, and the prefix of its backups. Where there are several clusters, a host is called `<cluster>.<executor>`.
 async fn executors(objects: &dyn Objects, strays: &mut Strays) -> Result<Vec<(Host, String)>> {
-    let top = objects.list_level("").await?;
-    for object in top.objects {
-        strays.push(object.key, Some(object.size), StrayReason::Unknown);
-    }
     let mut clusters = Vec::new();
-    for cluster in top.prefixes.into_iter().filter(|name| !is_own(name)) {
-        let executors = objects.list_level(&format!("{cluster}/")).await?.prefixes;
+    for cluster in directories(objects, "", strays).await? {
+        let executors = directories(objects, &format!("{cluster}/"), strays).await?;
         if !executors.is_empty() {
             clusters.push((cluster, executors));
         }
@@ -102,9 +98,7 @@ impl GatheredSets for Mesos {
                     strays.push(format!("{prefix}{tag}/"), None, name_reason(&tag, StrayReason::NotATag));
                 }
             }
-            for object in level.objects {
-                strays.push(object.key, Some(object.size), StrayReason::Unknown);
-            }
+            strays.add_beside(level.objects);
             strays.sort();
             Ok(Gathered { strays, ..gather(&scan, places, parse).await? })
         })

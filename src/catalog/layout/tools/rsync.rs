@@ -6,7 +6,7 @@ use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::names::is_data;
 use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
 use crate::catalog::layout::table_path::{Place, TablePath};
-use crate::catalog::layout::{Hosts, Layout, Sets, is_own, is_safe_name, name_reason};
+use crate::catalog::layout::{Hosts, Layout, Sets, directories, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::StrayReason;
 use crate::store::Level;
@@ -42,9 +42,7 @@ impl Layout for Rsync {
                 for name in level.prefixes {
                     found.add(&name, || format!("{snapshot}/{name}/"));
                 }
-                for object in level.objects {
-                    found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
-                }
+                found.strays.add_beside(level.objects);
             }
             found.sort();
             Ok(found)
@@ -58,12 +56,8 @@ impl Layout for Rsync {
 
 /// The snapshots, and what lies directly below each: the hosts.
 async fn snapshots(objects: &dyn Objects, found: &mut Hosts) -> Result<Vec<(String, Level)>> {
-    let top = objects.list_level("").await?;
-    for object in top.objects {
-        found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
-    }
     let mut names = Vec::new();
-    for name in top.prefixes.into_iter().filter(|name| !is_own(name)) {
+    for name in directories(objects, "", &mut found.strays).await? {
         if is_safe_name(&name) {
             names.push(name);
         } else {

@@ -110,9 +110,7 @@ impl Medusa {
             return Ok(gathered);
         }
         let level = objects.list_level(&format!("{host}/")).await?;
-        for object in level.objects {
-            gathered.strays.push(object.key, Some(object.size), StrayReason::Unknown);
-        }
+        gathered.strays.add_beside(level.objects);
         for name in level.prefixes.into_iter().filter(|name| name != DATA) {
             if scan.is_settled(&name) {
                 gathered.settled.push(Tag::new(name));

@@ -102,9 +102,7 @@ async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
         }
     }
     drop(looks);
-    for object in top.objects.into_iter().filter(|object| &*object.key != SCHEMA) {
-        found.strays.push(object.key, Some(object.size), StrayReason::Unknown);
-    }
+    found.strays.add_beside(top.objects.into_iter().filter(|object| &*object.key != SCHEMA));
     found.sort();
     Ok(found)
 }
@@ -190,9 +188,7 @@ async fn places(scan: &HostScan<'_>, strays: &mut Strays) -> Result<Vec<Place>> 
             None => strays.push(prefix, None, name_reason(&name, StrayReason::NotATag)),
         }
     }
-    for object in below.objects {
-        strays.push(object.key, Some(object.size), StrayReason::Unknown);
-    }
+    strays.add_beside(below.objects);
     Ok(places)
 }
 
