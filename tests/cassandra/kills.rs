@@ -86,7 +86,7 @@ fn wait_until_it_streams(mounted: &Mounted, mebibytes: usize) {
 #[test]
 fn an_instantly_restored_table_notices_nothing_of_kills() {
     const TEST: &str = "an_instantly_restored_table_notices_nothing_of_kills";
-    const IN_PLACE: usize = 60;
+    const IN_PLACE: usize = 30;
     let Some(node) = node(Version::V5_0, TEST) else { return };
     if !fuse_or_skip(TEST) {
         return;
