@@ -10,7 +10,7 @@ use cassmount::cache::Cache;
 use cassmount::catalog::Host;
 use cassmount::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording, Waits};
 use cassmount::reader::{Reader, ReaderOptions};
-use cassmount::restore::LinkedFiles;
+use cassmount::restore::{LinkedFiles, linked_directories};
 use cassmount::scratch::{Overlay, ScratchOptions};
 use cassmount::store::Store;
 use cassmount::supervisor::{History, Link};
@@ -99,7 +99,9 @@ impl Parts {
         if !resumed {
             cassmount::tree::forget_names(&known)?;
         }
+        let journals = state_dir::journals(&[session.cache_dir.path().to_owned()])?;
         let tree = TreeOptions {
+            linked: linked_directories(&journals, mountpoint)?,
             source_host: args.view.source_host.clone().map(Host::new),
             at: args.view.at.clone(),
             live_data_dir,
@@ -114,7 +116,7 @@ impl Parts {
             (false, false) => Overlay::new(tree, &scratch)?,
             (false, true) => Overlay::resume(tree, &scratch)?,
         };
-        let linked = LinkedFiles::new(state_dir::journals(&[session.cache_dir.path().to_owned()])?, mountpoint);
+        let linked = LinkedFiles::new(journals, mountpoint);
         let waits = Waits::new(Arc::new(move |path| linked.contains(path)), args.live_timeout);
         let options = MountOptions {
             uid: uid.unwrap_or_else(|| rustix::process::getuid().as_raw()),

@@ -8,7 +8,8 @@ use super::look;
 use super::sstables::reading;
 use super::status::data_directory;
 use crate::{Error, Kind, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many targets are looked at side by side: each may have to ask a mount.
+/// So many directories that links lead to are looked at side by side: each may have to ask a mount.
 const AT_ONCE: usize = 8;
+/// From so many links into one directory on, it is listed: one question for many names.
+const LISTED_FROM: usize = 16;
 /// Longest wait for a mount. One that is there and does not answer in time is no reason not to start: its reads wait.
 pub const GUARD_PATIENCE: Duration = Duration::from_millis(700);
 
@@ -161,19 +164,28 @@ fn is_kind(entry: &fs::DirEntry, is: impl Fn(&fs::FileType) -> bool) -> Result<b
 /// Of the links that lead nowhere: by table how many, one of their targets, and why. And how many were not answered for.
 fn dangling(links: Vec<OutwardLink>, patience: Duration) -> (BTreeMap<PathBuf, (usize, PathBuf, String)>, usize) {
     let (until, mut unanswered) = (Instant::now() + patience, links.len());
+    let mut by_directory: BTreeMap<PathBuf, Vec<OutwardLink>> = BTreeMap::new();
+    for link in links {
+        let directory = link.target.parent().unwrap_or(Path::new("/")).to_owned();
+        by_directory.entry(directory).or_default().push(link);
+    }
     let (tell, told) = mpsc::channel();
-    let threads = AT_ONCE.min(links.len());
-    let links = Arc::new(Mutex::new(links.into_iter()));
+    let threads = AT_ONCE.min(by_directory.len());
+    let directories = Arc::new(Mutex::new(by_directory.into_iter()));
     for _ in 0..threads {
-        let (links, tell) = (links.clone(), tell.clone());
+        let (directories, tell) = (directories.clone(), tell.clone());
         // Not waited for: one that asks a mount that does not answer ends with this process.
         thread::spawn(move || {
             loop {
-                let next = links.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(link) = next else { return };
-                let looked = fs::metadata(&link.target).map(drop);
-                if tell.send((link, looked)).is_err() {
-                    return;
+                let next = directories.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((directory, links)) = next else { return };
+                let listed = if links.len() < LISTED_FROM { HashSet::new() } else { listed_files(&directory) };
+                for link in links {
+                    let is_listed = link.target.file_name().is_some_and(|name| listed.contains(name));
+                    let looked = if is_listed { Ok(()) } else { fs::metadata(&link.target).map(drop) };
+                    if tell.send((link, looked)).is_err() {
+                        return;
+                    }
                 }
             }
         });
@@ -187,6 +199,13 @@ fn dangling(links: Vec<OutwardLink>, patience: Duration) -> (BTreeMap<PathBuf, (
         }
     }
     (found, unanswered)
+}
+
+/// Names of the ordinary files in a directory. What is not among them is looked at by itself, all of it after an error.
+fn listed_files(directory: &Path) -> HashSet<OsString> {
+    let Ok(entries) = fs::read_dir(directory) else { return HashSet::new() };
+    let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+    entries.map_while(io::Result::ok).filter(is_file).map(|entry| entry.file_name()).collect()
 }
 
 /// The drop-in for Cassandra's unit that keeps it from starting without the mounts that its tables read.
@@ -292,6 +311,24 @@ mod tests {
         assert_eq!(reasons(&journals, &[]).len(), 1);
         fs::remove_dir_all(table.work.path().join("data")).unwrap();
         assert!(!reasons(&journals, &[]).is_empty());
+    }
+
+    #[test]
+    fn of_many_links_each_that_dangles_is_found() {
+        let (table, many) = (Table::new(), 20);
+        live::put_links(&table.state(many)).unwrap();
+        let (none, data) = (Journals::new(table.work.path(), &[]), [table.work.path().join("data")]);
+        let report = guard(&none, &data, Duration::from_secs(20)).unwrap();
+        assert_eq!((report.links, report.unanswered, report.reasons.len()), (2 * many, 0, 0));
+        let target = |number: usize| table.mount.join(format!("nb-{number}-big-Data.db"));
+        fs::remove_file(target(1)).unwrap();
+        fs::remove_file(target(2)).unwrap();
+        // It is listed, and leads nowhere all the same.
+        std::os::unix::fs::symlink("/nowhere", target(2)).unwrap();
+        let why = reasons(&none, &data);
+        assert!(why.len() == 1 && why[0].starts_with("2 links in "), "{why:?}");
+        fs::rename(&table.mount, table.work.path().join("away")).unwrap();
+        assert!(reasons(&none, &data)[0].starts_with("40 links in "));
     }
 
     #[test]

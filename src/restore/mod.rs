@@ -39,7 +39,7 @@ pub use instant::{Instant, InstantReport, Outcome, TableReport};
 pub use journal::journals::{Journals, STATE_DIR, STATE_DIR_VARIABLE};
 pub use journal::state::{Origin, Step};
 pub use links::hanging::{HangingTable, hanging};
-pub use links::linked_files::LinkedFiles;
+pub use links::linked_files::{LinkedFiles, linked_directories};
 pub use load::{Load, LoadOutcome, LoadPlan, LoadReport, LoadRequest, LoadedTable};
 pub use node::Node;
 pub use repair::{Repair, RepairOutcome, RepairReport};

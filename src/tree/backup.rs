@@ -5,6 +5,7 @@ use super::attribution::{Ingredients, Refined, Visible};
 use super::content::ContentTree;
 use super::damage::ArchiveDamage;
 use super::in_memory::in_memory;
+use super::linked::LinkedTables;
 use super::live;
 use super::model::HostModel;
 use super::names::{self, Names};
@@ -22,7 +23,7 @@ use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,13 +43,24 @@ pub struct TreeOptions {
     pub directory: Option<PathBuf>,
     /// Where the names that were shown are kept for a process that takes the mount over; `None`: nowhere.
     pub names: Option<PathBuf>,
+    /// Directories that live tables link to, by their paths from the root: they are found under these names, whatever better
+    /// evidence has said of their ids since.
+    pub linked: BTreeSet<PathBuf>,
     /// Bytes of memory for listings that may be made again.
     pub memory_limit: usize,
 }
 
 impl Default for TreeOptions {
     fn default() -> Self {
-        Self { source_host: None, at: None, live_data_dir: None, directory: None, names: None, memory_limit: 32 << 20 }
+        Self {
+            source_host: None,
+            at: None,
+            live_data_dir: None,
+            directory: None,
+            names: None,
+            linked: BTreeSet::new(),
+            memory_limit: 32 << 20,
+        }
     }
 }
 
@@ -57,6 +69,7 @@ pub struct BackupTree {
     pub(super) source: Arc<dyn Source>,
     options: TreeOptions,
     root: TreeNode,
+    pub(super) linked: LinkedTables,
     hosts: Mutex<HashMap<Host, Arc<HostState>>>,
     pub(super) contents: Weighted<[u8; 32], Arc<ContentTree>>,
     pub(super) schemas: Weighted<(Host, Tag, [u8; 32]), Bytes>,
@@ -171,6 +184,7 @@ impl BackupTree {
         Ok(Self {
             source,
             root: TreeNode::root(root),
+            linked: LinkedTables::new(&options.linked, options.source_host.as_ref()),
             hosts: Mutex::default(),
             contents: Weighted::new(options.memory_limit),
             schemas: Weighted::new(options.memory_limit / 4),

@@ -14,6 +14,7 @@ mod files;
 mod in_memory;
 mod incomplete;
 mod ino;
+mod linked;
 mod live;
 mod model;
 #[cfg(test)]

@@ -182,11 +182,16 @@ impl HostModel {
         let mut there = self.table(table).iter().filter(|dir| dir.has(kind, index));
         let exact = there.clone().find(|dir| dir.id == id);
         exact.or_else(|| {
-            let first = there.next()?;
             // A table whose id is not known yet is shown without one. Links that were made then outlive the mount.
-            let is_only_one = id.is_none() && there.next().is_none();
-            (is_only_one || self.was_shown_as(table, id)).then_some(first)
+            let only = self.only_one_at(table, kind, index).filter(|_| id.is_none());
+            only.or_else(|| there.next().filter(|_| self.was_shown_as(table, id)))
         })
+    }
+
+    /// The table's incarnation at a restore point or set, if it has exactly one there.
+    pub(super) fn only_one_at(&self, table: &TableName, kind: ContentKind, index: usize) -> Option<&TableDir> {
+        let mut there = self.table(table).iter().filter(|dir| dir.has(kind, index));
+        there.next().filter(|_| there.next().is_none())
     }
 
     /// The id in the name of a table's directory below its keyspace: its own, or that of the live table for the newest incarnation.

@@ -88,12 +88,21 @@ async fn what_was_read_corrects_the_names_and_the_old_ones_still_resolve() {
     let expected = Oracle::of(&copy.path()).expected();
     assert_same(&but_lacks(comparable(&walk_view(&tree, "").await, &expected)), &expected);
     let source = copy.source();
-    let next = BackupTree::over(source.clone(), options).unwrap();
+    let next = BackupTree::over(source.clone(), options.clone()).unwrap();
     for host in ["cass-a", "cass-b"] {
         let shown = names(&next, &format!("{host}/restore-points/2026-11-21-02-49/shop")).await.unwrap();
         assert!(shown.contains(&NEW.to_owned()) && !shown.contains(&OLD.to_owned()));
     }
     assert_eq!(source.take_read(), [] as [Arc<str>; 0]);
+
+    // Links of live tables outlive the process that showed the first name.
+    let linked = format!("{shop}/{OLD}");
+    assert!(node_at(&next, &linked).await.is_err());
+    let options = TreeOptions { linked: [linked.clone().into()].into(), ..options };
+    let later = BackupTree::over(copy.source(), options).unwrap();
+    assert_eq!(names(&later, &linked).await.unwrap().len(), 8);
+    assert!(!names(&later, shop).await.unwrap().contains(&OLD.to_owned()), "it is found, and not listed");
+    assert!(node_at(&later, &linked.replace("02-49", "02-50")).await.is_err(), "no other point's");
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! Which files of a mount live tables read, as the journals tell.
 
+use crate::Result;
 use crate::restore::journal;
 use crate::restore::journal::journals::Journals;
 use crate::restore::journal::state::{State, Step};
 use crate::restore::sstables::SstableNames;
 use crate::task::lock;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
@@ -99,6 +100,26 @@ impl LinkedFiles {
     }
 }
 
+/// The directories of a mount that live tables link into, by their paths from its root. Of a journal that cannot be read,
+/// none: `restore status` and `mount` say so.
+pub fn linked_directories(journals: &Journals, mountpoint: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut directories = BTreeSet::new();
+    for file in journals.all()? {
+        let state = match file.state {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::warn!("which directories {} links into is not known: {error}", file.path.display());
+                continue;
+            }
+        };
+        if state.step != Step::Undone {
+            let of = state.plan.sstables.iter().filter_map(|sstable| sstable.directory.strip_prefix(mountpoint).ok());
+            directories.extend(of.map(Path::to_owned));
+        }
+    }
+    Ok(directories)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,7 +150,12 @@ mod tests {
     fn other_mounts_are_others() {
         let table = Table::new();
         let journals = Journals::new(table.work.path(), &[]);
-        drop(journals.begin(table.state(1).plan).unwrap());
+        let mut plan = table.state(2).plan;
+        plan.sstables[0].directory = table.mount.join("a/restore-points/p/shop/users-1");
+        drop(journals.begin(plan).unwrap());
+        let of = |mountpoint: &Path| linked_directories(&journals, mountpoint).unwrap();
+        assert_eq!(of(&table.mount), ["", "a/restore-points/p/shop/users-1"].map(PathBuf::from).into());
+        assert!(of(Path::new("/mnt")).is_empty());
         assert!(!LinkedFiles::new(journals, Path::new("/mnt")).contains(Path::new("/nb-1-big-Data.db")));
     }
 }

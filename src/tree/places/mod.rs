@@ -129,7 +129,7 @@ fn with_latest<'a>(tags: impl Iterator<Item = (&'a Tag, Timestamp, bool)>, place
 }
 
 /// `<table>-<id>` or `<table>`.
-fn table_and_id(keyspace: &str, name: &str) -> Option<(TableName, Option<TableId>)> {
+pub(super) fn table_and_id(keyspace: &str, name: &str) -> Option<(TableName, Option<TableId>)> {
     if let Some((table, id)) = TableName::parse_directory(name) {
         return Some((TableName::new(keyspace, table), Some(id)));
     }

@@ -80,7 +80,9 @@ impl BackupTree {
         let (table, id) = table_and_id(keyspace, name).ok_or_else(|| missing(name))?;
         let kind = ContentKind::Snapshot;
         let named = model.table(&table).iter().find(|dir| dir.has(kind, point) && model.id_in_point(dir) == id);
-        if let Some(dir) = named.or_else(|| model.shown_at(&table, id, kind, point)) {
+        let shown = named.or_else(|| model.shown_at(&table, id, kind, point));
+        let is_linked = || self.linked.contains(host, tag, &table, id);
+        if let Some(dir) = shown.or_else(|| model.only_one_at(&table, kind, point).filter(|_| is_linked())) {
             return Ok(Child::new(name, content_place(host, dir, kind, tag.clone())));
         }
         Err(self.absent_table(&model, &table, name).await)
