@@ -4,8 +4,10 @@
 
 mod components;
 mod names;
+mod releases;
 pub mod schema;
 pub mod sstable;
 
 pub use components::{Effect, Lack, lacking, missing_components};
 pub use names::{Component, Format, SstableId, SstableName, TableId, TableName};
+pub use releases::opened_since;

@@ -2,7 +2,7 @@
 
 use super::installation::Version;
 use crate::cassandra::sstable::{self, Files};
-use crate::cassandra::{Format, SstableName};
+use crate::cassandra::{SstableName, opened_since};
 use crate::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,26 +11,6 @@ use std::path::Path;
 
 /// Most bytes of one component of system_schema.
 const MOST: u64 = 64 << 20;
-
-/// The first release that opens SSTables of this version.
-///
-/// # Errors
-/// `Kind::Unsupported` for what no release opens that can be started here, or that is not known.
-pub(super) fn opened_since(name: &SstableName) -> Result<(u32, u32)> {
-    let version = &*name.version;
-    match name.format {
-        Format::Big if ("ma".."oa").contains(&version) => Ok((4, 0)),
-        Format::Big if ("oa".."pa").contains(&version) => Ok((5, 0)),
-        Format::Bti if ("da".."ea").contains(&version) => Ok((5, 0)),
-        Format::Big if version < "ma" => Err(Error::new(
-            Kind::Unsupported,
-            format!(
-                "{name} was written by Cassandra 2.2 or older, which 4.0 and later do not open: run sstableupgrade of Cassandra 3.11 on an extract"
-            ),
-        )),
-        _ => Err(Error::new(Kind::Unsupported, format!("{name} is of a Cassandra newer than 5.0, which is not known"))),
-    }
-}
 
 /// Whether only Cassandra 5 writes such SSTables.
 pub(super) fn is_new(name: &SstableName) -> bool {

@@ -15,9 +15,11 @@ use super::open_files;
 use super::open_files::View;
 use super::recover::{self, Tools};
 use super::sstables;
+use super::whole::{self, NodeAbort};
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use serde::Serialize;
+use std::cell::OnceCell;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
@@ -68,6 +70,14 @@ impl AbortReport {
     }
 }
 
+/// Whether the node runs.
+enum Cassandra {
+    /// It has not run since its data directory was filled.
+    NeverStarted,
+    /// As its nodetool tells; `None` where that does not tell.
+    Told(Option<bool>),
+}
+
 /// Takes back all restores, or those of some tables.
 #[derive(Clone, Debug)]
 pub struct Abort {
@@ -80,8 +90,14 @@ impl Abort {
     /// # Errors
     /// Before anything was changed: `Kind::NotFound` for a table that was not restored.
     pub fn run(&self, journals: &Journals, tables: &[TableName]) -> Result<Vec<AbortReport>> {
+        // A nodetool takes a second, and a node has many tables.
+        let (is_up, is_known) = (OnceCell::new(), || self.node.is_up());
+        let idle = whole::idle(journals)?;
         let report = |file: JournalFile| match &file.state {
-            Ok(state) => self.table(&file.path, state),
+            Ok(state) if idle.iter().any(|data_dir| state.plan.live.starts_with(data_dir)) => {
+                self.table(&file.path, state, &|| Cassandra::NeverStarted)
+            }
+            Ok(state) => self.table(&file.path, state, &|| Cassandra::Told(*is_up.get_or_init(is_known))),
             // It keeps no other table from going back.
             Err(error) => {
                 AbortReport { error: Some(error.to_string()), ..AbortReport::unread(file.table(), &file.path) }
@@ -90,42 +106,59 @@ impl Abort {
         Ok(of_tables(journals.all()?, tables)?.into_iter().map(report).collect())
     }
 
-    fn table(&self, path: &Path, state: &State) -> AbortReport {
+    /// Takes back whole nodes, once their tables were.
+    ///
+    /// # Errors
+    /// Before anything was changed.
+    pub fn nodes(&self, journals: &Journals) -> Result<Vec<NodeAbort>> {
+        let nodes = whole::journals(journals.state_dir())?.len();
+        if nodes == 0 || nodes == whole::idle(journals)?.len() {
+            return whole::abort(journals);
+        }
+        match self.node.is_up() {
+            Some(false) => whole::abort(journals),
+            Some(true) => Err(Error::new(
+                Kind::Busy,
+                "Cassandra runs: stop it (after `nodetool drain`), and run this command again. The node was not taken back",
+            )),
+            None => Err(unknown()),
+        }
+    }
+
+    fn table(&self, path: &Path, state: &State, cassandra: &dyn Fn() -> Cassandra) -> AbortReport {
         let mut report = AbortReport::of(&state.plan);
-        match self.undo(path, &mut report) {
+        match self.undo(path, cassandra, &mut report) {
             Ok(()) => report.undone = true,
             Err(error) => report.error = Some(error.to_string()),
         }
         report
     }
 
-    fn undo(&self, path: &Path, report: &mut AbortReport) -> Result<()> {
+    fn undo(&self, path: &Path, cassandra: &dyn Fn() -> Cassandra, report: &mut AbortReport) -> Result<()> {
         let Some(journal) = Journal::open(path)? else { return Ok(()) };
         let state = &journal.state;
         if look::live_directories(&state.plan)?.is_empty() {
             // The table was dropped, and its directories with it.
             return journal.remove();
         }
-        match self.node.is_up() {
-            Some(true) if !matches!(state.step, Step::Open | Step::Aborting | Step::Replacing) => {
+        match cassandra() {
+            Cassandra::Told(Some(true)) if !matches!(state.step, Step::Open | Step::Aborting | Step::Replacing) => {
                 report.removed = live::ours(state)?.names.len();
                 recover::back(journal, &Tools { node: &self.node, cqlsh: None, refresh: self.refresh })
             }
-            Some(true) => Err(Error::new(
+            Cassandra::Told(Some(true)) => Err(Error::new(
                 Kind::Busy,
                 format!(
                     "Cassandra has {} open and gives up no SSTable while it runs: `nodetool drain`, stop it, run this command again, start it. Nothing was changed",
                     state.plan.table
                 ),
             )),
-            Some(false) => {
+            Cassandra::NeverStarted => stopped(journal, report),
+            Cassandra::Told(Some(false)) => {
                 self.check_stopped(&state.plan)?;
                 stopped(journal, report)
             }
-            None => Err(Error::new(
-                Kind::NotRunning,
-                "whether Cassandra runs, nodetool does not tell: name the right one with --nodetool. Nothing was changed",
-            )),
+            Cassandra::Told(None) => Err(unknown()),
         }
     }
 }
@@ -148,6 +181,12 @@ impl Abort {
         );
         Err(Error::new(Kind::NotRunning, message))
     }
+}
+
+fn unknown() -> Error {
+    let message =
+        "whether Cassandra runs, nodetool does not tell: name the right one with --nodetool. Nothing was changed";
+    Error::new(Kind::NotRunning, message)
 }
 
 /// Undoes it while no Cassandra runs.

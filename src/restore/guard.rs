@@ -7,6 +7,7 @@ use super::links::{live, losses};
 use super::look;
 use super::sstables::reading;
 use super::status::data_directory;
+use super::whole::{self, NodeStep};
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
@@ -56,6 +57,19 @@ pub fn guard(journals: &Journals, data_dirs: &[PathBuf], patience: Duration) -> 
                 }
                 report.reasons.extend(broken(&state));
                 plans.push(state.plan);
+            }
+            Ok(_) => {}
+            Err(error) => report.reasons.push(format!("{error} ({})", journal.display())),
+        }
+    }
+    for (journal, state) in whole::journals(journals.state_dir())? {
+        match state {
+            Ok(state) if state.step == NodeStep::Placed => {}
+            Ok(state) if data_dirs.is_empty() || data_dirs.contains(&state.work.data_dir) => {
+                report.reasons.push(format!(
+                    "the restore of the whole node into {} did not come to its end: run its command again, or `cassmount restore abort --all`",
+                    state.work.data_dir.display()
+                ));
             }
             Ok(_) => {}
             Err(error) => report.reasons.push(format!("{error} ({})", journal.display())),

@@ -28,6 +28,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod verdict;
+mod whole;
 
 pub use abort::{Abort, AbortReport};
 pub use check::backup::{BackupHost, BackupTable, Point, hosts};
@@ -46,6 +47,10 @@ pub use repair::{Repair, RepairOutcome, RepairReport};
 pub use request::{Request, Selection};
 pub use sstables::Sstable;
 pub use status::{JournalError, Statuses, TableStatus, status};
+pub use whole::{
+    Manner, NodeAbort, NodePlan, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeStep, NodeTable, NodeWork,
+    forget_nodes,
+};
 
 use std::path::PathBuf;
 

@@ -5,10 +5,12 @@ use super::journal::state::{Origin, Plan, State, Step};
 use super::links::{live, losses};
 use super::look;
 use super::open_files;
+use super::sstables::DATA;
+use super::whole::{self, NodeStatus};
 use crate::Result;
 use crate::cassandra::TableName;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// One table.
@@ -63,12 +65,22 @@ pub struct JournalError {
 #[derive(Clone, Debug, Serialize)]
 pub struct Statuses {
     pub tables: Vec<TableStatus>,
+    /// Whole nodes.
+    pub nodes: Vec<NodeStatus>,
     pub errors: Vec<JournalError>,
 }
 
 /// Of all tables that have a journal. What cannot be told of one hides no other.
 pub fn status(journals: &Journals) -> Result<Statuses> {
-    let mut all = Statuses { tables: Vec::new(), errors: Vec::new() };
+    let mut all = Statuses { tables: Vec::new(), nodes: Vec::new(), errors: Vec::new() };
+    for (journal, status) in whole::statuses(journals.state_dir())? {
+        match status {
+            Ok(status) => all.nodes.push(status),
+            Err(error) => {
+                all.errors.push(JournalError { journal, table: "a whole node".to_owned(), error: error.to_string() });
+            }
+        }
+    }
     for file in journals.all()? {
         let table = file.table();
         match file.state.and_then(|state| of(&state)) {
@@ -95,7 +107,9 @@ pub(super) fn of(state: &State) -> Result<TableStatus> {
     let mut remote = 0;
     let mut in_backups = 0;
     let mut snapshots = BTreeSet::new();
-    let mut linked = BTreeSet::new();
+    let (mut linked, mut linked_indexes) = (BTreeSet::new(), BTreeSet::new());
+    let indexes: HashMap<(&Path, &str), usize> =
+        plan.index_sstables.iter().enumerate().map(|(number, of)| ((&*of.directory, &*of.name), number)).collect();
     for directory in &state_there.plan.directories {
         for link in live::links(directory, &plan.mountpoint)? {
             let number = live::number_of(&numbers, &link.target);
@@ -104,17 +118,25 @@ pub(super) fn of(state: &State) -> Result<TableStatus> {
                 ["snapshots", tag, ..] => drop(snapshots.insert(tag.to_owned())),
                 _ => {
                     let component = link.target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                    if let Some(number) = number {
-                        let sstable = &plan.sstables[number];
+                    let of_index = live::number_of(&indexes, &link.target);
+                    let sstable = number.map(|number| &plan.sstables[number]);
+                    if let Some(sstable) = sstable.or(of_index.map(|number| &plan.index_sstables[number])) {
                         let component = component.strip_prefix(&format!("{}-", sstable.name)).unwrap_or_default();
                         remote += sstable.components.get(component).copied().unwrap_or(0);
-                        linked.insert(number);
+                        linked.extend(number);
+                        linked_indexes.extend(of_index);
                     }
                 }
             }
         }
     }
-    let hydrated = ours.hydrated.keys().filter(|number| !linked.contains(number)).count();
+    let mut hydrated = ours.hydrated.keys().filter(|number| !linked.contains(number)).count();
+    for (number, sstable) in plan.index_sstables.iter().enumerate() {
+        let below = sstable.directory.file_name().unwrap_or_default();
+        let data = plan.live.join(below).join(format!("{}-{DATA}", sstable.staged));
+        hydrated += usize::from(!linked_indexes.contains(&number) && look::exists(&data)?);
+    }
+    let (all, linked) = (plan.sstables.len() + plan.index_sstables.len(), linked.len() + linked_indexes.len());
     let broken = losses::broken(&state_there, &ours)?.len();
     let reader = open_files::reader_of(&plan.sstables.iter().map(|of| &*of.directory).collect::<BTreeSet<_>>());
     Ok(TableStatus {
@@ -126,12 +148,12 @@ pub(super) fn of(state: &State) -> Result<TableStatus> {
         source: plan.source.clone(),
         started: plan.started.to_string(),
         step: state.step,
-        sstables: plan.sstables.len(),
-        linked: linked.len(),
+        sstables: all,
+        linked,
         broken,
         hydrated,
-        compacted: plan.sstables.len() - linked.len() - hydrated,
-        bytes: plan.sstables.iter().flat_map(|sstable| sstable.components.values()).sum(),
+        compacted: all.saturating_sub(linked + hydrated),
+        bytes: plan.sstables.iter().chain(&plan.index_sstables).flat_map(|sstable| sstable.components.values()).sum(),
         remote_bytes: remote,
         links_in_backups: in_backups,
         snapshots_with_links: snapshots.into_iter().collect(),

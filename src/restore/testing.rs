@@ -54,6 +54,7 @@ impl Table {
             indexes: Vec::new(),
             nodetool: String::new(),
             sstables: (1..=sstables).map(sstable).collect(),
+            index_sstables: Vec::new(),
         })
     }
 

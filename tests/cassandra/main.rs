@@ -33,6 +33,7 @@ mod load;
 mod loader;
 mod midst;
 mod mount;
+mod node_restore;
 mod outage;
 mod pages;
 mod past;

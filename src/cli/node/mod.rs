@@ -1,7 +1,7 @@
 //! `cassmount node`: a Cassandra of its own that shows a whole cluster as of a time.
 
 mod list;
-mod places;
+pub(in crate::cli) mod places;
 mod start;
 mod stop;
 

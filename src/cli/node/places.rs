@@ -7,7 +7,7 @@ fn variable(name: &str) -> Option<PathBuf> {
 }
 
 /// CASSANDRA_HOME, where packages install, and where people unpack tarballs; of several versions the newest first.
-pub(super) fn installations() -> Vec<PathBuf> {
+pub(in crate::cli) fn installations() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = variable("CASSANDRA_HOME").into_iter().collect();
     places.push("/usr/share/cassandra".into());
     for parent in [Some("/opt".into()), std::env::home_dir()].into_iter().flatten() {

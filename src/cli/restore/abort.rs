@@ -1,12 +1,13 @@
 //! `cassmount restore abort`.
 
-use super::report::{All, WorkArgs, verdict};
+use super::report::{WorkArgs, verdict};
 use super::{NO_TABLES, mounts, note_snapshots};
 use crate::cli::options::TableArgs;
 use crate::cli::output::{Shown, print};
 use crate::cli::{table, wait};
 use cassmount::Result;
-use cassmount::restore::{Abort, AbortReport};
+use cassmount::restore::{Abort, AbortReport, NodeAbort};
+use serde::Serialize;
 use std::fmt::Write;
 
 /// Takes restored SSTables out of live tables again; what was there before, and rows written since, stay. Cassandra does not let go of SSTables
@@ -26,19 +27,34 @@ pub(super) struct AbortArgs {
 pub(super) fn run(args: &AbortArgs) -> Result<()> {
     let abort = Abort { node: args.work.begin()?, refresh: args.work.refresh_timeout };
     let word = wait::for_answer("asking nodetool whether the node runs, and looking at the tables");
-    let all = All { tables: abort.run(&mounts::journals(&args.work.journals)?, &args.only.tables)? };
+    let journals = mounts::journals(&args.work.journals)?;
+    let tables = abort.run(&journals, &args.only.tables)?;
+    // Single tables are taken out of a node that stays.
+    let nodes = if args.all { abort.nodes(&journals)? } else { Vec::new() };
+    let all = Undone { tables, nodes };
     drop(word);
     print(args.work.output, &all)?;
-    verdict(all.tables.iter().map(|of| (&of.table, &of.error)), "was not taken back")
+    verdict(all.tables.iter().map(|of| (&of.table, &of.error)), "was not taken back")?;
+    verdict(all.nodes.iter().map(|of| (of.data_directory.display(), &of.error)), "was not taken back")
 }
 
-impl Shown for All<AbortReport> {
+/// What became of every table and node. The JSON is documented in docs/json.md.
+#[derive(Serialize)]
+struct Undone {
+    tables: Vec<AbortReport>,
+    nodes: Vec<NodeAbort>,
+}
+
+impl Shown for Undone {
     fn text(&self) -> String {
-        if self.tables.is_empty() {
+        if self.tables.is_empty() && self.nodes.is_empty() {
             return NO_TABLES.to_owned();
         }
         let rows: Vec<Vec<String>> = self.tables.iter().map(row).collect();
-        let mut text = table::render(&["TABLE", "REMOVED", "BROUGHT BACK", ""], &["REMOVED", "BROUGHT BACK"], &rows);
+        let mut text = match &rows[..] {
+            [] => String::new(),
+            rows => table::render(&["TABLE", "REMOVED", "BROUGHT BACK", ""], &["REMOVED", "BROUGHT BACK"], rows),
+        };
         for of in self.tables.iter().filter(|of| of.undone) {
             let _ = match &of.set_aside[..] {
                 [] => writeln!(text, "{}: rows written since the restore are kept", of.table),
@@ -61,6 +77,18 @@ impl Shown for All<AbortReport> {
                 );
             }
             note_snapshots(&mut text, &of.table, &of.snapshots_with_links);
+        }
+        for of in &self.nodes {
+            let directory = of.data_directory.display();
+            let _ = match of.undone {
+                true if of.left.is_empty() => writeln!(text, "{directory}: as it was before"),
+                true => writeln!(
+                    text,
+                    "{directory}: taken back; {} directories hold what Cassandra has written since: move it away before another restore",
+                    of.left.len()
+                ),
+                false => writeln!(text, "{directory}: NOT TAKEN BACK"),
+            };
         }
         text
     }

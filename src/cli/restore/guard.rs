@@ -34,7 +34,7 @@ pub(super) struct UnitArgs {
     pub(super) unit: String,
     /// Where units of this machine's administrator are
     #[arg(long, value_name = "DIR", default_value = "/etc/systemd/system", hide = true)]
-    unit_dir: PathBuf,
+    pub(super) unit_dir: PathBuf,
 }
 
 /// So many reasons are told one by one: each table may have one.

@@ -6,6 +6,7 @@ mod hydrate;
 mod instant;
 mod load;
 mod mounts;
+mod node;
 mod repair;
 mod report;
 mod status;
@@ -39,6 +40,8 @@ Examples:
 enum RestoreAction {
     /// Link tables to a restore point, and have Cassandra open it
     Instant(instant::InstantArgs),
+    /// Put a whole node together before its first start: a new cluster, or in the place of a dead node
+    Node(node::WholeNodeArgs),
     /// Load a restore point into a running cluster of any topology, with sstableloader
     Load(load::LoadArgs),
     /// Replace links by local copies while Cassandra runs
@@ -85,6 +88,7 @@ fn selection(all: bool, only: &TableArgs, keyspaces: &KeyspaceArgs) -> Result<Se
 pub(super) fn run(args: &RestoreArgs) -> Result<()> {
     match &args.action {
         RestoreAction::Instant(args) => instant::run(args),
+        RestoreAction::Node(args) => node::run(args),
         RestoreAction::Load(args) => load::run(args),
         RestoreAction::Hydrate(args) => hydrate::run(args),
         RestoreAction::Status(args) => status::run(args),

@@ -25,7 +25,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<()> {
 /// The JSON is documented in docs/json.md.
 impl Shown for Statuses {
     fn text(&self) -> String {
-        if self.tables.is_empty() && self.errors.is_empty() {
+        if self.tables.is_empty() && self.nodes.is_empty() && self.errors.is_empty() {
             return NO_TABLES.to_owned();
         }
         let nodes: BTreeSet<_> = self.tables.iter().map(|of| &of.data_directory).collect();
@@ -40,6 +40,9 @@ impl Shown for Statuses {
             for of in tables {
                 note(&mut text, of);
             }
+        }
+        for node in &self.nodes {
+            text += &super::node::status(node);
         }
         let mounts: BTreeSet<_> = self.tables.iter().filter(|of| of.linked > 0).map(|of| &of.mountpoint).collect();
         for line in mounts.into_iter().flat_map(|mountpoint| waits::at(mountpoint)) {
@@ -163,7 +166,7 @@ mod tests {
     #[test]
     fn nodes_of_one_machine_are_told_apart_in_80_columns() {
         let tables = vec![table("/var/lib/cassandra-1/data"), table("/var/lib/cassandra-2/data")];
-        let text = Statuses { tables, errors: Vec::new() }.text();
+        let text = Statuses { tables, nodes: Vec::new(), errors: Vec::new() }.text();
         let (first, second) = text.split_once("/var/lib/cassandra-2/data:\n").unwrap();
         assert!(first.starts_with("/var/lib/cassandra-1/data:\nTABLE "), "{text}");
         for of in [first, second] {
@@ -171,7 +174,7 @@ mod tests {
         }
         let table = text.lines().filter(|line| !line.contains(": "));
         assert!(table.clone().count() >= 4 && table.clone().all(|line| line.chars().count() <= 80), "{text}");
-        let one = Statuses { tables: vec![self::table("/data")], errors: Vec::new() }.text();
+        let one = Statuses { tables: vec![self::table("/data")], nodes: Vec::new(), errors: Vec::new() }.text();
         assert!(one.starts_with("TABLE "), "{one}");
     }
 }

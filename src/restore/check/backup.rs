@@ -34,6 +34,16 @@ pub struct Point {
     root: PathBuf,
 }
 
+/// A node as a full backup's manifest describes it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(in crate::restore) struct SourceNode {
+    pub(in crate::restore) cluster: Option<String>,
+    pub(in crate::restore) address: Option<String>,
+    pub(in crate::restore) datacenter: Option<String>,
+    pub(in crate::restore) rack: Option<String>,
+    pub(in crate::restore) tokens: BTreeSet<String>,
+}
+
 /// A table's directory at a restore point.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BackupTable {
@@ -100,12 +110,23 @@ impl BackupHost {
         Error::io(format_args!("find the restore point {at:?} of {}", self.name), error)
     }
 
+    /// What that manifest says of the node; nothing where there is none.
+    pub(in crate::restore) fn source_node(&self, tag: &str) -> Result<SourceNode> {
+        let Some(json) = self.manifest(tag)? else { return Ok(SourceNode::default()) };
+        let text = |name: &str| json["source_node"][name].as_str().map(str::to_owned);
+        Ok(SourceNode {
+            cluster: json["cluster_name"].as_str().map(str::to_owned),
+            address: text("ip_address"),
+            datacenter: text("datacenter"),
+            rack: text("rack"),
+            tokens: tokens_of(&json),
+        })
+    }
+
     /// The tokens that the node had at the newest full backup not after `tag`, as its manifest tells; none where none does.
     pub fn tokens(&self, tag: &str) -> Result<BTreeSet<String>> {
         let Some(json) = self.manifest(tag)? else { return Ok(BTreeSet::new()) };
-        let tokens = json["source_node"]["tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let text = |token: &Value| token.as_str().map_or_else(|| token.to_string(), str::to_owned);
-        Ok(tokens.iter().map(text).collect())
+        Ok(tokens_of(&json))
     }
 
     /// The cluster that the node was of, as that manifest tells; `None` where none does.
@@ -134,6 +155,11 @@ impl BackupHost {
             .map_err(|e| Error::corrupt(format!("{} is not JSON", path.display())).with_source(e))?;
         Ok(Some(json))
     }
+}
+
+fn tokens_of(manifest: &Value) -> BTreeSet<String> {
+    let tokens = manifest["source_node"]["tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
+    tokens.iter().map(|token| token.as_str().map_or_else(|| token.to_string(), str::to_owned)).collect()
 }
 
 /// Longest INCOMPLETE.txt that is read, bytes.

@@ -4,10 +4,18 @@
 //! the mount, [`node_facts`] and [`node_config`] ask the node and its configuration, [`schema`] compares
 //! columns, [`topology`] tokens, [`access`] the rights of Cassandra's user.
 
-mod access;
+pub(super) mod access;
 pub(super) mod backup;
-mod node_config;
+pub(super) mod node_config;
 mod node_facts;
 pub(super) mod prepare;
 pub(super) mod schema;
 mod topology;
+
+/// Where packages and tarballs put cassandra.yaml.
+pub(in crate::restore) const USUAL_CONFIGS: [&str; 4] = [
+    "/etc/cassandra/cassandra.yaml",
+    "/etc/cassandra/conf/cassandra.yaml",
+    "/etc/cassandra/default.conf/cassandra.yaml",
+    "/opt/cassandra/conf/cassandra.yaml",
+];

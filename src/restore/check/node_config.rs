@@ -1,17 +1,10 @@
 //! What a node's cassandra.yaml says about files that cannot be read: nodetool does not tell.
 
+use super::USUAL_CONFIGS;
 use crate::restore::open_files;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Where packages and tarballs put it.
-const USUAL: [&str; 4] = [
-    "/etc/cassandra/cassandra.yaml",
-    "/etc/cassandra/conf/cassandra.yaml",
-    "/etc/cassandra/default.conf/cassandra.yaml",
-    "/opt/cassandra/conf/cassandra.yaml",
-];
 
 /// A cassandra.yaml, and the lines of it that matter here.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,7 +33,7 @@ fn find(named: Option<&Path>, directories: &[PathBuf]) -> Result<NodeConfig, Str
             directories.iter().map(|path| crate::restore::status::data_directory(path)).collect();
         let process = open_files::reader_of(&data).map(|(pid, _)| PathBuf::from(format!("/proc/{pid}")));
         let of_process = process.into_iter().flat_map(|process| of_process(&process));
-        of_process.chain(USUAL.map(PathBuf::from)).collect()
+        of_process.chain(USUAL_CONFIGS.map(PathBuf::from)).collect()
     };
     for path in candidates {
         match fs::read_to_string(&path) {

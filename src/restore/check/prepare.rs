@@ -326,6 +326,7 @@ fn plan(
         indexes,
         nodetool: String::new(),
         sstables,
+        index_sstables: Vec::new(),
     })
 }
 

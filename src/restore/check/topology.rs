@@ -99,7 +99,7 @@ mod tests {
 
     fn token(address: &str, owns: f64, token: &str) -> RingToken {
         let (datacenter, address, token) = ("dc1".to_owned(), address.to_owned(), token.to_owned());
-        RingToken { datacenter, address, owns: Some(owns), token }
+        RingToken { datacenter, address, is_up: true, owns: Some(owns), token }
     }
 
     struct Case {

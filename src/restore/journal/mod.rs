@@ -250,6 +250,7 @@ mod tests {
                 staged: "nb-2-big".to_owned(),
                 components: [("Data.db".to_owned(), 5)].into(),
             }],
+            index_sstables: Vec::new(),
         }
     }
 

@@ -31,6 +31,10 @@ pub(in crate::restore) struct Plan {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nodetool: String,
     pub sstables: Vec<Linked>,
+    /// Those of secondary indexes, in hidden directories below the live one. Only a whole node gets them: elsewhere,
+    /// Cassandra builds indexes itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub index_sstables: Vec<Linked>,
 }
 
 /// A host's restore point.

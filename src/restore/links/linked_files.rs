@@ -92,7 +92,7 @@ impl LinkedFiles {
     fn sstables(&self, state: State) -> HashMap<PathBuf, SstableNames> {
         let mut sstables: HashMap<PathBuf, SstableNames> = HashMap::new();
         if state.step != Step::Undone && state.plan.mountpoint == self.mountpoint {
-            for sstable in state.plan.sstables {
+            for sstable in state.plan.sstables.into_iter().chain(state.plan.index_sstables) {
                 sstables.entry(sstable.directory).or_default().insert(sstable.name);
             }
         }

@@ -18,6 +18,8 @@ pub struct Identity {
 pub struct RingToken {
     pub datacenter: String,
     pub address: String,
+    /// Whether the others see its node as up.
+    pub is_up: bool,
     /// Percent of the keyspace that the node holds, replicas counted; `None` where nodetool shows `?`.
     pub owns: Option<f64>,
     pub token: String,
@@ -65,7 +67,7 @@ pub(super) fn ring(text: &str) -> Result<Vec<RingToken>> {
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         // Everything else (headings, the wrapped-around token, notes at the end) has no status in the third place.
-        let [address, _, "Up" | "Down" | "?", _, .., owns, token] = words[..] else { continue };
+        let [address, _, status @ ("Up" | "Down" | "?"), _, .., owns, token] = words[..] else { continue };
         let owns = match owns.strip_suffix('%') {
             Some(percent) => Some(percent.parse().map_err(|_| not_understood("ring", line))?),
             None if owns == "?" => None,
@@ -74,6 +76,7 @@ pub(super) fn ring(text: &str) -> Result<Vec<RingToken>> {
         tokens.push(RingToken {
             datacenter: datacenter.to_owned(),
             address: address.to_owned(),
+            is_up: status == "Up",
             owns,
             token: token.to_owned(),
         });

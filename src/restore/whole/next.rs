@@ -1,0 +1,101 @@
+//! What is left to be done by a person, in order.
+
+use super::config;
+use super::journal::{Manner, NodeState, NodeStep};
+use super::undo::was_started;
+use crate::Result;
+use crate::restore::links::live;
+use crate::restore::look;
+
+/// What is there of a node's restore.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Remains {
+    pub(super) has_started: bool,
+    pub(super) has_links: bool,
+    /// What is still to be done, in order.
+    pub(super) steps: Vec<String>,
+}
+
+impl Remains {
+    pub(super) fn of(state: &NodeState) -> Result<Self> {
+        let has_started = was_started(&state.work)?;
+        let mut has_links = false;
+        for table in state.work.tables.iter().filter(|table| !table.as_files) {
+            let directory = state.work.data_dir.join(&table.place);
+            has_links = has_links
+                || look::is_directory(&directory)? && !live::links(&directory, &state.work.mountpoint)?.is_empty();
+        }
+        let steps = steps(state, has_started, has_links)?;
+        Ok(Self { has_started, has_links, steps })
+    }
+}
+
+/// Whether nothing but repair is left.
+pub(super) fn is_ready(state: &NodeState, remains: &Remains) -> Result<bool> {
+    let left = config::left(&state.work.needs)?;
+    Ok(state.step == NodeStep::Placed && remains.has_started && !remains.has_links && left.is_empty())
+}
+
+fn steps(state: &NodeState, has_started: bool, has_links: bool) -> Result<Vec<String>> {
+    let (work, mut steps) = (&state.work, Vec::new());
+    match state.step {
+        NodeStep::Staging | NodeStep::Placing => {
+            let again = "run the command that put it there again, before Cassandra is started: it goes on where it was; or `cassmount restore abort --all`";
+            return Ok(vec![again.to_owned()]);
+        }
+        NodeStep::Undoing => return Ok(vec!["run `cassmount restore abort --all` again".to_owned()]),
+        NodeStep::Placed => {}
+    }
+    if !has_started {
+        for need in config::missing(&work.needs)? {
+            steps.push(format!("add to {}:\n{}", need.file.display(), indented(&need.lines)));
+        }
+        if has_links {
+            steps.push(
+                "keep Cassandra from starting without the mount: cassmount restore guard --write-config".to_owned(),
+            );
+        }
+        match work.manner {
+            Manner::ColdStart => {
+                if !work.others.is_empty() {
+                    steps.push(format!(
+                        "before any Cassandra is started, on each other machine, with --at as here:\n{}",
+                        indented(&work.others.iter().map(|host| format!("cassmount restore node --cold-start --source-host {host} --at …")).collect::<Vec<_>>())
+                    ));
+                }
+                steps.push("start Cassandra on the seed (systemctl start cassandra), wait until `nodetool status` says UN for it, then on the next machine, and so on".to_owned());
+            }
+            Manner::Replace(_) => steps.push(
+                "start Cassandra here (systemctl start cassandra), wait until `nodetool status` on another node says UN for it".to_owned(),
+            ),
+        }
+    }
+    let stale = match work.manner {
+        Manner::ColdStart => "hosts' restore points are not of one moment",
+        Manner::Replace(_) => "until then this node answers as of the restore point",
+    };
+    steps.push(format!(
+        "`nodetool repair -full system_auth`, then `nodetool repair -full`, on one node after the other: {stale}"
+    ));
+    if has_links {
+        steps.push(format!(
+            "cassmount restore hydrate --wait; then restart Cassandra, then: cassmount unmount {}",
+            work.mountpoint.display()
+        ));
+    }
+    let in_files = config::left(&work.needs)?;
+    let to_take_out: Vec<String> = if has_started {
+        in_files.into_iter().map(|(file, line)| format!("{line} ({})", file.display())).collect()
+    } else {
+        config::temporary(&work.needs)
+    };
+    if !to_take_out.is_empty() {
+        steps.push(format!("once it has joined, take out of the configuration:\n{}", indented(&to_take_out)));
+    }
+    steps.push("when all is done, forget this restore: cassmount restore node --done".to_owned());
+    Ok(steps)
+}
+
+fn indented(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("     {line}")).collect::<Vec<_>>().join("\n")
+}

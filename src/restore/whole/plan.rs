@@ -1,0 +1,298 @@
+//! What is to be put onto a node, found in the mount, and checked together with the node before anything is written.
+
+use super::checks;
+use super::config;
+use super::journal::{Manner, PlacedDirectory, PlacedSstable, PlacedTable, Work};
+use super::settings::Settings;
+use super::{NodePlan, NodeRequest};
+use crate::cassandra::schema::{Schema, system_table_id};
+use crate::cassandra::{TableId, TableName};
+use crate::restore::check::access;
+use crate::restore::check::backup::{self, BackupHost, BackupTable, Point};
+use crate::restore::check::schema;
+use crate::restore::journal::state::Origin;
+use crate::restore::request::{Selection, refuse};
+use crate::restore::sstables::{self, Sstable, reading};
+use crate::restore::{Mount, Node};
+use crate::time::Timestamp;
+use crate::{Error, Kind, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+const SCHEMA: &str = "system_schema";
+/// Keyspaces that Cassandra makes and that say nothing of the cluster's data.
+const LEFT_OUT: [&str; 2] = ["system_traces", "system_cluster_metadata"];
+/// Tables of keyspace `system` that say which indexes and views are built. All else there is a node's own.
+const BUILT: [&str; 2] = ["IndexInfo", "built_views"];
+/// Tables whose directories are read at a time. A first read of one may be a pass over its archives.
+const READERS: usize = 8;
+
+/// Finds what is to be put where, and checks everything. Changes nothing.
+///
+/// # Errors
+/// All that speaks against it, in one error.
+pub(super) fn prepare(
+    mount: &Mount,
+    request: &NodeRequest,
+    settings: &Settings,
+    data_dir: &Path,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<NodePlan> {
+    let hosts = backup::hosts(&mount.mountpoint)?;
+    let host = choose(&hosts, request.source_host.as_deref())?;
+    let point = host.point(&request.at)?;
+    let lacks = lacks(&point, request.allow_incomplete)?;
+    let source = host.source_node(&point.tag)?;
+    let tokens =
+        if request.tokens.is_empty() { source.tokens.clone() } else { request.tokens.iter().cloned().collect() };
+    let (mut notes, mut refusals) = (Vec::new(), checks::not_empty(data_dir, &settings.other_directories)?);
+    refusals.extend(checks::running(settings, data_dir, &mut notes));
+    refusals.extend(checks::configuration(settings, &source, &tokens, request.manner, request.copy));
+    refusals.extend(checks::rack(settings, &source, &mut notes)?);
+    let ring = request.nodetool.as_ref().map(|nodetool| Node::new(nodetool.clone()).ring("system_auth")).transpose()?;
+    refusals.extend(checks::cluster(settings, request.manner, &tokens, ring.as_deref(), &host.name));
+
+    let described = point.tables(Some(SCHEMA))?;
+    let directories: Vec<PathBuf> = described.iter().map(|table| table.directory.clone()).collect();
+    let schema = schema::read(&directories)?;
+    match (&schema, request.manner) {
+        (None, _) => refusals.push(format!(
+            "{} of {} has no {SCHEMA}, without which a node knows none of its tables: `cassmount restore load` restores into a cluster that is up",
+            point.tag, point.host
+        )),
+        (Some(schema), Manner::Replace(address)) => {
+            let age = SystemTime::now().duration_since(point.time()?).unwrap_or(Duration::ZERO);
+            let accepted = (request.accept_counter_loss, request.accept_deleted_rows);
+            refusals.extend(checks::replacement(settings, address, schema, age, accepted));
+        }
+        _ => {}
+    }
+    let mut wanted = Vec::new();
+    for table in point.tables(None)? {
+        match place(&table, request) {
+            Ok(Some(place)) => wanted.push((table, place)),
+            Ok(None) => {}
+            Err(why) => refusals.push(why),
+        }
+    }
+    // Reading the tables may take long: what speaks against it already is told before.
+    refuse(refusals)?;
+
+    let (tables, refusals) = read(wanted, request, tell)?;
+    refuse(refusals)?;
+    let lacks = if lacks.is_empty() { self::lacks(&point, request.allow_incomplete)? } else { lacks };
+    let some = tables.iter().find_map(|table| Some((table, table.files().into_iter().next()?.0)));
+    if let (Some((table, file)), false) = (&some, request.copy) {
+        access::check(data_dir, &table.from.join(file))?;
+    }
+    if let (Some(schema), false) = (&schema, tables.iter().any(|table| table.keyspace == "system")) {
+        notes.extend(rebuilt(schema, &tables));
+    }
+    let others: Vec<String> = hosts.iter().map(|of| of.name.clone()).filter(|name| *name != host.name).collect();
+    let tokens: Vec<String> = tokens.into_iter().collect();
+    let work = Work::new(
+        request.manner,
+        Origin { host: host.name.clone(), point: point.tag.clone() },
+        Timestamp::from(SystemTime::now()),
+        (mount.mountpoint.clone(), mount.source.clone()),
+        (data_dir.to_owned(), settings.other_directories[0].clone()),
+        request.copy,
+        tables,
+        config::needs(settings, request.manner, &tokens)?,
+        others,
+    );
+    room(&work)?;
+    Ok(NodePlan { work, notes, lacks })
+}
+
+fn choose<'a>(hosts: &'a [BackupHost], named: Option<&str>) -> Result<&'a BackupHost> {
+    let names = || hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (named, hosts) {
+        (Some(name), _) => hosts
+            .iter()
+            .find(|host| host.name == name)
+            .ok_or_else(|| Error::not_found(format!("the mount shows no host {name:?}; it shows {}", names()))),
+        (None, [only]) => Ok(only),
+        (None, []) => Err(Error::not_found("the mount shows no host with restore points")),
+        (None, _) => Err(Error::invalid(format!("name whose backup this node gets with --source-host ({})", names()))),
+    }
+}
+
+fn lacks(point: &Point, allowed: bool) -> Result<Vec<String>> {
+    let (lacks, instead) = point.lacks(&Selection::Everything)?;
+    if lacks.is_empty() || allowed {
+        return Ok(lacks);
+    }
+    Err(Error::new(
+        Kind::Incomplete,
+        format!(
+            "nothing was changed: {} of {} is incomplete:\n  {}\n{instead}; --allow-incomplete takes it all the same",
+            point.tag,
+            point.host,
+            lacks.join("\n  ")
+        ),
+    ))
+}
+
+/// Where a table's directory goes; `None` where it is left out.
+///
+/// # Errors
+/// Where the table's id is not known: Cassandra would not find the directory.
+fn place(table: &BackupTable, request: &NodeRequest) -> std::result::Result<Option<String>, String> {
+    let (keyspace, name) = (&*table.name.keyspace, &*table.name.table);
+    let is_left_out = LEFT_OUT.contains(&keyspace)
+        || keyspace == "system" && !BUILT.contains(&name)
+        // The cluster tells it, as of now: an old copy could bring dropped tables back.
+        || keyspace == SCHEMA && matches!(request.manner, Manner::Replace(_));
+    if is_left_out {
+        return Ok(None);
+    }
+    let id = own_id(table).or_else(|| system_table_id(&table.name));
+    let id = id.ok_or_else(|| {
+        format!("the id of {} is not known: a backup of system_schema from before would tell it", table.name)
+    })?;
+    Ok(Some(format!("{keyspace}/{}", table.name.directory(Some(id)))))
+}
+
+fn own_id(table: &BackupTable) -> Option<TableId> {
+    let name = table.directory.file_name()?.to_str()?;
+    TableName::parse_directory(name).map(|(_, id)| id)
+}
+
+/// Reads the directories, several at a time. With what speaks against single SSTables.
+fn read(
+    wanted: Vec<(BackupTable, String)>,
+    request: &NodeRequest,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<(Vec<PlacedTable>, Vec<String>)> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some((table, place)) = wanted.get(number) else { return };
+            let read = placed(table, place, request);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.insert(number, read);
+            tell(&format!("reading the backup: {} of {} tables", done.len(), wanted.len()));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..READERS.min(wanted.len()) {
+            scope.spawn(work);
+        }
+    });
+    let (mut tables, mut refusals) = (Vec::new(), BTreeSet::new());
+    for (number, read) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let name = &wanted[number].0.name;
+        let (table, why) = read.map_err(|error| {
+            Error::new(error.kind(), format!("nothing was changed: {name} cannot be read: {error}"))
+        })?;
+        refusals.extend(why);
+        tables.push(table);
+    }
+    Ok((tables, refusals.into_iter().collect()))
+}
+
+fn placed(table: &BackupTable, place: &str, request: &NodeRequest) -> Result<(PlacedTable, Option<String>)> {
+    let own = table.sstables()?;
+    let mut refusal = None;
+    for sstable in &own {
+        refusal = refusal.or(checks::version(request.installed, &table.name, &sstable.name)?);
+    }
+    let mut directories = vec![PlacedDirectory { below: String::new(), sstables: own.into_iter().map(of).collect() }];
+    for index in hidden(&table.directory)? {
+        let sstables = files(&table.directory.join(&index))?;
+        directories.push(PlacedDirectory { below: index, sstables: sstables.into_iter().map(of).collect() });
+    }
+    let placed = PlacedTable {
+        keyspace: table.name.keyspace.to_string(),
+        table: table.name.table.to_string(),
+        place: place.to_owned(),
+        from: table.directory.clone(),
+        // Cassandra's own are small, and nothing starts without them.
+        as_files: request.copy || crate::cassandra::schema::is_system_keyspace(&table.name.keyspace),
+        directories,
+    };
+    Ok((placed, refusal))
+}
+
+fn of(sstable: Sstable) -> PlacedSstable {
+    PlacedSstable { name: sstable.name.to_string(), components: sstable.components }
+}
+
+/// Directories of secondary indexes.
+fn hidden(directory: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|e| reading(directory, e))? {
+        let entry = entry.map_err(|e| reading(directory, e))?;
+        let is_directory = entry.file_type().map_err(|e| reading(&entry.path(), e))?.is_dir();
+        if let (true, Ok(name)) = (is_directory, entry.file_name().into_string())
+            && name.starts_with('.')
+        {
+            found.push(name);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn files(directory: &Path) -> Result<Vec<Sstable>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|e| reading(directory, e))? {
+        let entry = entry.map_err(|e| reading(directory, e))?;
+        let metadata = entry.metadata().map_err(|e| reading(&entry.path(), e))?;
+        if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+            files.push((name, metadata.len()));
+        }
+    }
+    sstables::group(files).map_err(|error| Error::new(error.kind(), format!("{}: {error}", directory.display())))
+}
+
+/// What Cassandra reads at its first start, to build again what it does not know as built.
+fn rebuilt(schema: &Schema, tables: &[PlacedTable]) -> Option<String> {
+    let bytes_of = |keyspace: &str, name: &str| -> u64 {
+        tables.iter().filter(|table| table.keyspace == keyspace && table.table == name).map(PlacedTable::bytes).sum()
+    };
+    let (mut names, mut bytes) = (Vec::new(), 0);
+    for keyspace in &schema.keyspaces {
+        for table in &keyspace.tables {
+            let indexes = table.indexes.iter().filter(|index| !index.is_attached()).map(|index| &index.name);
+            let views = keyspace.views.iter().filter(|view| view.base_table == table.name).map(|view| &view.table.name);
+            let built: Vec<String> = indexes.chain(views).map(|name| format!("{}.{name}", keyspace.name)).collect();
+            if !built.is_empty() {
+                bytes += bytes_of(&keyspace.name, &table.name) * built.len() as u64;
+                names.extend(built);
+            }
+        }
+    }
+    (!names.is_empty()).then(|| {
+        format!(
+            "the backup does not tell that these are built: {}. Cassandra builds them again when it starts, and reads {bytes} bytes of the backup for that",
+            names.join(", ")
+        )
+    })
+}
+
+/// # Errors
+/// `Kind::NoSpace` where the real files do not fit.
+fn room(work: &Work) -> Result<()> {
+    let needed: u64 = work.tables.iter().filter(|table| table.as_files).map(PlacedTable::bytes).sum();
+    let free = rustix::fs::statvfs(&work.data_dir)
+        .map_err(|e| Error::io(format_args!("ask {} for its free space", work.data_dir.display()), e.into()))?;
+    let free = free.f_bavail.saturating_mul(free.f_frsize);
+    if needed <= free {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::NoSpace,
+        format!(
+            "nothing was changed: {} has {free} bytes free, and {needed} are to be copied there",
+            work.data_dir.display()
+        ),
+    ))
+}
