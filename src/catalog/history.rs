@@ -183,6 +183,7 @@ impl HostHistory {
             })
             .buffer_unordered(PARALLEL);
         let mut outage = None;
+        let mut locked = Vec::new();
         while let Some((set, archives, facts)) = reading.next().await {
             match facts {
                 Ok(facts) => {
@@ -193,13 +194,22 @@ impl HostHistory {
                 }
                 Err(e) if is_outage(&e) => outage = Some(e),
                 Err(e) => {
-                    tracing::warn!("the schema history of {} lacks {}: {e}", self.host, set.tag);
+                    // Where one is locked, most are: that is one sentence.
+                    if e.kind() == Kind::NoKey {
+                        locked.push((set.tag.clone(), e.to_string()));
+                    } else {
+                        tracing::warn!("the schema history of {} lacks {}: {e}", self.host, set.tag);
+                    }
                     self.change(|knowledge| {
                         knowledge.note_gap(&set, e.to_string().into());
                         false
                     });
                 }
             }
+        }
+        if let [(tag, why), more @ ..] = &locked[..] {
+            let more = if more.is_empty() { String::new() } else { format!(" and {} sets more", more.len()) };
+            tracing::warn!("the schema history of {} lacks {tag}{more}: {why}", self.host);
         }
         outage.map_or(Ok(()), Err)
     }

@@ -7,8 +7,10 @@ use super::local::Offsets;
 use super::manifest::own_offset;
 use super::set::BackupSet;
 use super::stray::Strays;
+use crate::cassandra::TableName;
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A set may still be written, or cleaned up, this long after its last upload.
@@ -74,6 +76,11 @@ impl HostSets {
     pub fn set(&self, tag: &str) -> Option<&Arc<BackupSet>> {
         let found = self.by_tag.binary_search_by(|i| (*self.sets[*i as usize].tag.0).cmp(tag)).ok()?;
         Some(&self.sets[self.by_tag[found] as usize])
+    }
+
+    /// The tables that any set has an archive of, or says that it should.
+    pub fn tables(&self) -> BTreeSet<TableName> {
+        self.sets.iter().flat_map(|set| set.tables().chain(&set.missing)).cloned().collect()
     }
 
     /// Whether anything but the time of listing differs.

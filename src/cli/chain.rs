@@ -1,6 +1,6 @@
 //! `cassmount chain`: what a restore point is made of, and by what evidence.
 
-use super::options::{BackupArgs, OutputArgs, TableArgs, parse_host};
+use super::options::{BackupArgs, OutputArgs, TablePatternArgs, parse_host};
 use super::output::{Shown, print};
 use super::session::{self, Session};
 use super::table::{self, Column, Table};
@@ -28,7 +28,7 @@ pub(super) struct ChainArgs {
     #[arg(default_value = "latest")]
     point: String,
     #[command(flatten)]
-    only: TableArgs,
+    only: TablePatternArgs,
     /// Each SSTable, the set that it comes from and its incarnation
     #[arg(long)]
     sstables: bool,
@@ -46,11 +46,12 @@ pub(super) struct ChainArgs {
 
 pub(super) fn run(args: &ChainArgs) -> Result<()> {
     let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
-    let options = ReportOptions { tables: args.only.tables.clone(), summary: true };
     let reads = args.sstables || (args.output.json && !args.summary);
     let chain = session::block_on(async {
         let session = Session::open(settings).await?;
         let host = session.host(&args.host).await?;
+        let tables = session.tables(&args.only, std::slice::from_ref(&host)).await?;
+        let options = ReportOptions { tables, summary: true };
         let tree = session.tree()?;
         let mut report = tree.chain_report(&host, &args.point, &options).await?;
         if reads {
@@ -60,7 +61,7 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
             report.unread_as(&before);
         }
         // A program gets all that it did not ask to leave out.
-        let shows_system = args.system || args.output.json || !args.only.tables.is_empty();
+        let shows_system = args.system || args.output.json || !args.only.is_all();
         Ok(Chain { source: session.catalog.source().to_owned(), report, shows_system })
     })?;
     print(args.output, &chain)?;

@@ -20,13 +20,14 @@ pub(super) struct Cli {
 
 const EXAMPLES: &str = "\
 First steps:
-  cassmount list s3://cass-backups                       which hosts have backups
-  cassmount list s3://cass-backups node1                 which restore points that host has
+  cassmount list s3://cass-backups                 hosts, and how they are
+  cassmount list s3://cass-backups node1           restore points of a host
   cassmount mount s3://cass-backups /mnt/backups --key-file K
   ls /mnt/backups/node1/restore-points/latest
   cassmount unmount /mnt/backups
 
-On a node with /etc/backup/config.json the bucket and the key are taken from there: `cassmount mount /mnt/backups`.";
+On a node with /etc/backup/config.json the bucket and the key are taken from
+there: `cassmount mount /mnt/backups`.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {

@@ -171,7 +171,9 @@ fn statements(before: &str, after: &str) -> Vec<StatementDifference> {
 fn by_subject(schema: &str) -> BTreeMap<String, Vec<String>> {
     let mut statements: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut subject = None;
-    for line in schema.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+    // What is not of a statement tells of the restore point.
+    let is_statement = |line: &&str| !line.is_empty() && !line.starts_with("--");
+    for line in schema.lines().map(str::trim_end).filter(is_statement) {
         let own = subject.get_or_insert_with(|| {
             line.split(" WITH ").next().unwrap_or(line).trim_end_matches([' ', '(', ';']).to_owned()
         });
@@ -220,16 +222,25 @@ impl Shown for Difference {
         }
         for statement in &self.schema {
             let _ = writeln!(text, "\n{}", statement.statement);
-            for line in &statement.gone {
-                let _ = writeln!(text, "{}", terminal::bad(&format!("- {line}")));
+            for line in statement.gone.iter().flat_map(|line| signed('-', line, terminal::width())) {
+                let _ = writeln!(text, "{}", terminal::bad(&line));
             }
-            for line in &statement.new {
-                let _ = writeln!(text, "{}", terminal::good(&format!("+ {line}")));
+            for line in statement.new.iter().flat_map(|line| signed('+', line, terminal::width())) {
+                let _ = writeln!(text, "{}", terminal::good(&line));
             }
         }
         let _ = writeln!(text, "\n{} alike", words::count(self.alike, "table"));
         text
     }
+}
+
+/// A line of CQL with its sign in front, in lines of at most `width` characters that keep its indentation.
+fn signed(sign: char, line: &str, width: Option<usize>) -> Vec<String> {
+    let indent = line.len() - line.trim_start().len();
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent + 6).max(20));
+    let parts = words::wrapped(&line[indent..], room);
+    let inset = |at: usize| if at == 0 { indent } else { indent + 4 };
+    parts.iter().enumerate().map(|(at, part)| format!("{sign} {}{part}", " ".repeat(inset(at)))).collect()
 }
 
 #[cfg(test)]
@@ -250,5 +261,10 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         assert!(statements(before, before).is_empty());
+        assert!(statements(&format!("-- as of 1\n{before}"), &format!("-- as of 2\n{before}")).is_empty());
+        assert_eq!(
+            signed('-', "    AND a = {'b': 'c', 'd': 'e'}", Some(30)),
+            ["-     AND a = {'b': 'c',", "-         'd': 'e'}"]
+        );
     }
 }

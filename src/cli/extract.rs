@@ -2,12 +2,12 @@
 
 use super::interrupt::unless_interrupted;
 use super::options::{
-    BackupArgs, JobsArgs, KeyspaceArgs, LiveIdArgs, OutputArgs, OwnerArgs, PointArgs, ProgressArgs, TableArgs,
+    BackupArgs, JobsArgs, KeyspaceArgs, LiveIdArgs, OutputArgs, OwnerArgs, PointArgs, ProgressArgs, TablePatternArgs,
 };
 use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
-use super::table;
+use super::{table, words};
 use cassmount::config::Settings;
 use cassmount::extract::{
     Access, ExtractOptions, ExtractPlan, ExtractReport, Extraction, Layout, SchemaState, SizeFrom, State, TableOutcome,
@@ -34,7 +34,7 @@ pub(super) struct ExtractArgs {
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     #[command(flatten)]
-    only: TableArgs,
+    only: TablePatternArgs,
     #[command(flatten)]
     keyspaces: KeyspaceArgs,
     /// How files are arranged: `tables` is <keyspace>/<table>-<id>/, `snapshots` is Cassandra's own <keyspace>/<table>-<id>/snapshots/<point>/
@@ -147,8 +147,9 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
     let reader = ReaderOptions { max_passes: jobs, ..ReaderOptions::default() };
     let reader = session.reader(session.keys()?, session.cache()?, reader)?;
     let host = session.host(&args.point.host).await?;
+    session.check_keys(&reader, &host).await?;
     let options = ExtractOptions {
-        tables: args.only.tables.clone(),
+        tables: session.tables(&args.only, std::slice::from_ref(&host)).await?,
         keyspaces: args.keyspaces.keyspaces.clone(),
         allow_incomplete: args.allow_incomplete,
         layout: match args.arrange {
@@ -259,10 +260,11 @@ impl Shown for DryRun {
         let todo = plan.tables.iter().filter(|table| !table.done).count();
         let _ = write!(
             text,
-            "\n{} of {} in {}: {todo} tables to extract, {} to fetch, {} to write ({})",
+            "\n{} of {} in {}: {} to extract, {} to fetch, {} to write ({})",
             plan.of.point,
             plan.of.host,
             plan.of.target.display(),
+            words::count(todo, "table"),
             table::bytes(plan.fetch_bytes),
             table::bytes(plan.write_bytes),
             how_known(plan.size_from),
@@ -356,12 +358,12 @@ impl Shown for Run {
         let sum = |of: fn(&TableOutcome) -> u64| there.iter().map(|table| of(table)).sum();
         let _ = writeln!(
             text,
-            "{} of {} in {}: {} tables, {} files, {}; {} fetched",
+            "{} of {} in {}: {}, {}, {}; {} fetched",
             report.of.point,
             report.of.host,
             report.of.target.display(),
-            there.len(),
-            sum(|table| table.files),
+            words::count(there.len(), "table"),
+            words::count(usize::try_from(sum(|table| table.files)).unwrap_or(usize::MAX), "file"),
             table::bytes(sum(|table| table.bytes)),
             table::bytes(report.tables.iter().map(|table| table.fetched_bytes).sum()),
         );

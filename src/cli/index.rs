@@ -1,11 +1,11 @@
 //! `cassmount index`: builds seek indexes ahead of need, and puts them beside the backups on request.
 
 use super::interrupt::unless_interrupted;
-use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, TableArgs};
+use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, TablePatternArgs};
 use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
-use super::{table, words};
+use super::{prune, table, words};
 use cassmount::reader::{Published, Reader, ReaderOptions};
 use cassmount::store::{ObjectMeta, Publisher};
 use cassmount::{Error, Kind, Result};
@@ -29,11 +29,18 @@ pub(super) struct IndexArgs {
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
-    only: TableArgs,
+    only: TablePatternArgs,
     /// Put the indexes beside the backups as well, encrypted with a key that follows from the archive's passphrase, under .cassmount/: every
     /// later mount, wherever it is, finds them there. Needs write access; nothing else in the source is written
     #[arg(long)]
     publish: bool,
+    /// Remove published indexes whose archives are gone, and do nothing else. Looks at the ends of every archive of the source; needs the right
+    /// to delete below .cassmount/, where nothing but cassmount writes
+    #[arg(long, conflicts_with_all = ["publish", "host", "point", "patterns"])]
+    prune: bool,
+    /// With --prune: say what would be removed, and remove nothing
+    #[arg(long, requires = "prune")]
+    dry_run: bool,
     #[command(flatten)]
     jobs: JobsArgs,
     #[command(flatten)]
@@ -46,6 +53,14 @@ pub(super) struct IndexArgs {
 
 pub(super) fn run(args: &IndexArgs) -> Result<()> {
     let Some(settings) = session::begin(args.scope.source_place.as_deref(), &args.backups)? else { return Ok(()) };
+    if args.prune {
+        let work = async {
+            let session = Session::open(settings).await?;
+            prune::prune(&session, args.jobs.or_cores(), args.dry_run).await
+        };
+        let pruned = session::block_on(unless_interrupted(work, "run it again to go on"))?;
+        return print(args.output, &pruned);
+    }
     let outcome = session::block_on(async {
         let session = Session::open(settings).await?;
         let keys = session.keys()?;
@@ -77,11 +92,9 @@ pub(super) fn run(args: &IndexArgs) -> Result<()> {
 
 /// The archives that are meant, each once, by key; and how many tables of sets have plain files instead, which need no index.
 async fn archives(session: &Session, args: &IndexArgs) -> Result<(Vec<Arc<ObjectMeta>>, usize)> {
-    let (catalog, only) = (&session.catalog, &args.only.tables);
-    let hosts = match &args.scope.host {
-        Some(name) => vec![session.host(name).await?],
-        None => catalog.hosts().await?.hosts.clone(),
-    };
+    let catalog = &session.catalog;
+    let hosts = session.hosts(args.scope.host.as_deref()).await?;
+    let only = &session.tables(&args.only, &hosts).await?;
     let mut found = BTreeMap::new();
     let mut plain = 0;
     for host in hosts {

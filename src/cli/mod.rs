@@ -29,6 +29,7 @@ mod own_paths;
 mod parts;
 mod places;
 mod progress;
+mod prune;
 mod report;
 mod restore;
 mod runtime_state;

@@ -1,9 +1,10 @@
 //! From options to the opened parts that commands work with.
 
-use super::options::{self, BackupArgs};
+use super::options::{self, BackupArgs, TablePatternArgs};
 use super::{logging, table, wait};
 use cassmount::cache::Cache;
 use cassmount::cache_dir::CacheDir;
+use cassmount::cassandra::TableName;
 use cassmount::catalog::{Catalog, CatalogOptions, Host};
 use cassmount::config::{CacheSettings, CommandLine, Settings};
 use cassmount::keys::KeyRing;
@@ -12,6 +13,7 @@ use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Bundles, Store};
 use cassmount::tree::{BackupTree, TreeOptions};
 use cassmount::{Error, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +129,39 @@ impl Session {
     pub(super) fn tree(&self) -> Result<BackupTree> {
         let reader = self.reader(self.keys()?, self.cache()?, ReaderOptions::default())?;
         BackupTree::new(Arc::clone(&self.catalog), reader, self.tree_options())
+    }
+
+    /// Makes sure that some key opens the host's archives, before anything else of them is fetched.
+    ///
+    /// # Errors
+    /// `NoKey`, in one sentence.
+    pub(super) async fn check_keys(&self, reader: &Reader, host: &Host) -> Result<()> {
+        let sets = self.catalog.host(host).await?;
+        // Of the newest sets, where today's key is most likely, and of the oldest.
+        let sampled = sets.sets.iter().rev().take(2).chain(sets.sets.first());
+        let archives: Vec<_> =
+            sampled.flat_map(|set| set.archives().take(4).collect::<Vec<_>>()).map(|archive| archive.object).collect();
+        reader.check_keys(archives).await
+    }
+
+    /// The tables that are meant, of those that these hosts have; none: all are.
+    pub(super) async fn tables(&self, only: &TablePatternArgs, hosts: &[Host]) -> Result<Vec<TableName>> {
+        if let Some(names) = only.names() {
+            return Ok(names);
+        }
+        let mut tables = BTreeSet::new();
+        for host in hosts {
+            tables.extend(self.catalog.host(host).await?.tables());
+        }
+        only.among(&tables)
+    }
+
+    /// The host that is named, or all of them.
+    pub(super) async fn hosts(&self, name: Option<&str>) -> Result<Vec<Host>> {
+        match name {
+            Some(name) => Ok(vec![self.host(name).await?]),
+            None => Ok(self.catalog.hosts().await?.hosts.clone()),
+        }
     }
 
     /// The host of that name, listed now; `Kind::NotFound` with the names that there are.

@@ -1,7 +1,7 @@
 //! `cassmount thaw`: asks the store for what lies in an archive (Glacier) and is needed.
 
 use super::interrupt::unless_interrupted;
-use super::options::{BackupArgs, OutputArgs, ScopeArgs, TableArgs};
+use super::options::{BackupArgs, OutputArgs, ScopeArgs, TablePatternArgs};
 use super::output::{Shown, print};
 use super::session::{self, Session};
 use super::table;
@@ -27,7 +27,7 @@ pub(super) struct ThawArgs {
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
-    only: TableArgs,
+    only: TablePatternArgs,
     /// How soon, and for how much: minutes (not from Deep Archive), hours, or up to two days
     #[arg(long, value_enum, default_value_t, value_name = "TIER")]
     tier: Tier,
@@ -84,11 +84,9 @@ pub(super) fn run(args: &ThawArgs) -> Result<()> {
 
 /// The archived objects of what is meant, each once, by key.
 async fn cold(session: &Session, args: &ThawArgs) -> Result<Vec<Arc<ObjectMeta>>> {
-    let (catalog, only) = (&session.catalog, &args.only.tables);
-    let hosts = match &args.scope.host {
-        Some(name) => vec![session.host(name).await?],
-        None => catalog.hosts().await?.hosts.clone(),
-    };
+    let catalog = &session.catalog;
+    let hosts = session.hosts(args.scope.host.as_deref()).await?;
+    let only = &session.tables(&args.only, &hosts).await?;
     let mut found = BTreeMap::new();
     let mut add = |object: Arc<ObjectMeta>| {
         if object.archived {

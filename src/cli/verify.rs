@@ -2,16 +2,17 @@
 
 use super::exposition;
 use super::interrupt::unless_interrupted;
-use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, TableArgs};
+use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, TablePatternArgs};
 use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
-use super::table;
+use super::{table, words};
 use cassmount::catalog::{Host, Tag};
 use cassmount::config::parse_duration;
 use cassmount::reader::ReaderOptions;
 use cassmount::verify::{
-    Finding, Neighbours, Note, Observer, Problem, Report, Scope, Severity, Verification, VerifyOptions,
+    Finding, Neighbours, Note, Observer, Problem, Report, Sample, SampleReport, Scope, Severity, Verification,
+    VerifyOptions,
 };
 use cassmount::{Error, Kind, Result};
 use std::fmt::{Display, Write};
@@ -34,9 +35,13 @@ macro_rules! examples {
     () => {
         "\
 Examples:
-  cassmount verify s3://cass-backups --key-file K                        every host, at a glance
-  cassmount verify s3://cass-backups node1 latest --deep --key-file K    all that this restore needs
-  cassmount verify s3://cass-backups --deep --max-age 30d -q             for cron: all, each month"
+  cassmount verify s3://cass-backups               every host, at a glance
+  cassmount verify s3://cass-backups node1 latest --deep
+                                                   all that this restore needs
+  cassmount verify s3://cass-backups --deep --max-age 30d -q
+                                                   for cron: all, each month
+  cassmount verify s3://cass-backups --deep --sample 10%
+                                                   another tenth each day"
     };
 }
 
@@ -50,15 +55,19 @@ pub(super) struct VerifyArgs {
     #[arg(long)]
     deep: bool,
     #[command(flatten)]
-    only: TableArgs,
+    only: TablePatternArgs,
     /// Check again what an earlier run found good, too
     #[arg(long)]
     again: bool,
     /// Check again what was found good longer ago than this, e.g. 30d
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "again")]
     max_age: Option<Duration>,
-    /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with POINT or --table
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "tables"])]
+    /// Only some archives of each host: a share of them, drawn anew each day (10%), or one part of several (3/7). What sets themselves tell
+    /// is checked all the same
+    #[arg(long, value_name = "SAMPLE")]
+    sample: Option<Sample>,
+    /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with POINT, --table or --sample
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "patterns", "sample"])]
     prometheus_textfile: Option<PathBuf>,
     #[command(flatten)]
     jobs: JobsArgs,
@@ -94,16 +103,16 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         let keys = session.keys()?;
         let options = ReaderOptions { max_passes: jobs, ..ReaderOptions::default() };
         let reader = session.reader(keys.clone(), session.cache()?, options)?;
-        let host = match &args.scope.host {
-            Some(name) => Some(session.host(name).await?),
-            None => None,
-        };
-        let scope = Scope { host, point: args.scope.point.clone(), tables: args.only.tables.clone() };
+        let hosts = session.hosts(args.scope.host.as_deref()).await?;
+        let tables = session.tables(&args.only, &hosts).await?;
+        let host = args.scope.host.as_ref().and_then(|_| hosts.first().cloned());
+        let scope = Scope { host, point: args.scope.point.clone(), tables };
         let options = VerifyOptions {
             deep: args.deep,
             jobs,
             max_age: if args.again { Some(Duration::ZERO) } else { args.max_age },
             state_dir: Some(session.cache_dir.verify()),
+            sample: args.sample.clone().map(|sample| (sample, today())),
         };
         let verification = Verification::prepare(&session.catalog, reader, &keys, scope, options).await?;
         let watch = Watch {
@@ -123,6 +132,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     }
     verdict(&report)?;
     nothing_left_out
+}
+
+/// The day, in UTC: a sample that is drawn by it stays as it is until tomorrow, so that an interrupted run can go on.
+fn today() -> String {
+    words::now().to_string().chars().take("2026-11-29".len()).collect()
 }
 
 /// Shows progress, and the first findings as they come.
@@ -314,11 +328,30 @@ fn notes(notes: &[Note], more: u64) -> String {
 fn conclusion(report: &Report) -> String {
     if report.is_clean() {
         let how = if report.deep { "" } else { " as far as a glance tells (--deep reads all of it)" };
-        return format!("everything is good{how}");
+        return match &report.sample {
+            Some(sample) => format!("all that was looked at is good{how}: {}", of_sample(sample)),
+            None => format!("everything is good{how}"),
+        };
     }
     let sets: std::collections::BTreeSet<(&Host, &Tag)> = report.findings.iter().map(|f| (&f.host, &f.set)).collect();
     let all = report.findings.len() as u64 + report.more_findings;
-    format!("{} in {} of {} sets", problems(all), sets.len(), report.hosts.iter().map(|host| host.sets).sum::<u64>())
+    let of = report.hosts.iter().map(|host| host.sets).sum::<u64>();
+    let text = format!(
+        "{} in {} of {}",
+        problems(all),
+        sets.len(),
+        words::count(usize::try_from(of).unwrap_or(usize::MAX), "set")
+    );
+    report.sample.as_ref().map_or_else(|| text.clone(), |sample| format!("{text}, in {}", of_sample(sample)))
+}
+
+/// `a sample of 10%, drawn for 2026-11-29 (4 of 37 archives)`.
+fn of_sample(sample: &SampleReport) -> String {
+    let what = match &sample.drawn_by {
+        Some(day) => format!("a sample of {}, drawn for {day}", sample.sample),
+        None => format!("part {} of it", sample.sample),
+    };
+    format!("{what} ({} of {} archives)", sample.archives, sample.of)
 }
 
 /// The first few of `count` names.

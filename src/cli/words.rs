@@ -19,6 +19,19 @@ pub(super) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Names in one line.
+const NAMED: usize = 5;
+
+/// `a, b, c`; of many the first and how many more there are.
+pub(super) fn some(names: &[String]) -> String {
+    let mut some: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    let more = format!("{} more", names.len().saturating_sub(NAMED));
+    if names.len() > NAMED {
+        some.push(&more);
+    }
+    some.join(", ")
+}
+
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;

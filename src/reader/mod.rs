@@ -63,6 +63,8 @@ use stats::ReaderStats;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -127,6 +129,8 @@ struct Inner {
     armors: Mutex<LruCache<Identity, Armor>>,
     plaintext: seal::plaintext::Neighbours,
     failures: Mutex<LruCache<Identity, (Error, Instant)>>,
+    /// Whether the log has that an archive is locked.
+    said_locked: AtomicBool,
     spans: Spans,
     landers: Landers,
     published: known::published::Presence,
@@ -164,6 +168,7 @@ impl Reader {
             piece_maps: PieceMaps::default(),
             archives: Archives::default(),
             failures: Mutex::new(LruCache::new(FAILURES)),
+            said_locked: AtomicBool::new(false),
             landers: Landers::default(),
             published: known::published::Presence::default(),
             cancel: CancellationToken::new(),
@@ -316,7 +321,10 @@ impl Inner {
         self.stats.count_error(error);
         let mut failures = lock(&self.failures);
         let before = failures.put(identity, (error.clone(), Instant::now()));
-        if before.is_none_or(|(before, when)| before.kind() != error.kind() || when.elapsed() > SAY_AGAIN) {
+        let is_news = before.is_none_or(|(before, when)| before.kind() != error.kind() || when.elapsed() > SAY_AGAIN);
+        // Where one archive is locked, most are: whoever asked tells of each, the log of the first.
+        let is_known = error.kind() == Kind::NoKey && self.said_locked.swap(true, Relaxed);
+        if is_news && !is_known {
             tracing::error!("{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! The one way of writing to a source: what `cassmount index --publish` puts below [`OWN_PREFIX`]. Nothing that mounts or reads has a
+//! The one way of writing to a source: what `cassmount index` puts below [`OWN_PREFIX`] (`--publish`) and removes there (`--prune`). Nothing that mounts or reads has a
 //! [`Publisher`]; a [`super::Store`] cannot write.
 
 use super::options::StoreOptions;
@@ -64,8 +64,22 @@ impl Publisher {
         Upload { publisher: self, path, buffer: Vec::new(), parts: None }
     }
 
+    /// Removes the object of this key, which is below [`OWN_PREFIX`]. One that is not there is no error.
+    ///
+    /// # Panics
+    /// When the key is not below [`OWN_PREFIX`].
+    pub async fn remove(&self, key: &str) -> Result<()> {
+        assert!(key.starts_with(OWN_PREFIX), "nothing else is removed from a source");
+        let path = Path::from(format!("{}{key}", self.prefix));
+        match self.within("remove", &path, 0, self.objects.delete(&path)).await {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
     async fn within<T>(
         &self,
+        what: &str,
         path: &Path,
         len: usize,
         work: impl Future<Output = object_store::Result<T>>,
@@ -80,10 +94,11 @@ impl Publisher {
                 object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                     Kind::Denied
                 }
+                object_store::Error::NotFound { .. } => Kind::NotFound,
                 _ => Kind::Io,
             };
             // The innermost one alone: the others repeat it.
-            Error::new(kind, format!("cannot write {path} to {}: {}", self.name, remote::innermost(&error)))
+            Error::new(kind, format!("cannot {what} {path} in {}: {}", self.name, remote::innermost(&error)))
         })
     }
 }
@@ -104,7 +119,7 @@ impl Upload<'_> {
         }
         if self.parts.is_none() {
             let begun = self.publisher.objects.put_multipart(&self.path);
-            self.parts = Some(self.publisher.within(&self.path, 0, begun).await?);
+            self.parts = Some(self.publisher.within("write", &self.path, 0, begun).await?);
         }
         self.part().await
     }
@@ -113,9 +128,9 @@ impl Upload<'_> {
         let Some(parts) = &mut self.parts else { return Ok(()) };
         let (part, publisher) = (std::mem::take(&mut self.buffer), self.publisher);
         let len = part.len();
-        let sent = publisher.within(&self.path, len, parts.put_part(PutPayload::from(part))).await;
+        let sent = publisher.within("write", &self.path, len, parts.put_part(PutPayload::from(part))).await;
         if sent.is_err() {
-            let _ = publisher.within(&self.path, 0, parts.abort()).await;
+            let _ = publisher.within("write", &self.path, 0, parts.abort()).await;
         }
         sent
     }
@@ -125,12 +140,12 @@ impl Upload<'_> {
         if self.parts.is_none() {
             let whole = PutPayload::from(std::mem::take(&mut self.buffer));
             let put = self.publisher.objects.put(&self.path, whole);
-            return self.publisher.within(&self.path, len, put).await.map(drop);
+            return self.publisher.within("write", &self.path, len, put).await.map(drop);
         }
         if len > 0 {
             self.part().await?;
         }
         let Some(mut parts) = self.parts else { return Ok(()) };
-        self.publisher.within(&self.path, 0, parts.complete()).await.map(drop)
+        self.publisher.within("write", &self.path, 0, parts.complete()).await.map(drop)
     }
 }

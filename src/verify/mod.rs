@@ -3,6 +3,7 @@
 //! [`Verification::prepare`] finds out what there is to check, [`Verification::run`] checks it and makes the [`Report`].
 //! - A set by itself ([`sets`]): its manifest, the files that a full must have, an archive of every table that these name.
 //! - An archive ([`archives`]): at a glance its two ends; in depth all of its bytes, once, and in it every SSTable ([`sstables`]).
+//! - Of a [`Sample`] of archives instead of all: which ones ([`sample`]).
 //! - What a damaged archive held, and who else has it ([`copies`]).
 //!
 //! Archives found good are remembered ([`state`]), so that a verification that was broken off goes on. Uses `catalog` and `reader`; reads from
@@ -13,6 +14,7 @@ mod copies;
 mod finding;
 mod prepare;
 mod run;
+mod sample;
 mod sets;
 mod sstables;
 mod state;
@@ -20,3 +22,4 @@ mod state;
 pub use finding::{Copy, Finding, Neighbours, Note, Problem, Severity, SstableRef};
 pub use prepare::{Scope, Todo, Verification, VerifyOptions};
 pub use run::{CheckCounts, HostReport, Observer, Report};
+pub use sample::{Sample, SampleReport};

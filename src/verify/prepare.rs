@@ -1,6 +1,7 @@
 //! What is to be verified, and what of it was found good before.
 
 use super::finding::Note;
+use super::sample::{Sample, SampleReport};
 use super::state::{State, short};
 use crate::cassandra::TableName;
 use crate::catalog::{BackupSet, Catalog, Cause, Host, HostSets, Lack, Subject, TableArchive};
@@ -44,11 +45,13 @@ pub struct VerifyOptions {
     pub max_age: Option<Duration>,
     /// Where it is kept what was found good; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// Some of the archives only, and by which word they are drawn; sets are looked at all the same.
+    pub sample: Option<(Sample, String)>,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { deep: false, jobs: 4, max_age: None, state_dir: None }
+        Self { deep: false, jobs: 4, max_age: None, state_dir: None, sample: None }
     }
 }
 
@@ -71,6 +74,7 @@ pub struct Verification {
     pub(super) tables: Vec<TableName>,
     pub(super) hosts: Vec<HostWork>,
     todo: Todo,
+    pub(super) sample: Option<SampleReport>,
 }
 
 /// A host and its sets that are to be looked at.
@@ -83,6 +87,15 @@ pub(super) struct HostWork {
     /// What the restore points that are asked for lack, beside what the sets in `parts` tell themselves.
     pub(super) lacks: Vec<Lack>,
     pub(super) state: State,
+    /// The archives that are looked at; `None`: all.
+    sampled: Option<HashSet<[u8; 16]>>,
+}
+
+impl HostWork {
+    /// Whether the archive of this version is looked at.
+    pub(super) fn samples(&self, version: &[u8; 32]) -> bool {
+        self.sampled.as_ref().is_none_or(|sampled| sampled.contains(&short(version)))
+    }
 }
 
 /// A set, or some tables of it.
@@ -143,7 +156,7 @@ impl Verification {
         });
         let listed: Vec<Arc<HostSets>> = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE).try_collect().await?;
         let (catalog, todo) = (Arc::clone(catalog), Todo::default());
-        let mut this = Self { catalog, reader, options, tables: scope.tables, hosts: Vec::new(), todo };
+        let mut this = Self { catalog, reader, options, tables: scope.tables, hosts: Vec::new(), todo, sample: None };
         for sets in listed {
             let (parts, left_out) = match &scope.point {
                 None => (sets.sets.iter().map(|set| Part { set: set.clone(), only: None }).collect(), Vec::new()),
@@ -151,7 +164,7 @@ impl Verification {
             };
             let state = this.state(&sets.host, keys).await?;
             let lacks = lacks(&sets, scope.point.as_deref(), &parts)?;
-            this.hosts.push(HostWork { sets, parts, left_out, lacks, state });
+            this.hosts.push(HostWork { sets, parts, left_out, lacks, state, sampled: None });
         }
         this.reader.check_keys(this.samples()).await?;
         this.count(scope.point.is_none());
@@ -199,10 +212,26 @@ impl Verification {
 
     /// Counts what there is to do. `all`: these are all of the hosts' sets, so that what is not among them is gone.
     fn count(&mut self, all: bool) {
+        if let Some((sample, word)) = &self.options.sample {
+            let (sample, drawn_by) = (sample.to_string(), sample.word(word).map(str::to_owned));
+            self.sample = Some(SampleReport { sample, drawn_by, archives: 0, of: 0 });
+        }
         for host in &mut self.hosts {
-            let mut there = HashSet::new();
+            let archives = host.parts.iter().flat_map(|part| part.archives(&self.tables));
+            let there: HashSet<_> = archives.map(|archive| short(&self.reader.version(&archive.object))).collect();
+            if let Some((sample, word)) = &self.options.sample {
+                host.sampled = Some(sample.of(&there, word));
+            }
             for archive in host.parts.iter().flat_map(|part| part.archives(&self.tables)) {
                 let version = self.reader.version(&archive.object);
+                let is_sampled = host.samples(&version);
+                if let Some(sample) = &mut self.sample {
+                    sample.of += 1;
+                    sample.archives += u64::from(is_sampled);
+                }
+                if !is_sampled {
+                    continue;
+                }
                 if host.state.is_good(&version, self.options.deep) {
                     self.todo.skipped += 1;
                 } else {
@@ -210,7 +239,6 @@ impl Verification {
                     let size = archive.object.size;
                     self.todo.bytes += if self.options.deep { size } else { size.min(GLANCE_BYTES) };
                 }
-                there.insert(short(&version));
             }
             if all && self.tables.is_empty() {
                 host.state.retain(|version| there.contains(version));

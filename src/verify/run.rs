@@ -4,6 +4,7 @@ use super::archives::{Outcome, Subject};
 use super::copies;
 use super::finding::{Finding, Note, Problem};
 use super::prepare::{HostWork, Part, Verification};
+use super::sample::SampleReport;
 use super::sets;
 use crate::cassandra::TableName;
 use crate::catalog::{BackupSet, Host, HostCompleteness, SetEvidence, TableArchive, Tag};
@@ -34,6 +35,8 @@ pub struct Report {
     pub source: String,
     /// Whether archives were read whole.
     pub deep: bool,
+    /// Which of the archives were looked at; `None`: all.
+    pub sample: Option<SampleReport>,
     pub hosts: Vec<HostReport>,
     /// Of all hosts together.
     pub checked: CheckCounts,
@@ -106,6 +109,7 @@ impl Verification {
         let mut report = Report {
             source: self.catalog.source().to_owned(),
             deep: self.options.deep,
+            sample: self.sample.clone(),
             hosts: Vec::new(),
             checked: CheckCounts::default(),
             findings: Vec::new(),
@@ -135,19 +139,23 @@ impl Verification {
         report.hosts.push(HostReport { host: host.sets.host.clone(), sets, checked: CheckCounts::default() });
         self.sets(host, report, observer).await?;
         let tables = &self.tables;
-        let HostWork { parts, state, .. } = host;
         let mut todo = Vec::new();
         let mut checked = CheckCounts::default();
         // Which archives are due is decided first: what is found good on the way must not be looked up while it is written.
-        for (number, part) in parts.iter().enumerate() {
+        for (number, part) in host.parts.iter().enumerate() {
             for archive in part.archives(tables) {
-                if state.is_good(&self.reader.version(&archive.object), self.options.deep) {
+                let version = self.reader.version(&archive.object);
+                if !host.samples(&version) {
+                    continue;
+                }
+                if host.state.is_good(&version, self.options.deep) {
                     checked.skipped += 1;
                 } else {
                     todo.push((number as u32, archive.table));
                 }
             }
         }
+        let HostWork { parts, state, .. } = host;
         let archives = todo.into_iter().filter_map(|(part, table)| {
             let Part { set, .. } = &parts[part as usize];
             Some((set, set.archive(&table)?))

@@ -48,6 +48,11 @@ fn the_tree_is_browsed_without_a_mount() {
     let shallow = user.text(&["find", SAMPLE, "cass-a", "--max-depth", "1"]);
     assert!(shallow.lines().all(|path| path.matches('/').count() == 1) && shallow.contains("cass-a/shop"), "{shallow}");
 
+    let tables = user.text(&["find", SAMPLE, "--table", "shop.cart*", "--type", "d", "--max-depth", "5"]);
+    let of = |host: &str| tables.lines().filter(|path| path.starts_with(&format!("{host}/restore-points/"))).count();
+    assert_eq!((of("cass-a"), of("cass-b")), (4, 4), "{tables}");
+    assert!(tables.lines().all(|path| path.contains("/shop/carts-")), "{tables}");
+
     for (arguments, said) in [
         (["ls", SAMPLE, "cass-a/nothing"], "there is no \"nothing\" in cass-a"),
         (["cat", SAMPLE, "cass-a"], "cass-a is a directory"),
@@ -61,6 +66,23 @@ fn the_tree_is_browsed_without_a_mount() {
 }
 
 #[test]
+fn without_a_key_nothing_is_extracted_and_one_sentence_says_why() {
+    let work = tempfile::tempdir().unwrap();
+    let target = work.path().join("out");
+    let mut command = cassmount();
+    command
+        .args(["extract", SAMPLE, "cass-a", "latest"])
+        .arg(&target)
+        .arg("--cache-dir")
+        .arg(work.path().join("cache"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(3), &b""[..]), "{output:?}");
+    assert!(said.contains("no key opens the backups") && said.lines().count() == 1, "{said}");
+    assert!(!target.exists(), "{output:?}");
+}
+
+#[test]
 fn what_changed_between_two_points() {
     let user = User::new();
     let text = user.text(&["diff", SAMPLE, "cass-a", "2026-11-21-02-45", "2026-11-21-02-49"]);
@@ -70,6 +92,7 @@ fn what_changed_between_two_points() {
     assert!(line("shop.carts").ends_with("created"), "{text}");
     assert!(line("shop.events").ends_with("dropped and created again"), "{text}");
     assert!(text.contains("CREATE TABLE shop.users\n+     phone text\n"), "{text}");
+    assert!(!text.contains("-- The schema"), "no statement: {text}");
     let same = user.text(&["diff", SAMPLE, "cass-a", "latest"]);
     assert!(same.contains("cass-a: 2026-11-21-02-52 to 2026-11-21-02-52") && same.contains(" tables alike"), "{same}");
     let json = user.text(&["diff", SAMPLE, "cass-a", "2026-11-21-02-47", "2026-11-21-02-48", "--sstables", "--json"]);

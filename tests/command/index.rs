@@ -214,3 +214,47 @@ fn the_archives_of_a_point_or_a_table_are_indexed_and_failures_are_named() {
     assert_eq!(&output.stdout[..], b"", "one sentence instead of a report");
     assert!(String::from_utf8_lossy(&output.stderr).contains("no key opens the backups"), "{output:?}");
 }
+
+#[test]
+fn indexes_of_archives_that_are_gone_are_removed_and_nothing_else() {
+    let (bucket, _) = bucket(bucket::PASSPHRASE);
+    let (source, key) = (bucket.source(), bucket.key_file());
+    let user = User::new();
+    user.index(&source, &["--key-file", &key, "--publish"]);
+    let other = bucket.path().join(".cassmount/index/1/note");
+    fs::write(&other, "not ours").unwrap();
+    let prune = |more: &[&str]| {
+        let pruned = user.index(&source, &[&["--prune"], more].concat());
+        ["indexes", "removed"].map(|field| pruned[field].as_u64().unwrap())
+    };
+    let indexes = || bucket.path().join(".cassmount/index/1").read_dir().unwrap().count();
+    // No key is needed: which archive an index is of, the archive's ends tell.
+    assert_eq!((prune(&[]), indexes()), ([1, 0], 2));
+    let large = bucket.path().join(HOST).join(TAG).join("ks/large.tar.gz.enc");
+    fs::remove_file(&large).unwrap();
+    assert_eq!((prune(&["--dry-run"]), indexes()), ([1, 1], 2), "a dry run removes nothing");
+
+    // Of what cannot be looked at it is not known whose index is needed.
+    fs::write(&large, vec![7; 5 << 20]).unwrap();
+    let refused = cassmount()
+        .args(["index", &source, "--prune", "--key-file", &key, "--cache-dir"])
+        .arg(user.cache.path())
+        .output()
+        .unwrap();
+    assert!(!refused.status.success() && indexes() == 2, "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("nothing was removed"), "{refused:?}");
+    fs::remove_file(&large).unwrap();
+
+    assert_eq!(prune(&[]), [1, 1]);
+    assert_eq!(prune(&[]), [0, 0]);
+    assert_eq!(fs::read_to_string(&other).unwrap(), "not ours");
+
+    // Where there is no archive at all, something else is wrong.
+    fs::remove_dir_all(bucket.path().join(HOST)).unwrap();
+    let index = bucket.path().join(format!(".cassmount/index/1/aa/{}", "a".repeat(64)));
+    fs::create_dir_all(index.parent().unwrap()).unwrap();
+    fs::write(&index, "x").unwrap();
+    let mut command = cassmount();
+    let refused = command.args(["index", &source, "--prune", "--cache-dir"]).arg(user.cache.path()).output().unwrap();
+    assert!(!refused.status.success() && index.exists(), "{refused:?}");
+}

@@ -136,12 +136,35 @@ fn some_of_them_by_time_or_table() {
     assert_eq!(listed("cass-b", &["--table", "shop.carts"]), "48 49 51 52");
     assert_eq!(listed("cass-b", &["--table", "shop.events"]), "45 47 48 49 51 52");
     assert_eq!(listed("cass-b", &["--table", "shop.carts", "--until", "2026-11-21-02-49"]), "48 49");
+    assert_eq!(listed("cass-b", &["--table", "*.Mixed*"]), "45 47 48", "any table of that pattern");
+    assert_eq!(listed("cass-b", &["--table", "*.Mixed*", "--table", "shop.carts"]), "48", "all that are named");
+
+    // Without a host, of all of them.
+    let tables = json(&[&[SAMPLE, "--table", "media.Mixed*", "--table", "shop.carts"], &keys[..]].concat());
+    let line = |line: &Value| {
+        format!("{} {} {} {} {}", line["host"], line["table"], line["restore_points"], line["last"], line["gone_from"])
+    };
+    let lines: Vec<String> = tables["tables"].as_array().unwrap().iter().map(line).collect();
+    assert_eq!(
+        lines,
+        [
+            "\"cass-a\" \"MixedCase\" 3 \"2026-11-21-02-48\" \"2026-11-21-02-52\"",
+            "\"cass-b\" \"MixedCase\" 3 \"2026-11-21-02-48\" \"2026-11-21-02-52\"",
+            "\"cass-a\" \"carts\" 4 \"2026-11-21-02-52\" null",
+            "\"cass-b\" \"carts\" 4 \"2026-11-21-02-52\" null",
+        ]
+    );
+    let none = run(&[&[SAMPLE, "--table", "shop.z*"][..], &keys].concat());
+    assert_eq!(none.status.code(), Some(1), "{none:?}");
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no table is called like shop.z*"), "{none:?}");
 
     let refused = run(&[&[SAMPLE, "cass-a", "--table", "shop.nothing"][..], &keys].concat());
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(
         String::from_utf8_lossy(&refused.stderr).contains("no backup set of cass-a has an archive of shop.nothing")
     );
+    let host = run(&[&format!("{SAMPLE}/cass-a")]);
+    assert!(String::from_utf8_lossy(&host.stderr).contains("it looks like the directory of one host"), "{host:?}");
     for wrong in [&["cass-a", "--since", "someday"][..], &["--since", "2026-11-21"], &["cass-a", "--table", "x"]] {
         assert_eq!(run(&[&[SAMPLE], wrong].concat()).status.code(), Some(2), "{wrong:?}");
     }

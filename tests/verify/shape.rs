@@ -35,7 +35,8 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 fn a_report_has_the_documented_shape() {
     let (user, bucket) = (User::new(), bucket());
     let report = user.report(&bucket.source(), &["--deep", "--key-file", &bucket.key_file()]);
-    let fields = ["source", "deep", "hosts", "checked", "findings", "more_findings", "notes", "more_notes", "stopped"];
+    let fields =
+        ["source", "deep", "sample", "hosts", "checked", "findings", "more_findings", "notes", "more_notes", "stopped"];
     assert_eq!(keys(&report), fields.into());
     assert_eq!(report["deep"], true);
     assert_eq!(report["stopped"], Value::Null);
@@ -142,6 +143,26 @@ fn people_are_told_what_is_lost_and_where_else_it_is() {
     let (code, text, said) = run(&["--key-file", &key]);
     assert_eq!((code, said.as_str()), (Some(0), ""));
     assert!(text.contains("everything is good as far as a glance tells"), "{text}");
+
+    // Of a sample it is said that it is one, and how much of all that is.
+    let (code, text, _) = run(&["--key-file", &key, "--again", "--sample", "50%"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("all that was looked at is good") && text.contains("a sample of 50%, drawn for "), "{text}");
+    let parts = [1, 2, 3].map(|part| {
+        let sample = format!("{part}/3");
+        let report = user.report(&bucket.source(), &["--key-file", &key, "--again", "--deep", "--sample", &sample]);
+        assert_eq!(report["sample"]["archives"], report["checked"]["archives"], "{report:#}");
+        assert_eq!((&report["sample"]["sample"], &report["sample"]["drawn_by"]), (&json!(sample), &Value::Null));
+        let of = report["sample"]["of"].as_u64().unwrap();
+        (report["checked"]["archives"].as_u64().unwrap(), of, report["findings"].as_array().unwrap().len())
+    });
+    assert_eq!(parts.iter().map(|(archives, ..)| archives).sum::<u64>(), parts[0].1, "{parts:?}");
+    assert_eq!(
+        parts.iter().map(|(.., findings)| findings).sum::<usize>(),
+        1,
+        "one of them has the damaged one: {parts:?}"
+    );
+    assert_eq!(run(&["--key-file", &key, "--sample", "200%"]).0, Some(2));
 }
 
 #[test]

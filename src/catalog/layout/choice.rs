@@ -166,6 +166,10 @@ fn decide(
         // Not «no backups»: somebody looks for what is there.
         (LayoutChoice::Auto, []) => {
             let hint = match sample.archive() {
+                _ if sample.is_of_one_host(layouts) => {
+                    "it looks like the directory of one host: give the directory above as SOURCE, and its name as HOST"
+                        .into()
+                }
                 Some(key) => format!(
                     "{key:?} may be an archive of many tables, which cannot be read as it is: unpack it (tar -xf) into a \
                      directory for its host, and give the directory above as SOURCE"

@@ -2,6 +2,7 @@
 
 use super::Layout;
 use super::names::{is_archive, is_own};
+use super::snapshot::local_time;
 use crate::Result;
 use crate::catalog::objects::Objects;
 use futures::future::BoxFuture;
@@ -70,6 +71,14 @@ impl Sample {
     /// A key that looks like an archive.
     pub(super) fn archive(&self) -> Option<&str> {
         self.places.iter().flat_map(|place| &place.keys).map(String::as_str).find(|key| is_archive(key))
+    }
+
+    /// Whether all of it would be recognised one directory further down: somebody named a host's directory.
+    pub(super) fn is_of_one_host(&self, layouts: &[Arc<dyn Layout>]) -> bool {
+        let is_dated = |key: &String| key.split('/').next().and_then(local_time).is_some();
+        let keys = || self.places.iter().flat_map(|place| &place.keys);
+        let fits = |layout: &Arc<dyn Layout>| keys().all(|key| layout.recognises(&format!("host/{key}")));
+        keys().next().is_some() && keys().all(is_dated) && layouts.iter().any(fits)
     }
 
     /// Whether the layout recognises anything at all.

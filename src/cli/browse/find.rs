@@ -1,14 +1,15 @@
 //! `cassmount find`.
 
 use super::{Browser, letter};
-use crate::cli::options::BackupArgs;
+use crate::cli::options::{BackupArgs, TablePattern, TablePatternArgs};
 use crate::cli::{output, session};
+use cassmount::cassandra::TableName;
 use cassmount::tree::TreeNode;
 use cassmount::view::{NodeKind, View};
 use cassmount::{Kind, Result};
 use glob::Pattern;
 
-/// Prints the paths below a place of the tree that a mount of SOURCE would show. What lies in a table's directory is known once its archives
+/// Prints the paths below a place of the tree that a mount of SOURCE would show; with --table, those of some tables on all hosts. What lies in a table's directory is known once its archives
 /// were read: --max-depth spares that.
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct FindArgs {
@@ -21,6 +22,8 @@ pub(in crate::cli) struct FindArgs {
     /// Only names that match, e.g. '*-Data.db'
     #[arg(long, value_name = "GLOB", value_parser = Pattern::new)]
     name: Option<Pattern>,
+    #[command(flatten)]
+    only: TablePatternArgs,
     /// Only directories (d), files (f) or links (l)
     #[arg(long = "type", value_name = "KIND", value_parser = ["d", "f", "l"])]
     kind: Option<String>,
@@ -39,7 +42,15 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
         let mut failed = None;
         let mut rest: Vec<(String, TreeNode, usize)> = vec![(start.path(), browser.node(&start), 0)];
         while let Some((path, node, depth)) = rest.pop() {
-            if depth > 0 && wants(args, &browser, &path, &node) && !output::write_on(format!("{path}\n").as_bytes())? {
+            let place = if args.only.is_all() { Place::Within } else { place(&path, args.only.patterns()) };
+            if place == Place::Beside {
+                continue;
+            }
+            if depth > 0
+                && place == Place::Within
+                && wants(args, &browser, &path, &node)
+                && !output::write_on(format!("{path}\n").as_bytes())?
+            {
                 return Ok(());
             }
             let is_deepest = args.max_depth.is_some_and(|most| depth >= most);
@@ -72,6 +83,67 @@ fn wants(args: &FindArgs, browser: &Browser, path: &str, node: &TreeNode) -> boo
         && args.kind.as_ref().is_none_or(|kind| kind == letter(browser.tree.kind(node)))
 }
 
+/// Where a path is, seen from the tables that are looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// They may be below it.
+    Above,
+    /// It is one of them, or in one.
+    Within,
+    /// They are elsewhere.
+    Beside,
+}
+
+fn place(path: &str, tables: &[TablePattern]) -> Place {
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+    // <host>/restore-points/<point>/<keyspace>/<table>-<id>, or <host>/<keyspace>/<table>-<id>.
+    let below = match &names[..] {
+        [] | [_] | [_, "restore-points"] | [_, "restore-points", _] => return Place::Above,
+        [_, "backup-sets" | "commitlogs", ..] => return Place::Beside,
+        [_, "restore-points", _, below @ ..] | [_, below @ ..] => below,
+    };
+    let is_meant = |keyspace: &str, table: &str| {
+        let name = table.rsplit_once('-').map_or(table, |(name, _)| name);
+        tables.iter().any(|pattern| pattern.matches(&TableName::new(keyspace, name)))
+    };
+    match below {
+        [keyspace] if tables.iter().any(|pattern| pattern.matches_keyspace(keyspace)) => Place::Above,
+        [keyspace, table, ..] if is_meant(keyspace, table) => Place::Within,
+        _ => Place::Beside,
+    }
+}
+
 fn is_of_one_table(kind: Kind) -> bool {
     matches!(kind, Kind::Corrupt | Kind::Changed | Kind::Archived | Kind::NoKey)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        only: TablePatternArgs,
+    }
+
+    #[test]
+    fn tables_are_found_wherever_the_tree_shows_them() {
+        let only = Only::parse_from(["", "--table", "shop.us*"]).only;
+        for (path, expected) in [
+            ("/", Place::Above),
+            ("node1/restore-points/latest", Place::Above),
+            ("node1/restore-points/latest/shop", Place::Above),
+            ("node1/restore-points/latest/media", Place::Beside),
+            ("node1/restore-points/latest/schema.cql", Place::Beside),
+            ("node1/restore-points/latest/shop/users-763d", Place::Within),
+            ("node1/restore-points/latest/shop/users-763d/nb-1-big-Data.db", Place::Within),
+            ("node1/restore-points/latest/shop/orders-763d", Place::Beside),
+            ("node1/shop/users-763d/snapshots", Place::Within),
+            ("node1/backup-sets/x", Place::Beside),
+        ] {
+            assert_eq!(place(path, only.patterns()), expected, "{path}");
+        }
+    }
 }

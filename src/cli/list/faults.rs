@@ -1,7 +1,7 @@
 //! What is wrong with hosts and clusters, in words.
 
 use crate::cli::{terminal, words};
-use cassmount::catalog::cluster::{ClusterFault, HostFault, HostView};
+use cassmount::catalog::cluster::{ClusterFault, ClusterView, HostFault, HostView};
 use cassmount::catalog::{LocalTime, Tag};
 
 /// The state of a host, in colour.
@@ -26,6 +26,28 @@ fn incomplete(host: &HostView) -> String {
         Some(whole) => format!("INCOMPLETE: {count}; the newest whole one is {whole}"),
         None => format!("INCOMPLETE: {count}; none is whole"),
     })
+}
+
+/// What is wrong with which hosts, a line for each kind: rows of a large cluster run off the screen.
+pub(super) fn hosts_with_faults(view: &ClusterView) -> Vec<String> {
+    let kinds: [(&str, &str, fn(&HostView) -> bool); 5] = [
+        ("has no finished set", "have no finished set", |host| has(host, |fault| matches!(fault, HostFault::Nothing))),
+        ("stopped", "stopped", |host| has(host, |fault| matches!(fault, HostFault::Stopped { .. }))),
+        ("paused", "paused", |host| has(host, |fault| matches!(fault, HostFault::Pause { .. }))),
+        ("missed a full", "missed a full", |host| has(host, |fault| matches!(fault, HostFault::FullMissed { .. }))),
+        ("has incomplete restore points", "have incomplete restore points", |host| host.lacking > 0),
+    ];
+    let line = |(one, several, is_of): (&str, &str, fn(&HostView) -> bool)| {
+        let names: Vec<String> =
+            view.hosts.iter().filter(|host| is_of(host)).map(|host| host.sets.host.to_string()).collect();
+        let verb = if names.len() == 1 { one } else { several };
+        (!names.is_empty()).then(|| format!("{} {verb}: {}", words::count(names.len(), "host"), words::some(&names)))
+    };
+    kinds.into_iter().filter_map(line).collect()
+}
+
+fn has(host: &HostView, is_it: fn(&HostFault) -> bool) -> bool {
+    host.faults.iter().any(is_it)
 }
 
 pub(in crate::cli) fn host_fault(host: &HostView, fault: &HostFault) -> String {

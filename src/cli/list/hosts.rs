@@ -1,6 +1,6 @@
 //! `cassmount list SOURCE`: hosts, cluster by cluster, at a glance.
 
-use super::faults::{cluster_fault, host_state};
+use super::faults::{cluster_fault, host_state, hosts_with_faults};
 use crate::cli::output::Shown;
 use crate::cli::table::{self, Column, Table};
 use crate::cli::{terminal, words};
@@ -198,6 +198,9 @@ impl Hosts {
         for fault in &view.faults {
             let _ = writeln!(text, "  {}", terminal::bad(&cluster_fault(fault)));
         }
+        for line in hosts_with_faults(view) {
+            let _ = writeln!(text, "  {}", terminal::odd(&line));
+        }
         text.push('\n');
         text += &self.table(view);
         text
@@ -269,9 +272,6 @@ pub(super) fn of_hosts(point: &ClusterPoint) -> String {
     format!("{} of {}", point.whole(), words::count(point.expected, "host"))
 }
 
-/// Hosts named in one line.
-const NAMED: usize = 5;
-
 /// The hosts that cannot be restored to it.
 pub(super) fn absent(point: &ClusterPoint) -> String {
     let name = |(host, why): &(Host, Absence)| match why {
@@ -279,11 +279,7 @@ pub(super) fn absent(point: &ClusterPoint) -> String {
         Absence::Incomplete { .. } => format!("{host} (incomplete)"),
         Absence::NoFull { .. } => format!("{host} (no full)"),
     };
-    let mut names: Vec<String> = point.absences.iter().take(NAMED).map(name).collect();
-    if point.absences.len() > NAMED {
-        names.push(format!("{} more", point.absences.len() - NAMED));
-    }
-    names.join(", ")
+    words::some(&point.absences.iter().map(name).collect::<Vec<_>>())
 }
 
 /// The days that are drawn.

@@ -4,12 +4,13 @@ mod faults;
 mod hosts;
 mod points;
 mod sets;
+mod tables;
 
 pub(super) use faults::{cluster_fault, host_fault};
 pub(super) use hosts::all_hosts;
 
 use super::exposition;
-use super::options::{BackupArgs, OutputArgs, TableArgs, parse_host};
+use super::options::{BackupArgs, OutputArgs, TablePatternArgs, parse_host};
 use super::output::print;
 use super::session::{self, Session};
 use cassmount::Result;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 
 /// Lists the hosts of SOURCE: to which time all of them can be restored, which sets each made on which day, and which host stopped, paused,
 /// missed a full or lacks something. With HOST, the backup sets of that host: what can be restored with each, from how many sets and bytes in
-/// all, and what is wrong with them.
+/// all, and what is wrong with them. With --table and no HOST, which hosts have the table, in which restore points, and how large it is.
 #[derive(clap::Args, Debug)]
 pub(super) struct ListArgs {
     /// Where the backups are; `-`, or nothing, for the configuration's bucket
@@ -28,7 +29,7 @@ pub(super) struct ListArgs {
     #[arg(value_parser = parse_host)]
     host: Option<String>,
     /// The times to which the hosts of a cluster can be restored together, and on how many hosts each is complete
-    #[arg(long, conflicts_with = "host")]
+    #[arg(long, conflicts_with_all = ["host", "patterns"])]
     cluster: bool,
     /// Only sets of this time and later: a date, an hour or a minute (2026-11-21-03-15) of the host's time, RFC 3339, unix
     /// seconds, `yesterday`, or a time ago: 2d
@@ -38,9 +39,9 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "TIME", requires = "host")]
     until: Option<String>,
     #[command(flatten)]
-    only: TableArgs,
+    only: TablePatternArgs,
     /// Write how the hosts are into this file, for node_exporter (docs/metrics.md)
-    #[arg(long, value_name = "FILE", conflicts_with = "host")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "patterns"])]
     prometheus_textfile: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
@@ -53,6 +54,10 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
     session::block_on(async {
         let session = Session::open(settings).await?;
         let Some(host) = &args.host else {
+            if !args.only.is_all() {
+                print(args.output, &tables::tables(&session, &args.only).await?)?;
+                return session.store.nothing_left_out();
+            }
             let hosts = hosts::hosts(session.store.name(), &session.catalog).await?;
             hosts.verdict()?;
             if let Some(path) = &args.prometheus_textfile {

@@ -73,15 +73,20 @@ struct PointLine {
 pub(super) async fn listing(args: &ListArgs, session: &Session, name: &str) -> Result<HostListing> {
     let catalog = &session.catalog;
     let host = session.host(name).await?;
+    let sets = catalog.host(&host).await?;
     let mut only: Option<HashSet<Tag>> = None;
-    if !args.only.tables.is_empty() {
+    if !args.only.is_all() {
         let tree = session.tree()?;
-        for table in &args.only.tables {
-            let points = HashSet::from_iter(tree.points_with(&host, table).await?);
+        let tables = session.tables(&args.only, std::slice::from_ref(&host)).await?;
+        // What is named must be there, all of it; of a pattern any.
+        for pattern in args.only.patterns() {
+            let mut points = HashSet::new();
+            for table in tables.iter().filter(|table| pattern.matches(table)) {
+                points.extend(tree.points_with(&host, table).await?);
+            }
             only = Some(only.map_or_else(|| points.clone(), |only| &only & &points));
         }
     }
-    let sets = catalog.host(&host).await?;
     let period = Period::parse(args.since.as_deref(), args.until.as_deref(), &sets.offsets)?;
     let is_wanted = |set: &BackupSet| {
         only.as_ref().is_none_or(|only| only.contains(&set.tag)) && period.has(set, sets.chains.latest())
@@ -90,7 +95,7 @@ pub(super) async fn listing(args: &ListArgs, session: &Session, name: &str) -> R
     let mut points: HashMap<Tag, PointOverview> =
         overview.into_iter().map(|point| (point.tag.clone(), point)).collect();
     let lines = sets.sets.iter().zip(clusters(&sets)).filter(|(set, _)| is_wanted(set));
-    let is_filtered = args.since.is_some() || args.until.is_some() || !args.only.tables.is_empty();
+    let is_filtered = args.since.is_some() || args.until.is_some() || !args.only.is_all();
     Ok(HostListing {
         source: catalog.source().to_owned(),
         host: name.to_owned(),

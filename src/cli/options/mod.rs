@@ -24,7 +24,7 @@ pub(super) use output::{OutputArgs, ProgressArgs};
 pub(super) use owner::OwnerArgs;
 pub(super) use point::{PointArgs, ScopeArgs, parse_host, parse_moment};
 pub(super) use source::{LiveIdArgs, SourceArgs};
-pub(super) use table::{KeyspaceArgs, TableArgs};
+pub(super) use table::{KeyspaceArgs, TableArgs, TablePattern, TablePatternArgs};
 #[cfg(feature = "fault-injection")]
 pub(super) use trouble::TroubleArgs;
 

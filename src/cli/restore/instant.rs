@@ -5,7 +5,7 @@ use super::guard::{self, UnitArgs};
 use super::mounts::{self, MountArg};
 use crate::cli::options::{CacheDirArgs, KeyspaceArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
-use crate::cli::{logging, table, wait, waits};
+use crate::cli::{logging, table, wait, waits, words};
 use cassmount::config::parse_duration;
 use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, TableReport};
 use cassmount::{Error, Kind, Result};
@@ -167,7 +167,9 @@ impl Shown for InstantReport {
         } else if open > 0 {
             let _ = writeln!(
                 text,
-                "{open} tables read {} through links: keep it mounted, and take no backup, until `cassmount restore hydrate` is done",
+                "{} {} {} through links: keep it mounted, and take no backup, until `cassmount restore hydrate` is done",
+                words::count(open, "table"),
+                if open == 1 { "reads" } else { "read" },
                 self.mountpoint.display()
             );
         }

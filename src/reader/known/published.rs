@@ -22,6 +22,7 @@ use crate::store::{ObjectMeta, Publisher};
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
+use futures::TryStreamExt;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -272,6 +273,23 @@ impl Reader {
         done.map_err(|error| error.with_object(&object.key))
     }
 
+    /// The keys of all indexes that lie beside the backups, with their sizes.
+    pub async fn published_indexes(&self) -> Result<Vec<ObjectMeta>> {
+        let listed: Vec<ObjectMeta> = self.inner.store.list(PUBLISHED_PREFIX).try_collect().await?;
+        Ok(listed.into_iter().filter(|object| is_published_key(&object.key)).collect())
+    }
+
+    /// The key that the archive's published index has, whether there is one or not; `None` for what gets none. Two small ranges are fetched; no
+    /// key is needed.
+    pub async fn published_key(&self, object: &Arc<ObjectMeta>) -> Result<Option<String>> {
+        if object.is_bundle() || object.size < MIN_OBJECT_LEN {
+            return Ok(None);
+        }
+        let ends = Ends::fetch(&self.inner, object).await.map_err(Broken::into_error)?;
+        let archive = ends.identity().map_err(Broken::into_error)?;
+        Ok(Some(published_key(&archive)))
+    }
+
     async fn publish(&self, object: &Arc<ObjectMeta>, archive: &Archive, publisher: &Publisher) -> Result<Published> {
         let inner = &self.inner;
         let ends = Ends::fetch(inner, object).await.map_err(Broken::into_error)?;
@@ -298,6 +316,14 @@ impl Reader {
         upload.finish().await?;
         Ok(Published::Now)
     }
+}
+
+/// Whether it is of the form that [`published_key`] makes.
+fn is_published_key(key: &str) -> bool {
+    let name = key.strip_prefix(PUBLISHED_PREFIX).and_then(|rest| rest.split_once('/'));
+    name.is_some_and(|(group, name)| {
+        name.len() == 64 && name.starts_with(group) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 async fn is_indexed(inner: &Arc<Inner>, archive: &Arc<Archive>) -> Result<()> {

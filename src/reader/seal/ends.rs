@@ -117,11 +117,16 @@ impl Ends {
         Ok(Self { first: start.into(), last: tail(&end).map_err(broken)?, body })
     }
 
-    /// Names the archive and finds its key. Computes for milliseconds per key.
-    pub(in crate::reader) fn unlock(&self, inner: &Inner, object: &ObjectMeta) -> Result<(Identity, Unlocked), Broken> {
+    /// Which archive it is.
+    pub(in crate::reader) fn identity(&self) -> Result<Identity, Broken> {
         let missing = || Stage::Fetch.failed(Error::corrupt("an object's start is missing"));
         let start = *self.first.first_chunk().ok_or_else(missing)?;
-        let archive = Identity { object_size: self.body.size, start, end: self.last };
+        Ok(Identity { object_size: self.body.size, start, end: self.last })
+    }
+
+    /// Names the archive and finds its key. Computes for milliseconds per key.
+    pub(in crate::reader) fn unlock(&self, inner: &Inner, object: &ObjectMeta) -> Result<(Identity, Unlocked), Broken> {
+        let archive = self.identity()?;
         if !archive.is_sealed() {
             let compression = Compression::of(&self.first).ok_or_else(|| {
                 let what = "is neither encrypted by openssl (\"Salted__\") nor a tar, or one in gzip, zstd or lz4";
