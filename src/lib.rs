@@ -21,6 +21,7 @@ pub mod node;
 pub mod private;
 pub mod reader;
 pub mod restore;
+pub mod sandbox;
 pub mod scratch;
 pub mod store;
 pub mod supervisor;

@@ -36,6 +36,9 @@ pub(super) enum Command {
     /// What answers a mount's requests, started by its supervisor
     #[command(hide = true)]
     Worker(mount::MountArgs),
+    /// What does for a locked-up worker what that may not, started by it
+    #[command(hide = true)]
+    Broker(mount::MountArgs),
     /// Unmount, and wait until the daemon has gone
     #[command(visible_alias = "umount")]
     Unmount(unmount::UnmountArgs),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream as StdStream;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,26 +44,49 @@ enum Answer {
 /// Answers requests; given to [`serve`] by the mount.
 pub(super) type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Value>> + Send + Sync>;
 
-/// Listens on `path` until dropped; takes the socket away then.
-pub(super) struct Listening {
+/// A socket that nobody answers on yet; taken away when dropped.
+#[derive(Debug)]
+pub(super) struct Socket {
     path: PathBuf,
+    listener: StdListener,
+}
+
+impl Socket {
+    /// Makes it at `path`, in place of one that a killed daemon left. A process that is locked up can make none.
+    pub(super) fn bind(path: PathBuf) -> Result<Self> {
+        let _ = std::fs::remove_file(&path);
+        let failed = |e| Error::io(format_args!("listen on {}", path.display()), e);
+        let listener = StdListener::bind(&path).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        // The directory is 0700 already; this is the second lock.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+            .map_err(|e| Error::io(format_args!("set the mode of {}", path.display()), e))?;
+        Ok(Self { path, listener })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Answers until dropped; takes the socket away then.
+pub(super) struct Listening {
+    _socket: Socket,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Starts answering on `path`, replacing a socket that a killed daemon left.
-pub(super) fn serve(path: PathBuf, handler: Handler) -> Result<Listening> {
-    let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).map_err(|e| Error::io(format_args!("listen on {}", path.display()), e))?;
-    // The directory is 0700 already; this is the second lock.
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
-        .map_err(|e| Error::io(format_args!("set the mode of {}", path.display()), e))?;
+/// Starts answering on a socket.
+pub(super) fn serve(socket: Socket, handler: Handler) -> Result<Listening> {
+    let failed = |e| Error::io(format_args!("listen on {}", socket.path.display()), e);
+    let listener = socket.listener.try_clone().and_then(UnixListener::from_std).map_err(failed)?;
     let places = Arc::new(Semaphore::new(CONVERSATIONS));
     let task = tokio::spawn(async move {
         loop {
@@ -83,7 +106,7 @@ pub(super) fn serve(path: PathBuf, handler: Handler) -> Result<Listening> {
             }
         }
     });
-    Ok(Listening { path, task })
+    Ok(Listening { _socket: socket, task })
 }
 
 async fn converse(stream: UnixStream, handler: Handler) -> std::io::Result<()> {
@@ -140,7 +163,7 @@ mod tests {
                 }
             })
         });
-        let listening = serve(path.clone(), handler).unwrap();
+        let listening = serve(Socket::bind(path.clone()).unwrap(), handler).unwrap();
         let asked = path.clone();
         let (status, refused) =
             tokio::task::spawn_blocking(move || (ask(&asked, Request::Status), ask(&asked, Request::CacheClear)))

@@ -1,10 +1,10 @@
 //! `--metrics ADDR`: what `cassmount status` shows and how the backups are, for Prometheus at http://ADDR/metrics, for people at http://ADDR/.
 //! Names follow Prometheus's conventions; they are documented in docs/metrics.md.
 
+use super::broker::Outside;
 use super::control::{Handler, Request};
 use super::watched_hosts::WatchedHosts;
 use super::{exposition, report, words};
-use cassmount::restore::{Journals, status};
 use cassmount::task::blocking;
 use cassmount::{Error, Result};
 use hyper::body::Incoming;
@@ -21,7 +21,6 @@ use prometheus_client::registry::{Registry, Unit};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -78,18 +77,15 @@ pub(super) struct Watched {
     pub(super) handler: Handler,
     pub(super) hosts: WatchedHosts,
     pub(super) source: String,
-    pub(super) mountpoint: PathBuf,
-    /// Of restores that read from mounts.
-    pub(super) journals: Journals,
+    /// Looks at live tables.
+    pub(super) outside: Arc<Outside>,
 }
 
 impl Watched {
     /// Bytes of live tables that are read from this mount.
     async fn remote_bytes(&self) -> Result<u64> {
-        let (journals, mountpoint) = (self.journals.clone(), self.mountpoint.clone());
-        let statuses = blocking(move || status(&journals)).await?;
-        let own = statuses.tables.iter().filter(|table| table.mountpoint == mountpoint);
-        Ok(own.fold(0, |sum, table| sum.saturating_add(table.remote_bytes)))
+        let outside = Arc::clone(&self.outside);
+        blocking(move || outside.remote_bytes()).await
     }
 }
 

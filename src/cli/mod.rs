@@ -3,9 +3,11 @@
 //! A command is a file with its options (`…Args`), what it does (`run`) and what it shows. Options that several commands take
 //! are in [`options`]; the opened parts that they work with come from [`session`].
 
+mod broker;
 mod browse;
 mod chain;
 mod command;
+mod confinement;
 mod control;
 mod crash_report;
 mod daemon;
@@ -40,8 +42,11 @@ mod state_dir;
 mod status;
 mod successor;
 mod table;
+#[cfg(feature = "fault-injection")]
+mod taken_over;
 mod terminal;
 mod thaw;
+mod unconfined;
 mod unmount;
 mod upgrade;
 mod verify;
@@ -93,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Mount(args) => mount::run(args),
         Command::Worker(args) => return worker::run(args),
+        Command::Broker(args) => return broker::run(args),
         Command::Unmount(args) => unmount::run(args),
         Command::List(args) => list::run(args),
         Command::Chain(args) => chain::run(args),

@@ -3,8 +3,8 @@
 use super::daemon::Readiness;
 use super::options::{self, BackupArgs, LiveIdArgs, LogFileArgs, OwnerArgs};
 use super::runtime_state::{self, RunningMount};
-use super::{daemon, logging, mount_helper, own_paths, session, unmount};
-use cassmount::config::{CommandLine, parse_duration, parse_size};
+use super::{confinement, daemon, logging, mount_helper, own_paths, session, unmount};
+use cassmount::config::{CommandLine, Settings, parse_duration, parse_size};
 use cassmount::supervisor::{self, Plan};
 use cassmount::{Error, Kind, Result};
 use std::ffi::OsString;
@@ -34,6 +34,9 @@ pub(super) struct MountArgs {
     /// Let reads of files that live tables link to (`restore instant`) wait this long for a store that is away, instead of failing
     #[arg(long, value_name = "TIME", default_value = "6h", value_parser = parse_duration, hide_short_help = true)]
     pub(super) live_timeout: Duration,
+    /// Let the process that reads backups reach all that its user can; a last resort, where the sandbox is in the way
+    #[arg(long, hide_short_help = true)]
+    pub(super) no_sandbox: bool,
     #[command(flatten)]
     pub(super) view: ViewArgs,
     #[command(flatten)]
@@ -101,6 +104,11 @@ impl MountArgs {
         given
     }
 
+    /// Where its log is, if it has a file.
+    pub(super) fn log(&self) -> Option<&LogFileArgs> {
+        (!self.foreground).then_some(&self.log_file)
+    }
+
     /// The file at whose reads the worker is to crash.
     #[cfg(feature = "fault-injection")]
     pub(super) fn crash_on(&self) -> Option<String> {
@@ -111,6 +119,12 @@ impl MountArgs {
     #[allow(clippy::unused_self, reason = "as in builds with faults")]
     pub(super) fn crash_on(&self) -> Option<String> {
         None
+    }
+
+    /// The directory for what a worker makes that tries what one would that was taken over.
+    #[cfg(feature = "fault-injection")]
+    pub(super) fn taken_over(&self) -> Option<PathBuf> {
+        self.trouble.taken_over.clone()
     }
 
     /// Whether to act as on a kernel that cannot send requests again.
@@ -154,8 +168,7 @@ fn prepare(args: &MountArgs, is_told: bool) -> Result<PathBuf> {
             format!("{} is not a directory: nothing can be mounted on it", mountpoint.display()),
         ));
     }
-    let log = (!args.foreground).then_some(&args.log_file);
-    own_paths::refuse_above(&mountpoint, &args.command_line(), log)?;
+    own_paths::refuse_above(&mountpoint, &args.command_line(), args.log())?;
     if is_told && !is_empty(&mountpoint)? {
         let place = mountpoint.display();
         eprintln!("cassmount: warning: {place} is not empty: what is in it is hidden until it is unmounted");
@@ -197,6 +210,17 @@ fn with_fixed_time(arguments: impl Iterator<Item = OsString>, at: Option<&str>) 
     arguments.map(fixed).collect()
 }
 
+/// Where no program may lie that is to go on with the mount, without symbolic links: its workers write there.
+pub(super) fn not_for_programs(args: &MountArgs, settings: &Settings, mountpoint: &Path) -> Result<Vec<PathBuf>> {
+    let mut written = vec![mountpoint.to_owned()];
+    if !args.no_sandbox {
+        // What is not there yet will be made without links.
+        let places = confinement::written(settings, args.log())?;
+        written.extend(places.into_iter().map(|place| place.canonicalize().unwrap_or(place)));
+    }
+    Ok(written)
+}
+
 /// Becomes the mount's supervisor: from here on nothing is done that needs much memory, or the mount.
 fn supervise(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Result<()> {
     let in_background = readiness.in_background();
@@ -204,7 +228,8 @@ fn supervise(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> 
     // Behind the name of this program and of the command.
     let given = mount_helper::expand(std::env::args_os().collect()).into_iter().skip(2);
     arguments.extend(with_fixed_time(given, args.view.at.as_deref()));
-    let plan = Plan { arguments, mountpoint: mountpoint.to_owned(), restart_limit: args.restart_limit };
+    let written = not_for_programs(args, &options::resolve(&args.command_line())?, mountpoint)?;
+    let plan = Plan { arguments, mountpoint: mountpoint.to_owned(), restart_limit: args.restart_limit, written };
     let mut has_served = false;
     let ended = supervisor::supervise(plan, &mut || {
         has_served = true;

@@ -1,19 +1,22 @@
 //! The parts of one mount, put together, and what it answers to `status` and its like.
 
+use super::broker::Outside;
 use super::control::{Handler, Request};
 use super::mount::MountArgs;
 use super::options;
 use super::runtime_state::RunningMount;
 use super::session::Session;
-use super::state_dir;
+use super::{session, state_dir};
 use cassmount::cache::Cache;
 use cassmount::catalog::Host;
+use cassmount::config::Settings;
 use cassmount::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording, Waits};
+use cassmount::keys::KeyRing;
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::restore::{LinkedFiles, linked_directories};
 use cassmount::scratch::{Overlay, ScratchOptions};
-use cassmount::store::Store;
-use cassmount::supervisor::{History, Link};
+use cassmount::store::{self, Store};
+use cassmount::supervisor::{History, Link, check_program};
 use cassmount::task::blocking;
 use cassmount::time::Timestamp;
 use cassmount::tree::{BackupTree, TreeOptions};
@@ -21,7 +24,7 @@ use cassmount::{Error, Kind, Result};
 use futures::FutureExt;
 use serde_json::{Value, json};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +40,38 @@ const NO_RESEND: &str = "this kernel cannot send requests again that a process t
 /// Layouts whose backups are archives, which mostly are encrypted.
 const OF_ARCHIVES: [&str; 2] = ["cass_ops", "scripts"];
 const NO_KEY: &str = "no key was given: encrypted archives cannot be read, only listed (--key-file, --key-command, encryption_key of the configuration)";
+
+/// What is read before the process is locked up.
+pub(super) struct Given {
+    settings: Settings,
+    keys: KeyRing,
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+impl Given {
+    /// Resolves the settings; reads keys, which may take a program; looks up users.
+    pub(super) fn read(args: &MountArgs) -> Result<Self> {
+        let (uid, gid) = args.access.owner.ids()?;
+        let mut settings = options::resolve(&args.command_line())?;
+        let is_set = |(name, value): &(String, String)| name == "HOME" && !value.is_empty();
+        // Neither systemd nor fstab sets it, and later the list of users cannot be read.
+        if let Some(home) = std::env::home_dir().filter(|_| !settings.store.environment.iter().any(is_set)) {
+            settings.store.environment.push(("HOME".into(), home.to_string_lossy().into_owned()));
+        }
+        let keys = session::keys(&settings)?;
+        Ok(Self { settings, keys, uid, gid })
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Has the store ask `outside` for what this process may not do.
+    pub(super) fn ask(&mut self, outside: Arc<dyn store::Outside>) {
+        self.settings.store.outside = Some(outside);
+    }
+}
 
 /// Everything that serves one mount.
 pub(super) struct Parts {
@@ -66,19 +101,23 @@ impl Warnings {
 }
 
 impl Parts {
-    /// Opens the source, the keys, the cache and the scratch layer. `resumed`: of a mount that programs use already, so what its store
+    /// Opens the source, the cache and the scratch layer. `resumed`: of a mount that programs use already, so what its store
     /// cannot answer now it may answer later.
-    pub(super) async fn open(args: &MountArgs, mountpoint: &Path, resumed: bool, aftermath: Aftermath) -> Result<Self> {
-        let (uid, gid) = args.access.owner.ids()?;
+    pub(super) async fn open(
+        args: &MountArgs,
+        given: Given,
+        mountpoint: &Path,
+        resumed: bool,
+        aftermath: Aftermath,
+    ) -> Result<Self> {
+        let Given { settings, keys, uid, gid } = given;
         let say = Warnings { on_stderr: !args.foreground && !resumed };
-        let settings = options::resolve(&args.command_line())?;
         if say.on_stderr {
             settings.warnings.iter().for_each(|warning| eprintln!("cassmount: warning: {warning}"));
         }
         let timeout = settings.store.timeout;
         let live_data_dir = settings.live_data_dir()?;
         let session = Session::open_unchecked(settings)?;
-        let keys = session.keys()?;
         if !resumed {
             session.check().await?;
             // A wrong --layout is told now, and not by an empty mount.
@@ -137,8 +176,8 @@ impl Parts {
     }
 
     /// Mounts, and gives the connection to the supervisor to hold.
-    pub(super) fn mount(&self, mountpoint: &Path, supervisor: &Link) -> Result<Mounted> {
-        let device = Device::mount(mountpoint, &self.options)?;
+    pub(super) fn mount(&self, mountpoint: &Path, outside: &Outside, supervisor: &Link) -> Result<Mounted> {
+        let device = Device { fd: outside.mount(self.options.fsname.clone())?, mountpoint: mountpoint.to_owned() };
         let mut greeting = Greeting::receive(&device.fd)?;
         if self.no_resend {
             greeting = greeting.without_resend();
@@ -176,6 +215,7 @@ impl Parts {
         history: &History,
         mounted: &Arc<Mounted>,
         supervisor: &Link,
+        not_for_programs: Vec<PathBuf>,
     ) -> Handler {
         let (store, cache, reader) = (self.session.store.clone(), self.cache.clone(), Arc::clone(&self.reader));
         let (overlay, mounted) = (Arc::clone(&self.overlay), Arc::downgrade(mounted));
@@ -186,6 +226,7 @@ impl Parts {
                 (store.clone(), cache.clone(), Arc::clone(&reader), Arc::clone(&overlay));
             let (state, history, mounted) = (state.clone(), history.clone(), mounted.clone());
             let (supervisor, waits) = (supervisor.clone(), waits.clone());
+            let not_for_programs = not_for_programs.clone();
             async move {
                 match request {
                     Request::Status => {
@@ -204,7 +245,9 @@ impl Parts {
                         if !mounted.upgrade().is_some_and(|mounted| mounted.outlives_us()) {
                             return Err(Error::new(Kind::Unsupported, NO_RESEND));
                         }
-                        supervisor.upgrade(successor.accept()?.as_fd())?;
+                        let program = successor.accept()?;
+                        check_program(&program, &not_for_programs)?;
+                        supervisor.upgrade(program.as_fd())?;
                         Ok(json!({}))
                     }
                     Request::ScratchReset => {

@@ -41,7 +41,7 @@ pub(super) fn path() -> PathBuf {
 }
 
 /// That directory, made if need be.
-fn directory() -> Result<PathBuf> {
+pub(super) fn directory() -> Result<PathBuf> {
     let path = path();
     // Who has made a directory of this name in /tmp could tell of mounts that are none, and hide those that are.
     private::directory(&path).map_err(|error| {

@@ -93,12 +93,7 @@ impl Session {
 
     /// All passphrases that were named; warnings go to the log.
     pub(super) fn keys(&self) -> Result<KeyRing> {
-        cassmount::keys::forbid_core_dumps()?;
-        let loaded = self.settings.keys.load()?;
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok(loaded.ring)
+        keys(&self.settings)
     }
 
     /// The cache as a mount uses it, bounded.
@@ -177,6 +172,16 @@ impl Session {
         self.catalog.host_judged(host).await?;
         Ok(host.clone())
     }
+}
+
+/// All passphrases that were named; warnings go to the log.
+pub(super) fn keys(settings: &Settings) -> Result<KeyRing> {
+    cassmount::keys::forbid_core_dumps()?;
+    let loaded = settings.keys.load()?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.ring)
 }
 
 /// The cache directory as an absolute path.

@@ -2,6 +2,7 @@
 
 use super::version;
 use cassmount::{Error, Kind, Result, cache, fs, scratch, supervisor};
+use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -53,7 +54,10 @@ impl Successor {
             }
         }
         let failed = |e| Error::io(format_args!("open {}", self.program.display()), e);
-        let program = File::open(&self.program).map_err(failed)?;
+        // Only for its place: to read it, a process that is locked up may have no right.
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let program = open(&self.program, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        let program = File::from(program);
         let metadata = program.metadata().map_err(failed)?;
         if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
             return Err(Error::invalid(format!("{} is no program", self.program.display())));

@@ -1,13 +1,18 @@
 //! `cassmount worker`: what answers a mount's requests, started by its supervisor, for the first time or in place of one that died.
 
+use super::broker::{Broker, Outside};
 use super::mount::MountArgs;
-use super::parts::Parts;
+use super::parts::{Given, Parts};
 use super::runtime_state::{RunningMount, mounted_device};
+use super::unconfined::Unconfined;
 use super::watched_hosts::WatchedHosts;
-use super::{control, crash_report, daemon, exit, logging, metrics, state_dir, unmount};
+use super::{confinement, control, crash_report, daemon, exit, logging, metrics};
 use cassmount::catalog::Host;
 use cassmount::fs::{Aftermath, Mounted, Trials};
+use cassmount::sandbox::{self, Watched};
+use cassmount::store::Store;
 use cassmount::supervisor::{History, Link, Order, Start};
+use cassmount::task::blocking;
 use cassmount::{Error, Kind, Result};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -15,8 +20,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
+
+/// How often it is looked whether what may be used was replaced.
+const LOOK: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: &MountArgs) -> ExitCode {
     let (supervisor, start, device) = match Link::open() {
@@ -53,7 +62,8 @@ fn serve(
         Some(logging::to_file(&args.backups.log, &args.log_file, &mountpoint)?)
     };
     let aftermath = aftermath(args, supervisor, &start, log.as_deref(), &mountpoint);
-    cassmount::keys::forbid_core_dumps()?;
+    let Locked { given, outside, socket, watched } = lock_up(args, &mountpoint)?;
+    let not_for_programs = super::mount::not_for_programs(args, given.settings(), &mountpoint)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("cassmount")
@@ -61,7 +71,7 @@ fn serve(
         .build()
         .map_err(|e| Error::io("start the runtime's threads", e))?;
     let served = runtime.block_on(async {
-        let parts = Parts::open(args, &mountpoint, device.is_some(), aftermath).await?;
+        let parts = Parts::open(args, given, &mountpoint, device.is_some(), aftermath).await?;
         let mut state = RunningMount {
             pid: std::os::unix::process::parent_id(),
             worker_pid: std::process::id(),
@@ -74,10 +84,10 @@ fn serve(
         let resumed = device.is_some();
         let mounted = Arc::new(match device.zip(start.greeting) {
             Some((device, greeting)) => parts.resume(&mountpoint, device, greeting)?,
-            None => parts.mount(&mountpoint, supervisor)?,
+            None => parts.mount(&mountpoint, &outside, supervisor)?,
         });
         state.device = mounted_device(&mountpoint);
-        let handler = parts.handler(&state, &start.history, &mounted, supervisor);
+        let handler = parts.handler(&state, &start.history, &mounted, supervisor, not_for_programs);
         // What serves programs must not end with what only tells of it, but whoever mounts should know what does not work.
         let optional = |done: Result<()>| match done {
             Err(error) if resumed => {
@@ -93,24 +103,33 @@ fn serve(
                 handler: Arc::clone(&handler),
                 hosts: WatchedHosts::watch(Arc::clone(&parts.session.catalog), only),
                 source: state.source.clone(),
-                mountpoint: mountpoint.clone(),
-                journals: state_dir::journals(&[parts.session.cache_dir.path().to_owned()])?,
+                outside: Arc::clone(&outside),
             };
             optional(metrics::serve(address, watched).await.map(|done| scraped = Some(done)))?;
         }
-        let socket = RunningMount::socket(&mountpoint);
-        optional(socket.and_then(|path| control::serve(path, handler)).map(|done| answering = Some(done)))?;
+        optional(socket.and_then(|socket| control::serve(socket, handler)).map(|done| answering = Some(done)))?;
         optional(state.announce().map(|done| announced = Some(done)))?;
         tracing::info!("{} is mounted on {}", state.source, mountpoint.display());
         if !resumed {
-            tell_of_live_tables(&mountpoint, &state.cache_dir);
+            if let Some(said) = outside.live_tables() {
+                tracing::warn!("{said}");
+                eprintln!("cassmount: {said}");
+            }
         }
         if !args.foreground {
             daemon::let_go()?;
         }
         supervisor.ready()?;
         *has_served = true;
-        let ended = until_unmounted(&mounted, &mountpoint, supervisor.orders()?).await;
+        #[cfg(feature = "fault-injection")]
+        if let Some(place) = args.taken_over() {
+            std::thread::spawn(move || super::taken_over::try_everything(&place));
+        }
+        let renewing = watched.map(|watched| tokio::spawn(renew(watched, Arc::clone(&mounted), supervisor.clone())));
+        let ended = until_unmounted(&mounted, &mountpoint, &outside, supervisor.orders()?).await;
+        if let Some(renewing) = renewing {
+            renewing.abort();
+        }
         drop((scraped, answering, announced));
         ended
     });
@@ -119,28 +138,55 @@ fn serve(
     served
 }
 
-/// Says which live tables read from a mount that has just come: Cassandra may have been started without it.
-fn tell_of_live_tables(mountpoint: &Path, cache_dir: &Path) {
-    let place = mountpoint.display();
-    let journals = state_dir::journals(&[cache_dir.to_owned()]);
-    let said = match journals.and_then(|journals| cassmount::restore::hanging(&journals, mountpoint)) {
-        Ok(tables) if tables.is_empty() => return,
-        Ok(tables) => {
-            let names: Vec<String> = tables.iter().map(|of| of.table.to_string()).collect();
-            let broken: usize = tables.iter().map(|of| of.broken).sum();
-            let what = match broken {
-                0 => "if Cassandra was started while it was not mounted".to_owned(),
-                _ => format!("{broken} SSTables lack files, because Cassandra was started while it was not mounted"),
-            };
-            format!(
-                "live tables read from {place} through links: {}; {what}: cassmount restore repair",
-                names.join(", ")
-            )
+/// A worker that can reach what it needs, and no more.
+struct Locked {
+    given: Given,
+    outside: Arc<Outside>,
+    /// Where it answers `status` and its like.
+    socket: Result<control::Socket>,
+    /// What it was given, which may be replaced; `None`: it can reach everything.
+    watched: Option<Watched>,
+}
+
+/// Does all that takes the whole system, then locks this process up. To be called while it has one thread.
+fn lock_up(args: &MountArgs, mountpoint: &Path) -> Result<Locked> {
+    let mut given = Given::read(args)?;
+    let socket = RunningMount::socket(mountpoint).and_then(control::Socket::bind);
+    let settings = given.settings();
+    let runs_programs = Store::runs_programs(&settings.source()?, &settings.store);
+    if args.no_sandbox || runs_programs {
+        let why = if runs_programs { "the Azure CLI has to be run" } else { "--no-sandbox" };
+        tracing::warn!("this process can reach all that its user can: {why}");
+        let outside = Arc::new(Outside::Here(Unconfined::new(args, mountpoint)?));
+        return Ok(Locked { given, outside, socket, watched: None });
+    }
+    let needs = confinement::needs(settings, args.log(), args.metrics.map(|address| address.port()))?;
+    let broker = Arc::new(Broker::start(mountpoint)?);
+    given.ask(Arc::clone(&broker) as _);
+    let sandbox = sandbox::enter(&needs)?;
+    for lack in &sandbox.lacks {
+        tracing::warn!("the sandbox is weaker than it should be: {lack}");
+    }
+    Ok(Locked { given, outside: Arc::new(Outside::Broker(broker)), socket, watched: Some(sandbox.watched) })
+}
+
+/// Has another worker go on when files or directories were replaced: this one may use only those that were there when it began.
+async fn renew(watched: Watched, mounted: Arc<Mounted>, supervisor: Link) {
+    let watched = Arc::new(watched);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = Arc::clone(&watched);
+        let Ok(Some(replaced)) = blocking(move || Ok(now.replaced().map(Path::to_owned))).await else { continue };
+        let replaced = replaced.display();
+        if !mounted.outlives_us() {
+            tracing::warn!("{replaced} is another one now, which this process may not use: mount again");
+            return;
         }
-        Err(error) => format!("whether live tables read from {place} is not known: {error}"),
-    };
-    tracing::warn!("{said}");
-    eprintln!("cassmount: {said}");
+        tracing::info!("{replaced} is another one now: another process goes on, which may use it");
+        if let Err(error) = supervisor.renew() {
+            return tracing::warn!("{replaced} is another one now, which this process may not use: {error}");
+        }
+    }
 }
 
 /// What there is to do about the end of the process before this one.
@@ -159,7 +205,12 @@ fn aftermath(args: &MountArgs, supervisor: &Link, start: &Start, log: Option<&Pa
 }
 
 /// Waits until somebody unmounts, or asks us to.
-async fn until_unmounted(mounted: &Mounted, mountpoint: &Path, mut orders: UnboundedReceiver<Order>) -> Result<()> {
+async fn until_unmounted(
+    mounted: &Mounted,
+    mountpoint: &Path,
+    outside: &Arc<Outside>,
+    mut orders: UnboundedReceiver<Order>,
+) -> Result<()> {
     let listen = |kind| signal(kind).map_err(|e| Error::io("listen for signals", e));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     // A closed terminal or session must not end a mount.
@@ -179,15 +230,13 @@ async fn until_unmounted(mounted: &Mounted, mountpoint: &Path, mut orders: Unbou
             _ = terminate.recv() => if !is_alone { continue },
             _ = interrupt.recv() => if !is_alone { continue },
         }
-        let place = mountpoint.to_owned();
-        let done = tokio::task::spawn_blocking(move || unmount::detach(&place, asked_before)).await;
-        match done {
-            Ok(Ok(())) => tracing::info!("{} is unmounted", mountpoint.display()),
-            Ok(Err(error)) => {
+        let outside = Arc::clone(outside);
+        match blocking(move || outside.detach(asked_before)).await {
+            Ok(()) => tracing::info!("{} is unmounted", mountpoint.display()),
+            Err(error) => {
                 tracing::error!("still mounted: {error}. A second signal detaches it all the same");
                 asked_before = error.kind() == Kind::Busy;
             }
-            Err(error) => tracing::error!("cannot unmount: {error}"),
         }
     }
 }

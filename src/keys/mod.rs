@@ -5,11 +5,13 @@
 
 mod command;
 mod file;
+mod locked;
 mod process;
 
 pub use process::forbid_core_dumps;
 
 use crate::Result;
+use locked::LockedBytes;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,13 +21,15 @@ use zeroize::Zeroizing;
 /// Longest passphrase, bytes: `openssl` reads so much of a line (`APP_PASS_LEN` of its apps, less the terminator) and no more.
 pub const LONGEST: usize = 1023;
 
-/// A passphrase as openssl's `-pass file:` reads it: the first line, without its newline, in bytes.
+/// A passphrase as openssl's `-pass file:` reads it: the first line, without its newline, in bytes. Kept out of swap where the
+/// kernel allows it.
 #[derive(Clone)]
-pub struct Passphrase(Arc<Zeroizing<Vec<u8>>>);
+pub struct Passphrase(Arc<LockedBytes>);
 
 impl Passphrase {
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Zeroizing::new(bytes)))
+        let bytes = Zeroizing::new(bytes);
+        Self(Arc::new(LockedBytes::new(&bytes)))
     }
 
     /// The passphrase that `openssl` makes of a file with this content. Tried with 3.0.19: the first line, up to a NUL, at most
@@ -57,13 +61,13 @@ impl Passphrase {
         const ROUNDS: u32 = 10_000;
         let mut fingerprint = [0; 32];
         let salt = [&b"cassmount key fingerprint"[..], salt].concat();
-        pbkdf2::pbkdf2_hmac::<sha2::Sha256>(&self.0, &salt, ROUNDS, &mut fingerprint);
+        pbkdf2::pbkdf2_hmac::<sha2::Sha256>(self.expose(), &salt, ROUNDS, &mut fingerprint);
         fingerprint
     }
 
     /// For deriving keys only.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        self.0.expose()
     }
 }
 
@@ -126,6 +130,11 @@ impl KeySources {
             if key.passphrase.expose().is_empty() {
                 warnings.push(format!("{}: the passphrase is empty", key.label));
             }
+        }
+        if keys.iter().any(|key| !key.passphrase.0.is_locked()) {
+            warnings.push(
+                "keys may be written to swap: the limit of locked memory is too low (ulimit -l, LimitMEMLOCK=)".into(),
+            );
         }
         Ok(LoadedKeys { ring: KeyRing::new(keys), warnings })
     }

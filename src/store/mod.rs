@@ -13,6 +13,7 @@ mod bundle;
 mod deadline;
 mod local;
 mod options;
+mod outside;
 mod publisher;
 mod remote;
 mod silence;
@@ -25,6 +26,7 @@ pub use backend::{Backend, Chunks, Listing, Page, Pages};
 pub use bundle::{BundledFile, Bundles, MAX_FILES, Tally};
 pub use local::LocalFile;
 pub use options::StoreOptions;
+pub use outside::Outside;
 pub use publisher::{OWN_PREFIX, Publisher, Upload};
 pub use remote::{ThawRequest, ThawTier, Thawing};
 pub use source::Source;
@@ -40,10 +42,12 @@ use serde::{Deserialize, Serialize};
 use silence::Silence;
 use stats::Counters;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use throttle::Throttle;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use zeroize::Zeroizing;
 
 /// Longest range of one request, bytes.
 pub const MAX_RANGE: u64 = 64 << 20;
@@ -251,6 +255,24 @@ impl Store {
     /// Who will ask `source`, and where: names, values, and where each comes from. Never a secret; nothing is asked for it.
     pub fn identity(source: &Source, options: &StoreOptions) -> Result<Vec<[String; 3]>> {
         remote::identity(source, options)
+    }
+
+    /// Files that `source` reads again while it is used (credentials, tokens, certificates), whether they are there or not.
+    pub fn files(source: &Source, options: &StoreOptions) -> Vec<PathBuf> {
+        remote::files(source, options)
+    }
+
+    /// Whether `source` fetches its credentials by a program that this process itself has to run.
+    pub fn runs_programs(source: &Source, options: &StoreOptions) -> bool {
+        remote::runs_azure_cli(source, options)
+    }
+
+    /// What the `credential_process` of the AWS profile prints: an [`Outside`] answers with it.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] where the profile names none, [`Kind::Io`] where it fails; the sentence has no secret.
+    pub async fn credential_process(options: &StoreOptions) -> Result<Zeroizing<Vec<u8>>> {
+        remote::credential_process(options).await
     }
 
     /// Whether listings had to leave out names that may be part of a backup.

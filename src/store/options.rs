@@ -1,8 +1,10 @@
 //! How to reach a source.
 
+use super::outside::Outside;
 use crate::time::Timestamp;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Options of a store, each from a flag, the environment or the config file; nothing here reads the environment itself.
@@ -36,6 +38,8 @@ pub struct StoreOptions {
     pub max_requests: usize,
     /// The process's environment (`AWS_…`, `AZURE_…`, `GOOGLE_…`, `HOME`), as far as it matters to a store; may hold secrets.
     pub environment: Vec<(String, String)>,
+    /// Who asks the system where this process may not.
+    pub outside: Option<Arc<dyn Outside>>,
 }
 
 impl Default for StoreOptions {
@@ -55,6 +59,7 @@ impl Default for StoreOptions {
             timeout: Duration::from_mins(1),
             max_requests: 16,
             environment: Vec::new(),
+            outside: None,
         }
     }
 }
@@ -85,6 +90,7 @@ impl fmt::Debug for StoreOptions {
             .field("timeout", &self.timeout)
             .field("max_requests", &self.max_requests)
             .field("environment", &variables)
+            .field("outside", &self.outside)
             .finish()
     }
 }

@@ -1,6 +1,7 @@
 //! The worker's end: what it is told, and what it tells.
 
-use super::message::{Channel, FromWorker, LONGEST, PROTOCOL, Start, ToWorker};
+use super::channel::{Channel, LONGEST};
+use super::message::{FromWorker, PROTOCOL, Start, ToWorker};
 use super::system;
 use crate::{Error, Kind, Result};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -28,14 +29,8 @@ impl Link {
     ///
     /// To be called before there are other threads. [`Kind::Invalid`] in a process that was started otherwise.
     pub fn open() -> Result<(Self, Start, Option<OwnedFd>)> {
-        let taken = || -> std::io::Result<OwnedFd> {
-            let channel = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)?;
-            let null = std::fs::File::open("/dev/null")?;
-            nix::unistd::dup2_stdin(&null)?;
-            system::unblock_signals()?;
-            Ok(channel)
-        };
-        let channel = Channel::from_fd(taken().map_err(|e| Error::io("take over from the supervisor", e))?);
+        let channel = Channel::of_stdin()?;
+        system::unblock_signals().map_err(|e| Error::io("take over from the supervisor", e))?;
         let Ok(Some((ToWorker::Start(start), device))) = channel.receive() else {
             return Err(Error::invalid("this command is for cassmount itself: use `cassmount mount`"));
         };
@@ -89,6 +84,11 @@ impl Link {
                 .with_source(error)
         };
         self.0.send(&FromWorker::Upgrade, Some(program)).map_err(gone)
+    }
+
+    /// Has the supervisor end this process, and go on with another one of the program.
+    pub fn renew(&self) -> Result<()> {
+        self.0.send(&FromWorker::Renew, None)
     }
 
     /// What the supervisor asks for from now on.

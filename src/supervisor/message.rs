@@ -1,27 +1,15 @@
-//! What supervisor and worker tell each other, over a socket pair that keeps messages apart and carries descriptors.
+//! What supervisor and worker tell each other.
 
 use super::restarts::Death;
-use crate::{Error, Kind, Result};
-use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
-};
-use serde::de::DeserializeOwned;
+use crate::Kind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// What a worker must have in common with the supervisor, and with the worker before it: these messages, what is recorded on disk of
 /// the kernel's knowledge and of the scratch layer, and how inode numbers and directory offsets are made. Every change of any of it
 /// counts this up (`docs/formats.md`).
-pub const PROTOCOL: u32 = 5;
-
-/// Longest message, bytes.
-pub(super) const LONGEST: usize = 16 << 10;
+pub const PROTOCOL: u32 = 6;
 
 /// What happened to a mount so far.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -94,75 +82,15 @@ pub(super) enum FromWorker {
     Trying(Option<u64>),
     /// End this worker, and go on with another program, whose file comes with it.
     Upgrade,
-}
-
-/// One end of the socket pair.
-#[derive(Debug)]
-pub(super) struct Channel(OwnedFd);
-
-impl Channel {
-    pub(super) fn pair() -> Result<(Self, OwnedFd)> {
-        let made = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
-        let (ours, theirs) = made.map_err(|e| Error::io("make a socket pair", e.into()))?;
-        Ok((Self(ours), theirs))
-    }
-
-    pub(super) fn from_fd(fd: OwnedFd) -> Self {
-        Self(fd)
-    }
-
-    pub(super) fn send<M: Serialize>(&self, message: &M, fd: Option<BorrowedFd<'_>>) -> Result<()> {
-        let bytes = postcard::to_stdvec(message).map_err(|e| Error::invalid("encode a message").with_source(e))?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let fds = fd.map(|fd| [fd]);
-        if let Some(fds) = &fds {
-            control.push(SendAncillaryMessage::ScmRights(fds));
-        }
-        loop {
-            match sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
-                Err(Errno::INTR) => {}
-                other => {
-                    return other.map(drop).map_err(|e| Error::io("send a message between our processes", e.into()));
-                }
-            }
-        }
-    }
-
-    /// The next message and the descriptor that came with it; `None` once the other end is closed. Blocks.
-    pub(super) fn receive<M: DeserializeOwned>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
-        let mut bytes = [0; LONGEST];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = loop {
-            match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-                // Reset: it died with a message of ours unread. That is told once, before what it said last.
-                Err(Errno::INTR | Errno::CONNRESET) => {}
-                other => break other.map_err(|e| Error::io("receive a message between our processes", e.into()))?,
-            }
-        };
-        if received.bytes == 0 {
-            return Ok(None);
-        }
-        let fd = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        });
-        let message = postcard::from_bytes(&bytes[..received.bytes])
-            .map_err(|e| Error::invalid("a message between our processes makes no sense").with_source(e))?;
-        Ok(Some((message, fd)))
-    }
-}
-
-impl AsFd for Channel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
+    /// End this worker, and go on with another one: what it may use has been replaced.
+    Renew,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::channel::Channel;
+    use std::os::fd::AsFd;
 
     #[test]
     fn messages_stay_apart_and_carry_descriptors() {

@@ -6,14 +6,19 @@
 //! - It waits in one `poll`, in one thread, and knows nothing of backups, keys or files.
 //! - Nobody else holds the connection: the device is never cloned, because requests read from a clone die with the clone.
 
+mod channel;
 mod link;
 mod message;
+mod program;
 mod restarts;
 mod suspects;
 mod system;
 mod watch;
 
+pub use channel::{Channel, LONGEST};
 pub use link::{Link, Order};
 pub use message::{History, LastDeath, PROTOCOL, Start};
+pub use program::check_program;
 pub use restarts::Death;
+pub use system::{ignore_signals, name_this_process};
 pub use watch::{Plan, supervise};

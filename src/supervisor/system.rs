@@ -20,6 +20,14 @@ pub(super) fn signals() -> io::Result<OwnedFd> {
     }
 }
 
+/// Leaves the handled signals to another process of the mount: here they do nothing.
+pub fn ignore_signals() -> io::Result<()> {
+    let set = handled();
+    // SAFETY: the call only reads the set, which is initialised.
+    let done = unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Undoes what a process inherits of [`signals`].
 pub(super) fn unblock_signals() -> io::Result<()> {
     let set = handled();
@@ -81,6 +89,6 @@ pub(super) fn be_chosen_as(before: &str) {
 }
 
 /// The name under which `ps` and `pgrep` know a process that was started through a descriptor.
-pub(super) fn name_this_process() {
+pub fn name_this_process() {
     let _ = std::fs::write("/proc/self/comm", env!("CARGO_PKG_NAME"));
 }

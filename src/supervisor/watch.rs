@@ -1,6 +1,8 @@
 //! The supervisor's one loop: start a worker, wait until it ends, see to it that its requests come back, start the next.
 
-use super::message::{Channel, FromWorker, History, LastDeath, PROTOCOL, Start, ToWorker};
+use super::channel::Channel;
+use super::message::{FromWorker, History, LastDeath, PROTOCOL, Start, ToWorker};
+use super::program::check_program;
 use super::restarts::{Death, LIVED_WELL, Restarts, Then};
 use super::suspects::Suspects;
 use super::system;
@@ -34,6 +36,8 @@ pub struct Plan {
     pub mountpoint: PathBuf,
     /// Deaths of workers in a minute that are still put up with.
     pub restart_limit: usize,
+    /// Directories without symbolic links in which workers may write, and the mount: no program is started from there.
+    pub written: Vec<PathBuf>,
 }
 
 /// Serves a mount by workers until it is unmounted.
@@ -85,6 +89,8 @@ enum End {
     Died { last: LastDeath, trying: Option<u64> },
     /// For another program to go on.
     HandedOver(File),
+    /// For another worker to go on.
+    Renewed,
 }
 
 impl Supervisor {
@@ -123,6 +129,7 @@ impl Supervisor {
                 End::NoMount(error) => return Err(error),
                 End::Died { last, trying } => self.after(last, trying, began.elapsed())?,
                 End::HandedOver(program) => self.hand_over(program),
+                End::Renewed => {}
             }
             self.resend()?;
         }
@@ -172,6 +179,7 @@ impl Supervisor {
             started => started?,
         };
         let (mut serving_since, mut failure, mut trying, mut next) = (None::<Instant>, None, None, None);
+        let mut is_renewed = false;
         while let Some((message, fd)) = self.listen(&channel, &mut child)? {
             match message {
                 FromWorker::Hold { greeting, resend } => {
@@ -192,8 +200,17 @@ impl Supervisor {
                     serving_since.get_or_insert_with(Instant::now);
                 }
                 FromWorker::Upgrade => {
-                    next = fd.map(File::from);
+                    let Some(program) = fd.map(File::from) else { continue };
+                    if let Err(error) = check_program(&program, &self.plan.written) {
+                        self.history.failed_upgrade = Some(error.to_string());
+                        continue;
+                    }
+                    next = Some(program);
                     // Any moment is as good as another, because it may be killed at any.
+                    child.kill().map_err(|e| Error::io("end the worker", e))?;
+                }
+                FromWorker::Renew => {
+                    is_renewed = true;
                     child.kill().map_err(|e| Error::io("end the worker", e))?;
                 }
             }
@@ -211,6 +228,7 @@ impl Supervisor {
         Ok(match (death(status), next) {
             (None, _) => End::Unmounted,
             (Some(_), Some(program)) => End::HandedOver(program),
+            (Some(_), None) if is_renewed => End::Renewed,
             (Some(death), None) => died(child.id(), death, failure.as_ref(), serving_since, trying),
         })
     }

@@ -15,6 +15,7 @@ mod real_servers;
 mod recipes;
 mod reports;
 mod s3_mount;
+mod sandbox;
 mod skips;
 mod start_and_end;
 mod warnings;

@@ -300,8 +300,13 @@ fn http_client(
     let client_options = ClientOptions::new()
         .with_connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
         .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
-    let connector =
-        Connector { certificates, idle_timeout: IDLE, idle_connections: options.max_requests, as_stored: false };
+    let connector = Connector {
+        certificates,
+        idle_timeout: IDLE,
+        idle_connections: options.max_requests,
+        as_stored: false,
+        outside: options.outside.clone(),
+    };
     Ok((client_options, connector))
 }
 

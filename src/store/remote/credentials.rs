@@ -4,7 +4,9 @@
 use super::causes::innermost;
 use super::profile::{self, Profile};
 use crate::store::options::StoreOptions;
-use crate::{Error, Result};
+use crate::store::outside::Outside;
+use crate::task::blocking;
+use crate::{Error, Kind, Result};
 use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
@@ -16,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 /// How long a service may take that is most likely not there.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -65,7 +68,10 @@ pub(super) fn provide(
             });
         }
         if let Some(command) = &profile.credential_process {
-            return Ok((builder.with_credentials(Arc::new(Process::new(command.clone()))), false));
+            return Ok((
+                builder.with_credentials(Arc::new(Process::new(command.clone(), options.outside.clone()))),
+                false,
+            ));
         }
         if let Some(unsupported) = profile.unsupported {
             return Err(Error::invalid(format!(
@@ -149,6 +155,8 @@ impl CredentialProvider for Service {
 /// A `credential_process` of a profile, run again before what it gave expires.
 struct Process {
     command: String,
+    /// Runs it where this process may not.
+    outside: Option<Arc<dyn Outside>>,
     given: Mutex<Option<LoadedCredential>>,
 }
 
@@ -170,26 +178,48 @@ struct Output {
 }
 
 impl Process {
-    fn new(command: String) -> Self {
-        Self { command, given: Mutex::new(None) }
+    fn new(command: String, outside: Option<Arc<dyn Outside>>) -> Self {
+        Self { command, outside, given: Mutex::new(None) }
     }
 
     async fn run(&self) -> std::result::Result<LoadedCredential, String> {
-        let mut command = tokio::process::Command::new("/bin/sh");
-        // Its errors may repeat secrets, and the log is no place for these.
-        command.args(["-c", &self.command]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.kill_on_drop(true).spawn().map_err(|error| format!("it cannot be run: {error}"))?;
-        let mut output = zeroize::Zeroizing::new(Vec::new());
-        if let Some(stdout) = child.stdout.take() {
-            let read = stdout.take(LONGEST_OUTPUT).read_to_end(&mut output).await;
-            read.map_err(|error| format!("its output cannot be read: {error}"))?;
-        }
-        let status = child.wait().await.map_err(|error| format!("it cannot be waited for: {error}"))?;
-        if !status.success() {
-            return Err(format!("it failed ({status}); run it by hand to see why"));
-        }
+        let output = match self.outside.clone() {
+            Some(outside) => blocking(move || outside.credentials()).await.map_err(|error| error.to_string())?,
+            None => output_of(&self.command).await?,
+        };
         parse(&output)
     }
+}
+
+/// What the `credential_process` of the profile prints, for a process that may not run it itself.
+pub(in crate::store) async fn credential_process(options: &StoreOptions) -> Result<Zeroizing<Vec<u8>>> {
+    let profile = profile::load(options)?;
+    let Some(command) = &profile.credential_process else {
+        return Err(Error::invalid(format!("the profile {:?} names none any more", profile.name)));
+    };
+    let output = tokio::time::timeout(PROCESS_PATIENCE, output_of(command)).await;
+    output.unwrap_or_else(|_| Err(too_long())).map_err(|why| Error::new(Kind::Io, why))
+}
+
+async fn output_of(command: &str) -> std::result::Result<Zeroizing<Vec<u8>>, String> {
+    let mut shell = tokio::process::Command::new("/bin/sh");
+    // Its errors may repeat secrets, and the log is no place for these.
+    shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = shell.kill_on_drop(true).spawn().map_err(|error| format!("it cannot be run: {error}"))?;
+    let mut output = Zeroizing::new(Vec::new());
+    if let Some(stdout) = child.stdout.take() {
+        let read = stdout.take(LONGEST_OUTPUT).read_to_end(&mut output).await;
+        read.map_err(|error| format!("its output cannot be read: {error}"))?;
+    }
+    let status = child.wait().await.map_err(|error| format!("it cannot be waited for: {error}"))?;
+    if !status.success() {
+        return Err(format!("it failed ({status}); run it by hand to see why"));
+    }
+    Ok(output)
+}
+
+fn too_long() -> String {
+    format!("it did not end within {} s", PROCESS_PATIENCE.as_secs())
 }
 
 fn parse(output: &[u8]) -> std::result::Result<LoadedCredential, String> {
@@ -233,7 +263,7 @@ impl CredentialProvider for Process {
             return Ok(Arc::clone(&given.credential));
         }
         let run = tokio::time::timeout(PROCESS_PATIENCE, self.run()).await;
-        match run.unwrap_or_else(|_| Err(format!("it did not end within {} s", PROCESS_PATIENCE.as_secs()))) {
+        match run.unwrap_or_else(|_| Err(too_long())) {
             Ok(new) => {
                 let credential = Arc::clone(&new.credential);
                 *given = Some(new);
@@ -270,7 +300,7 @@ mod tests {
             [("", 1), (",\"Expiration\":\"2999-01-01T00:00:00Z\"", 1), (",\"Expiration\":\"2001-01-01T00:00:00Z\"", 3)]
         {
             std::fs::write(&runs, "").unwrap();
-            let process = Process::new(format!("echo >> {}; echo '{}'", runs.display(), output(expires)));
+            let process = Process::new(format!("echo >> {}; echo '{}'", runs.display(), output(expires)), None);
             for _ in 0..3 {
                 let credential = process.get_credential().await.unwrap();
                 assert_eq!((credential.key_id.as_str(), credential.token.as_deref()), ("A", Some("T")));
@@ -288,7 +318,7 @@ mod tests {
             ("echo secret", "not what it should be"),
             (newer.as_str(), "version 2"),
         ] {
-            let error = Process::new(command.to_owned()).get_credential().await.unwrap_err().to_string();
+            let error = Process::new(command.to_owned(), None).get_credential().await.unwrap_err().to_string();
             assert!(error.contains(says) && !error.contains("secret"), "{command}: {error}");
         }
     }

@@ -10,7 +10,8 @@
 use super::raw::Dialect;
 use super::refusal::{Refusal, WholeAnswer};
 use super::sign::Signer;
-use crate::task::lock;
+use crate::store::outside::Outside;
+use crate::task::{blocking, lock};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -18,6 +19,8 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
 use object_store::{ClientConfigKey, ClientOptions, Extensions};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -144,6 +147,8 @@ pub(super) struct Connector {
     pub(super) idle_connections: usize,
     /// Objects are asked for as they are stored: otherwise Google decompresses those that were uploaded with `Content-Encoding: gzip`.
     pub(super) as_stored: bool,
+    /// Resolves names where this process may not.
+    pub(super) outside: Option<Arc<dyn Outside>>,
 }
 
 impl HttpConnector for Connector {
@@ -153,7 +158,7 @@ impl HttpConnector for Connector {
         let connect_timeout = options.get_config_value(&ClientConfigKey::ConnectTimeout);
         let connect_timeout = connect_timeout.and_then(|text| text.parse::<jiff::SignedDuration>().ok());
         let connect_timeout = connect_timeout.and_then(|span| Duration::try_from(span).ok()).unwrap_or(CONNECT_TIMEOUT);
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .user_agent(concat!("cassmount/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(connect_timeout)
@@ -165,10 +170,29 @@ impl HttpConnector for Connector {
             .no_gzip()
             .no_brotli()
             .no_zstd()
-            .no_deflate()
+            .no_deflate();
+        if let Some(outside) = &self.outside {
+            client = client.dns_resolver(Names(Arc::clone(outside)));
+        }
+        let client = client
             .build()
             .map_err(|error| object_store::Error::Generic { store: "HTTP client", source: Box::new(error) })?;
         Ok(HttpClient::new(ReadOnly { client: HttpClient::new(client), as_stored: self.as_stored }))
+    }
+}
+
+/// Resolves the names of hosts outside of this process.
+struct Names(Arc<dyn Outside>);
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let outside = Arc::clone(&self.0);
+        Box::pin(async move {
+            let addresses = blocking(move || outside.addresses(name.as_str())).await?;
+            // The port is the URL's.
+            let addresses: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
+            Ok(addresses)
+        })
     }
 }
 
@@ -256,6 +280,7 @@ mod tests {
             idle_timeout: Duration::from_secs(1),
             idle_connections: 1,
             as_stored: false,
+            outside: None,
         };
         let builder = AmazonS3Builder::new()
             .with_bucket_name("bucket")

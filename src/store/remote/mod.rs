@@ -9,6 +9,7 @@ mod causes;
 mod connect;
 mod credentials;
 mod failure;
+mod files;
 mod http;
 mod identity;
 mod markers;
@@ -25,6 +26,8 @@ mod versions;
 
 pub(super) use causes::innermost;
 pub(super) use connect::{connect, writer};
+pub(super) use credentials::credential_process;
+pub(super) use files::{files, runs_azure_cli};
 pub(super) use identity::identity;
 pub(super) use thaw::ThawClient;
 pub use thaw::{ThawRequest, ThawTier, Thawing};
