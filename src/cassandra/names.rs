@@ -264,6 +264,10 @@ mod tests {
         let parsed = SstableName::parse_component("da-3h5p_080f_1i0g02006tmulenlv7-bti-Rows.db").unwrap();
         assert_eq!(parsed.sstable.to_string(), "da-3h5p_080f_1i0g02006tmulenlv7-bti");
         assert!(parsed.sstable.written_at().is_some());
+        // DSE and HCD.
+        for name in ["aa-7-bti-Partitions.db", "bb-3h5p_080f_1i0g02006tmulenlv7-bti-Data.db", "cc-7-bti-Rows.db"] {
+            assert_eq!(SstableName::parse_component(name).unwrap().sstable.format, Format::Bti, "{name}");
+        }
 
         let (directory, parsed) = SstableName::parse_path(".idx/nb-1-big-Data.db").unwrap();
         assert_eq!((directory, parsed.component), (".idx", "Data.db"));

@@ -54,6 +54,7 @@ impl MemoryObjects {
         (take(&self.levels), take(&self.lists), take(&self.reads))
     }
 
+    /// Before the request is counted: who waits for the count may have the store answer again at once.
     fn check(&self) -> Result<()> {
         if self.down.load(Ordering::SeqCst) { Err(Error::new(Kind::Unreachable, "down")) } else { Ok(()) }
     }
@@ -75,8 +76,8 @@ impl MemoryObjects {
 
 impl Objects for MemoryObjects {
     fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.lists.fetch_add(1, Ordering::SeqCst);
         let found = self.check().map(|()| self.below(prefix));
+        self.lists.fetch_add(1, Ordering::SeqCst);
         match found {
             Ok(found) => futures::stream::iter(found.into_iter().map(Ok)).boxed(),
             Err(e) => futures::stream::once(async { Err(e) }).boxed(),
@@ -85,8 +86,9 @@ impl Objects for MemoryObjects {
 
     fn list_level<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Level>> {
         Box::pin(async move {
+            let answers = self.check();
             self.levels.fetch_add(1, Ordering::SeqCst);
-            self.check()?;
+            answers?;
             let mut prefixes = BTreeSet::new();
             let mut objects = Vec::new();
             for object in self.below(prefix) {
@@ -101,8 +103,9 @@ impl Objects for MemoryObjects {
 
     fn read<'a>(&'a self, object: &'a ObjectMeta) -> BoxFuture<'a, Result<Bytes>> {
         Box::pin(async move {
+            let answers = self.check();
             self.reads.fetch_add(1, Ordering::SeqCst);
-            self.check()?;
+            answers?;
             let objects = self.objects.lock().unwrap();
             objects.get(&*object.key).map(|(bytes, _)| bytes.clone()).ok_or_else(|| Error::new(Kind::Changed, "gone"))
         })

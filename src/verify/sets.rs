@@ -118,7 +118,8 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::SchemaCql
         | Cause::SchemaMapping
         | Cause::SchemaHistory
-        | Cause::SystemTable { .. } => Problem::ArchiveMissing,
+        | Cause::SystemTable { .. }
+        | Cause::SchemaTable => Problem::ArchiveMissing,
         Cause::NoManifest => Problem::NoManifest,
         Cause::ManifestDamaged { .. } => Problem::ManifestDamaged,
         Cause::OtherHost { .. } => Problem::SetMissing,

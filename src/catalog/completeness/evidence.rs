@@ -84,6 +84,8 @@ pub enum Cause {
     Stray { why: Arc<str> },
     /// A member of an archive that may hold rows cannot be read.
     Member { why: Arc<str> },
+    /// Every Cassandra keeps its schema in this table too, and there is no archive of it.
+    SchemaTable,
 }
 
 impl Cause {
@@ -106,6 +108,7 @@ impl Cause {
             Self::BackupManifest => "backup_manifest",
             Self::Stray { .. } => "stray",
             Self::Member { .. } => "member",
+            Self::SchemaTable => "schema_table",
         }
     }
 }
@@ -140,6 +143,9 @@ impl fmt::Display for Cause {
             }
             Self::Stray { why } => write!(f, "it may hold rows, and no restore point shows it: {why}"),
             Self::Member { why } => write!(f, "a member of its archive cannot be read: {why}"),
+            Self::SchemaTable => {
+                f.write_str("every Cassandra keeps its schema there too, and there is no archive of it")
+            }
         }
     }
 }

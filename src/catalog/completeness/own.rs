@@ -134,6 +134,34 @@ impl<'a> Context<'a> {
     }
 }
 
+/// What every Cassandra since 3.0 keeps its schema in.
+const SCHEMA_KEYSPACE: &str = "system_schema";
+const SCHEMA_TABLES: [&str; 10] = [
+    "aggregates",
+    "columns",
+    "dropped_columns",
+    "functions",
+    "indexes",
+    "keyspaces",
+    "tables",
+    "triggers",
+    "types",
+    "views",
+];
+/// The one that is never empty, and tells which tables were dropped.
+const TABLES_OF_SCHEMA: &str = "tables";
+/// Those that hardly anybody has rows in: a full that holds these holds empty tables as well.
+const MOSTLY_EMPTY: [&str; 2] = ["aggregates", "triggers"];
+
+/// The tables of `system_schema` that a full which has others of them lacks.
+fn lacking_of_schema(set: &BackupSet) -> impl Iterator<Item = TableName> {
+    let table = |name: &str| TableName::new(SCHEMA_KEYSPACE, name);
+    let has_any = set.has_keyspace(SCHEMA_KEYSPACE);
+    let has_empty = has_any && MOSTLY_EMPTY.iter().all(|name| set.has(&table(name)));
+    let expected = move |name: &&str| has_empty || (has_any && *name == TABLES_OF_SCHEMA);
+    SCHEMA_TABLES.into_iter().filter(expected).map(table).filter(|table| !set.has(table))
+}
+
 /// What the fulls tell about each other: by their manifests' counts, and by the tables that nobody drops.
 fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
     let is_full = |set: &BackupSet| set.is_finished() && set.kind() == SetKind::Full && set.scope() == Scope::Whole;
@@ -146,6 +174,12 @@ fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
             for table in system_tables(before).filter(|table| !set.has(table) && set.has_keyspace(&table.keyspace)) {
                 let cause = Cause::SystemTable { full: full.clone() };
                 found.entry(*index).or_default().push(SetEvidence::of_table(table, cause));
+            }
+        }
+        for table in lacking_of_schema(set) {
+            let of_set = found.entry(*index).or_default();
+            if !of_set.iter().any(|evidence| evidence.subject.table() == Some(&table)) {
+                of_set.push(SetEvidence::of_table(&table, Cause::SchemaTable));
             }
         }
         let beside = [number.checked_sub(1), Some(number + 1)];

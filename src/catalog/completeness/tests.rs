@@ -104,6 +104,26 @@ fn fulls_contradict_each_other_by_count_and_by_tables_that_nobody_drops() {
 }
 
 #[test]
+fn a_first_full_without_a_table_of_the_schema_is_not_whole() {
+    let all = ["aggregates", "columns", "dropped_columns", "functions", "indexes", "keyspaces", "tables", "triggers"];
+    let all = [&all[..], &["types", "views"]].concat();
+    let first = |tables: &[&'static str]| {
+        let full = TestSet { keyspace: "system_schema", tables: tables.to_vec(), ..set(0, FULL) };
+        let sets = host_sets(&[full, set(1, INCREMENTAL)]);
+        sets.completeness.of_point(1).map(|lack| (lack.subject.clone(), lack.cause.clone())).collect::<Vec<_>>()
+    };
+    let lack = |name: &str| (Subject::Table { table: TableName::new("system_schema", name) }, Cause::SchemaTable);
+    assert_eq!(first(&all), []);
+    for gone in ["columns", "tables", "views"] {
+        let rest: Vec<&str> = all.iter().copied().filter(|name| *name != gone).collect();
+        assert_eq!(first(&rest), [lack(gone)]);
+    }
+    assert_eq!(first(&["keyspaces", "views"]), [lack("tables")]);
+    // Other tools leave out what is empty.
+    assert_eq!(first(&["keyspaces", "tables", "columns", "types"]), []);
+}
+
+#[test]
 fn a_set_that_only_another_host_has_is_missing() {
     let hours = |hours: &[i64]| hours.iter().map(|hour| hour * 60).collect::<Vec<_>>();
     let found = gaps_in(&hours(&[0, 1, 3, 4]), &[peer(hours(&[0, 1, 2, 3, 4]))]);
