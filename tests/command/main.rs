@@ -3,6 +3,7 @@
 mod browse;
 mod chain;
 mod errors;
+mod guard;
 mod help;
 mod hostile;
 mod index;
