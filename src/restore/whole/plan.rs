@@ -25,6 +25,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 const SCHEMA: &str = "system_schema";
+/// Keyspaces that Cassandra makes and that a node needs from the backup.
+const CASSANDRAS: [&str; 3] = [SCHEMA, "system_auth", "system_distributed"];
 /// Keyspaces that Cassandra makes and that say nothing of the cluster's data.
 const LEFT_OUT: [&str; 2] = ["system_traces", "system_cluster_metadata"];
 /// Tables of keyspace `system` that say which indexes and views are built. All else there is a node's own.
@@ -124,7 +126,15 @@ fn choose<'a>(hosts: &'a [BackupHost], named: Option<&str>) -> Result<&'a Backup
 }
 
 fn lacks(point: &Point, allowed: bool) -> Result<Vec<String>> {
-    let (lacks, instead) = point.lacks(&Selection::Everything)?;
+    let (mut lacks, mut instead) = point.lacks(&Selection::Everything)?;
+    // Roles, and what says which tables there are: neither is asked for by name.
+    let (of_cassandra, whole) = point.lacks(&Selection::Keyspaces(CASSANDRAS.map(str::to_owned).to_vec()))?;
+    for lack in of_cassandra {
+        if !lacks.contains(&lack) {
+            lacks.push(lack);
+            instead.clone_from(&whole);
+        }
+    }
     if lacks.is_empty() || allowed {
         return Ok(lacks);
     }

@@ -397,3 +397,21 @@ fn what_cassandra_has_written_since_stays() {
     assert!(newer.exists() && replaced.exists());
     assert!(!scene.work.data_dir.join(FILES[1]).exists() && !scene.work.data_dir.join("system_schema").exists());
 }
+
+#[test]
+fn a_disk_that_is_away_takes_no_journal_with_it() {
+    let scene = Scene::new(true);
+    scene.run(usize::MAX).unwrap();
+    let away = scene.directory.path().join("away");
+    fs::rename(&scene.work.data_dir, &away).unwrap();
+    let all = status(&scene.journals()).unwrap();
+    assert!(all.nodes.is_empty() && all.errors[0].error.contains("is the disk mounted"), "{all:?}");
+    // Its mount point alone.
+    fs::create_dir(&scene.work.data_dir).unwrap();
+    let reports = scene.abort();
+    assert!(!reports[0].undone && reports[0].error.as_ref().unwrap().contains("is the disk mounted"), "{reports:?}");
+    fs::remove_dir(&scene.work.data_dir).unwrap();
+    fs::rename(&away, &scene.work.data_dir).unwrap();
+    assert!(scene.abort()[0].undone);
+    scene.assert_as_before();
+}

@@ -16,7 +16,18 @@ use std::path::{Path, PathBuf};
 /// Whether Cassandra was started on what was put there.
 pub(super) fn was_started(work: &Work) -> Result<bool> {
     let system = work.data_dir.join("system");
+    if !look::is_directory(&work.data_dir)? {
+        return Err(not_there(work));
+    }
     Ok(has_entry(&system, "local-")? || has_entry(&work.commitlog, "")?)
+}
+
+fn not_there(work: &Work) -> Error {
+    let message = format!(
+        "nothing of what was put there is in {}: is the disk mounted? Nothing was changed",
+        work.data_dir.display()
+    );
+    Error::new(Kind::NotRunning, message)
 }
 
 fn has_entry(directory: &Path, prefix: &str) -> Result<bool> {
@@ -38,6 +49,16 @@ fn has_entry(directory: &Path, prefix: &str) -> Result<bool> {
 /// # Errors
 /// The journal stays then; run again, it goes on.
 pub(super) fn undo(mut journal: NodeJournal) -> Result<Vec<PathBuf>> {
+    if journal.state.step == NodeStep::Placed {
+        // The journal is the only way back: it does not go because a disk is away.
+        let mut is_there = false;
+        for table in &journal.state.work.tables {
+            is_there = is_there || look::is_directory(&journal.state.work.data_dir.join(&table.place))?;
+        }
+        if !is_there {
+            return Err(not_there(&journal.state.work));
+        }
+    }
     if journal.state.step < NodeStep::Undoing {
         journal.step(NodeStep::Undoing)?;
     }
