@@ -1,8 +1,8 @@
 //! The command line as a whole: which commands there are. Each has a file of its own with its options.
 
 use super::{
-    browse, chain, diff, extract, index, list, manual, mount, node, report, restore, schema, status, thaw, unmount,
-    upgrade, verify, version,
+    browse, chain, diff, drill, extract, index, list, manual, mount, node, report, restore, schema, status, thaw,
+    unmount, upgrade, verify, version,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -72,6 +72,8 @@ pub(super) enum Command {
     Restore(restore::RestoreArgs),
     /// Show a whole cluster as of a time to cqlsh, in a throwaway Cassandra of its own
     Node(node::NodeArgs),
+    /// Show that backups can be restored: read all tables in a throwaway Cassandra, for cron
+    Drill(Box<drill::DrillArgs>),
     /// Show what running mounts do: source, cache, scratch layer, transfers, errors
     Status(status::StatusArgs),
     /// Look at the cache, or empty it

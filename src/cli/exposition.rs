@@ -3,6 +3,7 @@
 use super::words;
 use cassmount::catalog::cluster::{ClusterView, HostFault, HostView};
 use cassmount::catalog::{RestorePoint, SetKind};
+use cassmount::node::{DrillReport, Problem};
 use cassmount::verify::{Report, Severity};
 use cassmount::{Error, Result};
 use prometheus_client::encoding::text::encode;
@@ -116,12 +117,15 @@ pub(super) fn write_clusters(path: &Path, views: &[ClusterView]) -> Result<()> {
 
 /// Writes what `verify` found into a file for node_exporter. When hosts were last found good stays in it while they are not.
 pub(super) fn write_verified(path: &Path, report: &Report) -> Result<()> {
-    let before = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(e) => return Err(Error::io(format_args!("read {}", path.display()), e)),
-    };
-    write(path, &verified(report, &before, words::now().secs()))
+    write(path, &verified(report, &read(path)?, words::now().secs()))
+}
+
+/// What an earlier command wrote there; nothing where none did.
+fn read(path: &Path) -> Result<String> {
+    match fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        text => text.map_err(|e| Error::io(format_args!("read {}", path.display()), e)),
+    }
 }
 
 fn verified(report: &Report, before: &str, now: i64) -> String {
@@ -152,6 +156,53 @@ fn verified(report: &Report, before: &str, now: i64) -> String {
     let mut registry = registry();
     gauges.register(&mut registry);
     text(&registry)
+}
+
+/// Writes what a drill found into a file for node_exporter. When the source was last found good stays in it while it is not.
+pub(super) fn write_drilled(path: &Path, report: &DrillReport) -> Result<()> {
+    write(path, &drilled(report, &read(path)?, words::now().secs()))
+}
+
+const DRILLED: &str = "cassmount_drill_last_success_timestamp_seconds";
+
+fn drilled(report: &DrillReport, before: &str, now: i64) -> String {
+    let of_source = || vec![("source", report.source.clone())];
+    let mut gauges = Gauges::default();
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    gauges.set("drill_timestamp_seconds", "When the last drill ended", &of_source(), now);
+    let help = "When the newest restore point was started that the last drill read";
+    gauges.set("drill_restore_point_timestamp_seconds", help, &of_source(), report.as_of.secs());
+    gauges.set("drill_duration_seconds", "How long the last drill took", &of_source(), report.seconds.ceil() as i64);
+    let help = "Bytes of objects that the last drill fetched";
+    gauges.set("drill_fetched_bytes", help, &of_source(), bytes(report.fetched_bytes));
+    for problem in Problem::ALL {
+        let count = report.findings.iter().filter(|finding| finding.problem == problem).count() as i64;
+        let labels = vec![("source", report.source.clone()), ("problem", problem.name().to_owned())];
+        gauges.set("drill_problems", "What the last drill found", &labels, count);
+    }
+    for table in &report.tables {
+        let name = table.table.split_once('.').unwrap_or((&table.table, ""));
+        let of_table = ("keyspace", name.0.to_owned());
+        let labels = vec![("source", report.source.clone()), of_table, ("table", name.1.to_owned())];
+        gauges.set("drill_table_rows", "Rows of a table, as the last drill read it", &labels, bytes(table.all_rows()));
+        if let Some(time) = table.newest_write {
+            let help = "The newest write of a table, as the last drill read it";
+            gauges.set("drill_table_newest_write_timestamp_seconds", help, &labels, time.secs());
+        }
+    }
+    let own = format!("{DRILLED}{{source=\"{}\"}} ", escaped(&report.source));
+    let last = before.lines().find_map(|line| line.strip_prefix(&own)?.trim().parse().ok());
+    if let Some(when) = if report.is_good() { Some(now) } else { last } {
+        let help = "When the last drill ended that found nothing";
+        gauges.set("drill_last_success_timestamp_seconds", help, &of_source(), when);
+    }
+    let mut registry = registry();
+    gauges.register(&mut registry);
+    text(&registry)
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// What a file from before tells of hosts that were found good.

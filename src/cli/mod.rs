@@ -12,6 +12,7 @@ mod control;
 mod crash_report;
 mod daemon;
 mod diff;
+mod drill;
 mod exit;
 mod exposition;
 mod extract;
@@ -115,6 +116,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Upgrade(args) => upgrade::run(args, Cli::starts_worker),
         Command::Restore(args) => restore::run(args),
         Command::Node(args) => node::run(args),
+        Command::Drill(args) => drill::run(args),
         Command::Status(args) => status::run(args),
         Command::Cache(args) => status::cache(args),
         Command::Scratch(args) => status::scratch(args),

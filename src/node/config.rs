@@ -91,6 +91,8 @@ write_request_timeout_in_ms: 60000
 truncate_request_timeout_in_ms: 60000
 request_timeout_in_ms: {READ_DEADLINE_MS}
 slow_query_log_timeout_in_ms: 0
+tombstone_warn_threshold: {NO_LIMIT}
+tombstone_failure_threshold: {NO_LIMIT}
 ",
         quoted(&settings.cluster_name),
         place("data"),
@@ -110,6 +112,9 @@ slow_query_log_timeout_in_ms: 0
     }
     text
 }
+
+/// Of tombstones that one read may meet: nobody else waits for this node.
+const NO_LIMIT: i32 = i32::MAX;
 
 /// Milliseconds that one read may wait for the store.
 const READ_DEADLINE_MS: u32 = 600_000;

@@ -6,12 +6,13 @@
 //!
 //! Looks into a mount as any program does, through what `restore` has for that; knows nothing of stores, archives or the
 //! command line. [`Room`] keeps one directory for each node with a [`Record`] of who runs there, so that a later command
-//! finds what a killed one left.
+//! finds what a killed one left. [`Drill`] reads all of a node.
 
 mod address;
 mod compatibility;
 mod config;
 mod cql;
+mod drill;
 mod expected;
 mod files;
 mod installation;
@@ -26,9 +27,10 @@ mod start;
 mod stopper;
 
 pub use address::{DEFAULT_PORT, Endpoint, Wish};
+pub use drill::{Drill, DrillReport, DrillRequest, DrilledTable, Finding, History, Meter, Problem, SLICES};
 pub use installation::Installation;
 pub use java::Java;
-pub use plan::{PointRequest, Skipped};
+pub use plan::{Contents, PointRequest, SkipCause, Skipped};
 pub use process::ProcessId;
 pub use record::{Record, State};
 pub use room::{Entry, Room};

@@ -44,6 +44,26 @@ pub struct Skipped {
     pub table: String,
     pub host: String,
     pub why: String,
+    #[serde(skip)]
+    pub cause: SkipCause,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SkipCause {
+    /// Its backup cannot be read.
+    Unreadable,
+    /// Cassandra does not open it.
+    Refused,
+}
+
+/// What a node has of a table.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Contents {
+    pub sstables: u64,
+    /// Of these, in the backup.
+    pub bytes: u64,
+    /// Its directories, as `<keyspace>/<table>-<id>`.
+    pub(super) places: BTreeSet<String>,
 }
 
 /// All that is put into the node's data directory, and what is said of it.
@@ -74,6 +94,18 @@ impl Plan {
     /// Tables that have rows, or could have.
     pub(super) fn tables(&self) -> BTreeSet<&TableName> {
         self.links.iter().map(|placed| &placed.table).collect()
+    }
+
+    /// What is linked, table by table.
+    pub(super) fn contents(&self) -> BTreeMap<TableName, Contents> {
+        let mut contents: BTreeMap<TableName, Contents> = BTreeMap::new();
+        for placed in &self.links {
+            let of = contents.entry(placed.table.clone()).or_default();
+            of.sstables += placed.sstables.len() as u64;
+            of.bytes += placed.sstables.iter().flat_map(|sstable| sstable.components.values()).sum::<u64>();
+            of.places.insert(placed.place.clone());
+        }
+        contents
     }
 
     pub(super) fn needs_newest_formats(&self) -> bool {
@@ -326,7 +358,8 @@ fn read(
             Err(error) if error.kind() == Kind::Unsupported || how == Use::Copy => return Err(error),
             Err(error) if request.allow_incomplete => {
                 let (table, host) = (table.name.to_string(), table.host);
-                plan.skipped.push(Skipped { table, host, why: error.to_string() });
+                let why = error.to_string();
+                plan.skipped.push(Skipped { table, host, why, cause: SkipCause::Unreadable });
             }
             Err(error) => {
                 let message = format!(
@@ -476,7 +509,12 @@ mod tests {
         ];
         assert_eq!(statements(&schema(), &one, &plan), drops);
         // What could not be read from any host.
-        plan.skipped.push(Skipped { table: "shop.orders".to_owned(), host: "a".to_owned(), why: "damaged".to_owned() });
+        plan.skipped.push(Skipped {
+            table: "shop.orders".to_owned(),
+            host: "a".to_owned(),
+            why: "damaged".to_owned(),
+            cause: SkipCause::Unreadable,
+        });
         let of_shop = request(Selection::Keyspaces(vec!["shop".to_owned()]));
         assert_eq!(statements(&schema(), &of_shop, &plan), drops);
     }

@@ -32,6 +32,9 @@ pub struct Record {
     pub has_own_mount: bool,
     /// The command that starts it.
     pub(super) starter: ProcessId,
+    /// Whether it is of no use without that command: a drill's.
+    #[serde(default)]
+    pub(super) ends_with_starter: bool,
     pub server: Option<ProcessId>,
     /// Whether it has answered, with every SSTable open.
     pub(super) is_ready: bool,
@@ -54,7 +57,7 @@ impl Record {
             None => false,
         };
         Ok(match (self.is_ready, serves) {
-            (true, true) => State::Running,
+            (true, true) if !self.ends_with_starter || self.starter.is_alive()? => State::Running,
             (false, _) if self.starter.is_alive()? => State::Starting,
             _ => State::Dead,
         })

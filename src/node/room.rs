@@ -44,6 +44,8 @@ pub struct Beginning {
     pub cassandra: String,
     /// The mount that it reads from; `None` for one of its own, in its directory.
     pub mountpoint: Option<PathBuf>,
+    /// Whether it is of no use without the process that starts it.
+    pub ends_with_starter: bool,
 }
 
 impl Room {
@@ -100,6 +102,7 @@ impl Room {
             has_own_mount: beginning.mountpoint.is_none(),
             mountpoint: beginning.mountpoint.unwrap_or_else(|| own_mountpoint.clone()),
             starter: ProcessId::of_this_process()?,
+            ends_with_starter: beginning.ends_with_starter,
             server: None,
             is_ready: false,
         };
@@ -267,6 +270,7 @@ mod tests {
             at: "latest".to_owned(),
             cassandra: "5.0.6".to_owned(),
             mountpoint: None,
+            ends_with_starter: false,
         };
         let endpoint = |taken: &BTreeSet<Ipv4Addr>| {
             let address = Ipv4Addr::new(127, 0, 0, 70 + taken.len() as u8);
@@ -303,9 +307,16 @@ mod tests {
         orphan.save().unwrap();
         fs::create_dir_all(orphan.directory.join("data/shop/users-1")).unwrap();
         let mut dead = begin(&room);
-        dead.record.server = Some(of_ended);
+        dead.record.server = Some(of_ended.clone());
         dead.record.is_ready = true;
         dead.save().unwrap();
+        // A drill that was killed: its Cassandra serves nobody.
+        let mut drilled = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut drill = begin(&room);
+        drill.record.starter = of_ended.clone();
+        drill.record.server = Some(ProcessId::of(drilled.id()).unwrap());
+        (drill.record.is_ready, drill.record.ends_with_starter) = (true, true);
+        drill.save().unwrap();
         let alive = begin(&room);
         fs::create_dir_all(room.path().join("past-9.new/log")).unwrap();
 
@@ -317,10 +328,11 @@ mod tests {
             })
             .unwrap();
         server.wait().unwrap();
-        assert_eq!(swept.iter().map(|record| &*record.name).collect::<Vec<_>>(), ["past-1", "past-2"]);
-        assert_eq!(unmounted, [orphan.record.mountpoint, dead.record.mountpoint]);
+        drilled.wait().unwrap();
+        assert_eq!(swept.iter().map(|record| &*record.name).collect::<Vec<_>>(), ["past-1", "past-2", "past-3"]);
+        assert_eq!(unmounted, [orphan, dead, drill].map(|entry| entry.record.mountpoint));
         assert_eq!(room.entries().unwrap(), [alive]);
-        assert!(!room.path().join("past-9.new").exists() && !orphan.directory.exists());
+        assert!(!room.path().join("past-9.new").exists() && !room.path().join("past-1").exists());
     }
 
     #[test]

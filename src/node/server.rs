@@ -154,15 +154,34 @@ fn end_of(path: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What the log says of a file that Cassandra did not open.
-pub(super) fn complaint(directory: &Path, place: &str) -> Result<Option<String>> {
+/// What the log says of files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Complaint {
+    pub(super) why: String,
+    /// The whole message, which names the files.
+    pub(super) message: String,
+}
+
+/// The last error in the log that names files of a directory, as `<keyspace>/<table>-<id>`.
+pub(super) fn complaint(directory: &Path, place: &str) -> Result<Option<Complaint>> {
     let text = end_of(&log(directory))?;
-    let mut lines = text.lines().skip_while(|line| !(line.starts_with("ERROR") && line.contains(place)));
-    Ok(lines.next().map(|line| {
-        let cause = lines.take(40).filter(|line| line.starts_with("Caused by: ")).last();
-        let said = cause.map_or(line, |cause| &cause["Caused by: ".len()..]);
+    let mut messages: Vec<Vec<&str>> = Vec::new();
+    for line in text.lines() {
+        let begins = ["ERROR", "WARN ", "INFO ", "DEBUG", "TRACE"].iter().any(|level| line.starts_with(level));
+        match messages.last_mut() {
+            Some(message) if !begins => message.push(line),
+            _ => messages.push(vec![line]),
+        }
+    }
+    let is_wanted = |message: &&Vec<&str>| {
+        message[0].starts_with("ERROR") && message.iter().any(|line| line.contains(&format!("{place}/")))
+    };
+    Ok(messages.iter().rev().find(is_wanted).map(|message| {
+        let cause = message.iter().rev().find_map(|line| line.strip_prefix("Caused by: "));
+        let named = message.iter().find(|line| line.contains(place)).unwrap_or(&message[0]);
+        let said = cause.unwrap_or(named);
         let end = said.char_indices().nth(LONGEST_LINE).map_or(said.len(), |(end, _)| end);
-        said[..end].to_owned()
+        Complaint { why: said[..end].to_owned(), message: message.join("\n") }
     }))
 }
 
@@ -194,10 +213,18 @@ mod tests {
     fn a_complaint_about_a_file_is_found() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("log")).unwrap();
-        assert_eq!(complaint(directory.path(), "ks/t-1/nb-1-big").unwrap(), None);
+        assert_eq!(complaint(directory.path(), "ks/t-1").unwrap(), None);
         let text =
             format!("{LOG}ERROR [a] z: Corrupt sstable /d/ks/t-1/nb-1-big; skipping table\nx\nCaused by: bad bytes\n");
         fs::write(log(directory.path()), text).unwrap();
-        assert_eq!(complaint(directory.path(), "ks/t-1/nb-1-big").unwrap().as_deref(), Some("bad bytes"));
+        let found = complaint(directory.path(), "ks/t-1").unwrap().unwrap();
+        assert_eq!(found.why, "bad bytes");
+        assert!(found.message.contains("/d/ks/t-1/nb-1-big"), "{found:?}");
+        // A query that failed: the files are named below the first line.
+        let text = "ERROR [r] z: Exception in thread\nx.CorruptSSTableException: Corrupted: /d/ks/u-2/nb-3-big-Data.db\n\tat y\nINFO  z: /d/ks/v-3/x\n";
+        fs::write(log(directory.path()), text).unwrap();
+        let found = complaint(directory.path(), "ks/u-2").unwrap().unwrap();
+        assert_eq!(found.why, "x.CorruptSSTableException: Corrupted: /d/ks/u-2/nb-3-big-Data.db");
+        assert_eq!(complaint(directory.path(), "ks/v-3").unwrap(), None);
     }
 }

@@ -5,15 +5,16 @@ use super::config::{self, NodeSettings};
 use super::cql::Session;
 use super::installation::Installation;
 use super::java::Java;
-use super::plan::{self, Plan, PointRequest, Skipped};
+use super::plan::{self, Contents, Plan, PointRequest, SkipCause, Skipped};
 use super::process::ProcessId;
 use super::record::Record;
 use super::room::{Beginning, Entry, Room};
 use super::stopper::Stopper;
 use super::{expected, place, server};
+use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -49,6 +50,9 @@ pub struct Started {
     /// What could not be read or opened, and is not shown.
     pub skipped: Vec<Skipped>,
     pub notes: Vec<String>,
+    /// What it has of each table.
+    #[serde(skip)]
+    pub contents: BTreeMap<TableName, Contents>,
 }
 
 impl Started {
@@ -59,10 +63,19 @@ impl Started {
 }
 
 impl Start {
-    /// Makes a node's directory and chooses its address. `mountpoint`: what it reads, if not a mount of its own.
-    pub fn begin(&self, source: &str, at: &str, wish: Wish, mountpoint: Option<PathBuf>) -> Result<Entry> {
+    /// Makes a node's directory and chooses its address. `mountpoint`: what it reads, if not a mount of its own;
+    /// `ends_with_starter`: whether it is of no use without this process.
+    pub fn begin(
+        &self,
+        source: &str,
+        at: &str,
+        wish: Wish,
+        mountpoint: Option<PathBuf>,
+        ends_with_starter: bool,
+    ) -> Result<Entry> {
         let cassandra = self.installation.version.to_string();
-        let beginning = Beginning { source: source.to_owned(), at: at.to_owned(), cassandra, mountpoint };
+        let (source, at) = (source.to_owned(), at.to_owned());
+        let beginning = Beginning { source, at, cassandra, mountpoint, ends_with_starter };
         self.room.begin(beginning, |taken| address::choose(wish, taken))
     }
 
@@ -108,6 +121,7 @@ impl Start {
             tables: plan.tables().len(),
             sstables: expected.len(),
             bytes: place::linked_bytes(&plan.links),
+            contents: plan.contents(),
             with_indexes: request.with_indexes,
             with_roles: request.with_roles,
             lacks: plan.lacks,
@@ -156,8 +170,8 @@ fn refused(entry: &Entry, plan: &Plan, path: &Path) -> Result<Skipped> {
     let placed = plan.links.iter().find(|placed| path.parent() == Some(&placed.from));
     let (table, place) = placed.map_or((String::new(), ""), |placed| (placed.table.to_string(), &*placed.place));
     let said = server::complaint(&entry.directory, place)?;
-    let why = said.unwrap_or_else(|| "its log does not say why".to_owned());
-    Ok(Skipped { table, host: path.display().to_string(), why })
+    let why = said.map_or_else(|| "its log does not say why".to_owned(), |complaint| complaint.why);
+    Ok(Skipped { table, host: path.display().to_string(), why, cause: SkipCause::Refused })
 }
 
 /// Has the node show what is to be shown, and nothing else.

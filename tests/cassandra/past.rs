@@ -1,9 +1,10 @@
-//! `cassmount node`: the sample's cluster as of a time, compared with what it held.
+//! `cassmount node` and `cassmount drill`: the sample's cluster as of a time, compared with what it held.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -12,7 +13,7 @@ use super::bucket::sample_keys;
 use super::command::cassmount;
 use super::instant::json;
 use super::node;
-use super::skip::fuse_or_skip;
+use super::skip::{fuse_or_skip, skip};
 use super::support::process::{Finished, run};
 use super::support::sample::{self, HOSTS, POINT, TABLES};
 use super::support::{Installation, Session, TOOL_DEADLINE, Truth, Version};
@@ -45,14 +46,15 @@ impl Nodes {
         }
     }
 
-    /// `cassmount node <words>`
-    fn command(&self, words: &[&str]) -> std::process::Command {
+    /// `cassmount node <words>`, or `cassmount drill …`.
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = cassmount();
-        command.env("CASSMOUNT_STATE_DIR", self.state()).env_remove("CASSANDRA_HOME").arg("node").args(words);
+        command.env("CASSMOUNT_STATE_DIR", self.state()).env_remove("CASSANDRA_HOME");
+        command.args((words[0] != "drill").then_some("node")).args(words);
         if let Some(home) = self.installation.java_home() {
             command.env("JAVA_HOME", home);
         }
-        if words[0] == "start" {
+        if ["start", "drill"].contains(&words[0]) {
             command.arg("--cassandra").arg(self.installation.home());
             command.arg("--cache-dir").arg(self.work.path().join("cache"));
         }
@@ -183,6 +185,106 @@ impl IpHex {
             SocketAddr::V6(_) => panic!("nodes have IPv4 addresses"),
         }
     }
+}
+
+/// The only file below `parent` whose path has all of these in it, or the first of them.
+fn a_file(parent: &Path, parts: &[&str]) -> PathBuf {
+    let files = sample::files(parent).into_values();
+    let mut found: Vec<PathBuf> =
+        files.filter(|path| parts.iter().all(|part| path.to_str().unwrap().contains(part))).collect();
+    found.sort();
+    found.into_iter().next().unwrap_or_else(|| panic!("no {parts:?} in {}", parent.display()))
+}
+
+/// The command where there is no network but loopback: nothing that it starts can send a packet elsewhere, or needs to.
+/// As it is, said loudly, where no such namespace can be made.
+fn alone(command: Command, test: &str) -> Command {
+    const LOOPBACK: &str = "ip link set lo up";
+    let mut alone = Command::new("unshare");
+    alone.args(["-n", "sh", "-c"]);
+    let possible = alone.arg(LOOPBACK).output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        skip(&format!("{test}, without a network"), "no network namespace can be made (root, unshare, ip)");
+        return command;
+    }
+    let mut alone = Command::new("unshare");
+    alone.args(["-n", "sh", "-c", &format!("{LOOPBACK} && exec \"$@\""), "sh"]);
+    alone.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => alone.env(name, value),
+            None => alone.env_remove(name),
+        };
+    }
+    alone
+}
+
+#[test]
+fn a_drill_finds_what_cannot_be_restored() {
+    let test = "a_drill_finds_what_cannot_be_restored";
+    let Some(nodes) = Nodes::new(Version::V5_0, test) else { return };
+    // Plain files, so that Cassandra itself meets what is damaged in them.
+    let source = nodes.work.path().join("source");
+    for host in HOSTS {
+        let mut extract = cassmount();
+        extract.arg("extract").arg(sample::bucket()).args([host, POINT]).arg(source.join(host));
+        extract.args(["--arrange", "snapshots", "--quiet", "--cache-dir"]).arg(nodes.work.path().join("cache"));
+        run(extract.args(sample_keys()), TOOL_DEADLINE).expect_success();
+    }
+    let textfile = nodes.work.path().join("drill.prom");
+    let words = ["drill", source.to_str().unwrap(), "--json", "--prometheus-textfile", textfile.to_str().unwrap()];
+    let good = json(&run(&mut alone(nodes.command(&words), test), TOOL_DEADLINE).expect_success());
+    assert_eq!(good["findings"], serde_json::json!([]));
+    for table in TABLES {
+        let rows = &good["tables"].as_array().unwrap().iter().find(|of| of["table"] == table.replace('"', ""));
+        assert_eq!(rows.unwrap()["rows"], sample::truth(POINT, table).rows, "{table}");
+    }
+    let metrics = fs::read_to_string(&textfile).unwrap();
+    let success = metrics.lines().find(|line| line.starts_with("cassmount_drill_last_success_timestamp_seconds{"));
+
+    let orders = a_file(&source, &["cass-a/shop/orders-", "-Data.db"]);
+    let mut bytes = fs::read(&orders).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&orders, bytes).unwrap();
+    let events = a_file(&source, &["cass-a/shop/events-", "-Statistics.db"]);
+    let mut bytes = fs::read(&events).unwrap();
+    bytes[..64].fill(0xff);
+    fs::write(&events, bytes).unwrap();
+    for host in HOSTS {
+        let hits = a_file(&source, &[host, "/shop/hits-", "manifest.json"]);
+        fs::remove_dir_all(hits.parent().unwrap()).unwrap();
+        fs::create_dir(hits.parent().unwrap()).unwrap();
+    }
+    let docs = a_file(&source, &["cass-b/media/docs-", "manifest.json"]);
+    let later = docs.parent().unwrap().with_file_name("2026-11-21-02-59");
+    fs::create_dir(&later).unwrap();
+    let manifest = r#"{"files": ["nb-77-big-Data.db"], "created_at": "2026-11-21T02:59:00Z"}"#;
+    fs::write(later.join("manifest.json"), manifest).unwrap();
+
+    let drilled = nodes.run(&words);
+    assert_eq!(drilled.status.code(), Some(1), "{drilled}");
+    let report = json(&drilled);
+    let mut found: Vec<(&str, Option<&str>)> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| (finding["problem"].as_str().unwrap(), finding["table"].as_str()))
+        .collect();
+    found.sort_unstable();
+    let expected = [
+        ("incomplete", None),
+        ("lost_rows", Some("shop.hits")),
+        ("read_failed", Some("shop.orders")),
+        ("refused", Some("shop.events")),
+    ];
+    assert_eq!(found, expected, "{drilled}");
+    // Which file it is, as a mount shows it.
+    assert!(drilled.stdout.contains(&format!("cass-a/restore-points/{POINT}/shop/orders-")), "{drilled}");
+    // When all was good is still told.
+    let metrics = fs::read_to_string(&textfile).unwrap();
+    assert!(success.is_some() && metrics.lines().any(|line| Some(line) == success), "{metrics}");
+    assert_eq!(nodes.leftovers(), Vec::<String>::new());
 }
 
 #[test]

@@ -1,23 +1,14 @@
 //! `cassmount node start`.
 
-use super::{places, swept_room, take_away};
-use crate::cli::interrupt::unless_interrupted;
+use super::launch::{Launch, ServerArgs};
 use crate::cli::options::{BackupArgs, KeyspaceArgs, OutputArgs, ProgressArgs, TableArgs, parse_host};
 use crate::cli::output::{Shown, print};
 use crate::cli::restore::running_mount;
-use crate::cli::{exit, session, table};
-use cassmount::config::{parse_duration, parse_size};
-use cassmount::node::{DEFAULT_PORT, Entry, Installation, Java, PointRequest, Start, Started, Stopper, Wish};
-use cassmount::restore::Selection;
-use cassmount::{Error, Kind, Result};
-use std::ffi::OsString;
+use crate::cli::{session, table};
+use cassmount::node::{DEFAULT_PORT, PointRequest, Started};
+use cassmount::{Error, Result};
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 /// Starts a Cassandra of its own on a loopback address, whose tables are links into a mount of SOURCE, and returns when it answers CQL. It shows the
 /// rows of all hosts, whatever their keyspaces' replication.
@@ -46,21 +37,8 @@ pub(super) struct StartArgs {
     /// Ask for the passwords and permissions of the backup's roles [default: everybody on this machine may read all]
     #[arg(long, conflicts_with_all = ["tables", "keyspaces"])]
     with_roles: bool,
-    /// Where it answers, on a loopback address [default: a free one from 127.0.0.77 on]
-    #[arg(long, value_name = "127.x.x.x")]
-    address: Option<Ipv4Addr>,
-    /// Its port for CQL [default: 9042, or any where a program has that on all addresses]
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    port: Option<u16>,
-    /// An installation of Cassandra 4.0 or later, at least the version of the backup [default: that of CASSANDRA_HOME, or in a usual place]
-    #[arg(long, value_name = "DIR")]
-    cassandra: Option<PathBuf>,
-    /// Memory for its heap
-    #[arg(long, value_name = "SIZE", default_value = "768M", value_parser = parse_size)]
-    heap: u64,
-    /// Give up if it does not answer after this long
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
-    start_timeout: Duration,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Read this mount, which runs and has to stay [default: one of its own, which ends with the node]
     #[arg(long, value_name = "MOUNTPOINT")]
     mount: Option<PathBuf>,
@@ -83,43 +61,19 @@ Exit status: 0 it answers, 1 it could not be started, or does not show all, 5 re
 
 pub(super) fn run(args: &StartArgs) -> Result<()> {
     let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
-    let source = settings.source()?.to_string();
-    let room = swept_room()?;
-    let installation = Installation::find(args.cassandra.as_deref(), &places::installations())?;
-    let java = Java::find(&installation.version, &places::javas())?;
-    let mountpoint = match &args.mount {
-        Some(named) => Some(running_mount(Some(named))?.mountpoint),
-        None => None,
+    let launch = Launch {
+        source_place: &args.source_place,
+        source: settings.source()?.to_string(),
+        backups: &args.backups,
+        server: &args.server,
+        mountpoint: match &args.mount {
+            Some(named) => Some(running_mount(Some(named))?.mountpoint),
+            None => None,
+        },
+        ends_with_command: false,
+        is_quiet: args.progress.quiet,
     };
-    let stopper = Stopper::default();
-    let start = Start { room, installation, java, heap: args.heap, deadline: args.start_timeout, stopper };
-    let wish = Wish { address: args.address, port: args.port };
-    let entry = start.begin(&source, &args.at, wish, mountpoint)?;
-
-    let (work, mut own) = (start.clone(), entry.clone());
-    let (mount, request) = (mount_words(args, &entry), args.request());
-    let teller = Teller::new(args.progress.quiet);
-    let started = session::block_on(async {
-        let work = tokio::task::spawn_blocking(move || {
-            if own.record.has_own_mount {
-                work.stopper.unless_stopped(|| run_mount(&mount))?;
-            }
-            work.run(&mut own, &request, &|word| teller.tell(word))
-        });
-        let work = async { work.await.map_err(|e| Error::new(Kind::Io, "starting a node failed").with_source(e))? };
-        let done = unless_interrupted(work, "nothing is left of the node").await;
-        if let Err(error) = done {
-            // Its reads of the mount fail then, and nothing new begins.
-            start.stopper.stop();
-            return Err(match start.room.remove(&entry, &mut take_away) {
-                Ok(()) => error,
-                Err(worse) => {
-                    Error::new(error.kind(), format!("{error}; and what it left could not be removed: {worse}"))
-                }
-            });
-        }
-        done
-    })?;
+    let started = launch.run(args.request(), |running| Ok(running.started))?;
     print(args.output, &started)?;
     if started.is_whole() {
         return Ok(());
@@ -133,78 +87,10 @@ impl StartArgs {
         PointRequest {
             at: self.at.clone(),
             hosts: self.source_host.clone(),
-            selection: selection(&self.only, &self.keyspaces),
+            selection: super::selection(&self.only, &self.keyspaces),
             allow_incomplete: self.allow_incomplete,
             with_indexes: self.with_indexes,
             with_roles: self.with_roles,
-        }
-    }
-}
-
-/// Named tables, all of named keyspaces, or everything.
-fn selection(only: &TableArgs, keyspaces: &KeyspaceArgs) -> Selection {
-    match (&only.tables[..], &keyspaces.keyspaces[..]) {
-        ([], []) => Selection::Everything,
-        ([], keyspaces) => Selection::Keyspaces(keyspaces.to_vec()),
-        (tables, _) => Selection::Tables(tables.to_vec()),
-    }
-}
-
-/// `cassmount mount` with what this command was given of the source, its keys and its cache.
-fn mount_words(args: &StartArgs, entry: &Entry) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec!["mount".into(), "--read-only".into(), "--log-directory".into()];
-    words.push(entry.directory.join("log").into());
-    for (name, values) in args.backups.command_line(None).options {
-        if values.is_empty() {
-            words.push(format!("--{name}").into());
-        }
-        for value in values {
-            let mut word = OsString::from(format!("--{name}="));
-            word.push(value);
-            words.push(word);
-        }
-    }
-    words.extend([args.source_place.clone().into(), entry.record.mountpoint.clone().into()]);
-    words
-}
-
-fn run_mount(words: &[OsString]) -> Result<()> {
-    let program = std::env::current_exe().map_err(|e| Error::io("find the cassmount binary", e))?;
-    let output = Command::new(program)
-        .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| Error::io("run cassmount mount", e))?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if !output.status.success() {
-        let status = output.status.code().and_then(|code| u8::try_from(code).ok());
-        let kind = status.map_or(Kind::Io, exit::kind_of);
-        return Err(Error::new(kind, said.trim().trim_start_matches("cassmount: ").to_owned()));
-    }
-    // Warnings.
-    let _ = std::io::stderr().write_all(said.as_bytes());
-    Ok(())
-}
-
-/// Tells who waits how far it is.
-struct Teller {
-    is_quiet: bool,
-    every: Duration,
-    told: Mutex<Instant>,
-}
-
-impl Teller {
-    fn new(is_quiet: bool) -> Self {
-        let every = Duration::from_secs(if std::io::stderr().is_terminal() { 2 } else { 10 });
-        Self { is_quiet, every, told: Mutex::new(Instant::now()) }
-    }
-
-    fn tell(&self, word: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_quiet && told.elapsed() >= self.every {
-            *told = Instant::now();
-            // Who closed standard error does not want to know.
-            let _ = writeln!(std::io::stderr(), "cassmount: {word} …");
         }
     }
 }

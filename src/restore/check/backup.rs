@@ -99,6 +99,21 @@ impl BackupHost {
         Ok(Point { host: self.name.clone(), root: points.join(&tag), tag })
     }
 
+    /// The newest restore point, whole or not.
+    pub fn newest(&self) -> Result<Option<Point>> {
+        let points = self.root.join(POINTS);
+        let mut newest = None;
+        for tag in names(&points)? {
+            let root = points.join(&tag);
+            let point = Point { host: self.name.clone(), root, tag };
+            let time = point.time()?;
+            if newest.as_ref().is_none_or(|(_, of)| time >= *of) {
+                newest = Some((point, time));
+            }
+        }
+        Ok(newest.map(|(point, _)| point))
+    }
+
     fn no_point(&self, at: &str, tags: &[String], error: std::io::Error) -> Error {
         let there = match (tags.first(), tags.last()) {
             (Some(first), Some(last)) => format!("those that are there go from {first} to {last}"),
@@ -298,6 +313,7 @@ mod tests {
         for (at, tag) in [("latest", "2026-11-21-03-00"), ("2026-11-20-03-00", "2026-11-20-03-00")] {
             assert_eq!(host.point(at).unwrap().tag, tag);
         }
+        assert_eq!(host.newest().unwrap(), Some(host.point("latest").unwrap()));
         let error = host.point("2025").unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
         assert!(error.to_string().contains("to 2026-11-21-03-00"), "{error}");

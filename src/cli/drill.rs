@@ -1,0 +1,195 @@
+//! `cassmount drill`: can what the backups hold be restored? Read by a Cassandra, every night.
+
+use super::control::{self, Request};
+use super::exposition;
+use super::node::{Launch, Running, ServerArgs, selection};
+use super::options::{BackupArgs, KeyspaceArgs, OutputArgs, ProgressArgs, TableArgs, parse_host};
+use super::output::{Shown, print};
+use super::runtime_state::RunningMount;
+use super::table::{self, Column, Table};
+use super::{session, state_dir, words};
+use cassmount::node::{Drill, DrillReport, DrillRequest, DrilledTable, History, Meter, PointRequest, Problem, SLICES};
+use cassmount::time::Timestamp;
+use cassmount::{Error, Kind, Result};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Starts a throwaway Cassandra over SOURCE as `node start` does, has it open every SSTable, reads every table, and ends it. What cannot be read,
+/// what restore points lack, and tables that have lost rows since the last drill are findings.
+#[derive(clap::Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct DrillArgs {
+    /// Where the backups are; `-` for the configuration's bucket
+    #[arg(value_name = "SOURCE")]
+    source_place: String,
+    /// Which restore points: `latest`, a set's name, or any time for each host's newest one not after it
+    #[arg(long, value_name = "TIME", default_value = "latest")]
+    at: String,
+    /// Only the backups of this host. Repeatable [default: all hosts]
+    #[arg(long, value_name = "HOST", value_parser = parse_host)]
+    source_host: Vec<String>,
+    #[command(flatten)]
+    only: TableArgs,
+    #[command(flatten)]
+    keyspaces: KeyspaceArgs,
+    /// Of each table of more than 16 MiB, read N of its 4096 token ranges, other ones each time [default: all rows]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(SLICES)))]
+    sample: Option<u16>,
+    /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with --source-host, --table or --keyspace
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source_host", "tables", "keyspaces"])]
+    prometheus_textfile: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
+    backups: BackupArgs,
+}
+
+const HELP: &str = "\
+A table that has at most half of the rows of the last drill of the same source and hosts is a finding, and so is one that is gone. Both are told once: the next \
+drill is compared with this one.
+
+Exit status: 0 all is good, 1 something was found, 4 the store did not answer, 130 interrupted. Nothing is left of the node in any case.
+
+Example, for cron:
+  cassmount drill s3://cass-backups -q --prometheus-textfile /var/lib/node_exporter/textfile/drill.prom";
+
+pub(super) fn run(args: &DrillArgs) -> Result<()> {
+    let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
+    let history = History::new(&state_dir::state_dir()?);
+    let launch = Launch {
+        source_place: &args.source_place,
+        source: settings.source()?.to_string(),
+        backups: &args.backups,
+        server: &args.server,
+        mountpoint: None,
+        ends_with_command: true,
+        is_quiet: args.progress.quiet,
+    };
+    let selection = selection(&args.only, &args.keyspaces);
+    let point = PointRequest {
+        at: args.at.clone(),
+        hosts: args.source_host.clone(),
+        selection: selection.clone(),
+        // All of what is lost is to be told, not the first of it.
+        allow_incomplete: true,
+        with_indexes: false,
+        with_roles: false,
+    };
+    let request = DrillRequest { point: point.clone(), sample: args.sample };
+    let mut report = launch.run(point, move |running| {
+        let Running { entry, started, begun, stopper, tell } = running;
+        let meter = || meter(&entry.record.mountpoint);
+        Drill { request: &request, entry, started, begun, meter: &meter, stopper, tell }.run()
+    })?;
+    let kept = history.compare(&mut report, &args.source_host, &selection);
+    print(args.output, &report)?;
+    if let Some(path) = &args.prometheus_textfile {
+        exposition::write_drilled(path, &report)?;
+    }
+    kept?;
+    verdict(&report)
+}
+
+/// What the node's mount has fetched, and what failed.
+fn meter(mountpoint: &Path) -> Result<Meter> {
+    let status = control::ask(&RunningMount::socket(mountpoint)?, Request::Status)?;
+    let number = |name: &str| status["reader"].get(name).and_then(Value::as_u64).unwrap_or(0);
+    let sum = |names: &[&str]| names.iter().map(|name| number(name)).sum();
+    Ok(Meter {
+        fetched: number("bytes_fetched"),
+        outages: sum(&["unreachable", "timed_out"]),
+        damages: sum(&["corrupt", "no_key", "changed", "other_errors"]),
+    })
+}
+
+/// An error when anything was found, for the exit status.
+fn verdict(report: &DrillReport) -> Result<()> {
+    if report.is_good() {
+        return Ok(());
+    }
+    if report.findings.iter().all(|finding| finding.problem == Problem::Unreachable) {
+        let message = "the store did not answer, so not everything could be read: run the drill again";
+        return Err(Error::new(Kind::Unreachable, message));
+    }
+    Err(Error::corrupt(format!("the drill found {}", words::count(report.findings.len(), "problem"))))
+}
+
+/// The JSON is documented in docs/json.md.
+impl Shown for DrillReport {
+    fn text(&self) -> String {
+        let mut text = format!("{} as of:\n", self.source);
+        for origin in &self.points {
+            let _ = writeln!(text, "  {}  {}", origin.host, origin.point);
+        }
+        let columns = vec![
+            Column::new("TABLE"),
+            Column::new("ROWS").right(),
+            Column::new("BEFORE").right().dispensable(3),
+            Column::new("NEWEST WRITE").dispensable(1),
+            Column::new("FETCHED").right().dispensable(2),
+            Column::new("SECONDS").right().dispensable(4),
+        ];
+        let rows = self.tables.iter().map(row).collect();
+        let _ = write!(text, "\n{}", Table { columns, rows }.text());
+        if !self.findings.is_empty() {
+            text += "\n";
+        }
+        for finding in &self.findings {
+            let table = finding.table.as_ref().map(|table| format!("{table}: ")).unwrap_or_default();
+            let _ = writeln!(text, "{}: {table}{}", word(finding.problem), finding.message);
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "note: {note}");
+        }
+        let _ = writeln!(
+            text,
+            "\n{} in {:.0} s, {} fetched; Cassandra {}; {}",
+            words::count(self.tables.len(), "table"),
+            self.seconds,
+            table::bytes(self.fetched_bytes),
+            self.cassandra,
+            conclusion(self)
+        );
+        text
+    }
+}
+
+fn row(table: &DrilledTable) -> Vec<String> {
+    let about = if table.estimated_rows.is_some() { "~" } else { "" };
+    let more = if table.error.is_some() { "+" } else { "" };
+    vec![
+        table.table.clone(),
+        format!("{about}{}{more}", table.all_rows()),
+        table.rows_before.map_or("-".to_owned(), |rows| rows.to_string()),
+        table.newest_write.map_or("-".to_owned(), |time| Timestamp::from_secs(time.secs()).to_string()),
+        table::bytes(table.fetched_bytes),
+        format!("{:.1}", table.seconds),
+    ]
+}
+
+fn word(problem: Problem) -> &'static str {
+    match problem {
+        Problem::Incomplete => "INCOMPLETE",
+        Problem::Unreadable => "UNREADABLE",
+        Problem::Refused => "NOT OPENED BY CASSANDRA",
+        Problem::ReadFailed => "READ FAILED",
+        Problem::LostRows => "LOST ROWS",
+        Problem::Gone => "GONE",
+        Problem::Unreachable => "THE STORE DID NOT ANSWER",
+        Problem::NotRead => "NOT READ",
+    }
+}
+
+fn conclusion(report: &DrillReport) -> String {
+    let compared = match report.compared_with {
+        Some(time) => format!("compared with the drill of {}", Timestamp::from_secs(time.secs())),
+        None => "compared with no earlier drill".to_owned(),
+    };
+    let found = words::count(report.findings.len(), "problem");
+    if report.is_good() { format!("all is good\n{compared}") } else { format!("{found}\n{compared}") }
+}
