@@ -35,7 +35,10 @@ impl Machine {
         let machine = Self { node, mount, work: tempfile::tempdir().unwrap() };
         let refused = machine.restore(&machine.words(&["--dry-run"]));
         assert!(!refused.status.success() && refused.stderr.contains("is not empty"), "{refused}");
-        assert!(refused.stderr.contains(r#"of the cluster "prod", and cluster_name is "cassmount-tests""#), "{refused}");
+        assert!(
+            refused.stderr.contains(r#"of the cluster "prod", and cluster_name is "cassmount-tests""#),
+            "{refused}"
+        );
         let data = machine.node.data_directory();
         for name in ["data", "commitlog", "saved_caches", "hints", "cdc_raw"] {
             let directory = data.with_file_name(name);

@@ -60,7 +60,7 @@ pub(super) fn running(settings: &Settings, data_dir: &Path, notes: &mut Vec<Stri
             refusals.push(format!("{program} (pid {pid}) has files of {} open: stop it", data_dir.display()));
         }
         View::Blind(why) => {
-            notes.push(format!("not every process could be looked at for files of {}: {why}", data_dir.display()))
+            notes.push(format!("not every process could be looked at for files of {}: {why}", data_dir.display()));
         }
         View::Nobody => {}
     }
@@ -111,7 +111,8 @@ pub(super) fn configuration(
     }
     match settings.num_tokens {
         Some(number) if !tokens.is_empty() && usize::try_from(number) != Ok(tokens.len()) => {
-            refusals.push(format!("the backup's node has {} tokens, and num_tokens is {number} ({yaml})", tokens.len()))
+            refusals
+                .push(format!("the backup's node has {} tokens, and num_tokens is {number} ({yaml})", tokens.len()));
         }
         _ => {}
     }
@@ -156,7 +157,7 @@ pub(super) fn rack(settings: &Settings, source: &SourceNode, notes: &mut Vec<Str
     let text = fs::read_to_string(&path).map_err(|e| Error::io(format_args!("read {}", path.display()), e))?;
     let value = |key: &str| {
         let lines = text.lines().filter_map(|line| line.trim().split_once('='));
-        lines.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned()).last()
+        lines.rev().find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
     };
     let mut refusals = Vec::new();
     for (key, was) in [("dc", &source.datacenter), ("rack", &source.rack)] {
@@ -299,19 +300,15 @@ pub(super) fn replacement(
 }
 
 /// An SSTable that the installed Cassandra does not open.
-pub(super) fn version(
-    installed: Option<(u32, u32)>,
-    table: &TableName,
-    sstable: &SstableName,
-) -> Result<Option<String>> {
+pub(super) fn version(installed: Option<(u32, u32)>, table: &TableName, sstable: &SstableName) -> Option<String> {
     let since = match opened_since(sstable) {
         Ok(since) => since,
-        Err(error) => return Ok(Some(format!("{table}: {error}"))),
+        Err(error) => return Some(format!("{table}: {error}")),
     };
-    Ok(installed.filter(|installed| *installed < since).map(|(major, minor)| {
+    installed.filter(|installed| *installed < since).map(|(major, minor)| {
         format!(
             "{table} has SSTables of Cassandra {}.{} ({sstable}), and {major}.{minor} is installed",
             since.0, since.1
         )
-    }))
+    })
 }

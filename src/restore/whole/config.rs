@@ -166,12 +166,12 @@ fn edited(need: &ConfigNeed, now: &str) -> Result<String> {
         text += line;
         text.push('\n');
     }
-    text += &format!("{BEGIN}: to be taken out as `cassmount restore status` says\n");
+    text.extend([BEGIN, ": to be taken out as `cassmount restore status` says\n"]);
     for line in &need.lines {
         text += line;
         text.push('\n');
     }
-    text += &format!("{END}\n");
+    text.extend([END, "\n"]);
     if is_yaml {
         let by_hand = format!("add to {} by hand: {}", need.file.display(), need.lines.join(", "));
         let yaml = settings::load(&need.file, &text)

@@ -85,7 +85,7 @@ pub(super) fn prepare(
     // Reading the tables may take long: what speaks against it already is told before.
     refuse(refusals)?;
 
-    let (tables, refusals) = read(wanted, request, tell)?;
+    let (tables, refusals) = read(&wanted, request, tell)?;
     refuse(refusals)?;
     let lacks = if lacks.is_empty() { self::lacks(&point, request.allow_incomplete)? } else { lacks };
     let some = tables.iter().find_map(|table| Some((table, table.files().into_iter().next()?.0)));
@@ -176,7 +176,7 @@ fn own_id(table: &BackupTable) -> Option<TableId> {
 
 /// Reads the directories, several at a time. With what speaks against single SSTables.
 fn read(
-    wanted: Vec<(BackupTable, String)>,
+    wanted: &[(BackupTable, String)],
     request: &NodeRequest,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<(Vec<PlacedTable>, Vec<String>)> {
@@ -212,7 +212,7 @@ fn placed(table: &BackupTable, place: &str, request: &NodeRequest) -> Result<(Pl
     let own = table.sstables()?;
     let mut refusal = None;
     for sstable in &own {
-        refusal = refusal.or(checks::version(request.installed, &table.name, &sstable.name)?);
+        refusal = refusal.or(checks::version(request.installed, &table.name, &sstable.name));
     }
     let mut directories = vec![PlacedDirectory { below: String::new(), sstables: own.into_iter().map(of).collect() }];
     for index in hidden(&table.directory)? {
