@@ -87,6 +87,7 @@ impl Shown for Pruned {
         let all = format!("{} published {}", self.indexes, if self.indexes == 1 { "index" } else { "indexes" });
         let what = if self.dry_run { "would be removed" } else { "removed" };
         match self.removed {
+            0 if self.indexes == 0 => "nobody has published any index\n".to_owned(),
             0 => format!("{all}: each of an archive that is there\n"),
             gone => format!("{all}: {gone} of archives that are gone, {} {what}\n", table::bytes(self.bytes)),
         }
