@@ -38,7 +38,8 @@ impl LockedBytes {
 
 impl Drop for LockedBytes {
     fn drop(&mut self) {
-        self.buffer.zeroize();
+        // The slice: a vector that is wiped has no length any more.
+        self.buffer.as_mut_slice().zeroize();
         if self.locked > 0 {
             // SAFETY: the range is the one that was locked, and lies in the buffer until the end of this call.
             unsafe { libc::munlock(self.buffer[self.start..].as_ptr().cast(), self.locked) };

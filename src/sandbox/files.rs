@@ -50,7 +50,7 @@ fn rules(needs: &Needs) -> Result<RestrictionStatus, RulesetError> {
     rules.restrict_self()
 }
 
-/// What files and directories there were when the sandbox was put up.
+/// What files and directories to read there were when the sandbox was put up.
 #[derive(Debug)]
 pub struct Watched(Vec<WatchedPath>);
 
@@ -58,8 +58,6 @@ pub struct Watched(Vec<WatchedPath>);
 struct WatchedPath {
     path: PathBuf,
     was: Option<Identity>,
-    /// It has to be there: the process would make it again, and may not.
-    is_written: bool,
 }
 
 /// Device and inode.
@@ -67,17 +65,13 @@ type Identity = (u64, u64);
 
 impl Watched {
     pub(super) fn new(needs: &Needs) -> Self {
-        let watched = |path: &PathBuf, is_written| WatchedPath { path: path.clone(), was: identity(path), is_written };
-        let read = needs.read.iter().map(|path| watched(path, false));
-        Self(read.chain(needs.write.iter().map(|path| watched(path, true))).collect())
+        let watched = |path: &PathBuf| WatchedPath { path: path.clone(), was: identity(path) };
+        Self(needs.read.iter().map(watched).collect())
     }
 
-    /// The first name under which there is another file or directory now, or a first one; or one to write in that has gone. Blocks.
+    /// The first name under which there is another file or directory to read now, or a first one. Blocks.
     pub fn replaced(&self) -> Option<&Path> {
-        let is_other = |watched: &&WatchedPath| match identity(&watched.path) {
-            Some(now) => Some(now) != watched.was,
-            None => watched.is_written && watched.was.is_some(),
-        };
+        let is_other = |watched: &&WatchedPath| identity(&watched.path).is_some_and(|now| Some(now) != watched.was);
         self.0.iter().find(is_other).map(|watched| watched.path.as_path())
     }
 }
