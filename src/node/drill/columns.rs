@@ -6,6 +6,7 @@ use crate::cassandra::schema::is_system_keyspace;
 use crate::node::cql::{Cell, Session, quoted};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 const COLUMNS: &str = "SELECT keyspace_name, table_name, column_name, kind, type, position FROM system_schema.columns";
 /// A view's columns stay described where the view itself was left out.
@@ -120,7 +121,7 @@ impl TableColumns {
         let mut text = format!("SELECT {asked} FROM {}.{}", quoted(&table.keyspace), quoted(&table.table));
         if let Some(TokenRange { after, to }) = range {
             let token = format!("token({})", key.join(", "));
-            text += &format!(" WHERE {token} > {after} AND {token} <= {to}");
+            let _ = write!(text, " WHERE {token} > {after} AND {token} <= {to}");
         }
         text
     }

@@ -15,12 +15,13 @@ use crate::restore::{self, Origin};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Longest wait for a page: longer than the node itself waits for the store.
-const PAGE_DEADLINE: Duration = Duration::from_secs(660);
+const PAGE_DEADLINE: Duration = Duration::from_mins(11);
 /// Bytes of SSTables up to which a table is read whole even where others are sampled.
 const SMALL_TABLE: u64 = 16 << 20;
 /// Tables that are named where the drill ended before them.
@@ -90,13 +91,12 @@ impl Drill<'_> {
         for (number, (name, columns)) in tables.iter().enumerate() {
             self.stopper.check()?;
             if session.is_none() {
-                match self.connect() {
-                    Ok(another) => session = Some(another),
-                    Err(_) => {
-                        unread.push(name.to_string());
-                        continue;
-                    }
-                }
+                // The finding about all of these says what to do.
+                let Ok(another) = self.connect() else {
+                    unread.push(name.to_string());
+                    continue;
+                };
+                session = Some(another);
             }
             let progress = format!("reading {name}, {} of {} tables", number + 1, tables.len());
             let (drilled, is_outage) = self.table(&mut session, name, columns, &progress)?;
@@ -242,7 +242,11 @@ fn named(text: &str, data: &Path) -> Result<String> {
             found.insert(std::fs::read_link(&link).map_err(failed)?);
         }
     }
-    Ok(found.into_iter().map(|path| format!(" ({})", path.display())).collect())
+    let mut text = String::new();
+    for path in found {
+        let _ = write!(text, " ({})", path.display());
+    }
+    Ok(text)
 }
 
 /// Whether a path is in a text, and not as the start of a longer one.
@@ -256,7 +260,7 @@ fn not_read(tables: &[String]) -> Option<Finding> {
     let more = tables.len().saturating_sub(NAMED);
     let mut names = tables.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     if more > 0 {
-        names += &format!(" and {more} more");
+        let _ = write!(names, " and {more} more");
     }
     let message = format!("Cassandra ended before {names} could be read: give it more memory (--heap)");
     let table = (tables.len() == 1).then(|| first.clone());
