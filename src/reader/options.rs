@@ -17,6 +17,8 @@ pub struct ReaderOptions {
     pub memory_limit: u64,
     /// Passes at a time; the next one waits for its turn.
     pub max_passes: usize,
+    /// Threads that inflate ahead of each pass; `None`: the cores that no pass needs.
+    pub helpers: Option<usize>,
     /// Whether a pass lands the archive's files in the cache, or only indexes them.
     pub land_files: bool,
     /// How far apart the checkpoints of new indexes are; `None` follows from the object's size.
@@ -38,6 +40,7 @@ impl Default for ReaderOptions {
             wait_limit: Duration::from_mins(30),
             memory_limit: 96 << 20,
             max_passes: 4,
+            helpers: None,
             land_files: true,
             spacing: None,
             save_every: None,

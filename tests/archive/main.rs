@@ -1,5 +1,6 @@
 //! The archive formats, against the tools that make them: envelope, compressions, tar, seek index.
 
+mod ahead;
 mod compression;
 mod fuzz;
 mod gzip;

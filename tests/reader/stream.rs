@@ -68,6 +68,29 @@ async fn every_file_comes_by_once_and_the_cache_stays_empty() {
     assert_same(&read_all(&reader, &object).await.unwrap(), &files);
 }
 
+/// By threads that inflate ahead: the same files, the same error, in a pass and in a stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_that_inflate_ahead_change_nothing() {
+    let mut world = World::new();
+    world.options.helpers = Some(2);
+    // So that pieces are short.
+    world.options.memory_limit = 24 << 20;
+    let files = table(4 << 20);
+    let sealed = seal(&files);
+    let object = world.memory.put("h/t/ks/tab.tar.gz.enc", sealed.clone());
+    let reader = world.reader();
+    let (archive, kept) = reader.stream(&object, Kept::default()).await.unwrap();
+    assert_eq!(kept.files.len(), archive.listing().files.len());
+    assert_same(&read_all(&reader, &object).await.unwrap(), &files);
+
+    let mut damaged = sealed;
+    let late = damaged.len() * 4 / 5;
+    damaged[late] ^= 1;
+    let object = world.memory.put("h/t/ks/bad.tar.gz.enc", damaged);
+    assert_eq!(reader.stream(&object, Kept::default()).await.err().unwrap().kind(), Kind::Corrupt);
+    assert_eq!(read_all(&reader, &object).await.unwrap_err().kind(), Kind::Corrupt);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_archive_is_an_error_and_its_sink_is_gone() {
     let world = World::new();

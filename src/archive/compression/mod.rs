@@ -20,7 +20,7 @@ pub use stream::{SEGMENT_LEN, Segment, Summary};
 
 use self::zstd::ZstdDecoder;
 use crate::{Error, Result};
-use gzip::{Inflater, Stop};
+use gzip::{Helpers, Inflater, Stop};
 use lz4::Lz4Decoder;
 use stored::Stored;
 
@@ -100,6 +100,21 @@ impl Decoder {
         match entry {
             Entry::Gzip(window) => Ok(Self::Gzip(Box::new(Inflater::enter(checkpoint, window)?))),
             _ => Self::resume(checkpoint, entry, Spacing::none()),
+        }
+    }
+
+    /// Has other threads help, where the format and a long stream allow it: what is pushed may then be queued for a while.
+    pub fn set_helpers(&mut self, helpers: Helpers) {
+        if let Self::Gzip(inflater) = self {
+            inflater.set_helpers(helpers);
+        }
+    }
+
+    /// Decodes some of what is queued, for want of more input. False when nothing is.
+    pub fn work(&mut self, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<bool> {
+        match self {
+            Self::Gzip(inflater) => inflater.work(out),
+            _ => Ok(false),
         }
     }
 

@@ -5,16 +5,16 @@
 
 use super::BadDeflate;
 use super::bits::{BitReader, low_bits};
-use super::history::{History, MIN_ROOM};
+use super::history::{History, MIN_ROOM, Symbol};
 use super::table::Codes;
 
 /// Input that must be there before each turn, bytes: two refills.
 const MIN_INPUT: usize = 16;
 /// Reads symbols up to the end of the block, or until input or room are nearly used up. Tells whether the block ended.
 #[inline(never)] // With the caller's variables in it, there are too few registers.
-pub(super) fn read(
+pub(super) fn read<T: Symbol>(
     reader: &mut BitReader<'_>,
-    history: &mut History,
+    history: &mut History<T>,
     end: usize,
     codes: &Codes,
 ) -> Result<bool, BadDeflate> {

@@ -16,26 +16,46 @@ const PIECE: usize = 32;
 
 pub(super) const TOO_FAR: BadDeflate = BadDeflate("invalid distance too far back");
 
+/// What a decoder makes: bytes, or bytes and marks for those that it cannot know ([`super::guess`]).
+pub trait Symbol: Copy + Default + From<u8> {
+    /// Copies bytes to as many symbols.
+    fn copy_bytes(to: &mut [Self], bytes: &[u8]);
+}
+
+impl Symbol for u8 {
+    fn copy_bytes(to: &mut [u8], bytes: &[u8]) {
+        to.copy_from_slice(bytes);
+    }
+}
+
+impl Symbol for u16 {
+    fn copy_bytes(to: &mut [u16], bytes: &[u8]) {
+        for (to, &byte) in to.iter_mut().zip(bytes) {
+            *to = byte.into();
+        }
+    }
+}
+
 /// The last [`WINDOW_LEN`] bytes, or as many as there were, and the next ones.
 ///
 /// What is behind `at` is of no meaning.
-pub(super) struct History {
-    buffer: Box<[u8; LEN]>,
+pub(super) struct History<T> {
+    buffer: Box<[T; LEN]>,
     at: usize,
 }
 
-impl History {
+impl<T: Symbol> History<T> {
     pub(super) fn new() -> Self {
-        let buffer = vec![0; LEN].into_boxed_slice().try_into().expect("its length is LEN");
+        let buffer = vec![T::default(); LEN].into_boxed_slice().try_into().ok().expect("its length is LEN");
         Self { buffer, at: 0 }
     }
 
-    pub(super) fn set(&mut self, window: &[u8]) {
+    pub(super) fn set(&mut self, window: &[T]) {
         self.buffer[..window.len()].copy_from_slice(window);
         self.at = window.len();
     }
 
-    pub(super) fn window(&self) -> &[u8] {
+    pub(super) fn window(&self) -> &[T] {
         &self.buffer[self.at.saturating_sub(WINDOW_LEN)..self.at]
     }
 
@@ -43,7 +63,7 @@ impl History {
         self.at
     }
 
-    pub(super) fn since(&self, start: usize) -> &[u8] {
+    pub(super) fn since(&self, start: usize) -> &[T] {
         &self.buffer[start..self.at]
     }
 
@@ -62,7 +82,7 @@ impl History {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.buffer[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        T::copy_bytes(&mut self.buffer[self.at..self.at + bytes.len()], bytes);
         self.at += bytes.len();
     }
 
@@ -76,19 +96,19 @@ impl History {
         Ok(())
     }
 
-    pub(super) fn writer(&mut self) -> Writer<'_> {
+    pub(super) fn writer(&mut self) -> Writer<'_, T> {
         Writer { at: self.at, buffer: &mut self.buffer, kept_at: &mut self.at }
     }
 }
 
 /// Writes with the position in a register. [`Self::finish`] makes it the history's.
-pub(super) struct Writer<'a> {
-    buffer: &'a mut [u8; LEN],
+pub(super) struct Writer<'a, T> {
+    buffer: &'a mut [T; LEN],
     pub(super) at: usize,
     kept_at: &'a mut usize,
 }
 
-impl Writer<'_> {
+impl<T: Symbol> Writer<'_, T> {
     pub(super) fn finish(self) {
         *self.kept_at = self.at;
     }
@@ -96,7 +116,7 @@ impl Writer<'_> {
     /// The first `count` of these.
     #[inline(always)]
     pub(super) fn literals(&mut self, literals: [u8; 4], count: usize) {
-        self.buffer[self.at..self.at + 4].copy_from_slice(&literals);
+        T::copy_bytes(&mut self.buffer[self.at..self.at + 4], &literals);
         self.at += count;
     }
 
@@ -106,7 +126,7 @@ impl Writer<'_> {
         let to = self.at;
         self.at += len;
         if distance >= PIECE {
-            copy_pieces::<PIECE>(self.buffer, from, to, self.at);
+            copy_pieces::<T, PIECE>(self.buffer, from, to, self.at);
         } else {
             copy_near(self.buffer, from, to, self.at);
         }
@@ -116,7 +136,7 @@ impl Writer<'_> {
 
 /// Copies in pieces of `N` bytes, which must not be more than the distance; the last one may be too long.
 #[inline(always)]
-fn copy_pieces<const N: usize>(buffer: &mut [u8; LEN], mut from: usize, mut to: usize, end: usize) {
+fn copy_pieces<T: Symbol, const N: usize>(buffer: &mut [T; LEN], mut from: usize, mut to: usize, end: usize) {
     buffer.copy_within(from..from + N, to);
     while to + N < end {
         from += N;
@@ -127,7 +147,7 @@ fn copy_pieces<const N: usize>(buffer: &mut [u8; LEN], mut from: usize, mut to: 
 
 /// Copies from less than a whole piece back.
 #[inline(never)]
-fn copy_near(buffer: &mut [u8; LEN], from: usize, mut to: usize, end: usize) {
+fn copy_near<T: Symbol>(buffer: &mut [T; LEN], from: usize, mut to: usize, end: usize) {
     match to - from {
         1 => {
             let byte = buffer[from];
@@ -142,9 +162,9 @@ fn copy_near(buffer: &mut [u8; LEN], from: usize, mut to: usize, end: usize) {
                 buffer[to] = buffer[to - distance];
                 to += 1;
             }
-            copy_pieces::<8>(buffer, from, to, end);
+            copy_pieces::<T, 8>(buffer, from, to, end);
         }
-        8..16 => copy_pieces::<8>(buffer, from, to, end),
-        _ => copy_pieces::<16>(buffer, from, to, end),
+        8..16 => copy_pieces::<T, 8>(buffer, from, to, end),
+        _ => copy_pieces::<T, 16>(buffer, from, to, end),
     }
 }

@@ -7,6 +7,8 @@
 mod bits;
 mod code;
 mod fast;
+mod find;
+pub mod guess;
 mod header;
 mod history;
 mod table;
@@ -15,6 +17,7 @@ use bits::{BitReader, Hold};
 use code::{Decoded, NoSymbol};
 use header::{Header, Kind};
 use history::History;
+pub use history::Symbol;
 use table::{Codes, END_OF_BLOCK, Extra};
 
 /// The farthest that deflate refers back, bytes.
@@ -57,8 +60,8 @@ pub enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadDeflate(pub &'static str);
 
-/// A deflate decoder.
-pub struct RawInflate {
+/// A deflate decoder. It makes bytes, or, with `u16`, symbols of which some stand for bytes before the first ([`guess`]).
+pub struct RawInflate<T = u8> {
     hold: Hold,
     state: State,
     /// The current block is the last.
@@ -66,7 +69,7 @@ pub struct RawInflate {
     header: Header,
     /// Those of the current block, if it has its own.
     codes: Box<Codes>,
-    history: History,
+    history: History<T>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,14 +103,8 @@ enum Pause {
     At(At),
 }
 
-impl Default for RawInflate {
+impl<T: Symbol> Default for RawInflate<T> {
     fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl RawInflate {
-    pub fn new() -> Self {
         Self {
             hold: Hold::default(),
             state: State::Header,
@@ -117,7 +114,28 @@ impl RawInflate {
             history: History::new(),
         }
     }
+}
 
+impl RawInflate {
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl RawInflate {
+    /// Goes on where the other one is, when all symbols of its window are bytes.
+    fn go_on_from(&mut self, other: &mut RawInflate<u16>) {
+        let window: Vec<u8> = other.history.window().iter().map(|&symbol| symbol as u8).collect();
+        self.history.set(&window);
+        std::mem::swap(&mut self.codes, &mut other.codes);
+        self.hold = other.hold;
+        self.state = other.state;
+        self.last = other.last;
+        self.header = other.header.clone();
+    }
+}
+
+impl<T: Symbol> RawInflate<T> {
     /// Forgets everything: the next byte starts a new stream.
     pub fn reset(&mut self) {
         self.hold = Hold::default();
@@ -140,12 +158,12 @@ impl RawInflate {
     }
 
     /// Makes `window` (at most [`WINDOW_LEN`] bytes) the output before the next one. A reference to before it is an error.
-    pub fn set_window(&mut self, window: &[u8]) {
+    pub fn set_window(&mut self, window: &[T]) {
         self.history.set(window);
     }
 
     /// The last [`WINDOW_LEN`] bytes of output, or as many as there were.
-    pub fn window(&self) -> Vec<u8> {
+    pub fn window(&self) -> Vec<T> {
         self.history.window().to_vec()
     }
 
@@ -154,7 +172,7 @@ impl RawInflate {
     pub fn inflate(
         &mut self,
         input: &[u8],
-        output: &mut Vec<u8>,
+        output: &mut Vec<T>,
         limit: usize,
         stop_at: StopAt,
     ) -> Result<Progress, BadDeflate> {

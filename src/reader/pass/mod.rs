@@ -17,6 +17,7 @@ use super::readahead::spans::Keep;
 use super::seal::ends::Ends;
 use super::seal::opener::Opener;
 use super::stats::Gauge;
+use crate::archive::compression::gzip::Helpers;
 use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::index::{self, Index, IndexBuilder};
 use crate::archive::tar::TarReader;
@@ -29,13 +30,18 @@ use landing::Landing;
 use pipeline::{Broken, LastStage};
 use std::collections::HashSet;
 use std::collections::hash_map::Entry;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 /// Pieces on their way to the first stage; more of them are in flight.
 const QUEUE: usize = 2;
+
+/// Which part of the memory limit is the helpers': fetching and spans leave it to them.
+const HELPERS_SHARE: u64 = 4;
 
 /// Reads the whole archive, unless another process did so meanwhile, and nobody waits for what only a pass can bring.
 pub(super) async fn run(inner: Arc<Inner>, object: Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>> {
@@ -132,6 +138,19 @@ pub(super) async fn fed<T: Send + 'static>(
     result
 }
 
+/// An archive shorter than this is read by the time that threads have been started.
+const WORTH_HELPERS: u64 = 16 << 20;
+
+/// Who inflates ahead of a pass over an object of so many bytes: the cores that no pass needs. All
+/// other stages together take one, so on two cores nobody does.
+fn helpers(inner: &Inner, size: u64) -> Helpers {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let passes = inner.stats.passes_running.load(Relaxed).max(1) as usize;
+    let spare = if size < WORTH_HELPERS { 0 } else { cores.saturating_sub(2 * passes) };
+    let memory = usize::try_from(inner.options.memory_limit / HELPERS_SHARE).unwrap_or(usize::MAX);
+    Helpers::within(inner.options.helpers.unwrap_or(spare), memory / passes)
+}
+
 /// A pass that knows its key and where it starts.
 struct Prepared {
     opener: Opener,
@@ -176,7 +195,7 @@ impl Prepared {
         let target = known::index_path(&inner.index_dir, &identity);
         let (journal, resumption) = Journal::open(&target, &archive);
         let resumed = resumption.is_some();
-        let (opener, decoder, tar, builder) = if let Some(resumption) = resumption {
+        let (opener, mut decoder, tar, builder) = if let Some(resumption) = resumption {
             let index::Resumption { decoder, tar, builder, compressed_offset, .. } = resumption;
             tracing::info!(object = &*object.key, compressed_offset, "going on with an earlier pass");
             (Opener::new(&archive, key, compressed_offset)?, decoder, tar, builder)
@@ -186,6 +205,7 @@ impl Prepared {
             let builder = IndexBuilder::new(archive, spacing)?;
             (opener, Decoder::new(compression, spacing), TarReader::new(), builder)
         };
+        decoder.set_helpers(helpers(inner, object.size));
         let builder = match inner.options.save_every {
             Some(bytes) => builder.save_every(bytes),
             None => builder,

@@ -8,9 +8,10 @@ use crate::reader::fetch::{Piece, closed};
 use crate::reader::seal::opener::Opener;
 use crate::{Error, Kind, Result};
 use bytes::BytesMut;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Decrypted at a time: fits into a core's cache on its way to the decoder.
@@ -18,6 +19,9 @@ const CHUNK: usize = 256 << 10;
 
 /// Chunks and segments between two stages: enough that neither waits for the other's hiccups.
 const QUEUE: usize = 4;
+
+/// How long the decoder waits for more before it goes on with what it has. A store that is slower than this gives one core time enough.
+const PATIENCE: Duration = Duration::from_millis(3);
 
 /// Where a pass failed, and why.
 #[derive(Clone, Debug)]
@@ -139,7 +143,22 @@ fn decompress(
     let stage = Stage::Decompress(decoder.compression());
     let broken = |error| stage.failed(error);
     let mut send = |segment| out.send(Ok(Decoded::Segment(segment))).map_err(|_| closed());
-    let pushed = chunks.iter().try_for_each(|chunk| decoder.push(&chunk?, &mut send).map_err(broken));
+    let mut decode = || {
+        loop {
+            match chunks.recv_timeout(PATIENCE) {
+                Ok(chunk) => decoder.push(&chunk?, &mut send).map_err(broken)?,
+                Err(RecvTimeoutError::Timeout) => {
+                    // What is queued for the helpers need not wait for a slow store.
+                    if !decoder.work(&mut send).map_err(broken)? {
+                        let Ok(chunk) = chunks.recv() else { return Ok(()) };
+                        decoder.push(&chunk?, &mut send).map_err(broken)?;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    };
+    let pushed = decode();
     let end = pushed.and_then(|()| decoder.finish(&mut send).map_err(broken)).map(Decoded::End);
     // Nobody listens any more when the last stage has failed.
     let _ = out.send(end);

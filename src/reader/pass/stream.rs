@@ -158,7 +158,8 @@ fn split<S: MemberSink>(
         let compression = unlocked.compression;
         let opener = Opener::new(&archive, unlocked.into_key(), 0).map_err(|error| Stage::Envelope.failed(error))?;
         // No checkpoints: they are what an index is made of.
-        let decoder = Decoder::new(compression, Spacing::none());
+        let mut decoder = Decoder::new(compression, Spacing::none());
+        decoder.set_helpers(super::helpers(inner, object.size));
         pipeline::run(opener, decoder, pieces, &mut splitting, &inner.stats.plain_bytes)
     };
     let read = read();

@@ -4,15 +4,20 @@
 //! to start at a checkpoint is in its [`Window`]; see `docs/formats.md`, "Seek index". As gzip does, zeros behind the last
 //! member are passed over, anything else there is a warning.
 
+mod ahead;
+mod engine;
 mod header;
 mod window;
 
+pub use ahead::Helpers;
 pub use window::{MAX_PACKED_LEN, PendingWindow, Window};
 pub(super) use window::{WINDOW, WINDOW_IN_BLOCK};
 
 use super::{Checkpoint, PendingEntry, SEGMENT_LEN, Segment, Spacing, Summary};
-use crate::archive::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
+use crate::archive::inflate::{At, BadDeflate, StopAt, WINDOW_LEN};
 use crate::{Error, Result};
+use ahead::Ahead;
+use engine::Engine;
 use header::{HeaderParser, Parsed};
 use std::mem;
 use window::{BlockStart, Recent};
@@ -30,7 +35,9 @@ pub enum Stop {
 
 /// Inflates a gzip. After an error it is of no more use.
 pub struct Inflater {
-    raw: RawInflate,
+    engine: Engine,
+    helpers: Option<Helpers>,
+    ahead: Option<Ahead>,
     phase: Phase,
     spacing: Spacing,
     /// Gzip bytes used so far.
@@ -90,7 +97,9 @@ impl Inflater {
     /// At the start of a gzip.
     pub fn new(spacing: Spacing) -> Self {
         Self {
-            raw: RawInflate::new(),
+            engine: Engine::default(),
+            helpers: None,
+            ahead: None,
             phase: Phase::Header(HeaderParser::new(), true),
             spacing,
             consumed: 0,
@@ -125,7 +134,7 @@ impl Inflater {
     /// At a checkpoint, for a span only: the member it starts in cannot be checked, and there are no further checkpoints.
     pub fn enter(checkpoint: &Checkpoint, window: &Window) -> Result<Self> {
         let mut this = Self::new(Spacing::none());
-        window.restore(&mut this.raw)?;
+        window.restore(this.engine.raw())?;
         this.phase = Phase::Enter { bits: (checkpoint.bit % 8) as u32 };
         this.consumed = checkpoint.byte();
         this.plain = checkpoint.plain;
@@ -133,13 +142,56 @@ impl Inflater {
         Ok(this)
     }
 
+    /// Has other threads inflate pieces of long members ahead of this one. What comes of it is the same, but it comes later: see [`Self::work`].
+    pub fn set_helpers(&mut self, helpers: Helpers) {
+        self.helpers = Some(helpers).filter(|helpers| helpers.threads > 0);
+    }
+
+    /// How many of the helpers' guesses were right, and taken over.
+    pub fn guesses_taken(&self) -> u64 {
+        self.engine.fitting
+    }
+
     /// Plain bytes so far.
     pub fn plain_offset(&self) -> u64 {
         self.plain
     }
 
-    /// Inflates all of `compressed` into segments.
+    /// Inflates all of `compressed` into segments; with helpers, it is queued, and what was queued before is inflated where there is too much.
     pub fn push(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
+        if self.ahead.is_none()
+            && let Some(helpers) = self.helpers
+            && matches!(self.phase, Phase::Body)
+            && self.block.is_none()
+        {
+            self.ahead = Ahead::start(helpers, self.consumed);
+            self.helpers = None;
+        }
+        let so_far = (self.consumed, self.plain);
+        let Some(ahead) = &mut self.ahead else { return self.push_now(compressed, out) };
+        ahead.push(compressed, so_far);
+        while self.ahead.as_ref().is_some_and(Ahead::is_full) {
+            self.work(out)?;
+        }
+        Ok(())
+    }
+
+    /// Inflates some of what is queued, for want of more input. False when nothing is.
+    pub fn work(&mut self, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<bool> {
+        let Some(ahead) = &mut self.ahead else { return Ok(false) };
+        let Some((bytes, guess)) = ahead.next() else { return Ok(false) };
+        if let Some(guess) = guess {
+            self.engine.expect(guess);
+        }
+        self.push_now(&bytes, out)?;
+        let used = self.engine.take_used();
+        if let Some(ahead) = &mut self.ahead {
+            ahead.give_back(used, self.engine.fitting);
+        }
+        Ok(true)
+    }
+
+    fn push_now(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
         let mut input = compressed;
         loop {
             let mut plain = mem::take(&mut self.buffer);
@@ -181,7 +233,7 @@ impl Inflater {
                     if bits > 0 {
                         let byte = input[0];
                         self.use_input(input, 1);
-                        self.raw.prime(8 - bits, byte >> bits);
+                        self.engine.raw().prime(8 - bits, byte >> bits);
                     }
                 }
                 Phase::Body => {
@@ -218,6 +270,10 @@ impl Inflater {
 
     /// Checks that the gzip ended where it may. `out` gets the windows of the last checkpoints.
     pub fn finish(mut self, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<Summary> {
+        while self.work(out)? {}
+        if let Some(mut ahead) = self.ahead.take() {
+            self.push_now(&ahead.rest(), out)?;
+        }
         match &self.phase {
             Phase::Header(header, false) if header.is_empty() => {}
             Phase::Header(header, false) if !header.has_magic() => return Err(self.garbage()),
@@ -249,7 +305,7 @@ impl Inflater {
             Ok(Parsed::NotGzip) => Err(self.garbage()),
             Ok(Parsed::Complete(n)) => {
                 self.use_input(input, n);
-                self.raw.reset();
+                self.engine.raw().reset();
                 self.phase = Phase::Body;
                 self.member_start = self.plain;
                 self.check = Some(MemberCheck { crc: crc32fast::Hasher::new(), len: 0 });
@@ -280,7 +336,8 @@ impl Inflater {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let piece = &input[..input.len().min(if cutting { 1 } else { MAX_INPUT })];
         let start = plain.len();
-        let progress = match self.raw.inflate(piece, plain, limit, stop_at) {
+        let wants_guess = self.block.is_none();
+        let progress = match self.engine.inflate(self.consumed, piece, plain, limit, stop_at, wants_guess) {
             Ok(progress) => progress,
             Err(BadDeflate(what)) => return Err(self.corrupt(what)),
         };
@@ -305,6 +362,9 @@ impl Inflater {
             At::Boundary => {
                 self.endless_blocks |= self.plain >= patience;
                 let watch = self.endless_blocks || self.plain - self.member_start < WATCHED;
+                if watch {
+                    self.engine.leave(self.consumed);
+                }
                 self.block = watch.then(|| BlockStart::new(bit, &self.recent, self.consumed));
                 Ok(self.due(spacing).then(|| self.checkpoint(bit, None)))
             }
@@ -332,7 +392,7 @@ impl Inflater {
         self.last = Some((self.consumed, self.plain));
         self.window_complete();
         let tail = self.recent.since(checkpoint.byte(), self.consumed);
-        self.collecting = Some(PendingWindow::new(checkpoint, self.raw.window(), block, tail));
+        self.collecting = Some(PendingWindow::new(checkpoint, self.engine.window(), block, tail));
         checkpoint
     }
 
