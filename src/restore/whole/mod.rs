@@ -23,6 +23,7 @@ use super::Mount;
 use super::check::backup;
 use super::command::Program;
 use super::journal::journals::Journals;
+use super::request::Selection;
 use crate::{Error, Kind, Result};
 use journal::{NodeJournal, NodeState, PlacedTable, Work};
 use next::Remains;
@@ -158,7 +159,7 @@ impl NodeRestore {
             return Ok(NodeWork::New(plan::prepare(&self.mount, request, &settings, &data_dir, tell)?));
         };
         let state = &journal.state;
-        self.check_same(&state.work, request)?;
+        let lacks = self.check_same(&state.work, request)?;
         if state.step == NodeStep::Undoing {
             return Err(Error::new(
                 Kind::Busy,
@@ -175,18 +176,17 @@ impl NodeRestore {
             }
             super::request::refuse(refusals)?;
         }
-        Ok(NodeWork::Begun(NodePlan { work: state.work.clone(), notes, lacks: Vec::new() }))
+        Ok(NodeWork::Begun(NodePlan { work: state.work.clone(), notes, lacks }))
     }
 
-    /// Refuses to go on with other work than an earlier run has begun.
-    fn check_same(&self, work: &Work, request: &NodeRequest) -> Result<()> {
+    /// Refuses to go on with other work than an earlier run has begun. Returns what the restore point lacks.
+    fn check_same(&self, work: &Work, request: &NodeRequest) -> Result<Vec<String>> {
         let same_host = request.source_host.as_ref().is_none_or(|host| *host == work.from.host);
         let hosts = backup::hosts(&self.mount.mountpoint)?;
         let host = hosts.iter().find(|host| host.name == work.from.host);
-        let same_point =
-            host.map(|host| host.point(&request.at)).transpose()?.is_some_and(|of| of.tag == work.from.point);
-        if same_host && same_point && work.manner == request.manner && work.copy == request.copy {
-            return Ok(());
+        let point = host.map(|host| host.point(&request.at)).transpose()?.filter(|of| of.tag == work.from.point);
+        if let (Some(point), true) = (point, same_host && work.manner == request.manner && work.copy == request.copy) {
+            return Ok(point.lacks(&Selection::Everything)?.0);
         }
         Err(Error::new(
             Kind::Busy,
