@@ -264,7 +264,7 @@ fn a_drill_finds_what_cannot_be_restored() {
 
     let drilled = nodes.run(&words);
     assert_eq!(drilled.status.code(), Some(1), "{drilled}");
-    let report = json(&drilled);
+    let report = json(&drilled.stdout);
     let mut found: Vec<(&str, Option<&str>)> = report["findings"]
         .as_array()
         .unwrap()
