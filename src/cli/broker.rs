@@ -58,7 +58,7 @@ enum Answer {
 #[derive(Debug)]
 pub(super) enum Outside {
     /// The worker itself, which is not locked up.
-    Here(Unconfined),
+    Here(Box<Unconfined>),
     Broker(Arc<Broker>),
 }
 

@@ -157,7 +157,7 @@ fn lock_up(args: &MountArgs, mountpoint: &Path) -> Result<Locked> {
     if args.no_sandbox || runs_programs {
         let why = if runs_programs { "the Azure CLI has to be run" } else { "--no-sandbox" };
         tracing::warn!("this process can reach all that its user can: {why}");
-        let outside = Arc::new(Outside::Here(Unconfined::new(args, mountpoint)?));
+        let outside = Arc::new(Outside::Here(Box::new(Unconfined::new(args, mountpoint)?)));
         return Ok(Locked { given, outside, socket, watched: None });
     }
     let needs = confinement::needs(settings, args.log(), args.metrics.map(|address| address.port()))?;

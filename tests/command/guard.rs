@@ -1,5 +1,6 @@
 //! Links of a live table into a mount that was made again: what they lead to, and what keeps Cassandra from starting.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ fn journal(state_dir: &Path, live: &Path, mountpoint: &Path, directory: &Path) {
     let mut text = "cassmount restore 1\n".to_owned();
     for record in [plan, serde_json::json!({"step": "open"})] {
         let record = record.to_string();
-        text += &format!("{:08x} {record}\n", crc32fast::hash(record.as_bytes()));
+        writeln!(text, "{:08x} {record}", crc32fast::hash(record.as_bytes())).unwrap();
     }
     let place = state_dir.join("restore");
     fs::create_dir_all(&place).unwrap();

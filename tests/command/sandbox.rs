@@ -8,7 +8,7 @@ use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::Mounted;
 use testkit::skip;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a worker tried, and whether it could.
 fn tried(mounted: &Mounted) -> Vec<(String, bool)> {

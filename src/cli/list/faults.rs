@@ -28,16 +28,19 @@ fn incomplete(host: &HostView) -> String {
     })
 }
 
+/// What is said of one host and of several, and which they are.
+type FaultKind = (&'static str, &'static str, fn(&HostView) -> bool);
+
 /// What is wrong with which hosts, a line for each kind: rows of a large cluster run off the screen.
 pub(super) fn hosts_with_faults(view: &ClusterView) -> Vec<String> {
-    let kinds: [(&str, &str, fn(&HostView) -> bool); 5] = [
+    let kinds: [FaultKind; 5] = [
         ("has no finished set", "have no finished set", |host| has(host, |fault| matches!(fault, HostFault::Nothing))),
         ("stopped", "stopped", |host| has(host, |fault| matches!(fault, HostFault::Stopped { .. }))),
         ("paused", "paused", |host| has(host, |fault| matches!(fault, HostFault::Pause { .. }))),
         ("missed a full", "missed a full", |host| has(host, |fault| matches!(fault, HostFault::FullMissed { .. }))),
         ("has incomplete restore points", "have incomplete restore points", |host| host.lacking > 0),
     ];
-    let line = |(one, several, is_of): (&str, &str, fn(&HostView) -> bool)| {
+    let line = |(one, several, is_of): FaultKind| {
         let names: Vec<String> =
             view.hosts.iter().filter(|host| is_of(host)).map(|host| host.sets.host.to_string()).collect();
         let verb = if names.len() == 1 { one } else { several };

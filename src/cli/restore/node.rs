@@ -158,8 +158,11 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
     verdict(&report)
 }
 
+/// A release, major and minor, or a note about why none is known.
+type Release = (Option<(u32, u32)>, Option<String>);
+
 /// The release that is installed; where none is found, what that means.
-fn installed(args: &WholeNodeArgs) -> Result<(Option<(u32, u32)>, Option<String>)> {
+fn installed(args: &WholeNodeArgs) -> Result<Release> {
     match Installation::find(args.cassandra.as_deref(), &places::installations()) {
         Ok(found) => Ok((Some((found.version.major, found.version.minor)), None)),
         Err(error) if error.kind() == Kind::NotFound && args.cassandra.is_none() => {
