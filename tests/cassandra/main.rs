@@ -20,6 +20,7 @@ use testkit::s3;
 use testkit::skip;
 
 mod abort;
+mod damages;
 mod extract;
 mod harness;
 mod hydrate;
