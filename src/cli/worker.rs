@@ -110,11 +110,9 @@ fn serve(
         optional(socket.and_then(|socket| control::serve(socket, handler)).map(|done| answering = Some(done)))?;
         optional(state.announce().map(|done| announced = Some(done)))?;
         tracing::info!("{} is mounted on {}", state.source, mountpoint.display());
-        if !resumed {
-            if let Some(said) = outside.live_tables() {
-                tracing::warn!("{said}");
-                eprintln!("cassmount: {said}");
-            }
+        if !resumed && let Some(said) = outside.live_tables() {
+            tracing::warn!("{said}");
+            eprintln!("cassmount: {said}");
         }
         if !args.foreground {
             daemon::let_go()?;

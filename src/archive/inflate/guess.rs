@@ -109,7 +109,7 @@ impl Guesser {
         let is_plain = loop {
             marked.reserve(STEP);
             let Ok(stop) = input.inflate(&mut self.marking, marked) else { break false };
-            if !take(part, stop, marked.len(), boundaries) || !go_on() {
+            if !take(part, &stop, marked.len(), boundaries) || !go_on() {
                 break false;
             }
             let len = marked.len();
@@ -122,7 +122,7 @@ impl Guesser {
             loop {
                 bytes.reserve(STEP);
                 let Ok(stop) = input.inflate(&mut self.plain, bytes) else { break };
-                if !take(part, stop, marked.len() + bytes.len(), boundaries) || !go_on() {
+                if !take(part, &stop, marked.len() + bytes.len(), boundaries) || !go_on() {
                     break;
                 }
             }
@@ -135,8 +135,8 @@ impl Guesser {
 }
 
 /// Notes a boundary behind `plain` bytes. False: here the guess ends.
-fn take(part: &Part<'_>, stop: Stop, plain: usize, boundaries: &mut Vec<Boundary>) -> bool {
-    match stop {
+fn take(part: &Part<'_>, stop: &Stop, plain: usize, boundaries: &mut Vec<Boundary>) -> bool {
+    match *stop {
         Stop::Middle => plain < part.most,
         Stop::Boundary(_) if plain > part.most => false,
         Stop::Boundary(bit) => {
@@ -193,7 +193,8 @@ pub struct Known(Box<[u8; MARK as usize + WINDOW_LEN]>);
 
 impl Default for Known {
     fn default() -> Self {
-        let mut table = Box::new([0; MARK as usize + WINDOW_LEN]);
+        let table = vec![0; MARK as usize + WINDOW_LEN].into_boxed_slice();
+        let mut table: Box<[u8; MARK as usize + WINDOW_LEN]> = table.try_into().expect("its length is that");
         for (byte, entry) in (0..=u8::MAX).zip(table.iter_mut()) {
             *entry = byte;
         }

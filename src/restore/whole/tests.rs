@@ -84,10 +84,10 @@ fn a_node_of_another_rack_is_refused() {
 fn directories_that_are_not_empty_are_refused() {
     let work = tempfile::tempdir().unwrap();
     let [data, hints] = ["data", "hints"].map(|name| work.path().join(name));
-    assert!(checks::not_empty(&data, &[hints.clone()]).unwrap()[0].contains("is not there"));
+    assert!(checks::not_empty(&data, std::slice::from_ref(&hints)).unwrap()[0].contains("is not there"));
     fs::create_dir(&data).unwrap();
     fs::create_dir(data.join("lost+found")).unwrap();
-    assert!(checks::not_empty(&data, &[hints.clone()]).unwrap().is_empty());
+    assert!(checks::not_empty(&data, std::slice::from_ref(&hints)).unwrap().is_empty());
     for directory in [data.join("system"), data.join("shop"), hints.join("1")] {
         fs::create_dir_all(directory).unwrap();
     }
