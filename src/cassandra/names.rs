@@ -94,6 +94,14 @@ impl TableName {
         }
     }
 
+    /// The table that a directory of this keyspace is of: `<table>-<id>`, or `<table>` as before ids.
+    pub fn of_directory(keyspace: &str, name: &str) -> Option<(Self, Option<TableId>)> {
+        if let Some((table, id)) = Self::parse_directory(name) {
+            return Some((Self::new(keyspace, table), Some(id)));
+        }
+        Self::is_valid_part(name).then(|| (Self::new(keyspace, name), None))
+    }
+
     /// `users-763d…`, the name of a table's directory, as the table's name and id.
     pub fn parse_directory(name: &str) -> Option<(&str, TableId)> {
         let (table, id) = name.rsplit_once('-')?;

@@ -1,6 +1,5 @@
 //! Tables of restore points that live tables link to, under the names that they had when the links were made.
 
-use super::places::table_and_id;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::{Host, Tag};
 use std::collections::{BTreeSet, HashSet};
@@ -34,7 +33,7 @@ fn parse(directory: &Path, root_host: Option<&Host>) -> Option<LinkedName> {
         return None;
     }
     let (tag, keyspace, name) = (parts.next()??, parts.next()??, parts.next()??);
-    let (table, id) = table_and_id(keyspace, name)?;
+    let (table, id) = TableName::of_directory(keyspace, name)?;
     parts.next().is_none().then(|| (host, Tag::new(tag), table, id))
 }
 

@@ -251,7 +251,11 @@ fn named(text: &str, data: &Path) -> Result<String> {
 
 /// Whether a path is in a text, and not as the start of a longer one.
 fn names(text: &str, path: &str) -> bool {
-    let ends = |rest: &str| !rest.starts_with(|char: char| char.is_ascii_alphanumeric());
+    // A point or a dash may end the sentence, or go on with the name.
+    let ends = |rest: &str| {
+        let rest = rest.strip_prefix(['.', '-', '_']).unwrap_or(rest);
+        !rest.starts_with(|char: char| char.is_ascii_alphanumeric())
+    };
     text.match_indices(path).any(|(at, _)| ends(&text[at + path.len()..]))
 }
 

@@ -128,14 +128,6 @@ fn with_latest<'a>(tags: impl Iterator<Item = (&'a Tag, Timestamp, bool)>, place
     children
 }
 
-/// `<table>-<id>` or `<table>`.
-pub(super) fn table_and_id(keyspace: &str, name: &str) -> Option<(TableName, Option<TableId>)> {
-    if let Some((table, id)) = TableName::parse_directory(name) {
-        return Some((TableName::new(keyspace, table), Some(id)));
-    }
-    TableName::is_valid_part(name).then(|| (TableName::new(keyspace, name), None))
-}
-
 fn table_place(host: &Host, dir: &TableDir) -> TablePlace {
     TablePlace { host: host.clone(), table: dir.table.clone(), id: dir.id }
 }

@@ -1,6 +1,7 @@
 //! `restore-points`, a restore point, and its keyspaces.
 
-use super::{LATEST, content_place, gone, missing, table_and_id, with_latest};
+use super::{LATEST, content_place, gone, missing, with_latest};
+use crate::cassandra::TableName;
 use crate::catalog::{Host, HostSets, RestorePoint, Tag};
 use crate::incomplete::FILE_NAME as INCOMPLETE;
 use crate::tree::attribution::Visible;
@@ -77,7 +78,7 @@ impl BackupTree {
         name: &str,
     ) -> Result<Child> {
         let (model, point) = self.point(host, tag).await?;
-        let (table, id) = table_and_id(keyspace, name).ok_or_else(|| missing(name))?;
+        let (table, id) = TableName::of_directory(keyspace, name).ok_or_else(|| missing(name))?;
         let kind = ContentKind::Snapshot;
         let named = model.table(&table).iter().find(|dir| dir.has(kind, point) && model.id_in_point(dir) == id);
         let shown = named.or_else(|| model.shown_at(&table, id, kind, point));

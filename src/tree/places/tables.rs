@@ -1,6 +1,7 @@
 //! A keyspace of a host, its tables, and their `snapshots` and `backups`.
 
-use super::{LATEST, missing, table_and_id, table_place, with_latest};
+use super::{LATEST, missing, table_place, with_latest};
+use crate::cassandra::TableName;
 use crate::catalog::{Host, Tag};
 use crate::time::Timestamp;
 use crate::tree::backup::BackupTree;
@@ -23,7 +24,7 @@ impl BackupTree {
 
     pub(super) async fn find_in_keyspace(&self, host: &Host, keyspace: &str, name: &str) -> Result<Child> {
         let model = self.model(host).await?;
-        let (table, id) = table_and_id(keyspace, name).ok_or_else(|| missing(name))?;
+        let (table, id) = TableName::of_directory(keyspace, name).ok_or_else(|| missing(name))?;
         let dirs = model.table(&table);
         let named = dirs.iter().find(|dir| model.id_in_keyspace(dir) == id);
         if let Some(dir) = named.or_else(|| dirs.iter().find(|dir| dir.id == id)) {
