@@ -144,6 +144,7 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
     let access = Access { uid, gid, file_mode: args.owner.file_mode, dir_mode: args.owner.dir_mode };
     let live_data_dir = settings.live_data_dir()?;
     let session = Session::open(settings).await?;
+    refuse_below_source(&session.settings, &args.directory)?;
     let reader = ReaderOptions { max_passes: jobs, ..ReaderOptions::default() };
     let reader = session.reader(session.keys()?, session.cache()?, reader)?;
     let host = session.host(&args.point.host).await?;
@@ -159,7 +160,6 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
         access,
         jobs,
     };
-    refuse_below_source(&session.settings, &args.directory)?;
     let tree = TreeOptions { live_data_dir, ..session.tree_options() };
     let point = (host, &*args.point.point);
     let catalog = Arc::clone(&session.catalog);

@@ -73,12 +73,19 @@ impl RunningMount {
         let directory = directory()?;
         let entries =
             fs::read_dir(&directory).map_err(|e| Error::io(format_args!("read {}", directory.display()), e))?;
-        let mut found: Vec<Self> = entries
-            .flatten()
-            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"))
-            .filter_map(|entry| serde_json::from_slice(&private::read(&entry.path(), LONGEST).ok()?).ok())
-            .filter(Self::is_alive)
-            .collect();
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|e| Error::io(format_args!("read {}", directory.display()), e))?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match Self::of_file(&path) {
+                Ok(Some(mount)) if mount.is_alive() => found.push(mount),
+                Ok(_) => {}
+                // One that cannot be read hides no other.
+                Err(error) => tracing::warn!("a mount is not shown: {error}"),
+            }
+        }
         found.sort_by(|a, b| a.mountpoint.cmp(&b.mountpoint));
         Ok(found)
     }
@@ -114,8 +121,11 @@ impl RunningMount {
     /// # Errors
     /// Where that cannot be read: something was.
     pub(super) fn read(mountpoint: &Path) -> Result<Option<Self>> {
-        let path = Self::path(mountpoint)?;
-        let text = match private::read(&path, LONGEST) {
+        Self::of_file(&Self::path(mountpoint)?)
+    }
+
+    fn of_file(path: &Path) -> Result<Option<Self>> {
+        let text = match private::read(path, LONGEST) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             text => text.map_err(|e| Error::io(format_args!("read {}", path.display()), e))?,
         };

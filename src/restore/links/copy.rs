@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -77,8 +77,7 @@ impl Copy {
         let writing = |e| Error::io(format_args!("write {}", path.display()), e);
         let mut from = File::open(target).map_err(reading)?;
         let original = from.metadata().map_err(reading)?;
-        let mut to =
-            File::options().write(true).create(true).truncate(true).mode(0o644).open(&path).map_err(writing)?;
+        let mut to = create(&path).map_err(writing)?;
         let copy = Self { inode: to.metadata().map_err(writing)?.ino(), path: path.clone() };
         let mut buffer = vec![0; BUFFER];
         let mut copied = 0;
@@ -158,6 +157,15 @@ impl Copy {
         let place = if fs::rename(&copy.path, &saved).is_ok() { &saved } else { &copy.path };
         let what = format!("put {} back, which Cassandra wrote; it is kept as {}", link.display(), place.display());
         Err(Error::io(what, error.into()))
+    }
+}
+
+/// Makes a file of that name. What an earlier run left under it goes first, and a link that somebody put there is not
+/// followed: the directory belongs to Cassandra's user.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => File::options().write(true).create_new(true).mode(0o644).open(path),
     }
 }
 
@@ -364,5 +372,16 @@ mod tests {
             pace.take(64 << 10);
         }
         assert!(pace.started.elapsed() >= Duration::from_millis(240));
+    }
+
+    #[test]
+    fn a_link_under_the_name_of_a_copy_is_not_followed() {
+        let place = place();
+        let victim = place.work.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let name = place.link.file_name().unwrap().to_str().unwrap();
+        symlink(&victim, place.link.with_file_name(format!("{TEMPORARY}{name}"))).unwrap();
+        Copy::make(&place.link, &place.target, &mut Pace::new(None), &mut |_| {}).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     }
 }

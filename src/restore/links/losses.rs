@@ -4,6 +4,7 @@
 //! not there, it sees a Data.db of no length, takes the SSTable for a leftover, and removes what it can: its own files. The
 //! links stay, but from then on the SSTable lacks what nothing opens without, also when the mount is back.
 
+use super::copy::create;
 use super::live::{self, Ours};
 use crate::cassandra::{Effect, SstableName, lacking};
 use crate::restore::journal::state::State;
@@ -138,7 +139,7 @@ fn copy_file(from: &Path, to: &Path, owner: Option<(u32, u32)>) -> Result<()> {
     let copied = (|| {
         let mut source = File::open(from)?;
         let modified = source.metadata()?.modified()?;
-        let mut copy = File::create(&temporary)?;
+        let mut copy = create(&temporary)?;
         io::copy(&mut source, &mut copy)?;
         copy.set_modified(modified)?;
         if let Some((uid, gid)) = owner {
