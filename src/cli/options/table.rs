@@ -18,7 +18,7 @@ pub(in crate::cli) struct TableArgs {
 #[derive(clap::Args, Debug, Clone, Default)]
 pub(in crate::cli) struct TablePatternArgs {
     /// This table only; `*` and `?` stand for any letters: 'shop.*'. Repeatable
-    #[arg(short, long = "table", value_name = "KS.TABLE", value_parser = parse_pattern)]
+    #[arg(short = 't', long = "table", value_name = "KS.TABLE", value_parser = parse_pattern)]
     patterns: Vec<TablePattern>,
 }
 
