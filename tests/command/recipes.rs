@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Commands that need a mount, or a running Cassandra.
-const NOT_RUN: [&str; 5] = ["mount", "unmount", "upgrade", "restore", "node"];
+const NOT_RUN: [&str; 6] = ["mount", "unmount", "upgrade", "restore", "node", "drill"];
 
 /// Each command line of the guide, without its comment.
 fn recipes() -> Vec<String> {
