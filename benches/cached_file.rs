@@ -1,5 +1,8 @@
-//! A file that is whole in the cache, read through the mount, against a copy of it on the same disk: in order, and 4 KiB at random places; both from the page
-//! cache, into which both came by being read (what was just written lies there in smaller pieces, which are slower to read). As root on Linux 6.9 or newer this is passthrough. Options: `--mebibytes N` (1100), `--repetitions N` (5).
+//! A file that is whole in the cache, read through the mount, against a copy of it on the same
+//! disk: in order, and 4 KiB at random places; both from the page cache, into which both came by
+//! being read (what was just written lies there in smaller pieces, which are slower to read). As
+//! root on Linux 6.9 or newer this is passthrough. Options: `--mebibytes N` (1100),
+//! `--repetitions N` (5).
 
 use testkit::bench as support;
 

@@ -1,6 +1,8 @@
-//! A restore point of several tables as ordinary files: `cassmount extract` against what one runs otherwise on the same bucket, in turns: the backup scripts'
-//! own steps (copy, `openssl enc -d` to a file, `tar xz`), and the pipe `openssl enc -d | tar xz`. These run as many tables at a time as cassmount does. All begin
-//! with the archives out of the page cache, and are done when the files are on the disk. Options: `--mebibytes N` (300) of one table, `--tables N` (4),
+//! A restore point of several tables as ordinary files: `cassmount extract` against what one runs
+//! otherwise on the same bucket, in turns: the backup scripts' own steps (copy, `openssl enc -d` to
+//! a file, `tar xz`), and the pipe `openssl enc -d | tar xz`. These run as many tables at a time as
+//! cassmount does. All begin with the archives out of the page cache, and are done when the files
+//! are on the disk. Options: `--mebibytes N` (300) of one table, `--tables N` (4),
 //! `--repetitions N` (3).
 
 use testkit::bench as support;

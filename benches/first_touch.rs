@@ -1,5 +1,7 @@
-//! First touch: `cp -r` of a table of more than 1 GB from a fresh mount with an empty cache, against `openssl enc -d | tar xz` of the same archive, both to the
-//! same disk, in turns. Then the same from a fresh mount that knows the seek index and has nothing cached, and the first bytes of one SSTable. Options: `--mebibytes N` (1100), `--repetitions N` (3).
+//! First touch: `cp -r` of a table of more than 1 GB from a fresh mount with an empty cache,
+//! against `openssl enc -d | tar xz` of the same archive, both to the same disk, in turns. Then the
+//! same from a fresh mount that knows the seek index and has nothing cached, and the first bytes of
+//! one SSTable. Options: `--mebibytes N` (1100), `--repetitions N` (3).
 
 use testkit::bench as support;
 

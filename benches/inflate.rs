@@ -1,6 +1,6 @@
-//! The deflate decoder and zlib-rs, on what backups consist of (LZ4-compressed chunks of an SSTable) and on text (this project's
-//! sources), both packed by gzip. Times are CPU times, so that other load does not matter much; bytes per second are plain ones.
-//! Arguments are Criterion's.
+//! The deflate decoder and zlib-rs, on what backups consist of (LZ4-compressed chunks of an
+//! SSTable) and on text (this project's sources), both packed by gzip. Times are CPU times, so that
+//! other load does not matter much; bytes per second are plain ones. Arguments are Criterion's.
 
 use cassmount::archive::inflate;
 use testkit::archive::zlib;

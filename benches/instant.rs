@@ -1,7 +1,10 @@
-//! From the command to the first correct queries on a real Cassandra, at two sizes a factor of ten apart: `cassmount restore instant` (of an archive that was
-//! read or indexed before, and of one that never was), against sstableloader from the same mount, and against what one does by hand: copy the archive, decrypt
-//! and unpack it into the live directory, `nodetool refresh`. All end with the same twenty queries from all over the table. In turns, the archive out of the page
-//! cache, the table empty. Options: `--mebibytes N` (1100) of the larger table, `--repetitions N` (3).
+//! From the command to the first correct queries on a real Cassandra, at two sizes a factor of ten
+//! apart: `cassmount restore instant` (of an archive that was read or indexed before, and of one
+//! that never was), against sstableloader from the same mount, and against what one does by hand:
+//! copy the archive, decrypt and unpack it into the live directory, `nodetool refresh`. All end
+//! with the same twenty queries from all over the table. In turns, the archive out of the page
+//! cache, the table empty. Options: `--mebibytes N` (1100) of the larger table, `--repetitions N`
+//! (3).
 
 use testkit::bench as support;
 use testkit::bench::instant_table;
@@ -18,7 +21,8 @@ use support::{Mount, Report, drop_pages, median, option, settle, shell};
 fn main() {
     let number = |name: &str, default: u64| option(name).map_or(default, |n| n.parse().expect("a number"));
     let (mebibytes, repetitions) = (number("mebibytes", 1100), number("repetitions", 3));
-    // The SSTables are written without a node, in the newest format, which a node that must be able to go back to 4.x does not open.
+    // The SSTables are written without a node, in the newest format, which a node that must be able
+    // to go back to 4.x does not open.
     let extra_yaml = "storage_compatibility_mode: NONE".to_owned();
     let options = NodeOptions { heap_mib: 1536, extra_yaml, ..NodeOptions::default() };
     let node = match Node::start(Version::V5_0, &options) {

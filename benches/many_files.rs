@@ -1,4 +1,5 @@
-//! `find` and `du` over a host with 100,000 files, every archive known, from a fresh mount. Options: `--tables N` (100), `--files N` of a table (1000).
+//! `find` and `du` over a host with 100,000 files, every archive known, from a fresh mount.
+//! Options: `--tables N` (100), `--files N` of a table (1000).
 
 use testkit::bench as support;
 

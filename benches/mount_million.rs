@@ -1,5 +1,7 @@
-//! Mounting and browsing a bucket whose listing has 1,010,000 keys (10 hosts x 1,000 sets x 100 tables and a manifest) over S3, with 20 ms of latency per
-//! request: time to ready, first `ls` of a host and of a keyspace, a second mount with a warm catalog, and the daemon's peak memory. No table archive may be read.
+//! Mounting and browsing a bucket whose listing has 1,010,000 keys (10 hosts x 1,000 sets x 100
+//! tables and a manifest) over S3, with 20 ms of latency per request: time to ready, first `ls` of
+//! a host and of a keyspace, a second mount with a warm catalog, and the daemon's peak memory. No
+//! table archive may be read.
 
 use testkit::bench as support;
 use testkit::bench::generated_s3;

@@ -1,5 +1,6 @@
-//! Programs at work on a mount whose worker is killed over and over: readers of every kind (pread, mmap, whole files, stat, absent names, listings) and
-//! writers into the scratch layer; every byte, name and size is checked. Fails after an error, a wrong byte, or an operation of more than 5 s.
+//! Programs at work on a mount whose worker is killed over and over: readers of every kind (pread,
+//! mmap, whole files, stat, absent names, listings) and writers into the scratch layer; every byte,
+//! name and size is checked. Fails after an error, a wrong byte, or an operation of more than 5 s.
 //! Options: `--kills N` (1000), a quarter of them in each of the four ways.
 
 use testkit::bench as support;

@@ -1,5 +1,7 @@
-//! Reading a table of more than 1 GB in place, over S3 with 20 ms of latency per request, seek index known and nothing cached: one random 4 KiB read, 1,000 of them by
-//! 1 and by 16 threads; and one file in order over a link of 100 MB/s with 50 ms of latency, with and without the index. Options: `--mebibytes N` (1100).
+//! Reading a table of more than 1 GB in place, over S3 with 20 ms of latency per request, seek
+//! index known and nothing cached: one random 4 KiB read, 1,000 of them by 1 and by 16 threads; and
+//! one file in order over a link of 100 MB/s with 50 ms of latency, with and without the index.
+//! Options: `--mebibytes N` (1100).
 
 use testkit::bench as support;
 use testkit::bench::slow_s3;

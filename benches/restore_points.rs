@@ -1,6 +1,8 @@
-//! What asking for a restore point costs on a host with a set every hour for two years (17,000 sets of 30 tables, a full a day, each with the
-//! schema history), over S3 with 20 ms of latency per request: `chain --summary`, `list` and the first `ls` of the newest point, first and with a
-//! warm catalog; and `list` of a thousand sets. No table archive may be read. Options: `--sets N` (17000).
+//! What asking for a restore point costs on a host with a set every hour for two years (17,000 sets
+//! of 30 tables, a full a day, each with the schema history), over S3 with 20 ms of latency per
+//! request: `chain --summary`, `list` and the first `ls` of the newest point, first and with a warm
+//! catalog; and `list` of a thousand sets. No table archive may be read. Options: `--sets N`
+//! (17000).
 
 use testkit::bench as support;
 use testkit::bench::generated_s3;
@@ -105,7 +107,8 @@ impl Bench {
     }
 }
 
-/// The archive of system_schema.tables in which every table of the bucket is created, and the first one dropped and created anew.
+/// The archive of system_schema.tables in which every table of the bucket is created, and the first
+/// one dropped and created anew.
 fn history(bucket: &GeneratedBucket) -> Bytes {
     let create =
         |number: usize, at: i64| (number, Statement::Create { id: schema_sstable::time_uuid(at, number as u8), at });

@@ -1,5 +1,7 @@
-//! Reads at random places of a table of more than 1 GB through a mount, by 16 threads, while the cache is far too small and its entries are damaged on the disk:
-//! every byte is compared with the files as tar unpacked them. Memory, descriptors, threads and disk are printed over time, and have to stay. Options: `--mebibytes N` (1100), `--seconds N` (60).
+//! Reads at random places of a table of more than 1 GB through a mount, by 16 threads, while the
+//! cache is far too small and its entries are damaged on the disk: every byte is compared with the
+//! files as tar unpacked them. Memory, descriptors, threads and disk are printed over time, and
+//! have to stay. Options: `--mebibytes N` (1100), `--seconds N` (60).
 
 use testkit::bench as support;
 
@@ -156,7 +158,8 @@ fn compare((path, twin): &(PathBuf, File), random: &mut Random) -> u64 {
     len as u64
 }
 
-/// Replaces one of the cache's entries by a copy with a flipped bit or without its end. Not in place: who has an entry open has checked it already.
+/// Replaces one of the cache's entries by a copy with a flipped bit or without its end. Not in
+/// place: who has an entry open has checked it already.
 fn damage(entries: &Path, random: &mut Random) -> u64 {
     let list = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let all: Vec<PathBuf> = list(entries).flat_map(|shard| list(&shard)).collect();

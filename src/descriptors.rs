@@ -1,8 +1,9 @@
 //! How many descriptors this process may have, and who may hold them for long.
 //!
-//! A leaf. A file that a program has open needs a descriptor of ours only while it is read; holding one spares an open for each read. So half
-//! of what the system allows may be held for readers, and a quarter for files that programs write. The rest is for what has to work whatever
-//! programs have open: the store's connections, listings, the cache.
+//! A leaf. A file that a program has open needs a descriptor of ours only while it is read; holding
+//! one spares an open for each read. So half of what the system allows may be held for readers, and
+//! a quarter for files that programs write. The rest is for what has to work whatever programs have
+//! open: the store's connections, listings, the cache.
 
 use crate::{Error, Kind, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Where the system sets no limit.
 const MOST: u64 = 1 << 20;
 
-/// Takes all that the system allows. The limit that processes begin with (mostly 1,024) is for programs that use `select`.
+/// Takes all that the system allows. The limit that processes begin with (mostly 1,024) is for
+/// programs that use `select`.
 pub fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {

@@ -16,7 +16,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// There is no such name. Never used for an outage.
     NotFound,
-    /// The local cache no longer has it, or has it damaged. Between cache and reader only: who gets it reads the object again.
+    /// The local cache no longer has it, or has it damaged. Between cache and reader only: who gets
+    /// it reads the object again.
     CacheLost,
     /// No key that was given opens the archive.
     NoKey,
@@ -26,7 +27,8 @@ pub enum Kind {
     Changed,
     /// The store cannot be reached, or keeps failing.
     Unreachable,
-    /// What has to run on this machine does not answer, or is not there: Cassandra, a mount's daemon, a data directory's disk.
+    /// What has to run on this machine does not answer, or is not there: Cassandra, a mount's
+    /// daemon, a data directory's disk.
     NotRunning,
     /// The deadline passed.
     TimedOut,

@@ -1,4 +1,5 @@
-//! Frames of append-only files: a value behind its length and checksum, so that a reader finds where a kill cut the last one off.
+//! Frames of append-only files: a value behind its length and checksum, so that a reader finds
+//! where a kill cut the last one off.
 
 use crate::{Error, Result};
 use serde::Serialize;

@@ -1,7 +1,9 @@
-//! Whether dependencies point as `docs/architecture.md` says: the table of parts there is read, and so are the imports of every file.
+//! Whether dependencies point as `docs/architecture.md` says: the table of parts there is read, and
+//! so are the imports of every file.
 //!
-//! An arrow leads from a file to each file that it names something of, as the compiler resolves the name: through re-exports, to where the
-//! name is defined. A folder's `mod.rs` belongs to all files below it, so arrows from these to it are none.
+//! An arrow leads from a file to each file that it names something of, as the compiler resolves the
+//! name: through re-exports, to where the name is defined. A folder's `mod.rs` belongs to all files
+//! below it, so arrows from these to it are none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,9 +1,11 @@
 //! Directories and files that the program keeps for itself: nobody else may have a hand in them, or in the way to them.
 //!
-//! A leaf. The way to a directory is walked by descriptor, one name after the other. Each directory on it belongs to root or to
-//! this user, and others may not put names into it, unless it is sticky. So nobody can put another directory, or a link, in
-//! the place of ours, now or later, and names below it may be used as ordinary paths. What such a directory already holds may
-//! be older than these checks: therefore a file that is opened must be a plain file of this user as well, with one name.
+//! A leaf. The way to a directory is walked by descriptor, one name after the other. Each directory
+//! on it belongs to root or to this user, and others may not put names into it, unless it is
+//! sticky. So nobody can put another directory, or a link, in the place of ours, now or later, and
+//! names below it may be used as ordinary paths. What such a directory already holds may be older
+//! than these checks: therefore a file that is opened must be a plain file of this user as well,
+//! with one name.
 
 use crate::{Error, Kind, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat, readlinkat, statat};
@@ -24,8 +26,9 @@ const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXE
 /// Makes the directory if it is not there, for this user alone; takes away the access of others if it is.
 ///
 /// # Errors
-/// [`Kind::NotPermitted`] when it, or a directory on the way to it, belongs to somebody else or may be changed by others;
-/// [`Kind::NotDirectory`] when it is something else, also a symbolic link to a directory.
+/// [`Kind::NotPermitted`] when it, or a directory on the way to it, belongs to somebody else or may
+/// be changed by others; [`Kind::NotDirectory`] when it is something else, also a symbolic link to
+/// a directory.
 pub fn directory(path: &Path) -> Result<()> {
     let found = walk(path, true)?.ok_or_else(|| Error::not_found(format!("{} has gone", path.display())))?;
     close_to_others(&found, path)

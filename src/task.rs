@@ -21,8 +21,9 @@ pub fn broken_off(error: JoinError) -> Error {
 
 /// Takes a lock, also after a panic of a thread that held it.
 ///
-/// What our locks guard is consistent between any two statements that can panic: values are replaced whole, counters and
-/// maps change together. So the value is right, and one panic does not have to become many.
+/// What our locks guard is consistent between any two statements that can panic: values are
+/// replaced whole, counters and maps change together. So the value is right, and one panic does not
+/// have to become many.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

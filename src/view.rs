@@ -1,6 +1,7 @@
 //! What a read-only tree of files is: the contract between who shows one and who serves it.
 //!
-//! `tree` implements [`View`]; `reader` opens files ([`OpenFile`]); `scratch` and `fs` serve any view, and know no other part.
+//! `tree` implements [`View`]; `reader` opens files ([`OpenFile`]); `scratch` and `fs` serve any
+//! view, and know no other part.
 
 use crate::Result;
 use crate::time::Timestamp;
@@ -21,7 +22,8 @@ pub enum NodeKind {
 /// Attributes of a node; owner and mode are the mount's to give.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Attr {
-    /// A function of the path and, for files, of the content's identity; never 0, 1 only for the root, bit 63 clear (scratch uses it).
+    /// A function of the path and, for files, of the content's identity; never 0, 1 only for the
+    /// root, bit 63 clear (scratch uses it).
     pub ino: u64,
     pub kind: NodeKind,
     /// Bytes; 0 for directories.

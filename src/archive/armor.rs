@@ -1,5 +1,5 @@
-//! base64 around openssl's envelope, as `openssl enc -a` writes it: lines of 64 characters, or one line (`-A`). Any range of the envelope is found
-//! without decoding what comes before.
+//! base64 around openssl's envelope, as `openssl enc -a` writes it: lines of 64 characters, or one
+//! line (`-A`). Any range of the envelope is found without decoding what comes before.
 
 use crate::{Error, Result};
 use base64::Engine;
@@ -28,8 +28,9 @@ impl Armor {
         first.starts_with(MAGIC)
     }
 
-    /// The layout of a text of `len` bytes, of which `first` are the first, at least a line, and `last` the last, at least a line end.
-    /// `Kind::Corrupt` when no base64 is laid out so, or it was cut short.
+    /// The layout of a text of `len` bytes, of which `first` are the first, at least a line, and
+    /// `last` the last, at least a line end. `Kind::Corrupt` when no base64 is laid out so, or it
+    /// was cut short.
     pub fn of(first: &[u8], last: &[u8], len: u64) -> Result<Self> {
         let cut = || Error::corrupt("its base64 was cut short, or its lines differ in length");
         let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');

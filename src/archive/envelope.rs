@@ -1,9 +1,10 @@
-//! The envelope of `openssl enc`: 8 bytes `Salted__`, 8 bytes salt, ciphertext. Mostly that of `-aes-256-cbc -salt -pbkdf2 -md sha256`;
-//! [`super::parameters`] has what else there is.
+//! The envelope of `openssl enc`: 8 bytes `Salted__`, 8 bytes salt, ciphertext. Mostly that of
+//! `-aes-256-cbc -salt -pbkdf2 -md sha256`; [`super::parameters`] has what else there is.
 //!
-//! With CBC the last block is padded as PKCS#7 says; CTR needs no padding. Neither is authenticated: a wrong key or a flipped bit shows only in
-//! what is inside (the checksums of gzip, zstd or lz4, the tar's of its headers). Both can be decrypted from any block on: by the cipher block
-//! before, or by the block's number.
+//! With CBC the last block is padded as PKCS#7 says; CTR needs no padding. Neither is
+//! authenticated: a wrong key or a flipped bit shows only in what is inside (the checksums of gzip,
+//! zstd or lz4, the tar's of its headers). Both can be decrypted from any block on: by the cipher
+//! block before, or by the block's number.
 
 use super::compression::{Compression, compression_of};
 use super::parameters::{Cipher, Derivation, MATERIAL_LEN, Mode, Parameters, derive};
@@ -66,7 +67,8 @@ impl CipherKey {
         Ok(KeyMaterial::derive(passphrase, header, derivation)?.key(parameters.cipher))
     }
 
-    /// A key for another purpose, which `context` names once and for all, and `salt` tells apart from others of that purpose.
+    /// A key for another purpose, which `context` names once and for all, and `salt` tells apart
+    /// from others of that purpose.
     pub fn subkey(&self, context: &'static str, salt: &[u8]) -> Zeroizing<[u8; 32]> {
         let mut hasher = blake3::Hasher::new_derive_key(context);
         hasher.update(&self.material[..self.cipher.key_len + BLOCK_LEN]).update(salt);
@@ -90,7 +92,8 @@ impl CipherKey {
         self.decryptor_at(1, before)
     }
 
-    /// Decrypts from the block of this number on, the first behind the header being 0. `before` is the cipher block before it, or the IV.
+    /// Decrypts from the block of this number on, the first behind the header being 0. `before` is
+    /// the cipher block before it, or the IV.
     pub fn decryptor_at(&self, number: u64, before: [u8; BLOCK_LEN]) -> Decryptor {
         let (key, iv) = self.key_and_iv();
         let before = if number == 0 { iv } else { before };
@@ -145,7 +148,8 @@ impl Decryptor {
     /// Turns ciphertext into plain bytes; the object's last block still has its padding (see [`padding`]).
     ///
     /// # Panics
-    /// When the bytes are not a multiple of [`BLOCK_LEN`] long and the cipher chains blocks: how ranges are cut is the caller's doing.
+    /// When the bytes are not a multiple of [`BLOCK_LEN`] long and the cipher chains blocks: how
+    /// ranges are cut is the caller's doing.
     pub fn decrypt(&mut self, bytes: &mut [u8]) {
         macro_rules! blocks {
             ($decryptor:expr) => {{
@@ -183,11 +187,12 @@ pub fn padding(last_plain_block: &[u8; BLOCK_LEN]) -> Result<usize> {
     }
 }
 
-/// Whether the key opens the object with these first bytes, header included; 64 KiB (or all, when it is smaller) tell it
-/// for certain.
+/// Whether the key opens the object with these first bytes, header included; 64 KiB (or all, when
+/// it is smaller) tell it for certain.
 ///
-/// The plain bytes must start a tar, or something compressed that decodes to a tar header's length. When all of `first_object_bytes` agree but end
-/// before they show a whole tar header, the answer is yes: an object cut short is damaged, not locked.
+/// The plain bytes must start a tar, or something compressed that decodes to a tar header's length.
+/// When all of `first_object_bytes` agree but end before they show a whole tar header, the answer
+/// is yes: an object cut short is damaged, not locked.
 pub fn opens(key: &CipherKey, first_object_bytes: &[u8]) -> bool {
     first_plain_bytes(key, first_object_bytes).is_some_and(|plain| compression_of(&plain).is_some())
 }

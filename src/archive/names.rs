@@ -28,8 +28,9 @@ const MAX_PATH: usize = 4095;
 
 /// The member's path: relative, `/`-separated, without empty or `.` components; `""` for the archive's root (`./`).
 ///
-/// A leading `/` is dropped, as tar does. Control bytes and bytes that are not UTF-8 become `%XX`; a `%` stays as it is,
-/// because `%` is ordinary in real names and these escapes are for the eye only.
+/// A leading `/` is dropped, as tar does. Control bytes and bytes that are not UTF-8 become `%XX`;
+/// a `%` stays as it is, because `%` is ordinary in real names and these escapes are for the eye
+/// only.
 pub fn safe_path(raw: &[u8]) -> Result<String, Reason> {
     let mut path = String::with_capacity(raw.len());
     for component in raw.split(|&b| b == b'/') {
@@ -73,8 +74,8 @@ pub fn leading_directories(path: &str) -> &str {
     &path[..end]
 }
 
-/// A safe path without the directories before its last name, but for hidden ones: as far as one path tells, where a file is in the directory that
-/// was packed.
+/// A safe path without the directories before its last name, but for hidden ones: as far as one
+/// path tells, where a file is in the directory that was packed.
 pub fn in_directory(path: &str) -> &str {
     let mut rest = path;
     while let Some((_, below)) = rest.split_once('/').filter(|(directory, _)| !directory.starts_with('.')) {
@@ -83,8 +84,9 @@ pub fn in_directory(path: &str) -> &str {
     rest
 }
 
-/// The directory that all of these safe paths lie in, with a slash behind it, or nothing: what a tar of a directory has before each name
-/// (`<snapshot>/`). A hidden directory is no such: those of indexes lie beside other files, and may be all that there is.
+/// The directory that all of these safe paths lie in, with a slash behind it, or nothing: what a
+/// tar of a directory has before each name (`<snapshot>/`). A hidden directory is no such: those of
+/// indexes lie beside other files, and may be all that there is.
 pub fn common_directory<'a>(mut paths: impl Iterator<Item = &'a str>) -> &'a str {
     let directory = |path: &'a str| &path[..path.rfind('/').map_or(0, |slash| slash + 1)];
     let Some(mut common) = paths.next().map(directory) else { return "" };

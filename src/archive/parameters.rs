@@ -199,8 +199,9 @@ impl EnvelopeOptions {
         ciphers
     }
 
-    /// What is asked for, and the usual ones behind it. The order is that of tools and their defaults: openssl 1.1.0 and later hash with SHA-256, older ones
-    /// with MD5, and know no PBKDF2.
+    /// What is asked for, and the usual ones behind it. The order is that of tools and their
+    /// defaults: openssl 1.1.0 and later hash with SHA-256, older ones with MD5, and know no
+    /// PBKDF2.
     pub(crate) fn derivations(&self) -> Vec<Derivation> {
         let usual = Kdf::Pbkdf2 { iterations: DEFAULT_ITERATIONS };
         let mut kdfs = Vec::new();

@@ -108,7 +108,8 @@ fn refuse_other_things(root: &Path) -> Result<()> {
     }
 }
 
-/// Refuses to take over a directory that holds other things than a cache of this program: `--cache-dir` may have been meant otherwise.
+/// Refuses to take over a directory that holds other things than a cache of this program:
+/// `--cache-dir` may have been meant otherwise.
 ///
 /// # Errors
 /// `Kind::Invalid` with one of these things.
@@ -173,7 +174,8 @@ pub(super) fn remove_unless_locked(path: &Path) -> bool {
     }
 }
 
-/// This process's own part of the staging area: a directory, locked while the process lives, so that others know what a dead one left.
+/// This process's own part of the staging area: a directory, locked while the process lives, so
+/// that others know what a dead one left.
 #[derive(Debug)]
 pub(super) struct Staging {
     dir: PathBuf,
@@ -307,7 +309,8 @@ impl Shards {
             }
             look.names.insert(name.key);
         }
-        // Directory times are as coarse as the kernel's tick: a change right after this look could leave the same mtime.
+        // Directory times are as coarse as the kernel's tick: a change right after this look could
+        // leave the same mtime.
         let settled = modified.elapsed().is_ok_and(|age| age > Duration::from_millis(50));
         self.seen[usize::from(shard)] = settled.then_some(modified);
         Ok(look)

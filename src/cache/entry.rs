@@ -69,7 +69,8 @@ pub(super) fn check(file: &File, name: &EntryName, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// Records the use of a file in its atime, so that the order of eviction outlives the process. The modification time stays as it is.
+/// Records the use of a file in its atime, so that the order of eviction outlives the process. The
+/// modification time stays as it is.
 pub fn touch(file: &File) {
     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
@@ -121,7 +122,8 @@ impl CacheFile {
     /// Up to `len` bytes at `offset`; fewer only at the end.
     ///
     /// # Errors
-    /// `Kind::CacheLost` when another process evicted it (possible only where [`Self::file`] is `None`): it has to be fetched again.
+    /// `Kind::CacheLost` when another process evicted it (possible only where [`Self::file`] is
+    /// `None`): it has to be fetched again.
     pub fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
         let reopened;
         let file = if let Some(file) = self.file() {

@@ -7,7 +7,8 @@ use std::fmt;
 pub struct CacheKey([u8; 32]);
 
 impl CacheKey {
-    /// The key for `parts`, of the kind `domain`. Different lists of parts give different keys, however their bytes run together.
+    /// The key for `parts`, of the kind `domain`. Different lists of parts give different keys,
+    /// however their bytes run together.
     pub fn new(domain: &'static str, parts: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new();
         for part in std::iter::once(domain.as_bytes()).chain(parts.iter().copied()) {

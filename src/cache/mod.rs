@@ -1,12 +1,14 @@
 //! Verified bytes on disk: whole files and spans, bounded, kept across restarts and kill -9.
 //!
-//! A leaf but for errors: it knows keys and bytes, not archives. Whoever fills an entry has verified the bytes; the cache vouches that what it
-//! gives back is what it was given. Every entry carries its BLAKE3 in its own file name, so that content and check appear in one atomic
-//! rename and no order of writes, and no fsync, is needed: an entry that a crash left damaged fails its check and is dropped.
-//! The layout on disk is `docs/formats.md`, "Cache directory".
+//! A leaf but for errors: it knows keys and bytes, not archives. Whoever fills an entry has
+//! verified the bytes; the cache vouches that what it gives back is what it was given. Every entry
+//! carries its BLAKE3 in its own file name, so that content and check appear in one atomic rename
+//! and no order of writes, and no fsync, is needed: an entry that a crash left damaged fails its
+//! check and is dropped. The layout on disk is `docs/formats.md`, "Cache directory".
 //!
-//! Everything here blocks on file I/O: async code calls it through `spawn_blocking`. Several processes may use one directory: a pinned
-//! entry and the staging area of a live process hold `flock`s, which die with their process.
+//! Everything here blocks on file I/O: async code calls it through `spawn_blocking`. Several
+//! processes may use one directory: a pinned entry and the staging area of a live process hold
+//! `flock`s, which die with their process.
 
 mod directory;
 mod entry;
@@ -46,7 +48,8 @@ struct Shared {
     root: PathBuf,
     staging: Mutex<Staging>,
     state: Mutex<State>,
-    /// Two threads that want the same entry must not both hash it: the second waits for the first, entry by entry (by hash).
+    /// Two threads that want the same entry must not both hash it: the second waits for the first,
+    /// entry by entry (by hash).
     checking: [Mutex<()>; 16],
     /// Disk space of the entries that this process has in use.
     pinned_bytes: AtomicU64,
@@ -87,10 +90,12 @@ pub struct CacheStatus {
 }
 
 impl Cache {
-    /// Opens or makes the cache in `dir`, which must be this user's; access of others to it is taken away. It keeps to `limit_bytes` of disk space.
+    /// Opens or makes the cache in `dir`, which must be this user's; access of others to it is
+    /// taken away. It keeps to `limit_bytes` of disk space.
     ///
     /// # Errors
-    /// `Kind::NotPermitted` when `dir` belongs to somebody else, `Kind::Invalid` when it holds another version's cache or other things.
+    /// `Kind::NotPermitted` when `dir` belongs to somebody else, `Kind::Invalid` when it holds
+    /// another version's cache or other things.
     pub fn open(dir: &Path, limit_bytes: u64) -> Result<Self> {
         directory::prepare(dir)?;
         let staging = Staging::open(dir)?;
@@ -124,7 +129,8 @@ impl Cache {
         self.0.lock().table.get(key).is_some()
     }
 
-    /// The entry, pinned, if there is one and it is undamaged. The first call for an entry in a process reads all of it.
+    /// The entry, pinned, if there is one and it is undamaged. The first call for an entry in a
+    /// process reads all of it.
     pub fn get(&self, key: &CacheKey) -> Option<CacheFile> {
         let file = self.0.pin(key);
         let counter = if file.is_some() { &self.0.counters.hits } else { &self.0.counters.misses };
@@ -132,7 +138,8 @@ impl Cache {
         file
     }
 
-    /// Room for a new entry of exactly `size` bytes, made by evicting what was not used for longest. `None`: it cannot fit now.
+    /// Room for a new entry of exactly `size` bytes, made by evicting what was not used for
+    /// longest. `None`: it cannot fit now.
     ///
     /// # Errors
     /// Only when the directory cannot be written to; a full disk is `Kind::NoSpace`.
@@ -327,7 +334,8 @@ impl State {
         let found = shards.read(shard, |name| table.get(&name.key).is_some_and(|entry| entry.digest == name.digest))?;
         table.keep_only(shard, &found.names);
         for Found { name, size, used } in found.new {
-            // Two contents under one key: only processes that disagree about a damaged object can do that. The last one found stays.
+            // Two contents under one key: only processes that disagree about a damaged object can
+            // do that. The last one found stays.
             if let Some(other) = table.insert(&name, size, used) {
                 let _ = std::fs::remove_file(shards.path_of(&other));
             }

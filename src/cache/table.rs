@@ -87,7 +87,8 @@ impl Table {
         self.reserved = self.reserved.saturating_sub(bytes);
     }
 
-    /// Adds an entry found on disk or just published; it replaces one of the same key. Returns the name of the file that it replaced.
+    /// Adds an entry found on disk or just published; it replaces one of the same key. Returns the
+    /// name of the file that it replaced.
     pub(super) fn insert(&mut self, name: &EntryName, size: u64, used: u64) -> Option<EntryName> {
         let old = self.remove(&name.key).map(|old| old.name(&name.key)).filter(|old| old != name);
         self.used = self.used.saturating_add(charge(size));
@@ -144,7 +145,8 @@ impl Table {
         }
     }
 
-    /// Up to `count` entries that nobody here has in use, least recently used first, from `after` on; and where to go on.
+    /// Up to `count` entries that nobody here has in use, least recently used first, from `after`
+    /// on; and where to go on.
     pub(super) fn eviction_candidates(&self, after: Option<Place>, count: usize) -> (Vec<CacheKey>, Option<Place>) {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let unpinned = |key: &CacheKey| self.entries.get(key).is_some_and(|entry| !entry.is_pinned());

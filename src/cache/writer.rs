@@ -38,7 +38,8 @@ pub struct CacheWriter {
     hasher: blake3::Hasher,
 }
 
-/// An entry that is written completely but not visible yet: whoever made it may still have something to wait for. Drop discards it.
+/// An entry that is written completely but not visible yet: whoever made it may still have
+/// something to wait for. Drop discards it.
 #[derive(Debug)]
 pub struct SealedEntry {
     staged: Staged,
@@ -106,7 +107,8 @@ impl SealedEntry {
         let path = shared.path_of(&name);
         let mut state = shared.lock();
         let published = std::fs::rename(&self.staged.path, &path).or_else(|error| {
-            // Somebody has deleted the directories of entries, or the whole cache: then this one is lost, and the next is not.
+            // Somebody has deleted the directories of entries, or the whole cache: then this one is
+            // lost, and the next is not.
             directory::prepare(&shared.root).map_err(std::io::Error::other)?;
             std::fs::rename(&self.staged.path, &path).map_err(|_| error)
         });

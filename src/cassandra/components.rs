@@ -1,9 +1,11 @@
 //! Which components an SSTable lacks, and what Cassandra makes of that when it opens the SSTable.
 //!
-//! Follows Cassandra 5.0's `SSTableReaderLoadingBuilder` (primary components), `CompressionInfoComponent` (TOC.txt decides whether Data.db is
-//! compressed), `TOCComponent` (a listed file that is not there is logged and passed over), and for storage-attached indexes `IndexDescriptor`. Tried with 5.0.6: sstabledump reads
-//! an SSTable without Index.db, Filter.db, Summary.db, Digest.crc32, CRC.db or TOC.txt, and none without Statistics.db or CompressionInfo.db; a node
-//! wants Index.db as well.
+//! Follows Cassandra 5.0's `SSTableReaderLoadingBuilder` (primary components),
+//! `CompressionInfoComponent` (TOC.txt decides whether Data.db is compressed), `TOCComponent` (a
+//! listed file that is not there is logged and passed over), and for storage-attached indexes
+//! `IndexDescriptor`. Tried with 5.0.6: sstabledump reads an SSTable without Index.db, Filter.db,
+//! Summary.db, Digest.crc32, CRC.db or TOC.txt, and none without Statistics.db or
+//! CompressionInfo.db; a node wants Index.db as well.
 
 use super::Format;
 use std::collections::BTreeSet;
@@ -23,7 +25,8 @@ pub enum Effect {
     Unreadable,
     /// TOC.txt lists it, and what it is for is not known.
     Unknown,
-    /// A part of a storage-attached index that says of itself that it is complete: Cassandra finds it damaged and builds it anew.
+    /// A part of a storage-attached index that says of itself that it is complete: Cassandra finds
+    /// it damaged and builds it anew.
     IndexBroken,
     /// A part of a storage-attached index that was not complete when it was archived: Cassandra builds it.
     IndexUnfinished,
@@ -37,7 +40,8 @@ const DATA: &str = "Data.db";
 const COMPRESSION_INFO: &str = "CompressionInfo.db";
 const CRC: &str = "CRC.db";
 
-/// What an SSTable with the components `present` lacks: those without which none of its format opens, and those that its TOC.txt lists.
+/// What an SSTable with the components `present` lacks: those without which none of its format
+/// opens, and those that its TOC.txt lists.
 pub fn lacking(format: Format, present: &[&str], toc: Option<&[String]>) -> Vec<Lack> {
     let has = |component: &str| present.contains(&component);
     let listed: Vec<&str> =
@@ -48,8 +52,8 @@ pub fn lacking(format: Format, present: &[&str], toc: Option<&[String]>) -> Vec<
     };
     let unreadable = |component: &str| Lack { component: component.into(), effect: Effect::Unreadable };
     let mut lacks: Vec<Lack> = needed.iter().filter(|name| !has(name)).map(|name| unreadable(name)).collect();
-    // One says how to cut a compressed file, the other holds the checksums of a plain one. Where TOC.txt does not tell which it is, it may be the
-    // one that nothing opens without.
+    // One says how to cut a compressed file, the other holds the checksums of a plain one. Where
+    // TOC.txt does not tell which it is, it may be the one that nothing opens without.
     if !has(COMPRESSION_INFO) && !has(CRC) && !listed.contains(&COMPRESSION_INFO) && !listed.contains(&CRC) {
         lacks.push(unreadable("CompressionInfo.db or CRC.db"));
     }
@@ -74,8 +78,10 @@ pub fn missing_components(format: Format, present: &[&str], toc: Option<&[String
     lacking(format, present, toc).into_iter().map(|lack| lack.component).collect()
 }
 
-/// `SAI+<version>+<component>` belongs to all indexes of the SSTable, `SAI+<version>+<index>+<component>` to one. A marker is written last, so
-/// it tells that the build was complete; a complete index that has nothing but its marker is an empty one, whatever TOC.txt lists: `None`.
+/// `SAI+<version>+<component>` belongs to all indexes of the SSTable,
+/// `SAI+<version>+<index>+<component>` to one. A marker is written last, so it tells that the build
+/// was complete; a complete index that has nothing but its marker is an empty one, whatever TOC.txt
+/// lists: `None`.
 fn missing_of_index(name: &str, present: &[&str]) -> Option<Effect> {
     let Some((group, _)) = name.rsplit_once('+') else { return Some(Effect::Unknown) };
     let is_of_index = group.matches('+').count() >= 2;

@@ -80,8 +80,8 @@ impl TableName {
         Self { keyspace: keyspace.into(), table: table.into() }
     }
 
-    /// Whether `name` can be a keyspace or table: `[A-Za-z0-9_]{1,222}` (Cassandra's `SchemaConstants`, with room for what
-    /// old versions let through).
+    /// Whether `name` can be a keyspace or table: `[A-Za-z0-9_]{1,222}` (Cassandra's
+    /// `SchemaConstants`, with room for what old versions let through).
     pub fn is_valid_part(name: &str) -> bool {
         (1..=222).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     }
@@ -131,7 +131,8 @@ pub enum Format {
     Bti,
 }
 
-/// The generation of an SSTable: a counter, or since 4.1 (`uuid_sstable_identifiers_enabled`) a version-1 UUID in base 36.
+/// The generation of an SSTable: a counter, or since 4.1 (`uuid_sstable_identifiers_enabled`) a
+/// version-1 UUID in base 36.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum SstableId {
     Integer(u64),
@@ -221,8 +222,8 @@ fn parse_id(text: &str) -> Option<SstableId> {
     base36_uuid(text).map(|_| SstableId::Uuid(text.into()))
 }
 
-/// `TimeUUID.toString36` of Cassandra's `UUIDBasedSSTableId`: days (4), seconds of the day (4), 100 ns of the second (5), then the
-/// node and clock bits (13), all base 36.
+/// `TimeUUID.toString36` of Cassandra's `UUIDBasedSSTableId`: days (4), seconds of the day (4), 100
+/// ns of the second (5), then the node and clock bits (13), all base 36.
 fn base36_uuid(text: &str) -> Option<[u8; 16]> {
     let bytes = text.as_bytes();
     if bytes.len() != 28 || bytes[4] != b'_' || bytes[9] != b'_' {

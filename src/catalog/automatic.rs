@@ -1,7 +1,7 @@
 //! Snapshots that Cassandra makes by itself, told by their tags and by what lies beside their files. Pure.
 //!
-//! None of them is a backup of the node: each is of one table, or of Cassandra's own tables, or of what one repair needed. They can be had by their
-//! names; nothing is built on them.
+//! None of them is a backup of the node: each is of one table, or of Cassandra's own tables, or of
+//! what one repair needed. They can be had by their names; nothing is built on them.
 
 use crate::cassandra::TableId;
 use crate::time::Timestamp;
@@ -12,7 +12,8 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Automatic {
-    /// For a repair: of the SSTables that it read only. Cassandra removes it after the repair, unless it is stopped before.
+    /// For a repair: of the SSTables that it read only. Cassandra removes it after the repair,
+    /// unless it is stopped before.
     Repair,
     /// Before an upgrade: of Cassandra's own tables.
     Upgrade,
@@ -44,7 +45,8 @@ impl fmt::Display for Automatic {
 }
 
 impl Automatic {
-    /// What the tag tells, with the time in it where it has one. `is_only_table` tells whether the snapshot is of the one table of that name.
+    /// What the tag tells, with the time in it where it has one. `is_only_table` tells whether the
+    /// snapshot is of the one table of that name.
     pub(super) fn of_tag(tag: &str, is_only_table: impl Fn(&str) -> bool) -> Option<(Self, Option<Timestamp>)> {
         for (prefix, kind) in [("truncated-", Self::Truncate), ("dropped-", Self::Drop)] {
             if let Some((time, _)) = tag.strip_prefix(prefix).and_then(|rest| rest.split_once('-'))
@@ -70,8 +72,9 @@ impl Automatic {
         is_only_table(name).then_some((Self::Drop, Some(time)))
     }
 
-    /// Whether a snapshot is a repair's: it says so (`ephemeral` in manifest.json, from 4.1 on; a file `ephemeral.snapshot` before), or its manifest.json
-    /// does not say and its tag is the id of a repair session, a UUID of version 1.
+    /// Whether a snapshot is a repair's: it says so (`ephemeral` in manifest.json, from 4.1 on; a
+    /// file `ephemeral.snapshot` before), or its manifest.json does not say and its tag is the id
+    /// of a repair session, a UUID of version 1.
     pub(super) fn is_repair(tag: &str, has_marker: bool, ephemeral: Option<bool>) -> bool {
         let is_session = || tag.len() == 36 && TableId::parse(tag).is_ok_and(|id| id.created_at().is_some());
         has_marker || ephemeral.unwrap_or_else(is_session)

@@ -1,8 +1,9 @@
 //! Restore points: a full by itself, or an incremental with its base full and every incremental since. Pure.
 //!
-//! Sets are ordered by the absolute times of their manifests (by tag where these are equal), so neither clocks that were set nor
-//! daylight saving matter. A full's manifest is written at its end, hours after the snapshot: incrementals that finished meanwhile may
-//! hold what the snapshot lacks and no later incremental has, so they belong to the chains of that full as well.
+//! Sets are ordered by the absolute times of their manifests (by tag where these are equal), so
+//! neither clocks that were set nor daylight saving matter. A full's manifest is written at its
+//! end, hours after the snapshot: incrementals that finished meanwhile may hold what the snapshot
+//! lacks and no later incremental has, so they belong to the chains of that full as well.
 
 use super::SetKind;
 use super::set::{BackupSet, TableArchive};
@@ -56,7 +57,8 @@ impl RestorePoint {
         self.set().time
     }
 
-    /// The moment whose tables it has: of a full the start of its run, which is when the snapshot was taken; else [`Self::time`].
+    /// The moment whose tables it has: of a full the start of its run, which is when the snapshot
+    /// was taken; else [`Self::time`].
     pub fn as_of(&self) -> Timestamp {
         if self.kind() == SetKind::Full { self.set().start() } else { self.time() }
     }
@@ -97,8 +99,9 @@ impl RestorePoint {
         self.sets().filter_map(|set| set.archive(table).map(|archive| (set, archive)))
     }
 
-    /// For a table that the base full should have and has not: the newest older full with an archive of it, and the table's archives
-    /// from there on. `None` for a full, which shows exactly what it holds, and where no older full has the table.
+    /// For a table that the base full should have and has not: the newest older full with an
+    /// archive of it, and the table's archives from there on. `None` for a full, which shows
+    /// exactly what it holds, and where no older full has the table.
     pub fn older_archives(&self, table: &TableName) -> Option<Vec<(Arc<BackupSet>, TableArchive)>> {
         if self.kind() == SetKind::Full || self.base().has(table) {
             return None;
@@ -224,7 +227,8 @@ impl Chains {
     }
 }
 
-/// The newest of these, which are in order of time. Never one that Cassandra made by itself: it would restore one table, or a part of one.
+/// The newest of these, which are in order of time. Never one that Cassandra made by itself: it
+/// would restore one table, or a part of one.
 pub fn latest(points: &[RestorePoint]) -> Option<&RestorePoint> {
     points.iter().rev().find(|point| !point.is_apart())
 }

@@ -112,7 +112,8 @@ fn a_table_that_the_base_lacks_is_found_in_an_older_full() {
 
 #[test]
 fn a_long_run_is_no_time_zone() {
-    // In UTC+2; manifests in UTC; each full takes 80 minutes, and objects were copied, so that their times tell nothing.
+    // In UTC+2; manifests in UTC; each full takes 80 minutes, and objects were copied, so that
+    // their times tell nothing.
     let sets = host_sets(&[
         TestSet { offset: 7200, ..set(0, 60, SetKind::Incremental) },
         TestSet { offset: 7200, ..set(HOUR, 80 * MINUTE, SetKind::Full) },
@@ -190,7 +191,8 @@ proptest! {
             }
             expected.push((set.tag(), chain));
         }
-        // An offset that the neighbours outvote moves a start, and with it what counts as during a full: only the stated case is exact.
+        // An offset that the neighbours outvote moves a start, and with it what counts as during a
+        // full: only the stated case is exact.
         let found: Vec<(String, Vec<String>)> = points(&sets).into_iter().map(|tag| { let chain = chain_of(&sets, &tag); (tag, chain) }).collect();
         if stated || zones.len() < 2 {
             prop_assert_eq!(&found, &expected);
@@ -210,7 +212,8 @@ proptest! {
         prop_assert_eq!(named, tests.len() - model.len());
     }
 
-    /// A host flushes all the time. A full links what is there when it starts; an incremental takes what was flushed since the one before.
+    /// A host flushes all the time. A full links what is there when it starts; an incremental takes
+    /// what was flushed since the one before.
     #[test]
     fn no_flush_is_lost(runs in runs(), flushes in prop::collection::vec(0i64..96 * HOUR, 0..64)) {
         let mut end = 0;

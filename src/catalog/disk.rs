@@ -1,6 +1,7 @@
 //! What the catalog knows of a host, on disk: a later process has it at once and lists only what is new.
 //!
-//! The file's format is described in `docs/formats.md`. It is a cache: one that cannot be read is ignored and written anew.
+//! The file's format is described in `docs/formats.md`. It is a cache: one that cannot be read is
+//! ignored and written anew.
 
 use super::completeness::SetEvidence;
 use super::host_sets::HostSets;
@@ -289,7 +290,8 @@ mod tests {
         assert!(kept.unpack().is_none());
     }
 
-    /// When this fails, the encoding has changed: raise the version above and in docs/formats.md, then put the new hash here.
+    /// When this fails, the encoding has changed: raise the version above and in docs/formats.md,
+    /// then put the new hash here.
     #[test]
     fn the_encoding_is_pinned() {
         let plain = postcard::to_stdvec(&Kept::pack(&"source".into(), "some", &sample())).unwrap();

@@ -24,8 +24,9 @@ use std::sync::{Arc, Mutex};
 
 /// Reads small archives whole: whoever has a reader of archives implements it.
 pub trait SchemaReader: Send + Sync + 'static {
-    /// File names (without directories) and contents of the archive of one table of keyspace system_schema: of each SSTable Data.db,
-    /// Statistics.db, CompressionInfo.db and CRC.db as far as they are there; more does no harm.
+    /// File names (without directories) and contents of the archive of one table of keyspace
+    /// system_schema: of each SSTable Data.db, Statistics.db, CompressionInfo.db and CRC.db as far
+    /// as they are there; more does no harm.
     fn sstable_files<'a>(&'a self, archive: &'a Arc<ObjectMeta>) -> BoxFuture<'a, Result<Vec<(String, Bytes)>>>;
 }
 
@@ -95,8 +96,8 @@ impl HostHistory {
         lock(&self.knowledge).clone()
     }
 
-    /// Reads what `sets` tell, as far as it is not known yet. A set that cannot be read (no key, damaged, deleted) is a gap; only when the
-    /// store cannot be reached this fails.
+    /// Reads what `sets` tell, as far as it is not known yet. A set that cannot be read (no key,
+    /// damaged, deleted) is a gap; only when the store cannot be reached this fails.
     pub async fn learn(&self, sets: impl IntoIterator<Item = &Arc<BackupSet>>, depth: Depth) -> Result<Arc<Knowledge>> {
         {
             let mut loaded = self.turn.lock().await;
@@ -125,8 +126,8 @@ impl HostHistory {
         Ok(self.known())
     }
 
-    /// Reads what a restore point needs: the sets of its chain, and those after it up to the next full, since what happened is often told
-    /// by a later set.
+    /// Reads what a restore point needs: the sets of its chain, and those after it up to the next
+    /// full, since what happened is often told by a later set.
     pub async fn learn_point(&self, sets: &HostSets, point: &RestorePoint, depth: Depth) -> Result<Arc<Knowledge>> {
         self.learn(around(sets, point), depth).await
     }
@@ -231,7 +232,8 @@ fn is_outage(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unreachable | Kind::TimedOut | Kind::Denied | Kind::Io | Kind::NoSpace)
 }
 
-/// What of the set's system_schema is wanted and not known: what tells lives together, since only together they tell what was gone.
+/// What of the set's system_schema is wanted and not known: what tells lives together, since only
+/// together they tell what was gone.
 fn unread(set: &Arc<BackupSet>, depth: Depth, known: &Knowledge) -> Vec<Group> {
     if known.is_gap(set) {
         return Vec::new();

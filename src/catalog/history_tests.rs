@@ -1,4 +1,5 @@
-//! How a host's history is read, shared and kept: what it tells is tested with real archives in `tests/catalog_incarnations.rs`.
+//! How a host's history is read, shared and kept: what it tells is tested with real archives in
+//! `tests/catalog_incarnations.rs`.
 
 use super::testing::{TestSet, host_sets};
 use super::*;

@@ -59,8 +59,8 @@ impl HostSets {
         Self { completeness, ..self }
     }
 
-    /// What `latest` means among the first `count` restore points: the newest that lacks nothing and was not made on the side. Where none is
-    /// whole, the newest.
+    /// What `latest` means among the first `count` restore points: the newest that lacks nothing
+    /// and was not made on the side. Where none is whole, the newest.
     pub fn latest(&self, count: usize) -> Option<&RestorePoint> {
         let points = self.chains.points().get(..count).unwrap_or_default();
         let whole = |at: &usize| !points[*at].is_apart() && self.completeness.is_whole(*at);
@@ -102,7 +102,8 @@ impl HostSets {
     }
 }
 
-/// Whether the set will not change any more, but for deletion: finished, and its last upload long past when it was last listed.
+/// Whether the set will not change any more, but for deletion: finished, and its last upload long
+/// past when it was last listed.
 pub(super) fn is_settled(set: &BackupSet) -> bool {
     if set.manifest.is_unreadable() || set.evidence.iter().any(SetEvidence::may_pass) {
         return false;
@@ -114,8 +115,8 @@ pub(super) fn is_settled(set: &BackupSet) -> bool {
 
 /// Fills in each set's offset and, where there is no manifest, its time.
 ///
-/// Where a manifest is written in UTC, a long run and a zone west of Greenwich look alike in it: an offset that both neighbours contradict,
-/// both with the same later one, is taken for a long run.
+/// Where a manifest is written in UTC, a long run and a zone west of Greenwich look alike in it: an
+/// offset that both neighbours contradict, both with the same later one, is taken for a long run.
 fn settle_times(sets: &mut [Arc<BackupSet>]) -> Offsets {
     let mut order: Vec<usize> = (0..sets.len()).filter(|i| sets[*i].is_finished()).collect();
     order.sort_by_key(|i| (sets[*i].manifest.good().map(|m| m.time), sets[*i].tag.clone()));

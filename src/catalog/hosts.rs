@@ -1,4 +1,5 @@
-//! [`Catalog`]: hosts and their sets, listed when somebody asks, kept in memory and on disk, refreshed without anybody waiting.
+//! [`Catalog`]: hosts and their sets, listed when somebody asks, kept in memory and on disk,
+//! refreshed without anybody waiting.
 
 use super::Host;
 use super::completeness::Peers;
@@ -42,8 +43,9 @@ impl Default for CatalogOptions {
 
 /// The hosts of a source and their sets.
 ///
-/// A host is listed when it is first asked for, once however many ask. What is known stays until a refresh: [`Catalog::refresh`], or
-/// [`Catalog::keep_fresh`] in the background. All methods need a tokio runtime.
+/// A host is listed when it is first asked for, once however many ask. What is known stays until a
+/// refresh: [`Catalog::refresh`], or [`Catalog::keep_fresh`] in the background. All methods need a
+/// tokio runtime.
 pub struct Catalog {
     lister: Lister,
     disk: Option<Disk>,
@@ -118,8 +120,9 @@ impl Catalog {
         self.refresh_hosts().await
     }
 
-    /// The host's sets: those in memory, else those kept on disk, which are then refreshed in the background, else listed now.
-    /// `Kind::NotFound` only when the store says that there is no such host.
+    /// The host's sets: those in memory, else those kept on disk, which are then refreshed in the
+    /// background, else listed now. `Kind::NotFound` only when the store says that there is no such
+    /// host.
     pub async fn host(self: &Arc<Self>, host: &Host) -> Result<Arc<HostSets>> {
         if let Some(known) = self.known(host) {
             return Ok(known);
@@ -127,7 +130,8 @@ impl Catalog {
         self.run(host, false).await
     }
 
-    /// The host's sets, listed now as far as they may have changed: for a command that must not answer with yesterday's sets.
+    /// The host's sets, listed now as far as they may have changed: for a command that must not
+    /// answer with yesterday's sets.
     pub async fn host_now(self: &Arc<Self>, host: &Host) -> Result<Arc<HostSets>> {
         if self.disk.is_some() && self.known(host).is_none() {
             // What is on disk saves most of the listing.
@@ -136,8 +140,8 @@ impl Catalog {
         self.run(host, true).await
     }
 
-    /// The host's sets, and what its restore points lack judged with what the other hosts of the source tell: the first time these are
-    /// asked when they made sets.
+    /// The host's sets, and what its restore points lack judged with what the other hosts of the
+    /// source tell: the first time these are asked when they made sets.
     pub async fn host_judged(self: &Arc<Self>, host: &Host) -> Result<Arc<HostSets>> {
         let own = self.host(host).await?;
         if lock(&self.peers).contains_key(host) {
@@ -163,7 +167,8 @@ impl Catalog {
         Ok(known.clone())
     }
 
-    /// A set's own file, whole; `None` where it has none of that name. `Kind::Changed` when it was replaced or deleted meanwhile.
+    /// A set's own file, whole; `None` where it has none of that name. `Kind::Changed` when it was
+    /// replaced or deleted meanwhile.
     pub async fn set_file(&self, set: &BackupSet, name: &str) -> Result<Option<Bytes>> {
         match set.file(name) {
             Some(object) => self.lister.objects.read(object).await.map(Some),
@@ -176,7 +181,8 @@ impl Catalog {
         lock(&self.sets).get(host)?.known.clone()
     }
 
-    /// Lists the hosts, and those hosts again that somebody asked for. What cannot be listed stays as it was, and the first reason is returned.
+    /// Lists the hosts, and those hosts again that somebody asked for. What cannot be listed stays
+    /// as it was, and the first reason is returned.
     pub async fn refresh(self: &Arc<Self>) -> Result<()> {
         let mut result = self.refresh_hosts().await.map(drop);
         let touched: Vec<Host> =
@@ -254,7 +260,8 @@ impl Catalog {
         self.lister.layout.look(objects).await?.hosts(objects).await
     }
 
-    /// One task per host at a time, whoever waits for it; it goes on when nobody does. Unless `again`, what is known will do.
+    /// One task per host at a time, whoever waits for it; it goes on when nobody does. Unless
+    /// `again`, what is known will do.
     fn run(self: &Arc<Self>, host: &Host, again: bool) -> Work<HostSets> {
         let mut sets = lock(&self.sets);
         let slot = sets.entry(host.clone()).or_default();

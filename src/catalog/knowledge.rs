@@ -44,7 +44,8 @@ pub struct Knowledge {
     declared: Declared,
     /// schema_mapping.json.
     mapped: BTreeMap<TableName, BTreeMap<Tag, TableId>>,
-    /// The ids in the names of the directories that sets' files lie in: what a layout with such names tells with every listing.
+    /// The ids in the names of the directories that sets' files lie in: what a layout with such
+    /// names tells with every listing.
     #[serde(skip)]
     named: Declared,
     /// Sets whose system_schema could not be read, and why. Tried again by the next process.
@@ -115,8 +116,8 @@ impl Knowledge {
         archives.into_iter().all(|object| self.read.contains(&Identity::of(object)))
     }
 
-    /// Adds what a set's system_schema tells. What a full lacks was gone when it was started, if `archives` are all that it has of the
-    /// tables that `facts` are about.
+    /// Adds what a set's system_schema tells. What a full lacks was gone when it was started, if
+    /// `archives` are all that it has of the tables that `facts` are about.
     pub(super) fn learn<'a>(
         &mut self,
         set: &BackupSet,
@@ -137,7 +138,8 @@ impl Knowledge {
     }
 }
 
-/// Reads schema_mapping.json: `{"ks.table": "table-<32 hex>"}`. Entries that make no sense are left out; `None` when it is no such JSON.
+/// Reads schema_mapping.json: `{"ks.table": "table-<32 hex>"}`. Entries that make no sense are left
+/// out; `None` when it is no such JSON.
 pub fn parse_mapping(bytes: &[u8]) -> Option<BTreeMap<TableName, TableId>> {
     let json: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
     let entry = |(name, directory): (String, serde_json::Value)| {
@@ -149,7 +151,8 @@ pub fn parse_mapping(bytes: &[u8]) -> Option<BTreeMap<TableName, TableId>> {
     Some(json.into_iter().filter_map(entry).collect())
 }
 
-/// The id in a table's own schema.cql: `CREATE TABLE IF NOT EXISTS ks.t (…) WITH ID = <uuid> AND …`. Text in quotes is not looked into.
+/// The id in a table's own schema.cql:
+/// `CREATE TABLE IF NOT EXISTS ks.t (…) WITH ID = <uuid> AND …`. Text in quotes is not looked into.
 pub fn declared_id(schema_cql: &str) -> Option<TableId> {
     let mut words = Words { rest: schema_cql };
     while let Some(word) = words.next() {

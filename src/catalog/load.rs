@@ -42,7 +42,8 @@ const AUDITED_AT_ONCE: usize = 64;
 const OLDEST_WATCHED: usize = 2;
 
 impl Lister {
-    /// Lists the host; sets of `known` that cannot have changed are taken over. `Kind::NotFound` when there is no such host.
+    /// Lists the host; sets of `known` that cannot have changed are taken over. `Kind::NotFound`
+    /// when there is no such host.
     pub(super) async fn host(&self, host: &Host, known: Option<&HostSets>, now: Timestamp) -> Result<HostSets> {
         let layout = self.layout.layout(&*self.objects).await?;
         match layout.sets() {
@@ -173,7 +174,8 @@ impl Lister {
             .collect()
     }
 
-    /// Names that the store could not list, of a host whose sets lie scattered: those that name it, and those that name no host.
+    /// Names that the store could not list, of a host whose sets lie scattered: those that name it,
+    /// and those that name no host.
     async fn add_unlisted(&self, host: &Host, strays: &mut Strays) -> Result<()> {
         let left_out = self.objects.left_out();
         if left_out.is_empty() {
@@ -203,8 +205,9 @@ impl Lister {
         known: Option<&BackupSet>,
         now: Timestamp,
     ) -> Result<Found> {
-        // A manifest that was replaced or deleted since it was listed, or that the store fails to give out, is worth another look. If the
-        // store then lists the set and still does not give out this one object, that says something of the object, not of the store.
+        // A manifest that was replaced or deleted since it was listed, or that the store fails to
+        // give out, is worth another look. If the store then lists the set and still does not give
+        // out this one object, that says something of the object, not of the store.
         match self.try_set(layout, host, place, known, now).await? {
             Found::Unread(_) => {}
             found => return Ok(found),
@@ -251,8 +254,8 @@ impl Lister {
         Ok(Found::New(Box::new(listed), Box::new(manifest)))
     }
 
-    /// What a full's own files say that it should hold, and does not. Where the only ones that could tell cannot be read, nobody knows what
-    /// else is missing.
+    /// What a full's own files say that it should hold, and does not. Where the only ones that
+    /// could tell cannot be read, nobody knows what else is missing.
     async fn own_files(
         &self,
         manifest: &Manifest,

@@ -3,7 +3,8 @@
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A reading of a host's wall clock: seconds since 1970-01-01T00:00:00 as that clock shows it. Not a moment until an offset is known.
+/// A reading of a host's wall clock: seconds since 1970-01-01T00:00:00 as that clock shows it. Not
+/// a moment until an offset is known.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct LocalTime(pub i64);
 
@@ -34,8 +35,8 @@ impl LocalTime {
 /// Zones are whole quarters of an hour from UTC.
 const QUARTER: i64 = 15 * 60;
 
-/// The offset that explains a clock showing `local` when it was `time`, to the nearest quarter of an hour; `None` beyond what zones
-/// have (-12 to +14 hours).
+/// The offset that explains a clock showing `local` when it was `time`, to the nearest quarter of
+/// an hour; `None` beyond what zones have (-12 to +14 hours).
 pub(super) fn offset_between(local: LocalTime, time: Timestamp) -> Option<i32> {
     let difference = local.0.checked_sub(time.secs())?;
     let rounded = difference.checked_add(QUARTER / 2)?.div_euclid(QUARTER) * QUARTER;
@@ -85,12 +86,14 @@ impl Offsets {
         earlier.into_iter().chain(later).min_by_key(|(_, distance)| *distance)
     }
 
-    /// The moment that the host's clock called `local`. Of an hour that came twice, the reading nearer to a set, else the first.
+    /// The moment that the host's clock called `local`. Of an hour that came twice, the reading
+    /// nearer to a set, else the first.
     pub fn moment(&self, local: LocalTime) -> Option<Timestamp> {
         let readings = self.distinct.iter().map(|offset| (local.at_offset(*offset), *offset));
         let seen = |(time, offset): (Timestamp, i32)| {
             let (near, distance) = self.nearest(time)?;
-            // A reading under an offset that the host did not have then comes last: it is for hours that the clock left out.
+            // A reading under an offset that the host did not have then comes last: it is for hours
+            // that the clock left out.
             Some(((near != offset, distance, time), time))
         };
         readings.filter_map(seen).min().map(|(_, time)| time)

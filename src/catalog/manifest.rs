@@ -1,4 +1,5 @@
-//! backup_manifest.json: tolerant of anything but a missing kind or time, because a set without these has no place in a chain.
+//! backup_manifest.json: tolerant of anything but a missing kind or time, because a set without
+//! these has no place in a chain.
 
 use super::automatic::Automatic;
 use super::local::{LocalTime, offset_between};
@@ -36,7 +37,8 @@ pub enum ManifestState {
     Missing,
     /// There is one that cannot be used, and why.
     Damaged(Arc<str>),
-    /// There is one that the store does not give out, and why: refused, failing, deleted since it was listed. It may be good.
+    /// There is one that the store does not give out, and why: refused, failing, deleted since it
+    /// was listed. It may be good.
     Unreadable(Arc<str>),
     Good(Manifest),
 }
@@ -61,7 +63,8 @@ pub struct Manifest {
     pub kind: SetKind,
     /// Absolute time of the set (`timestamp_utc` with its offset): when the script had finished.
     pub time: Timestamp,
-    /// The UTC offset that `timestamp_utc` carries, seconds. 0 says nothing: some scripts write UTC whatever the host's zone.
+    /// The UTC offset that `timestamp_utc` carries, seconds. 0 says nothing: some scripts write UTC
+    /// whatever the host's zone.
     pub stated_offset: i32,
     pub cluster: Option<Arc<str>>,
     pub datacenter: Option<Arc<str>>,
@@ -188,8 +191,9 @@ fn table_names(names: &[Value], warnings: &mut Vec<Arc<str>>) -> Vec<TableName> 
     tables
 }
 
-/// The host's UTC offset as one set tells it, seconds: the manifest's own where it is not zero, else what lies between the tag, written
-/// in local time when the script starts, and the earliest moment known to lie after that start.
+/// The host's UTC offset as one set tells it, seconds: the manifest's own where it is not zero,
+/// else what lies between the tag, written in local time when the script starts, and the earliest
+/// moment known to lie after that start.
 pub(super) fn own_offset(
     manifest: &Manifest,
     tag: Option<LocalTime>,
@@ -201,8 +205,8 @@ pub(super) fn own_offset(
         return Some(manifest.stated_offset);
     }
     let tag = tag?;
-    // The first upload is nearer to the start than the manifest, which a long full writes hours later. Objects that were copied since have
-    // later times, and are no help.
+    // The first upload is nearer to the start than the manifest, which a long full writes hours
+    // later. Objects that were copied since have later times, and are no help.
     let during = |t: &Timestamp| *t <= manifest.time && manifest.time.0.saturating_sub(t.0) < LONGEST_RUN_US;
     offset_between(tag, first_modified.filter(during).unwrap_or(manifest.time))
 }

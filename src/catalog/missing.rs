@@ -1,7 +1,7 @@
 //! Tables that a full should hold an archive of and does not, by its own files. Pure.
 //!
-//! What was there tells the set's own schema.cql, which is written when the set is made; without it schema_mapping.json does, which also
-//! lists tables that were dropped before.
+//! What was there tells the set's own schema.cql, which is written when the set is made; without it
+//! schema_mapping.json does, which also lists tables that were dropped before.
 
 use super::completeness::{Cause, SetEvidence};
 use super::knowledge::parse_mapping;
@@ -11,8 +11,8 @@ use crate::cassandra::schema::is_system_keyspace;
 /// The files of a full that tell what it should hold, best first.
 pub(super) const TELLING_FILES: [&str; 2] = ["schema.cql", "schema_mapping.json"];
 
-/// What the file `name` of a full lists and the full does not hold. Of Cassandra's own keyspaces the scripts leave some out, so these are
-/// not looked at.
+/// What the file `name` of a full lists and the full does not hold. Of Cassandra's own keyspaces
+/// the scripts leave some out, so these are not looked at.
 ///
 /// `None`: the file makes no sense, so it tells nothing.
 pub fn missing_from_full(name: &str, bytes: &[u8], has: impl Fn(&TableName) -> bool) -> Option<Vec<SetEvidence>> {
@@ -25,8 +25,8 @@ pub fn missing_from_full(name: &str, bytes: &[u8], has: impl Fn(&TableName) -> b
     Some(missing.map(|table| SetEvidence::of_table(table, cause.clone())).collect())
 }
 
-/// The tables and materialized views that a `DESCRIBE SCHEMA` creates. Sorted. cqlsh starts each statement on a line of its own, after
-/// warnings that are no CQL.
+/// The tables and materialized views that a `DESCRIBE SCHEMA` creates. Sorted. cqlsh starts each
+/// statement on a line of its own, after warnings that are no CQL.
 pub fn tables_of(schema_cql: &str) -> Vec<TableName> {
     let mut tables: Vec<TableName> = schema_cql.lines().filter_map(created_table).collect();
     tables.sort();

@@ -1,7 +1,9 @@
-//! Which backup sets there are: an adapter per layout turns keys into [`BackupSet`]s; chains and incarnations are pure functions over them.
+//! Which backup sets there are: an adapter per layout turns keys into [`BackupSet`]s; chains and
+//! incarnations are pure functions over them.
 //!
-//! [`Catalog`] is the only part here that does I/O: it lists, reads manifests, and keeps what it learnt on disk. Everything else is a
-//! function from lists to values. Nothing here reads an archive.
+//! [`Catalog`] is the only part here that does I/O: it lists, reads manifests, and keeps what it
+//! learnt on disk. Everything else is a function from lists to values. Nothing here reads an
+//! archive.
 
 mod automatic;
 pub mod chain;

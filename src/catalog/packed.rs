@@ -1,7 +1,7 @@
 //! Archives as the catalog holds them: a million of them must fit into some tens of megabytes.
 //!
-//! A key is its set's prefix and a part that is the same in every set (`shop/users.tar.gz.enc`), which all sets of a host share; an
-//! ETag is mostly an MD5 in hex, kept as its bytes.
+//! A key is its set's prefix and a part that is the same in every set (`shop/users.tar.gz.enc`),
+//! which all sets of a host share; an ETag is mostly an MD5 in hex, kept as its bytes.
 
 use crate::cassandra::{TableId, TableName};
 use crate::store::ObjectMeta;
@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
-/// A table, the part of its archive's key below the set's prefix, and the id that a layout's names give it: equal in every set of most layouts, so
-/// held once per host.
+/// A table, the part of its archive's key below the set's prefix, and the id that a layout's names
+/// give it: equal in every set of most layouts, so held once per host.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct TableKey {
     pub(super) table: TableName,

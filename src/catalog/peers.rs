@@ -1,5 +1,5 @@
-//! Asks the other hosts of a source when they made sets: that tells which sets a host lacks. One or a few listings for each host, whatever
-//! the number of its sets.
+//! Asks the other hosts of a source when they made sets: that tells which sets a host lacks. One or
+//! a few listings for each host, whatever the number of its sets.
 
 use super::completeness::{PeerRuns, Peers, cluster};
 use super::layout::{PlacedSets, SetPlace, Sets};
@@ -17,7 +17,8 @@ const AT_ONCE: usize = 8;
 const LOOKED_INTO: usize = 12;
 
 impl Lister {
-    /// What `hosts` tell about `own`. A host that cannot be asked is noted, because credentials often reach one host only.
+    /// What `hosts` tell about `own`. A host that cannot be asked is noted, because credentials
+    /// often reach one host only.
     pub(super) async fn peers(&self, own: &HostSets, hosts: &[Host]) -> Result<Peers> {
         let layout = self.layout.layout(&*self.objects).await?;
         let Sets::Placed(layout) = layout.sets() else { return Ok(Peers::default()) };

@@ -34,7 +34,8 @@ pub struct BackupSet {
     pub manifest: ManifestState,
     /// The manifest's time; of a set that did not finish, about when it was started.
     pub time: Timestamp,
-    /// The host's UTC offset at that time, seconds: the manifest's, or told by tag and time, here or in the sets beside it; else 0.
+    /// The host's UTC offset at that time, seconds: the manifest's, or told by tag and time, here
+    /// or in the sets beside it; else 0.
     pub utc_offset: i32,
     /// Sorted by name.
     pub files: Vec<SetFile>,
@@ -89,8 +90,9 @@ impl BackupSet {
         }
     }
 
-    /// When its script started, to the minute: the tag under the host's offset, never later than [`Self::time`]. What a full holds is what
-    /// was there shortly after this moment; it may have been uploaded hours later.
+    /// When its script started, to the minute: the tag under the host's offset, never later than
+    /// [`Self::time`]. What a full holds is what was there shortly after this moment; it may have
+    /// been uploaded hours later.
     pub fn start(&self) -> Timestamp {
         /// An offset that makes a run longer than this is wrong.
         const LONGEST_RUN_US: i64 = 48 * 3_600_000_000;

@@ -28,8 +28,8 @@ pub enum StrayReason {
     LiveFiles,
     /// An archive whose name does not tell where its keyspace ends and its table begins, and nothing else does.
     Ambiguous,
-    /// A name that the store has and that cannot be listed or shown: a directory that may not be read, a link out of the source, a key that
-    /// cannot be asked for.
+    /// A name that the store has and that cannot be listed or shown: a directory that may not be
+    /// read, a link out of the source, a key that cannot be asked for.
     Unreadable,
     /// A component of an SSTable where no layout has one: its rows are in no restore point.
     Sstable,
@@ -64,7 +64,8 @@ impl StrayReason {
 }
 
 impl StrayReason {
-    /// Whether a restore point of the set lacks rows because of it, as far as can be told. A copy beside what is shown is none.
+    /// Whether a restore point of the set lacks rows because of it, as far as can be told. A copy
+    /// beside what is shown is none.
     pub fn hides_rows(self) -> bool {
         matches!(
             self,

@@ -1,10 +1,11 @@
-//! Times as people type them, in a path or on a command line, and the restore point that one means. Pure, but for the clock that times
-//! told from now (`2d`, `yesterday`) need.
+//! Times as people type them, in a path or on a command line, and the restore point that one means.
+//! Pure, but for the clock that times told from now (`2d`, `yesterday`) need.
 //!
-//! A time in the form of a tag, cut off anywhere (`2026-11-21`, `2026-11-21-03`, `2026-11-21-02-48`), is compared with tags: it means the
-//! newest set that was *started* in that day, hour or minute, or before it. So one such time fits the sets of all hosts of a run,
-//! whose tags differ by a minute. Any other time is a moment, and means the newest set that was *finished* not after it: nothing in it
-//! can be later.
+//! A time in the form of a tag, cut off anywhere (`2026-11-21`, `2026-11-21-03`,
+//! `2026-11-21-02-48`), is compared with tags: it means the newest set that was *started* in that
+//! day, hour or minute, or before it. So one such time fits the sets of all hosts of a run, whose
+//! tags differ by a minute. Any other time is a moment, and means the newest set that was
+//! *finished* not after it: nothing in it can be later.
 
 use super::chain::{Chains, RestorePoint};
 use super::host_sets::HostSets;
@@ -30,14 +31,16 @@ pub enum When {
 /// Longest text that can be a time, bytes.
 const MAX_LEN: usize = 64;
 
-/// Reads `latest`, a tag or its beginning, RFC 3339, or unix seconds. Without `Z` or an offset it is the host's local time, under the
-/// offset that its manifests show near that time; UTC when there is none. `Kind::Invalid` when it is no time.
+/// Reads `latest`, a tag or its beginning, RFC 3339, or unix seconds. Without `Z` or an offset it
+/// is the host's local time, under the offset that its manifests show near that time; UTC when
+/// there is none. `Kind::Invalid` when it is no time.
 pub fn parse_time(text: &str, offsets: &Offsets) -> Result<When> {
     parse_edge(text, offsets, Edge::Last)
 }
 
-/// A time that is told from now, as one that does not move: `today` and `yesterday` by a clock so many seconds ahead of UTC, or a time ago in
-/// minutes, hours, days or weeks (`6h`, `-6h`). `None` where the text is nothing of that kind.
+/// A time that is told from now, as one that does not move: `today` and `yesterday` by a clock so
+/// many seconds ahead of UTC, or a time ago in minutes, hours, days or weeks (`6h`, `-6h`). `None`
+/// where the text is nothing of that kind.
 pub fn fixed_time(text: &str, now: Timestamp, utc_offset: i32) -> Option<String> {
     const DAY: i64 = 24 * 3600;
     let days_ago = match text {
@@ -154,15 +157,16 @@ pub struct Period {
 }
 
 impl Period {
-    /// Reads both as [`parse_time`] does; a day, hour or minute begins with its first second and ends with its last. `Kind::Invalid`
-    /// when one is no time.
+    /// Reads both as [`parse_time`] does; a day, hour or minute begins with its first second and
+    /// ends with its last. `Kind::Invalid` when one is no time.
     pub fn parse(since: Option<&str>, until: Option<&str>, offsets: &Offsets) -> Result<Self> {
         let since = since.map(|text| parse_edge(text, offsets, Edge::First)).transpose()?;
         let until = until.map(|text| parse_edge(text, offsets, Edge::Last)).transpose()?;
         Ok(Self { since, until })
     }
 
-    /// Whether a set lies in it: by its start or its end, whichever that kind of time is compared with. `latest` is the host's newest restore point.
+    /// Whether a set lies in it: by its start or its end, whichever that kind of time is compared
+    /// with. `latest` is the host's newest restore point.
     pub fn has(&self, set: &BackupSet, latest: Option<&RestorePoint>) -> bool {
         let compare = |when: When| match when {
             When::Latest => {
@@ -187,8 +191,8 @@ impl Chains {
 }
 
 impl HostSets {
-    /// The restore point that `text` names: its tag, `latest`, or a time. `Kind::NotFound`, with the reason, when there is none;
-    /// `Kind::Invalid` when it is no time.
+    /// The restore point that `text` names: its tag, `latest`, or a time. `Kind::NotFound`, with
+    /// the reason, when there is none; `Kind::Invalid` when it is no time.
     pub fn find_point(&self, text: &str) -> Result<&RestorePoint> {
         if let Some(point) = self.chains.point(text) {
             return Ok(point);

@@ -1,8 +1,9 @@
 //! The broker: a process that does for a mount's worker what that may not do itself, because it is locked up.
 //!
-//! The worker starts it before it locks itself up. It does a few things only, each with the arguments that the mount was made with: a worker
-//! that was taken over can have it mount once and unmount this mount, resolve names, and run the `credential_process` that the
-//! profile names. It ends with the worker.
+//! The worker starts it before it locks itself up. It does a few things only, each with the
+//! arguments that the mount was made with: a worker that was taken over can have it mount once and
+//! unmount this mount, resolve names, and run the `credential_process` that the profile names. It
+//! ends with the worker.
 
 use super::exit;
 use super::mount::MountArgs;

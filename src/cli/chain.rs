@@ -13,8 +13,9 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
 
-/// Shows which backup sets make a restore point, which tables it has, which incarnation of each, and by what evidence. With --sstables, also of
-/// each SSTable: every archive of it is read the first time then, and with --json, unless --summary is given.
+/// Shows which backup sets make a restore point, which tables it has, which incarnation of each,
+/// and by what evidence. With --sstables, also of each SSTable: every archive of it is read the
+/// first time then, and with --json, unless --summary is given.
 #[derive(clap::Args, Debug)]
 pub(super) struct ChainArgs {
     /// Where the backups are; `-` for the configuration's bucket
@@ -23,8 +24,9 @@ pub(super) struct ChainArgs {
     /// Whose backups
     #[arg(value_parser = parse_host)]
     host: String,
-    /// A backup set's name, `latest`, or any time for the newest restore point not after it: 2026-11-21, 2026-11-21-03-15 (in the host's time),
-    /// 2026-11-21T03:15:00Z, unix seconds, `yesterday`, or a time ago: 6h, 2d
+    /// A backup set's name, `latest`, or any time for the newest restore point not after it:
+    /// 2026-11-21, 2026-11-21-03-15 (in the host's time), 2026-11-21T03:15:00Z, unix seconds,
+    /// `yesterday`, or a time ago: 6h, 2d
     #[arg(default_value = "latest")]
     point: String,
     #[command(flatten)]

@@ -9,8 +9,9 @@ use std::ffi::OsString;
 
 /// Browse Cassandra backups as files, and restore straight from them.
 ///
-/// SOURCE is where the backups are: s3://bucket[/prefix], gs://bucket[/prefix], az://container[/prefix], file:///dir or a directory. A mount
-/// never writes to it; only `index --publish` does, below `.cassmount/`, and `thaw` asks for copies of archived objects.
+/// SOURCE is where the backups are: s3://bucket[/prefix], gs://bucket[/prefix],
+/// az://container[/prefix], file:///dir or a directory. A mount never writes to it; only
+/// `index --publish` does, below `.cassmount/`, and `thaw` asks for copies of archived objects.
 #[derive(Parser, Debug)]
 #[command(name = "cassmount", version = version(), max_term_width = 110, after_help = EXAMPLES)]
 pub(super) struct Cli {

@@ -77,8 +77,8 @@ pub(super) fn written(settings: &Settings, log: Option<&LogFileArgs>) -> Result<
     Ok(written)
 }
 
-/// The directory of a file, because programs replace files by new ones of the name; the file alone where its directory is for
-/// other things as well.
+/// The directory of a file, because programs replace files by new ones of the name; the file alone
+/// where its directory is for other things as well.
 fn place_of(file: &Path) -> PathBuf {
     let is_home = |place: &Path| {
         std::env::home_dir().is_some_and(|home| home == place) || place.parent() == Some(Path::new("/home"))

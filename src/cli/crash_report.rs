@@ -1,5 +1,5 @@
-//! The crash report: how a mount's worker ended, and what was in flight then. A bounded file beside the log, or part of the log where that
-//! is not a file.
+//! The crash report: how a mount's worker ended, and what was in flight then. A bounded file beside
+//! the log, or part of the log where that is not a file.
 
 use super::logging::LogFile;
 use cassmount::fs::Note;
@@ -38,8 +38,9 @@ pub(super) fn begin(log: Option<&Path>, mountpoint: &Path, last: &LastDeath) -> 
     }))
 }
 
-/// Has a panic in any thread end the process, once the log and the supervisor know of it. A worker that lost one of its threads, or stopped in
-/// the middle of a change, is worth less than the next one; and its requests are sent again, instead of failing.
+/// Has a panic in any thread end the process, once the log and the supervisor know of it. A worker
+/// that lost one of its threads, or stopped in the middle of a change, is worth less than the next
+/// one; and its requests are sent again, instead of failing.
 pub(super) fn end_on_panic(tell: impl Fn(&Error) + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current();

@@ -1,7 +1,8 @@
-//! Into the background and back: readiness, or the reason why not, travels through a pipe to the process that the user started.
+//! Into the background and back: readiness, or the reason why not, travels through a pipe to the
+//! process that the user started.
 //!
-//! The daemon is the same binary started again (`mount --foreground` with [`READY_VARIABLE`] set) in a session of its own, not a fork of a
-//! process that may have threads.
+//! The daemon is the same binary started again (`mount --foreground` with [`READY_VARIABLE`] set)
+//! in a session of its own, not a fork of a process that may have threads.
 
 use super::{exit, mount_helper};
 use cassmount::{Error, Kind, Result};

@@ -14,8 +14,9 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// Compares two restore points of a host: tables that came, went or were created anew, bytes, and the statements of the schema. With
-/// --sstables also which SSTables came and went, for which archives are read.
+/// Compares two restore points of a host: tables that came, went or were created anew, bytes, and
+/// the statements of the schema. With --sstables also which SSTables came and went, for which
+/// archives are read.
 #[derive(clap::Args, Debug)]
 pub(super) struct DiffArgs {
     /// Where the backups are; `-` for the configuration's bucket

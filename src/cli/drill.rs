@@ -15,8 +15,9 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Starts a throwaway Cassandra over SOURCE as `node start` does, has it open every SSTable, reads every table, and ends it. What cannot be read,
-/// what restore points lack, and tables that have lost rows since the last drill are findings.
+/// Starts a throwaway Cassandra over SOURCE as `node start` does, has it open every SSTable, reads
+/// every table, and ends it. What cannot be read, what restore points lack, and tables that have
+/// lost rows since the last drill are findings.
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct DrillArgs {
@@ -36,7 +37,8 @@ pub(super) struct DrillArgs {
     /// Of each table of more than 16 MiB, read N of its 4096 token ranges, other ones each time [default: all rows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(SLICES)))]
     sample: Option<u16>,
-    /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with --source-host, --table or --keyspace
+    /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with
+    /// --source-host, --table or --keyspace
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source_host", "tables", "keyspaces"])]
     prometheus_textfile: Option<PathBuf>,
     #[command(flatten)]

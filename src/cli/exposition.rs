@@ -1,4 +1,5 @@
-//! What hosts and their backups come to, as metrics: on a mount, and in a file for node_exporter. Documented in docs/metrics.md.
+//! What hosts and their backups come to, as metrics: on a mount, and in a file for node_exporter.
+//! Documented in docs/metrics.md.
 
 use super::words;
 use cassmount::catalog::cluster::{ClusterView, HostFault, HostView};
@@ -115,7 +116,8 @@ pub(super) fn write_clusters(path: &Path, views: &[ClusterView]) -> Result<()> {
     write(path, &text(&registry))
 }
 
-/// Writes what `verify` found into a file for node_exporter. When hosts were last found good stays in it while they are not.
+/// Writes what `verify` found into a file for node_exporter. When hosts were last found good stays
+/// in it while they are not.
 pub(super) fn write_verified(path: &Path, report: &Report) -> Result<()> {
     write(path, &verified(report, &read(path)?, words::now().secs()))
 }
@@ -158,7 +160,8 @@ fn verified(report: &Report, before: &str, now: i64) -> String {
     text(&registry)
 }
 
-/// Writes what a drill found into a file for node_exporter. When the source was last found good stays in it while it is not.
+/// Writes what a drill found into a file for node_exporter. When the source was last found good
+/// stays in it while it is not.
 pub(super) fn write_drilled(path: &Path, report: &DrillReport) -> Result<()> {
     write(path, &drilled(report, &read(path)?, words::now().secs()))
 }
@@ -227,7 +230,8 @@ fn text(registry: &Registry) -> String {
     text
 }
 
-/// Replaces the file whole, so that nobody reads a part of it. node_exporter runs as a user of its own: everybody may read it.
+/// Replaces the file whole, so that nobody reads a part of it. node_exporter runs as a user of its
+/// own: everybody may read it.
 fn write(path: &Path, text: &str) -> Result<()> {
     let failed = |e| Error::io(format_args!("write {}", path.display()), e);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -37,7 +37,8 @@ pub(super) struct ExtractArgs {
     only: TablePatternArgs,
     #[command(flatten)]
     keyspaces: KeyspaceArgs,
-    /// How files are arranged: `tables` is <keyspace>/<table>-<id>/, `snapshots` is Cassandra's own <keyspace>/<table>-<id>/snapshots/<point>/
+    /// How files are arranged: `tables` is <keyspace>/<table>-<id>/, `snapshots` is Cassandra's own
+    /// <keyspace>/<table>-<id>/snapshots/<point>/
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     arrange: Arrangement,
     /// Take a restore point that lacks something all the same; the report says what, and the exit status is 1
@@ -46,7 +47,8 @@ pub(super) struct ExtractArgs {
     /// Show what there is to fetch and to write, and whether it fits; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Go on although the free space seems too small: how much will be written is only estimated where archives were never read
+    /// Go on although the free space seems too small: how much will be written is only estimated
+    /// where archives were never read
     #[arg(long)]
     ignore_space: bool,
     #[command(flatten)]

@@ -53,8 +53,9 @@ fn processes() -> impl Iterator<Item = (u32, PathBuf)> {
 
 /// Processes that hold something open on the file system mounted at `mountpoint`: pid to program name.
 ///
-/// Looks at working directories, roots, descriptors and mapped files. An ordinary user sees only their own processes. Reads no file on the
-/// mount itself, whose daemon may be the very thing that is stuck.
+/// Looks at working directories, roots, descriptors and mapped files. An ordinary user sees only
+/// their own processes. Reads no file on the mount itself, whose daemon may be the very thing that
+/// is stuck.
 pub(super) fn holders(mountpoint: &Path) -> BTreeMap<u32, String> {
     let Some(device) = device_of(mountpoint) else { return BTreeMap::new() };
     let mut found = BTreeMap::new();

@@ -22,20 +22,23 @@ const TICK: Duration = Duration::from_millis(250);
 /// A pass may take as long as it takes: nobody's read waits for it.
 const PATIENCE: Duration = Duration::from_hours(30 * 24);
 
-/// Reads each archive once, and keeps where inflating it can start: from then on any file in it is read without reading the archive. A mount does
-/// this when it first needs an archive; `index` does it before. The indexes take some 0.3 % of the data, below the cache directory.
+/// Reads each archive once, and keeps where inflating it can start: from then on any file in it is
+/// read without reading the archive. A mount does this when it first needs an archive; `index` does
+/// it before. The indexes take some 0.3 % of the data, below the cache directory.
 #[derive(clap::Args, Debug)]
 pub(super) struct IndexArgs {
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
     only: TablePatternArgs,
-    /// Put the indexes beside the backups as well, encrypted with a key that follows from the archive's passphrase, under .cassmount/: every
-    /// later mount, wherever it is, finds them there. Needs write access; nothing else in the source is written
+    /// Put the indexes beside the backups as well, encrypted with a key that follows from the
+    /// archive's passphrase, under .cassmount/: every later mount, wherever it is, finds them
+    /// there. Needs write access; nothing else in the source is written
     #[arg(long)]
     publish: bool,
-    /// Remove published indexes whose archives are gone, and do nothing else. Looks at the ends of every archive of the source; needs the right
-    /// to delete below .cassmount/, where nothing but cassmount writes
+    /// Remove published indexes whose archives are gone, and do nothing else. Looks at the ends of
+    /// every archive of the source; needs the right to delete below .cassmount/, where nothing but
+    /// cassmount writes
     #[arg(long, conflicts_with_all = ["publish", "host", "point", "patterns"])]
     prune: bool,
     /// With --prune: say what would be removed, and remove nothing
@@ -90,7 +93,8 @@ pub(super) fn run(args: &IndexArgs) -> Result<()> {
     }
 }
 
-/// The archives that are meant, each once, by key; and how many tables of sets have plain files instead, which need no index.
+/// The archives that are meant, each once, by key; and how many tables of sets have plain files
+/// instead, which need no index.
 async fn archives(session: &Session, args: &IndexArgs) -> Result<(Vec<Arc<ObjectMeta>>, usize)> {
     let catalog = &session.catalog;
     let hosts = session.hosts(args.scope.host.as_deref()).await?;

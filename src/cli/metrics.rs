@@ -1,5 +1,6 @@
-//! `--metrics ADDR`: what `cassmount status` shows and how the backups are, for Prometheus at http://ADDR/metrics, for people at http://ADDR/.
-//! Names follow Prometheus's conventions; they are documented in docs/metrics.md.
+//! `--metrics ADDR`: what `cassmount status` shows and how the backups are, for Prometheus at
+//! http://ADDR/metrics, for people at http://ADDR/. Names follow Prometheus's conventions; they are
+//! documented in docs/metrics.md.
 
 use super::broker::Outside;
 use super::control::{Handler, Request};

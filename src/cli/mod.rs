@@ -1,7 +1,8 @@
 //! The command line: turns arguments into calls of the library, and results into words.
 //!
-//! A command is a file with its options (`…Args`), what it does (`run`) and what it shows. Options that several commands take
-//! are in [`options`]; the opened parts that they work with come from [`session`].
+//! A command is a file with its options (`…Args`), what it does (`run`) and what it shows. Options
+//! that several commands take are in [`options`]; the opened parts that they work with come from
+//! [`session`].
 
 mod broker;
 mod browse;
@@ -69,8 +70,9 @@ fn version() -> &'static str {
     NAME_AND_VERSION.split_once(' ').map_or(NAME_AND_VERSION, |(_, version)| version)
 }
 
-/// Has glibc's allocator share two arenas among all threads. Its default is eight per core, and each keeps what it ever held: 16 threads reading at random took 360 MiB
-/// of which most was free, and take 190 MiB with two, no slower (`scripts/bench soak`).
+/// Has glibc's allocator share two arenas among all threads. Its default is eight per core, and
+/// each keeps what it ever held: 16 threads reading at random took 360 MiB of which most was free,
+/// and take 190 MiB with two, no slower (`scripts/bench soak`).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn bound_arenas() {
     // SAFETY: called before there is a second thread.

@@ -24,14 +24,16 @@ pub(super) struct MountArgs {
     /// Stay in the foreground and log to standard error
     #[arg(short, long)]
     pub(super) foreground: bool,
-    /// Serve metrics for Prometheus at http://ADDR/metrics and a page about all backups at http://ADDR/, e.g. 127.0.0.1:9464. For that, all
-    /// hosts are listed
+    /// Serve metrics for Prometheus at http://ADDR/metrics and a page about all backups at
+    /// http://ADDR/, e.g. 127.0.0.1:9464. For that, all hosts are listed
     #[arg(long, value_name = "ADDR", hide_short_help = true)]
     pub(super) metrics: Option<std::net::SocketAddr>,
-    /// Give the mount up when the process that serves it dies more often than this in a minute; until then it is started again
+    /// Give the mount up when the process that serves it dies more often than this in a minute;
+    /// until then it is started again
     #[arg(long, value_name = "N", default_value_t = 100, hide_short_help = true)]
     restart_limit: usize,
-    /// Let reads of files that live tables link to (`restore instant`) wait this long for a store that is away, instead of failing
+    /// Let reads of files that live tables link to (`restore instant`) wait this long for a store
+    /// that is away, instead of failing
     #[arg(long, value_name = "TIME", default_value = "6h", value_parser = parse_duration, hide_short_help = true)]
     pub(super) live_timeout: Duration,
     /// Let the process that reads backups reach all that its user can; a last resort, where the sandbox is in the way
@@ -57,7 +59,8 @@ pub(super) struct ViewArgs {
     /// Show only this host, as the root of the mount
     #[arg(long, value_name = "HOST")]
     pub(super) source_host: Option<String>,
-    /// Show only what was there then: a date, a minute (2026-11-21-03-15), RFC 3339, unix seconds, `yesterday`, or a time ago: 6h, 2d
+    /// Show only what was there then: a date, a minute (2026-11-21-03-15), RFC 3339, unix seconds,
+    /// `yesterday`, or a time ago: 6h, 2d
     #[arg(long, value_name = "TIME", value_parser = options::parse_moment, allow_hyphen_values = true)]
     pub(super) at: Option<String>,
     #[command(flatten)]
@@ -140,7 +143,8 @@ impl MountArgs {
     }
 }
 
-/// Checks what can be checked without the source; returns the mount point, absolute. `is_told`: somebody reads what is said.
+/// Checks what can be checked without the source; returns the mount point, absolute. `is_told`:
+/// somebody reads what is said.
 fn prepare(args: &MountArgs, is_told: bool) -> Result<PathBuf> {
     if args.source_place.is_none() && args.mountpoint.to_string_lossy().contains("://") {
         let source = args.mountpoint.display();
@@ -187,7 +191,8 @@ fn is_empty(directory: &Path) -> Result<bool> {
     Ok(entries.take(1).count() == 0)
 }
 
-/// Whether nobody serves what is mounted there, nor ever will: its processes were killed, so that none could take it away.
+/// Whether nobody serves what is mounted there, nor ever will: its processes were killed, so that
+/// none could take it away.
 fn is_dead(mountpoint: &Path) -> bool {
     // One that is served may take its time to answer, and is not asked.
     RunningMount::find(mountpoint).is_none_or(|mount| !mount.is_alive())
@@ -240,7 +245,8 @@ fn supervise(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> 
     });
     let Err(error) = &ended else { return ended };
     RunningMount::forget(mountpoint);
-    // Nobody serves it any more: whoever has something open there gets errors, and the directory is free for the next mount.
+    // Nobody serves it any more: whoever has something open there gets errors, and the directory is
+    // free for the next mount.
     let detached = if runtime_state::is_ours(mountpoint) { unmount::detach(mountpoint, true) } else { Ok(()) };
     if has_served && in_background {
         // Nobody reads what this process prints.

@@ -31,9 +31,11 @@ const GENERIC: &[&str] = &[
     "lazytime",
 ];
 
-/// Rewrites the arguments so that `-o a,b=c` becomes `--a --b=c`, and a program name of `mount.cassmount` the `mount` command.
+/// Rewrites the arguments so that `-o a,b=c` becomes `--a --b=c`, and a program name of
+/// `mount.cassmount` the `mount` command.
 ///
-/// `ro` becomes `--read-only`; underscores may stand for dashes; `x-…` and generic options are dropped, as is `-n`/`-s`/`-v` of mount(8).
+/// `ro` becomes `--read-only`; underscores may stand for dashes; `x-…` and generic options are
+/// dropped, as is `-n`/`-s`/`-v` of mount(8).
 pub(super) fn expand(arguments: Vec<OsString>) -> Vec<OsString> {
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_else(|| "cassmount".into());

@@ -1,4 +1,5 @@
-//! What a mount needs itself: none of it may lie below its mount point, because the daemon would wait for itself there, for ever.
+//! What a mount needs itself: none of it may lie below its mount point, because the daemon would
+//! wait for itself there, for ever.
 
 use super::options::LogFileArgs;
 use super::{logging, options, runtime_state, session, state_dir};
@@ -19,7 +20,8 @@ const FILES: [&str; 5] = [
 /// What the system gives: its devices, /proc, name resolution and certificates, programs and libraries.
 const OF_SYSTEM: [&str; 6] = ["/dev/fuse", "/proc/self", "/sys", "/etc", "/usr", "/bin/sh"];
 
-/// Refuses a mount point (absolute, without links) above anything that the mount's processes use. `log`: of a mount in the background.
+/// Refuses a mount point (absolute, without links) above anything that the mount's processes use.
+/// `log`: of a mount in the background.
 pub(super) fn refuse_above(mountpoint: &Path, given: &CommandLine, log: Option<&LogFileArgs>) -> Result<()> {
     let settings = options::resolve(given)?;
     for (what, path) in own_paths(&settings, log)? {

@@ -30,7 +30,8 @@ use std::time::Duration;
 
 /// How often a running mount looks for new sets.
 const REFRESH: Duration = Duration::from_mins(5);
-/// How long one operation may wait for the pass over a large archive, which goes on meanwhile. A store that stalls fails after --timeout.
+/// How long one operation may wait for the pass over a large archive, which goes on meanwhile. A
+/// store that stalls fails after --timeout.
 const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
 /// What is said at mount time on a kernel before Linux 6.9.
@@ -101,8 +102,8 @@ impl Warnings {
 }
 
 impl Parts {
-    /// Opens the source, the cache and the scratch layer. `resumed`: of a mount that programs use already, so what its store
-    /// cannot answer now it may answer later.
+    /// Opens the source, the cache and the scratch layer. `resumed`: of a mount that programs use
+    /// already, so what its store cannot answer now it may answer later.
     pub(super) async fn open(
         args: &MountArgs,
         given: Given,

@@ -1,6 +1,7 @@
 //! Progress of long work on standard error: a bar on a terminal, a line now and then elsewhere, nothing with `--quiet`.
 //!
-//! No colours, so there is nothing for NO_COLOR to turn off. What is logged meanwhile comes above the bar: see [`log_writer`].
+//! No colours, so there is nothing for NO_COLOR to turn off. What is logged meanwhile comes above
+//! the bar: see [`log_writer`].
 
 use super::options::ProgressArgs;
 use super::table;
@@ -91,7 +92,8 @@ impl Progress {
         }
     }
 
-    /// The work is over, or given up: the bar goes away. Where there are lines, the last one tells how much was done in which time.
+    /// The work is over, or given up: the bar goes away. Where there are lines, the last one tells
+    /// how much was done in which time.
     pub(super) fn finish(&self) {
         self.0.remove_bar();
         if matches!(self.0.shown, Display::Lines(_)) && self.0.done.load(Relaxed) > 0 {

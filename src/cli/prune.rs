@@ -23,12 +23,14 @@ pub(super) struct Pruned {
     bytes: u64,
 }
 
-/// Removes the indexes of archives that no set has any more. Which archive an index is of follows from the archive, not from the index: so all
-/// archives are looked at, and if one of them cannot be, nothing is removed.
+/// Removes the indexes of archives that no set has any more. Which archive an index is of follows
+/// from the archive, not from the index: so all archives are looked at, and if one of them cannot
+/// be, nothing is removed.
 pub(super) async fn prune(session: &Session, jobs: usize, is_dry: bool) -> Result<Pruned> {
     let options = ReaderOptions { max_passes: jobs, ..ReaderOptions::default() };
     let reader = session.reader(session.keys()?, session.cache()?, options)?;
-    // First of all the indexes: one that somebody publishes meanwhile is not among them, and the archive of one that is here was there before.
+    // First of all the indexes: one that somebody publishes meanwhile is not among them, and the
+    // archive of one that is here was there before.
     let indexes = reader.published_indexes().await?;
     let needed = if indexes.is_empty() { HashSet::new() } else { needed(session, &reader, jobs).await? };
     let (gone, bytes) = gone(&indexes, &needed);

@@ -1,5 +1,5 @@
-//! Arguments that may hold secrets: everybody can read a process's command line in /proc, so they go into its environment, which only
-//! its own user can read.
+//! Arguments that may hold secrets: everybody can read a process's command line in /proc, so they
+//! go into its environment, which only its own user can read.
 
 use super::mount_helper;
 use cassmount::{Error, Result};
@@ -25,8 +25,8 @@ pub(super) fn hide() -> Result<()> {
     Err(Error::io("take the key command out of the command line", program.exec()))
 }
 
-/// The arguments without the secret, and the secret. Where it is given twice, or without a value, all stay: that is an error which the
-/// command line's own parser tells.
+/// The arguments without the secret, and the secret. Where it is given twice, or without a value,
+/// all stay: that is an error which the command line's own parser tells.
 fn split(arguments: Vec<OsString>) -> (Vec<OsString>, Option<OsString>) {
     let mut rest = Vec::with_capacity(arguments.len());
     let mut secrets = Vec::new();

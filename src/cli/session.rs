@@ -25,7 +25,8 @@ const FINISH: Duration = Duration::from_secs(10);
 /// Default of --cache-size where the disk has room, bytes.
 const CACHE_SIZE: u64 = 10 << 30;
 
-/// Begins a command: sends messages to the terminal, and resolves the settings. `None` when they were to be shown and nothing else done.
+/// Begins a command: sends messages to the terminal, and resolves the settings. `None` when they
+/// were to be shown and nothing else done.
 pub(super) fn begin(source: Option<&str>, args: &BackupArgs) -> Result<Option<Settings>> {
     begin_with(&args.command_line(source), args)
 }
@@ -231,7 +232,8 @@ fn free_space(directory: &Path) -> Result<u64> {
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Runtime::new().map_err(|e| Error::io("start the runtime's threads", e))?;
     let done = runtime.block_on(work);
-    // What goes on in the background after an error may hang in the store; only what is being kept on disk is worth a wait.
+    // What goes on in the background after an error may hang in the store; only what is being kept
+    // on disk is worth a wait.
     runtime.shutdown_timeout(FINISH);
     done
 }

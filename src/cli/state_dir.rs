@@ -4,8 +4,8 @@ use cassmount::restore::{Journals, STATE_DIR, STATE_DIR_VARIABLE};
 use cassmount::{Error, Result};
 use std::path::PathBuf;
 
-/// `$CASSMOUNT_STATE_DIR`; else `/var/lib/cassmount` for root, `$XDG_STATE_HOME/cassmount` or `~/.local/state/cassmount`
-/// for others.
+/// `$CASSMOUNT_STATE_DIR`; else `/var/lib/cassmount` for root, `$XDG_STATE_HOME/cassmount` or
+/// `~/.local/state/cassmount` for others.
 pub(super) fn state_dir() -> Result<PathBuf> {
     let named = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(directory) = named(STATE_DIR_VARIABLE) {

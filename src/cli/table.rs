@@ -57,7 +57,8 @@ impl Table {
         self.fitted(terminal::width())
     }
 
-    /// In lines of at most `width` characters, if words and the columns that cannot be left out let it; `None`: of any length.
+    /// In lines of at most `width` characters, if words and the columns that cannot be left out let
+    /// it; `None`: of any length.
     pub(super) fn fitted(&self, width: Option<usize>) -> String {
         let natural: Vec<usize> = (0..self.columns.len()).map(|column| self.natural(column)).collect();
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
@@ -119,8 +120,8 @@ impl Table {
     }
 }
 
-/// Aligns rows under `header`; columns named in `right` are flushed right. What the terminal has no room for goes on in the next line of
-/// the last column.
+/// Aligns rows under `header`; columns named in `right` are flushed right. What the terminal has no
+/// room for goes on in the next line of the last column.
 pub(super) fn render(header: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
     let last = header.len().saturating_sub(1);
     let column = |(index, name): (usize, &&str)| {

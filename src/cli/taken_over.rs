@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
-/// Tries all of it, and logs what came of each. `place`: a directory for what it can make; `socket` in it is somebody's.
+/// Tries all of it, and logs what came of each. `place`: a directory for what it can make; `socket`
+/// in it is somebody's.
 pub(super) fn try_everything(place: &Path) {
     let supervisor = std::os::unix::process::parent_id();
     let tried: [(&str, io::Result<()>); 9] = [

@@ -1,12 +1,13 @@
-//! What the terminal can show: how wide it is, and colours. Colours are always written; [`super::output`] takes them out where nobody wants
-//! them (NO_COLOR, CLICOLOR, no terminal).
+//! What the terminal can show: how wide it is, and colours. Colours are always written;
+//! [`super::output`] takes them out where nobody wants them (NO_COLOR, CLICOLOR, no terminal).
 
 use anstyle::{AnsiColor, Style};
 
 /// The narrowest that is believed.
 const NARROWEST: usize = 40;
 
-/// Characters of a line: those of the terminal, else `COLUMNS`; `None`: the reader is no person at a terminal, so lines may have any length.
+/// Characters of a line: those of the terminal, else `COLUMNS`; `None`: the reader is no person at
+/// a terminal, so lines may have any length.
 pub(super) fn width() -> Option<usize> {
     let told = || std::env::var("COLUMNS").ok()?.parse::<usize>().ok().filter(|columns| *columns > 0);
     let own = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));

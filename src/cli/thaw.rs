@@ -20,8 +20,9 @@ const AT_A_TIME: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// Asks S3 for readable copies of the archived objects (Glacier, Deep Archive) that a restore point, a host or the whole source needs. May be
-/// stopped and run again: what was asked for is not asked twice. Writes nothing; needs the right s3:RestoreObject.
+/// Asks S3 for readable copies of the archived objects (Glacier, Deep Archive) that a restore
+/// point, a host or the whole source needs. May be stopped and run again: what was asked for is not
+/// asked twice. Writes nothing; needs the right s3:RestoreObject.
 #[derive(clap::Args, Debug)]
 pub(super) struct ThawArgs {
     #[command(flatten)]

@@ -1,4 +1,5 @@
-//! What a mount needs the whole system for: mounting, and looking at what lies anywhere. Not for a process that is locked up.
+//! What a mount needs the whole system for: mounting, and looking at what lies anywhere. Not for a
+//! process that is locked up.
 
 use super::mount::MountArgs;
 use super::{options, session, state_dir, unmount};

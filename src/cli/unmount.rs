@@ -61,7 +61,8 @@ pub(super) fn end(mountpoint: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Goes on where an earlier `unmount` left off: nothing is mounted here any more, but the daemon may still serve copies of the mount.
+/// Goes on where an earlier `unmount` left off: nothing is mounted here any more, but the daemon
+/// may still serve copies of the mount.
 fn finish(mountpoint: &Path, force: bool) -> Result<()> {
     let nothing = || Error::new(Kind::NotFound, format!("nothing is mounted at {}", mountpoint.display()));
     let running = RunningMount::read(mountpoint)?.filter(RunningMount::is_alive).ok_or_else(nothing)?;
@@ -94,7 +95,8 @@ fn still_running(mountpoint: &Path, device: Option<(u32, u32)>) -> Error {
     Error::new(kind, message)
 }
 
-/// Live tables that read through links lose their rows with the mount, also when nobody has anything open at the moment.
+/// Live tables that read through links lose their rows with the mount, also when nobody has
+/// anything open at the moment.
 fn refuse_while_tables_hang(journals: &Journals, mountpoint: &Path) -> Result<()> {
     let hanging = cassmount::restore::hanging(journals, mountpoint).map_err(|error| {
         let place = mountpoint.display();

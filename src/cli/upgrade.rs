@@ -1,8 +1,9 @@
 //! `cassmount upgrade`: hands a mount over to this version of the program, without unmounting.
 //!
-//! Nothing is handed over before both sides know that it will fit: the mount compares how both versions keep things on disk, and this
-//! program reads the arguments that the mount was started with. Should it not come to serve the mount all the same, the supervisor goes back to
-//! the program before.
+//! Nothing is handed over before both sides know that it will fit: the mount compares how both
+//! versions keep things on disk, and this program reads the arguments that the mount was started
+//! with. Should it not come to serve the mount all the same, the supervisor goes back to the
+//! program before.
 
 use super::control::{self, Request};
 use super::options::OutputArgs;
@@ -23,8 +24,9 @@ const RETRY: Duration = Duration::from_millis(10);
 
 type StartsWorker = fn(Vec<OsString>) -> Result<bool, clap::Error>;
 
-/// Lets this program go on with a mount that another version of it serves, without unmounting: whatever programs have open there stays open, and
-/// they wait for a moment at most. Refuses, before anything is handed over, where the two versions keep what they would share on disk in
+/// Lets this program go on with a mount that another version of it serves, without unmounting:
+/// whatever programs have open there stays open, and they wait for a moment at most. Refuses,
+/// before anything is handed over, where the two versions keep what they would share on disk in
 /// different ways; if this one does not come to serve the mount, the one before it goes on.
 #[derive(clap::Args, Debug)]
 pub(super) struct UpgradeArgs {

@@ -62,8 +62,8 @@ pub(super) struct VerifyArgs {
     /// Check again what was found good longer ago than this, e.g. 30d
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "again")]
     max_age: Option<Duration>,
-    /// Only some archives of each host: a share of them, drawn anew each day (10%), or one part of several (3/7). What sets themselves tell
-    /// is checked all the same
+    /// Only some archives of each host: a share of them, drawn anew each day (10%), or one part of
+    /// several (3/7). What sets themselves tell is checked all the same
     #[arg(long, value_name = "SAMPLE")]
     sample: Option<Sample>,
     /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with POINT, --table or --sample

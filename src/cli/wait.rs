@@ -20,8 +20,8 @@ pub(super) fn for_answer(what: impl Into<String>) -> Word {
     after(patience, move || drop(writeln!(io::stderr(), "cassmount: {what} …")))
 }
 
-/// From now on says on standard error, once for each time, when the store does not answer: for how long, and until when it is tried; until
-/// what this returns is dropped.
+/// From now on says on standard error, once for each time, when the store does not answer: for how
+/// long, and until when it is tried; until what this returns is dropped.
 pub(super) fn tell_of_silence(store: &Store, timeout: Duration) -> Teller {
     let patience = if io::stderr().is_terminal() { SILENCE } else { LONG_SILENCE };
     let store = store.clone();

@@ -7,8 +7,8 @@ use serde_json::Value;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Of a mount: a line for each request of a live table that has no answer yet. None where the mount itself does not answer:
-/// whoever asks says so.
+/// Of a mount: a line for each request of a live table that has no answer yet. None where the mount
+/// itself does not answer: whoever asks says so.
 pub(super) fn at(mountpoint: &Path) -> Vec<String> {
     let asked = RunningMount::socket(mountpoint).and_then(|socket| control::ask(&socket, Request::Status));
     asked.map_or_else(|_| Vec::new(), |status| lines(&status))

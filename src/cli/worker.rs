@@ -1,4 +1,5 @@
-//! `cassmount worker`: what answers a mount's requests, started by its supervisor, for the first time or in place of one that died.
+//! `cassmount worker`: what answers a mount's requests, started by its supervisor, for the first
+//! time or in place of one that died.
 
 use super::broker::{Broker, Outside};
 use super::mount::MountArgs;
@@ -38,7 +39,8 @@ pub(super) fn run(args: &MountArgs) -> ExitCode {
     let mut has_served = false;
     let ended = serve(args, &supervisor, start, device, &mut has_served);
     if let Err(error) = &ended {
-        // While it does not serve yet, the supervisor says this to the person who mounts: in the foreground once is enough.
+        // While it does not serve yet, the supervisor says this to the person who mounts: in the
+        // foreground once is enough.
         if has_served || !is_first || !args.foreground {
             tracing::error!("{error}");
         }
@@ -88,7 +90,8 @@ fn serve(
         });
         state.device = mounted_device(&mountpoint);
         let handler = parts.handler(&state, &start.history, &mounted, supervisor, not_for_programs);
-        // What serves programs must not end with what only tells of it, but whoever mounts should know what does not work.
+        // What serves programs must not end with what only tells of it, but whoever mounts should
+        // know what does not work.
         let optional = |done: Result<()>| match done {
             Err(error) if resumed => {
                 tracing::warn!("{error}");
@@ -168,7 +171,8 @@ fn lock_up(args: &MountArgs, mountpoint: &Path) -> Result<Locked> {
     Ok(Locked { given, outside: Arc::new(Outside::Broker(broker)), socket, watched: Some(sandbox.watched) })
 }
 
-/// Has another worker go on when files or directories were replaced: this one may use only those that were there when it began.
+/// Has another worker go on when files or directories were replaced: this one may use only those
+/// that were there when it began.
 async fn renew(watched: Watched, mounted: Arc<Mounted>, supervisor: Link) {
     let watched = Arc::new(watched);
     loop {

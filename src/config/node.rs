@@ -1,5 +1,6 @@
-//! `/etc/backup/config.json`, as the backup scripts on the nodes have it and read it (with `jq -r`): `null` and `""` mean that a
-//! value is not set, fields that are not named here are ignored.
+//! `/etc/backup/config.json`, as the backup scripts on the nodes have it and read it (with
+//! `jq -r`): `null` and `""` mean that a value is not set, fields that are not named here are
+//! ignored.
 
 use crate::keys::Passphrase;
 use crate::{Error, Kind, Result};
@@ -40,7 +41,8 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// Reads `path`. `Kind::NotFound` when there is none, `Kind::Invalid` with line and column when it is not such a file.
+    /// Reads `path`. `Kind::NotFound` when there is none, `Kind::Invalid` with line and column when
+    /// it is not such a file.
     pub fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
         let failed = |error: io::Error| match error.kind() {

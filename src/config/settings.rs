@@ -25,7 +25,8 @@ pub struct CommandLine {
 }
 
 impl Settings {
-    /// Resolves everything. A config file that is named must be good; the nodes' own, where it is only found, gives a warning.
+    /// Resolves everything. A config file that is named must be good; the nodes' own, where it is
+    /// only found, gives a warning.
     pub fn resolve(given: &CommandLine, environment: &Environment) -> Result<Self> {
         let mut settings = Self::default();
         settings.store.environment = environment.variables();

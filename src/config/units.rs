@@ -3,7 +3,8 @@
 use crate::time::Timestamp;
 use std::time::Duration;
 
-/// Bytes: a number with an optional fraction and one of K, M, G, T (powers of 1024, as the units of dd and systemd; `KB`, `KiB` and lower case too).
+/// Bytes: a number with an optional fraction and one of K, M, G, T (powers of 1024, as the units of
+/// dd and systemd; `KB`, `KiB` and lower case too).
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let expected = || format!("{text:?} is not a size; expected something like 64M, 10G or 1048576");
@@ -52,8 +53,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     unit.checked_mul(number).filter(|time| !time.is_zero()).ok_or_else(expected)
 }
 
-/// A moment of the past: RFC 3339, or a date and time by this machine's clock. Nothing relative to now: a daemon that is started again
-/// would take it for another moment.
+/// A moment of the past: RFC 3339, or a date and time by this machine's clock. Nothing relative to
+/// now: a daemon that is started again would take it for another moment.
 pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     let expected =

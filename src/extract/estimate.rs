@@ -17,10 +17,12 @@ const PARALLEL: usize = 16;
 /// An archive shorter than this is not asked, bytes; many are, in a large backup, and all of them together are small.
 const WORTH_ASKING: u64 = 64 << 10;
 
-/// So many times its stored size may be written of an archive that nothing is known of: tars of small files are mostly padding.
+/// So many times its stored size may be written of an archive that nothing is known of: tars of
+/// small files are mostly padding.
 const GUESS: u64 = 10;
 
-/// The same of a large one that can be read and does not say its size: SSTables are compressed already, and seldom shrink to less than half.
+/// The same of a large one that can be read and does not say its size: SSTables are compressed
+/// already, and seldom shrink to less than half.
 const GUESS_OF_LARGE: u64 = 2;
 
 /// How a number of bytes to write is known. Ordered from sure to unsure.
@@ -31,7 +33,8 @@ pub enum SizeFrom {
     Listings,
     /// It is plain files that are copied, of this size.
     Files,
-    /// The archives say so at their ends. SSTables that several archives hold are counted in each; archives of more than 4 GiB may hold more.
+    /// The archives say so at their ends. SSTables that several archives hold are counted in each;
+    /// archives of more than 4 GiB may hold more.
     GzipLengths,
     /// Guessed from the stored sizes.
     Guess,

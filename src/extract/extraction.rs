@@ -89,7 +89,8 @@ impl ExtractPlan {
 }
 
 impl Extraction {
-    /// Finds the restore point, and that it has what is wanted. Nothing is written. `point` as a person types it: a tag, `latest`, any time.
+    /// Finds the restore point, and that it has what is wanted. Nothing is written. `point` as a
+    /// person types it: a tag, `latest`, any time.
     pub async fn new(
         catalog: Arc<Catalog>,
         reader: Arc<Reader>,
@@ -255,8 +256,8 @@ impl Extraction {
     /// Does it. When this is dropped, nothing that is not verified has its final name, and another run goes on.
     ///
     /// # Errors
-    /// Those for which nothing was begun: `Exists` where the target holds something else, `Busy` where another extract is at work. What
-    /// goes wrong later is in the report.
+    /// Those for which nothing was begun: `Exists` where the target holds something else, `Busy`
+    /// where another extract is at work. What goes wrong later is in the report.
     pub async fn run(&self) -> Result<ExtractReport> {
         self.check_completeness().await?;
         let tables = self.tables().await?;

@@ -236,8 +236,8 @@ cb6a643f {"table":{"keyspace":"ks","table":"t","directory":"t-1","archives":["01
         assert_eq!(text, pinned);
     }
 
-    /// Does not take the lock's word for it at first: another test may be starting a program at this moment, which holds all locks of this process until
-    /// it is on its way.
+    /// Does not take the lock's word for it at first: another test may be starting a program at
+    /// this moment, which holds all locks of this process until it is on its way.
     fn patiently<T>(open: impl Fn() -> Result<T>) -> Result<T> {
         for _ in 0..500 {
             match open() {

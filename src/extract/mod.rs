@@ -1,9 +1,11 @@
 //! A restore point, or some of its tables, as ordinary files: `cassmount extract`.
 //!
-//! Names and contents are those of the mount's `restore-points/<point>/`, because the same tree says what they are. Each archive is streamed
-//! once, from the store through decryption and inflation into files on the target; nothing goes through the cache, and nothing is written
-//! twice. What is written lies in a hidden directory of the target until its archive has proved right to the last byte and its table is
-//! complete and on the disk; then the table's whole directory gets its name. A journal beside it lets a second run go on.
+//! Names and contents are those of the mount's `restore-points/<point>/`, because the same tree
+//! says what they are. Each archive is streamed once, from the store through decryption and
+//! inflation into files on the target; nothing goes through the cache, and nothing is written
+//! twice. What is written lies in a hidden directory of the target until its archive has proved
+//! right to the last byte and its table is complete and on the disk; then the table's whole
+//! directory gets its name. A journal beside it lets a second run go on.
 //!
 //! Uses `tree` for names, `reader` for bytes; knows nothing of the command line or of mounts.
 

@@ -195,7 +195,8 @@ impl<'a> Places<'a> {
         Self { root, open: None }
     }
 
-    /// The directory at a path, made on the way where `make` says how; `None` for the root itself, or where it is not there.
+    /// The directory at a path, made on the way where `make` says how; `None` for the root itself,
+    /// or where it is not there.
     fn enter(&mut self, path: &str, make: Option<Access>) -> Result<Option<&Dir>> {
         if path.is_empty() {
             return Ok(None);

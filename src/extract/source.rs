@@ -1,4 +1,5 @@
-//! What the tree reads of archives while they are extracted: texts that tell ids and components come from staging, not from the store again.
+//! What the tree reads of archives while they are extracted: texts that tell ids and components
+//! come from staging, not from the store again.
 
 use super::staging::ArchiveId;
 use super::target::Dir;

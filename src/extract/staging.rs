@@ -1,4 +1,5 @@
-//! The files of an archive while they are not verified: in a hidden directory, under names that no name in the archive decides.
+//! The files of an archive while they are not verified: in a hidden directory, under names that no
+//! name in the archive decides.
 
 use super::target::{Access, Dir, touch};
 use crate::archive::tar::MemberSink;
@@ -13,7 +14,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Files shorter than this are staged whoever else has one of their name and size: small ones may well differ, and cost nothing.
+/// Files shorter than this are staged whoever else has one of their name and size: small ones may
+/// well differ, and cost nothing.
 const WORTH_CLAIMING: u64 = 64 << 10;
 
 /// Components that may differ between copies of one SSTable, also where their sizes do not.
@@ -68,7 +70,8 @@ impl Trouble {
 
 /// Which of a table's archives writes a large file that several may hold: the first that comes to it.
 ///
-/// Name and size are all that is known by then. Where that proves too little, because the contents differ, the archive is read again.
+/// Name and size are all that is known by then. Where that proves too little, because the contents
+/// differ, the archive is read again.
 #[derive(Debug, Default)]
 pub(super) struct Claims(Mutex<HashSet<(String, u64)>>);
 

@@ -1,4 +1,5 @@
-//! One table: its archives streamed into staging, its files put together there, and the whole directory given its name at once.
+//! One table: its archives streamed into staging, its files put together there, and the whole
+//! directory given its name at once.
 
 use super::journal::DoneTable;
 use super::place::{Archives, Fingerprint, Located, Plan, fingerprint};
@@ -15,7 +16,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// What is staged of an archive at least this long is not given up with the process, even if it is the only one of its table, bytes.
+/// What is staged of an archive at least this long is not given up with the process, even if it is
+/// the only one of its table, bytes.
 const WORTH_NOTING: u64 = 64 << 20;
 
 /// A table being extracted.
@@ -32,8 +34,8 @@ struct Extracting<'a> {
     fetched: AtomicU64,
 }
 
-/// Extracts one table; `None` when its archives tell that the restore point has none of that name. `Err` is what ends all: nothing can be
-/// written, or nothing can be fetched.
+/// Extracts one table; `None` when its archives tell that the restore point has none of that name.
+/// `Err` is what ends all: nothing can be written, or nothing can be fetched.
 pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<TableOutcome>> {
     if let Some(error) = work.over() {
         return Err(error);
@@ -239,7 +241,8 @@ impl Extracting<'_> {
     /// Puts the table together and gives it its name.
     async fn publish(&self, plan: Arc<Plan>, located: Vec<Located>) -> Result<DoneTable> {
         let work = self.work;
-        // Before anything is moved: what lies in its place is then known to be on the disk, whatever happens in between.
+        // Before anything is moved: what lies in its place is then known to be on the disk,
+        // whatever happens in between.
         work.flush().await?;
         let Fingerprint { files, bytes, digest } = {
             let (plan, staging, access) = (Arc::clone(&plan), Arc::clone(&self.staging), work.scope.access);

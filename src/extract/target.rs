@@ -1,6 +1,8 @@
-//! Directories on the target, held open: what lies below is reached name by name from there, and a link is never followed.
+//! Directories on the target, held open: what lies below is reached name by name from there, and a
+//! link is never followed.
 //!
-//! Whoever may write into the target meanwhile (its files may belong to another user) can break an extract, but not lead it elsewhere.
+//! Whoever may write into the target meanwhile (its files may belong to another user) can break an
+//! extract, but not lead it elsewhere.
 
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};

@@ -14,7 +14,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-/// After so many archives in a row that could not be fetched, the store is out of reach: nobody waits for the rest to fail too.
+/// After so many archives in a row that could not be fetched, the store is out of reach: nobody
+/// waits for the rest to fail too.
 const OUTAGE: usize = 3;
 
 /// How the names of tables' staging directories begin.
@@ -85,8 +86,8 @@ impl Work {
         format!("{}/{}", table.table.keyspace, names.join("/"))
     }
 
-    /// What an earlier run made of the table: under its name, or of the very same archives. Then the name that it got is the right one, for
-    /// which less may be known by now.
+    /// What an earlier run made of the table: under its name, or of the very same archives. Then
+    /// the name that it got is the right one, for which less may be known by now.
     pub(super) fn done_table(&self, table: &PointTable) -> Option<DoneTable> {
         let done = lock(&self.done);
         let key = (table.table.keyspace.to_string(), table.directory.clone());
@@ -183,7 +184,8 @@ fn staging_name(table: &PointTable) -> String {
     format!("{STAGING}{}", &hash.to_hex()[..16])
 }
 
-/// Brings what was written to the disk, once for all who ask meanwhile: a file at a time would take as long as the writing.
+/// Brings what was written to the disk, once for all who ask meanwhile: a file at a time would take
+/// as long as the writing.
 struct Flush {
     dir: Arc<Dir>,
     asked: AtomicU64,

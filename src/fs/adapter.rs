@@ -236,8 +236,8 @@ impl<V: View> Adapter<V> {
         self.carry_out(subject, reply, work, answer);
     }
 
-    /// The same for what only reads: it outlasts an outage of the store where a live table reads the file, and ends when
-    /// the process that asked is killed.
+    /// The same for what only reads: it outlasts an outage of the store where a live table reads
+    /// the file, and ends when the process that asked is killed.
     pub(super) fn run_patiently<T: Send + 'static, R: Refuse, F>(
         &self,
         subject: Subject,

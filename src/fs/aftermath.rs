@@ -1,8 +1,9 @@
 //! After a death: what becomes of the requests that the kernel sends again.
 //!
-//! Any of them may be what the process before this one died of. Each is written down. When several processes have crashed one after the
-//! other, they are tried one at a time, and the supervisor is told which, so that it knows the culprit if this process dies as well. What
-//! processes died of again and again is answered with EIO, and everything else goes on.
+//! Any of them may be what the process before this one died of. Each is written down. When several
+//! processes have crashed one after the other, they are tried one at a time, and the supervisor is
+//! told which, so that it knows the culprit if this process dies as well. What processes died of
+//! again and again is answered with EIO, and everything else goes on.
 
 use crate::{Error, Kind, Result};
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Files that the kernel reads by itself (passthrough), by the numbers under which it knows them.
 //!
-//! A number belongs to the connection, not to the process that had it made, so it is kept raw and handed on to the next process; fuser's
-//! own type would close it with this one.
+//! A number belongs to the connection, not to the process that had it made, so it is kept raw and
+//! handed on to the next process; fuser's own type would close it with this one.
 
 use fuser::{BackingId, FileHandle, FopenFlags, ReplyOpen};
 use std::fs::File;

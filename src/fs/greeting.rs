@@ -1,7 +1,7 @@
 //! The kernel's greeting (FUSE_INIT): sent once for each mount, kept, and shown again to every process that serves it.
 //!
-//! fuser wants to be greeted on the descriptor that it then serves. So it is greeted over a socket, where the kept message can be put
-//! before it, and the device takes the socket's place afterwards.
+//! fuser wants to be greeted on the descriptor that it then serves. So it is greeted over a socket,
+//! where the kept message can be put before it, and the device takes the socket's place afterwards.
 
 use crate::{Error, Kind, Result};
 use rustix::io::Errno;
@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 const ROOM: usize = 8192;
 /// `opcode` of FUSE_INIT in `fuse_in_header`.
 const INIT: u32 = 26;
-/// Offsets in the message: after `fuse_in_header` (40 bytes) `major, minor, max_readahead, flags, flags2`, four bytes each.
+/// Offsets in the message: after `fuse_in_header` (40 bytes)
+/// `major, minor, max_readahead, flags, flags2`, four bytes each.
 const OPCODE: usize = 4;
 const FLAGS: usize = 40 + 12;
 const MORE_FLAGS: usize = 40 + 16;
@@ -22,7 +23,8 @@ const AGREED_FLAGS: usize = 16 + 12;
 const AGREED_MORE_FLAGS: usize = 16 + 32;
 /// FUSE_INIT_EXT: there are more flags.
 const HAS_MORE: u32 = 1 << 30;
-/// FUSE_HAS_RESEND, the 40th flag: the kernel can send requests again that a process took and never answered (Linux 6.9).
+/// FUSE_HAS_RESEND, the 40th flag: the kernel can send requests again that a process took and never
+/// answered (Linux 6.9).
 const HAS_RESEND: u32 = 1 << (39 - 32);
 
 /// The kernel's first message on a connection, as it came.
@@ -75,7 +77,8 @@ impl Greeting {
         if is_there { word(&self.0, MORE_FLAGS) } else { 0 }
     }
 
-    /// The greeting as the next process has to see it: it offers nothing but what this `answer` took, for that holds as long as the mount.
+    /// The greeting as the next process has to see it: it offers nothing but what this `answer`
+    /// took, for that holds as long as the mount.
     fn settled(&self, answer: &[u8]) -> Self {
         let mut message = self.0.clone();
         if answer.len() >= AGREED_MORE_FLAGS + 4 {

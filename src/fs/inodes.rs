@@ -1,4 +1,5 @@
-//! The nodes that the kernel knows by number, for as long as it does; on disk as well, for the process that takes over from this one.
+//! The nodes that the kernel knows by number, for as long as it does; on disk as well, for the
+//! process that takes over from this one.
 
 use super::record::{Record, Recording};
 use crate::Result;
@@ -109,7 +110,8 @@ impl<N: Clone> Inodes<N> {
         }
     }
 
-    /// Up to `most` inodes of those that were not asked for lately, if the kernel knows more than are good for us. Each is named once.
+    /// Up to `most` inodes of those that were not asked for lately, if the kernel knows more than
+    /// are good for us. Each is named once.
     pub(super) fn surplus(&self, most: usize) -> Vec<u64> {
         let mut table = self.table();
         let many = table.places.len().saturating_sub(MANY).min(most);

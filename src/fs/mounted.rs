@@ -62,7 +62,8 @@ pub fn mount<V: View>(overlay: Arc<Overlay<V>>, mountpoint: &Path, mut options: 
 
 /// Serves a device that is mounted already, on the current Tokio runtime, from its kept `greeting` on.
 ///
-/// `settled` is given the greeting for whoever serves the device later, when that is known, and before the kernel is answered.
+/// `settled` is given the greeting for whoever serves the device later, when that is known, and
+/// before the kernel is answered.
 ///
 /// # Panics
 /// Outside of a Tokio runtime.

@@ -1,10 +1,12 @@
-//! The files that the kernel has open: what keeps their content, and who reads it. On disk as well, for the process that takes over.
+//! The files that the kernel has open: what keeps their content, and who reads it. On disk as well,
+//! for the process that takes over.
 //!
 //! The kernel refuses to open an inode through passthrough while it is open otherwise, and the other way round, and
 //! wants one backing id per inode. So how an inode is read is decided by its first open and kept until its last close.
 //!
-//! A handle is the number of the request that opened it. So an open that the kernel sends again, because the process that did it was
-//! killed before its answer, gets the same handle, and a close that is sent again finds nothing left to do.
+//! A handle is the number of the request that opened it. So an open that the kernel sends again,
+//! because the process that did it was killed before its answer, gets the same handle, and a close
+//! that is sent again finds nothing left to do.
 
 use super::backing::{self, Backings};
 use super::record::{Record, Recording};

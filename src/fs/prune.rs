@@ -1,7 +1,9 @@
-//! Asks the kernel to forget inodes that nobody uses, so that what is kept about them stays within bounds (FUSE_NOTIFY_PRUNE, Linux 6.18).
+//! Asks the kernel to forget inodes that nobody uses, so that what is kept about them stays within
+//! bounds (FUSE_NOTIFY_PRUNE, Linux 6.18).
 //!
-//! Of the older ways, FUSE_NOTIFY_INVAL_ENTRY waits for the lock of the directory, which a lookup holds until it is answered: a process
-//! killed meanwhile would not die. On an older kernel what it keeps in memory is what we keep.
+//! Of the older ways, FUSE_NOTIFY_INVAL_ENTRY waits for the lock of the directory, which a lookup
+//! holds until it is answered: a process killed meanwhile would not die. On an older kernel what it
+//! keeps in memory is what we keep.
 
 use super::adapter::Shared;
 use crate::view::View;

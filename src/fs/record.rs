@@ -1,7 +1,8 @@
-//! What the kernel holds of us, kept in a file as well, for the process that takes over after a kill (`docs/formats.md`).
+//! What the kernel holds of us, kept in a file as well, for the process that takes over after a
+//! kill (`docs/formats.md`).
 //!
-//! Written before the kernel is told, so that it never knows of something that a later process does not. Nothing is synced: the file
-//! has to outlive the process, not the machine.
+//! Written before the kernel is told, so that it never knows of something that a later process does
+//! not. Nothing is synced: the file has to outlive the process, not the machine.
 
 use crate::frame::{decode, encode};
 use crate::private::{self, Open};
@@ -90,8 +91,9 @@ impl<C: Serialize + DeserializeOwned> Record<C> {
         Ok((Self { path, file, end, base: MAGIC.len() as u64, broken: None, changes: PhantomData }, changes))
     }
 
-    /// Appends changes that happen together; `all` are the changes that lead to the table as it is with them, for when the file is mostly
-    /// history. Where it cannot be written the mount goes on, only a restart would not know of them.
+    /// Appends changes that happen together; `all` are the changes that lead to the table as it is
+    /// with them, for when the file is mostly history. Where it cannot be written the mount goes
+    /// on, only a restart would not know of them.
     pub(super) fn append<I: Iterator<Item = C>>(&mut self, changes: &[C], all: impl FnOnce() -> I) {
         let now = Instant::now();
         let is_long = self.end > REWRITE_MIN + self.base && self.end > self.base.saturating_mul(REWRITE_FACTOR);

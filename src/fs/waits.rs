@@ -1,9 +1,10 @@
 //! Requests that outlast an outage of the store, and requests that nobody waits for any more.
 //!
-//! A live database that gets an error for a file of its tables may end itself. So what it asks of such a file is asked of
-//! the store again until there is an answer, for hours if need be; all other requests fail when the store does. A process
-//! in the midst of a request cannot be killed until it has an answer, and fuser passes no interrupts on: so the process is
-//! looked at, and a killed one gets its answer at once.
+//! A live database that gets an error for a file of its tables may end itself. So what it asks of
+//! such a file is asked of the store again until there is an answer, for hours if need be; all
+//! other requests fail when the store does. A process in the midst of a request cannot be killed
+//! until it has an answer, and fuser passes no interrupts on: so the process is looked at, and a
+//! killed one gets its answer at once.
 
 use crate::task::lock;
 use crate::{Error, Kind, Result};

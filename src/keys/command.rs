@@ -17,11 +17,13 @@ const POLL: Duration = Duration::from_millis(10);
 /// For what was written before the end to arrive.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Runs `sh -c COMMAND` without input, and takes the first line of its output as [`Passphrase::from_openssl_file`] does.
+/// Runs `sh -c COMMAND` without input, and takes the first line of its output as
+/// [`Passphrase::from_openssl_file`] does.
 ///
-/// It must end with status 0 within `timeout`. When it ends or its time is over, what is left of its process group is killed: a
-/// program that shall stay (an agent) makes itself a session of its own, as daemons do. What it wrote to stderr is in the
-/// error, what it wrote to stdout never is. The command itself is not shown either: people put secrets into it.
+/// It must end with status 0 within `timeout`. When it ends or its time is over, what is left of
+/// its process group is killed: a program that shall stay (an agent) makes itself a session of its
+/// own, as daemons do. What it wrote to stderr is in the error, what it wrote to stdout never is.
+/// The command itself is not shown either: people put secrets into it.
 pub(super) fn run(command: &str, timeout: Duration) -> Result<Key> {
     let ends = Instant::now() + timeout;
     let mut child = Command::new("sh")

@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Longest passphrase, bytes: `openssl` reads so much of a line (`APP_PASS_LEN` of its apps, less the terminator) and no more.
+/// Longest passphrase, bytes: `openssl` reads so much of a line (`APP_PASS_LEN` of its apps, less
+/// the terminator) and no more.
 pub const LONGEST: usize = 1023;
 
-/// A passphrase as openssl's `-pass file:` reads it: the first line, without its newline, in bytes. Kept out of swap where the
-/// kernel allows it.
+/// A passphrase as openssl's `-pass file:` reads it: the first line, without its newline, in bytes.
+/// Kept out of swap where the kernel allows it.
 #[derive(Clone)]
 pub struct Passphrase(Arc<LockedBytes>);
 
@@ -32,9 +33,9 @@ impl Passphrase {
         Self(Arc::new(LockedBytes::new(&bytes)))
     }
 
-    /// The passphrase that `openssl` makes of a file with this content. Tried with 3.0.19: the first line, up to a NUL, at most
-    /// [`LONGEST`] bytes; a carriage return, blanks and a byte order mark belong to it. `None` where it refuses: nothing, or
-    /// a NUL first.
+    /// The passphrase that `openssl` makes of a file with this content. Tried with 3.0.19: the
+    /// first line, up to a NUL, at most [`LONGEST`] bytes; a carriage return, blanks and a byte
+    /// order mark belong to it. `None` where it refuses: nothing, or a NUL first.
     pub fn from_openssl_file(content: &[u8]) -> Option<Self> {
         let content = &content[..content.len().min(LONGEST)];
         if matches!(content.first(), None | Some(0)) {
@@ -44,8 +45,9 @@ impl Passphrase {
         Some(Self::new(content[..end].to_vec()))
     }
 
-    /// What else the file may have been meant to hold, this passphrase first: without the carriage return of an editor on Windows, and without
-    /// its byte order mark. To openssl both belong to the passphrase.
+    /// What else the file may have been meant to hold, this passphrase first: without the carriage
+    /// return of an editor on Windows, and without its byte order mark. To openssl both belong to
+    /// the passphrase.
     pub fn readings(&self) -> Vec<Self> {
         let bytes = self.expose();
         let without_mark = bytes.strip_prefix(b"\xef\xbb\xbf");
@@ -55,8 +57,9 @@ impl Passphrase {
         std::iter::once(self.clone()).chain(others.map(Self::new)).collect()
     }
 
-    /// Tells this passphrase from others, in a file that must not help to find it: guessing it from here is as much work for each guess as guessing
-    /// it from an archive, `openssl`'s 10,000 rounds.
+    /// Tells this passphrase from others, in a file that must not help to find it: guessing it from
+    /// here is as much work for each guess as guessing it from an archive, `openssl`'s 10,000
+    /// rounds.
     pub fn fingerprint(&self, salt: &[u8; 16]) -> [u8; 32] {
         const ROUNDS: u32 = 10_000;
         let mut fingerprint = [0; 32];

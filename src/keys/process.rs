@@ -3,7 +3,8 @@
 use crate::{Error, Result};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// No core file of this process, and no other process of its user may look into its memory. Kept over fork, not over exec.
+/// No core file of this process, and no other process of its user may look into its memory. Kept
+/// over fork, not over exec.
 ///
 /// For whoever holds keys for long: the daemon calls it before it reads them.
 pub fn forbid_core_dumps() -> Result<()> {

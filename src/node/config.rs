@@ -1,4 +1,5 @@
-//! The configuration of a node of the past: alone, on a loopback address, and writing as little as Cassandra can be brought to.
+//! The configuration of a node of the past: alone, on a loopback address, and writing as little as
+//! Cassandra can be brought to.
 
 use super::address::Endpoint;
 use super::files::{make_private, write_private};
@@ -34,8 +35,8 @@ pub(super) fn write(directory: &Path, settings: &NodeSettings) -> Result<()> {
 
 /// Options by the names that 4.0 has: later releases take them too.
 ///
-/// - `disk_access_mode: standard`: where a byte cannot be had, a read() fails and the query with it; a mapped page would end
-///   the JVM.
+/// - `disk_access_mode: standard`: where a byte cannot be had, a read() fails and the query with
+///   it; a mapped page would end the JVM.
 /// - `disk_failure_policy: ignore`: a file that fails leaves the others readable.
 /// - the deadlines: the first read of an SSTable may wait for a store.
 fn yaml(directory: &Path, settings: &NodeSettings) -> String {

@@ -1,7 +1,8 @@
 //! A CQL session: the little of the native protocol (version 4) that a node of the past is asked with.
 //!
-//! A driver would bring a pool, load balancing, and types; here one program asks one node on this machine, one request at a
-//! time, and takes cells as they are. So this is a file of std. Source: `doc/native_protocol_v4.spec` of Cassandra.
+//! A driver would bring a pool, load balancing, and types; here one program asks one node on this
+//! machine, one request at a time, and takes cells as they are. So this is a file of std. Source:
+//! `doc/native_protocol_v4.spec` of Cassandra.
 
 use crate::{Error, Kind, Result};
 use std::io::{self, Read as _, Write as _};

@@ -1,5 +1,5 @@
-//! Whether Cassandra has opened every SSTable that it was given. One that it refuses it leaves out, says so in its log, and
-//! answers queries without its rows.
+//! Whether Cassandra has opened every SSTable that it was given. One that it refuses it leaves out,
+//! says so in its log, and answers queries without its rows.
 
 use super::process::ProcessId;
 use crate::{Error, Result};

@@ -1,12 +1,14 @@
 //! The past as a node: a Cassandra of its own that shows a whole cluster as of a time.
 //!
-//! Into an empty data directory come real copies of one host's `system_schema`, and the tables of all hosts as links into a
-//! mount, each SSTable under a generation of its own. A Cassandra that is told of no other node owns every row, so it shows
-//! all of them, and its bytes come when a query asks for them. What it writes stays in its directory, and ends with it.
+//! Into an empty data directory come real copies of one host's `system_schema`, and the tables of
+//! all hosts as links into a mount, each SSTable under a generation of its own. A Cassandra that is
+//! told of no other node owns every row, so it shows all of them, and its bytes come when a query
+//! asks for them. What it writes stays in its directory, and ends with it.
 //!
-//! Looks into a mount as any program does, through what `restore` has for that; knows nothing of stores, archives or the
-//! command line. [`Room`] keeps one directory for each node with a [`Record`] of who runs there, so that a later command
-//! finds what a killed one left. [`Drill`] reads all of a node.
+//! Looks into a mount as any program does, through what `restore` has for that; knows nothing of
+//! stores, archives or the command line. [`Room`] keeps one directory for each node with a
+//! [`Record`] of who runs there, so that a later command finds what a killed one left. [`Drill`]
+//! reads all of a node.
 
 mod address;
 mod compatibility;

@@ -402,8 +402,8 @@ fn datacenter(schema: &Schema) -> String {
     most.map_or(DATACENTER, |(name, _)| name).to_owned()
 }
 
-/// What takes out of the schema all that is not shown, so that nothing looks empty that is not; and brings keyspaces to the
-/// node that have replicas in other datacenters only.
+/// What takes out of the schema all that is not shown, so that nothing looks empty that is not; and
+/// brings keyspaces to the node that have replicas in other datacenters only.
 fn statements(schema: &Schema, request: &PointRequest, plan: &Plan) -> Vec<String> {
     let unreadable: BTreeSet<&str> = plan.skipped.iter().map(|skipped| &*skipped.table).collect();
     let shown = plan.tables();

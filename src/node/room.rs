@@ -1,4 +1,5 @@
-//! The directory of all nodes: for each one of its own, with its record in it. What a killed command left is found here.
+//! The directory of all nodes: for each one of its own, with its record in it. What a killed
+//! command left is found here.
 
 use super::address::Endpoint;
 use super::files::{make_private, write_private};

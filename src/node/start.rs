@@ -79,8 +79,8 @@ impl Start {
         self.room.begin(beginning, |taken| address::choose(wish, taken))
     }
 
-    /// Starts a node whose mount is there, and waits until it answers with every SSTable open. Who calls this removes the
-    /// node when it fails.
+    /// Starts a node whose mount is there, and waits until it answers with every SSTable open. Who
+    /// calls this removes the node when it fails.
     pub fn run(&self, entry: &mut Entry, request: &PointRequest, tell: &(dyn Fn(&str) + Sync)) -> Result<Started> {
         let done = self.try_run(entry, request, tell);
         done.or_else(|error| {

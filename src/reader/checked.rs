@@ -1,4 +1,5 @@
-//! Versions of objects that were read to their end: those found right, which the cache may have no room for, and those found wrong.
+//! Versions of objects that were read to their end: those found right, which the cache may have no
+//! room for, and those found wrong.
 
 use super::identity::Identity;
 use crate::task::lock;

@@ -1,7 +1,7 @@
 //! Cassandra's own check of an SSTable: Digest.crc32 holds the CRC-32 of Data.db, in decimal.
 //!
-//! The CRC-32 of gzip vouches for what was archived, this for what Cassandra wrote: an SSTable that was damaged on the node's disk, or changed
-//! while tar read it, is found only here.
+//! The CRC-32 of gzip vouches for what was archived, this for what Cassandra wrote: an SSTable that
+//! was damaged on the node's disk, or changed while tar read it, is found only here.
 
 use crate::Result;
 use crate::archive::Member;
@@ -31,8 +31,9 @@ pub(super) fn is_digest(member: &Member) -> bool {
     member.is_file() && (is(b"-Digest.crc32", MAX_LEN) || is(MANIFEST.as_bytes(), MAX_MANIFEST))
 }
 
-/// The SSTables, by their Data.db, that a snapshot's manifest.json lists and that no file is of. A manifest that makes no sense tells none:
-/// `verify` says so. Files of secondary indexes are left alone, for Cassandra builds these anew.
+/// The SSTables, by their Data.db, that a snapshot's manifest.json lists and that no file is of. A
+/// manifest that makes no sense tells none: `verify` says so. Files of secondary indexes are left
+/// alone, for Cassandra builds these anew.
 pub(super) fn missing_by_manifest<'a>(manifest: &[u8], paths: impl Iterator<Item = &'a str>) -> Vec<String> {
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(manifest) else { return Vec::new() };
     let there: HashSet<SstableName> = paths

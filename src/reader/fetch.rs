@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
-/// Bounds of a range when a whole object is fetched: the first ones are short, so that work begins soon; over a slow line all are, so that
-/// none takes long.
+/// Bounds of a range when a whole object is fetched: the first ones are short, so that work begins
+/// soon; over a slow line all are, so that none takes long.
 const FIRST_RANGE: u64 = 1 << 20;
 const SHORTEST_RANGE: u64 = 256 << 10;
 const LONGEST_RANGE: u64 = 8 << 20;
@@ -97,8 +97,9 @@ pub(super) fn closed() -> Error {
     Error::new(Kind::Io, "reading was broken off: the mount is being closed")
 }
 
-/// Sends the object from `start` to its end in order, all but the last piece whole cipher blocks. After an error nothing more comes. Ends
-/// early when nobody listens. `arrived` hears of all that comes.
+/// Sends the object from `start` to its end in order, all but the last piece whole cipher blocks.
+/// After an error nothing more comes. Ends early when nobody listens. `arrived` hears of all that
+/// comes.
 pub(super) async fn in_order(
     inner: &Inner,
     object: &ObjectMeta,
@@ -115,7 +116,8 @@ pub(super) async fn in_order(
         while next < body.size && under_way.count() < pace.in_flight {
             let wanted = next..body.size.min(next + pace.len);
             let len = wanted.end - wanted.start;
-            // Only who has nothing waits for memory: pieces that exist are used up without any more of it, so nobody waits in a circle.
+            // Only who has nothing waits for memory: pieces that exist are used up without any more
+            // of it, so nobody waits in a circle.
             let reserved = if in_flight.is_empty() {
                 inner.fetch_memory.reserve(len).await
             } else if let Some(reserved) = inner.fetch_memory.try_reserve(len) {
@@ -152,8 +154,9 @@ pub(super) async fn in_order(
 
 /// Requests that were sent and are not answered yet.
 ///
-/// Each answer makes room for another request, whether those sent before it are answered or not: requests that begin together end together on a shared line, which
-/// would then be idle for a round trip.
+/// Each answer makes room for another request, whether those sent before it are answered or not:
+/// requests that begin together end together on a shared line, which would then be idle for a round
+/// trip.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnderWay(Arc<(AtomicUsize, Notify)>);
 

@@ -1,12 +1,16 @@
 //! Fetches, decrypts, inflates and verifies each archive once for everybody who waits for it.
 //!
-//! What is read of an archive for the first time costs one *pass* over all of it: a compressed stream cannot be entered just anywhere. The pass lands the
-//! archive's files in the cache and leaves its seek index, so that later reads of files that the cache no longer holds cost spans only.
-//! Whoever asks for the same thing at the same time waits for the same work. Nothing is served that was not verified:
-//! files of a pass when the whole archive was right to its last byte, spans by their BLAKE3 in the index.
+//! What is read of an archive for the first time costs one *pass* over all of it: a compressed
+//! stream cannot be entered just anywhere. The pass lands the archive's files in the cache and
+//! leaves its seek index, so that later reads of files that the cache no longer holds cost spans
+//! only. Whoever asks for the same thing at the same time waits for the same work. Nothing is
+//! served that was not verified: files of a pass when the whole archive was right to its last byte,
+//! spans by their BLAKE3 in the index.
 //!
-//! A table's files may also be a *bundle* of objects: then each is fetched whole and checked against what is known of it, or, where it lies on
-//! this machine, read from there. A long `Data.db` is read in spans too, each checked by the checksums that Cassandra keeps of its chunks.
+//! A table's files may also be a *bundle* of objects: then each is fetched whole and checked
+//! against what is known of it, or, where it lies on this machine, read from there. A long
+//! `Data.db` is read in spans too, each checked by the checksums that Cassandra keeps of its
+//! chunks.
 //!
 //! Uses `store` (ranges), `archive` (pure functions over bytes) and `cache`; knows nothing of sets, chains or mounts.
 
@@ -153,7 +157,8 @@ impl Reader {
             armors: Mutex::new(LruCache::new(ARMORS)),
             plaintext: seal::plaintext::Neighbours::default(),
             stats: ReaderStats::default(),
-            // Half for what is on its way, a quarter for spans that are ready; the rest is what the stages of passes have in hand.
+            // Half for what is on its way, a quarter for spans that are ready; the rest is what the
+            // stages of passes have in hand.
             fetch_memory: Budget::new(options.memory_limit / 2),
             spans: Spans::new((options.memory_limit / 4) as usize),
             cores,
@@ -189,8 +194,9 @@ impl Reader {
         Some(Arc::clone(&archive.listing))
     }
 
-    /// Opens file number `file` of the archive's listing. Its bytes are fetched when they are read. One that cannot be read is not opened: its
-    /// length may not be known, and 0 bytes are read without asking anybody.
+    /// Opens file number `file` of the archive's listing. Its bytes are fetched when they are read.
+    /// One that cannot be read is not opened: its length may not be known, and 0 bytes are read
+    /// without asking anybody.
     pub async fn open(&self, object: &Arc<ObjectMeta>, file: usize) -> Result<Arc<dyn OpenFile>> {
         let archive = self.inner.archive(object).await?;
         if let Some(damage) = archive.listing.files.get(file).and_then(|file| file.damage.as_deref()) {
@@ -316,7 +322,8 @@ impl Inner {
         (when.elapsed() < remembered_for(error.kind())).then(|| error.clone())
     }
 
-    /// Whatever another try could not change is not tried again for every stat of a file, and nothing is logged again and again.
+    /// Whatever another try could not change is not tried again for every stat of a file, and
+    /// nothing is logged again and again.
     fn remember_failure(&self, identity: Identity, error: &Error) {
         self.stats.count_error(error);
         let mut failures = lock(&self.failures);

@@ -1,8 +1,9 @@
 //! `cassmount restore abort`: a table as it was before.
 //!
-//! Cassandra does not let go of an SSTable while it runs, so what it has opened is taken out when it is stopped. As long as compaction has read none of
-//! the restored SSTables, exactly these go. Once it has, their rows are mixed with others: then what was there before comes back from its snapshot, and
-//! everything newer is set aside, because nobody can tell the rows apart.
+//! Cassandra does not let go of an SSTable while it runs, so what it has opened is taken out when
+//! it is stopped. As long as compaction has read none of the restored SSTables, exactly these go.
+//! Once it has, their rows are mixed with others: then what was there before comes back from its
+//! snapshot, and everything newer is set aside, because nobody can tell the rows apart.
 
 use super::journal::journals::{JournalFile, Journals, of_tables};
 use super::journal::state::{Origin, Plan, State, Step};
@@ -164,8 +165,9 @@ impl Abort {
 }
 
 impl Abort {
-    /// That nobody answers the named nodetool does not mean that Cassandra is stopped: it may be the wrong one. Who has the
-    /// table's files open tells, where all processes can be seen; else it has to be the nodetool of the restore.
+    /// That nobody answers the named nodetool does not mean that Cassandra is stopped: it may be
+    /// the wrong one. Who has the table's files open tells, where all processes can be seen; else
+    /// it has to be the nodetool of the restore.
     fn check_stopped(&self, plan: &Plan) -> Result<()> {
         let View::Blind(why) = open_files::user_of(&plan.directories, &plan.mountpoint) else { return Ok(()) };
         if self.node.command() == plan.nodetool {
@@ -228,8 +230,9 @@ fn take_out(journal: &mut Journal, report: &mut AbortReport) -> Result<()> {
     let mut replacing = journal.state.step == Step::Replacing;
     if !replacing {
         let missing = !ours.missing(&journal.state).is_empty();
-        // Of a restore that was killed while it put its links in, what is missing was never there, or a node that was started since has opened it, and
-        // compaction has read it. Where nothing could be the outcome of that, it was never there.
+        // Of a restore that was killed while it put its links in, what is missing was never there,
+        // or a node that was started since has opened it, and compaction has read it. Where nothing
+        // could be the outcome of that, it was never there.
         replacing = missing && (journal.state.step >= Step::Refreshing || !strangers.is_empty());
         if replacing || journal.state.plan.truncate {
             keep::check(&journal.state)?;

@@ -10,7 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Most bytes that are read of what a program prints: a ring of thousands of tokens, or the statistics of as many tables.
+/// Most bytes that are read of what a program prints: a ring of thousands of tokens, or the
+/// statistics of as many tables.
 const MOST_OUTPUT: u64 = 64 << 20;
 /// Bytes of it that an error shows.
 const SHOWN: usize = 600;

@@ -175,7 +175,8 @@ fn is_kind(entry: &fs::DirEntry, is: impl Fn(&fs::FileType) -> bool) -> Result<b
     }
 }
 
-/// Of the links that lead nowhere: by table how many, one of their targets, and why. And how many were not answered for.
+/// Of the links that lead nowhere: by table how many, one of their targets, and why. And how many
+/// were not answered for.
 fn dangling(links: Vec<OutwardLink>, patience: Duration) -> (BTreeMap<PathBuf, (usize, PathBuf, String)>, usize) {
     let (until, mut unanswered) = (Instant::now() + patience, links.len());
     let mut by_directory: BTreeMap<PathBuf, Vec<OutwardLink>> = BTreeMap::new();

@@ -1,7 +1,9 @@
-//! `cassmount restore hydrate`: links become local files while Cassandra runs, oldest first. May be killed at any moment and run again.
+//! `cassmount restore hydrate`: links become local files while Cassandra runs, oldest first. May be
+//! killed at any moment and run again.
 //!
-//! Links below the table's directory that are not live (in `backups/`, where incremental_backups put them, and in snapshots) become other names of the
-//! same copies, so that nothing below the data directory depends on the mount when all is done.
+//! Links below the table's directory that are not live (in `backups/`, where incremental_backups
+//! put them, and in snapshots) become other names of the same copies, so that nothing below the
+//! data directory depends on the mount when all is done.
 
 use super::journal::journals::{Journals, of_tables};
 use super::journal::state::{Hydrated, Origin, Plan, State, Step};

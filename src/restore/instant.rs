@@ -174,7 +174,8 @@ impl Instant {
         }
     }
 
-    /// What an earlier run left of the table: one that was killed is to be completed if it was for the same, and rolled back if not.
+    /// What an earlier run left of the table: one that was killed is to be completed if it was for
+    /// the same, and rolled back if not.
     fn earlier(&self, plan: &Plan) -> Result<Earlier> {
         let Some(journal) = self.journals.open(&plan.table, &plan.directories)? else { return Ok(Earlier::Nothing) };
         let theirs = &journal.state.plan;
@@ -199,7 +200,8 @@ impl Instant {
             return Ok(Earlier::Done(Box::new(journal)));
         }
         if ours.remote.is_empty() {
-            // All of it is local by now or compacted: that restore is over, and its way back gives way to the new one's.
+            // All of it is local by now or compacted: that restore is over, and its way back gives
+            // way to the new one's.
             self.node.clear_snapshot(&theirs.snapshot, &plan.table.keyspace)?;
             journal.remove()?;
             return Ok(Earlier::Nothing);

@@ -59,7 +59,8 @@ pub(super) fn live_directories(plan: &Plan) -> Result<Vec<PathBuf>> {
     Ok(there)
 }
 
-/// Whether only this directory is gone. A data directory in which there is nothing at all is a disk that is not mounted.
+/// Whether only this directory is gone. A data directory in which there is nothing at all is a disk
+/// that is not mounted.
 fn is_dropped(directory: &Path) -> Result<bool> {
     let Some(keyspace) = directory.parent() else { return Ok(false) };
     if is_directory(keyspace)? {

@@ -1,12 +1,16 @@
-//! Instant restore: a live table of a running Cassandra reads a backup through links into a mount, at once; the bytes come later, or never.
+//! Instant restore: a live table of a running Cassandra reads a backup through links into a mount,
+//! at once; the bytes come later, or never.
 //!
-//! `nodetool refresh` opens SSTables whose components are symbolic links. Cassandra gives the links names of its own, replaces Statistics.db by a
-//! file, and from then on the table has the backup's rows; compaction writes local SSTables and deletes the links. So a restore is: check, link,
-//! refresh, and make sure that all of it was opened ([`Instant`]). [`Hydration`] replaces links by copies while Cassandra runs, [`status`] tells what
-//! is still remote, [`Abort`] takes the table back to how it was.
+//! `nodetool refresh` opens SSTables whose components are symbolic links. Cassandra gives the links
+//! names of its own, replaces Statistics.db by a file, and from then on the table has the backup's
+//! rows; compaction writes local SSTables and deletes the links. So a restore is: check, link,
+//! refresh, and make sure that all of it was opened ([`Instant`]). [`Hydration`] replaces links by
+//! copies while Cassandra runs, [`status`] tells what is still remote, [`Abort`] takes the table
+//! back to how it was.
 //!
-//! Every step is journalled before it is made and may be made again: a command that was killed is completed or rolled back by the next one. Works on
-//! a mount that is running, as any program does, and on the node through its nodetool; knows nothing of stores, archives or the command line.
+//! Every step is journalled before it is made and may be made again: a command that was killed is
+//! completed or rolled back by the next one. Works on a mount that is running, as any program does,
+//! and on the node through its nodetool; knows nothing of stores, archives or the command line.
 
 mod abort;
 mod check;

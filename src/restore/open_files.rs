@@ -18,8 +18,8 @@ pub(super) enum View {
     Blind(String),
 }
 
-/// Who has a component open below one of the directories or below the mount; not this process. The mount's own daemon holds
-/// nothing open there.
+/// Who has a component open below one of the directories or below the mount; not this process. The
+/// mount's own daemon holds nothing open there.
 pub(super) fn user_of(directories: &[PathBuf], mountpoint: &Path) -> View {
     let mut places: BTreeSet<&Path> = directories.iter().map(PathBuf::as_path).collect();
     places.insert(mountpoint);

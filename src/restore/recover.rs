@@ -129,7 +129,8 @@ fn take_back(journal: &mut Journal, tools: &Tools<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Notes, of a restore that was killed while it put its links in, which it never came to: so that from now on all that is missing was read by compaction.
+/// Notes, of a restore that was killed while it put its links in, which it never came to: so that
+/// from now on all that is missing was read by compaction.
 pub(super) fn never_there(journal: &mut Journal, ours: &Ours) -> Result<()> {
     if journal.state.step < Step::Refreshing {
         for number in ours.missing(&journal.state) {

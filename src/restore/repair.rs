@@ -1,5 +1,6 @@
-//! `cassmount restore repair`: tables that Cassandra does not read any more, because it was started while the mount was not
-//! there, are given back what they lack, and opened again where Cassandra runs.
+//! `cassmount restore repair`: tables that Cassandra does not read any more, because it was started
+//! while the mount was not there, are given back what they lack, and opened again where Cassandra
+//! runs.
 
 use super::journal::Journal;
 use super::journal::journals::{Journals, of_tables};
@@ -171,8 +172,9 @@ fn dangling(journal: &Journal, ours: &live::Ours) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Has Cassandra open what it has not. It gives the files new names, also those that became local by now, which are known
-/// by their names and inodes: while they are held open here, no other file can get these inodes.
+/// Has Cassandra open what it has not. It gives the files new names, also those that became local
+/// by now, which are known by their names and inodes: while they are held open here, no other file
+/// can get these inodes.
 fn reopen(journal: &mut Journal, tools: &Tools<'_>) -> Result<()> {
     let before = live::ours(&journal.state)?;
     let mut held = Vec::new();

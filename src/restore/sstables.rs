@@ -75,8 +75,8 @@ pub(super) fn reading(directory: &Path, error: io::Error) -> Error {
     Error::io(format_args!("read {}", directory.display()), error)
 }
 
-/// Generations that no SSTable of a directory has, nor will get soon. Counted ones, as every Cassandra takes: one that is not configured for UUIDs does not
-/// start where it finds such names.
+/// Generations that no SSTable of a directory has, nor will get soon. Counted ones, as every
+/// Cassandra takes: one that is not configured for UUIDs does not start where it finds such names.
 pub(super) struct Generations {
     last: u64,
 }

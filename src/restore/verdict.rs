@@ -1,5 +1,6 @@
-//! Whether Cassandra has opened what was put into a table's live directory, where a refresh did not plainly say so: it failed, or the node was started
-//! again. Cassandra tells how many SSTables it has open; the directory tells how many there are, and which of them are ours.
+//! Whether Cassandra has opened what was put into a table's live directory, where a refresh did not
+//! plainly say so: it failed, or the node was started again. Cassandra tells how many SSTables it
+//! has open; the directory tells how many there are, and which of them are ours.
 
 use super::journal::state::{State, Step};
 use super::links::live::{self, Ours};
@@ -8,7 +9,8 @@ use crate::Result;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a compaction may keep both numbers from agreeing: it makes files before it opens, and deletes files after it closes.
+/// How long a compaction may keep both numbers from agreeing: it makes files before it opens, and
+/// deletes files after it closes.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(250);
 
@@ -21,8 +23,8 @@ pub(super) enum Opened {
     Unclear,
 }
 
-/// `open` SSTables, of `files` in the live directories, of which `ours` were put there. `vanished`: others were put there too, and compaction, which reads
-/// only what is open, has removed them.
+/// `open` SSTables, of `files` in the live directories, of which `ours` were put there. `vanished`:
+/// others were put there too, and compaction, which reads only what is open, has removed them.
 fn opened(open: u64, files: u64, ours: u64, vanished: bool) -> Opened {
     if open == files {
         Opened::All

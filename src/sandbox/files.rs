@@ -1,7 +1,8 @@
-//! Which files a process reaches (Landlock): what is not named cannot be opened, made, renamed or removed, nor can anything be mounted.
+//! Which files a process reaches (Landlock): what is not named cannot be opened, made, renamed or
+//! removed, nor can anything be mounted.
 //!
-//! A rule is for a file or directory, not for a name. Where another one is put in its place, the process does not reach it any more;
-//! [`Watched`] tells.
+//! A rule is for a file or directory, not for a name. Where another one is put in its place, the
+//! process does not reach it any more; [`Watched`] tells.
 
 use super::Needs;
 use landlock::{

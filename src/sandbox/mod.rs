@@ -1,8 +1,9 @@
-//! Locks this process up: from then on it reaches the files that it needs and no others, starts no program, and has no privilege but
-//! those that it names.
+//! Locks this process up: from then on it reaches the files that it needs and no others, starts no
+//! program, and has no privilege but those that it names.
 //!
-//! A leaf. It knows nothing of mounts or backups: the caller says what is needed. What is taken away never comes back, and threads that
-//! are there already keep some of it: therefore it is done while there is one thread.
+//! A leaf. It knows nothing of mounts or backups: the caller says what is needed. What is taken
+//! away never comes back, and threads that are there already keep some of it: therefore it is done
+//! while there is one thread.
 
 mod capabilities;
 mod files;
@@ -42,7 +43,8 @@ pub struct Sandbox {
 /// Puts the sandbox up. To be called while this is the only thread.
 ///
 /// # Errors
-/// Where there are other threads, which would stay outside. What the kernel lacks is no error, but in [`Sandbox::lacks`].
+/// Where there are other threads, which would stay outside. What the kernel lacks is no error, but
+/// in [`Sandbox::lacks`].
 pub fn enter(needs: &Needs) -> Result<Sandbox> {
     let threads =
         std::fs::read_dir("/proc/self/task").map_err(|e| Error::io("count this process's threads", e))?.count();

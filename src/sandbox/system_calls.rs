@@ -1,9 +1,10 @@
-//! Which system calls a process may make (seccomp). The rest is to it as if the kernel did not have them (ENOSYS), so that libraries which
-//! try a newer call fall back on an older one.
+//! Which system calls a process may make (seccomp). The rest is to it as if the kernel did not have
+//! them (ENOSYS), so that libraries which try a newer call fall back on an older one.
 //!
-//! The list is of what file servers, their clients and the language's library use, after the default filter of container engines. It has
-//! no call that starts a program or a process, looks into another one, mounts, or changes privileges; no UNIX socket can be made that
-//! could be connected to a service of the system.
+//! The list is of what file servers, their clients and the language's library use, after the
+//! default filter of container engines. It has no call that starts a program or a process, looks
+//! into another one, mounts, or changes privileges; no UNIX socket can be made that could be
+//! connected to a service of the system.
 
 use libc::c_long;
 use seccompiler::{

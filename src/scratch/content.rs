@@ -222,8 +222,8 @@ impl Upper {
         Ok(file)
     }
 
-    /// Sets a file's size and time of change, paying for growth first. The caller holds the slot's `edit`, and gives the
-    /// file this time once it is changed.
+    /// Sets a file's size and time of change, paying for growth first. The caller holds the slot's
+    /// `edit`, and gives the file this time once it is changed.
     fn resize(&self, ino: u64, new: impl FnOnce(u64) -> u64) -> Result<Moment> {
         let mut state = self.state_mut();
         let Some(inode) = state.inodes.get_mut(&ino) else {

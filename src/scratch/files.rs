@@ -55,7 +55,8 @@ impl ScratchDir {
         create().map_err(|e| Error::io("create a file in the scratch directory", e))
     }
 
-    /// Opens a file of content, and makes it where there is none; with its directory, if somebody has deleted the cache meanwhile.
+    /// Opens a file of content, and makes it where there is none; with its directory, if somebody
+    /// has deleted the cache meanwhile.
     fn make_content(&self, path: &Path) -> std::io::Result<File> {
         match private::open(path, Open::Create) {
             Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -43,8 +43,9 @@ impl Journal {
         Ok(Self { path, file, end, compacted: end, done: VecDeque::new(), damaged: 0 })
     }
 
-    /// Reads what an earlier process wrote. A torn frame at the end, from a kill in mid-write, never happened. What is damaged in the
-    /// midst takes all behind it with it: that is put aside, and logged.
+    /// Reads what an earlier process wrote. A torn frame at the end, from a kill in mid-write,
+    /// never happened. What is damaged in the midst takes all behind it with it: that is put aside,
+    /// and logged.
     pub(super) fn open(path: PathBuf) -> Result<(Self, State)> {
         let context = || format!("read the scratch journal {}", path.display());
         let mut file = private::open(&path, Open::ReadWrite).map_err(|e| Error::io(context(), e))?;

@@ -43,7 +43,8 @@ impl Upper {
         for (ino, path) in dir.contents()? {
             let known = ino.and_then(|ino| state.inodes.get_mut(&ino).map(|inode| (ino, inode)));
             let Some((ino, inode)) = known.filter(|(_, inode)| matches!(inode.body, Body::File { .. })) else {
-                // Half a copy, or a file whose unlink was journalled but not done; or one that a damaged journal does not name any more.
+                // Half a copy, or a file whose unlink was journalled but not done; or one that a
+                // damaged journal does not name any more.
                 if journal.is_damaged() {
                     tracing::error!("{} holds what a program wrote, under a name that is lost", path.display());
                 } else if let Err(error) = std::fs::remove_file(&path) {

@@ -1,4 +1,5 @@
-//! What a place that holds objects must be able to do: list, head, get. One attempt each; [`super::Store`] does the rest.
+//! What a place that holds objects must be able to do: list, head, get. One attempt each;
+//! [`super::Store`] does the rest.
 
 use super::{LocalFile, ObjectMeta};
 use crate::Result;
@@ -14,8 +15,9 @@ pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
 /// A place that holds objects. It can only be read: there is no operation that writes.
 ///
-/// An implementation makes one attempt and reports what happened: `Kind::Unreachable` and `Kind::TimedOut` are tried again by the
-/// caller, everything else is final. Keys are relative to the source's prefix.
+/// An implementation makes one attempt and reports what happened: `Kind::Unreachable` and
+/// `Kind::TimedOut` are tried again by the caller, everything else is final. Keys are relative to
+/// the source's prefix.
 pub trait Backend: Send + Sync + Debug {
     /// Begins a listing; nothing is asked before the first [`Pages::next`].
     fn list(&self, listing: Listing) -> Box<dyn Pages>;
@@ -59,7 +61,8 @@ impl Listing {
 
 /// A listing under way.
 pub trait Pages: Send {
-    /// The next page, `None` after the last. After an error or when dropped half-way, the next call tries the same page again.
+    /// The next page, `None` after the last. After an error or when dropped half-way, the next call
+    /// tries the same page again.
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Page>>>;
 }
 

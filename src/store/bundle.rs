@@ -1,8 +1,10 @@
-//! Bundles: plain objects that are a table's files in one backup set, where a layout keeps files as they are instead of in an archive.
+//! Bundles: plain objects that are a table's files in one backup set, where a layout keeps files as
+//! they are instead of in an archive.
 //!
-//! Everything above the store names a table's files by one [`ObjectMeta`]. For a bundle that is one made here: its key says where the files are
-//! (in words of the layout that made it), its ETag is a digest over which files there are and in which versions. So it has an identity like any
-//! object, and a bundle that changes is another one.
+//! Everything above the store names a table's files by one [`ObjectMeta`]. For a bundle that is one
+//! made here: its key says where the files are (in words of the layout that made it), its ETag is a
+//! digest over which files there are and in which versions. So it has an identity like any object,
+//! and a bundle that changes is another one.
 
 use super::ObjectMeta;
 use crate::time::Timestamp;

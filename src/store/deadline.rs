@@ -2,8 +2,8 @@
 //!
 //! `object_store`'s own limit is one for the whole request, so that a large range over a slow line never arrives. Here:
 //! - an attempt fails when nothing arrives for [`Deadlines::no_progress`];
-//! - the operation fails when its time is over: the timeout, plus what its bytes take at [`SLOWEST`], plus what the throttle held
-//!   it back;
+//! - the operation fails when its time is over: the timeout, plus what its bytes take at
+//!   [`SLOWEST`], plus what the throttle held it back;
 //! - between attempts there is a growing, jittered pause.
 
 use crate::{Error, Kind, Result};

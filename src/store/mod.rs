@@ -1,12 +1,14 @@
 //! Objects and their ranges: the only place that touches `object_store`.
 //!
-//! The mount has no write path: [`Backend`] has no operation that puts, copies or deletes. The only thing here that writes is [`Publisher`], which
-//! `cassmount index --publish` alone opens, and it writes nothing but what lies below [`OWN_PREFIX`]. A [`Thawer`], of `cassmount thaw`,
-//! asks for copies of archived objects.
+//! The mount has no write path: [`Backend`] has no operation that puts, copies or deletes. The only
+//! thing here that writes is [`Publisher`], which `cassmount index --publish` alone opens, and it
+//! writes nothing but what lies below [`OWN_PREFIX`]. A [`Thawer`], of `cassmount thaw`, asks for
+//! copies of archived objects.
 //!
 //! - [`Source`] is where the backup is, as a person writes it; [`StoreOptions`] is how to reach it.
-//! - A [`Backend`] makes one attempt at one request. [`Store`] adds what every backend needs alike: a bound on requests in
-//!   flight, retries with back-off, deadlines, the throttle, counters, and the check that a range is complete.
+//! - A [`Backend`] makes one attempt at one request. [`Store`] adds what every backend needs alike:
+//!   a bound on requests in flight, retries with back-off, deadlines, the throttle, counters, and
+//!   the check that a range is complete.
 
 mod backend;
 mod bundle;
@@ -55,7 +57,8 @@ pub const MAX_RANGE: u64 = 64 << 20;
 /// How many names an error message tells.
 const NAMES_IN_MESSAGE: usize = 5;
 
-/// One object as a listing or HEAD shows it. `size`, `e_tag` together are its identity: a range is only ever read If-Match.
+/// One object as a listing or HEAD shows it. `size`, `e_tag` together are its identity: a range is
+/// only ever read If-Match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObjectMeta {
     /// Full key below the SOURCE's prefix, `/`-separated, no leading slash; as the store has it (not percent-encoded).
@@ -65,7 +68,8 @@ pub struct ObjectMeta {
     /// What the store calls this version of the object; for a local file its time of modification and size.
     pub e_tag: Option<Arc<str>>,
     pub modified: Timestamp,
-    /// The listing shows a storage class that must be thawed before the object can be read. Of a bundle: at least one of its files.
+    /// The listing shows a storage class that must be thawed before the object can be read. Of a
+    /// bundle: at least one of its files.
     pub archived: bool,
 }
 
@@ -154,7 +158,8 @@ impl Store {
         self.stream(Listing::all(prefix))
     }
 
-    /// As [`Store::list`], of the keys that come after `offset` in byte order; `offset` is a key, or the beginning of one.
+    /// As [`Store::list`], of the keys that come after `offset` in byte order; `offset` is a key,
+    /// or the beginning of one.
     ///
     /// The store is asked for those only, except where it cannot (Azure): there the others are skipped on arrival.
     pub fn list_after(&self, prefix: &str, offset: &str) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -201,8 +206,9 @@ impl Store {
         }
     }
 
-    /// Bytes `range` of exactly this version of the object; at most [`MAX_RANGE`] long. `Kind::Changed` when it was replaced or
-    /// deleted, `Kind::Corrupt` when it is shorter than listed.
+    /// Bytes `range` of exactly this version of the object; at most [`MAX_RANGE`] long.
+    /// `Kind::Changed` when it was replaced or deleted, `Kind::Corrupt` when it is shorter than
+    /// listed.
     pub async fn get_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes> {
         if range.start > range.end || range.end > object.size || range.end - range.start > MAX_RANGE {
             let message = format!("no such range: {}..{} of {} bytes", range.start, range.end, object.size);
@@ -225,7 +231,8 @@ impl Store {
         }
     }
 
-    /// The object as an open file of this machine, where it is one; `None` where it has to be fetched. `Kind::Changed` when it is another version.
+    /// The object as an open file of this machine, where it is one; `None` where it has to be
+    /// fetched. `Kind::Changed` when it is another version.
     pub async fn open_local(&self, object: &ObjectMeta) -> Result<Option<LocalFile>> {
         let inner = &*self.0;
         let mut attempts = inner.deadlines.start(0);
@@ -252,12 +259,14 @@ impl Store {
         self.0.silence.lasts()
     }
 
-    /// Who will ask `source`, and where: names, values, and where each comes from. Never a secret; nothing is asked for it.
+    /// Who will ask `source`, and where: names, values, and where each comes from. Never a secret;
+    /// nothing is asked for it.
     pub fn identity(source: &Source, options: &StoreOptions) -> Result<Vec<[String; 3]>> {
         remote::identity(source, options)
     }
 
-    /// Files that `source` reads again while it is used (credentials, tokens, certificates), whether they are there or not.
+    /// Files that `source` reads again while it is used (credentials, tokens, certificates),
+    /// whether they are there or not.
     pub fn files(source: &Source, options: &StoreOptions) -> Vec<PathBuf> {
         remote::files(source, options)
     }

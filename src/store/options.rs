@@ -14,17 +14,20 @@ pub struct StoreOptions {
     pub region: Option<String>,
     /// Where an S3-compatible server is, `http(s)://host[:port]`. Plain HTTP is only spoken to an `http://` one.
     pub endpoint_url: Option<String>,
-    /// A profile of `~/.aws/config` and `~/.aws/credentials`. One that is named here goes before credentials of the environment.
+    /// A profile of `~/.aws/config` and `~/.aws/credentials`. One that is named here goes before
+    /// credentials of the environment.
     pub profile: Option<String>,
     /// Send requests unsigned, for public buckets.
     pub no_sign_request: bool,
-    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`. Otherwise chosen by the endpoint: AWS's own gets the latter.
+    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`. Otherwise chosen by the endpoint:
+    /// AWS's own gets the latter.
     pub force_path_style: bool,
     /// `bucket.endpoint/key` with an endpoint of one's own as well, as some stores want it.
     pub virtual_hosted_style: bool,
     /// The caller pays for requests to a bucket whose owner does not.
     pub request_payer: bool,
-    /// A file with the key of objects that S3 encrypted with one that the customer keeps (SSE-C): 32 bytes, or these in base64.
+    /// A file with the key of objects that S3 encrypted with one that the customer keeps (SSE-C):
+    /// 32 bytes, or these in base64.
     pub sse_c_key_file: Option<PathBuf>,
     /// Show a bucket that keeps versions as it was at this moment.
     pub as_of: Option<Timestamp>,
@@ -36,7 +39,8 @@ pub struct StoreOptions {
     pub timeout: Duration,
     /// Requests in flight.
     pub max_requests: usize,
-    /// The process's environment (`AWS_…`, `AZURE_…`, `GOOGLE_…`, `HOME`), as far as it matters to a store; may hold secrets.
+    /// The process's environment (`AWS_…`, `AZURE_…`, `GOOGLE_…`, `HOME`), as far as it matters to
+    /// a store; may hold secrets.
     pub environment: Vec<(String, String)>,
     /// Who asks the system where this process may not.
     pub outside: Option<Arc<dyn Outside>>,

@@ -1,5 +1,6 @@
-//! The one way of writing to a source: what `cassmount index` puts below [`OWN_PREFIX`] (`--publish`) and removes there (`--prune`). Nothing that mounts or reads has a
-//! [`Publisher`]; a [`super::Store`] cannot write.
+//! The one way of writing to a source: what `cassmount index` puts below [`OWN_PREFIX`]
+//! (`--publish`) and removes there (`--prune`). Nothing that mounts or reads has a [`Publisher`]; a
+//! [`super::Store`] cannot write.
 
 use super::options::StoreOptions;
 use super::remote;
@@ -54,7 +55,8 @@ impl Publisher {
         Ok(Self { objects, prefix, name: source.to_string(), timeout: options.timeout })
     }
 
-    /// Begins to write the object of this key, which is below [`OWN_PREFIX`]. It is there, whole, once [`Upload::finish`] has returned.
+    /// Begins to write the object of this key, which is below [`OWN_PREFIX`]. It is there, whole,
+    /// once [`Upload::finish`] has returned.
     ///
     /// # Panics
     /// When the key is not below [`OWN_PREFIX`].
@@ -103,7 +105,8 @@ impl Publisher {
     }
 }
 
-/// One object being written. Dropped before its end, it is as if it had never begun, but for parts that the store forgets in its own time.
+/// One object being written. Dropped before its end, it is as if it had never begun, but for parts
+/// that the store forgets in its own time.
 pub struct Upload<'a> {
     publisher: &'a Publisher,
     path: Path,

@@ -1,5 +1,6 @@
-//! Asks a store to make archived objects readable for some days. Besides [`super::Publisher`] the only way of changing anything in a
-//! source, and `cassmount thaw` alone opens one: no object is written, replaced or deleted.
+//! Asks a store to make archived objects readable for some days. Besides [`super::Publisher`] the
+//! only way of changing anything in a source, and `cassmount thaw` alone opens one: no object is
+//! written, replaced or deleted.
 
 use super::ObjectMeta;
 use super::deadline::Deadlines;

@@ -25,7 +25,8 @@ pub enum Order {
 pub struct Link(Arc<Channel>);
 
 impl Link {
-    /// Takes the channel from standard input, where the supervisor put it, and waits for its first message. With a greeting comes the device.
+    /// Takes the channel from standard input, where the supervisor put it, and waits for its first
+    /// message. With a greeting comes the device.
     ///
     /// To be called before there are other threads. [`Kind::Invalid`] in a process that was started otherwise.
     pub fn open() -> Result<(Self, Start, Option<OwnedFd>)> {

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// What a worker must have in common with the supervisor, and with the worker before it: these messages, what is recorded on disk of
-/// the kernel's knowledge and of the scratch layer, and how inode numbers and directory offsets are made. Every change of any of it
-/// counts this up (`docs/formats.md`).
+/// What a worker must have in common with the supervisor, and with the worker before it: these
+/// messages, what is recorded on disk of the kernel's knowledge and of the scratch layer, and how
+/// inode numbers and directory offsets are made. Every change of any of it counts this up
+/// (`docs/formats.md`).
 pub const PROTOCOL: u32 = 6;
 
 /// What happened to a mount so far.
@@ -72,7 +73,8 @@ pub(super) enum ToWorker {
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(super) enum FromWorker {
-    /// Mounted; the device comes with it. From here on the supervisor holds the connection. `resend`: requests outlive who took them.
+    /// Mounted; the device comes with it. From here on the supervisor holds the connection.
+    /// `resend`: requests outlive who took them.
     Hold { greeting: Vec<u8>, resend: bool },
     /// Requests are being answered.
     Ready,

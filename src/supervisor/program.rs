@@ -1,4 +1,5 @@
-//! Which program a worker may have the supervisor start: a worker that was taken over must not get one of its own out of its sandbox.
+//! Which program a worker may have the supervisor start: a worker that was taken over must not get
+//! one of its own out of its sandbox.
 
 use crate::{Error, Kind, Result};
 use std::fs::File;
@@ -6,8 +7,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Refuses a program that a worker could have made: one below a directory in which it may write, or one that has no name.
-/// The file itself is not asked: it may lie in the mount, where the caller would wait for itself.
+/// Refuses a program that a worker could have made: one below a directory in which it may write, or
+/// one that has no name. The file itself is not asked: it may lie in the mount, where the caller
+/// would wait for itself.
 ///
 /// # Errors
 /// [`Kind::NotPermitted`] with its name.

@@ -77,7 +77,8 @@ impl Restarts {
         Self { limit, deaths: VecDeque::with_capacity(limit + 2), failed_starts: 0, crashes: 0 }
     }
 
-    /// A worker died at `now` (since the start of the mount). `served`: how long it had answered requests, if it came to that.
+    /// A worker died at `now` (since the start of the mount). `served`: how long it had answered
+    /// requests, if it came to that.
     pub(super) fn after(&mut self, death: Death, served: Option<Duration>, now: Duration) -> Then {
         self.deaths.push_back(now);
         while self.deaths.front().is_some_and(|&at| at + WINDOW < now) {

@@ -1,7 +1,7 @@
 //! Which requests workers died of.
 
-/// Deaths while a request was tried alone that convict it. One may be a coincidence: of a new request that had just come, or of work in
-/// the background.
+/// Deaths while a request was tried alone that convict it. One may be a coincidence: of a new
+/// request that had just come, or of work in the background.
 const CONVICTING: u32 = 2;
 /// More such requests are no accident any more; the limit on deaths is what ends that.
 const MOST: usize = 64;

@@ -1,4 +1,5 @@
-//! The supervisor's one loop: start a worker, wait until it ends, see to it that its requests come back, start the next.
+//! The supervisor's one loop: start a worker, wait until it ends, see to it that its requests come
+//! back, start the next.
 
 use super::channel::Channel;
 use super::message::{FromWorker, History, LastDeath, PROTOCOL, Start, ToWorker};
@@ -42,10 +43,12 @@ pub struct Plan {
 
 /// Serves a mount by workers until it is unmounted.
 ///
-/// `ready` is called once, when the first of them answers requests. The process should have one thread only, and little memory.
+/// `ready` is called once, when the first of them answers requests. The process should have one
+/// thread only, and little memory.
 ///
 /// # Errors
-/// Why there is no mount; or why it had to be given up, which leaves whoever uses it with errors, not with missing files.
+/// Why there is no mount; or why it had to be given up, which leaves whoever uses it with errors,
+/// not with missing files.
 pub fn supervise(plan: Plan, ready: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     Supervisor::new(plan)?.run(ready)
 }
@@ -61,7 +64,8 @@ struct Session {
 
 struct Supervisor {
     plan: Plan,
-    /// What is started: this binary, or the one that was handed over to; even when another one has been installed in its place since.
+    /// What is started: this binary, or the one that was handed over to; even when another one has
+    /// been installed in its place since.
     program: File,
     /// The one before, until the one that was handed over to has shown that it can serve.
     previous: Option<File>,

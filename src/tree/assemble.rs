@@ -87,7 +87,8 @@ impl BackupTree {
         futures::stream::iter(listings).buffered(PARALLEL).try_collect().await
     }
 
-    /// Takes in the ids that archives of fulls tell in their own schema.cql, where nothing better is known. Says whether any is news.
+    /// Takes in the ids that archives of fulls tell in their own schema.cql, where nothing better
+    /// is known. Says whether any is news.
     async fn hear_schemas(&self, model: &HostModel, pieces: &[Piece], listings: &[Arc<Listing>]) -> Result<bool> {
         let mut news = false;
         for ((set, archive), listing) in pieces.iter().zip(listings) {
@@ -98,8 +99,9 @@ impl BackupTree {
         Ok(news)
     }
 
-    /// Says whether the archive tells another id than was thought; `None` when it tells none, or can never be read. In an outage this
-    /// fails, because without it files could be shown where they do not belong.
+    /// Says whether the archive tells another id than was thought; `None` when it tells none, or
+    /// can never be read. In an outage this fails, because without it files could be shown where
+    /// they do not belong.
     async fn hear_schema(
         &self,
         model: &HostModel,
@@ -153,8 +155,9 @@ impl BackupTree {
         Ok(news)
     }
 
-    /// Where files are of an incarnation that nothing tells of, the next full may: it is the only archive read for another's sake. In an
-    /// outage this fails, because without it files could be shown where they do not belong.
+    /// Where files are of an incarnation that nothing tells of, the next full may: it is the only
+    /// archive read for another's sake. In an outage this fails, because without it files could be
+    /// shown where they do not belong.
     async fn hear_next_full(&self, model: &HostModel, set: &BackupSet, table: &TableName) -> Result<bool> {
         let after = model.from.sets.sets.partition_point(|other| (other.time, &other.tag) <= (set.time, &set.tag));
         let mut later = model.from.sets.sets[after..].iter();
@@ -176,7 +179,8 @@ impl BackupTree {
         Ok(heard)
     }
 
-    /// The TOC.txt of SSTables that have other components in one archive than in another: it says which of them are complete.
+    /// The TOC.txt of SSTables that have other components in one archive than in another: it says
+    /// which of them are complete.
     async fn tocs(&self, pieces: &[Piece], listings: &[Arc<Listing>]) -> Result<Vec<HashMap<usize, Vec<String>>>> {
         let mut tocs = vec![HashMap::new(); pieces.len()];
         for (source, file) in ambiguous_tocs(listings) {
@@ -239,7 +243,8 @@ pub(super) fn facts((set, archive): &Piece, listing: &Listing) -> ArchiveFacts {
     }
     let mut time = set.time;
     if !set.is_finished() {
-        // An estimate: the files say better when they were packed, as long as they are not younger than the object that holds them.
+        // An estimate: the files say better when they were packed, as long as they are not younger
+        // than the object that holds them.
         let packed = listing.files.iter().map(|file| file.mtime).filter(|mtime| *mtime <= archive.object.modified);
         time = packed.max().map_or(time, |packed| packed.max(time));
     }

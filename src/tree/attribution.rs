@@ -98,8 +98,8 @@ impl Attribution {
         refined.copied().unwrap_or_else(|| told.map(|(id, _)| id))
     }
 
-    /// Whether what an archive says can still change whose it is. When a set was made that did not finish is an estimate, so what the history
-    /// says of that time is one, too.
+    /// Whether what an archive says can still change whose it is. When a set was made that did not
+    /// finish is an estimate, so what the history says of that time is one, too.
     pub(super) fn is_weak(&self, set: &BackupSet, table: &TableName) -> bool {
         if !set.is_finished() {
             return true;
@@ -113,8 +113,9 @@ impl Attribution {
         if self.lacks_in_base(point, table) { point.older_archives(table) } else { None }
     }
 
-    /// Whether the point's base full should have an archive of the table and has not: the incarnation that lives at the point lived by
-    /// then, and other tables of its keyspace were backed up; or the full never was of all tables.
+    /// Whether the point's base full should have an archive of the table and has not: the
+    /// incarnation that lives at the point lived by then, and other tables of its keyspace were
+    /// backed up; or the full never was of all tables.
     pub(super) fn lacks_in_base(&self, point: &RestorePoint, table: &TableName) -> bool {
         let base = point.base();
         if point.kind() == SetKind::Full || base.has(table) {

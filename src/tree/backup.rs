@@ -43,8 +43,8 @@ pub struct TreeOptions {
     pub directory: Option<PathBuf>,
     /// Where the names that were shown are kept for a process that takes the mount over; `None`: nowhere.
     pub names: Option<PathBuf>,
-    /// Directories that live tables link to, by their paths from the root: they are found under these names, whatever better
-    /// evidence has said of their ids since.
+    /// Directories that live tables link to, by their paths from the root: they are found under
+    /// these names, whatever better evidence has said of their ids since.
     pub linked: BTreeSet<PathBuf>,
     /// Bytes of memory for listings that may be made again.
     pub memory_limit: usize,
@@ -111,8 +111,8 @@ struct Findings {
 }
 
 impl HostState {
-    /// Notes whose an archive is by what its files tell. Of several answers the first stays, so that nothing goes to and fro; says whether
-    /// this is the first.
+    /// Notes whose an archive is by what its files tell. Of several answers the first stays, so
+    /// that nothing goes to and fro; says whether this is the first.
     pub(super) fn refine(&self, tag: &Tag, table: &TableName, id: Option<TableId>) -> bool {
         let mut refined = lock(&self.refined);
         let key = (tag.clone(), table.clone());
@@ -129,8 +129,9 @@ impl HostState {
         self.revision.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Takes in the id that an archive tells of itself. Says whether `model` took it for another's; what only confirms it is kept with
-    /// what is learnt next, because a walk through a large host would else arrange it anew for every archive.
+    /// Takes in the id that an archive tells of itself. Says whether `model` took it for another's;
+    /// what only confirms it is kept with what is learnt next, because a walk through a large host
+    /// would else arrange it anew for every archive.
     pub(super) async fn declare(&self, model: &HostModel, set: &BackupSet, table: &TableName, id: TableId) -> bool {
         self.history.declare(set, table, id);
         let is_news = model.archive_id(set, table) != Some(id);

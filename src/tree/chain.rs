@@ -72,7 +72,8 @@ impl Chain {
                 None if is_dropped(candidates, point.time()) => continue,
                 None => None,
             };
-            // Of what certainly lives, also nothing: its archives proved to be an older one's, or it was made anew and not yet written.
+            // Of what certainly lives, also nothing: its archives proved to be an older one's, or
+            // it was made anew and not yet written.
             if held.contains(&alive) || (alive.is_some() && candidates.in_history()) {
                 each(table, alive);
             }

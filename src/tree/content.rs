@@ -60,8 +60,8 @@ pub(super) struct Collision {
 }
 
 impl ContentTree {
-    /// Of two files of one path the later in `files` wins, as in tar; a file whose name is a directory's, and what lies below a
-    /// file, cannot be shown: these come back as collisions.
+    /// Of two files of one path the later in `files` wins, as in tar; a file whose name is a
+    /// directory's, and what lies below a file, cannot be shown: these come back as collisions.
     pub(super) fn build(
         files: impl IntoIterator<Item = ContentFile>,
         directories: impl IntoIterator<Item = Arc<str>>,

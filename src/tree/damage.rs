@@ -1,5 +1,5 @@
-//! What archives that were looked into turned out not to give out. Listings of names cannot tell that; a restore point that needs such an
-//! archive lacks something from then on.
+//! What archives that were looked into turned out not to give out. Listings of names cannot tell
+//! that; a restore point that needs such an archive lacks something from then on.
 
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::merge::MergedSstable;
@@ -91,7 +91,8 @@ fn of_listing<'a>(
         let subject = Subject::Sstable { table: table.clone(), name };
         found.entry(subject).or_insert_with(|| why.clone());
     }
-    // Without other components rows can be saved still, and `verify` tells of them. Secondary indexes Cassandra builds anew.
+    // Without other components rows can be saved still, and `verify` tells of them. Secondary
+    // indexes Cassandra builds anew.
     for sstable in shown.filter(|sstable| sstable.directory.is_empty()) {
         if sstable.missing.iter().any(|component| component == "Data.db") {
             let name = sstable.renumbered_from.as_ref().unwrap_or(&sstable.name).to_string().into();

@@ -1,4 +1,5 @@
-//! Whether SSTables of one name in several bundles are the same: their Digest.crc32 files say so without anybody reading the data.
+//! Whether SSTables of one name in several bundles are the same: their Digest.crc32 files say so
+//! without anybody reading the data.
 
 use super::attribution::Piece;
 use super::backup::{BackupTree, is_lasting};

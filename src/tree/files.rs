@@ -1,4 +1,5 @@
-//! A restore point's tables as lists of files, for who wants them outside of a mount: exactly what `restore-points/<point>/` shows.
+//! A restore point's tables as lists of files, for who wants them outside of a mount: exactly what
+//! `restore-points/<point>/` shows.
 
 use super::backup::BackupTree;
 use super::model::{ContentKind, HostModel, TableDir};
@@ -88,8 +89,9 @@ impl BackupTree {
         Ok(model.tables_at(index).map(|dir| table(&model, dir, index)).collect())
     }
 
-    /// What a table's directory holds. Needs the listing of every archive that it is made of. What these tell can change which those are,
-    /// so the table may come back made of others than [`Self::point_tables`] said, or be `NotFound`.
+    /// What a table's directory holds. Needs the listing of every archive that it is made of. What
+    /// these tell can change which those are, so the table may come back made of others than
+    /// [`Self::point_tables`] said, or be `NotFound`.
     pub async fn point_files(&self, host: &Host, point: &Tag, name: &TableName) -> Result<Option<PointFiles>> {
         // What archives tell of themselves can change the model. Each is heard once, so this ends.
         loop {

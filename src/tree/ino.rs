@@ -1,7 +1,8 @@
 //! Inode numbers as functions of what they name.
 //!
-//! A worker that takes over from another must give every path the number it had, so a number depends on nothing but the
-//! path and, for files, on the identity of the content: a replaced object is a new file to whoever has the old one open.
+//! A worker that takes over from another must give every path the number it had, so a number
+//! depends on nothing but the path and, for files, on the identity of the content: a replaced
+//! object is a new file to whoever has the old one open.
 
 use crate::store::ObjectMeta;
 

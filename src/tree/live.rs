@@ -9,8 +9,9 @@ use std::path::Path;
 /// Most directories that are looked at: far more tables than a cluster can have, so that a wrong path ends soon.
 const MAX_DIRECTORIES: usize = 100_000;
 
-/// Reads `DIR/<keyspace>/<table>-<32 hex>`. Of several directories of one table (an older incarnation's stays as long as
-/// it has snapshots) the one created last is the live one: by the time in its id, else by its own. Blocks.
+/// Reads `DIR/<keyspace>/<table>-<32 hex>`. Of several directories of one table (an older
+/// incarnation's stays as long as it has snapshots) the one created last is the live one: by the
+/// time in its id, else by its own. Blocks.
 pub(super) fn scan(data_dir: &Path) -> Result<HashMap<TableName, TableId>> {
     let mut newest: HashMap<TableName, (Timestamp, TableId)> = HashMap::new();
     let mut seen = 0;

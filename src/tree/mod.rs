@@ -1,7 +1,8 @@
 //! Names, inode numbers and attributes of the backups as files.
 //!
-//! [`BackupTree`] is a [`View`](crate::view::View). `docs/layouts.md` and `docs/architecture.md` ("What a restore point's table
-//! directory holds") say what it shows. It asks a [`Source`] for sets, listings and bytes, and does no I/O of its own.
+//! [`BackupTree`] is a [`View`](crate::view::View). `docs/layouts.md` and `docs/architecture.md`
+//! ("What a restore point's table directory holds") say what it shows. It asks a [`Source`] for
+//! sets, listings and bytes, and does no I/O of its own.
 
 mod assemble;
 mod attribution;

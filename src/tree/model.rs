@@ -1,4 +1,5 @@
-//! One host's tree as names: which table directories there are, and at which restore points and in which sets each has files. Pure.
+//! One host's tree as names: which table directories there are, and at which restore points and in
+//! which sets each has files. Pure.
 //!
 //! Made anew whenever sets or knowledge of ids change; nodes refer to it by names, so that they outlive it.
 
@@ -194,7 +195,8 @@ impl HostModel {
         there.next().filter(|_| there.next().is_none())
     }
 
-    /// The id in the name of a table's directory below its keyspace: its own, or that of the live table for the newest incarnation.
+    /// The id in the name of a table's directory below its keyspace: its own, or that of the live
+    /// table for the newest incarnation.
     pub(super) fn id_in_keyspace(&self, dir: &TableDir) -> Option<TableId> {
         let live = self.attribution.from.live.get(&dir.table).copied();
         let all = self.table(&dir.table);

@@ -1,5 +1,6 @@
-//! The names that a host's directories were shown under before and after better evidence came, kept for the process that takes the mount over: programs and the
-//! kernel hold on to all of them (`docs/formats.md`).
+//! The names that a host's directories were shown under before and after better evidence came, kept
+//! for the process that takes the mount over: programs and the kernel hold on to all of them
+//! (`docs/formats.md`).
 
 use super::attribution::Refined;
 use super::model::{Former, HostModel};

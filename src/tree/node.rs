@@ -1,5 +1,6 @@
-//! Nodes: what a name in the tree stands for. They hold names and identities, never positions, so that they stay valid when the
-//! catalog is refreshed, and in a process that knows them only by path.
+//! Nodes: what a name in the tree stands for. They hold names and identities, never positions, so
+//! that they stay valid when the catalog is refreshed, and in a process that knows them only by
+//! path.
 
 use super::content::ContentFile;
 use super::ino::{self, Content};

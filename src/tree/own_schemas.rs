@@ -1,5 +1,5 @@
-//! The schema of a restore point from the tables' own schema.cql, which Cassandra 4.0 and later put into each snapshot: where nobody backed up
-//! system_schema.
+//! The schema of a restore point from the tables' own schema.cql, which Cassandra 4.0 and later put
+//! into each snapshot: where nobody backed up system_schema.
 
 use super::backup::BackupTree;
 use super::model::{HostModel, TableDir};

@@ -59,7 +59,8 @@ impl BackupTree {
     /// `restore-points/<point>/schema.cql`. `point` as a person types it: a tag, `latest`, any time.
     ///
     /// # Errors
-    /// `NotFound` where there is no such point or keyspace. `Unsupported` for one keyspace where only a full's own schema.cql is left.
+    /// `NotFound` where there is no such point or keyspace. `Unsupported` for one keyspace where
+    /// only a full's own schema.cql is left.
     pub async fn schema_cql(&self, host: &Host, point: &str, options: &SchemaOptions) -> Result<Bytes> {
         let (sets, visible) = self.sets(host).await?;
         let tag = named_point(&sets, visible, point)?.tag();

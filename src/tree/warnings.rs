@@ -50,7 +50,8 @@ impl BackupTree {
         hosts.map(|(host, (model, _))| HostJudgement::of(host, &model)).collect()
     }
 
-    /// Of the hosts that were looked at so far: tables of which nothing tells the incarnation, and outages on account of which ids may be missing. No I/O.
+    /// Of the hosts that were looked at so far: tables of which nothing tells the incarnation, and
+    /// outages on account of which ids may be missing. No I/O.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for (host, (model, outage)) in self.built_hosts() {
@@ -62,7 +63,8 @@ impl BackupTree {
     }
 }
 
-/// What the newest restore point lacks, and sets that are in none. What older points lack, `cassmount list` and their directories tell.
+/// What the newest restore point lacks, and sets that are in none. What older points lack,
+/// `cassmount list` and their directories tell.
 fn incomplete(host: &Host, model: &HostModel) -> Vec<String> {
     let newest = (0..model.points().len()).rev().find(|at| !model.points()[*at].is_apart());
     let lacks = newest.map(|at| model.lacks(at)).unwrap_or_default();

@@ -66,7 +66,8 @@ impl Subject<'_> {
         };
         let undecided = sink.undecided();
         if !undecided.is_empty() {
-            // With the lists at hand the same bytes tell which piece it is. They are the same, or the store says that they are not.
+            // With the lists at hand the same bytes tell which piece it is. They are the same, or
+            // the store says that they are not.
             let again = reader.examine(object, Sink::again(undecided), &|_| {}).await?;
             if let Err(broken) = again.archive {
                 outcome.findings.push(self.broken(reader, broken, Some(&sink)).await?);

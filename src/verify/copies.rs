@@ -1,4 +1,5 @@
-//! Where else is what was lost? Only what is known for certain counts: listings of archives that were read to their verified end.
+//! Where else is what was lost? Only what is known for certain counts: listings of archives that
+//! were read to their verified end.
 
 use super::finding::{Content, Copy, Finding, Neighbours, SstableRef};
 use crate::cassandra::{SstableName, TableName};
@@ -7,7 +8,8 @@ use crate::reader::Reader;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Archives on each side of the damaged one that are looked through: an SSTable that is in neither of so many has been compacted away.
+/// Archives on each side of the damaged one that are looked through: an SSTable that is in neither
+/// of so many has been compacted away.
 const NEAREST: usize = 50;
 
 /// What another archive holds, if it is known: size and CRC-32 of each SSTable's Data.db.

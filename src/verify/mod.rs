@@ -1,13 +1,16 @@
 //! Is the backup good? Looks for everything that would spoil a restore, and says what is lost and where else it may be.
 //!
-//! [`Verification::prepare`] finds out what there is to check, [`Verification::run`] checks it and makes the [`Report`].
-//! - A set by itself ([`sets`]): its manifest, the files that a full must have, an archive of every table that these name.
-//! - An archive ([`archives`]): at a glance its two ends; in depth all of its bytes, once, and in it every SSTable ([`sstables`]).
+//! [`Verification::prepare`] finds out what there is to check, [`Verification::run`] checks it and
+//! makes the [`Report`].
+//! - A set by itself ([`sets`]): its manifest, the files that a full must have, an archive of every
+//!   table that these name.
+//! - An archive ([`archives`]): at a glance its two ends; in depth all of its bytes, once, and in
+//!   it every SSTable ([`sstables`]).
 //! - Of a [`Sample`] of archives instead of all: which ones ([`sample`]).
 //! - What a damaged archive held, and who else has it ([`copies`]).
 //!
-//! Archives found good are remembered ([`state`]), so that a verification that was broken off goes on. Uses `catalog` and `reader`; reads from
-//! the store, never from the cache, what it judges.
+//! Archives found good are remembered ([`state`]), so that a verification that was broken off goes
+//! on. Uses `catalog` and `reader`; reads from the store, never from the cache, what it judges.
 
 mod archives;
 mod copies;

@@ -176,7 +176,8 @@ impl Verification {
         }
     }
 
-    /// Archives of each host that tell whether any key is right: of its newest sets, where today's key is most likely, and of its oldest.
+    /// Archives of each host that tell whether any key is right: of its newest sets, where today's
+    /// key is most likely, and of its oldest.
     fn samples(&self) -> impl Iterator<Item = Arc<ObjectMeta>> + '_ {
         let of_host = |host: &'_ HostWork| {
             let parts = host.parts.iter().rev().take(2).chain(host.parts.first());

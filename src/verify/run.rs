@@ -141,7 +141,8 @@ impl Verification {
         let tables = &self.tables;
         let mut todo = Vec::new();
         let mut checked = CheckCounts::default();
-        // Which archives are due is decided first: what is found good on the way must not be looked up while it is written.
+        // Which archives are due is decided first: what is found good on the way must not be looked
+        // up while it is written.
         for (number, part) in host.parts.iter().enumerate() {
             for archive in part.archives(tables) {
                 let version = self.reader.version(&archive.object);
@@ -227,7 +228,8 @@ impl Verification {
     }
 }
 
-/// An archive whose first bytes are damaged looks like one whose key is missing: its neighbours in the set tell which is likelier.
+/// An archive whose first bytes are damaged looks like one whose key is missing: its neighbours in
+/// the set tell which is likelier.
 fn explain_keys(host: &HostWork, tables: &[TableName], findings: &mut [Finding]) {
     let mut locked: HashMap<Tag, usize> = HashMap::new();
     for finding in findings.iter().filter(|finding| finding.problem == Problem::NoKey) {

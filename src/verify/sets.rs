@@ -95,8 +95,8 @@ fn manifest(sets: &HostSets, set: &BackupSet, found: &mut SetFindings) {
     found.findings.push(finding(set, problem, message).lost(lost));
 }
 
-/// What restore points lack although nothing is wrong with the sets that are looked at: sets that are missing or left out, data beside all
-/// sets.
+/// What restore points lack although nothing is wrong with the sets that are looked at: sets that
+/// are missing or left out, data beside all sets.
 pub(super) fn beside<'a>(lacks: impl Iterator<Item = &'a Lack>) -> Vec<Finding> {
     let mut known = HashSet::new();
     let each = lacks.filter(|lack| known.insert((lack.set.clone(), lack.subject.clone()))).map(|lack| {
@@ -208,7 +208,8 @@ async fn file(catalog: &Catalog, set: &BackupSet, name: &str, found: &mut SetFin
     }
 }
 
-/// What it means that an object could not be fetched: something about the object, or an outage, which comes back as the error.
+/// What it means that an object could not be fetched: something about the object, or an outage,
+/// which comes back as the error.
 pub(super) fn not_fetched(error: Error, object: &ObjectMeta) -> Result<(Problem, String)> {
     let message = sentence(&error, object);
     match error.kind() {

@@ -1,7 +1,8 @@
 //! The SSTables of one archive, seen while its tar streams past: what each consists of, and whether its parts agree.
 //!
-//! Bounded whatever the archive holds: lists of checksums and texts have a budget each; what does not fit is checked in another way
-//! ([`crate::cassandra::sstable::checksums`]) or, for a hostile archive, said to be unchecked.
+//! Bounded whatever the archive holds: lists of checksums and texts have a budget each; what does
+//! not fit is checked in another way ([`crate::cassandra::sstable::checksums`]) or, for a hostile
+//! archive, said to be unchecked.
 
 use super::finding::{Content, SstableRef};
 use crate::archive::tar::{self, MemberSink};
@@ -12,7 +13,8 @@ use crate::reader::Archive;
 use crate::{Error, Result};
 use std::collections::HashMap;
 
-/// Memory for lists of checksums, bytes: those of a Data.db of some 10 GB. Of a longer one only what can be compared is kept.
+/// Memory for lists of checksums, bytes: those of a Data.db of some 10 GB. Of a longer one only
+/// what can be compared is kept.
 const LIST_BYTES: usize = 8 << 20;
 
 /// Memory for TOC.txt files, manifest.json and the like, bytes.
@@ -129,8 +131,8 @@ impl Sink {
         }
     }
 
-    /// Names the SSTables as the listing does: without the directory that the archive was made of, and each file that is a link as the one that
-    /// it leads to was seen.
+    /// Names the SSTables as the listing does: without the directory that the archive was made of,
+    /// and each file that is a link as the one that it leads to was seen.
     pub(super) fn name_as_listed(&mut self, archive: &Archive) {
         let listing = archive.listing();
         let seen = std::mem::take(&mut self.sstables);

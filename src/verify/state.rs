@@ -1,7 +1,7 @@
 //! Which archives of a host were found good, on disk: `docs/formats.md`, "Verification state".
 //!
-//! A cache: when it is damaged or gone, everything is checked again. It is replaced whole, by rename, every now and then, so a kill costs the last
-//! moments only.
+//! A cache: when it is damaged or gone, everything is checked again. It is replaced whole, by
+//! rename, every now and then, so a kill costs the last moments only.
 
 use crate::cache::write_atomically;
 use crate::catalog::Host;
@@ -119,7 +119,8 @@ impl State {
         })
     }
 
-    /// Remembers it; writes to disk if that is due. A state that cannot be written makes the next run longer, not this one wrong.
+    /// Remembers it; writes to disk if that is due. A state that cannot be written makes the next
+    /// run longer, not this one wrong.
     pub(super) fn found_good(&mut self, version: &[u8; 32], deep: bool, seal: Seal, now: Timestamp) {
         let key = match seal {
             Seal::None | Seal::Files => None,

@@ -1,5 +1,5 @@
-//! Tars that are plain, in zstd or in lz4, as the real tools and the crates pack them: every byte comes back, every span can be read by itself,
-//! and nothing damaged gets through.
+//! Tars that are plain, in zstd or in lz4, as the real tools and the crates pack them: every byte
+//! comes back, every span can be read by itself, and nothing damaged gets through.
 
 use testkit::archive as archive_support;
 use testkit::skip;
@@ -64,7 +64,8 @@ fn tool(program: &str, args: &[&str], plain: &[u8]) -> Option<Vec<u8>> {
     packed
 }
 
-/// The same tar in every packing at hand: its name, the bytes, and how many spans of 100,000 bytes it must have at least.
+/// The same tar in every packing at hand: its name, the bytes, and how many spans of 100,000 bytes
+/// it must have at least.
 fn packings(plain: &[u8]) -> Vec<(String, Compression, Vec<u8>, usize)> {
     let many = plain.len() / 200_000;
     let mut all = vec![

@@ -1,5 +1,5 @@
-//! Everything that reads bytes of a bucket, given bytes that nobody would write: an error or a value, never a panic, never without bound.
-//! `scripts/fuzz [TARGET] [MINUTES]` goes on for longer.
+//! Everything that reads bytes of a bucket, given bytes that nobody would write: an error or a
+//! value, never a panic, never without bound. `scripts/fuzz [TARGET] [MINUTES]` goes on for longer.
 
 use cassmount::Result;
 use cassmount::archive::armor::Armor;
@@ -18,7 +18,8 @@ use std::io::Write;
 use testkit::archive::{Pass, data, gzip, header, identity, key, open, seal, tar, with_checksum};
 use testkit::{fuzz, schema_fixtures};
 
-/// What a decoder may make of one small input before the test ends it, bytes: a bomb is bounded by whoever takes its output.
+/// What a decoder may make of one small input before the test ends it, bytes: a bomb is bounded by
+/// whoever takes its output.
 const MOST_PLAIN: u64 = 8 << 20;
 
 fn plain() -> Vec<u8> {

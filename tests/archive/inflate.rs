@@ -1,4 +1,5 @@
-//! The deflate decoder against zlib: the same bytes, the same block boundaries, the same errors, however the input is cut.
+//! The deflate decoder against zlib: the same bytes, the same block boundaries, the same errors,
+//! however the input is cut.
 
 use cassmount::archive::inflate;
 use testkit::archive as archive_support;
@@ -153,8 +154,8 @@ fn inflating_goes_on_from_every_boundary() {
     }
 }
 
-/// The same as zlib, but that an empty code length code is an error at once, and for zlib only when it is used. (zlib-rs does
-/// not always tell the cause, so that is not compared.)
+/// The same as zlib, but that an empty code length code is an error at once, and for zlib only when
+/// it is used. (zlib-rs does not always tell the cause, so that is not compared.)
 fn agrees(deflate: &[u8], random: &mut Random) -> Result<(), TestCaseError> {
     let whole = inflate(deflate, || (1 << 20, 100_000));
     let pieces = inflate(deflate, || (random.below(50), 1 + random.below(500)));
@@ -171,8 +172,8 @@ fn agrees(deflate: &[u8], random: &mut Random) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The header of a dynamic block whose codes have these lengths, written with a code length code in which all codes have
-/// 4 or 5 bits.
+/// The header of a dynamic block whose codes have these lengths, written with a code length code in
+/// which all codes have 4 or 5 bits.
 fn dynamic(deflate: &mut Deflate, litlens: &[u8], distances: &[u8]) {
     const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
     deflate.bits(0b101, 3);

@@ -1,4 +1,5 @@
-//! What Cassandra makes of an extracted restore point: files like those of its own snapshots, which its tools may move and rewrite.
+//! What Cassandra makes of an extracted restore point: files like those of its own snapshots, which
+//! its tools may move and rewrite.
 
 use std::path::Path;
 

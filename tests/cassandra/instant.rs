@@ -19,7 +19,8 @@ pub(crate) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// `None`, said loudly, where nothing can be mounted. The node has the schema of `time`, no rows, and compacts nothing by itself.
+    /// `None`, said loudly, where nothing can be mounted. The node has the schema of `time`, no
+    /// rows, and compacts nothing by itself.
     pub(crate) fn new(node: &'a Node, time: &str, test: &str) -> Option<Self> {
         Some(Self::over(node, Mount::of_sample(test)?, time))
     }

@@ -1,4 +1,5 @@
-//! `cassmount restore instant`, killed at each of its steps, failing, and met by a node that restarts: the next run completes it or rolls it back.
+//! `cassmount restore instant`, killed at each of its steps, failing, and met by a node that
+//! restarts: the next run completes it or rolls it back.
 
 use std::path::Path;
 

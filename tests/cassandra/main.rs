@@ -1,8 +1,8 @@
 //! What Cassandra's own tools make of the backups: restores compared, row by row, with what the cluster held.
 //!
-//! One node serves all tests of a release, so a test that uses it holds it alone and starts from a schema of its own.
-//! A test that mounts has a mount to itself, because the tools write beside what they read, and at its end the bucket must
-//! be bit by bit what it was ([`mount::Mount::unmount`]).
+//! One node serves all tests of a release, so a test that uses it holds it alone and starts from a
+//! schema of its own. A test that mounts has a mount to itself, because the tools write beside what
+//! they read, and at its end the bucket must be bit by bit what it was ([`mount::Mount::unmount`]).
 
 use testkit::bucket;
 use testkit::cassandra as support;

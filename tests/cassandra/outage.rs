@@ -28,7 +28,8 @@ fn a_node_that_stops_at_disk_failures_outlasts_an_outage_of_the_store() {
     if !fuse_or_skip(TEST) {
         return;
     }
-    // `mmap`, to see what that does: a thread that waits for a page holds up the JVM, which answers nobody until the store is back.
+    // `mmap`, to see what that does: a thread that waits for a page holds up the JVM, which answers
+    // nobody until the store is back.
     let access = std::env::var("CASSMOUNT_OUTAGE_ACCESS").unwrap_or_else(|_| "standard".to_owned());
     let is_mapped = access == "mmap";
     let extra_yaml = format!("disk_failure_policy: stop\ndisk_access_mode: {access}");

@@ -1,4 +1,5 @@
-//! Has the kernel let go of the pages of mapped files, so that the next access of the process comes to the file system again.
+//! Has the kernel let go of the pages of mapped files, so that the next access of the process comes
+//! to the file system again.
 
 use std::fs;
 use std::io;
@@ -7,8 +8,8 @@ use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// As `madvise(MADV_PAGEOUT)` by the process itself, for all that it has mapped of files below `directory`. Returns how many bytes these are.
-/// Needs CAP_SYS_NICE.
+/// As `madvise(MADV_PAGEOUT)` by the process itself, for all that it has mapped of files below
+/// `directory`. Returns how many bytes these are. Needs CAP_SYS_NICE.
 pub(crate) fn page_out(process: Pid, directory: &Path) -> io::Result<usize> {
     let handle = pidfd_open(process, PidfdFlags::empty())?;
     let directory = directory.to_str().expect("UTF-8");
@@ -19,7 +20,8 @@ pub(crate) fn page_out(process: Pid, directory: &Path) -> io::Result<usize> {
         let number = |hex: &str| usize::from_str_radix(hex, 16).expect("an address");
         let range = libc::iovec { iov_base: number(from) as *mut libc::c_void, iov_len: number(to) - number(from) };
         bytes += range.iov_len;
-        // SAFETY: the kernel reads one iovec, which is there; the addresses in it are the other process's, where advice changes no content.
+        // SAFETY: the kernel reads one iovec, which is there; the addresses in it are the other
+        // process's, where advice changes no content.
         let done = unsafe {
             libc::syscall(
                 libc::SYS_process_madvise,

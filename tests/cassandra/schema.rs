@@ -1,8 +1,9 @@
 //! The schema.cql of a restore point, fed to an empty node, makes the schema that the backed-up node had then.
 //!
-//! What it had, Cassandra itself tells: the sets' own system_schema SSTables, unpacked with openssl and tar, are imported into
-//! tables of their shape in another keyspace, where the node merges them as the backed-up one did. Not even the order of
-//! the sets matters to it, and nothing of cassmount takes part.
+//! What it had, Cassandra itself tells: the sets' own system_schema SSTables, unpacked with openssl
+//! and tar, are imported into tables of their shape in another keyspace, where the node merges them
+//! as the backed-up one did. Not even the order of the sets matters to it, and nothing of cassmount
+//! takes part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

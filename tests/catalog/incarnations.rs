@@ -169,7 +169,8 @@ async fn the_schema_history_decides() {
         let knowledge = history.learn(&sets.sets, Depth::Incarnations).await.unwrap();
         assert!(knowledge.gaps().is_empty());
         check_tables(&sets, &knowledge, true);
-        // When this fails, what is kept on disk is encoded otherwise: raise the version in src/catalog/history.rs and docs/formats.md.
+        // When this fails, what is kept on disk is encoded otherwise: raise the version in
+        // src/catalog/history.rs and docs/formats.md.
         if host == "cass-a" {
             let plain = postcard::to_stdvec(knowledge.timeline()).unwrap();
             assert_eq!(&blake3::hash(&plain).to_hex()[..16], "df04b60f05124044");

@@ -137,7 +137,8 @@ fn fulls_alone_bound_what_happened_between_them() {
     let timeline = timeline(sets.iter().filter(|(tag, _)| is_full(tag)));
     // The tombstones are younger than gc_grace, so the second full still has them.
     assert_eq!(life(&timeline, "media", "MixedCase")[0].2.as_deref(), Some("2026-11-21T02:48:07.875Z"));
-    // Compaction hid the deletion of the old row behind the new one; the columns that only the old table had still tell.
+    // Compaction hid the deletion of the old row behind the new one; the columns that only the old
+    // table had still tell.
     assert_eq!(life(&timeline, "shop", "events")[0].2.as_deref(), Some("2026-11-21T02:48:08.97Z"));
 }
 
@@ -178,7 +179,8 @@ fn damaged_rows_under_right_checksums_give_errors_or_rows_but_no_panic() {
         for (file, data) in components.iter().filter(|(file, _)| file.ends_with("Data.db")) {
             let name = SstableName::parse_component(file).unwrap().sstable;
             let statistics = &components.iter().find(|(f, _)| *f == name.file_name("Statistics.db")).unwrap().1;
-            // One chunk: four bytes of length, the LZ4 block, four of CRC-32. Without CompressionInfo.db it is read plain.
+            // One chunk: four bytes of length, the LZ4 block, four of CRC-32. Without
+            // CompressionInfo.db it is read plain.
             let plain = lz4_flex::block::decompress(&data[4..data.len() - 4], 1 << 16).unwrap();
             let read = |data: &[u8]| sstable::read(&name, &sstable::Files { data, statistics, ..Default::default() });
             read(&plain).unwrap();

@@ -1,4 +1,5 @@
-//! What a program sees when something is wrong with a key, an archive or the store: the errno, and that everything else goes on.
+//! What a program sees when something is wrong with a key, an archive or the store: the errno, and
+//! that everything else goes on.
 
 use testkit::bucket;
 use testkit::command;

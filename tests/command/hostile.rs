@@ -1,4 +1,5 @@
-//! Hostile archives: whatever an archive holds, the mount stays up, nothing shows outside its directory, and everything else stays readable.
+//! Hostile archives: whatever an archive holds, the mount stays up, nothing shows outside its
+//! directory, and everything else stays readable.
 
 use testkit::bucket;
 use testkit::command;

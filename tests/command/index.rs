@@ -1,4 +1,5 @@
-//! `cassmount index`, and seek indexes published beside the backups: built, found, used, and ignored where they are not to be trusted.
+//! `cassmount index`, and seek indexes published beside the backups: built, found, used, and
+//! ignored where they are not to be trusted.
 
 use testkit::bucket;
 use testkit::command;

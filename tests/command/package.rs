@@ -1,4 +1,5 @@
-//! The Debian package in a fresh Debian 12: it installs, mounts as mount(8) and fstab would, and purging it leaves nothing behind.
+//! The Debian package in a fresh Debian 12: it installs, mounts as mount(8) and fstab would, and
+//! purging it leaves nothing behind.
 
 use testkit::skip;
 

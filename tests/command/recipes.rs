@@ -1,5 +1,5 @@
-//! The commands of docs/guide.md, taken from the file itself: those that need neither a mount nor a node are run on the sample bucket, of
-//! the others every option is known.
+//! The commands of docs/guide.md, taken from the file itself: those that need neither a mount nor a
+//! node are run on the sample bucket, of the others every option is known.
 
 use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::cassmount;

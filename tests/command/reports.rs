@@ -1,4 +1,5 @@
-//! Reports as people see them: golden, on terminals of 80 and 140 characters, with colours and without. UPDATE_GOLDEN=1 writes them anew.
+//! Reports as people see them: golden, on terminals of 80 and 140 characters, with colours and
+//! without. UPDATE_GOLDEN=1 writes them anew.
 
 use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::cassmount;

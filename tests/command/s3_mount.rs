@@ -1,4 +1,5 @@
-//! The sample bucket mounted over S3: the same bytes as from a directory, no request that writes, and what programs see when the server goes away.
+//! The sample bucket mounted over S3: the same bytes as from a directory, no request that writes,
+//! and what programs see when the server goes away.
 
 use testkit::bucket;
 use testkit::command;
@@ -25,7 +26,8 @@ fn root_with(bucket: &Bucket, name: &str) -> tempfile::TempDir {
     root
 }
 
-/// Path to BLAKE3 and modification time (seconds: S3 knows no more) of everything below a directory; links by their target.
+/// Path to BLAKE3 and modification time (seconds: S3 knows no more) of everything below a
+/// directory; links by their target.
 fn everything(directory: &Path) -> BTreeMap<PathBuf, (String, i64)> {
     let mut found = BTreeMap::new();
     let mut todo = vec![directory.to_owned()];

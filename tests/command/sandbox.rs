@@ -1,4 +1,5 @@
-//! What a mount's worker can reach, also when somebody else has taken it over; and that it reaches what it needs, also when that was replaced.
+//! What a mount's worker can reach, also when somebody else has taken it over; and that it reaches
+//! what it needs, also when that was replaced.
 
 use std::fs;
 use std::os::unix::net::UnixListener;

@@ -1,4 +1,5 @@
-//! A mount that is on its way, or out of the way, obeys: signals, the death of who started it, `unmount` with copies elsewhere.
+//! A mount that is on its way, or out of the way, obeys: signals, the death of who started it,
+//! `unmount` with copies elsewhere.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

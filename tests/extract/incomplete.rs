@@ -1,4 +1,5 @@
-//! A restore point that lacks something is refused, with the reason and with what is whole instead, and taken only when that is asked for.
+//! A restore point that lacks something is refused, with the reason and with what is whole instead,
+//! and taken only when that is asked for.
 
 use super::bucket::{Bucket, sample_keys};
 use super::user::User;

@@ -40,7 +40,8 @@ async fn extract_all(bucket: &Bucket) -> (Tree, serde_json::Value) {
     assert_success(&output);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     user.assert_complete(&expected);
-    // Also what has to be read of archives to know whose they are comes from what was extracted: none goes through the cache.
+    // Also what has to be read of archives to know whose they are comes from what was extracted:
+    // none goes through the cache.
     assert!(!text(&output.stderr).contains("reading the archive"), "{output:?}");
     // Nobody needs the cache to see that it is there.
     user.forget_cache();

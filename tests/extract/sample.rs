@@ -15,7 +15,8 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/bucket");
 const POINT: &str = "2026-11-21-02-49";
 const NEW_EVENTS: &str = "events-fe786540e55511f185a85b65bc0eb462";
 
-/// Extracts every restore point of a host in both layouts: the first from archives that were never read, the second from known ones.
+/// Extracts every restore point of a host in both layouts: the first from archives that were never
+/// read, the second from known ones.
 async fn every_restore_point(host: &str) {
     let oracle = Oracle::of(Path::new(SAMPLE)).expected();
     let mut points: Vec<String> = std::fs::read_dir(Path::new(SAMPLE).join(host))

@@ -1,5 +1,6 @@
-//! Sets, archives, manifests, members and whole pages of keys are taken away from the sample at random. Whatever is gone: `extract` gives all of
-//! a restore point or says that it does not, and `list` and `chain` never call whole what it refuses.
+//! Sets, archives, manifests, members and whole pages of keys are taken away from the sample at
+//! random. Whatever is gone: `extract` gives all of a restore point or says that it does not, and
+//! `list` and `chain` never call whole what it refuses.
 
 use super::bucket::{Bucket, sample_keys};
 use super::command::cassmount;
@@ -107,8 +108,8 @@ fn take_away(host: &Path, full: &str, sets: &[&str], dice: &mut Dice) -> String 
     }
 }
 
-/// The files of the user's tables, without what depends on which sets are known. Which tables of Cassandra's own a host had
-/// before its first full, no set tells.
+/// The files of the user's tables, without what depends on which sets are known. Which tables of
+/// Cassandra's own a host had before its first full, no set tells.
 fn tables(mut tree: Tree) -> Tree {
     let is_system = |path: &str| path.split('/').any(|part| part.starts_with("system"));
     tree.retain(|path, _| path.contains('/') && !path.ends_with("schema.cql") && !is_system(path));

@@ -213,7 +213,8 @@ fn rustix_truncate(path: &Path, size: u64) -> Result<()> {
     OpenOptions::new().write(true).open(path)?.set_len(size)
 }
 
-/// Directories of the backup cannot be renamed in place: `mv` gets EXDEV and copies. Nothing happened then. Anything else can be renamed.
+/// Directories of the backup cannot be renamed in place: `mv` gets EXDEV and copies. Nothing
+/// happened then. Anything else can be renamed.
 fn is_allowed_difference(action: &Action, on_mount: &Seen, real: &World) -> bool {
     let (Action::Rename(from, _) | Action::RenameNoReplace(from, _)) = action else { return false };
     let is_of_backup = ["backup", "backup/sub", "backup/empty"].contains(&PATHS[*from]);

@@ -42,7 +42,8 @@ fn sh(directory: &Path, script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The kernel takes the word of a listing for that a name is there, so one that was begun earlier must not bring names back.
+/// The kernel takes the word of a listing for that a name is there, so one that was begun earlier
+/// must not bring names back.
 #[test]
 fn a_listing_brings_no_name_back() {
     needs_fuse!("a_listing_brings_no_name_back");

@@ -1,4 +1,5 @@
-//! What only Cassandra's own tree has: one host without a name, snapshots of some keyspaces, commit logs beside the data, live files.
+//! What only Cassandra's own tree has: one host without a name, snapshots of some keyspaces, commit
+//! logs beside the data, live files.
 
 use crate::case::LayoutCase;
 use crate::command::{Mounted, cassmount};

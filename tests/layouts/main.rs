@@ -1,4 +1,5 @@
-//! Every layout, by one suite (`suite`): each module writes one Cassandra history (`history`) as its tool would, and says what that cannot express.
+//! Every layout, by one suite (`suite`): each module writes one Cassandra history (`history`) as
+//! its tool would, and says what that cannot express.
 //!
 //! A new layout is a new module here: implement `LayoutCase`, and let `layout_tests!` make the tests.
 

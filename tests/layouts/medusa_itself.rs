@@ -11,7 +11,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Any file that is not what Medusa uploaded gives nothing: not the index of an SSTable either, which has no checksum of its own.
+/// Any file that is not what Medusa uploaded gives nothing: not the index of an SSTable either,
+/// which has no checksum of its own.
 #[test]
 fn no_byte_is_served_that_the_manifest_denies() {
     let written = Written::new::<Full>();
@@ -32,7 +33,8 @@ fn no_byte_is_served_that_the_manifest_denies() {
     assert_eq!(names, ["manifest.json", "schema.cql", "server_version.json", "tokenmap.json"]);
 }
 
-/// A backup without its manifest did not finish, one with a manifest of something else cannot be used, and what a manifest misses is named.
+/// A backup without its manifest did not finish, one with a manifest of something else cannot be
+/// used, and what a manifest misses is named.
 #[test]
 fn the_manifest_decides() {
     let written = Written::new::<Differential>();
@@ -49,7 +51,8 @@ fn the_manifest_decides() {
     assert!(listed.contains(data.file_name().unwrap().to_str().unwrap()), "{listed}");
 }
 
-/// Medusa itself, driven over the same snapshots, writes the same objects. It wants a Cassandra for the snapshot and the schema only.
+/// Medusa itself, driven over the same snapshots, writes the same objects. It wants a Cassandra for
+/// the snapshot and the schema only.
 #[test]
 fn is_what_medusa_writes() {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/layouts/medusa_backup.py");

@@ -1,4 +1,5 @@
-//! A mount that cannot go on ends: with the reason, with errors for whoever uses it, in bounded time, and with nothing left behind.
+//! A mount that cannot go on ends: with the reason, with errors for whoever uses it, in bounded
+//! time, and with nothing left behind.
 
 use super::command::cassmount;
 use super::load::Load;

@@ -100,7 +100,8 @@ fn writers_notice_nothing_of_50_kills() {
     eprintln!("{TEST}: {} lives of files, the slowest took {:?}", written.operations, written.slowest);
     assert_fine(&read);
     assert!(written.troubles.is_empty() && written.operations > 10, "{written:?}");
-    // All is gone again, also what was open without a name when a worker died. The kernel tells of closes when it comes to it.
+    // All is gone again, also what was open without a name when a worker died. The kernel tells of
+    // closes when it comes to it.
     let scratch = || victim.status()["scratch"].clone();
     let deadline = Instant::now() + PATIENCE;
     while scratch()["bytes"] != 0 {
@@ -110,8 +111,9 @@ fn writers_notice_nothing_of_50_kills() {
     assert_unmounts(&victim);
 }
 
-/// What a program has open, and what it has mapped, goes on without any worker where the kernel reads by itself; whatever needs one waits
-/// for it. An inode is read in one way as long as anybody has it open, by whichever worker.
+/// What a program has open, and what it has mapped, goes on without any worker where the kernel
+/// reads by itself; whatever needs one waits for it. An inode is read in one way as long as anybody
+/// has it open, by whichever worker.
 #[test]
 fn open_files_outlive_their_worker() {
     const TEST: &str = "open_files_outlive_their_worker";

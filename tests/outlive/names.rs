@@ -8,7 +8,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-/// An archive whose own schema.cql tells an id that nothing else does: until it is read, its directory has the table's bare name.
+/// An archive whose own schema.cql tells an id that nothing else does: until it is read, its
+/// directory has the table's bare name.
 fn backup() -> Backup {
     const SCHEMA: &str = "CREATE TABLE ks.late (id int PRIMARY KEY) WITH ID = 763dab90-e555-11f1-85a8-5b65bc0eb462;";
     let bucket = Bucket::new();

@@ -1,4 +1,5 @@
-//! What `openssl enc` can be told besides the usual, told by trial; archives in base64; and what is not encrypted where all else is.
+//! What `openssl enc` can be told besides the usual, told by trial; archives in base64; and what is
+//! not encrypted where all else is.
 
 use super::bucket::{Header, Tar, filter, gzip};
 use super::support::{Files, PASSPHRASE, World, assert_same, content, number_of, read_all, read_one, ring, table};

@@ -109,7 +109,8 @@ async fn damage_is_told_by_its_stage() {
         assert_eq!(glanced.err().map(|broken| broken.stage), glance, "{what}");
         assert!(reader.known_listing(&object).await.is_none(), "{what}");
     }
-    // The damage lies behind the header of the first file, in the middle of its data, so that the tar around it looks right.
+    // The damage lies behind the header of the first file, in the middle of its data, so that the
+    // tar around it looks right.
     let object = world.memory.put("h/t/ks/tab.tar.gz.enc", flipped(len / 2));
     let (examined, _) = examine(&reader, &object).await;
     assert_eq!(examined.archive.unwrap_err().error.kind(), Kind::Corrupt);

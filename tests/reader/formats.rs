@@ -1,4 +1,5 @@
-//! Archives that are packed otherwise than by gzip, or not at all, sealed and not: read, read again, and told when they are damaged.
+//! Archives that are packed otherwise than by gzip, or not at all, sealed and not: read, read
+//! again, and told when they are damaged.
 
 use super::bucket::{Tar, encrypt_with, filter};
 use super::skip::skip;

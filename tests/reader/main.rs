@@ -99,8 +99,8 @@ async fn a_flipped_byte_is_never_served() {
     }
 }
 
-/// Each byte of a small archive, or each seventh where `scripts/fuzz` does not ask for all: no wrong byte is read, and who looks at all of the
-/// archive finds what changes its content.
+/// Each byte of a small archive, or each seventh where `scripts/fuzz` does not ask for all: no
+/// wrong byte is read, and who looks at all of the archive finds what changes its content.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_flipped_byte_is_found_by_who_reads_and_by_who_verifies() {
     let world = World::new();

@@ -1,4 +1,5 @@
-//! Plain files of a bundle: a Data.db is read in spans that are checked by themselves, and all of it where all of it is read.
+//! Plain files of a bundle: a Data.db is read in spans that are checked by themselves, and all of
+//! it where all of it is read.
 
 use crate::support::{Memory, World, content, number_of, read_one, ring};
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Buckets with gaps: copies of the sample that lack archives, manifests or whole sets, or change while they are looked at.
+//! Buckets with gaps: copies of the sample that lack archives, manifests or whole sets, or change
+//! while they are looked at.
 
 use testkit::oracle;
 use testkit::unpacked;
@@ -170,7 +171,8 @@ async fn without_a_full_incrementals_are_browsable_and_no_restore_points() {
     assert_eq!(points, ["2026-11-21-02-50", "2026-11-21-02-52", "latest"]);
     let backups = names(&tree, &format!("cass-a/shop/{NEW}/backups")).await.unwrap();
     assert_eq!(backups, ["2026-11-21-02-49", "2026-11-21-02-52"]);
-    // What is known of 02-47's events is that its set was made before anything that is known: its own id is in later facts.
+    // What is known of 02-47's events is that its set was made before anything that is known: its
+    // own id is in later facts.
     let shop = names(&tree, "cass-a/shop").await.unwrap();
     let older = shop.iter().find(|name| name.starts_with("events") && *name != NEW).unwrap();
     assert_eq!(names(&tree, &format!("cass-a/shop/{older}/backups")).await.unwrap(), ["2026-11-21-02-47"]);

@@ -53,8 +53,9 @@ impl fmt::Debug for PendingEntry {
 
 /// How far apart checkpoints are, in plain bytes.
 ///
-/// A window costs up to ~8 KiB in the index, so the spacing must grow with the archive: the base follows from the object's
-/// size, and doubles as the plain stream grows beyond what that let expect.
+/// A window costs up to ~8 KiB in the index, so the spacing must grow with the archive: the base
+/// follows from the object's size, and doubles as the plain stream grows beyond what that let
+/// expect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Spacing {
     base: u64,

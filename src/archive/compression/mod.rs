@@ -1,8 +1,9 @@
 //! How the tar in an archive is compressed, told by its first bytes, and one decoder for all of the ways.
 //!
-//! A [`Decoder`] takes compressed bytes in any pieces and hands out the plain ones in [`Segment`]s, with the places from which a later reader can
-//! start. How many of these there are is the format's doing: anywhere in a plain tar, every few MiB in a gzip and in lz4 of independent blocks,
-//! only at the start of a frame in zstd and in lz4 of linked blocks.
+//! A [`Decoder`] takes compressed bytes in any pieces and hands out the plain ones in [`Segment`]s,
+//! with the places from which a later reader can start. How many of these there are is the format's
+//! doing: anywhere in a plain tar, every few MiB in a gzip and in lz4 of independent blocks, only
+//! at the start of a frame in zstd and in lz4 of linked blocks.
 
 mod checkpoint;
 mod entry;
@@ -35,8 +36,8 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What these first bytes of an archive start, by their magic numbers; `None` when they start nothing that is read. Whether it really is
-    /// one, and of a tar, is not looked at.
+    /// What these first bytes of an archive start, by their magic numbers; `None` when they start
+    /// nothing that is read. Whether it really is one, and of a tar, is not looked at.
     pub fn of(first_bytes: &[u8]) -> Option<Self> {
         probe::magic_of(first_bytes)
     }
@@ -94,8 +95,8 @@ impl Decoder {
         })
     }
 
-    /// At a checkpoint, for the bytes up to the next one only: there are no further checkpoints, and what could be checked only at a later
-    /// end is not.
+    /// At a checkpoint, for the bytes up to the next one only: there are no further checkpoints,
+    /// and what could be checked only at a later end is not.
     pub fn enter(checkpoint: &Checkpoint, entry: &Entry) -> Result<Self> {
         match entry {
             Entry::Gzip(window) => Ok(Self::Gzip(Box::new(Inflater::enter(checkpoint, window)?))),
@@ -103,7 +104,8 @@ impl Decoder {
         }
     }
 
-    /// Has other threads help, where the format and a long stream allow it: what is pushed may then be queued for a while.
+    /// Has other threads help, where the format and a long stream allow it: what is pushed may then
+    /// be queued for a while.
     pub fn set_helpers(&mut self, helpers: Helpers) {
         if let Self::Gzip(inflater) = self {
             inflater.set_helpers(helpers);
@@ -137,8 +139,8 @@ impl Decoder {
         }
     }
 
-    /// The plain bytes of a span of `len` that these compressed bytes hold, after [`Self::enter`]. It may give fewer; whether they are right is
-    /// for the index's hash to tell.
+    /// The plain bytes of a span of `len` that these compressed bytes hold, after [`Self::enter`].
+    /// It may give fewer; whether they are right is for the index's hash to tell.
     pub fn span(mut self, compressed: &[u8], len: usize) -> Result<Vec<u8>> {
         let mut plain = Vec::with_capacity(len);
         if let Self::Gzip(inflater) = &mut self {

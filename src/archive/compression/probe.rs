@@ -14,7 +14,8 @@ const EMPTY_TAR: usize = 20 * tar::BLOCK_LEN;
 /// Bytes decoded at a time.
 const PIECE: usize = 1 << 10;
 
-/// Of so few bytes it is one at a time: what follows the end of a short archive, which is a cipher's padding, comes with its last ones.
+/// Of so few bytes it is one at a time: what follows the end of a short archive, which is a
+/// cipher's padding, comes with its last ones.
 const FEW: usize = 4 << 10;
 
 /// By magic numbers; a plain tar by the magic or the checksum of its first header.
@@ -35,7 +36,8 @@ pub(super) fn magic_of(first_bytes: &[u8]) -> Option<Compression> {
     }
 }
 
-/// The magic number of the first frame that holds anything. Both zstd (pzstd does) and lz4 may begin with frames to be passed over.
+/// The magic number of the first frame that holds anything. Both zstd (pzstd does) and lz4 may
+/// begin with frames to be passed over.
 fn frame_magic(first_bytes: &[u8]) -> Option<u32> {
     let mut rest = first_bytes;
     loop {
@@ -49,8 +51,8 @@ fn frame_magic(first_bytes: &[u8]) -> Option<u32> {
     }
 }
 
-/// What these first plain bytes start, if it is an archive: a tar, or one compressed. When they are too few to show a tar's first header, their
-/// magic number will do.
+/// What these first plain bytes start, if it is an archive: a tar, or one compressed. When they are
+/// too few to show a tar's first header, their magic number will do.
 pub(in super::super) fn compression_of(first_bytes: &[u8]) -> Option<Compression> {
     let compression = magic_of(first_bytes)?;
     let mut plain = Vec::with_capacity(tar::BLOCK_LEN);

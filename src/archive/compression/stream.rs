@@ -10,9 +10,11 @@ pub const SEGMENT_LEN: usize = 512 << 10;
 pub struct Segment {
     /// At most [`SEGMENT_LEN`] bytes; may be empty.
     pub plain: Vec<u8>,
-    /// The checkpoint right behind `plain`. When it is as far into the plain stream as the one before it, it replaces it.
+    /// The checkpoint right behind `plain`. When it is as far into the plain stream as the one
+    /// before it, it replaces it.
     pub checkpoint: Option<Checkpoint>,
-    /// What became known with this segment of how to start at checkpoints; each names its checkpoint, which may lie a little further back.
+    /// What became known with this segment of how to start at checkpoints; each names its
+    /// checkpoint, which may lie a little further back.
     pub entries: Vec<PendingEntry>,
 }
 

@@ -1,4 +1,5 @@
-//! zstd (RFC 8878) as a stream: any number of frames, each with its own checks. Decoding can start only where a frame does.
+//! zstd (RFC 8878) as a stream: any number of frames, each with its own checks. Decoding can start
+//! only where a frame does.
 //!
 //! A frame may ask for a window of any size; one of more than [`MAX_WINDOW_LOG`] is refused before memory is taken.
 
@@ -64,7 +65,8 @@ impl ZstdDecoder {
         Ok(())
     }
 
-    /// Goes on up to the end of the input, of the buffer's room, or of a frame; true if there may be more without any more input.
+    /// Goes on up to the end of the input, of the buffer's room, or of a frame; true if there may
+    /// be more without any more input.
     fn decode(&mut self, input: &mut InBuffer<'_>) -> Result<bool> {
         let (read, had) = (input.pos(), self.buffer.len());
         let room = SEGMENT_LEN - had;

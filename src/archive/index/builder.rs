@@ -96,8 +96,8 @@ impl IndexBuilder {
         self
     }
 
-    /// Takes the next segment, after `tar` has read it. True when a save point came with it: worth an fsync of the file once
-    /// [`Self::take_output`] is written.
+    /// Takes the next segment, after `tar` has read it. True when a save point came with it: worth
+    /// an fsync of the file once [`Self::take_output`] is written.
     pub fn segment(&mut self, segment: Segment, tar: &TarReader) -> Result<bool> {
         let Segment { plain, checkpoint, entries } = segment;
         self.hasher.update(&plain);

@@ -1,7 +1,8 @@
 //! Bytes of the index file: `docs/formats.md`, "Seek index".
 //!
-//! `record* footer`, where a record is `u32 length of body | u32 CRC-32 of body | body` and a body is `u8 kind | payload`;
-//! numbers are little-endian. Records are only ever appended; the footer makes the file an index.
+//! `record* footer`, where a record is `u32 length of body | u32 CRC-32 of body | body` and a body
+//! is `u8 kind | payload`; numbers are little-endian. Records are only ever appended; the footer
+//! makes the file an index.
 
 use super::{Identity, Index, Span, WindowRef};
 use crate::archive::compression::{Checkpoint, MAX_PACKED_LEN};
@@ -15,7 +16,8 @@ use std::ops::Range;
 /// Goes up with every change that an older reader would get wrong.
 pub const VERSION: u32 = 2;
 
-/// Version 1 did not tell where links lead, and took what lies behind the end of a tar for nothing. One that came by neither is still right.
+/// Version 1 did not tell where links lead, and took what lies behind the end of a tar for nothing.
+/// One that came by neither is still right.
 const LINKLESS_VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"CMSEEKIX";
@@ -124,7 +126,8 @@ fn fill(file: &mut dyn Read, buffer: &mut [u8]) -> Result<bool> {
     }
 }
 
-/// The last [`FOOTER_LEN`] bytes of an index file: `u64 offset of the head's payload | u32 its length | u32 version | magic
+/// The last [`FOOTER_LEN`] bytes of an index file: `u64 offset of the head's payload | u32 its
+/// length | u32 version | magic
 /// | BLAKE3 of the payload and these 24 bytes`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Footer {

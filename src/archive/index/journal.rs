@@ -25,8 +25,8 @@ pub struct Resumption {
 
 /// Reads an unfinished index file from its start; `None` when it has no save point for this archive.
 ///
-/// What is before the save point was checked only as far as a stream can be before its end: the checksum of the whole of it is still to come, and
-/// includes it.
+/// What is before the save point was checked only as far as a stream can be before its end: the
+/// checksum of the whole of it is still to come, and includes it.
 pub fn replay(file: &mut dyn Read, identity: &Identity) -> Result<Option<Resumption>> {
     let Some((start, start_len)) = read_start(file, identity)? else { return Ok(None) };
     let (mut spans, mut members): (Vec<Span>, Vec<Member>) = (Vec::new(), Vec::new());

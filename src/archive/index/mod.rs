@@ -1,8 +1,9 @@
 //! The seek index of an archive: where to start for any plain byte, and what the archive holds.
 //!
-//! The plain stream is cut into spans at checkpoints. One span is read by itself: fetch [`Index::span_object_range`], then
-//! [`Index::read_span`] decrypts, inflates and checks it. The format is described in `docs/formats.md`, "Seek index";
-//! [`IndexBuilder`] writes it as a journal, so that a pass that was killed goes on from its last save point ([`replay`]).
+//! The plain stream is cut into spans at checkpoints. One span is read by itself: fetch
+//! [`Index::span_object_range`], then [`Index::read_span`] decrypts, inflates and checks it. The
+//! format is described in `docs/formats.md`, "Seek index"; [`IndexBuilder`] writes it as a journal,
+//! so that a pass that was killed goes on from its last save point ([`replay`]).
 
 mod builder;
 mod format;
@@ -24,7 +25,8 @@ use crate::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// The longest span that is read by itself, bytes of plain data, and of compressed. Longer ones are whole zstd frames, and huge blocks of a gzip.
+/// The longest span that is read by itself, bytes of plain data, and of compressed. Longer ones are
+/// whole zstd frames, and huge blocks of a gzip.
 pub const MAX_SPAN_LEN: u64 = 64 << 20;
 
 /// What tells one archive from another without reading it: with CBC the last block depends on all before it.
@@ -118,13 +120,15 @@ impl Index {
         self.spans[span].plain..end
     }
 
-    /// The bytes of the object that [`Self::read_span`] needs: for a sealed one whole cipher blocks, and the one before them.
+    /// The bytes of the object that [`Self::read_span`] needs: for a sealed one whole cipher
+    /// blocks, and the one before them.
     pub fn span_object_range(&self, span: usize) -> Range<u64> {
         let Range { start, end } = self.span_compressed_range(span);
         if !self.identity.is_sealed() {
             return start..end;
         }
-        // The header is as long as a block: the block before, as an offset in the object, is the offset in what is sealed.
+        // The header is as long as a block: the block before, as an offset in the object, is the
+        // offset in what is sealed.
         let block = BLOCK_LEN as u64;
         let end = end.next_multiple_of(block) + self.identity.header_len();
         // Without padding the last block is shorter.
@@ -160,8 +164,8 @@ impl Index {
         window.offset..window.offset + u64::from(window.len)
     }
 
-    /// The plain bytes of a span, verified; `key` is needed for a sealed object. `Kind::Unsupported` when the span is longer
-    /// than [`MAX_SPAN_LEN`].
+    /// The plain bytes of a span, verified; `key` is needed for a sealed object.
+    /// `Kind::Unsupported` when the span is longer than [`MAX_SPAN_LEN`].
     pub fn read_span(
         &self,
         span: usize,

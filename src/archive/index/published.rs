@@ -1,7 +1,8 @@
 //! A seek index as it is published beside the backups: sealed with a key that only who can open the archive has.
 //!
-//! `docs/formats.md`, "Published seek index". A [`Sealer`] turns the content into chunks that are encrypted one by one (AES-256-GCM), an [`Opener`] gives
-//! each back once it has proved genuine and in its place; what was cut off at the end is noticed too.
+//! `docs/formats.md`, "Published seek index". A [`Sealer`] turns the content into chunks that are
+//! encrypted one by one (AES-256-GCM), an [`Opener`] gives each back once it has proved genuine and
+//! in its place; what was cut off at the end is noticed too.
 
 use super::Identity;
 use crate::archive::envelope::CipherKey;
@@ -30,8 +31,9 @@ const NAME_CONTEXT: &str = "cassmount 2026-11-21 published seek index: name";
 /// Below what key all published indexes are, in a source.
 pub const PUBLISHED_PREFIX: &str = ".cassmount/index/1/";
 
-/// The key of an archive's published index. It follows from the archive's content, so it is the same wherever a copy of the archive lies, and tells nothing
-/// about it. No archive's suffix, so nothing that looks for archives meets it.
+/// The key of an archive's published index. It follows from the archive's content, so it is the
+/// same wherever a copy of the archive lies, and tells nothing about it. No archive's suffix, so
+/// nothing that looks for archives meets it.
 pub fn published_key(archive: &Identity) -> String {
     let mut hasher = blake3::Hasher::new_derive_key(NAME_CONTEXT);
     hasher.update(&archive.object_size.to_le_bytes()).update(&archive.start).update(&archive.end);
@@ -45,8 +47,8 @@ pub fn published_len(content_len: u64) -> u64 {
     PUBLISHED_HEADER_LEN as u64 + content_len + chunks * TAG_LEN as u64
 }
 
-/// How many chunks a published index of so many bytes has. Its last is always shorter than the others, and may be empty, so that one cut off between two
-/// chunks shows.
+/// How many chunks a published index of so many bytes has. Its last is always shorter than the
+/// others, and may be empty, so that one cut off between two chunks shows.
 pub fn chunk_count(published_len: u64) -> Result<u64> {
     let body = published_len.checked_sub(PUBLISHED_HEADER_LEN as u64);
     let sealed = SEALED_CHUNK_LEN as u64;
@@ -81,7 +83,8 @@ impl Chunks {
 pub struct Sealer(Chunks);
 
 impl Sealer {
-    /// `content_hash` is the BLAKE3 of all of the content: one key never seals two different things, whoever publishes what how often.
+    /// `content_hash` is the BLAKE3 of all of the content: one key never seals two different
+    /// things, whoever publishes what how often.
     pub fn new(key: &CipherKey, content_hash: blake3::Hash) -> Self {
         let mut header = [0; PUBLISHED_HEADER_LEN];
         header[..MAGIC.len()].copy_from_slice(MAGIC);
@@ -115,7 +118,8 @@ impl Opener {
         Ok(Self(Chunks::new(key, header)))
     }
 
-    /// The content of the next sealed chunk. `Kind::Corrupt` when another key sealed it, or anything about it, its place or its being the last was changed.
+    /// The content of the next sealed chunk. `Kind::Corrupt` when another key sealed it, or
+    /// anything about it, its place or its being the last was changed.
     pub fn open(&mut self, sealed: &[u8], last: bool) -> Result<Vec<u8>> {
         let nonce = self.0.nonce(last);
         let payload = Payload { msg: sealed, aad: &self.0.header };

@@ -40,8 +40,8 @@ pub(super) struct Code {
 impl Code {
     /// The code with these lengths for symbols 0, 1, …; 0 means that a symbol has none.
     ///
-    /// Each sequence of bits must begin with a code. With `sparse`, as zlib has it for two of the three alphabets, there may
-    /// also be no codes at all, or a single one of length 1.
+    /// Each sequence of bits must begin with a code. With `sparse`, as zlib has it for two of the
+    /// three alphabets, there may also be no codes at all, or a single one of length 1.
     pub(super) fn new(lens: &[u8], sparse: bool, bad: BadDeflate) -> Result<Self, BadDeflate> {
         let mut counts = [0_u16; MAX_CODE_LEN + 1];
         for &len in lens {

@@ -1,7 +1,7 @@
 //! The loop that reads nearly all symbols: while there is ample input and room for output.
 //!
-//! Its speed is that of one dependency: bits, table entry, bits without that entry's code, and so on. Whatever else is to be
-//! done is done beside it.
+//! Its speed is that of one dependency: bits, table entry, bits without that entry's code, and so
+//! on. Whatever else is to be done is done beside it.
 
 use super::BadDeflate;
 use super::bits::{BitReader, low_bits};
@@ -29,7 +29,8 @@ pub(super) fn read<T: Symbol>(
     // Only the lowest six bits of `count` are of meaning: then neither they nor an entry's need a mask before a shift.
     macro_rules! refill {
         () => {
-            // At least 56 bits are held after it. Those above `count` are the next byte's: or-ing them again is harmless.
+            // At least 56 bits are held after it. Those above `count` are the next byte's: or-ing
+            // them again is harmless.
             bits |= u64::from_le_bytes(*input.first_chunk().expect("there are 8")) << (count & 63);
             input = &input[(!count >> 3 & 7) as usize..];
             count |= 56;

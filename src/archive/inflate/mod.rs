@@ -1,8 +1,10 @@
-//! Raw deflate (RFC 1951) as a stream, with what checkpoints need: it stops at block boundaries or between two symbols, tells
-//! the bit it stopped at, and goes on from there, given the plain bytes before it.
+//! Raw deflate (RFC 1951) as a stream, with what checkpoints need: it stops at block boundaries or
+//! between two symbols, tells the bit it stopped at, and goes on from there, given the plain bytes
+//! before it.
 //!
-//! [`fast`] reads nearly all symbols, with tables ([`table`]). At the edges of input and output, symbols are read one by one
-//! with the canonical code ([`code`]), each as a whole or not at all: a call may stop, and the next one go on, anywhere.
+//! [`fast`] reads nearly all symbols, with tables ([`table`]). At the edges of input and output,
+//! symbols are read one by one with the canonical code ([`code`]), each as a whole or not at all: a
+//! call may stop, and the next one go on, anywhere.
 
 mod bits;
 mod code;
@@ -47,8 +49,8 @@ pub struct Progress {
 pub enum At {
     /// Somewhere, wanting input or output.
     Middle,
-    /// Between two symbols of a block with Huffman codes, either as wanted or because not even the code of the next one is
-    /// there as a whole.
+    /// Between two symbols of a block with Huffman codes, either as wanted or because not even the
+    /// code of the next one is there as a whole.
     Symbol,
     /// Between two blocks.
     Boundary,
@@ -60,7 +62,8 @@ pub enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadDeflate(pub &'static str);
 
-/// A deflate decoder. It makes bytes, or, with `u16`, symbols of which some stand for bytes before the first ([`guess`]).
+/// A deflate decoder. It makes bytes, or, with `u16`, symbols of which some stand for bytes before
+/// the first ([`guess`]).
 pub struct RawInflate<T = u8> {
     hold: Hold,
     state: State,
@@ -157,7 +160,8 @@ impl<T: Symbol> RawInflate<T> {
         self.hold = Hold::default();
     }
 
-    /// Makes `window` (at most [`WINDOW_LEN`] bytes) the output before the next one. A reference to before it is an error.
+    /// Makes `window` (at most [`WINDOW_LEN`] bytes) the output before the next one. A reference to
+    /// before it is an error.
     pub fn set_window(&mut self, window: &[T]) {
         self.history.set(window);
     }

@@ -1,7 +1,8 @@
 //! Tables that turn the next bits into symbols, for the fast loop.
 //!
-//! An entry is found by as many bits as the table is wide. It holds one symbol with all that is needed to go on, or, where
-//! both their codes fit, two literals. Codes longer than the table is wide are left to [`Code`].
+//! An entry is found by as many bits as the table is wide. It holds one symbol with all that is
+//! needed to go on, or, where both their codes fit, two literals. Codes longer than the table is
+//! wide are left to [`Code`].
 #![allow(clippy::inline_always, reason = "parts of the fast loop, which is slower with calls in it")]
 
 use super::BadDeflate;
@@ -9,7 +10,8 @@ use super::bits::low_bits;
 use super::code::{Code, MAX_SYMBOLS};
 use std::sync::LazyLock;
 
-/// Bits that find an entry for literals and lengths. Fewer make pairs of literals rare, more leave no room in the L1 cache.
+/// Bits that find an entry for literals and lengths. Fewer make pairs of literals rare, more leave
+/// no room in the L1 cache.
 const LITLEN_WIDTH: usize = 12;
 /// Bits that find an entry for distances.
 const DISTANCE_WIDTH: usize = 9;

@@ -1,10 +1,10 @@
-//! What an incremental tar (`--listed-incremental`) says of a directory: its names, and which of them it does not hold itself.
-//! (GNU tar's manual, "Dumpdir".)
+//! What an incremental tar (`--listed-incremental`) says of a directory: its names, and which of
+//! them it does not hold itself. (GNU tar's manual, "Dumpdir".)
 
 /// The names in a dumpdir whose data should be in this tar or in an earlier one, each with the directory before it.
 ///
-/// Entries are a letter and a name, ended by NUL: `Y` is in this tar, `N` was not dumped because it has not changed. Others name
-/// directories and renames.
+/// Entries are a letter and a name, ended by NUL: `Y` is in this tar, `N` was not dumped because it
+/// has not changed. Others name directories and renames.
 pub(super) fn file_names(directory: &[u8], dumpdir: &[u8]) -> Vec<Vec<u8>> {
     let slash: &[u8] = if directory.is_empty() || directory.ends_with(b"/") { b"" } else { b"/" };
     let entries = dumpdir.split(|&b| b == 0).filter_map(|entry| entry.split_first());

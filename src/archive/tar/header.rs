@@ -71,7 +71,8 @@ fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|&b| b == 0).next().unwrap_or_default()
 }
 
-/// Octal digits between spaces, ended by a space or NUL; or GNU's base-256: first bit set, then a big-endian two's complement.
+/// Octal digits between spaces, ended by a space or NUL; or GNU's base-256: first bit set, then a
+/// big-endian two's complement.
 pub(super) fn number(field: &[u8]) -> Option<i64> {
     let (&first, rest) = field.split_first()?;
     if first & 0x80 != 0 {

@@ -1,8 +1,9 @@
 //! A tar as a stream: takes plain bytes in any pieces, hands out the members' data without copying it.
 //!
-//! Reads what GNU tar, bsdtar, busybox and pax write: V7, ustar, GNU long names, pax records, base-256 sizes, sparse files, links,
-//! volume labels, the dumpdirs of incremental tars. Tars behind one another are one, as for `tar -i`. Memory is bounded whatever the
-//! bytes are. Where tars disagree about the meaning of a header, it is an error or `Unsupported`: never a guess.
+//! Reads what GNU tar, bsdtar, busybox and pax write: V7, ustar, GNU long names, pax records,
+//! base-256 sizes, sparse files, links, volume labels, the dumpdirs of incremental tars. Tars
+//! behind one another are one, as for `tar -i`. Memory is bounded whatever the bytes are. Where
+//! tars disagree about the meaning of a header, it is an error or `Unsupported`: never a guess.
 
 mod dumpdir;
 mod header;
@@ -41,7 +42,8 @@ const MAX_SIZE: u64 = 1 << 60;
 /// Zeros that fill holes.
 static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
 
-/// Takes the files of a tar one after another, sparse ones with their holes filled. All other members are only in the result.
+/// Takes the files of a tar one after another, sparse ones with their holes filled. All other
+/// members are only in the result.
 pub trait MemberSink {
     /// A file starts; `crc32` is not known yet.
     fn begin(&mut self, member: &Member) -> Result<()>;

@@ -9,7 +9,8 @@ use crate::{Error, Result};
 /// Most regions of one file.
 pub(super) const MAX_REGIONS: usize = 1 << 16;
 
-/// A file may have holes of so many bytes, or of this many times its stored bytes if that is more. A made-up one could have exabytes.
+/// A file may have holes of so many bytes, or of this many times its stored bytes if that is more.
+/// A made-up one could have exabytes.
 const MAX_HOLES: u64 = 64 << 20;
 const MAX_HOLE_SHARE: u64 = 16;
 
@@ -17,7 +18,8 @@ const MAX_HOLE_SHARE: u64 = 16;
 const OLD_IN_HEADER: std::ops::Range<usize> = 386..482;
 const OLD_IN_BLOCK: std::ops::Range<usize> = 0..504;
 
-/// The entries in a header of the old GNU format. Second, the file's size; third, whether another block of entries follows.
+/// The entries in a header of the old GNU format. Second, the file's size; third, whether another
+/// block of entries follows.
 pub(super) fn old_header(block: &[u8; BLOCK_LEN]) -> Result<(Vec<Region>, u64, bool)> {
     let size = field(&block[483..495]).ok_or_else(malformed)?;
     Ok((old_entries(&block[OLD_IN_HEADER])?, size, block[482] != 0))
@@ -94,8 +96,8 @@ impl MapLines {
     }
 }
 
-/// The regions that hold anything, if they can be those of a file of `size` bytes of which `stored` are stored. Empty ones, which only
-/// mark the file's end, are left out.
+/// The regions that hold anything, if they can be those of a file of `size` bytes of which `stored`
+/// are stored. Empty ones, which only mark the file's end, are left out.
 pub(super) fn checked(mut regions: Vec<Region>, size: u64, stored: u64) -> Result<Vec<Region>> {
     let mut end = 0_u64;
     let mut sum = 0_u64;

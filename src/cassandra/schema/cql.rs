@@ -1,7 +1,8 @@
 //! The statements that create a schema again, in an order in which cqlsh can execute them.
 //!
-//! The text follows Cassandra's own `DESCRIBE … WITH INTERNALS` (`TableMetadata.appendCqlTo` and its like), but that options
-//! which the node never stored are left out: they have their default, and an older version does not know them.
+//! The text follows Cassandra's own `DESCRIBE … WITH INTERNALS` (`TableMetadata.appendCqlTo` and
+//! its like), but that options which the node never stored are left out: they have their default,
+//! and an older version does not know them.
 
 use super::definition::{
     Aggregate, Column, ColumnKind, Function, Index, Keyspace, Mask, OptionValue, Schema, Table, UserType, View,
@@ -12,7 +13,8 @@ use std::fmt::Write as _;
 /// What [`write_cql`] writes.
 #[derive(Clone, Debug)]
 pub struct CqlOptions<'a> {
-    /// Tables and views get the ids that they had (`WITH ID`): their SSTables then belong into directories of the same name.
+    /// Tables and views get the ids that they had (`WITH ID`): their SSTables then belong into
+    /// directories of the same name.
     pub ids: bool,
     /// Columns that were dropped are created and dropped again at the time they were, as SSTables that still hold them
     /// require.
@@ -29,8 +31,8 @@ impl Default for CqlOptions<'_> {
     }
 }
 
-/// Writes the schema as CQL: by keyspace, its types (those that others use first), functions, aggregates, tables each with
-/// its indexes and triggers, and views.
+/// Writes the schema as CQL: by keyspace, its types (those that others use first), functions,
+/// aggregates, tables each with its indexes and triggers, and views.
 pub fn write_cql(schema: &Schema, options: &CqlOptions<'_>) -> String {
     let mut writer = Writer { cql: String::new(), options };
     for keyspace in &schema.keyspaces {
@@ -282,7 +284,8 @@ pub fn compact_tables(schema: &Schema, keyspaces: &[String]) -> Vec<String> {
 
 /// A table with COMPACT STORAGE.
 struct Compact {
-    /// As CQL declares it; `None` for one that only Thrift could make: a super column family, or one of several kinds of columns.
+    /// As CQL declares it; `None` for one that only Thrift could make: a super column family, or
+    /// one of several kinds of columns.
     table: Option<Table>,
 }
 
@@ -301,7 +304,8 @@ impl Compact {
             let is_empty = |column: &Column| column.data_type == "empty" || column.data_type.contains("EmptyType");
             table.columns.retain(|column| column.kind != ColumnKind::Regular || !is_empty(column));
         } else {
-            // Columns are kept as static ones, beside a clustering column and a value that Thrift's dynamic columns were in.
+            // Columns are kept as static ones, beside a clustering column and a value that Thrift's
+            // dynamic columns were in.
             table.columns.retain(|column| !matches!(column.kind, ColumnKind::Clustering | ColumnKind::Regular));
             for column in table.columns.iter_mut().filter(|column| column.kind == ColumnKind::Static) {
                 column.kind = ColumnKind::Regular;
@@ -378,7 +382,8 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// A name as CQL takes it: in double quotes unless it is lower case and no reserved word (`ColumnIdentifier.maybeQuote`).
+/// A name as CQL takes it: in double quotes unless it is lower case and no reserved word
+/// (`ColumnIdentifier.maybeQuote`).
 fn identifier(name: &str) -> String {
     let plain = name
         .bytes()

@@ -63,7 +63,8 @@ pub struct Table {
     pub id: TableId,
     /// `compound`, `counter`, `dense`, `super`.
     pub flags: Vec<String>,
-    /// In the order of [`Table::columns`]: partition key, clustering, static, regular; those of one cell before the others.
+    /// In the order of [`Table::columns`]: partition key, clustering, static, regular; those of one
+    /// cell before the others.
     pub columns: Vec<Column>,
     pub dropped_columns: Vec<DroppedColumn>,
     pub indexes: Vec<Index>,

@@ -1,8 +1,9 @@
 //! What SSTables of `system_schema` tell: writes and deletions, each with its time. Nothing is ever resolved away here.
 //!
-//! A set of facts is a grow-only set: [`Facts::merge`] is a union, so it is commutative, associative and idempotent. What the
-//! node saw at a moment follows from the facts up to that moment by Cassandra's own rule: the latest write wins, and a
-//! deletion hides every write that is not later than itself.
+//! A set of facts is a grow-only set: [`Facts::merge`] is a union, so it is commutative,
+//! associative and idempotent. What the node saw at a moment follows from the facts up to that
+//! moment by Cassandra's own rule: the latest write wins, and a deletion hides every write that is
+//! not later than itself.
 
 use crate::time::Timestamp;
 use crate::{Error, Result};

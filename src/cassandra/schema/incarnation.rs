@@ -22,8 +22,8 @@ pub struct Incarnation {
     pub kind: TableKind,
     /// The time of the CREATE; exact unless every set that held it is gone (then the first time at which it is known).
     pub created: Timestamp,
-    /// The time of the DROP, or, where no set holds the DROP itself, the first time at which the table is known to be gone.
-    /// Compare [`Self::known_alive`].
+    /// The time of the DROP, or, where no set holds the DROP itself, the first time at which the
+    /// table is known to be gone. Compare [`Self::known_alive`].
     pub dropped: Option<Timestamp>,
     /// The last time at which something shows that it existed. Same as `dropped` where that is exact.
     pub known_alive: Timestamp,
@@ -32,8 +32,8 @@ pub struct Incarnation {
 impl Incarnation {
     /// Whether `dropped` is the time of a DROP, not only a bound.
     ///
-    /// It is this table's own DROP, but for one case: where the name was dropped, made and dropped again between two sets,
-    /// and compaction came before the second, only the last DROP is known.
+    /// It is this table's own DROP, but for one case: where the name was dropped, made and dropped
+    /// again between two sets, and compaction came before the second, only the last DROP is known.
     pub fn drop_is_exact(&self) -> bool {
         self.dropped == Some(self.known_alive)
     }
@@ -120,8 +120,8 @@ fn id_writes(row: &Row) -> Vec<(Timestamp, TableId)> {
     values.filter_map(|(&at, value)| Some((at, TableId(value.as_deref()?.try_into().ok()?)))).collect()
 }
 
-/// What table `columns` tells of each table: its rows are written once, at the CREATE, and deleted by the DROP, while ALTER
-/// TABLE writes the whole row of table `tables` anew.
+/// What table `columns` tells of each table: its rows are written once, at the CREATE, and deleted
+/// by the DROP, while ALTER TABLE writes the whole row of table `tables` anew.
 struct ColumnHistory<'a> {
     partition: Option<&'a Partition>,
 }
@@ -197,8 +197,8 @@ impl Evidence<'_> {
         lives
     }
 
-    /// The CREATE that the first known write of an id stems from: itself, or an earlier one of which only the columns are
-    /// left, if an ALTER TABLE rewrote the row.
+    /// The CREATE that the first known write of an id stems from: itself, or an earlier one of
+    /// which only the columns are left, if an ALTER TABLE rewrote the row.
     fn created(&self, first_write: Timestamp, id: TableId, free: Timestamp) -> Timestamp {
         // An id is made by the CREATE (or given to it, in a restore, and then older).
         let earliest = id.created_at().unwrap_or(free).max(Timestamp(free.0.saturating_add(1)));

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 /// Reads all SSTables of one table of keyspace `system_schema` that a backup set holds.
 ///
-/// `components` are file names without directories and their contents: at least `Data.db`, `Statistics.db` and
-/// `CompressionInfo.db` of every SSTable (`CRC.db` where it is not compressed); others are not looked at. A table that the
-/// history does not need gives no facts.
+/// `components` are file names without directories and their contents: at least `Data.db`,
+/// `Statistics.db` and `CompressionInfo.db` of every SSTable (`CRC.db` where it is not compressed);
+/// others are not looked at. A table that the history does not need gives no facts.
 ///
 /// # Errors
-/// `Corrupt` where a component is missing, a checksum is wrong or the structure makes no sense; `Unsupported` for an SSTable
-/// version or compressor that is not known. The caller then knows nothing of this table from this set.
+/// `Corrupt` where a component is missing, a checksum is wrong or the structure makes no sense;
+/// `Unsupported` for an SSTable version or compressor that is not known. The caller then knows
+/// nothing of this table from this set.
 pub fn read_system_schema<N: AsRef<str>, B: AsRef<[u8]>>(table: &str, components: &[(N, B)]) -> Result<Facts> {
     let mut facts = Facts::default();
     let Some(table) = SchemaTable::parse(table) else { return Ok(facts) };

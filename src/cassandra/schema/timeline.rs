@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 
 /// The schema history of a cluster, as far as the sets that were added tell it.
 ///
-/// Sets may be added in any order and repeatedly, and timelines merged: the result is the same. Serialises to any format
-/// whose map keys may be compound (postcard; not JSON).
+/// Sets may be added in any order and repeatedly, and timelines merged: the result is the same.
+/// Serialises to any format whose map keys may be compound (postcard; not JSON).
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Timeline {
     facts: Facts,
@@ -27,9 +27,11 @@ pub struct Timeline {
 impl Timeline {
     /// Adds what a set's `system_schema` SSTables tell.
     ///
-    /// `time` is that of the set, and not later than when its snapshot was taken (the minute in a tag serves): a table made
-    /// after the snapshot but before `time` would seem to be gone until a later set shows it. `complete` says that the set holds all SSTables that the node had then (a full), so that
-    /// what it lacks was gone. It counts only if `facts` come from tables `tables` and `views` both.
+    /// `time` is that of the set, and not later than when its snapshot was taken (the minute in a
+    /// tag serves): a table made after the snapshot but before `time` would seem to be gone until a
+    /// later set shows it. `complete` says that the set holds all SSTables that the node had then
+    /// (a full), so that what it lacks was gone. It counts only if `facts` come from tables
+    /// `tables` and `views` both.
     pub fn add(&mut self, time: Timestamp, complete: bool, facts: &Facts) {
         if complete && facts.has_read(SchemaTable::Tables) && facts.has_read(SchemaTable::Views) {
             self.sightings.complete.insert(time);

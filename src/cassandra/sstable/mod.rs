@@ -1,9 +1,10 @@
 //! Reads small SSTables whole: every partition, row, cell and deletion of a `Data.db`.
 //!
-//! Meant for the tables that describe other tables (`system_schema`), which are a few kilobytes, not for data: everything is
-//! held in memory and nothing is looked up by key, so only `Data.db`, `CompressionInfo.db` (or `CRC.db`) and
-//! `Statistics.db` are needed. Pure: bytes in, values out. The layout follows Cassandra's `UnfilteredSerializer`,
-//! `SerializationHeader`, `CompressionMetadata` and `MetadataSerializer`, versions 3.0 (`ma`) to 5.0 (`oa`, `da`).
+//! Meant for the tables that describe other tables (`system_schema`), which are a few kilobytes,
+//! not for data: everything is held in memory and nothing is looked up by key, so only `Data.db`,
+//! `CompressionInfo.db` (or `CRC.db`) and `Statistics.db` are needed. Pure: bytes in, values out.
+//! The layout follows Cassandra's `UnfilteredSerializer`, `SerializationHeader`,
+//! `CompressionMetadata` and `MetadataSerializer`, versions 3.0 (`ma`) to 5.0 (`oa`, `da`).
 
 mod bytes;
 pub mod checksums;
@@ -19,7 +20,8 @@ pub use rows::{Bound, Cell, Deletion, Liveness, Partition, RangeMarker, Row, Unf
 use super::{Format, SstableName};
 use crate::{Error, Kind, Result};
 
-/// The largest `Data.db`, uncompressed, that is read. A `system_schema.columns` of ten thousand tables is about half of it.
+/// The largest `Data.db`, uncompressed, that is read. A `system_schema.columns` of ten thousand
+/// tables is about half of it.
 pub const MAX_PLAIN_SIZE: usize = 64 << 20;
 
 /// The components of one SSTable that a full read needs. All but `data` and `statistics` may be missing.
@@ -44,8 +46,8 @@ pub struct Sstable {
 /// Reads an SSTable.
 ///
 /// # Errors
-/// `Corrupt` where a checksum or the structure is wrong, `Unsupported` for a version or compressor that is not known, or
-/// an SSTable past [`MAX_PLAIN_SIZE`].
+/// `Corrupt` where a checksum or the structure is wrong, `Unsupported` for a version or compressor
+/// that is not known, or an SSTable past [`MAX_PLAIN_SIZE`].
 pub fn read(name: &SstableName, files: &Files<'_>) -> Result<Sstable> {
     let layout = Layout::of(name)?;
     let header = header::read(layout, files.statistics)?;

@@ -6,8 +6,9 @@ use super::header::{Column, Header};
 use super::marshal::DataType;
 use crate::{Error, Kind, Result};
 
-/// Rows and cells in one SSTable. Bytes can claim far more of them than their size suggests; four million take about half a
-/// gigabyte here and are more than [`super::MAX_PLAIN_SIZE`] of real schema rows hold.
+/// Rows and cells in one SSTable. Bytes can claim far more of them than their size suggests; four
+/// million take about half a gigabyte here and are more than [`super::MAX_PLAIN_SIZE`] of real
+/// schema rows hold.
 const MAX_ITEMS: usize = 4_000_000;
 
 const END_OF_PARTITION: u8 = 0x01;
@@ -359,7 +360,8 @@ fn clustering(bytes: &mut Cursor<'_>, types: &[DataType]) -> Result<Vec<Option<V
     Ok(values)
 }
 
-/// One value. Those of a column of several cells are written as the collection's type says, whose length is never fixed.
+/// One value. Those of a column of several cells are written as the collection's type says, whose
+/// length is never fixed.
 fn value(bytes: &mut Cursor<'_>, data_type: &DataType) -> Result<Vec<u8>> {
     let value = match data_type.fixed_length {
         Some(length) => bytes.take(length)?,

@@ -1,6 +1,8 @@
-//! The hosts of one cluster side by side: to which times all of them can be restored, which host stopped, paused or missed a full. Pure.
+//! The hosts of one cluster side by side: to which times all of them can be restored, which host
+//! stopped, paused or missed a full. Pure.
 //!
-//! What a single restore point lacks is judged by [`super::completeness`]; this part compares hosts that are all listed.
+//! What a single restore point lacks is judged by [`super::completeness`]; this part compares hosts
+//! that are all listed.
 
 mod days;
 mod fault;
@@ -78,8 +80,8 @@ impl ClusterView {
     }
 }
 
-/// Puts hosts together by the names that manifests give to their clusters. Where there is one name only, hosts without any belong there.
-/// `now`: to tell clusters that stopped as a whole.
+/// Puts hosts together by the names that manifests give to their clusters. Where there is one name
+/// only, hosts without any belong there. `now`: to tell clusters that stopped as a whole.
 pub fn clusters(hosts: &[Arc<HostSets>], now: Timestamp) -> Vec<ClusterView> {
     let hosts = judged_together(hosts);
     let groups = by_cluster(&hosts);

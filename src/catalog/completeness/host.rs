@@ -48,7 +48,8 @@ impl fmt::Display for Nearest {
 }
 
 impl HostCompleteness {
-    /// Judges the host's sets, which are in order of time. `peers`: the other hosts of the source, as far as they are known.
+    /// Judges the host's sets, which are in order of time. `peers`: the other hosts of the source,
+    /// as far as they are known.
     pub(in crate::catalog) fn judge(
         host: &Host,
         sets: &[Arc<BackupSet>],
@@ -128,7 +129,8 @@ impl HostCompleteness {
         &self.unasked
     }
 
-    /// The restore points nearest to `points[index]` that have all of these tables. `points`: those that are to be seen.
+    /// The restore points nearest to `points[index]` that have all of these tables. `points`: those
+    /// that are to be seen.
     pub fn nearest(&self, points: &[RestorePoint], index: usize, tables: &[TableName]) -> Nearest {
         let fits = |at: &usize| !points[*at].is_apart() && self.has_all_of(*at, tables);
         let tag = |at: usize| points[at].tag().clone();

@@ -10,7 +10,8 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Lack {
     pub host: Host,
-    /// The set that does not hold it. Where the set itself is missing, the name that another host gives to the set of that time.
+    /// The set that does not hold it. Where the set itself is missing, the name that another host
+    /// gives to the set of that time.
     pub set: Tag,
     pub kind: SetKind,
     #[serde(rename = "lacks")]

@@ -1,10 +1,11 @@
 //! Completeness: what each restore point lacks, why, since when, and from when on it is whole again. Pure.
 //!
-//! This is the only place that judges it. `list`, `chain`, `verify`, `extract`, `restore`, the mount, `status`, the log and the metrics
-//! all ask here and print a [`Lack`] with its `Display`.
+//! This is the only place that judges it. `list`, `chain`, `verify`, `extract`, `restore`, the
+//! mount, `status`, the log and the metrics all ask here and print a [`Lack`] with its `Display`.
 //!
-//! Evidence comes from two sides. What the listed sets say about themselves and about each other is found here. What only a layout or a
-//! store can see is handed over as [`SetEvidence`] with the set ([`super::BackupSet::evidence`]).
+//! Evidence comes from two sides. What the listed sets say about themselves and about each other is
+//! found here. What only a layout or a store can see is handed over as [`SetEvidence`] with the set
+//! ([`super::BackupSet::evidence`]).
 
 mod evidence;
 mod host;

@@ -8,7 +8,8 @@ use crate::catalog::{BackupSet, ManifestState, Scope, SetKind, Strays};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A full whose first upload is so young may still be on its way: it takes nothing from the incrementals made meanwhile.
+/// A full whose first upload is so young may still be on its way: it takes nothing from the
+/// incrementals made meanwhile.
 const RUNNING_US: i64 = 24 * 3_600_000_000;
 /// … as long as something was uploaded so short ago.
 const QUIET_US: i64 = 6 * 3_600_000_000;
@@ -76,7 +77,8 @@ fn table_of(key: &str) -> Option<TableName> {
 /// What all sets of a host together tell about each of them.
 pub(super) struct Context<'a> {
     keyspaces: HashSet<&'a str>,
-    /// The first and the last set that has an archive of a table which some schema_mapping.json lists and the set beside it lacks.
+    /// The first and the last set that has an archive of a table which some schema_mapping.json
+    /// lists and the set beside it lacks.
     spans: HashMap<&'a TableName, (usize, usize)>,
     /// By index of the full.
     of_fulls: HashMap<usize, Vec<SetEvidence>>,
@@ -198,8 +200,9 @@ fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
     found
 }
 
-/// How many tables the manifest counts beyond the archives and beyond those that the set's schema.cql names: those of Cassandra's own
-/// that the scripts leave out, so that the number is the same for every full of a host.
+/// How many tables the manifest counts beyond the archives and beyond those that the set's
+/// schema.cql names: those of Cassandra's own that the scripts leave out, so that the number is the
+/// same for every full of a host.
 fn uncounted(set: &BackupSet) -> Option<i64> {
     let counted = i64::try_from(set.manifest.good()?.table_count?).ok()?;
     let named = set.evidence.iter().filter(|evidence| evidence.cause == Cause::SchemaCql).count();

@@ -1,7 +1,8 @@
 //! Sets that a host lacks although other hosts of its cluster have one of that time.
 //!
-//! Hosts of one cluster back up at one rhythm, each at its own moment. So a pause of a host counts as a missing set only if it is clearly
-//! longer than every pause of another host around it, and that host has a set within.
+//! Hosts of one cluster back up at one rhythm, each at its own moment. So a pause of a host counts
+//! as a missing set only if it is clearly longer than every pause of another host around it, and
+//! that host has a set within.
 
 use super::evidence::{Cause, Subject};
 use super::lack::Lack;

@@ -197,7 +197,8 @@ mod property {
         ]
     }
 
-    /// A set every hour, a full every fifth. Each holds what was flushed since the one before; a full also all that was before.
+    /// A set every hour, a full every fifth. Each holds what was flushed since the one before; a
+    /// full also all that was before.
     fn made(hour: usize, fate: Fate) -> TestSet {
         let is_full = hour.is_multiple_of(5);
         let held = TABLES.iter().enumerate().filter(|(number, _)| fate != Fate::ArchiveDeleted(*number));

@@ -41,7 +41,8 @@ pub struct Attribution {
 
 /// tar keeps whole seconds: the file was written up to this much later than it says.
 const SECOND_US: i64 = 999_999;
-/// A table flushes a moment after its DROP; what is written later than this belongs to an incarnation that nothing knows of.
+/// A table flushes a moment after its DROP; what is written later than this belongs to an
+/// incarnation that nothing knows of.
 const LAST_FLUSH_US: i64 = 600_000_000;
 
 /// The incarnation of each SSTable of each archive, in the order given: that of the sets' times, oldest first.
@@ -126,8 +127,8 @@ fn by_time(candidates: &Candidates, sstable: &SstableFacts, set_time: Timestamp)
 /// What one SSTable is, and where it was seen first.
 type SstableOrigins<'a> = HashMap<(TableId, &'a str, &'a SstableName), ((u64, Option<u32>), &'a Tag)>;
 
-/// Where only weak evidence names an incarnation, and after it was last known to be there: from the set on in which one of its SSTables has
-/// another content, nothing belongs to it for certain.
+/// Where only weak evidence names an incarnation, and after it was last known to be there: from the
+/// set on in which one of its SSTables has another content, nothing belongs to it for certain.
 fn split_at_collisions(candidates: &Candidates, archives: &[ArchiveFacts], found: &mut [Vec<Attribution>]) {
     let mut seen: SstableOrigins<'_> = HashMap::new();
     let mut ended: BTreeMap<TableId, Tag> = BTreeMap::new();

@@ -23,7 +23,8 @@ pub enum Evidence {
     Mapping { tag: Tag, created: Option<Timestamp> },
     /// Other SSTables of the archive: it was made of one directory.
     SameArchive { better: Box<Evidence> },
-    /// None: an SSTable of this name has another content in this set, so the counter started again, and nothing tells why.
+    /// None: an SSTable of this name has another content in this set, so the counter started again,
+    /// and nothing tells why.
     Collision { tag: Tag },
     /// None: it was written before any incarnation that is known.
     TooOld { written: Timestamp },

@@ -30,8 +30,8 @@ pub struct PointTables {
 
 /// The tables that `point` has.
 ///
-/// A full has exactly those it holds archives of, each in the incarnation of its snapshot, which was taken between the set's start and
-/// its end. An incremental has those that lived at its time.
+/// A full has exactly those it holds archives of, each in the incarnation of its snapshot, which
+/// was taken between the set's start and its end. An incremental has those that lived at its time.
 pub fn tables_at(point: &RestorePoint, knowledge: &Knowledge) -> PointTables {
     let mut found = PointTables::default();
     let archived = point.tables();
@@ -60,9 +60,10 @@ pub fn tables_at(point: &RestorePoint, knowledge: &Knowledge) -> PointTables {
 }
 
 impl Candidates {
-    /// The incarnation that a set's archive of the table holds, as far as that can be told without reading it: what it says itself if it
-    /// was read before; else, of a full, the first that lived while the set was made, and of an incremental the last one created by then,
-    /// which may have been dropped since.
+    /// The incarnation that a set's archive of the table holds, as far as that can be told without
+    /// reading it: what it says itself if it was read before; else, of a full, the first that lived
+    /// while the set was made, and of an incremental the last one created by then, which may have
+    /// been dropped since.
     pub fn of_archive(&self, set: &BackupSet) -> Option<(TableId, Evidence)> {
         if let Some(id) = self.named.get(&set.tag) {
             return Some((*id, Evidence::DirectoryName { tag: set.tag.clone() }));

@@ -206,8 +206,9 @@ fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
-    /// With the schema history an SSTable is given to its own incarnation or, within the second of a creation, to none. With the ids from
-    /// fulls alone it may go to a neighbour only if an incarnation lived that no full saw.
+    /// With the schema history an SSTable is given to its own incarnation or, within the second of
+    /// a creation, to none. With the ids from fulls alone it may go to a neighbour only if an
+    /// incarnation lived that no full saw.
     #[test]
     fn incarnations_do_not_mix(steps in steps()) {
         let mut now = 1_000_000_000;

@@ -1,8 +1,9 @@
 //! The SSTables of `backups` directories by the time when they were flushed. Pure.
 //!
-//! Cassandra links every SSTable that it flushes into `backups`, and never says which of them belong together. All that were flushed up to some moment,
-//! upon the newest snapshot before, are a state that the node was in. So they are put into sets by the minute of the flush; where that would make too
-//! many, by the hour, or the day.
+//! Cassandra links every SSTable that it flushes into `backups`, and never says which of them
+//! belong together. All that were flushed up to some moment, upon the newest snapshot before, are a
+//! state that the node was in. So they are put into sets by the minute of the flush; where that
+//! would make too many, by the hour, or the day.
 
 use crate::cassandra::SstableName;
 use crate::store::{BundledFile, ObjectMeta, Tally};

@@ -18,11 +18,13 @@ pub use crate::catalog::set::FoundTable;
 
 /// A layout that looks at a host as a whole.
 pub trait GatheredSets: Send + Sync {
-    /// The sets that a host has now. Nothing at all for a host that is not there. Memory must not grow with the number of plain files.
+    /// The sets that a host has now. Nothing at all for a host that is not there. Memory must not
+    /// grow with the number of plain files.
     fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>>;
 
-    /// The sets of several directories that were named as one host (`--rename-host`), if they can be the disks of one node; `None` if they are hosts
-    /// that followed each other, or the layout has no disks.
+    /// The sets of several directories that were named as one host (`--rename-host`), if they can
+    /// be the disks of one node; `None` if they are hosts that followed each other, or the layout
+    /// has no disks.
     fn gather_disks<'a>(&'a self, _scan: HostScan<'a>, _disks: &'a [Host]) -> BoxFuture<'a, Result<Option<Gathered>>> {
         futures::future::ready(Ok(None)).boxed()
     }
@@ -79,7 +81,8 @@ pub struct FoundSet {
     pub tag: Tag,
     /// The tag as a reading of the host's clock, where it is one.
     pub local: Option<LocalTime>,
-    /// Kind and time of the set, from what there is; `Ok(None)` when it did not finish, an error (a sentence for a person) when that cannot be told.
+    /// Kind and time of the set, from what there is; `Ok(None)` when it did not finish, an error (a
+    /// sentence for a person) when that cannot be told.
     pub manifest: Result<Option<ParsedManifest>, String>,
     /// Each table once; of a second one of the same name the later key is reported as a stray.
     pub tables: Vec<FoundTable>,

@@ -1,4 +1,5 @@
-//! Tables whose files a manifest lists one by one, wherever they lie: looked for in the source, and told where they are missing.
+//! Tables whose files a manifest lists one by one, wherever they lie: looked for in the source, and
+//! told where they are missing.
 
 use super::gathered::{FoundSet, FoundTable};
 use super::snapshot::without_manifest;
@@ -97,7 +98,8 @@ pub(super) struct Files {
     lacking: Vec<String>,
 }
 
-/// Looks for what a manifest lists; adds the tables to `found`, and what is missing to its evidence. `key` is the manifest's.
+/// Looks for what a manifest lists; adds the tables to `found`, and what is missing to its
+/// evidence. `key` is the manifest's.
 pub(super) async fn tables(
     objects: &dyn Objects,
     listed: &[ListedTable],
@@ -179,10 +181,11 @@ pub(super) async fn files(objects: &dyn Objects, table: &ListedTable) -> Result<
     Ok(Files { found, lacking })
 }
 
-/// The MD5 that the object's content has to be checked against; `None` for an object that is not the one that was uploaded.
+/// The MD5 that the object's content has to be checked against; `None` for an object that is not
+/// the one that was uploaded.
 ///
-/// Where the store's ETag is what the manifest says, the store itself vouches for the content. It may be no MD5 then, though it looks like one: with
-/// server-side encryption by KMS.
+/// Where the store's ETag is what the manifest says, the store itself vouches for the content. It
+/// may be no MD5 then, though it looks like one: with server-side encryption by KMS.
 #[expect(clippy::option_option, reason = "whether it is the object, and what is to be checked of it")]
 fn check(sum: &Sum, object: &ObjectMeta) -> Option<Option<[u8; 16]>> {
     let e_tag = object.e_tag.as_deref().map(|e_tag| e_tag.trim_matches('"'));

@@ -1,4 +1,5 @@
-//! Manifests that list every file of a backup: parsed while they are fetched, so that one of hundreds of MB takes no more memory than what it lists.
+//! Manifests that list every file of a backup: parsed while they are fetched, so that one of
+//! hundreds of MB takes no more memory than what it lists.
 
 use crate::catalog::objects::Objects;
 use crate::store::ObjectMeta;
@@ -19,7 +20,8 @@ pub(super) const MAX_FILES: usize = 3_000_000;
 /// What `parse` makes of the object, or why it cannot be used: a sentence for a person.
 ///
 /// # Errors
-/// Those of the store, but for an object that cannot be read though the source can: that is an unusable backup, and no outage.
+/// Those of the store, but for an object that cannot be read though the source can: that is an
+/// unusable backup, and no outage.
 pub(super) async fn parse<T: Send + 'static>(
     objects: &dyn Objects,
     object: &ObjectMeta,

@@ -1,5 +1,6 @@
-//! Layouts: how a backup tool names its objects. The tools are in [`tools`], one module each; what they share is here. A new layout implements
-//! [`Layout`] and joins [`all`]. `docs/layouts.md` has an example.
+//! Layouts: how a backup tool names its objects. The tools are in [`tools`], one module each; what
+//! they share is here. A new layout implements [`Layout`] and joins [`all`]. `docs/layouts.md` has
+//! an example.
 
 mod choice;
 mod files;
@@ -52,7 +53,8 @@ pub struct Hosts {
 pub enum Sets<'a> {
     /// Each set has a prefix of its own. The catalog lists those anew that may have changed.
     Placed(&'a dyn PlacedSets),
-    /// A set's objects lie scattered, or something in the bucket says which they are: the layout looks at the host as a whole.
+    /// A set's objects lie scattered, or something in the bucket says which they are: the layout
+    /// looks at the host as a whole.
     Gathered(&'a dyn GatheredSets),
 }
 
@@ -61,8 +63,8 @@ pub trait Layout: Debug + Send + Sync + 'static {
     /// Its name in `--layout` and in reports.
     fn name(&self) -> &'static str;
 
-    /// Whether an object of this key is one that this tool wrote: something that makes up a backup, such as an archive or an SSTable's component.
-    /// Layouts are told apart by this.
+    /// Whether an object of this key is one that this tool wrote: something that makes up a backup,
+    /// such as an archive or an SSTable's component. Layouts are told apart by this.
     fn recognises(&self, key: &str) -> bool;
 
     /// The hosts that the source has. Must cost a listing or a few.
@@ -71,7 +73,8 @@ pub trait Layout: Debug + Send + Sync + 'static {
     /// How their sets are found.
     fn sets(&self) -> Sets<'_>;
 
-    /// What a bundle that this layout made is made of: all that lies below its key, where the layout does not say otherwise.
+    /// What a bundle that this layout made is made of: all that lies below its key, where the
+    /// layout does not say otherwise.
     fn bundle<'a>(
         &'a self,
         objects: &'a dyn Objects,

@@ -21,7 +21,8 @@ pub(crate) fn is_safe_name(name: &str) -> bool {
         && !name.chars().any(char::is_control)
 }
 
-/// Whether a directory's name is that of a data directory, as `data_file_directories` has them: a key below it is no host's.
+/// Whether a directory's name is that of a data directory, as `data_file_directories` has them: a
+/// key below it is no host's.
 pub(super) fn is_data(name: &str) -> bool {
     let rest = ["data", "disk"].iter().find_map(|word| name.strip_prefix(word));
     rest.is_some_and(|rest| rest.trim_start_matches(['-', '_']).bytes().all(|b| b.is_ascii_digit()))

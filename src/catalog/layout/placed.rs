@@ -37,8 +37,9 @@ pub enum Part {
     File(&'static str),
 }
 
-/// A layout whose sets have prefixes: the catalog asks for a host's sets by name (which must cost a listing or a few, whatever the sets hold), and
-/// lists each prefix itself, giving every key to [`PlacedSets::classify`].
+/// A layout whose sets have prefixes: the catalog asks for a host's sets by name (which must cost a
+/// listing or a few, whatever the sets hold), and lists each prefix itself, giving every key to
+/// [`PlacedSets::classify`].
 pub trait PlacedSets: Send + Sync {
     /// The sets that a host has. Nothing at all for a host that is not there.
     fn places<'a>(&'a self, objects: &'a dyn Objects, host: &'a Host) -> BoxFuture<'a, Result<SetPlaces>>;

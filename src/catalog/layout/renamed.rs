@@ -1,4 +1,5 @@
-//! `--rename-host OLD=NEW`: hosts under other names than the source has for them; several of one name become one host, their sets in order of time.
+//! `--rename-host OLD=NEW`: hosts under other names than the source has for them; several of one
+//! name become one host, their sets in order of time.
 
 use super::gathered::{Gathered, GatheredSets, HostScan};
 use super::{Hosts, Layout, Sets};

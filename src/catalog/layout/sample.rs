@@ -86,7 +86,8 @@ impl Sample {
         self.places.iter().flat_map(|place| &place.keys).any(|key| layout.recognises(key))
     }
 
-    /// The layouts that something here is of: in each place that which recognises most, and those that recognise a quarter as much.
+    /// The layouts that something here is of: in each place that which recognises most, and those
+    /// that recognise a quarter as much.
     pub(super) fn layouts(&self, layouts: &[Arc<dyn Layout>]) -> Vec<Arc<dyn Layout>> {
         let mut found = vec![false; layouts.len()];
         for place in &self.places {

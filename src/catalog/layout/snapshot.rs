@@ -55,7 +55,8 @@ struct SnapshotTable {
 }
 
 impl Snapshot {
-    /// A file of the table (keyspace, name, id) whose snapshot lies below `prefix`. Says whether it is the first of that table.
+    /// A file of the table (keyspace, name, id) whose snapshot lies below `prefix`. Says whether it
+    /// is the first of that table.
     pub(super) fn add(
         &mut self,
         prefix: &str,
@@ -302,8 +303,9 @@ pub(super) fn without_manifest(kind: SetKind, time: Timestamp, scope: Scope) -> 
     ParsedManifest { manifest, tables: None }
 }
 
-/// The date, with or without a time of day, that people name backups by: `20261121`, `20261121-024500`, `2026-11-21-02-45`, with anything between the
-/// numbers that is neither letter nor digit, but `T`. By the clock of whoever made it.
+/// The date, with or without a time of day, that people name backups by: `20261121`,
+/// `20261121-024500`, `2026-11-21-02-45`, with anything between the numbers that is neither letter
+/// nor digit, but `T`. By the clock of whoever made it.
 pub(super) fn local_time(tag: &str) -> Option<LocalTime> {
     let digits: String = tag.chars().filter(char::is_ascii_digit).collect();
     let between = |c: char| matches!(c, '-' | '_' | '.' | ':' | 'T' | ' ');

@@ -1,4 +1,5 @@
-//! Trees in which each directory holds one host's snapshot as a whole: how the layouts that have such directories gather their sets.
+//! Trees in which each directory holds one host's snapshot as a whole: how the layouts that have
+//! such directories gather their sets.
 
 use super::gathered::{FoundSet, Gathered, HostScan};
 use super::names::key_reason;

@@ -1,4 +1,5 @@
-//! Cassandra's own directories of tables, as parts of keys: `<keyspace>/<table>(-<id>)?/(snapshots/<tag>/|backups/)?(.<index>/)?<file>`.
+//! Cassandra's own directories of tables, as parts of keys:
+//! `<keyspace>/<table>(-<id>)?/(snapshots/<tag>/|backups/)?(.<index>/)?<file>`.
 //!
 //! Tables that were made before Cassandra 2.1 have directories without an id to this day.
 

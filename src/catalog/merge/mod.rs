@@ -1,9 +1,11 @@
 //! One table's files over a chain: every SSTable once, each from one archive, none lost, none mixed. Pure.
 //!
-//! Two copies are the same SSTable when name, size of Data.db and its CRC-32 are the same. Of these the newest complete copy is shown,
-//! whole: Data.db is equal in all of them, but Statistics.db is rewritten in place (repairedAt, level), and index components are added
-//! later, so the newest is what the node had last. Different SSTables of one name are all shown, the later ones under a generation that
-//! nobody uses. Sub-directories (secondary indexes) count their own generations, so each is merged by itself.
+//! Two copies are the same SSTable when name, size of Data.db and its CRC-32 are the same. Of these
+//! the newest complete copy is shown, whole: Data.db is equal in all of them, but Statistics.db is
+//! rewritten in place (repairedAt, level), and index components are added later, so the newest is
+//! what the node had last. Different SSTables of one name are all shown, the later ones under a
+//! generation that nobody uses. Sub-directories (secondary indexes) count their own generations, so
+//! each is merged by itself.
 
 mod plan;
 
@@ -108,8 +110,8 @@ pub struct Merged {
     pub notices: Vec<Notice>,
 }
 
-/// Merges the archives of a chain, oldest first. `floor` is a generation that the table is known to have used elsewhere, or 0: free ones
-/// lie above it.
+/// Merges the archives of a chain, oldest first. `floor` is a generation that the table is known to
+/// have used elsewhere, or 0: free ones lie above it.
 pub fn merge(sources: &[Source], floor: u64) -> Merged {
     plan::merge(sources, floor)
 }

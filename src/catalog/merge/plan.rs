@@ -110,8 +110,9 @@ impl<'a> Copy<'a> {
         (complete, self.components.contains_key("Data.db"), components, self.source)
     }
 
-    /// Whether both are one SSTable as far as they can be compared: by Data.db; where one of them lacks that, by all that both have and that
-    /// never changes. What cannot be compared is not the same, since nothing may be dropped.
+    /// Whether both are one SSTable as far as they can be compared: by Data.db; where one of them
+    /// lacks that, by all that both have and that never changes. What cannot be compared is not the
+    /// same, since nothing may be dropped.
     fn is_same(&self, other: &Self) -> bool {
         let equal = |name: &str| -> Option<bool> {
             let (a, b) = (self.components.get(name)?, other.components.get(name)?);

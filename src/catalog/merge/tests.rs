@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const ALL: [&str; 7] =
     ["Data.db", "Statistics.db", "Index.db", "CompressionInfo.db", "Digest.crc32", "Summary.db", "TOC.txt"];
 
-/// `name:content` for an SSTable with all components; `name:content:Component,…` for some of them; `=path:content` for a file.
+/// `name:content` for an SSTable with all components; `name:content:Component,…` for some of them;
+/// `=path:content` for a file.
 fn source(items: &[&str]) -> Source {
     let mut files = Vec::new();
     let mut add = |path: String, content: u32| {

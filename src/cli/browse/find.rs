@@ -9,7 +9,8 @@ use cassmount::view::{NodeKind, View};
 use cassmount::{Kind, Result};
 use glob::Pattern;
 
-/// Prints the paths below a place of the tree that a mount of SOURCE would show; with --table, those of some tables on all hosts. What lies in a table's directory is known once its archives
+/// Prints the paths below a place of the tree that a mount of SOURCE would show; with --table,
+/// those of some tables on all hosts. What lies in a table's directory is known once its archives
 /// were read: --max-depth spares that.
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct FindArgs {

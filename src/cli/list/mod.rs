@@ -17,9 +17,11 @@ use cassmount::Result;
 use cassmount::catalog::SetKind;
 use std::path::PathBuf;
 
-/// Lists the hosts of SOURCE: to which time all of them can be restored, which sets each made on which day, and which host stopped, paused,
-/// missed a full or lacks something. With HOST, the backup sets of that host: what can be restored with each, from how many sets and bytes in
-/// all, and what is wrong with them. With --table and no HOST, which hosts have the table, in which restore points, and how large it is.
+/// Lists the hosts of SOURCE: to which time all of them can be restored, which sets each made on
+/// which day, and which host stopped, paused, missed a full or lacks something. With HOST, the
+/// backup sets of that host: what can be restored with each, from how many sets and bytes in all,
+/// and what is wrong with them. With --table and no HOST, which hosts have the table, in which
+/// restore points, and how large it is.
 #[derive(clap::Args, Debug)]
 pub(super) struct ListArgs {
     /// Where the backups are; `-`, or nothing, for the configuration's bucket
@@ -31,8 +33,8 @@ pub(super) struct ListArgs {
     /// The times to which the hosts of a cluster can be restored together, and on how many hosts each is complete
     #[arg(long, conflicts_with_all = ["host", "patterns"])]
     cluster: bool,
-    /// Only sets of this time and later: a date, an hour or a minute (2026-11-21-03-15) of the host's time, RFC 3339, unix
-    /// seconds, `yesterday`, or a time ago: 2d
+    /// Only sets of this time and later: a date, an hour or a minute (2026-11-21-03-15) of the
+    /// host's time, RFC 3339, unix seconds, `yesterday`, or a time ago: 2d
     #[arg(long, value_name = "TIME", requires = "host")]
     since: Option<String>,
     /// Only sets of this time and earlier

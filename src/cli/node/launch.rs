@@ -25,7 +25,8 @@ pub(in crate::cli) struct ServerArgs {
     /// Its port for CQL [default: 9042, or any where a program has that on all addresses]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// An installation of Cassandra 4.0 or later, at least the version of the backup [default: that of CASSANDRA_HOME, or in a usual place]
+    /// An installation of Cassandra 4.0 or later, at least the version of the backup [default: that
+    /// of CASSANDRA_HOME, or in a usual place]
     #[arg(long, value_name = "DIR")]
     cassandra: Option<PathBuf>,
     /// Memory for its heap
@@ -62,7 +63,8 @@ pub(in crate::cli) struct Running<'a> {
 }
 
 impl Launch<'_> {
-    /// Starts the node, and does `work` with it. Nothing is left of it when anything fails, or the command is interrupted.
+    /// Starts the node, and does `work` with it. Nothing is left of it when anything fails, or the
+    /// command is interrupted.
     pub(in crate::cli) fn run<T: Send + 'static>(
         self,
         request: PointRequest,

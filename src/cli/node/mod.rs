@@ -16,8 +16,9 @@ use cassmount::restore::Selection;
 use cassmount::{Error, Kind, Result};
 use std::path::Path;
 
-/// Shows any backup to cqlsh: one throwaway Cassandra on this machine has the rows of a whole cluster as of a time, read from the backup when a
-/// query asks for them. Nothing of a cluster or of a backup is touched.
+/// Shows any backup to cqlsh: one throwaway Cassandra on this machine has the rows of a whole
+/// cluster as of a time, read from the backup when a query asks for them. Nothing of a cluster or
+/// of a backup is touched.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct NodeArgs {

@@ -10,8 +10,9 @@ use cassmount::{Error, Result};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Starts a Cassandra of its own on a loopback address, whose tables are links into a mount of SOURCE, and returns when it answers CQL. It shows the
-/// rows of all hosts, whatever their keyspaces' replication.
+/// Starts a Cassandra of its own on a loopback address, whose tables are links into a mount of
+/// SOURCE, and returns when it answers CQL. It shows the rows of all hosts, whatever their
+/// keyspaces' replication.
 #[derive(clap::Args, Debug)]
 #[command(after_help = START_HELP)]
 pub(super) struct StartArgs {
@@ -28,7 +29,8 @@ pub(super) struct StartArgs {
     only: TableArgs,
     #[command(flatten)]
     keyspaces: KeyspaceArgs,
-    /// Take restore points that lack something all the same, and leave out what cannot be read; the report says what, and the exit status is 1
+    /// Take restore points that lack something all the same, and leave out what cannot be read; the
+    /// report says what, and the exit status is 1
     #[arg(long)]
     allow_incomplete: bool,
     /// Have secondary indexes and materialized views too: Cassandra builds them, which reads their tables whole

@@ -18,7 +18,8 @@ pub(in crate::cli) struct LogArgs {
 #[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Messages")]
 pub(in crate::cli) struct LogFileArgs {
-    /// Directory for the log file when in the background [default: /var/log/cassmount for root, else ~/.local/state/cassmount]
+    /// Directory for the log file when in the background [default: /var/log/cassmount for root,
+    /// else ~/.local/state/cassmount]
     #[arg(short, long, value_name = "DIR")]
     pub(in crate::cli) log_directory: Option<PathBuf>,
 }

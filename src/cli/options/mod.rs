@@ -1,7 +1,8 @@
 //! Options that commands share, a group a file. A command flattens the groups that it takes.
 //!
-//! What is also a setting (it may come from the environment or the nodes' config.json as well) is a row of `config::table`;
-//! [`declared`] makes an option of each row. The other options are declared where they are, as clap has them.
+//! What is also a setting (it may come from the environment or the nodes' config.json as well) is a
+//! row of `config::table`; [`declared`] makes an option of each row. The other options are declared
+//! where they are, as clap has them.
 
 mod cache;
 pub(super) mod declared;

@@ -12,8 +12,9 @@ pub(in crate::cli) struct PointArgs {
     /// Whose backups
     #[arg(value_parser = parse_host)]
     pub(in crate::cli) host: String,
-    /// A backup set's name, `latest`, or any time for the newest restore point not after it: 2026-11-21, 2026-11-21-03-15 (in the host's time),
-    /// 2026-11-21T03:15:00Z, unix seconds, `yesterday`, or a time ago: 6h, 2d
+    /// A backup set's name, `latest`, or any time for the newest restore point not after it:
+    /// 2026-11-21, 2026-11-21-03-15 (in the host's time), 2026-11-21T03:15:00Z, unix seconds,
+    /// `yesterday`, or a time ago: 6h, 2d
     pub(in crate::cli) point: String,
 }
 
@@ -36,7 +37,8 @@ pub(in crate::cli) fn parse_host(name: &str) -> Result<String, String> {
     if name.is_empty() { Err("expected the name of a host".into()) } else { Ok(name.to_owned()) }
 }
 
-/// A time that is told from now (`2d`) as the moment that it is, for a mount, which lives long. All else stays as it is.
+/// A time that is told from now (`2d`) as the moment that it is, for a mount, which lives long. All
+/// else stays as it is.
 #[expect(clippy::unnecessary_wraps, reason = "a parser of clap's")]
 pub(in crate::cli) fn parse_moment(text: &str) -> Result<String, String> {
     Ok(fixed_time(text, words::now(), 0).unwrap_or_else(|| text.to_owned()))

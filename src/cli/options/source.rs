@@ -21,7 +21,8 @@ impl Group for SourceGroup {
 pub(in crate::cli) struct SourceArgs {
     #[command(flatten)]
     options: Declared<SourceGroup>,
-    /// Print the settings and where each comes from (flag, environment, configuration; secrets masked), and do nothing else
+    /// Print the settings and where each comes from (flag, environment, configuration; secrets
+    /// masked), and do nothing else
     #[arg(long, hide_short_help = true)]
     pub(in crate::cli) show_config: bool,
 }

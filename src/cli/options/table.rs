@@ -74,8 +74,8 @@ impl TablePatternArgs {
         self.patterns.iter().map(name).collect()
     }
 
-    /// The tables that are meant, of those that there are; none: all are. A table that is named without a pattern is meant though it is not
-    /// among them: whoever looks for it says so.
+    /// The tables that are meant, of those that there are; none: all are. A table that is named
+    /// without a pattern is meant though it is not among them: whoever looks for it says so.
     pub(in crate::cli) fn among(&self, tables: &BTreeSet<TableName>) -> Result<Vec<TableName>> {
         let mut meant = BTreeSet::new();
         for pattern in &self.patterns {

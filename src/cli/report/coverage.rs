@@ -27,7 +27,8 @@ impl Days {
         Self { first, count, wide: (ROOM / count).clamp(2, 14) }
     }
 
-    /// One path for each kind of day, so that 200 hosts stay quick to draw. What a day holds, the page's script tells from `data-days`.
+    /// One path for each kind of day, so that 200 hosts stay quick to draw. What a day holds, the
+    /// page's script tells from `data-days`.
     pub(super) fn row(&self, sets: &HostSets) -> String {
         let days = days(sets, self.first, self.count);
         let signs: String = days.iter().map(sign).collect();

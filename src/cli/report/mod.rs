@@ -1,4 +1,5 @@
-//! `cassmount report`: one HTML page of what there is, to be opened from disk. A mount with `--metrics` serves it as well.
+//! `cassmount report`: one HTML page of what there is, to be opened from disk. A mount with
+//! `--metrics` serves it as well.
 
 mod boxes;
 mod coverage;
@@ -15,8 +16,9 @@ use cassmount::Result;
 use cassmount::catalog::Host;
 use cassmount::catalog::cluster::clusters;
 
-/// Writes a page about the backups of SOURCE to standard output: which host has which days, to which times all hosts can be restored, and of what
-/// the newest restore points are made. With HOST, all chains and tables of that host. The page is one file that needs no network.
+/// Writes a page about the backups of SOURCE to standard output: which host has which days, to
+/// which times all hosts can be restored, and of what the newest restore points are made. With
+/// HOST, all chains and tables of that host. The page is one file that needs no network.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  cassmount report s3://cass-backups > backups.html")]
 pub(super) struct ReportArgs {

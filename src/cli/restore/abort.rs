@@ -10,9 +10,11 @@ use cassmount::restore::{Abort, AbortReport, NodeAbort};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// Takes restored SSTables out of live tables again; what was there before, and rows written since, stay. Cassandra does not let go of SSTables
-/// while it runs: stop it first (after `nodetool drain`), and start it when this has ended. If compaction has read restored SSTables by then, what was
-/// there before comes back from a snapshot, and everything newer is set aside below the table's snapshots/.
+/// Takes restored SSTables out of live tables again; what was there before, and rows written since,
+/// stay. Cassandra does not let go of SSTables while it runs: stop it first (after
+/// `nodetool drain`), and start it when this has ended. If compaction has read restored SSTables by
+/// then, what was there before comes back from a snapshot, and everything newer is set aside below
+/// the table's snapshots/.
 #[derive(clap::Args, Debug)]
 pub(super) struct AbortArgs {
     #[command(flatten)]

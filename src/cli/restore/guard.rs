@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Made for Cassandra's unit (ExecStartPre=). Takes well under a second; a mount that is there and does not answer in time is no reason not to start.
+/// Made for Cassandra's unit (ExecStartPre=). Takes well under a second; a mount that is there and
+/// does not answer in time is no reason not to start.
 #[derive(clap::Args, Debug)]
 pub(super) struct GuardArgs {
     /// Look below this data directory of Cassandra. Repeatable [default: those of restored tables]

@@ -13,9 +13,10 @@ use cassmount::{Error, Kind, Result};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Copies what live tables still read through links, oldest link first, and puts each copy in the place of its link, while Cassandra runs. Links that
-/// incremental_backups made in backups/, and those in snapshots, become files as well. Goes on in the background; interrupted or killed, the same
-/// command goes on where it was.
+/// Copies what live tables still read through links, oldest link first, and puts each copy in the
+/// place of its link, while Cassandra runs. Links that incremental_backups made in backups/, and
+/// those in snapshots, become files as well. Goes on in the background; interrupted or killed, the
+/// same command goes on where it was.
 #[derive(clap::Args, Debug)]
 pub(super) struct HydrateArgs {
     #[command(flatten)]

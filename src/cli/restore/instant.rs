@@ -14,8 +14,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Links the SSTables of a restore point into live tables of this node and has Cassandra open them (`nodetool refresh`). Rows that the tables
-/// hold stay. Everything is checked before anything is changed, and a table for which anything fails is rolled back.
+/// Links the SSTables of a restore point into live tables of this node and has Cassandra open them
+/// (`nodetool refresh`). Rows that the tables hold stay. Everything is checked before anything is
+/// changed, and a table for which anything fails is rolled back.
 #[derive(clap::Args, Debug)]
 #[command(after_help = INSTANT_HELP)]
 pub(super) struct InstantArgs {
@@ -29,8 +30,8 @@ pub(super) struct InstantArgs {
     /// Which restore point: a set's name, `latest`, or any time for the newest restore point not after it
     #[arg(long, value_name = "TIME", default_value = "latest", allow_hyphen_values = true)]
     at: String,
-    /// Whose backup, as the mount shows it; may be given several times where every node has every row [default: that of the host with this
-    /// node's tokens]
+    /// Whose backup, as the mount shows it; may be given several times where every node has every
+    /// row [default: that of the host with this node's tokens]
     #[arg(long, value_name = "HOST")]
     source_host: Vec<String>,
     /// Only into this one of the node's data directories [default: the one with the most room]
@@ -39,7 +40,8 @@ pub(super) struct InstantArgs {
     /// Truncate the tables before, on all nodes of the cluster; `restore abort` brings back what this node had
     #[arg(long)]
     truncate_first: bool,
-    /// The node's cassandra.yaml, which tells what it does when files cannot be read [default: that of the running Cassandra]
+    /// The node's cassandra.yaml, which tells what it does when files cannot be read [default: that
+    /// of the running Cassandra]
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     cassandra_yaml: Option<PathBuf>,
     #[command(flatten)]

@@ -11,8 +11,8 @@ use cassmount::{Error, Kind, Result};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Loads a restore point into a running cluster of any size and topology: one sstableloader for each table of each host,
-/// several at once. Each row goes to the nodes that own it now.
+/// Loads a restore point into a running cluster of any size and topology: one sstableloader for
+/// each table of each host, several at once. Each row goes to the nodes that own it now.
 #[derive(clap::Args, Debug)]
 #[command(after_help = LOAD_HELP)]
 pub(super) struct LoadArgs {
@@ -55,7 +55,8 @@ pub(super) struct LoadArgs {
     dry_run: bool,
     #[command(flatten)]
     mount: MountArg,
-    /// Command that runs sstableloader: a path, or words as in a shell, e.g. "sstableloader -f /etc/cassandra/cassandra.yaml"
+    /// Command that runs sstableloader: a path, or words as in a shell, e.g. "sstableloader -f
+    /// /etc/cassandra/cassandra.yaml"
     #[arg(long, value_name = "CMD", default_value = "sstableloader")]
     sstableloader: String,
     /// Command that runs cqlsh, for --create-schema; the first node's address follows it

@@ -19,8 +19,8 @@ use cassmount::restore::Selection;
 use cassmount::{Error, Result};
 use std::fmt::Write as _;
 
-/// Makes live tables of this node read a backup through links into a running mount: queryable at once, whatever the size. The bytes come
-/// later, with `hydrate`, or as compaction reads them.
+/// Makes live tables of this node read a backup through links into a running mount: queryable at
+/// once, whatever the size. The bytes come later, with `hydrate`, or as compaction reads them.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct RestoreArgs {

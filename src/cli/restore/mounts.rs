@@ -48,8 +48,8 @@ pub(in crate::cli) fn find(named: Option<&Path>) -> Result<Mount> {
     }
 }
 
-/// The journals of this machine's restores: those in the state directory, and those that earlier versions left beside caches, of
-/// running mounts and the one that is named or taken by default.
+/// The journals of this machine's restores: those in the state directory, and those that earlier
+/// versions left beside caches, of running mounts and the one that is named or taken by default.
 pub(super) fn journals(args: &CacheDirArgs) -> Result<Journals> {
     let settings = options::resolve(&args.command_line())?.cache;
     let mut cache_dirs: Vec<PathBuf> = RunningMount::all()?.into_iter().map(|mount| mount.cache_dir).collect();

@@ -15,8 +15,9 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// Puts all tables of one host's restore point into the empty data directory of a Cassandra that is stopped, before its first
-/// start: as links into a running mount, whatever the size; or as copies. Nothing is streamed, no schema is created by hand.
+/// Puts all tables of one host's restore point into the empty data directory of a Cassandra that is
+/// stopped, before its first start: as links into a running mount, whatever the size; or as copies.
+/// Nothing is streamed, no schema is created by hand.
 #[derive(clap::Args, Debug)]
 #[command(after_help = NODE_HELP)]
 pub(super) struct WholeNodeArgs {
@@ -62,8 +63,8 @@ pub(super) struct WholeNodeArgs {
     /// With --replace: take a restore point older than gc_grace_seconds, from which deleted rows can come back
     #[arg(long, requires = "replace")]
     accept_deleted_rows: bool,
-    /// Change cassandra.yaml and the JVM's options, beside copies of them; with links, also install a drop-in that keeps
-    /// Cassandra's unit from starting without the mount
+    /// Change cassandra.yaml and the JVM's options, beside copies of them; with links, also install
+    /// a drop-in that keeps Cassandra's unit from starting without the mount
     #[arg(long)]
     write_config: bool,
     /// Cassandra's unit

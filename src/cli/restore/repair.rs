@@ -8,8 +8,9 @@ use crate::cli::{table, wait};
 use cassmount::Result;
 use cassmount::restore::{Repair, RepairOutcome, RepairReport};
 
-/// Puts back the files that Cassandra made of links, and removed when it was started while the mount was not there; has a running Cassandra open
-/// what it does not read. Mount the backups first. Does no harm where nothing is broken.
+/// Puts back the files that Cassandra made of links, and removed when it was started while the
+/// mount was not there; has a running Cassandra open what it does not read. Mount the backups
+/// first. Does no harm where nothing is broken.
 #[derive(clap::Args, Debug)]
 pub(super) struct RepairArgs {
     #[command(flatten)]

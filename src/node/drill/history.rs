@@ -37,8 +37,8 @@ impl History {
         Self { directory: state_dir.join("drills") }
     }
 
-    /// Compares a drill with the last one of the same source and hosts, and keeps it for the next. One of an older time is
-    /// compared with nothing, and not kept.
+    /// Compares a drill with the last one of the same source and hosts, and keeps it for the next.
+    /// One of an older time is compared with nothing, and not kept.
     pub fn compare(&self, report: &mut DrillReport, hosts: &[String], selection: &Selection) -> Result<()> {
         let path = self.path(&report.source, hosts);
         let last = read(&path)?;

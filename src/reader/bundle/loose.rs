@@ -1,8 +1,10 @@
-//! One file of a bundle, open for reading, checked as well as it can be: a local one is served from where it lies; a long `Data.db` whose pieces
-//! have checksums is read and checked in spans; any other file is landed in the cache first.
+//! One file of a bundle, open for reading, checked as well as it can be: a local one is served from
+//! where it lies; a long `Data.db` whose pieces have checksums is read and checked in spans; any
+//! other file is landed in the cache first.
 //!
-//! The checksums of the pieces vouch for what is read, not for all of the file. So its Digest.crc32 or MD5 is compared too, where all of it is
-//! read or landed; from then on a file that is not what they say is not read at all.
+//! The checksums of the pieces vouch for what is read, not for all of the file. So its Digest.crc32
+//! or MD5 is compared too, where all of it is read or landed; from then on a file that is not what
+//! they say is not read at all.
 
 use super::pieces::Divided;
 use crate::cache::CacheFile;
@@ -88,7 +90,8 @@ impl LooseFile {
         Ok(file)
     }
 
-    /// Reads all of a local file, once for each version, where the backup says what is in it. It is served by the kernel, so nobody can look later.
+    /// Reads all of a local file, once for each version, where the backup says what is in it. It is
+    /// served by the kernel, so nobody can look later.
     async fn check_local(&self, file: &Arc<LocalFile>) -> Result<()> {
         const PIECE: u64 = 4 << 20;
         let (identity, size) = (self.identity(), self.size());
@@ -161,7 +164,8 @@ impl LooseFile {
         self.inner.remembered_failure(&self.identity()).map_or(Ok(bytes), Err)
     }
 
-    /// Begins to compare all of it with what is known of it, if nobody did: it is being read, and the cache has no room for it.
+    /// Begins to compare all of it with what is known of it, if nobody did: it is being read, and
+    /// the cache has no room for it.
     async fn check_all(&self) -> Result<()> {
         let identity = self.identity();
         if !self.inner.checked.contains(&identity) && self.inner.landings.get(&identity).is_none() {

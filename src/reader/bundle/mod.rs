@@ -1,4 +1,5 @@
-//! Bundles: a table's files as objects of their own. Their listing costs a listing of the store; there is no pass and no index.
+//! Bundles: a table's files as objects of their own. Their listing costs a listing of the store;
+//! there is no pass and no index.
 
 pub(super) mod loose;
 pub(super) mod pieces;

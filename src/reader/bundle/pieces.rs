@@ -1,4 +1,5 @@
-//! How plain `Data.db`s are divided into pieces that have checksums of their own: found out once for everybody who has them open.
+//! How plain `Data.db`s are divided into pieces that have checksums of their own: found out once
+//! for everybody who has them open.
 
 use crate::cassandra::SstableName;
 use crate::cassandra::sstable::checksums::{MapReader, PieceMap};
@@ -70,7 +71,8 @@ impl Inner {
     /// The map of the file.
     ///
     /// # Errors
-    /// `Kind::Corrupt` when its list is damaged, `Kind::Unsupported` when it does not help; else why it could not be read.
+    /// `Kind::Corrupt` when its list is damaged, `Kind::Unsupported` when it does not help; else
+    /// why it could not be read.
     pub(super) async fn piece_map(self: &Arc<Self>, divided: Divided) -> Result<Arc<PieceMap>> {
         let identity = divided.identity;
         if let Some(map) = self.piece_maps.get(&identity) {

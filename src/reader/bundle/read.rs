@@ -90,7 +90,8 @@ struct BundleContent<S> {
 }
 
 impl Reader {
-    /// Reads all files of a bundle, in the order of its listing: what [`Self::stream`] and [`Self::examine`] do with an archive.
+    /// Reads all files of a bundle, in the order of its listing: what [`Self::stream`] and
+    /// [`Self::examine`] do with an archive.
     pub(in crate::reader) async fn read_bundle<S>(
         &self,
         object: &Arc<ObjectMeta>,

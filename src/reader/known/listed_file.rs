@@ -14,8 +14,9 @@ pub struct ListedFile {
     pub mtime: Timestamp,
     /// CRC-32 (IEEE) of its content; `None` for a file of a bundle that nobody has read yet.
     pub crc32: Option<u32>,
-    /// Why it cannot be read although it is named: its SSTable's Digest.crc32 says that its Data.db was damaged before it was archived, or
-    /// a file of its SSTable is a link or a piece without its data.
+    /// Why it cannot be read although it is named: its SSTable's Digest.crc32 says that its Data.db
+    /// was damaged before it was archived, or a file of its SSTable is a link or a piece without
+    /// its data.
     pub damage: Option<Arc<str>>,
 }
 

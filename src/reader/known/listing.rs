@@ -20,13 +20,15 @@ pub struct Listing {
     pub warnings: Vec<String>,
     /// Bytes of the plain tar stream.
     pub plain_size: u64,
-    /// What stood before each path in the archive: the directory that was packed, or the snapshot in it that counts, with a slash behind it. Known right after a pass only.
+    /// What stood before each path in the archive: the directory that was packed, or the snapshot
+    /// in it that counts, with a slash behind it. Known right after a pass only.
     #[serde(skip)]
     pub root: Arc<str>,
 }
 
 impl Listing {
-    /// The listing of an archive with these members, and where each file's data starts in the plain stream. Nothing is damaged yet.
+    /// The listing of an archive with these members, and where each file's data starts in the plain
+    /// stream. Nothing is damaged yet.
     pub(in crate::reader) fn build(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
         let mut warnings = Warnings::of(warnings);
         let Files { mut files, directories } = Files::of(members, &mut warnings);
@@ -54,7 +56,8 @@ impl Listing {
         (Self { files, directories, warnings: warnings.finish(), plain_size, root }, offsets)
     }
 
-    /// Takes in the SSTables that the snapshot's manifest.json lists and that are not there, as files that cannot be read.
+    /// Takes in the SSTables that the snapshot's manifest.json lists and that are not there, as
+    /// files that cannot be read.
     pub(in crate::reader) fn check_manifest(&mut self, offsets: &mut Vec<u64>, contents: &Digests) {
         let Some(number) = self.files.iter().position(|file| &*file.path == digest::MANIFEST) else { return };
         let Some(manifest) = contents.get(&offsets[number]) else { return };

@@ -1,5 +1,6 @@
-//! From the members of a tar to the files that it holds: links are resolved, the later of two of one name counts, and a name without data
-//! stays as a file that cannot be read. An SSTable of which a part is such a name is not whole, and must not look so.
+//! From the members of a tar to the files that it holds: links are resolved, the later of two of
+//! one name counts, and a name without data stays as a file that cannot be read. An SSTable of
+//! which a part is such a name is not whole, and must not look so.
 
 use super::listed_file::ListedFile;
 use super::warnings::Warnings;

@@ -1,4 +1,5 @@
-//! What is known of archives that were read: on disk for ever, in memory for the ones in use. `docs/formats.md`, "Archive records".
+//! What is known of archives that were read: on disk for ever, in memory for the ones in use.
+//! `docs/formats.md`, "Archive records".
 
 pub(super) mod listed_file;
 pub(super) mod listing;
@@ -78,7 +79,8 @@ impl Archive {
         &self.listing
     }
 
-    /// Where the data of file number `file` of the listing starts in the plain stream: [`crate::archive::Member::offset`].
+    /// Where the data of file number `file` of the listing starts in the plain stream:
+    /// [`crate::archive::Member::offset`].
     pub fn offset(&self, file: usize) -> Option<u64> {
         self.offsets.get(file).copied()
     }
@@ -188,7 +190,8 @@ pub(super) fn forget(dir: &Path, identity: &Identity) {
     let _ = std::fs::remove_file(index_path(dir, identity));
 }
 
-/// Removes the seek indexes used least recently until the rest takes no more than `max_bytes`. Listings stay: they are small.
+/// Removes the seek indexes used least recently until the rest takes no more than `max_bytes`.
+/// Listings stay: they are small.
 pub(super) fn prune(dir: &Path, max_bytes: u64) {
     let mut indexes = Vec::new();
     for item in std::fs::read_dir(dir).into_iter().flatten().flatten() {

@@ -1,7 +1,8 @@
 //! Seek indexes that lie beside the backups: found and taken over instead of a pass, and put there.
 //!
-//! The format is `archive::index`'s. Content: `u32 length of the head, little-endian | head (postcard) | the index file`. Whatever is wrong with a published
-//! index, it is as if there were none: the archive is read, and an index made of that.
+//! The format is `archive::index`'s. Content: `u32 length of the head, little-endian | head
+//! (postcard) | the index file`. Whatever is wrong with a published index, it is as if there were
+//! none: the archive is read, and an index made of that.
 
 use super::listed_file::ListedFile;
 use super::listing::Listing;
@@ -239,7 +240,8 @@ pub enum Published {
 }
 
 impl Reader {
-    /// Makes sure that the archive's seek index is on this machine: that costs a pass, unless there is one here or beside the backups.
+    /// Makes sure that the archive's seek index is on this machine: that costs a pass, unless there
+    /// is one here or beside the backups.
     pub async fn index(&self, object: &Arc<ObjectMeta>) -> Result<()> {
         if object.is_bundle() {
             // Each of its files can be read by itself.
@@ -260,7 +262,8 @@ impl Reader {
         Ok(archive)
     }
 
-    /// Puts the archive's seek index, which is made if need be, beside the backups, sealed for whoever can open the archive.
+    /// Puts the archive's seek index, which is made if need be, beside the backups, sealed for
+    /// whoever can open the archive.
     pub async fn publish_index(&self, object: &Arc<ObjectMeta>, publisher: &Publisher) -> Result<Published> {
         if object.is_bundle() {
             return Ok(Published::NotNeeded);
@@ -279,8 +282,8 @@ impl Reader {
         Ok(listed.into_iter().filter(|object| is_published_key(&object.key)).collect())
     }
 
-    /// The key that the archive's published index has, whether there is one or not; `None` for what gets none. Two small ranges are fetched; no
-    /// key is needed.
+    /// The key that the archive's published index has, whether there is one or not; `None` for what
+    /// gets none. Two small ranges are fetched; no key is needed.
     pub async fn published_key(&self, object: &Arc<ObjectMeta>) -> Result<Option<String>> {
         if object.is_bundle() || object.size < MIN_OBJECT_LEN {
             return Ok(None);

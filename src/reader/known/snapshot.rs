@@ -1,6 +1,7 @@
 //! An archive of a whole table directory: live files, and snapshots of them, which are links to the same data.
 //!
-//! The snapshot counts: it is of one moment, while live files were packed as they came and went. What else the archive has must be said.
+//! The snapshot counts: it is of one moment, while live files were packed as they came and went.
+//! What else the archive has must be said.
 
 use super::listed_file::ListedFile;
 use crate::archive::names;
@@ -20,7 +21,8 @@ pub(super) struct Chosen {
     pub(in crate::reader) warnings: Vec<String>,
 }
 
-/// The snapshot that counts, where the files below `root`, which all have in common, are those of a table with snapshots.
+/// The snapshot that counts, where the files below `root`, which all have in common, are those of a
+/// table with snapshots.
 pub(super) fn choose(files: &[(ListedFile, u64)], root: &str) -> Option<Chosen> {
     let (table, snapshots) = match root.strip_suffix("snapshots/") {
         Some(table) if table.is_empty() || table.ends_with('/') => (table, root.to_owned()),

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How the files of passes under way end.
 const UNFINISHED: &str = "part";
 
-/// A file that is being appended to, locked while this process works on it. One that cannot be written to any more is given up: the pass still
-/// verifies and lands what it reads.
+/// A file that is being appended to, locked while this process works on it. One that cannot be
+/// written to any more is given up: the pass still verifies and lands what it reads.
 pub(super) struct Journal {
     open: Option<(File, PathBuf)>,
     target: PathBuf,
@@ -40,7 +40,8 @@ impl Journal {
         let mut file = private::open(&path, Open::Create).map_err(failed)?;
         let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
         if !locked || !same_file(&file, &path) {
-            // Another process is at the same archive, or was a moment ago: a file of one's own then, which nobody goes on from.
+            // Another process is at the same archive, or was a moment ago: a file of one's own
+            // then, which nobody goes on from.
             static COUNTER: AtomicU64 = AtomicU64::new(0);
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
             let own = self.target.with_extension(format!("{}-{number}.{UNFINISHED}", std::process::id()));

@@ -1,6 +1,7 @@
 //! Where a pass puts the files it comes by: into the cache, but out of sight until the whole archive has proved right.
 //!
-//! What somebody waits for comes first (`readahead::wanted`); then, as far as there is room, what follows it, because who reads one file mostly goes on to the next.
+//! What somebody waits for comes first (`readahead::wanted`); then, as far as there is room, what
+//! follows it, because who reads one file mostly goes on to the next.
 
 use crate::archive::Member;
 use crate::archive::tar::MemberSink;
@@ -10,7 +11,8 @@ use crate::reader::identity::Identity;
 use crate::{Kind, Result};
 use std::collections::HashSet;
 
-/// The share of the cache that one pass may fill: an archive larger than that must not push out its own first files for its last.
+/// The share of the cache that one pass may fill: an archive larger than that must not push out its
+/// own first files for its last.
 const SHARE: (u64, u64) = (3, 4);
 
 /// The landing place of one pass.

@@ -106,8 +106,8 @@ async fn attempt(
     fed(inner, object, body, first, start, &|_| {}, work).await.map_err(|error| Failure { error, resumed })
 }
 
-/// Does the work, which blocks, on the object's bytes from `start` on. `first` are the first of all, where they are there already. `arrived` hears
-/// of the bytes as they come.
+/// Does the work, which blocks, on the object's bytes from `start` on. `first` are the first of
+/// all, where they are there already. `arrived` hears of the bytes as they come.
 pub(super) async fn fed<T: Send + 'static>(
     inner: &Inner,
     object: &ObjectMeta,

@@ -1,7 +1,8 @@
 //! The stages of a pass, a thread each: decrypt, decompress, and the last, which makes something of the plain bytes.
 //!
-//! Bounded channels tie them together. An error travels down the channels to the last stage; a stage whose receiver is gone stops. So there is one
-//! result, the last stage's, and it is the first thing that went wrong.
+//! Bounded channels tie them together. An error travels down the channels to the last stage; a
+//! stage whose receiver is gone stops. So there is one result, the last stage's, and it is the
+//! first thing that went wrong.
 
 use crate::archive::compression::{Compression, Decoder, Segment, Summary};
 use crate::reader::fetch::{Piece, closed};
@@ -20,7 +21,8 @@ const CHUNK: usize = 256 << 10;
 /// Chunks and segments between two stages: enough that neither waits for the other's hiccups.
 const QUEUE: usize = 4;
 
-/// How long the decoder waits for more before it goes on with what it has. A store that is slower than this gives one core time enough.
+/// How long the decoder waits for more before it goes on with what it has. A store that is slower
+/// than this gives one core time enough.
 const PATIENCE: Duration = Duration::from_millis(3);
 
 /// Where a pass failed, and why.

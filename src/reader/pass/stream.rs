@@ -1,4 +1,5 @@
-//! A pass for somebody who wants the files themselves, or only to know whether they are right, and not by way of the cache.
+//! A pass for somebody who wants the files themselves, or only to know whether they are right, and
+//! not by way of the cache.
 
 use super::pipeline::{self, Broken, LastStage, Stage};
 use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
@@ -61,9 +62,10 @@ impl<S: MemberSink> LastStage for &mut Splitting<S> {
 impl Reader {
     /// Reads all of the archive once and hands its files to `sink` as they come.
     ///
-    /// They are right only when this returns: then the stream's checksums and lengths, the padding and the tar's end have proved so, and the listing
-    /// says which of its SSTables their Digest.crc32 condemns. After an error, or when this is dropped, the sink is dropped, on a thread
-    /// that may still work on it for a moment.
+    /// They are right only when this returns: then the stream's checksums and lengths, the padding
+    /// and the tar's end have proved so, and the listing says which of its SSTables their
+    /// Digest.crc32 condemns. After an error, or when this is dropped, the sink is dropped, on a
+    /// thread that may still work on it for a moment.
     ///
     /// The archive is known from then on. Nothing of it is in the cache, and there is no seek index.
     pub async fn stream<S>(&self, object: &Arc<ObjectMeta>, sink: S) -> Result<(Arc<Archive>, S)>
@@ -84,10 +86,12 @@ impl Reader {
         }
     }
 
-    /// As [`Self::stream`], to find out what is wrong with an archive. What the sink saw of a broken one is handed back with the stage that
-    /// failed. `arrived` hears of the object's bytes as they come.
+    /// As [`Self::stream`], to find out what is wrong with an archive. What the sink saw of a
+    /// broken one is handed back with the stage that failed. `arrived` hears of the object's bytes
+    /// as they come.
     ///
-    /// A tar that cannot be read ([`Stage::Tar`]) was archived so: what is around it is right to its end, or that is what is told.
+    /// A tar that cannot be read ([`Stage::Tar`]) was archived so: what is around it is right to
+    /// its end, or that is what is told.
     pub async fn examine<S>(
         &self,
         object: &Arc<ObjectMeta>,

@@ -73,8 +73,9 @@ impl ArchiveFile {
         if let Some(bytes) = self.read_somehow(offset, len).await? {
             return Ok(bytes);
         }
-        // Evicted, and the index is gone or proved damaged: another pass makes both anew. Or the index leads to no place near the file: then only
-        // a pass brings it, and one that others wait for may have begun before this file was asked for.
+        // Evicted, and the index is gone or proved damaged: another pass makes both anew. Or the
+        // index leads to no place near the file: then only a pass brings it, and one that others
+        // wait for may have begun before this file was asked for.
         for pass in 0..PASSES {
             let waiting =
                 self.has_long_spans().await.then(|| self.inner.wanted.ask(self.identity, self.content.plain().start));

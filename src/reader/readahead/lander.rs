@@ -1,7 +1,8 @@
 //! Lands a file whole in the cache while it is read in order: its spans, several at a time, ahead of who reads.
 //!
-//! That is the read-ahead of files that fit into the cache. It is shared by all who have the file open, runs ahead of the foremost of them by no more than they
-//! have asked for, and stops when nobody is left.
+//! That is the read-ahead of files that fit into the cache. It is shared by all who have the file
+//! open, runs ahead of the foremost of them by no more than they have asked for, and stops when
+//! nobody is left.
 
 use super::span_source::Target;
 use super::sweep::{Step, Sweep};
@@ -29,7 +30,8 @@ pub(in crate::reader) struct Lander {
     wanted: AtomicU64,
     more_wanted: Notify,
     size: u64,
-    /// The unfinished entry and how much of it is there, verified span by span. The sender is gone when no more will come.
+    /// The unfinished entry and how much of it is there, verified span by span. The sender is gone
+    /// when no more will come.
     file: Arc<File>,
     landed: watch::Receiver<u64>,
     whole: OnceLock<CacheFile>,

@@ -1,7 +1,7 @@
 //! How an open file has been read lately, and what follows for what is fetched ahead.
 
-/// How far from where the foremost read ended a read still counts as in order: the requests of the kernel's read-ahead, each of up to 1 MiB and several at a
-/// time, overtake one another.
+/// How far from where the foremost read ended a read still counts as in order: the requests of the
+/// kernel's read-ahead, each of up to 1 MiB and several at a time, overtake one another.
 const SLACK: u64 = 4 << 20;
 
 /// Read in order for this long before anything is fetched ahead.
@@ -10,8 +10,8 @@ const WARM_UP: u64 = 256 << 10;
 /// Read in order from its start for this long, a file is landed whole.
 pub(in crate::reader) const LANDING: u64 = 1 << 20;
 
-/// A landing file is fetched ahead by this many times what was read in order so far: on a link of 100 MB/s with 50 ms of latency, doubling takes five round trips
-/// to fill it.
+/// A landing file is fetched ahead by this many times what was read in order so far: on a link of
+/// 100 MB/s with 50 ms of latency, doubling takes five round trips to fill it.
 const LANDING_GROWTH: u64 = 4;
 
 /// How far ahead a landing file is fetched at most, bytes: it goes to the disk, so this costs no memory.
@@ -60,8 +60,8 @@ impl Run {
         Ahead::Prefetch(self.position + self.streak.min(memory))
     }
 
-    /// Whether the file of `size` bytes was read from its start to its end. A few reads that came in another order hide some of
-    /// what was read.
+    /// Whether the file of `size` bytes was read from its start to its end. A few reads that came
+    /// in another order hide some of what was read.
     pub(in crate::reader) fn is_through(&self, size: u64) -> bool {
         self.start == 0 && self.position >= size && self.streak >= size / 2
     }

@@ -1,4 +1,5 @@
-//! An open file that is read in spans: whole from the cache if it is there, else span by span, fetched ahead where it is read in order.
+//! An open file that is read in spans: whole from the cache if it is there, else span by span,
+//! fetched ahead where it is read in order.
 //!
 //! Read in order from its start, it is landed in the cache on the way ([`super::lander`]).
 
@@ -112,7 +113,8 @@ impl SpannedFile {
 
     /// From what has been landed or is about to be, or from spans.
     pub(in crate::reader) async fn read_parts(&self, of: &impl Spanned, offset: u64, len: u64) -> Result<Bytes> {
-        // Before any wait: reads that waited together come back in any order. And this one may be what starts the landing: then its bytes are on their way.
+        // Before any wait: reads that waited together come back in any order. And this one may be
+        // what starts the landing: then its bytes are on their way.
         let in_order = self.observe(of, offset, len).await?;
         if let Some(lander) = self.lander.get()
             && let Some(bytes) = lander.read(offset, len as usize).await

@@ -1,4 +1,5 @@
-//! Spans of indexed archives and of plain files: each fetched, opened and verified by itself, once for everybody who waits for it.
+//! Spans of indexed archives and of plain files: each fetched, opened and verified by itself, once
+//! for everybody who waits for it.
 
 use super::span_source::{SpanMap, SpanSource, check_pieces};
 use crate::archive::envelope::CipherKey;

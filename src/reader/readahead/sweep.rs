@@ -1,4 +1,5 @@
-//! The spans of a file in order: fetched several with one request and several requests at a time, inflated on all cores.
+//! The spans of a file in order: fetched several with one request and several requests at a time,
+//! inflated on all cores.
 
 use super::span_source::{SpanSource, Target};
 use super::spans::Keep;
@@ -34,8 +35,9 @@ pub(super) enum Step {
 
 /// A file's spans on their way.
 ///
-/// Memory is reserved for a request's bytes and for the spans inflated from them together, before it is sent. Only a sweep that holds nothing waits for memory,
-/// so sweeps never wait for one another in a circle.
+/// Memory is reserved for a request's bytes and for the spans inflated from them together, before
+/// it is sent. Only a sweep that holds nothing waits for memory, so sweeps never wait for one
+/// another in a circle.
 pub(super) struct Sweep<'a> {
     inner: &'a Arc<Inner>,
     target: &'a Target,

@@ -1,7 +1,9 @@
-//! Files that somebody waits for and that only another pass can bring: those of an archive that cannot be entered near them.
+//! Files that somebody waits for and that only another pass can bring: those of an archive that
+//! cannot be entered near them.
 //!
-//! A zstd frame, or lz4 of linked blocks, is read from its start. So a file that the cache has evicted costs a pass over all of the archive, and that
-//! pass lands what is waited for first, whatever room is left for the rest.
+//! A zstd frame, or lz4 of linked blocks, is read from its start. So a file that the cache has
+//! evicted costs a pass over all of the archive, and that pass lands what is waited for first,
+//! whatever room is left for the rest.
 
 use crate::cache::CacheKey;
 use crate::reader::identity::Identity;

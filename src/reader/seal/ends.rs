@@ -1,4 +1,5 @@
-//! The two ends of an object: enough to know which archive it is, whether it is whole as far as its envelope tells, and which key opens it.
+//! The two ends of an object: enough to know which archive it is, whether it is whole as far as its
+//! envelope tells, and which key opens it.
 
 use super::plaintext;
 use super::unlock::PROBE_LEN;
@@ -167,8 +168,8 @@ const KEY_SAMPLES: usize = 12;
 const ENOUGH_LOCKED: usize = 3;
 
 impl Reader {
-    /// Makes sure that some key opens some of these archives. A few are enough, because one that is opened says that the keys are not all
-    /// wrong.
+    /// Makes sure that some key opens some of these archives. A few are enough, because one that is
+    /// opened says that the keys are not all wrong.
     ///
     /// # Errors
     /// `NoKey`, in one sentence, where none of several is opened.
@@ -187,8 +188,9 @@ impl Reader {
         Err(Error::new(Kind::NoKey, message))
     }
 
-    /// Looks at the object's ends only: openssl's envelope, a key that opens it, the padding of its last block. Of one that is not sealed there is nothing to
-    /// be seen but what it is. At most two small ranges are fetched; nothing is kept.
+    /// Looks at the object's ends only: openssl's envelope, a key that opens it, the padding of its
+    /// last block. Of one that is not sealed there is nothing to be seen but what it is. At most
+    /// two small ranges are fetched; nothing is kept.
     ///
     /// Of a bundle it is checked that its files are there, each in the version and of the size that was listed.
     pub async fn check_ends(&self, object: &Arc<ObjectMeta>) -> Result<Seal, Broken> {

@@ -48,7 +48,8 @@ impl Opener {
         let key = key.ok_or_else(|| Error::new(Kind::NoKey, "the archive is encrypted"))?;
         check_size(size, &key)?;
         let block = BLOCK_LEN as u64;
-        // The header is as long as a block: the block before the one wanted, as an offset in the object, is the offset in what is sealed.
+        // The header is as long as a block: the block before the one wanted, as an offset in the
+        // object, is the offset in what is sealed.
         let start = compressed_offset / block * block;
         let (left, skip) = (size - start.min(size), (compressed_offset % block) as usize);
         Ok(Self { key: Some(key), decryptor: None, start, left, skip })

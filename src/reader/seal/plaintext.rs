@@ -1,5 +1,6 @@
-//! An archive that is not encrypted, in a place where all others are: whoever may write to the bucket, and has no key, could put rows into a
-//! restored table in this way. It is not read unless somebody says so.
+//! An archive that is not encrypted, in a place where all others are: whoever may write to the
+//! bucket, and has no key, could put rows into a restored table in this way. It is not read unless
+//! somebody says so.
 
 use crate::archive::armor::Armor;
 use crate::archive::envelope;

@@ -10,15 +10,18 @@ use crate::task::blocking;
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// The end of a sealed object that holds the length for certain: it is in the last two blocks, and they need the one before.
+/// The end of a sealed object that holds the length for certain: it is in the last two blocks, and
+/// they need the one before.
 const TAIL: usize = 3 * BLOCK_LEN;
 
 /// The end of a gzip that says its length.
 const LENGTH_LEN: usize = 4;
 
 impl Reader {
-    /// The length of the plain stream as far as its ends tell: that of a plain tar; of a gzip the last four bytes, modulo 2^32 and of its last
-    /// member only; of zstd and lz4 the first frame's header, which seldom says so: then `None`. An estimate, from below. Costs two small requests.
+    /// The length of the plain stream as far as its ends tell: that of a plain tar; of a gzip the
+    /// last four bytes, modulo 2^32 and of its last member only; of zstd and lz4 the first frame's
+    /// header, which seldom says so: then `None`. An estimate, from below. Costs two small
+    /// requests.
     ///
     /// # Errors
     /// `NoKey`, and `Corrupt` where the object's end is damaged; what the store says.
@@ -80,7 +83,8 @@ fn claimed(first: &[u8], last: &[u8], size: u64) -> Result<Option<u64>> {
     }
 }
 
-/// The smallest length that is `modulo` modulo 2^32 and that so many compressed bytes can hold: gzip makes nothing much larger.
+/// The smallest length that is `modulo` modulo 2^32 and that so many compressed bytes can hold:
+/// gzip makes nothing much larger.
 fn at_least(modulo: u64, compressed: u64) -> u64 {
     let floor = compressed - compressed / 1000;
     let mut size = modulo;

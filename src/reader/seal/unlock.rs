@@ -1,7 +1,7 @@
 //! Which key opens an archive, and which parameters of `openssl enc`.
 //!
-//! Nothing in an object says so. Trial tells, what opened the last archive of the same host first: keys are rotated, and scripts changed, host by
-//! host.
+//! Nothing in an object says so. Trial tells, what opened the last archive of the same host first:
+//! keys are rotated, and scripts changed, host by host.
 
 use crate::archive::envelope::{self, CipherKey, HEADER_LEN, KeyMaterial};
 use crate::archive::parameters::{Cipher, EnvelopeOptions, Parameters};
@@ -19,8 +19,8 @@ pub(in crate::reader) const PROBE_LEN: u64 = 64 << 10;
 /// Stretched keys that are remembered: stretching one takes milliseconds.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-/// Archives of a host for which all parameters are tried in vain. After so many of them the key is missing, and trying all for each of its
-/// thousands of others would take hours of CPU.
+/// Archives of a host for which all parameters are tried in vain. After so many of them the key is
+/// missing, and trying all for each of its thousands of others would take hours of CPU.
 const MAX_IN_VAIN: usize = 32;
 
 /// The key that opens an object.
@@ -86,8 +86,8 @@ impl Unlocker {
         !self.keys.is_empty()
     }
 
-    /// The key that opens the object with these first bytes: [`PROBE_LEN`] of them, or all. Computes for milliseconds per key; where no key fits, for
-    /// a tenth of a second per key.
+    /// The key that opens the object with these first bytes: [`PROBE_LEN`] of them, or all.
+    /// Computes for milliseconds per key; where no key fits, for a tenth of a second per key.
     pub(in crate::reader) fn open(&self, object_key: &str, first_bytes: &[u8]) -> Result<FittingKey> {
         let Some(header) = first_bytes.first_chunk::<HEADER_LEN>() else {
             return Err(Error::corrupt("too short for an encrypted archive").with_object(object_key));

@@ -7,7 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Checks that the owner of `live` can read `file` in the mount, by trying. Whoever may not become that user is it, or cannot put links there either.
+/// Checks that the owner of `live` can read `file` in the mount, by trying. Whoever may not become
+/// that user is it, or cannot put links there either.
 pub(in crate::restore) fn check(live: &Path, file: &Path) -> Result<()> {
     let owner = fs::metadata(live).map_err(|e| Error::io(format_args!("look at {}", live.display()), e))?;
     let me = rustix::process::geteuid();

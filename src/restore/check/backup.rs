@@ -83,7 +83,8 @@ impl BackupHost {
         } else if tags.iter().any(|tag| tag == at) {
             Some(at.to_owned())
         } else {
-            // Another name of a listed one, which tomorrow may be that of a later one: it is the point with the same time.
+            // Another name of a listed one, which tomorrow may be that of a later one: it is the
+            // point with the same time.
             let time = modified(&asked).map_err(|e| self.no_point(at, &tags, e))?;
             let mut found = None;
             for tag in tags.iter().rev() {
@@ -138,7 +139,8 @@ impl BackupHost {
         })
     }
 
-    /// The tokens that the node had at the newest full backup not after `tag`, as its manifest tells; none where none does.
+    /// The tokens that the node had at the newest full backup not after `tag`, as its manifest
+    /// tells; none where none does.
     pub fn tokens(&self, tag: &str) -> Result<BTreeSet<String>> {
         let Some(json) = self.manifest(tag)? else { return Ok(BTreeSet::new()) };
         Ok(tokens_of(&json))
@@ -152,7 +154,8 @@ impl BackupHost {
     /// The manifest of the newest full backup not after `tag`.
     fn manifest(&self, tag: &str) -> Result<Option<Value>> {
         let sets = self.root.join("backup-sets");
-        // Only fulls come with a schema.cql, and only fulls' manifests have the tokens. Other tools' backups may have the one without the other.
+        // Only fulls come with a schema.cql, and only fulls' manifests have the tokens. Other
+        // tools' backups may have the one without the other.
         let mut newest = None;
         for set in names(&sets)?.iter().rev().filter(|set| set.as_str() <= tag) {
             let (schema, manifest) = (sets.join(set).join("schema.cql"), sets.join(set).join("backup_manifest.json"));

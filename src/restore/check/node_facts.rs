@@ -1,4 +1,5 @@
-//! What a restore has to know of the node before it begins, asked for side by side: each answer takes a nodetool of its own, and that takes a second.
+//! What a restore has to know of the node before it begins, asked for side by side: each answer
+//! takes a nodetool of its own, and that takes a second.
 
 use crate::cassandra::TableName;
 use crate::restore::node::{Identity, Node, RingToken};
@@ -33,7 +34,8 @@ enum Answer {
 type Question<'a> = Box<dyn FnOnce() -> Answer + Send + 'a>;
 
 impl NodeFacts {
-    /// Memtables are flushed as well: of the schema, because it is read from its files; of the tables, so that all they hold can be kept.
+    /// Memtables are flushed as well: of the schema, because it is read from its files; of the
+    /// tables, so that all they hold can be kept.
     pub(super) fn gather(node: &Node, keyspaces: &BTreeSet<String>, selection: &Selection) -> Result<Self> {
         let mut questions: Vec<Question<'_>> = Vec::new();
         questions.push(Box::new(|| Answer::Paths(node.data_paths())));
@@ -58,7 +60,8 @@ impl NodeFacts {
                 Answer::Flushed(answer) => flushed = flushed.and(answer),
             }
         }
-        // What an old nodetool cannot tell comes first, then what the node has not got: they explain the other failures.
+        // What an old nodetool cannot tell comes first, then what the node has not got: they
+        // explain the other failures.
         let paths = paths.ok_or_else(unanswered)??;
         absent_tables(selection, &paths)?;
         flushed?;

@@ -159,7 +159,8 @@ fn tokens(hosts: &[BackupHost], at: &str) -> Result<BTreeMap<String, BTreeSet<St
     Ok(all)
 }
 
-/// Whose backups are taken: those that were named, the only ones there are, or those of the host whose tokens the node has.
+/// Whose backups are taken: those that were named, the only ones there are, or those of the host
+/// whose tokens the node has.
 fn choose(
     hosts: &[BackupHost],
     request: &Request,

@@ -1,4 +1,5 @@
-//! Whether a table of the node is the one that the backup is of: their columns, as both tell in their own system_schema SSTables.
+//! Whether a table of the node is the one that the backup is of: their columns, as both tell in
+//! their own system_schema SSTables.
 //!
 //! Reading the node's files needs no CQL and no credentials; a flush of system_schema brings them up to date.
 
@@ -16,7 +17,8 @@ use std::path::Path;
 /// Most bytes of one component; those of system_schema have a few KB.
 const MAX_COMPONENT: u64 = 256 << 20;
 
-/// The schema that the directories of system_schema's tables tell: of a backup, or a node's live ones. `None` where they have nothing of it.
+/// The schema that the directories of system_schema's tables tell: of a backup, or a node's live
+/// ones. `None` where they have nothing of it.
 pub fn read(directories: &[impl AsRef<Path>]) -> Result<Option<Schema>> {
     let mut facts = Facts::default();
     for directory in directories.iter().map(AsRef::as_ref) {
@@ -64,7 +66,8 @@ fn components(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(components)
 }
 
-/// What keeps SSTables of `table` as the backup has it from being read as the node's table of that name: sentences, none if nothing does.
+/// What keeps SSTables of `table` as the backup has it from being read as the node's table of that
+/// name: sentences, none if nothing does.
 pub(super) fn differences(table: &TableName, backup: &Schema, node: &Schema) -> Vec<String> {
     let of = |schema: &Schema| {
         let keyspace = schema.keyspace(&table.keyspace)?;
@@ -138,7 +141,8 @@ fn described(column: &Column) -> String {
     format!("{} {}{kind}", column.name, column.data_type)
 }
 
-/// User-defined types that the table's columns use, directly or through others: fields may have been added at the end since, nothing else.
+/// User-defined types that the table's columns use, directly or through others: fields may have
+/// been added at the end since, nothing else.
 fn type_differences(table: &Table, backup: &Keyspace, node: &Keyspace) -> Vec<String> {
     let uses = |data_type: &str, name: &str| {
         data_type.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == name)
@@ -177,7 +181,8 @@ pub(super) fn replication<'a>(schema: &'a Schema, keyspace: &str) -> Option<&'a 
     schema.keyspace(keyspace)?.replication.as_ref()
 }
 
-/// Secondary indexes of the node's table that Cassandra builds when it opens SSTables. Those attached to SSTables come with them.
+/// Secondary indexes of the node's table that Cassandra builds when it opens SSTables. Those
+/// attached to SSTables come with them.
 pub(super) fn built_indexes(table: &TableName, node: &Schema) -> Vec<String> {
     let found = node.keyspace(&table.keyspace).and_then(|keyspace| keyspace.table(&table.table));
     let indexes = found.into_iter().flat_map(|table| &table.indexes);

@@ -1,4 +1,5 @@
-//! Whether the rows of a host's backup are rows that the node owns. SSTables are taken as they are, so it has to own all of them.
+//! Whether the rows of a host's backup are rows that the node owns. SSTables are taken as they are,
+//! so it has to own all of them.
 
 use crate::restore::node::{Identity, RingToken};
 use std::collections::{BTreeMap, BTreeSet};

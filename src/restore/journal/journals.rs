@@ -1,4 +1,5 @@
-//! Where the journals of this machine's restores are: in one place, so that a restore is found whatever cache its mount had.
+//! Where the journals of this machine's restores are: in one place, so that a restore is found
+//! whatever cache its mount had.
 
 use super::state::{Plan, State};
 use crate::cache_dir::CacheDir;

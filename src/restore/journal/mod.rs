@@ -1,7 +1,8 @@
 //! What was done to a live table, in a file of its own: `docs/formats.md`, "Restore journal".
 //!
-//! It appears whole, with the plan in it, and is appended to: one line for each thing about to be done, each with a checksum, and on the disk before
-//! that is begun. So what a crash cuts off was not begun. A table that no restore concerns any more has none.
+//! It appears whole, with the plan in it, and is appended to: one line for each thing about to be
+//! done, each with a checksum, and on the disk before that is begun. So what a crash cuts off was
+//! not begun. A table that no restore concerns any more has none.
 
 pub(super) mod journals;
 pub(super) mod state;
@@ -52,7 +53,8 @@ pub(super) fn all(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Where the journal of a table is that has these live directories. Not of the one that links go into: that may be another one next time.
+/// Where the journal of a table is that has these live directories. Not of the one that links go
+/// into: that may be another one next time.
 pub(super) fn path(directory: &Path, table: &TableName, directories: &[PathBuf]) -> PathBuf {
     let first = directories.iter().min().map(|path| path.as_os_str().as_bytes()).unwrap_or_default();
     let hash = blake3::hash(first).to_hex();
@@ -124,8 +126,8 @@ impl Journal {
         self.append(Record::Hydrated(hydrated))
     }
 
-    /// Not on the disk yet when this returns: if the machine stops now, an SSTable that is not there is taken for one that compaction has read, which
-    /// only makes the way back longer.
+    /// Not on the disk yet when this returns: if the machine stops now, an SSTable that is not
+    /// there is taken for one that compaction has read, which only makes the way back longer.
     pub(super) fn removing(&mut self, number: usize) -> Result<()> {
         self.write(Record::Removing(number))
     }
@@ -254,8 +256,8 @@ mod tests {
         }
     }
 
-    /// Does not take the lock's word for it at first: another test may be starting a program at this moment, which holds all locks of this process until
-    /// it is on its way.
+    /// Does not take the lock's word for it at first: another test may be starting a program at
+    /// this moment, which holds all locks of this process until it is on its way.
     fn patiently(path: &Path) -> Result<Option<Journal>> {
         for _ in 0..500 {
             match Journal::open(path) {

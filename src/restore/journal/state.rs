@@ -25,7 +25,8 @@ pub(in crate::restore) struct Plan {
     pub snapshot: String,
     /// Whether the table is truncated first.
     pub truncate: bool,
-    /// Secondary indexes that Cassandra builds when it is told of new SSTables, and not when it finds them as it starts.
+    /// Secondary indexes that Cassandra builds when it is told of new SSTables, and not when it
+    /// finds them as it starts.
     pub indexes: Vec<String>,
     /// The command that was this node's nodetool.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -92,7 +93,8 @@ pub(in crate::restore) struct Before {
     pub snapshot: bool,
 }
 
-/// An SSTable that became local: its name, and the inode of its Data.db, as a name may be used again once compaction removed what had it.
+/// An SSTable that became local: its name, and the inode of its Data.db, as a name may be used
+/// again once compaction removed what had it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(in crate::restore) struct Hydrated {
     /// Number in the plan.

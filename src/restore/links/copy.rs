@@ -1,8 +1,9 @@
 //! A link replaced by a copy of what it points to, while Cassandra runs.
 //!
-//! The copy is made beside the link, brought to the disk, and exchanged with it in one step that fails if the link is gone by then: what compaction
-//! deleted meanwhile must not come back, or rows would rise from the dead when the node starts. The copy keeps the time of the original, because the
-//! logs of Cassandra's transactions know SSTables by the times of their files.
+//! The copy is made beside the link, brought to the disk, and exchanged with it in one step that
+//! fails if the link is gone by then: what compaction deleted meanwhile must not come back, or rows
+//! would rise from the dead when the node starts. The copy keeps the time of the original, because
+//! the logs of Cassandra's transactions know SSTables by the times of their files.
 
 use crate::{Error, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -14,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How copies begin that are not in their place yet: with the name of their link behind it while they are made, and with
-/// `INODE-` before that name once they are whole. Cassandra passes over names that are no component's.
+/// How copies begin that are not in their place yet: with the name of their link behind it while
+/// they are made, and with `INODE-` before that name once they are whole. Cassandra passes over
+/// names that are no component's.
 const TEMPORARY: &str = "cassmount-hydrate-";
 /// How a file of Cassandra's begins that could not be put back to its place.
 const SAVED: &str = "cassmount-saved-";
@@ -124,8 +126,8 @@ impl Copy {
         }
     }
 
-    /// Gives the copy a name that tells its inode. A run that is killed after the two were exchanged leaves something else
-    /// under that name, and the next run sees that.
+    /// Gives the copy a name that tells its inode. A run that is killed after the two were
+    /// exchanged leaves something else under that name, and the next run sees that.
     fn bear_inode(&mut self, link: &Path) -> Result<()> {
         let name = link.file_name().unwrap_or_default().to_string_lossy();
         let path = link.with_file_name(format!("{TEMPORARY}{}-{name}", self.inode));
@@ -201,8 +203,8 @@ pub(in crate::restore) fn link_instead(link: &Path, target: &Path, local: &Path)
     Copy { path, inode }.replace(link, target)
 }
 
-/// Removes what a run that was killed left in a directory. A file of Cassandra's that it took for a link goes back to its
-/// place.
+/// Removes what a run that was killed left in a directory. A file of Cassandra's that it took for a
+/// link goes back to its place.
 pub(in crate::restore) fn sweep(directory: &Path) -> Result<()> {
     for name in crate::restore::sstables::file_names(directory)? {
         let Some(rest) = name.strip_prefix(TEMPORARY) else { continue };
@@ -221,8 +223,8 @@ fn whole_copy(name: &str) -> Option<(u64, &str)> {
     Some((inode.parse().ok()?, component))
 }
 
-/// Exchanges `place` and `path` again if the copy, whose inode is `of_copy`, got the place of a file that Cassandra had put
-/// there. If Cassandra has replaced or deleted it since, that is newer.
+/// Exchanges `place` and `path` again if the copy, whose inode is `of_copy`, got the place of a
+/// file that Cassandra had put there. If Cassandra has replaced or deleted it since, that is newer.
 fn give_back(path: &Path, of_copy: u64, place: &Path) -> Result<()> {
     let is_file = crate::restore::look::metadata(path)?.is_some_and(|metadata| metadata.is_file());
     if !is_file || inode(path)? == Some(of_copy) || inode(place)? != Some(of_copy) {

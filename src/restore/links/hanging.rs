@@ -19,7 +19,8 @@ pub struct HangingTable {
     pub broken: usize,
 }
 
-/// The tables with links into the mount at `mountpoint`, as far as the journals know of them. The mount itself is not asked.
+/// The tables with links into the mount at `mountpoint`, as far as the journals know of them. The
+/// mount itself is not asked.
 ///
 /// # Errors
 /// Where a journal, or a table's directory, cannot be read: it may be one of them.

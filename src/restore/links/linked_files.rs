@@ -100,8 +100,8 @@ impl LinkedFiles {
     }
 }
 
-/// The directories of a mount that live tables link into, by their paths from its root. Of a journal that cannot be read,
-/// none: `restore status` and `mount` say so.
+/// The directories of a mount that live tables link into, by their paths from its root. Of a
+/// journal that cannot be read, none: `restore status` and `mount` say so.
 pub fn linked_directories(journals: &Journals, mountpoint: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut directories = BTreeSet::new();
     for file in journals.all()? {

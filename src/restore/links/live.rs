@@ -1,8 +1,9 @@
-//! A table's live directory: which links of a mount are in it, under which names Cassandra has the SSTables of a restore, putting links in, taking
-//! SSTables out.
+//! A table's live directory: which links of a mount are in it, under which names Cassandra has the
+//! SSTables of a restore, putting links in, taking SSTables out.
 //!
-//! Cassandra renames links, replaces components by files of its own, and deletes SSTables that compaction has read. So an SSTable is known by where the
-//! links of its components point to; one that is local by now, by what the journal noted of it.
+//! Cassandra renames links, replaces components by files of its own, and deletes SSTables that
+//! compaction has read. So an SSTable is known by where the links of its components point to; one
+//! that is local by now, by what the journal noted of it.
 
 use crate::cassandra::SstableName;
 use crate::restore::journal::state::{Plan, State};
@@ -41,7 +42,8 @@ pub(in crate::restore) struct Ours {
     pub(in crate::restore) remote: BTreeSet<usize>,
     /// Names that components of ours have, Data.db there or not.
     pub(in crate::restore) names: BTreeSet<(PathBuf, String)>,
-    /// How many of these are still those that the links were given: Cassandra changes them when it is asked to open what is there.
+    /// How many of these are still those that the links were given: Cassandra changes them when it
+    /// is asked to open what is there.
     pub(in crate::restore) staged: usize,
 }
 
@@ -51,8 +53,8 @@ impl Ours {
         self.linked.iter().chain(&self.hydrated).map(|(number, place)| (*number, place))
     }
 
-    /// Numbers of those that are nowhere, and were not taken out by the restore. Once all links were put in, Cassandra must have opened these, and
-    /// compaction has read and removed them.
+    /// Numbers of those that are nowhere, and were not taken out by the restore. Once all links
+    /// were put in, Cassandra must have opened these, and compaction has read and removed them.
     pub(in crate::restore) fn missing(&self, state: &State) -> Vec<usize> {
         let there = |number: &usize| self.linked.contains_key(number) || self.hydrated.contains_key(number);
         let all = 0..state.plan.sstables.len();
@@ -178,8 +180,9 @@ pub(in crate::restore) fn number_of(numbers: &HashMap<(&Path, &str), usize>, tar
     numbers.get(&(target.parent()?, &*name)).copied()
 }
 
-/// Puts the links of a plan into its live directory, but for those SSTables that are there by now, under whatever name. Data.db comes last of each:
-/// Cassandra, should it start in between, takes an SSTable without one for a leftover, and removes the links.
+/// Puts the links of a plan into its live directory, but for those SSTables that are there by now,
+/// under whatever name. Data.db comes last of each: Cassandra, should it start in between, takes an
+/// SSTable without one for a leftover, and removes the links.
 pub(in crate::restore) fn put_links(state: &State) -> Result<()> {
     let plan = &state.plan;
     let owner = fs::metadata(&plan.live).map_err(|e| reading(&plan.live, e))?;

@@ -1,8 +1,9 @@
 //! Files that Cassandra made of links: kept beside the journal, and put back when they are gone.
 //!
-//! Cassandra puts a Statistics.db of its own in the place of the link when it opens an SSTable. Started while the mount is
-//! not there, it sees a Data.db of no length, takes the SSTable for a leftover, and removes what it can: its own files. The
-//! links stay, but from then on the SSTable lacks what nothing opens without, also when the mount is back.
+//! Cassandra puts a Statistics.db of its own in the place of the link when it opens an SSTable.
+//! Started while the mount is not there, it sees a Data.db of no length, takes the SSTable for a
+//! leftover, and removes what it can: its own files. The links stay, but from then on the SSTable
+//! lacks what nothing opens without, also when the mount is back.
 
 use super::copy::create;
 use super::live::{self, Ours};
@@ -74,7 +75,8 @@ pub(in crate::restore) fn broken(state: &State, ours: &Ours) -> Result<Vec<Broke
     Ok(found)
 }
 
-/// Keeps copies of what Cassandra has made of links, in `copies`. Those that are kept already and have not changed stay.
+/// Keeps copies of what Cassandra has made of links, in `copies`. Those that are kept already and
+/// have not changed stay.
 pub(in crate::restore) fn keep(state: &State, copies: &Path) -> Result<()> {
     for (number, (directory, name)) in &live::ours(state)?.linked {
         for file in live::components(directory, name)? {

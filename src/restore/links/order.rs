@@ -1,9 +1,10 @@
-//! In which order the files of SSTables become local: so that a Cassandra that is started without the mount, whenever that
-//! is, either opens all of an SSTable or nothing of it.
+//! In which order the files of SSTables become local: so that a Cassandra that is started without
+//! the mount, whenever that is, either opens all of an SSTable or nothing of it.
 //!
-//! It takes an SSTable whose Data.db is a link for a leftover, and removes those of its components that are files: so Data.db
-//! comes first. It opens an SSTable that has a Data.db and an index, whatever else there is: without CompressionInfo.db and
-//! TOC.txt it would take compressed bytes for rows. So the index comes last.
+//! It takes an SSTable whose Data.db is a link for a leftover, and removes those of its components
+//! that are files: so Data.db comes first. It opens an SSTable that has a Data.db and an index,
+//! whatever else there is: without CompressionInfo.db and TOC.txt it would take compressed bytes
+//! for rows. So the index comes last.
 
 use super::live::Link;
 use crate::cassandra::SstableName;
@@ -11,7 +12,8 @@ use crate::restore::sstables::DATA;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// What Cassandra opens no SSTable without, besides Data.db: of the formats BIG and BTI (`PRIMARY_COMPONENTS` in its source).
+/// What Cassandra opens no SSTable without, besides Data.db: of the formats BIG and BTI
+/// (`PRIMARY_COMPONENTS` in its source).
 const INDEXES: [&str; 2] = ["Index.db", "Partitions.db"];
 
 /// When the turn of a file comes, among the files of all SSTables.
@@ -33,8 +35,8 @@ impl Turn {
     }
 }
 
-/// Links by the file that they lead to, in the order in which these become local. Among those of one turn, the oldest comes
-/// first; of the links to a file, the live one.
+/// Links by the file that they lead to, in the order in which these become local. Among those of
+/// one turn, the oldest comes first; of the links to a file, the live one.
 pub(in crate::restore) fn by_target(links: Vec<Link>) -> Vec<(PathBuf, Vec<Link>)> {
     let mut grouped: Vec<(PathBuf, Vec<Link>)> = Vec::new();
     let mut places: HashMap<PathBuf, usize> = HashMap::new();

@@ -1,5 +1,6 @@
-//! SSTables known by the inode of their Data.db, which nothing writes to. A name in a live directory may come to mean another one, when a node that counts
-//! its generations starts again; the inode of a file that some directory still has cannot.
+//! SSTables known by the inode of their Data.db, which nothing writes to. A name in a live
+//! directory may come to mean another one, when a node that counts its generations starts again;
+//! the inode of a file that some directory still has cannot.
 
 use super::live;
 use crate::cassandra::SstableName;
@@ -27,8 +28,9 @@ pub(in crate::restore) fn data_files(directory: &Path) -> Result<BTreeMap<Inode,
     Ok(found)
 }
 
-/// Makes an SSTable of one directory another's as well, Data.db last, unless it is there. It keeps its name, if no other one has it. Returns whether it was
-/// not there. May be killed, and done again.
+/// Makes an SSTable of one directory another's as well, Data.db last, unless it is there. It keeps
+/// its name, if no other one has it. Returns whether it was not there. May be killed, and done
+/// again.
 pub(in crate::restore) fn link_sstable(from: &Path, sstable: &str, to: &Path) -> Result<bool> {
     let data = from.join(format!("{sstable}-{DATA}"));
     let data = inode(&data)?.ok_or_else(|| Error::not_found(format!("{} is not there any more", data.display())))?;

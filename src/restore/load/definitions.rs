@@ -1,7 +1,8 @@
 //! Tables that the cluster has not, created through cqlsh as the restore point had them.
 //!
-//! Storage-attached indexes (SAI) come after the rows. A node refuses a whole SSTable without the components of an index
-//! that its table has, and sstableloader of 5.0 does not send these (tried on 5.0.6). Nodes build the index from the rows.
+//! Storage-attached indexes (SAI) come after the rows. A node refuses a whole SSTable without the
+//! components of an index that its table has, and sstableloader of 5.0 does not send these (tried
+//! on 5.0.6). Nodes build the index from the rows.
 
 use super::super::command::Program;
 use crate::cassandra::TableName;

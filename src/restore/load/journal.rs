@@ -1,7 +1,7 @@
 //! What one load has done so far: `docs/formats.md`, «Load journal».
 //!
-//! Frames of identities, each on the disk before the next table begins. A frame that a crash cut off means that its table
-//! is loaded once more, which does no harm.
+//! Frames of identities, each on the disk before the next table begins. A frame that a crash cut
+//! off means that its table is loaded once more, which does no harm.
 
 use crate::{Error, Kind, Result, frame};
 use rustix::fs::{FlockOperation, flock};

@@ -1,9 +1,9 @@
 //! sstableloader, and what its words are worth.
 //!
-//! It ends with status 0 when the table is not there, when the directory holds nothing that it takes for an SSTable, and
-//! when it has loaded all. What it prints differs (tried on 4.1.10 and 5.0.6): `Streaming relevant part of FILE … to
-//! [NODE, …]` names each Data.db that it sends, `Skipping file …` one that it does not, and `Total files transferred : N`
-//! counts.
+//! It ends with status 0 when the table is not there, when the directory holds nothing that it
+//! takes for an SSTable, and when it has loaded all. What it prints differs (tried on 4.1.10 and
+//! 5.0.6): `Streaming relevant part of FILE … to [NODE, …]` names each Data.db that it sends,
+//! `Skipping file …` one that it does not, and `Total files transferred : N` counts.
 
 use super::super::command::{Program, Said};
 use super::super::sstables::{DATA, Sstable};

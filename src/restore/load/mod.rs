@@ -1,10 +1,10 @@
 //! `cassmount restore load`: a restore point into a running cluster of any topology, through the cluster's own
 //! sstableloader.
 //!
-//! One loader runs for each table of each host: it reads the SSTables in the mount and sends every row to the nodes that
-//! own it now. Its exit status says little (it is 0 when nothing was loaded), so its words are judged ([`loader`]). What
-//! was loaded is noted ([`journal`]): a command that was killed goes on with the rest. Loading twice does no harm, because
-//! Cassandra merges equal cells.
+//! One loader runs for each table of each host: it reads the SSTables in the mount and sends every
+//! row to the nodes that own it now. Its exit status says little (it is 0 when nothing was loaded),
+//! so its words are judged ([`loader`]). What was loaded is noted ([`journal`]): a command that was
+//! killed goes on with the rest. Loading twice does no harm, because Cassandra merges equal cells.
 
 mod definitions;
 mod journal;

@@ -56,7 +56,8 @@ pub(super) fn identity(text: &str) -> Result<Identity> {
     Ok(Identity { datacenter, tokens })
 }
 
-/// Of `nodetool ring KEYSPACE`: a part for each data centre, in it a line for each token: address, rack, status, state, load (two words, or `?`), owns, token.
+/// Of `nodetool ring KEYSPACE`: a part for each data centre, in it a line for each token: address,
+/// rack, status, state, load (two words, or `?`), owns, token.
 pub(super) fn ring(text: &str) -> Result<Vec<RingToken>> {
     let mut tokens = Vec::new();
     let mut datacenter = "";

@@ -1,5 +1,5 @@
-//! What a node's configuration needs until the node has joined: as lines to be added by hand, or written beside a copy of the
-//! file as it was.
+//! What a node's configuration needs until the node has joined: as lines to be added by hand, or
+//! written beside a copy of the file as it was.
 
 use super::journal::{ConfigChange, ConfigNeed, Manner, NodeJournal};
 use super::settings::{self, Settings};

@@ -1,7 +1,8 @@
 //! What was done to a whole node, in a file of its own: `docs/formats.md`, «Node journal».
 //!
-//! Frames, each on the disk before what it tells is begun. It begins with the plan, so that the same command run again goes
-//! on with the same work, and `abort` takes away what this restore has put there and nothing else.
+//! Frames, each on the disk before what it tells is begun. It begins with the plan, so that the
+//! same command run again goes on with the same work, and `abort` takes away what this restore has
+//! put there and nothing else.
 
 use crate::private::{self, Open};
 use crate::restore::journal::state::Origin;
@@ -154,7 +155,8 @@ impl Work {
         Self { version, manner, from, started, mountpoint, source, data_dir, commitlog, copy, tables, needs, others }
     }
 
-    /// The hidden directory in the data directory in which all is put together: Cassandra looks into none of such a name.
+    /// The hidden directory in the data directory in which all is put together: Cassandra looks
+    /// into none of such a name.
     pub(super) fn staging(&self) -> PathBuf {
         self.data_dir.join(".cassmount-restore-node")
     }
@@ -166,7 +168,8 @@ impl PlacedTable {
         sstables.flat_map(|sstable| sstable.components.values()).sum()
     }
 
-    /// Its files, below its directory here and in the mount alike, with their sizes. Of each SSTable, Data.db is the last.
+    /// Its files, below its directory here and in the mount alike, with their sizes. Of each
+    /// SSTable, Data.db is the last.
     pub(super) fn files(&self) -> Vec<(PathBuf, u64)> {
         let mut files = Vec::new();
         for directory in &self.directories {

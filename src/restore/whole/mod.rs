@@ -1,9 +1,10 @@
 //! `cassmount restore node`: a whole node from a backup, put onto a stopped Cassandra before its first start.
 //!
-//! Every table of one restore point gets its directory in the data directory: as links into a running mount, or as copies.
-//! Cassandra finds them when it starts, as it finds its own. What says which node it is (tokens, or whom it replaces) goes
-//! into its configuration. Since nothing runs that could be asked, everything that can be known is checked before: a node
-//! with tokens of a living one would push that one out of the ring.
+//! Every table of one restore point gets its directory in the data directory: as links into a
+//! running mount, or as copies. Cassandra finds them when it starts, as it finds its own. What says
+//! which node it is (tokens, or whom it replaces) goes into its configuration. Since nothing runs
+//! that could be asked, everything that can be known is checked before: a node with tokens of a
+//! living one would push that one out of the ring.
 
 mod checks;
 mod config;

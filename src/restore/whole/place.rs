@@ -1,5 +1,6 @@
-//! Puts a node's tables into its data directory: everything in a hidden directory first, then each table's directory gets
-//! its name. Whatever is killed in between is done by the same command run again.
+//! Puts a node's tables into its data directory: everything in a hidden directory first, then each
+//! table's directory gets its name. Whatever is killed in between is done by the same command run
+//! again.
 
 use super::journal::{NodeJournal, NodeStep, PlacedDirectory, PlacedSstable, PlacedTable, Work};
 use crate::cassandra::TableName;

@@ -11,7 +11,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// A file of a local source, opened for reading and nothing else: no lock, no time of access that would have to be kept.
+/// A file of a local source, opened for reading and nothing else: no lock, no time of access that
+/// would have to be kept.
 #[derive(Debug)]
 pub struct LocalFile {
     /// `None` while very many files are open: then it is opened for each read.

@@ -1,11 +1,13 @@
 //! A directory of this machine as a store: keys are paths below it.
 //!
-//! Not `object_store`'s `LocalFileSystem`: that one hides names such as `a#1`, fails a whole listing for one name with a control
-//! byte, follows links out of the directory, and walks the whole tree to list one level.
+//! Not `object_store`'s `LocalFileSystem`: that one hides names such as `a#1`, fails a whole
+//! listing for one name with a control byte, follows links out of the directory, and walks the
+//! whole tree to list one level.
 //!
 //! - The directory is held open, so that a disk that is unmounted under us is an error and not an empty backup.
-//! - A link to a directory of the source is followed, once on the way to a file: keyspaces and tables lie on other disks through such links. Any other
-//!   link, and what is neither a file nor a directory, is never opened: both are reported as skipped.
+//! - A link to a directory of the source is followed, once on the way to a file: keyspaces and
+//!   tables lie on other disks through such links. Any other link, and what is neither a file nor a
+//!   directory, is never opened: both are reported as skipped.
 //! - Names are taken byte for byte. One that is not UTF-8 cannot be a key and is reported as skipped.
 //! - All system calls run on blocking threads; of those that hang (a dead NFS server) there is a bounded number.
 
@@ -232,8 +234,8 @@ impl Root {
         below.ok_or(Errno::INVAL)
     }
 
-    /// The directory that a link leads to, if it lies within the source and not above the link. `LOOP` or `ALREADY` if it does not, `NOTDIR` if it is no link to a
-    /// directory.
+    /// The directory that a link leads to, if it lies within the source and not above the link.
+    /// `LOOP` or `ALREADY` if it does not, `NOTDIR` if it is no link to a directory.
     fn linked_directory(&self, parent: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
         let parent = parent.as_fd();
         // Not opened yet, only named: a directory elsewhere is none of our business.
@@ -284,7 +286,8 @@ fn changed(what: impl fmt::Display) -> Error {
 fn failed(what: impl fmt::Display, error: &io::Error) -> Error {
     let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
     let kind = match errno {
-        // A link (LOOP) and a file in a directory's place (NOTDIR) are no part of the source; such a name was never listed.
+        // A link (LOOP) and a file in a directory's place (NOTDIR) are no part of the source; such
+        // a name was never listed.
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ALREADY | Errno::NAMETOOLONG | Errno::NXIO => {
             Kind::NotFound
         }

@@ -125,8 +125,9 @@ pub(super) struct S3 {
     is_static: bool,
 }
 
-/// Flag, then environment, then profile. A profile named by a flag goes before credentials of the environment; otherwise those, a web
-/// identity and the profile's keys in this order; without any, what `object_store` finds (container, instance).
+/// Flag, then environment, then profile. A profile named by a flag goes before credentials of the
+/// environment; otherwise those, a web identity and the profile's keys in this order; without any,
+/// what `object_store` finds (container, instance).
 ///
 /// `region` goes before all of them: the store has named it.
 pub(super) fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> Result<S3> {
@@ -196,7 +197,8 @@ pub(super) fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> 
     Ok(S3 { builder, region, is_static })
 }
 
-/// A client for requests that are no reads and signed elsewhere, as the options want it. It takes plain HTTP: the URL decides.
+/// A client for requests that are no reads and signed elsewhere, as the options want it. It takes
+/// plain HTTP: the URL decides.
 pub(super) fn http_connector(options: &StoreOptions) -> Result<HttpClient> {
     let profile = profile::load(options)?;
     let ca_bundle = options.ca_bundle.as_deref().or_else(|| options.variable("AWS_CA_BUNDLE").map(Path::new));

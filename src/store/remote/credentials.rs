@@ -1,5 +1,6 @@
-//! What requests to S3 are signed with: static keys, the output of a `credential_process`, or what a service hands out. Where there
-//! is nothing, that is said soon and with all the places that were looked at.
+//! What requests to S3 are signed with: static keys, the output of a `credential_process`, or what
+//! a service hands out. Where there is nothing, that is said soon and with all the places that were
+//! looked at.
 
 use super::causes::innermost;
 use super::profile::{self, Profile};
@@ -47,7 +48,8 @@ impl From<NoCredentials> for object_store::Error {
     }
 }
 
-/// Gives `builder` its credentials. The second value is whether they stand in files and the environment, and cost nothing to read again.
+/// Gives `builder` its credentials. The second value is whether they stand in files and the
+/// environment, and cost nothing to read again.
 pub(super) fn provide(
     builder: AmazonS3Builder,
     options: &StoreOptions,

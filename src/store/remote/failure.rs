@@ -1,5 +1,5 @@
-//! What a failed request means: to the caller a [`Kind`], to a person one sentence with the store's own words and, where there is
-//! one, the option that helps.
+//! What a failed request means: to the caller a [`Kind`], to a person one sentence with the store's
+//! own words and, where there is one, the option that helps.
 
 use super::causes::{find, innermost};
 use super::credentials::NoCredentials;

@@ -1,6 +1,7 @@
 //! The HTTP client under `object_store`, with additions for the requests that this module makes itself.
 //!
-//! - A status other than success becomes a [`Refusal`] in the error's chain: `object_store` keeps its own type for it private.
+//! - A status other than success becomes a [`Refusal`] in the error's chain: `object_store` keeps
+//!   its own type for it private.
 //! - Only GET and HEAD leave: that no backup is ever written to does not rest on the code above alone.
 //! - The document of a listing is handed over as it came ([`ListingTap`]).
 //! - No redirect is followed: it would carry credentials and session tokens to another host.
@@ -145,7 +146,8 @@ pub(super) struct Connector {
     pub(super) certificates: Vec<reqwest::Certificate>,
     pub(super) idle_timeout: Duration,
     pub(super) idle_connections: usize,
-    /// Objects are asked for as they are stored: otherwise Google decompresses those that were uploaded with `Content-Encoding: gzip`.
+    /// Objects are asked for as they are stored: otherwise Google decompresses those that were
+    /// uploaded with `Content-Encoding: gzip`.
     pub(super) as_stored: bool,
     /// Resolves names where this process may not.
     pub(super) outside: Option<Arc<dyn Outside>>,

@@ -1,5 +1,5 @@
-//! Objects that stand for directories. An empty object is no file where other keys lie below its name: tools that show buckets as
-//! disks put such objects there.
+//! Objects that stand for directories. An empty object is no file where other keys lie below its
+//! name: tools that show buckets as disks put such objects there.
 
 /// An object that may yet turn out to be a directory.
 #[derive(Debug)]
@@ -20,7 +20,8 @@ impl<T> Default for Markers<T> {
     }
 }
 
-/// Whether the name alone says that an empty object is a directory: `dir/` (consoles, s3fs, goofys), `dir_$folder$` (Hadoop).
+/// Whether the name alone says that an empty object is a directory: `dir/` (consoles, s3fs,
+/// goofys), `dir_$folder$` (Hadoop).
 pub(super) fn is_marker(key: &str) -> bool {
     key.ends_with('/') || key.ends_with("_$folder$")
 }

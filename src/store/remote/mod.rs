@@ -1,8 +1,8 @@
-//! Buckets and containers, through `object_store`. One attempt at a time: its own retries and its limit on the time of a whole
-//! request are off, [`crate::store::Store`] has better ones.
+//! Buckets and containers, through `object_store`. One attempt at a time: its own retries and its
+//! limit on the time of a whole request are off, [`crate::store::Store`] has better ones.
 //!
-//! Within an attempt a client may be replaced by a better one: where the store names another region, and where credentials that it
-//! refuses have been replaced by others since they were read.
+//! Within an attempt a client may be replaced by a better one: where the store names another
+//! region, and where credentials that it refuses have been replaced by others since they were read.
 
 mod address;
 mod causes;
@@ -278,7 +278,8 @@ impl Bucket {
         Ok(document.unwrap_or_default())
     }
 
-    /// The body of a range of this version of the object; `None` when the store has another version, or calls it otherwise.
+    /// The body of a range of this version of the object; `None` when the store has another
+    /// version, or calls it otherwise.
     async fn range(&self, object: &ObjectMeta, tag: Option<&str>, range: Range<u64>) -> Result<Option<Chunks>> {
         // A weak tag never matches (RFC 9110, 13.1.1): the answer's is compared below.
         let strong = tag.filter(|tag| !tag.starts_with("W/"));
@@ -310,7 +311,8 @@ impl Bucket {
         Ok(Some(body.boxed()))
     }
 
-    /// What HEAD calls the version that the listing calls otherwise, as some gateways do. `Kind::Changed` when it is another version.
+    /// What HEAD calls the version that the listing calls otherwise, as some gateways do.
+    /// `Kind::Changed` when it is another version.
     async fn other_tag(&self, object: &ObjectMeta) -> Result<Arc<str>> {
         let head = match self.head(&object.key).await {
             Ok(head) => head,
@@ -387,7 +389,8 @@ impl Backend for Remote {
     }
 }
 
-/// The same for a listing and for HEAD: stores differ in quotes around tags and in fractions of seconds between the two.
+/// The same for a listing and for HEAD: stores differ in quotes around tags and in fractions of
+/// seconds between the two.
 fn metadata(key: Arc<str>, meta: &object_store::ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         key,

@@ -1,8 +1,9 @@
 //! A bucket that keeps versions, as it was at a moment.
 //!
-//! What an object was then is a function of its key and the moment, so that nothing outside of the store has to know of versions: the
-//! listing shows the ETag of that time, and a read finds the version by the key. A "directory" in a listing of one level may hold
-//! nothing that was there then; so each is looked into.
+//! What an object was then is a function of its key and the moment, so that nothing outside of the
+//! store has to know of versions: the listing shows the ETag of that time, and a read finds the
+//! version by the key. A "directory" in a listing of one level may hold nothing that was there
+//! then; so each is looked into.
 
 use super::Bucket;
 use super::raw::{RawObject, RawPage};
@@ -106,7 +107,8 @@ impl Past {
         }
     }
 
-    /// The id of the version that was listed as `object`, whose full key is `key`. `Kind::Changed` when it is not to be found.
+    /// The id of the version that was listed as `object`, whose full key is `key`. `Kind::Changed`
+    /// when it is not to be found.
     pub(super) async fn version(&self, bucket: &Bucket, key: &str, object: &ObjectMeta) -> Result<String> {
         let is_it = |version: &Version| {
             version.size == object.size && version.e_tag.as_deref().map(super::bare) == object.e_tag.as_deref()

@@ -1,10 +1,11 @@
 //! A profile of the AWS tools: `~/.aws/config` and `~/.aws/credentials` (or where AWS_CONFIG_FILE and
 //! AWS_SHARED_CREDENTIALS_FILE say), as the AWS SDKs' reference guide describes them.
 //!
-//! Taken from it: static keys (`aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`), `region`, `endpoint_url` (also of
-//! `s3` in a `services` section), `ca_bundle`, and `addressing_style` under `s3`. Keys in the credentials file go before those in the
-//! config file, and both before `credential_process`. Not supported, and said so where a profile needs it: `role_arn`, `sso_*`,
-//! `login_session`, `web_identity_token_file`.
+//! Taken from it: static keys (`aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`),
+//! `region`, `endpoint_url` (also of `s3` in a `services` section), `ca_bundle`, and
+//! `addressing_style` under `s3`. Keys in the credentials file go before those in the config file,
+//! and both before `credential_process`. Not supported, and said so where a profile needs it:
+//! `role_arn`, `sso_*`, `login_session`, `web_identity_token_file`.
 
 use crate::store::options::StoreOptions;
 use crate::{Error, Kind, Result};
@@ -142,8 +143,9 @@ fn read(options: &StoreOptions, variable: &str, name: &str) -> Result<File> {
     }
 }
 
-/// The SDKs' dialect of INI: `#` and `;` begin a comment line, and after a blank the rest of a value is none of it; an indented line
-/// belongs to the setting above it. What makes no sense is passed over, as they do: the files serve many tools.
+/// The SDKs' dialect of INI: `#` and `;` begin a comment line, and after a blank the rest of a
+/// value is none of it; an indented line belongs to the setting above it. What makes no sense is
+/// passed over, as they do: the files serve many tools.
 fn parse(text: &str) -> HashMap<String, Section> {
     let mut sections: HashMap<String, Section> = HashMap::new();
     let mut current: Option<String> = None;

@@ -1,5 +1,5 @@
-//! Whether a listing gets on. A store that repeats itself would never come to an end, and one that jumps back leaves out what it
-//! jumped over.
+//! Whether a listing gets on. A store that repeats itself would never come to an end, and one that
+//! jumps back leaves out what it jumped over.
 
 use super::raw::RawPage;
 use std::collections::HashSet;

@@ -1,7 +1,8 @@
 //! One page of a listing as the store wrote it.
 //!
-//! `object_store` makes paths of the keys and drops what it has no place for: a slash at a key's end, keys that are no path, whether
-//! there are more pages, the storage class. So the document is read here, and `object_store` only asks for it.
+//! `object_store` makes paths of the keys and drops what it has no place for: a slash at a key's
+//! end, keys that are no path, whether there are more pages, the storage class. So the document is
+//! read here, and `object_store` only asks for it.
 
 use crate::time::Timestamp;
 use quick_xml::Reader;
@@ -160,7 +161,8 @@ fn s3(page: ListBucketResult) -> Result<RawPage, String> {
     })
 }
 
-/// Storage classes of Amazon and Alibaba that cannot be read as they are. Not among them: Google's ARCHIVE and Amazon's GLACIER_IR.
+/// Storage classes of Amazon and Alibaba that cannot be read as they are. Not among them: Google's
+/// ARCHIVE and Amazon's GLACIER_IR.
 fn must_be_thawed(class: &str) -> bool {
     matches!(class, "GLACIER" | "DEEP_ARCHIVE" | "Archive" | "ColdArchive" | "DeepColdArchive")
 }

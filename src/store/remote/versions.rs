@@ -40,7 +40,8 @@ pub(super) struct VersionedObject {
 }
 
 impl VersionsPage {
-    /// The objects that there were at `as_of`. `decided` is the last key whose state then is known: its versions may go on here.
+    /// The objects that there were at `as_of`. `decided` is the last key whose state then is known:
+    /// its versions may go on here.
     pub(super) fn alive(self, as_of: Timestamp, decided: &mut Option<String>) -> Vec<VersionedObject> {
         let mut alive = Vec::new();
         for entry in self.entries {
@@ -52,7 +53,8 @@ impl VersionsPage {
         alive
     }
 
-    /// Whether its versions are named as versitygw names them, which gives an old version the time when it was replaced.
+    /// Whether its versions are named as versitygw names them, which gives an old version the time
+    /// when it was replaced.
     pub(super) fn has_times_of_replacement(&self) -> bool {
         let is_ulid = |id: &str| {
             id.len() == 26

@@ -1,8 +1,8 @@
-//! From a directory to its names: what `list` shows, and what `lookup` finds besides. A file for each family of places, with both
-//! side by side.
+//! From a directory to its names: what `list` shows, and what `lookup` finds besides. A file for
+//! each family of places, with both side by side.
 //!
-//! A lookup costs no more than its name needs, and may find names that are not listed: a restore point by any time, a table by
-//! an id that was shown before.
+//! A lookup costs no more than its name needs, and may find names that are not listed: a restore
+//! point by any time, a table by an id that was shown before.
 
 mod contents;
 mod hosts;

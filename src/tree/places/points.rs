@@ -108,7 +108,8 @@ fn incomplete(model: &HostModel, point: usize, host: &Host, tag: &Tag) -> Option
     Some(Child { name: INCOMPLETE.into(), place: Place::Incomplete(host.clone(), tag.clone()), made_from })
 }
 
-/// The restore point that `name` means among those that are to be seen: by its tag, `latest`, or any time. `Kind::NotFound` with the reason.
+/// The restore point that `name` means among those that are to be seen: by its tag, `latest`, or
+/// any time. `Kind::NotFound` with the reason.
 pub(in crate::tree) fn named_point<'a>(sets: &'a HostSets, visible: Visible, name: &str) -> Result<&'a RestorePoint> {
     let points = &sets.chains.points()[..visible.points];
     let found = sets.find_point(name).map_err(|error| match error.kind() {

@@ -98,7 +98,8 @@ impl BackupTree {
     }
 }
 
-/// The incarnations that a table's directory shows: the one of its id, or, under a name that proved wrong, all of the table.
+/// The incarnations that a table's directory shows: the one of its id, or, under a name that proved
+/// wrong, all of the table.
 fn incarnations<'a>(model: &'a HostModel, place: &TablePlace) -> Result<Vec<&'a TableDir>> {
     let dirs = model.table(&place.table);
     if let Some(dir) = dirs.iter().find(|dir| dir.id == place.id) {

@@ -1,4 +1,5 @@
-//! What a restore point lacks: what the catalog judges, and what the schema history and a look into archives add to that.
+//! What a restore point lacks: what the catalog judges, and what the schema history and a look into
+//! archives add to that.
 
 use crate::catalog::{BackupSet, Cause, Lack, Scope, SetEvidence, SetKind, Subject};
 use crate::tree::attribution::Piece;

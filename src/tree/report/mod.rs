@@ -1,7 +1,8 @@
 //! What a restore point is made of, for people and programs: sets, tables, SSTables, and the evidence for each.
 //!
-//! [`BackupTree::chain_report`] tells of every table what its directory under `restore-points/<point>` shows. It asks the very function
-//! that makes this directory, so that the two cannot disagree.
+//! [`BackupTree::chain_report`] tells of every table what its directory under
+//! `restore-points/<point>` shows. It asks the very function that makes this directory, so that the
+//! two cannot disagree.
 
 mod lacking;
 mod tables;
@@ -202,12 +203,14 @@ impl BackupTree {
         Ok(points.into_iter().map(|index| model.points()[index as usize].tag().clone()).collect())
     }
 
-    /// What the restore point is made of. `point` as a person types it: a tag, `latest`, any time. Unless it is a summary, every archive of
-    /// the tables that are wanted is listed, which costs a pass over those that were never read; one that cannot be read is named in
+    /// What the restore point is made of. `point` as a person types it: a tag, `latest`, any time.
+    /// Unless it is a summary, every archive of the tables that are wanted is listed, which costs a
+    /// pass over those that were never read; one that cannot be read is named in
     /// [`TableReport::unreadable`].
     ///
     /// # Errors
-    /// `NotFound` where there is no such restore point, or it does not have the table; what the store says when it cannot be reached.
+    /// `NotFound` where there is no such restore point, or it does not have the table; what the
+    /// store says when it cannot be reached.
     pub async fn chain_report(&self, host: &Host, point: &str, options: &ReportOptions) -> Result<ChainReport> {
         let (sets, visible) = self.sets(host).await?;
         let tag = named_point(&sets, visible, point)?.tag();

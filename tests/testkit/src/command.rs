@@ -84,7 +84,8 @@ impl Mounted {
         files.map(|file| std::fs::read_to_string(file.path()).unwrap_or_default()).collect()
     }
 
-    /// What `cassmount status` says of it; between two workers nobody answers, so it is asked for as long as `patience`.
+    /// What `cassmount status` says of it; between two workers nobody answers, so it is asked for
+    /// as long as `patience`.
     pub fn status(&self, patience: Duration) -> serde_json::Value {
         let deadline = Instant::now() + patience;
         loop {

@@ -1,7 +1,8 @@
 //! Fuzzing on stable Rust: seeds, changed at random, are given to a target that must take any bytes without a panic.
 //!
-//! A run in the suite takes a moment. `scripts/fuzz` sets `CASSMOUNT_FUZZ_SECONDS` to go on for as long as asked. What fails is made as small
-//! as proptest can, and kept in `tests/data/corpus/TARGET/`, whose files every later run tries first.
+//! A run in the suite takes a moment. `scripts/fuzz` sets `CASSMOUNT_FUZZ_SECONDS` to go on for as
+//! long as asked. What fails is made as small as proptest can, and kept in
+//! `tests/data/corpus/TARGET/`, whose files every later run tries first.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
-//! What tests and benchmarks share: buckets, stores, mounts, servers, a real Cassandra, and saying loudly what was skipped.
+//! What tests and benchmarks share: buckets, stores, mounts, servers, a real Cassandra, and saying
+//! loudly what was skipped.
 
 #![allow(
     clippy::new_without_default,

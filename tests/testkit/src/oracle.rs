@@ -1,7 +1,8 @@
 //! What the mounted sample bucket must look like, worked out with openssl, tar and the bucket's README alone.
 //!
-//! Nothing here uses the crate's chains, merges or incarnations: sets are ordered by name, table ids come from the unpacked schema.cql
-//! files and the time inside them, and a restore point is put together file by file.
+//! Nothing here uses the crate's chains, merges or incarnations: sets are ordered by name, table
+//! ids come from the unpacked schema.cql files and the time inside them, and a restore point is put
+//! together file by file.
 
 use super::unpacked::{files_below, sample_keys, unpack};
 use super::walk::{Seen, Tree};
@@ -74,7 +75,8 @@ impl Oracle {
         Self { hosts }
     }
 
-    /// `snapshots/` of fulls, `backups/`, `backup-sets/`, and `restore-points/` of every point, as far as archives tell of them.
+    /// `snapshots/` of fulls, `backups/`, `backup-sets/`, and `restore-points/` of every point, as
+    /// far as archives tell of them.
     pub fn expected(&self) -> Tree {
         let mut tree = Tree::new();
         for (host, oracle) in &self.hosts {
@@ -180,7 +182,8 @@ fn created(id: &str) -> u64 {
     (ticks - 0x01b2_1dd2_1381_4000) / 10_000_000
 }
 
-/// The part of what was seen that the oracle speaks of: every file of archives and sets, and the directories that archives make.
+/// The part of what was seen that the oracle speaks of: every file of archives and sets, and the
+/// directories that archives make.
 pub fn comparable(seen: &Tree, expected: &Tree) -> Tree {
     let is_generated = |path: &str| {
         path.split('/').nth(1) == Some("restore-points")

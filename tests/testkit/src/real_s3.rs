@@ -1,7 +1,8 @@
 //! S3 servers of other people, which `scripts/test` installs below `target/`: nothing here answers for them.
 //!
 //! - versitygw (Go) serves a directory, and checks signatures.
-//! - moto (Python) keeps versions with the times at which they were written, and has storage classes; it lets everybody in.
+//! - moto (Python) keeps versions with the times at which they were written, and has storage
+//!   classes; it lets everybody in.
 
 use crate::skip::skip;
 use cassmount::store::StoreOptions;

@@ -1,8 +1,10 @@
-//! An S3 server on loopback: `s3s` speaks the protocol and checks signatures, `s3s-fs` lists; each directory below the root is a
-//! bucket. It runs on a thread and a runtime of its own, so that synchronous tests and child processes can use it too.
+//! An S3 server on loopback: `s3s` speaks the protocol and checks signatures, `s3s-fs` lists; each
+//! directory below the root is a bucket. It runs on a thread and a runtime of its own, so that
+//! synchronous tests and child processes can use it too.
 //!
-//! Two things are done here and not by `s3s-fs`, which does not heed If-Match on GET, lists no ETags, and reads a whole object for
-//! every range: GET and HEAD. An ETag is the time of modification and the size. There is no operation that writes.
+//! Two things are done here and not by `s3s-fs`, which does not heed If-Match on GET, lists no
+//! ETags, and reads a whole object for every range: GET and HEAD. An ETag is the time of
+//! modification and the size. There is no operation that writes.
 //!
 //! Anyone may read the bucket `public`; the others need the keys.
 

@@ -1,7 +1,8 @@
 //! Writes SSTables of `system_schema.tables` as a node flushes them: one row of one CREATE TABLE or DROP TABLE each.
 //!
-//! Version `me` (3.11), not compressed, because it has the fewest checksums; `schema_history.rs` reads what real nodes of all versions wrote.
-//! The layout follows Cassandra's `UnfilteredSerializer` and `SerializationHeader`.
+//! Version `me` (3.11), not compressed, because it has the fewest checksums; `schema_history.rs`
+//! reads what real nodes of all versions wrote. The layout follows Cassandra's
+//! `UnfilteredSerializer` and `SerializationHeader`.
 
 /// From which `EncodingStats` counts, seconds.
 const EPOCH: i64 = 1_442_880_000;

@@ -1,4 +1,5 @@
-//! Archives unpacked by openssl and tar, as a source for a tree: independent of the crate's own reading, with failures to order.
+//! Archives unpacked by openssl and tar, as a source for a tree: independent of the crate's own
+//! reading, with failures to order.
 
 use crate::in_memory::InMemory;
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Random histories of a node and its backups, through catalog, schema history and tree, against a simple model of what was alive when.
+//! Random histories of a node and its backups, through catalog, schema history and tree, against a
+//! simple model of what was alive when.
 
 use testkit::memory_bucket;
 use testkit::schema_sstable;
@@ -49,7 +50,8 @@ fn steps(careful: bool, zones: bool) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec((61..4 * HOUR, action), 1..48)
 }
 
-/// `stated`: manifests state the host's offset, which may change; else they are in UTC, and a run is told from a zone by its shortness alone.
+/// `stated`: manifests state the host's offset, which may change; else they are in UTC, and a run
+/// is told from a zone by its shortness alone.
 fn play(steps: &[Step], offset: i32, stated: bool) -> Node {
     let mut node = Node::new(offset * 900, stated);
     for (pause, action) in steps {
@@ -91,8 +93,9 @@ async fn check(node: &Node) {
         let seen = walk_view(&tree_of(node, Some(point.set.end.to_string())), "").await;
         let visible = || points.iter().rev().filter(|other| other.set.end <= point.set.end);
         let is_whole = |other: &&Point| !seen.contains_key(&format!("restore-points/{}/INCOMPLETE.txt", other.set.tag));
-        // A listing of names reads nothing. What only a set's system_schema tells, INCOMPLETE.txt says, and `latest` cannot know: so it may
-        // stand on such a point. But it passes over none that is whole, unless none is that it could stand on.
+        // A listing of names reads nothing. What only a set's system_schema tells, INCOMPLETE.txt
+        // says, and `latest` cannot know: so it may stand on such a point. But it passes over none
+        // that is whole, unless none is that it could stand on.
         let latest = &seen["restore-points/latest"];
         let is_latest = |point: &&Point| *latest == Seen::Link(point.set.tag.clone());
         assert!(visible().any(|point| is_latest(&point)), "{latest:?} is no restore point");

@@ -1,4 +1,5 @@
-//! A node whose tables come and go, which flushes and compacts and is backed up now and then by scripts that may fail; and its bucket.
+//! A node whose tables come and go, which flushes and compacts and is backed up now and then by
+//! scripts that may fail; and its bucket.
 
 use super::memory_bucket::{Bucket, Member};
 use super::schema_sstable::{self, Statement, time_uuid};
@@ -36,7 +37,8 @@ pub(crate) struct Run {
     pub(crate) cleans: bool,
     /// Of several directories of one table, an incremental archives the oldest with files in it; else the newest.
     pub(crate) oldest_first: bool,
-    /// Archives that do not arrive, or are deleted later: a bit for each of `TABLES`, then for `tables` and `views` of system_schema.
+    /// Archives that do not arrive, or are deleted later: a bit for each of `TABLES`, then for
+    /// `tables` and `views` of system_schema.
     pub(crate) lost: u8,
 }
 

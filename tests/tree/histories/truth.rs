@@ -65,7 +65,8 @@ impl<'a> Point<'a> {
         tables
     }
 
-    /// Whether the base should have an archive of what was there before it and has not, though it has one of the keyspace.
+    /// Whether the base should have an archive of what was there before it and has not, though it
+    /// has one of the keyspace.
     fn lacks(&self, alive: &Incarnation) -> bool {
         let start = self.base.start.div_euclid(60) * 60 * 1_000_000;
         !self.base.archives.is_empty() && !self.base.archives.contains_key(&alive.table) && alive.created < start

@@ -1,8 +1,9 @@
 //! gzip (RFC 1952) as a stream: several members, every check, and checkpoints on the way.
 //!
-//! [`Inflater`] takes compressed bytes in any pieces and hands out the plain ones in [`Segment`]s. What a later reader needs
-//! to start at a checkpoint is in its [`Window`]; see `docs/formats.md`, "Seek index". As gzip does, zeros behind the last
-//! member are passed over, anything else there is a warning.
+//! [`Inflater`] takes compressed bytes in any pieces and hands out the plain ones in [`Segment`]s.
+//! What a later reader needs to start at a checkpoint is in its [`Window`]; see `docs/formats.md`,
+//! "Seek index". As gzip does, zeros behind the last member are passed over, anything else there is
+//! a warning.
 
 mod ahead;
 mod engine;
@@ -87,7 +88,8 @@ struct MemberCheck {
 
 const TRAILER_LEN: usize = 8;
 
-/// Plain bytes of a member in which every block is watched: a compressor that makes endless ones does so from the start.
+/// Plain bytes of a member in which every block is watched: a compressor that makes endless ones
+/// does so from the start.
 const WATCHED: u64 = 1 << 20;
 
 /// Input given to the decoder at once: bounds how late a checkpoint comes in a stream that yields (nearly) nothing.
@@ -131,7 +133,8 @@ impl Inflater {
         Ok(this)
     }
 
-    /// At a checkpoint, for a span only: the member it starts in cannot be checked, and there are no further checkpoints.
+    /// At a checkpoint, for a span only: the member it starts in cannot be checked, and there are
+    /// no further checkpoints.
     pub fn enter(checkpoint: &Checkpoint, window: &Window) -> Result<Self> {
         let mut this = Self::new(Spacing::none());
         window.restore(this.engine.raw())?;
@@ -142,7 +145,8 @@ impl Inflater {
         Ok(this)
     }
 
-    /// Has other threads inflate pieces of long members ahead of this one. What comes of it is the same, but it comes later: see [`Self::work`].
+    /// Has other threads inflate pieces of long members ahead of this one. What comes of it is the
+    /// same, but it comes later: see [`Self::work`].
     pub fn set_helpers(&mut self, helpers: Helpers) {
         self.helpers = Some(helpers).filter(|helpers| helpers.threads > 0);
     }
@@ -157,7 +161,8 @@ impl Inflater {
         self.plain
     }
 
-    /// Inflates all of `compressed` into segments; with helpers, it is queued, and what was queued before is inflated where there is too much.
+    /// Inflates all of `compressed` into segments; with helpers, it is queued, and what was queued
+    /// before is inflated where there is too much.
     pub fn push(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
         if self.ahead.is_none()
             && let Some(helpers) = self.helpers
@@ -311,7 +316,8 @@ impl Inflater {
                 self.check = Some(MemberCheck { crc: crc32fast::Hasher::new(), len: 0 });
                 let bit = self.consumed * 8;
                 self.block = Some(BlockStart::new(bit, &self.recent, self.consumed));
-                // Nothing before a member's start is referred to, so a checkpoint here is cheap: take it a little earlier.
+                // Nothing before a member's start is referred to, so a checkpoint here is cheap:
+                // take it a little earlier.
                 Ok(self.due(self.spacing.at(self.plain) / 2).then(|| self.checkpoint(bit, None)))
             }
         }
@@ -378,8 +384,9 @@ impl Inflater {
         }
     }
 
-    /// Whether a checkpoint is wanted, if the last one should be this far back. Counting input as well bounds the compressed
-    /// bytes of a span in a stream of nearly nothing but empty blocks or members.
+    /// Whether a checkpoint is wanted, if the last one should be this far back. Counting input as
+    /// well bounds the compressed bytes of a span in a stream of nearly nothing but empty blocks or
+    /// members.
     fn due(&self, spacing: u64) -> bool {
         let Some((consumed, plain)) = self.last else { return true };
         self.plain - plain >= spacing || self.consumed - consumed >= spacing.saturating_mul(2)

@@ -1,7 +1,8 @@
 //! What inflating from a checkpoint needs besides the compressed bytes behind it.
 //!
-//! Deflate refers back up to 32 KiB, so a checkpoint needs the last 32 KiB of plain data before it: its window. Of these
-//! only the few KiB that are really referred to are kept. A checkpoint inside a block also needs the header of that block.
+//! Deflate refers back up to 32 KiB, so a checkpoint needs the last 32 KiB of plain data before it:
+//! its window. Of these only the few KiB that are really referred to are kept. A checkpoint inside
+//! a block also needs the header of that block.
 
 use crate::archive::compression::{Checkpoint, PendingEntry};
 use crate::archive::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
@@ -118,8 +119,9 @@ impl Window {
     }
 }
 
-/// A checkpoint's whole window and the compressed bytes behind it: all that is needed to find out which part of the window
-/// to keep. That takes a fraction of a millisecond and may be done by any thread.
+/// A checkpoint's whole window and the compressed bytes behind it: all that is needed to find out
+/// which part of the window to keep. That takes a fraction of a millisecond and may be done by any
+/// thread.
 #[derive(Clone, Debug)]
 pub struct PendingWindow {
     pub checkpoint: Checkpoint,
@@ -160,9 +162,10 @@ impl PendingWindow {
 
     /// Which bytes of the window are referred to; `None` when that cannot be told.
     ///
-    /// Only the first 32 KiB behind the checkpoint can refer to the window. Inflated with windows that hold the low byte of
-    /// each byte's own position, the high byte, and the inverted low byte, they show themselves where the bytes came from:
-    /// whatever differs between the first and the last is a copy.
+    /// Only the first 32 KiB behind the checkpoint can refer to the window. Inflated with windows
+    /// that hold the low byte of each byte's own position, the high byte, and the inverted low
+    /// byte, they show themselves where the bytes came from: whatever differs between the first and
+    /// the last is a copy.
     fn referenced(&self) -> Option<Vec<bool>> {
         let len = self.window.bytes.len();
         let mut used = vec![false; len];

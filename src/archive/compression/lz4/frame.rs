@@ -14,7 +14,8 @@ const CONTENT_CHECKSUM: u8 = 0b0000_0100;
 const RESERVED: u8 = 0b0000_0010;
 const DICTIONARY: u8 = 0b0000_0001;
 
-/// A frame's flags, and what is to be checked of the rest of it. Where blocks are independent, this is all that is needed to start at one.
+/// A frame's flags, and what is to be checked of the rest of it. Where blocks are independent, this
+/// is all that is needed to start at one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct BlockStart {
     pub(super) independent: bool,

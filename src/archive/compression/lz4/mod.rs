@@ -1,5 +1,6 @@
-//! lz4 frames (`lz4_Frame_format.md` 1.6) as a stream: any number of them, each with its own checks. Decoding can start where a frame does and,
-//! where its blocks are independent of each other, as the `lz4` command makes them, where a block does.
+//! lz4 frames (`lz4_Frame_format.md` 1.6) as a stream: any number of them, each with its own
+//! checks. Decoding can start where a frame does and, where its blocks are independent of each
+//! other, as the `lz4` command makes them, where a block does.
 
 mod frame;
 mod xxh32;

@@ -1,4 +1,5 @@
-//! XXH32 with seed 0, the checksum of lz4 frames. Our own, because a pass that goes on from a checkpoint needs its state.
+//! XXH32 with seed 0, the checksum of lz4 frames. Our own, because a pass that goes on from a
+//! checkpoint needs its state.
 
 use serde::{Deserialize, Serialize};
 

@@ -117,8 +117,8 @@ enum State {
 }
 
 impl ListReader {
-    /// For the component of this name, CompressionInfo.db or CRC.db: `None` for any other. `keep`: bytes of memory that the list may take; a
-    /// longer one serves only to be compared.
+    /// For the component of this name, CompressionInfo.db or CRC.db: `None` for any other. `keep`:
+    /// bytes of memory that the list may take; a longer one serves only to be compared.
     ///
     /// # Errors
     /// `Kind::Unsupported` for a version of the format that is not known.

@@ -1,8 +1,9 @@
-//! Where the pieces of a `Data.db` are that have a checksum each, so that any part of the file can be read and checked by itself.
+//! Where the pieces of a `Data.db` are that have a checksum each, so that any part of the file can
+//! be read and checked by itself.
 //!
-//! Pieces are small. What is read at once is a *span*: all pieces that begin in one stretch of the file. Of these only the starts are
-//! held in memory. The list (`CompressionInfo.db`, `CRC.db`) can be some 200 MiB, so what it says of a span is read from it when
-//! the span is.
+//! Pieces are small. What is read at once is a *span*: all pieces that begin in one stretch of the
+//! file. Of these only the starts are held in memory. The list (`CompressionInfo.db`, `CRC.db`) can
+//! be some 200 MiB, so what it says of a span is read from it when the span is.
 
 use super::super::Layout;
 use super::super::bytes::Cursor;
@@ -164,7 +165,8 @@ struct Draft {
 }
 
 impl MapReader {
-    /// For the component of this name, CompressionInfo.db or CRC.db: `None` for any other. `size` is that of the `Data.db`.
+    /// For the component of this name, CompressionInfo.db or CRC.db: `None` for any other. `size`
+    /// is that of the `Data.db`.
     ///
     /// # Errors
     /// `Kind::Unsupported` for a version of the format that is not known.
@@ -220,8 +222,8 @@ impl MapReader {
     /// All bytes were there.
     ///
     /// # Errors
-    /// `Kind::Corrupt` when the list is not whole, or cannot be that of the `Data.db`; `Kind::Unsupported` when its pieces are too
-    /// long to be read one by one.
+    /// `Kind::Corrupt` when the list is not whole, or cannot be that of the `Data.db`;
+    /// `Kind::Unsupported` when its pieces are too long to be read one by one.
     pub fn finish(mut self) -> Result<PieceMap> {
         let Some(mut draft) = self.map.take() else {
             let cut = Error::corrupt("it is cut short");

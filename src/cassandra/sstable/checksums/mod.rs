@@ -1,12 +1,15 @@
 //! The checksums that Cassandra keeps of a `Data.db`, piece by piece, checked while its bytes stream past.
 //!
-//! A compressed `Data.db` is a row of chunks, each with its CRC-32 behind it; `CompressionInfo.db` says where each begins. Of a plain one
-//! `CRC.db` holds a CRC-32 for each piece of some length. In an archive these lists come before or behind the `Data.db`, as the directory had them:
+//! A compressed `Data.db` is a row of chunks, each with its CRC-32 behind it; `CompressionInfo.db`
+//! says where each begins. Of a plain one `CRC.db` holds a CRC-32 for each piece of some length. In
+//! an archive these lists come before or behind the `Data.db`, as the directory had them:
 //! - A list that came before is applied directly ([`DataCheck::new`] with the list).
-//! - Without one, the stream is searched for the places where four bytes are the CRC-32 of those before them: they follow from each other, chunk
-//!   by chunk, so that only one sequence of them fills the file. Of this sequence a short [`Trail`] is kept, whatever the file's size; a list that
-//!   comes later must have the same. When they differ ([`Verdict::Differs`]), the file has to be read again with the list at hand, which tells
-//!   the piece that is wrong. So a sound SSTable is read once, in whatever order its components are, with next to no memory.
+//! - Without one, the stream is searched for the places where four bytes are the CRC-32 of those
+//!   before them: they follow from each other, chunk by chunk, so that only one sequence of them
+//!   fills the file. Of this sequence a short [`Trail`] is kept, whatever the file's size; a list
+//!   that comes later must have the same. When they differ ([`Verdict::Differs`]), the file has to
+//!   be read again with the list at hand, which tells the piece that is wrong. So a sound SSTable
+//!   is read once, in whatever order its components are, with next to no memory.
 //!
 //! Where any part of the file can be asked for, [`PieceMap`] says what has to be read to check that part.
 //!
@@ -93,7 +96,8 @@ pub struct Checked(Outcome);
 enum Outcome {
     /// By its list.
     Told(Verdict),
-    /// The starts of its chunks but for the first, and its end, if it is a row of chunks; the CRC-32s of its pieces of the usual length.
+    /// The starts of its chunks but for the first, and its end, if it is a row of chunks; the
+    /// CRC-32s of its pieces of the usual length.
     Found { chunks: Option<Trail>, pieces: Trail },
 }
 

@@ -1,7 +1,8 @@
 //! A `Data.db` of which nothing is known: finds the chunks that it must consist of, if it is compressed.
 //!
-//! A chunk may end wherever the next four bytes are the CRC-32 of those since its start. One place in 2^32 looks so by chance, which a few GB have.
-//! So a place is only a candidate until a chunk that starts there ends somewhere too; meanwhile the chunk before may still go on.
+//! A chunk may end wherever the next four bytes are the CRC-32 of those since its start. One place
+//! in 2^32 looks so by chance, which a few GB have. So a place is only a candidate until a chunk
+//! that starts there ends somewhere too; meanwhile the chunk before may still go on.
 
 use super::Trail;
 
@@ -27,7 +28,8 @@ pub(super) struct Scan {
     pieces: Trail,
 }
 
-/// The chunk that the file is in for certain, if it is a row of chunks at all, and the chunks that may have begun in it.
+/// The chunk that the file is in for certain, if it is a row of chunks at all, and the chunks that
+/// may have begun in it.
 #[derive(Debug, Default)]
 struct Paths {
     current: Path,
@@ -57,7 +59,8 @@ impl Path {
         Self { start, wait: 4, crc: u32::MAX, trail }
     }
 
-    /// The chunk grows by a byte, by which `leaving` is no part of its possible CRC-32 any more. Whether it can end here.
+    /// The chunk grows by a byte, by which `leaving` is no part of its possible CRC-32 any more.
+    /// Whether it can end here.
     #[inline]
     fn step(&mut self, leaving: u8, tail: u32) -> bool {
         if self.wait > 0 {
@@ -168,8 +171,8 @@ impl Scan {
     }
 }
 
-/// [`Path::step`] of several paths over the bytes before the first behind which one of them can end: the last four bytes, and how many bytes that
-/// were.
+/// [`Path::step`] of several paths over the bytes before the first behind which one of them can
+/// end: the last four bytes, and how many bytes that were.
 #[inline]
 fn quiet<const N: usize>(paths: [&mut u32; N], mut tail: u32, bytes: &[u8]) -> (u32, usize) {
     let mut crcs = [0; N];

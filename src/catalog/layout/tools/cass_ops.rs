@@ -128,7 +128,8 @@ impl PlacedSets for CassOps {
     }
 }
 
-/// Whether no zone and no run makes a set that was begun at `local` end at `time`: such a time would put it into another chain, or none.
+/// Whether no zone and no run makes a set that was begun at `local` end at `time`: such a time
+/// would put it into another chain, or none.
 fn contradicts(local: LocalTime, time: Timestamp) -> bool {
     const HOUR_US: i64 = 3_600_000_000;
     /// Zones go from -12:00 to +14:00, and clocks differ a little.

@@ -1,8 +1,9 @@
 //! Esop (`instaclustr/esop`): `<cluster>/<dc>/<hostId>/manifests/<tag>-<schema>-<ms>.json`, and what these list below
 //! `<cluster>/<dc>/<hostId>/data/<ks>/<table>-<id>/(.<index>/)?<generation>-<digest>/<file>`.
 //!
-//! As its source has the manifest (`Manifest`, `Snapshots`, `ManifestEntry`): all that a backup needs, shared files included, so each is a full. A host
-//! is shown under its host id. The SHA-256 of a manifest's entries is not compared.
+//! As its source has the manifest (`Manifest`, `Snapshots`, `ManifestEntry`): all that a backup
+//! needs, shared files included, so each is a full. A host is shown under its host id. The SHA-256
+//! of a manifest's entries is not compared.
 
 use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::layout::listed::{ListedTable, Sum, files, object_at, parts_of, tables};

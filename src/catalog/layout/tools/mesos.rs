@@ -1,4 +1,6 @@
-//! What cassandra-mesos uploads: `<cluster>/<executorId>/<backupName>/<keyspace>/<table>/(.<index>/)?<file>`, plain files without ids, schema or manifest.
+//! What cassandra-mesos uploads:
+//! `<cluster>/<executorId>/<backupName>/<keyspace>/<table>/(.<index>/)?<file>`, plain files without
+//! ids, schema or manifest.
 //!
 //! A node that was given a new executor goes on under another name: see [`crate::catalog::layout::Renamed`].
 
@@ -47,7 +49,8 @@ impl Layout for Mesos {
     }
 }
 
-/// Each executor as a host, and the prefix of its backups. Where there are several clusters, a host is called `<cluster>.<executor>`.
+/// Each executor as a host, and the prefix of its backups. Where there are several clusters, a host
+/// is called `<cluster>.<executor>`.
 async fn executors(objects: &dyn Objects, strays: &mut Strays) -> Result<Vec<(Host, String)>> {
     let mut clusters = Vec::new();
     for cluster in directories(objects, "", strays).await? {

@@ -1,5 +1,5 @@
-//! Snapshots that were collected in one place: `<snapshot>/<host>/<keyspace>/<table>-<id>/(snapshots/<tag>/)?(.<index>/)?<file>`, and beside the keyspaces
-//! of each host a `schema.cql`.
+//! Snapshots that were collected in one place:
+//! `<snapshot>/<host>/<keyspace>/<table>-<id>/(snapshots/<tag>/)?(.<index>/)?<file>`, and beside the keyspaces of each host a `schema.cql`.
 
 use crate::Result;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};

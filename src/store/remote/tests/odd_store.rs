@@ -1,5 +1,5 @@
-//! A store on loopback with the habits that other stores have; it speaks S3's protocol as far as that is asked here, and checks no
-//! signature.
+//! A store on loopback with the habits that other stores have; it speaks S3's protocol as far as
+//! that is asked here, and checks no signature.
 
 use crate::task::lock;
 use bytes::Bytes;

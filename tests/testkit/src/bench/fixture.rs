@@ -188,8 +188,8 @@ fn write_sstable(table: &Path, generation: u32, size: u64, random: &mut Random) 
     .expect("write TOC.txt");
 }
 
-/// 16 KiB of rows: a timestamp, a number and three ids in text (ULIDs). LZ4 finds little to shorten in them; gzip packs what it leaves to two thirds, as it
-/// does SSTables of ordinary tables.
+/// 16 KiB of rows: a timestamp, a number and three ids in text (ULIDs). LZ4 finds little to shorten
+/// in them; gzip packs what it leaves to two thirds, as it does SSTables of ordinary tables.
 fn rows(random: &mut Random) -> Vec<u8> {
     const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut rows = Vec::with_capacity(16 << 10);

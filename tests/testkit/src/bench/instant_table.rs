@@ -44,7 +44,8 @@ fn payload(id: u64) -> String {
 }
 
 impl Bucket {
-    /// Makes a backup of about `mebibytes` MiB of the node's table, or takes the one that an earlier run made. The node has the table.
+    /// Makes a backup of about `mebibytes` MiB of the node's table, or takes the one that an
+    /// earlier run made. The node has the table.
     pub fn of(node: &Node, mebibytes: u64) -> Self {
         let base = data_dir().join(format!("instant-{mebibytes}"));
         let (path, key_file) = (base.join("bucket"), base.join("key.txt"));

@@ -17,7 +17,8 @@ pub fn data_dir() -> PathBuf {
     dir
 }
 
-/// The program that is measured: what `CASSMOUNT` names, as `scripts/bench` sets it to the release build; else the one built along with the benchmark.
+/// The program that is measured: what `CASSMOUNT` names, as `scripts/bench` sets it to the release
+/// build; else the one built along with the benchmark.
 pub fn cassmount() -> PathBuf {
     std::env::var_os("CASSMOUNT").map_or_else(crate::built_program, PathBuf::from)
 }
@@ -36,8 +37,9 @@ pub fn shell(script: &str) -> Duration {
     start.elapsed()
 }
 
-/// Writes back what earlier work left dirty, and takes so much memory from the machine and gives it back: on a virtual machine whose host has reclaimed what was free,
-/// whoever first fills the page cache would pay for that (seen: 3 s for 1 GB).
+/// Writes back what earlier work left dirty, and takes so much memory from the machine and gives it
+/// back: on a virtual machine whose host has reclaimed what was free, whoever first fills the page
+/// cache would pay for that (seen: 3 s for 1 GB).
 pub fn settle(mebibytes: u64) {
     shell("sync");
     let free = mebibytes_available().saturating_sub(1024).min(mebibytes) as usize;
@@ -112,7 +114,8 @@ fn peak_rss(pid: u32) -> Option<u64> {
     Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
 }
 
-/// Runs a command; returns its wall time and its peak resident memory as it was last seen, bytes. A command that fails fails the benchmark.
+/// Runs a command; returns its wall time and its peak resident memory as it was last seen, bytes. A
+/// command that fails fails the benchmark.
 pub fn run(command: &mut Command) -> (Duration, u64) {
     let start = Instant::now();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("start the command");

@@ -24,7 +24,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Serves the directories in `root` as buckets; each request waits `latency`, all answers together come at `rate` bytes per second.
+    /// Serves the directories in `root` as buckets; each request waits `latency`, all answers
+    /// together come at `rate` bytes per second.
     pub fn start(root: &Path, latency: Duration, rate: Option<u64>) -> Self {
         let server = S3Server::start(root);
         server.set_faults(Faults { delay: latency, ..Faults::default() });

@@ -167,8 +167,9 @@ fn fetch(version: Version, cache: &Path, lib: &Path) -> Result<(), Missing> {
 fn project(version: Version) -> String {
     let loader = match version {
         Version::V5_0 => "",
-        // sstableloader asks the cluster for its schema with this driver, which cassandra-all 4.x only names as optional.
-        // Its netty is not Cassandra's, and with both on the class path streams break.
+        // sstableloader asks the cluster for its schema with this driver, which cassandra-all 4.x
+        // only names as optional. Its netty is not Cassandra's, and with both on the class path
+        // streams break.
         Version::V4_1 => {
             "<dependency><groupId>com.datastax.cassandra</groupId><artifactId>cassandra-driver-core</artifactId>\
              <version>3.11.5</version><classifier>shaded</classifier><exclusions><exclusion><groupId>io.netty</groupId>\

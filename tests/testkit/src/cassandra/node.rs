@@ -143,7 +143,8 @@ impl Node {
         rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
     }
 
-    /// Ends the server as an operator would, and keeps its data. Nobody may ask it anything until [`Self::start_again`].
+    /// Ends the server as an operator would, and keeps its data. Nobody may ask it anything until
+    /// [`Self::start_again`].
     ///
     /// # Panics
     /// When it does not end.

@@ -67,8 +67,9 @@ pub fn restore_points(host: &str) -> Vec<String> {
     entries(&bucket().join(host))
 }
 
-/// Creates the keyspaces, types, tables, indexes and views of the sample as they were at `time`, from the schema.cql of a
-/// full set: the first one's up to 02-48, with what 02-48 brought added; the second one's after that.
+/// Creates the keyspaces, types, tables, indexes and views of the sample as they were at `time`,
+/// from the schema.cql of a full set: the first one's up to 02-48, with what 02-48 brought added;
+/// the second one's after that.
 pub fn create_schema(node: &Node, time: &str) {
     let recreated = time >= RECREATED;
     let set = if recreated { SECOND_FULL[0] } else { FIRST_FULL };

@@ -31,8 +31,9 @@ impl Node {
         command
     }
 
-    /// A script in `directory` that is this node's nodetool, for programs that run it. `before` is shell code to run first: `$1` is the subcommand, and
-    /// `real "$@"` does what it would do without.
+    /// A script in `directory` that is this node's nodetool, for programs that run it. `before` is
+    /// shell code to run first: `$1` is the subcommand, and `real "$@"` does what it would do
+    /// without.
     pub fn nodetool_script(&self, directory: &Path, before: &str) -> PathBuf {
         script(&directory.join("nodetool"), &self.nodetool_command(), before)
     }
@@ -85,7 +86,8 @@ impl Node {
         run(&mut command, TOOL_DEADLINE)
     }
 
-    /// A digest of what `sstabledump` prints for each of `data_files`, which `list` holds one a line; see SstableDumps.java.
+    /// A digest of what `sstabledump` prints for each of `data_files`, which `list` holds one a
+    /// line; see SstableDumps.java.
     pub fn sstabledumps(&self, list: &Path) -> Finished {
         let source = crate::project().join("tests/testkit/src/cassandra/SstableDumps.java");
         run(self.java_source(&source, 256).arg(list), TOOL_DEADLINE)

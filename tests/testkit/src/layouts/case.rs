@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 pub trait LayoutCase {
     /// As `--layout` has it.
     const NAME: &'static str;
-    /// Whether it keeps what describes tables: Cassandra's own keyspaces, and manifest.json and schema.cql beside SSTables. One that does not, and has
-    /// no ids in its names, cannot tell ids.
+    /// Whether it keeps what describes tables: Cassandra's own keyspaces, and manifest.json and
+    /// schema.cql beside SSTables. One that does not, and has no ids in its names, cannot tell ids.
     const DESCRIBED: bool = true;
     /// Whether it keeps what was flushed between fulls.
     const INCREMENTALS: bool = true;
@@ -19,10 +19,12 @@ pub trait LayoutCase {
     /// Writes all sets below `into`, with the tools that people use.
     fn write(history: &History, into: &Path);
 
-    /// The restore point that holds what the sample's set of that tag holds, as a user would ask for it; `None` where the layout has none.
+    /// The restore point that holds what the sample's set of that tag holds, as a user would ask
+    /// for it; `None` where the layout has none.
     fn point(history: &History, host: &str, tag: &str) -> Option<String>;
 
-    /// The restore points of that time of all hosts, as `--at` takes it: the latest of their names, where these are times.
+    /// The restore points of that time of all hosts, as `--at` takes it: the latest of their names,
+    /// where these are times.
     fn time(history: &History, points: &[String]) -> String {
         let _ = history;
         points.iter().max().expect("a host").clone()

@@ -1,4 +1,5 @@
-//! What Esop writes, as its source has it (`instaclustr/esop`: `SSTableUtils.ssTableManifest`, `Snapshots`, `Manifest`).
+//! What Esop writes, as its source has it (`instaclustr/esop`: `SSTableUtils.ssTableManifest`,
+//! `Snapshots`, `Manifest`).
 
 use crate::layouts::case::LayoutCase;
 use crate::layouts::history::{History, Set};

@@ -1,5 +1,5 @@
-//! One Cassandra history, as every layout gets it: the sample bucket's sets, unpacked by openssl and tar, under the ids that the mounted bucket gives
-//! their tables.
+//! One Cassandra history, as every layout gets it: the sample bucket's sets, unpacked by openssl
+//! and tar, under the ids that the mounted bucket gives their tables.
 
 use crate::bucket::sample_keys;
 use crate::command::Mounted;
@@ -80,7 +80,8 @@ impl History {
         self.sets.iter().filter(move |set| set.host == host)
     }
 
-    /// What a restore point must show of its tables: no schema.cql, which is only as good as what a layout keeps of the schema.
+    /// What a restore point must show of its tables: no schema.cql, which is only as good as what a
+    /// layout keeps of the schema.
     pub fn tables_at(&self, host: &str, tag: &str) -> Tree {
         tables(self.points[&(host.to_owned(), tag.to_owned())].clone())
     }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub const TAG: &str = "2026-11-20-03-00";
-/// No operation may take longer, however many workers die meanwhile, on a machine that does much else besides. On a quiet one it is far less:
-/// the benchmark says.
+/// No operation may take longer, however many workers die meanwhile, on a machine that does much
+/// else besides. On a quiet one it is far less: the benchmark says.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Tables of the bucket: name, SSTables, bytes of each one's Data.db.
@@ -127,7 +127,8 @@ impl Victim {
         }
     }
 
-    /// Kills the worker so often; returns how long it took each time until another one had answered, where that was waited for.
+    /// Kills the worker so often; returns how long it took each time until another one had
+    /// answered, where that was waited for.
     pub fn kill_often(&self, kills: u64, when: When, load: &Load) -> Vec<Duration> {
         let mut random = Random::new(kills);
         let (mut killed, mut pauses, mut ended) = (0, Vec::new(), load.ended());

@@ -6,7 +6,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
-/// One life of a file: made, written in pieces, read, changed, renamed, linked, read by a descriptor when it has no name any more.
+/// One life of a file: made, written in pieces, read, changed, renamed, linked, read by a
+/// descriptor when it has no name any more.
 pub fn write_own(scene: &Scene, random: &mut Random) -> Result<(), String> {
     let directory = scene.own_directory(random);
     let name = format!("own-{:?}-{}", std::thread::current().id(), random.next());

@@ -50,7 +50,8 @@ impl Contents {
         let Some(below) = object.key.strip_prefix(place) else { return Ok(()) };
         let Some(path) = TablePath::parse(below) else {
             if !logs::is_below(below) {
-                // A data directory has files of Cassandra's beside the tables that nobody backs up; a tree of something else should show.
+                // A data directory has files of Cassandra's beside the tables that nobody backs up;
+                // a tree of something else should show.
                 self.strays.push(object.key.clone(), Some(object.size), key_reason(below));
             }
             return Ok(());
@@ -153,7 +154,8 @@ impl Contents {
     }
 }
 
-/// What all disks of a node hold; as it was given if they cannot be those of one node, because a table's snapshot is described on two of them.
+/// What all disks of a node hold; as it was given if they cannot be those of one node, because a
+/// table's snapshot is described on two of them.
 pub(super) fn unite(disks: Vec<Contents>) -> Result<Contents, Vec<Contents>> {
     let is_other = |(at, disk): (usize, &Contents)| disks[..at].iter().any(|before| !before.may_unite(disk));
     if disks.iter().enumerate().any(is_other) {
@@ -166,7 +168,8 @@ pub(super) fn unite(disks: Vec<Contents>) -> Result<Contents, Vec<Contents>> {
     Ok(all)
 }
 
-/// The sets of what was flushed. A table that was dropped and made again within one of them has files of two incarnations: then there are two sets.
+/// The sets of what was flushed. A table that was dropped and made again within one of them has
+/// files of two incarnations: then there are two sets.
 fn incrementals(flushes: &Flushes, directories: &[TableDirectory], taken: &HashSet<Tag>) -> Vec<FoundSet> {
     let mut sets = Vec::new();
     for (name, mut rest) in flushes.sets() {

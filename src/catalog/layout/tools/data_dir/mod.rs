@@ -6,9 +6,10 @@
 //! [<host>/]<directory of commit logs>/<file> (see [`crate::catalog::layout::logs`])
 //! ```
 //!
-//! A full is a snapshot: the union of all tables' snapshots of one tag, over all data directories of the host. Incrementals are what was flushed into
-//! `backups` (see [`crate::catalog::layout::flushed`]). Live files are in no set: Cassandra replaces them at any time, and what it has in memory is not
-//! in them.
+//! A full is a snapshot: the union of all tables' snapshots of one tag, over all data directories
+//! of the host. Incrementals are what was flushed into `backups` (see
+//! [`crate::catalog::layout::flushed`]). Live files are in no set: Cassandra replaces them at any
+//! time, and what it has in memory is not in them.
 
 mod contents;
 mod places;
@@ -103,14 +104,16 @@ impl Layout for DataDir {
     }
 }
 
-/// Whether a data directory of Cassandra's may be `above`, a path of so many names, with no other tool that writes tables' directories there.
+/// Whether a data directory of Cassandra's may be `above`, a path of so many names, with no other
+/// tool that writes tables' directories there.
 fn is_ours(above: &str, names: usize, place: Place<'_>) -> bool {
     let last = above.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     match names {
         0 => true,
         // `data/<keyspace>/…` and `<host>/<keyspace>/…`.
         1 => is_safe_name(last),
-        // `<host>/data/<keyspace>/…`; of live files it could be Medusa's. Else it is a snapshot collected by its name, and then by host.
+        // `<host>/data/<keyspace>/…`; of live files it could be Medusa's. Else it is a snapshot
+        // collected by its name, and then by host.
         2 => is_data(last) && place != Place::Live,
         // Below a whole path. Medusa and Esop have what looks like live files there.
         _ => place != Place::Live || above.contains("/var/lib/") || above.ends_with("/cassandra/data/"),
@@ -200,7 +203,8 @@ impl GatheredSets for DataDir {
     }
 }
 
-/// What the data directories of these hosts hold, what was not looked into, and the first commit logs. `None` when none of the hosts is there.
+/// What the data directories of these hosts hold, what was not looked into, and the first commit
+/// logs. `None` when none of the hosts is there.
 async fn disks(
     objects: &dyn Objects,
     hosts: &[Host],

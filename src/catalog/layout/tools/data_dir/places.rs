@@ -1,5 +1,6 @@
-//! Where the data directories of a host are, by the names of directories: at its top, in `data`, or at the end of a path that somebody copied whole
-//! (`rsync -R`, `aws s3 cp --recursive /`, tablesnap).
+//! Where the data directories of a host are, by the names of directories: at its top, in `data`, or
+//! at the end of a path that somebody copied whole (`rsync -R`, `aws s3 cp --recursive /`,
+//! tablesnap).
 
 use crate::Result;
 use crate::cassandra::{SstableName, TableName};

@@ -131,8 +131,10 @@ impl MedusaManifest {
 
 /// Where the host's directory begins in a path, and from there the length of the table's directory.
 ///
-/// The path begins with Medusa's prefix, if it has one, which is part of SOURCE here. Any name in the prefix may be the host's as well, so the path
-/// is read from its end: `<host>/<backup>/data/<keyspace>/<table>/…`, or, shared by differential backups, `<host>/data/<keyspace>/<table>/…`.
+/// The path begins with Medusa's prefix, if it has one, which is part of SOURCE here. Any name in
+/// the prefix may be the host's as well, so the path is read from its end:
+/// `<host>/<backup>/data/<keyspace>/<table>/…`, or, shared by differential backups,
+/// `<host>/data/<keyspace>/<table>/…`.
 fn place(path: &str, owner: &Owner, directory: &str) -> Option<(usize, usize)> {
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return None;

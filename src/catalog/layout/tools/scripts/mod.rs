@@ -1,8 +1,8 @@
-//! Archives made by people's own scripts: `<date>/<host>/<ks>_<table>-<id>.tar.gz` or `<host>/<date>/…`, with `_incr` behind the id of incremental
-//! ones, and schema.cql beside them.
+//! Archives made by people's own scripts: `<date>/<host>/<ks>_<table>-<id>.tar.gz` or
+//! `<host>/<date>/…`, with `_incr` behind the id of incremental ones, and schema.cql beside them.
 //!
-//! The fulls of a directory are one set, named by its date, its incrementals another, `<date>_incr`. Nothing says when a set is finished: it is taken
-//! for finished.
+//! The fulls of a directory are one set, named by its date, its incrementals another,
+//! `<date>_incr`. Nothing says when a set is finished: it is taken for finished.
 
 mod names;
 mod split;

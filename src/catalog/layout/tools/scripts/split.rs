@@ -1,8 +1,9 @@
 //! Where `<ks>_<table>` ends its keyspace: both names may hold a `_` themselves. Pure.
 //!
-//! A name that splits in one way only says it; the id of one of Cassandra's own tables is computed from its names; a schema.cql names the tables that
-//! there are. Failing these, a keyspace that is certain from other names. What none of them decides is left open: a guess would restore rows into a
-//! table that is not theirs.
+//! A name that splits in one way only says it; the id of one of Cassandra's own tables is computed
+//! from its names; a schema.cql names the tables that there are. Failing these, a keyspace that is
+//! certain from other names. What none of them decides is left open: a guess would restore rows
+//! into a table that is not theirs.
 
 use crate::cassandra::schema::system_table_id;
 use crate::cassandra::{TableId, TableName};

@@ -1,5 +1,5 @@
-//! When a set was made. Its directory's name says the day, or the second, by the host's clock; when its archives were written, the store says, unless
-//! they were copied since. Pure.
+//! When a set was made. Its directory's name says the day, or the second, by the host's clock; when
+//! its archives were written, the store says, unless they were copied since. Pure.
 
 use super::names::Date;
 use crate::catalog::SetKind;
@@ -34,8 +34,8 @@ pub(super) fn of_set(date: Date, kind: SetKind, written: Option<(Timestamp, Time
     match written.filter(|(first, last)| believed(first) && believed(last)) {
         Some((first, last)) if date.is_day => SetTimes { started: LocalTime::of(first, 0), finished: last },
         Some((_, last)) => SetTimes { started: date.local, finished: last },
-        // Copied since. Of a day's fulls and incrementals the latter are taken for the later: what they hold besides does no harm, what they
-        // might lack would.
+        // Copied since. Of a day's fulls and incrementals the latter are taken for the later: what
+        // they hold besides does no harm, what they might lack would.
         None if date.is_day && kind == SetKind::Incremental => {
             SetTimes { started: date.local, finished: Timestamp(named.0 + DAY_US - 1_000_000) }
         }
