@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::bucket::HOST;
 use super::command::{Mounted, cassmount};
 use super::instant::links;
+use super::pages::page_out;
 use super::rows::{Rows, TABLE, check};
 use super::s3::S3Server;
 use super::skip::fuse_or_skip;
@@ -109,6 +110,9 @@ fn a_node_that_stops_at_disk_failures_outlasts_an_outage_of_the_store() {
     assert!(!node.log().contains("Stopping gossiper"), "the node cut itself off");
 
     // Cassandra can be drained, and a killed one goes, although its reads have no answer.
+    if is_mapped {
+        page_out(node.process(), &mounted.mountpoint).unwrap();
+    }
     forget_pages(&node.live_directory(TABLE));
     server.stop();
     let address = SocketAddr::from((node.address, node.ports.native));
