@@ -127,8 +127,10 @@ async fn what_is_called_whole_is_whole() {
         }
         let bucket = Bucket::sample();
         let (host, sets) = *dice.choose(&SETS);
+        // From the first nothing: what is whole has to be called whole, too.
+        let damages = if case == 0 { 0 } else { 1 + dice.below(2) };
         let taken: Vec<String> =
-            (0..=dice.below(2)).map(|_| take_away(&bucket.path().join(host), "45", &sets[..4], &mut dice)).collect();
+            (0..damages).map(|_| take_away(&bucket.path().join(host), "45", &sets[..4], &mut dice)).collect();
         let point = "2026-11-21-02-49";
         let source = bucket.source();
         let run = |words: &[&str]| {
