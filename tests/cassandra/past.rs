@@ -252,11 +252,11 @@ fn a_drill_finds_what_cannot_be_restored() {
     bytes[..64].fill(0xff);
     fs::write(&events, bytes).unwrap();
     for host in HOSTS {
-        let hits = a_file(&source, &[host, "/shop/hits-", "manifest.json"]);
+        let hits = a_file(&source, &[host, "/shop/hits-", "-Data.db"]);
         fs::remove_dir_all(hits.parent().unwrap()).unwrap();
         fs::create_dir(hits.parent().unwrap()).unwrap();
     }
-    let docs = a_file(&source, &["cass-b/media/docs-", "manifest.json"]);
+    let docs = a_file(&source, &["cass-b/media/docs-", "-Data.db"]);
     let later = docs.parent().unwrap().with_file_name("2026-11-21-02-59");
     fs::create_dir(&later).unwrap();
     let manifest = r#"{"files": ["nb-77-big-Data.db"], "created_at": "2026-11-21T02:59:00Z"}"#;
