@@ -166,7 +166,7 @@ impl Copy {
 /// followed: the directory belongs to Cassandra's user.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => File::options().write(true).create_new(true).mode(0o644).open(path),
     }
 }
