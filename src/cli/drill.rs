@@ -2,8 +2,8 @@
 
 use super::control::{self, Request};
 use super::exposition;
-use super::node::{Launch, Running, ServerArgs, selection};
-use super::options::{BackupArgs, KeyspaceArgs, OutputArgs, ProgressArgs, TableArgs, parse_host};
+use super::node::{Launch, PastArgs, Running, ServerArgs};
+use super::options::{BackupArgs, OutputArgs, ProgressArgs};
 use super::output::{Shown, print};
 use super::runtime_state::RunningMount;
 use super::table::{self, Column, Table};
@@ -21,19 +21,8 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct DrillArgs {
-    /// Where the backups are; `-` for the configuration's bucket
-    #[arg(value_name = "SOURCE")]
-    source_place: String,
-    /// Which restore points: `latest`, a set's name, or any time for each host's newest one not after it
-    #[arg(long, value_name = "TIME", default_value = "latest")]
-    at: String,
-    /// Only the backups of this host. Repeatable [default: all hosts]
-    #[arg(long, value_name = "HOST", value_parser = parse_host)]
-    source_host: Vec<String>,
     #[command(flatten)]
-    only: TableArgs,
-    #[command(flatten)]
-    keyspaces: KeyspaceArgs,
+    past: PastArgs,
     /// Of each table of more than 16 MiB, read N of its 4096 token ranges, other ones each time [default: all rows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(SLICES)))]
     sample: Option<u16>,
@@ -61,10 +50,10 @@ Example, for cron:
   cassmount drill s3://cass-backups -q --prometheus-textfile /var/lib/node_exporter/textfile/drill.prom";
 
 pub(super) fn run(args: &DrillArgs) -> Result<()> {
-    let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
+    let Some(settings) = session::begin(Some(&args.past.source_place), &args.backups)? else { return Ok(()) };
     let history = History::new(&state_dir::state_dir()?);
     let launch = Launch {
-        source_place: &args.source_place,
+        source_place: &args.past.source_place,
         source: settings.source()?.to_string(),
         backups: &args.backups,
         server: &args.server,
@@ -72,10 +61,10 @@ pub(super) fn run(args: &DrillArgs) -> Result<()> {
         ends_with_command: true,
         is_quiet: args.progress.quiet,
     };
-    let selection = selection(&args.only, &args.keyspaces);
+    let selection = args.past.selection();
     let point = PointRequest {
-        at: args.at.clone(),
-        hosts: args.source_host.clone(),
+        at: args.past.at.clone(),
+        hosts: args.past.source_host.clone(),
         selection: selection.clone(),
         // All of what is lost is to be told, not the first of it.
         allow_incomplete: true,
@@ -88,7 +77,7 @@ pub(super) fn run(args: &DrillArgs) -> Result<()> {
         let meter = || meter(&entry.record.mountpoint);
         Drill { request: &request, entry, started, begun, meter: &meter, stopper, tell }.run()
     })?;
-    let kept = history.compare(&mut report, &args.source_host, &selection);
+    let kept = history.compare(&mut report, &args.past.source_host, &selection);
     print(args.output, &report)?;
     if let Some(path) = &args.prometheus_textfile {
         exposition::write_drilled(path, &report)?;

@@ -244,13 +244,9 @@ impl DryRun {
         match self.refusal {
             Some(refusal) => Err(refusal),
             None if self.plan.lacks.is_empty() => Ok(()),
-            None => Err(incomplete(self.plan.lacks.len())),
+            None => Err(words::incomplete(self.plan.lacks.len())),
         }
     }
-}
-
-fn incomplete(lacks: usize) -> Error {
-    Error::new(Kind::Corrupt, format!("the restore point is incomplete: {lacks} things are missing from it"))
 }
 
 impl Shown for DryRun {
@@ -329,7 +325,7 @@ impl Run {
         let broken = report.tables.iter().filter(|table| !table.is_whole()).count();
         let schema_failed = matches!(report.schema, SchemaState::Failed(_));
         let message = match broken {
-            0 if !schema_failed => return Err(incomplete(report.lacks.len())),
+            0 if !schema_failed => return Err(words::incomplete(report.lacks.len())),
             0 => "schema.cql could not be written".to_owned(),
             1 => "1 table is not there, or not all of it".to_owned(),
             _ => format!("{broken} tables are not there, or not all of them"),

@@ -2,6 +2,7 @@
 
 use cassmount::catalog::LocalTime;
 use cassmount::time::Timestamp;
+use cassmount::{Error, Kind};
 use std::time::SystemTime;
 
 /// The time now.
@@ -17,6 +18,11 @@ pub(super) fn now() -> Timestamp {
 /// `1 table`, `2 tables`.
 pub(super) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The verdict on what was taken although so many things are missing from it.
+pub(super) fn incomplete(lacks: usize) -> Error {
+    Error::new(Kind::Corrupt, format!("the restore point is incomplete: {lacks} things are missing from it"))
 }
 
 /// Names in one line.

@@ -11,16 +11,11 @@ use crate::{Error, Kind, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 const SCHEMA: &str = "system_schema";
 const ROLES: &str = "system_auth";
 /// Tables of system_schema whose rows have Cassandra read base tables as it starts, to build what they describe.
 const BUILT: [&str; 3] = ["indexes", "views", "triggers"];
-/// Tables whose directories are read at a time. A first read of one may be a pass over its archives.
-const READERS: usize = 8;
 /// The datacenter of a node whose keyspaces name none.
 const DATACENTER: &str = "datacenter1";
 
@@ -214,15 +209,7 @@ fn lacks(chosen: &[(BackupHost, Point)], request: &PointRequest) -> Result<Vec<S
     for (_, point) in chosen {
         let (lacks, instead) = point.lacks(&request.selection)?;
         if !lacks.is_empty() && !request.allow_incomplete {
-            return Err(Error::new(
-                Kind::Incomplete,
-                format!(
-                    "{} of {} is incomplete:\n  {}\n{instead}; --allow-incomplete takes it all the same",
-                    point.tag,
-                    point.host,
-                    lacks.join("\n  ")
-                ),
-            ));
+            return Err(Error::new(Kind::Incomplete, point.is_incomplete(&lacks, &instead)));
         }
         all.extend(lacks);
     }
@@ -300,7 +287,7 @@ fn choose(
         return None;
     };
     let place = place(&table, Some(known.id));
-    if own_id(&table).is_some_and(|id| id != known.id) {
+    if table.id().is_some_and(|id| id != known.id) {
         plan.notes.push(format!("{name} of {} is not shown: at {of} it had been created anew", table.host));
         return None;
     }
@@ -311,13 +298,8 @@ fn is_view(keyspace: &Keyspace, name: &str) -> bool {
     keyspace.views.iter().any(|view| view.table.name == name)
 }
 
-fn own_id(table: &BackupTable) -> Option<TableId> {
-    let name = table.directory.file_name()?.to_str()?;
-    TableName::parse_directory(name).map(|(_, id)| id)
-}
-
 fn place(table: &BackupTable, id: Option<TableId>) -> String {
-    format!("{}/{}", table.name.keyspace, table.name.directory(own_id(table).or(id)))
+    format!("{}/{}", table.name.keyspace, table.name.directory(table.id().or(id)))
 }
 
 /// Reads the directories, several at a time, and checks each SSTable's version.
@@ -329,26 +311,10 @@ fn read(
     request: &PointRequest,
     plan: &mut Plan,
 ) -> Result<()> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(BTreeMap::new());
-    let work = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some((table, ..)) = wanted.get(number) else { return };
-            let read = stopper.check().and_then(|()| sstables(table, installed));
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.insert(number, read);
-            tell(&format!("reading the backup: {} of {} tables", done.len(), wanted.len()));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..READERS.min(wanted.len()) {
-            scope.spawn(work);
-        }
-    });
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let read =
+        restore::read_tables(&wanted, tell, |(table, ..)| stopper.check().and_then(|()| sstables(table, installed)));
     stopper.check()?;
-    for ((table, place, how), (_, read)) in wanted.into_iter().zip(done) {
+    for ((table, place, how), read) in wanted.into_iter().zip(read) {
         match read {
             Ok(sstables) => {
                 let placed = Placed { table: table.name, place, from: table.directory, sstables };

@@ -1,6 +1,7 @@
 //! What is kept of a node beside its directories.
 
 use super::address::Endpoint;
+use super::files::Versioned;
 use super::process::ProcessId;
 use crate::Result;
 use crate::restore::Origin;
@@ -38,6 +39,14 @@ pub struct Record {
     pub server: Option<ProcessId>,
     /// Whether it has answered, with every SSTable open.
     pub(super) is_ready: bool,
+}
+
+impl Versioned for Record {
+    const VERSION: u32 = VERSION;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 /// How a node is.

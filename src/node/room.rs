@@ -2,14 +2,14 @@
 //! command left is found here.
 
 use super::address::Endpoint;
-use super::files::{make_private, write_private};
+use super::files::{make_private, read_record, write_record};
 use super::process::ProcessId;
 use super::record::{Record, State, VERSION};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -186,31 +186,13 @@ impl Room {
 impl Entry {
     /// Brings the record to the disk, whole or not at all.
     pub(super) fn save(&self) -> Result<()> {
-        let text = serde_json::to_vec_pretty(&self.record)
-            .map_err(|e| Error::new(Kind::Io, "cannot encode a node's record").with_source(e))?;
-        let (path, temporary) = (self.directory.join(RECORD), self.directory.join("record.tmp"));
-        write_private(&temporary, &text)?;
-        fs::rename(&temporary, &path).map_err(|e| Error::io(format_args!("write {}", path.display()), e))
+        write_record(&self.directory.join(RECORD), &self.directory.join("record.tmp"), &self.record)
     }
 }
 
 /// The record in a node's directory; `None` where the directory has gone meanwhile.
 fn read(directory: &Path) -> Result<Option<Record>> {
-    let path = directory.join(RECORD);
-    let failed = |e| Error::io(format_args!("read {}", path.display()), e);
-    let mut text = Vec::new();
-    match File::open(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.and_then(|file| file.take(LONGEST).read_to_end(&mut text)).map_err(failed)?,
-    };
-    let hint = "end its Cassandra by hand and remove the directory";
-    let record: Record = serde_json::from_slice(&text)
-        .map_err(|e| Error::corrupt(format!("{} is damaged: {hint}", path.display())).with_source(e))?;
-    if record.version != VERSION {
-        let message = format!("{} is of another version of cassmount: {hint}", path.display());
-        return Err(Error::new(Kind::Unsupported, message));
-    }
-    Ok(Some(record))
+    read_record(&directory.join(RECORD), LONGEST, "end its Cassandra by hand and remove the directory")
 }
 
 /// Removes a node's directory, the record last: until then a sweep finds what is left of it.

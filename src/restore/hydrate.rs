@@ -169,9 +169,7 @@ impl Hydration {
     }
 
     fn room(&self, directory: &Path, bytes: u64) -> Result<()> {
-        let free = rustix::fs::statvfs(directory)
-            .map_err(|e| Error::io(format_args!("ask {} for its free space", directory.display()), e.into()))?;
-        let free = free.f_bavail.saturating_mul(free.f_frsize);
+        let free = look::free_bytes(directory)?;
         if bytes.saturating_add(self.options.keep_free) <= free {
             return Ok(());
         }

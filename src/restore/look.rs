@@ -17,6 +17,13 @@ pub(super) fn is_directory(path: &Path) -> Result<bool> {
     Ok(present(fs::metadata(path), path)?.is_some_and(|metadata| metadata.is_dir()))
 }
 
+/// Bytes that are free where a directory is, for whom this process runs as.
+pub(super) fn free_bytes(directory: &Path) -> Result<u64> {
+    let free = rustix::fs::statvfs(directory)
+        .map_err(|e| Error::io(format_args!("ask {} for its free space", directory.display()), e.into()))?;
+    Ok(free.f_bavail.saturating_mul(free.f_frsize))
+}
+
 /// Whether there is such a name.
 pub(super) fn exists(path: &Path) -> Result<bool> {
     Ok(metadata(path)?.is_some())

@@ -35,7 +35,7 @@ mod verdict;
 mod whole;
 
 pub use abort::{Abort, AbortReport};
-pub use check::backup::{BackupHost, BackupTable, Point, hosts};
+pub use check::backup::{BackupHost, BackupTable, Point, hosts, read_tables};
 pub use check::schema::read as read_schema;
 pub use command::{Program, Said};
 pub use guard::{DROP_IN, GUARD_PATIENCE, GuardReport, drop_in, guard};

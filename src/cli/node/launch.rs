@@ -3,10 +3,11 @@
 use super::{places, swept_room, take_away};
 use crate::cli::exit;
 use crate::cli::interrupt::unless_interrupted;
-use crate::cli::options::BackupArgs;
+use crate::cli::options::{BackupArgs, KeyspaceArgs, TableArgs, parse_host};
 use crate::cli::session;
 use cassmount::config::{parse_duration, parse_size};
 use cassmount::node::{Entry, Installation, Java, PointRequest, Start, Started, Stopper, Wish};
+use cassmount::restore::Selection;
 use cassmount::{Error, Kind, Result};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write as _};
@@ -15,6 +16,35 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Which past of which backups a node shows.
+#[derive(clap::Args, Debug)]
+pub(in crate::cli) struct PastArgs {
+    /// Where the backups are; `-` for the configuration's bucket
+    #[arg(value_name = "SOURCE")]
+    pub(in crate::cli) source_place: String,
+    /// Which restore points: `latest`, a set's name, or any time for each host's newest one not after it
+    #[arg(long, value_name = "TIME", default_value = "latest")]
+    pub(in crate::cli) at: String,
+    /// Only the backups of this host. Repeatable [default: all hosts]
+    #[arg(long, value_name = "HOST", value_parser = parse_host)]
+    pub(in crate::cli) source_host: Vec<String>,
+    #[command(flatten)]
+    only: TableArgs,
+    #[command(flatten)]
+    keyspaces: KeyspaceArgs,
+}
+
+impl PastArgs {
+    /// Named tables, all of named keyspaces, or everything.
+    pub(in crate::cli) fn selection(&self) -> Selection {
+        match (&self.only.tables[..], &self.keyspaces.keyspaces[..]) {
+            ([], []) => Selection::Everything,
+            ([], keyspaces) => Selection::Keyspaces(keyspaces.to_vec()),
+            (tables, _) => Selection::Tables(tables.to_vec()),
+        }
+    }
+}
 
 /// What a node's Cassandra is started with.
 #[derive(clap::Args, Debug)]

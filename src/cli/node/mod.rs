@@ -6,13 +6,11 @@ pub(in crate::cli) mod places;
 mod start;
 mod stop;
 
-pub(super) use launch::{Launch, Running, ServerArgs};
+pub(super) use launch::{Launch, PastArgs, Running, ServerArgs};
 
-use super::options::{KeyspaceArgs, TableArgs};
 use super::runtime_state::{is_ours, mounted_device};
 use super::{state_dir, unmount};
 use cassmount::node::Room;
-use cassmount::restore::Selection;
 use cassmount::{Error, Kind, Result};
 use std::path::Path;
 
@@ -71,13 +69,4 @@ fn take_away(mountpoint: &Path) -> Result<()> {
     }
     // One whose processes were killed is detached as well.
     unmount::end(mountpoint, false).or_else(|_| unmount::end(mountpoint, true))
-}
-
-/// Named tables, all of named keyspaces, or everything.
-pub(super) fn selection(only: &TableArgs, keyspaces: &KeyspaceArgs) -> Selection {
-    match (&only.tables[..], &keyspaces.keyspaces[..]) {
-        ([], []) => Selection::Everything,
-        ([], keyspaces) => Selection::Keyspaces(keyspaces.to_vec()),
-        (tables, _) => Selection::Tables(tables.to_vec()),
-    }
 }

@@ -1,7 +1,7 @@
 //! `cassmount node start`.
 
-use super::launch::{Launch, ServerArgs};
-use crate::cli::options::{BackupArgs, KeyspaceArgs, OutputArgs, ProgressArgs, TableArgs, parse_host};
+use super::launch::{Launch, PastArgs, ServerArgs};
+use crate::cli::options::{BackupArgs, OutputArgs, ProgressArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::restore::running_mount;
 use crate::cli::{session, table};
@@ -16,19 +16,8 @@ use std::path::PathBuf;
 #[derive(clap::Args, Debug)]
 #[command(after_help = START_HELP)]
 pub(super) struct StartArgs {
-    /// Where the backups are; `-` for the configuration's bucket
-    #[arg(value_name = "SOURCE")]
-    source_place: String,
-    /// Which restore points: `latest`, a set's name, or any time for each host's newest one not after it
-    #[arg(long, value_name = "TIME", default_value = "latest")]
-    at: String,
-    /// Only the backups of this host. Repeatable [default: all hosts]
-    #[arg(long, value_name = "HOST", value_parser = parse_host)]
-    source_host: Vec<String>,
     #[command(flatten)]
-    only: TableArgs,
-    #[command(flatten)]
-    keyspaces: KeyspaceArgs,
+    past: PastArgs,
     /// Take restore points that lack something all the same, and leave out what cannot be read; the
     /// report says what, and the exit status is 1
     #[arg(long)]
@@ -62,9 +51,9 @@ cannot be read, are not there at all rather than empty.
 Exit status: 0 it answers, 1 it could not be started, or does not show all, 5 refused because a restore point is incomplete, 130 interrupted.";
 
 pub(super) fn run(args: &StartArgs) -> Result<()> {
-    let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
+    let Some(settings) = session::begin(Some(&args.past.source_place), &args.backups)? else { return Ok(()) };
     let launch = Launch {
-        source_place: &args.source_place,
+        source_place: &args.past.source_place,
         source: settings.source()?.to_string(),
         backups: &args.backups,
         server: &args.server,
@@ -87,9 +76,9 @@ pub(super) fn run(args: &StartArgs) -> Result<()> {
 impl StartArgs {
     fn request(&self) -> PointRequest {
         PointRequest {
-            at: self.at.clone(),
-            hosts: self.source_host.clone(),
-            selection: super::selection(&self.only, &self.keyspaces),
+            at: self.past.at.clone(),
+            hosts: self.past.source_host.clone(),
+            selection: self.past.selection(),
             allow_incomplete: self.allow_incomplete,
             with_indexes: self.with_indexes,
             with_roles: self.with_roles,

@@ -130,8 +130,7 @@ fn verdict(report: &InstantReport) -> Result<()> {
     }
     let broken = report.tables.iter().find(|table| table.error.is_some());
     let Some(TableReport { table, outcome, error: Some(why), .. }) = broken else {
-        let message = format!("the restore point is incomplete: {} things are missing from it", report.lacks.len());
-        return Err(Error::new(Kind::Corrupt, message));
+        return Err(words::incomplete(report.lacks.len()));
     };
     let state = match outcome {
         Outcome::RolledBack => "was rolled back",

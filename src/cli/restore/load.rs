@@ -4,7 +4,7 @@ use super::mounts::{self, MountArg};
 use crate::cli::options::{KeyspaceArgs, LogArgs, OutputArgs, ProgressArgs, TableArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::progress::Progress;
-use crate::cli::{logging, state_dir, table, wait};
+use crate::cli::{logging, state_dir, table, wait, words};
 use cassmount::config::{parse_duration, parse_rate};
 use cassmount::restore::{Load, LoadOutcome, LoadReport, LoadRequest, LoadedTable, Program};
 use cassmount::{Error, Kind, Result};
@@ -137,8 +137,7 @@ fn verdict(report: &LoadReport) -> Result<()> {
     }
     let failed = report.tables.iter().filter(|table| table.outcome == LoadOutcome::Failed).count();
     let Some(first) = report.tables.iter().find(|table| table.outcome == LoadOutcome::Failed) else {
-        let message = format!("the restore point is incomplete: {} things are missing from it", report.lacks.len());
-        return Err(Error::new(Kind::Corrupt, message));
+        return Err(words::incomplete(report.lacks.len()));
     };
     let why = first.error.as_deref().unwrap_or_default();
     let message = format!(

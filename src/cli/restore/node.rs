@@ -6,11 +6,11 @@ use crate::cli::node::places;
 use crate::cli::options::{CacheDirArgs, LogArgs, OutputArgs, ProgressArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::progress::Progress;
-use crate::cli::{logging, table, wait};
+use crate::cli::{logging, table, wait, words};
 use cassmount::cassandra::schema::is_system_keyspace;
 use cassmount::node::Installation;
 use cassmount::restore::{Manner, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeWork, Program, forget_nodes};
-use cassmount::{Error, Kind, Result};
+use cassmount::{Kind, Result};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -178,8 +178,7 @@ fn verdict(report: &NodeReport) -> Result<()> {
     if report.lacks.is_empty() {
         return Ok(());
     }
-    let message = format!("the restore point is incomplete: {} things are missing from it", report.lacks.len());
-    Err(Error::new(Kind::Corrupt, message))
+    Err(words::incomplete(report.lacks.len()))
 }
 
 impl Shown for NodeReport {

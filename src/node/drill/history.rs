@@ -1,14 +1,12 @@
-//! The last drill of each source, kept on disk for the next one to be compared with, and for reports.
+//! The last drill of each source, kept on disk for the next one to be compared with.
 
 use super::compare::{LastRead, compare};
 use super::report::DrillReport;
-use crate::node::files::{make_private, write_private};
+use crate::Result;
+use crate::node::files::{Versioned, make_private, read_record, write_record};
 use crate::restore::Selection;
-use crate::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Of the record's form.
@@ -29,6 +27,14 @@ struct Kept {
     hosts: Vec<String>,
     report: DrillReport,
     tables: BTreeMap<String, LastRead>,
+}
+
+impl Versioned for Kept {
+    const VERSION: u32 = VERSION;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 impl History {
@@ -53,16 +59,7 @@ impl History {
         }
         make_private(&self.directory)?;
         let kept = Kept { version: VERSION, hosts: hosts.to_vec(), report: report.clone(), tables };
-        let text = serde_json::to_vec(&kept)
-            .map_err(|e| Error::new(Kind::Io, "cannot encode a drill's record").with_source(e))?;
-        let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-        write_private(&temporary, &text)?;
-        fs::rename(&temporary, &path).map_err(|e| Error::io(format_args!("write {}", path.display()), e))
-    }
-
-    /// The last drill of a source, of all of its hosts.
-    pub fn last(&self, source: &str) -> Result<Option<DrillReport>> {
-        Ok(read(&self.path(source, &[]))?.map(|kept| kept.report))
+        write_record(&path, &path.with_extension(format!("tmp{}", std::process::id())), &kept)
     }
 
     fn path(&self, source: &str, hosts: &[String]) -> PathBuf {
@@ -74,20 +71,7 @@ impl History {
 }
 
 fn read(path: &Path) -> Result<Option<Kept>> {
-    let failed = |e| Error::io(format_args!("read {}", path.display()), e);
-    let mut text = Vec::new();
-    match File::open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.and_then(|file| file.take(LONGEST).read_to_end(&mut text)).map_err(failed)?,
-    };
-    let hint = "remove it, and the next drill is compared with nothing";
-    let kept: Kept = serde_json::from_slice(&text)
-        .map_err(|e| Error::corrupt(format!("{} is damaged: {hint}", path.display())).with_source(e))?;
-    if kept.version != VERSION {
-        let message = format!("{} is of another version of cassmount: {hint}", path.display());
-        return Err(Error::new(Kind::Unsupported, message));
-    }
-    Ok(Some(kept))
+    read_record(path, LONGEST, "remove it, and the next drill is compared with nothing")
 }
 
 #[cfg(test)]
@@ -111,9 +95,10 @@ mod tests {
         assert!(older.is_good() && older.compared_with.is_none());
         let later = run(12, 10, &[]);
         assert!(!later.is_good() && later.tables[0].rows_before == Some(100), "{later:?}");
-        assert_eq!(history.last("file:///b").unwrap(), Some(later));
-        assert_eq!(history.last("file:///other").unwrap(), None);
-        fs::write(history.path("file:///b", &[]), "{").unwrap();
-        assert_eq!(history.last("file:///b").unwrap_err().kind(), Kind::Corrupt);
+        let last = |source| read(&history.path(source, &[])).map(|kept| kept.map(|kept| kept.report));
+        assert_eq!(last("file:///b").unwrap(), Some(later));
+        assert_eq!(last("file:///other").unwrap(), None);
+        std::fs::write(history.path("file:///b", &[]), "{").unwrap();
+        assert_eq!(last("file:///b").unwrap_err().kind(), crate::Kind::Corrupt);
     }
 }

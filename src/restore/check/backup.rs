@@ -5,15 +5,18 @@ use crate::incomplete::{self, FILE_NAME as INCOMPLETE};
 use crate::restore::look;
 use crate::restore::request::Selection;
 use crate::restore::sstables::{self, Sstable};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, task};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 const POINTS: &str = "restore-points";
+/// Tables whose directories are read at a time. A first read of one may be a pass over its archives.
+const READERS: usize = 8;
 /// Longest manifest that is read, bytes; the catalog reads no longer ones either.
 const MAX_MANIFEST: u64 = 16 << 20;
 
@@ -208,6 +211,12 @@ impl Point {
         Ok((lacks.map(|(_, sentence)| sentence.to_owned()).collect(), instead))
     }
 
+    /// Says that the point lacks something, what is whole instead, and the way to take it all the same.
+    pub fn is_incomplete(&self, lacks: &[String], instead: &str) -> String {
+        let (tag, host, lacks) = (&self.tag, &self.host, lacks.join("\n  "));
+        format!("{tag} of {host} is incomplete:\n  {lacks}\n{instead}; --allow-incomplete takes it all the same")
+    }
+
     /// The tables of the point, sorted by name; all, or those of one keyspace.
     pub fn tables(&self, keyspace: Option<&str>) -> Result<Vec<BackupTable>> {
         let keyspaces = match keyspace {
@@ -229,21 +238,47 @@ impl Point {
 }
 
 impl BackupTable {
+    /// The id in its directory's name.
+    pub fn id(&self) -> Option<TableId> {
+        let name = self.directory.file_name()?.to_str()?;
+        TableName::parse_directory(name).map(|(_, id)| id)
+    }
+
     /// Its SSTables. Reads the table's archives if nobody has before.
     pub fn sstables(&self) -> Result<Vec<Sstable>> {
-        let failed = |e| Error::io(format_args!("read the backup's directory {}", self.directory.display()), e);
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let metadata = entry.metadata().map_err(failed)?;
-            // What is below belongs to secondary indexes, which Cassandra builds anew.
-            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-                files.push((name, metadata.len()));
-            }
-        }
-        sstables::group(files)
-            .map_err(|error| Error::new(error.kind(), format!("{}: {error}", self.directory.display())))
+        sstables_of(&self.directory)
     }
+}
+
+/// The SSTables in a directory of the backup. What is below it belongs to secondary indexes.
+pub(in crate::restore) fn sstables_of(directory: &Path) -> Result<Vec<Sstable>> {
+    let failed = |e| Error::io(format_args!("read the backup's directory {}", directory.display()), e);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let metadata = entry.metadata().map_err(failed)?;
+        if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+            files.push((name, metadata.len()));
+        }
+    }
+    sstables::group(files).map_err(|error| Error::new(error.kind(), format!("{}: {error}", directory.display())))
+}
+
+/// Reads tables of a backup, several at a time, and tells how many are done. The results are in the
+/// order of the tables.
+pub fn read_tables<T: Sync, R: Send>(
+    tables: &[T],
+    tell: &(dyn Fn(&str) + Sync),
+    read: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let done = Mutex::new(0);
+    task::side_by_side(tables, READERS, |table| {
+        let result = read(table);
+        let mut done = task::lock(&done);
+        *done += 1;
+        tell(&format!("reading the backup: {done} of {} tables", tables.len()));
+        result
+    })
 }
 
 /// `users` of `users-763d…`.

@@ -113,15 +113,8 @@ fn lacks(points: &[Point], request: &Request) -> Result<Vec<String>> {
     for point in points {
         let (lacks, instead) = point.lacks(&request.selection)?;
         if !lacks.is_empty() && !request.allow_incomplete {
-            return Err(Error::new(
-                Kind::Incomplete,
-                format!(
-                    "nothing was changed: {} of {} is incomplete:\n  {}\n{instead}; --allow-incomplete takes it all the same",
-                    point.tag,
-                    point.host,
-                    lacks.join("\n  ")
-                ),
-            ));
+            let message = format!("nothing was changed: {}", point.is_incomplete(&lacks, &instead));
+            return Err(Error::new(Kind::Incomplete, message));
         }
         all.extend(lacks);
     }

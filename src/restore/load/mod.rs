@@ -24,7 +24,6 @@ use journal::LoadJournal;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What is loaded, and how.
@@ -145,26 +144,15 @@ impl Load {
         let journal = Mutex::new(journal);
         let created = plan.created();
         plan.create.create_tables(&self.cqlsh)?;
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Vec::new());
         let loaders = request.jobs.clamp(1, plan.jobs.len().max(1));
         let rate = request.rate.map(|rate| rate / loaders as u64);
-        std::thread::scope(|scope| {
-            for _ in 0..loaders {
-                scope.spawn(|| {
-                    while let Some((number, job)) = take(&next, &plan.jobs) {
-                        // What is loaded went away with the table that had to be created anew.
-                        let has_rows = !created.contains(&job.table);
-                        let table = self.table(job, has_rows, rate, request.timeout, &journal);
-                        watcher(&table);
-                        task::lock(&done).push((number, table));
-                    }
-                });
-            }
+        let tables = task::side_by_side(&plan.jobs, loaders, |job| {
+            // What is loaded went away with the table that had to be created anew.
+            let has_rows = !created.contains(&job.table);
+            let table = self.table(job, has_rows, rate, request.timeout, &journal);
+            watcher(&table);
+            table
         });
-        let mut done = done.into_inner().map_err(|_| Error::invalid("a thread that loads tables panicked"))?;
-        done.sort_by_key(|(number, _)| *number);
-        let tables: Vec<LoadedTable> = done.into_iter().map(|(_, table)| table).collect();
         let has_failed = |table: &LoadedTable| table.outcome == LoadOutcome::Failed;
         let is_loaded = |name: &TableName| !tables.iter().any(|table| table.table == *name && has_failed(table));
         let missing_indexes = plan.create.create_indexes(&self.cqlsh, is_loaded);
@@ -225,10 +213,4 @@ impl Load {
             lacks: plan.lacks.clone(),
         }
     }
-}
-
-/// The next job, with its number.
-fn take<'a>(next: &AtomicUsize, jobs: &'a [LoadJob]) -> Option<(usize, &'a LoadJob)> {
-    let number = next.fetch_add(1, Relaxed);
-    jobs.get(number).map(|job| (number, job))
 }

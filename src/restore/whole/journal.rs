@@ -139,6 +139,11 @@ pub(in crate::restore) struct NodeState {
 }
 
 impl Work {
+    /// Bytes that are copied rather than linked to.
+    pub(super) fn copied_bytes(&self) -> u64 {
+        self.tables.iter().filter(|table| table.as_files).map(PlacedTable::bytes).sum()
+    }
+
     #[expect(clippy::too_many_arguments, reason = "each is one field of the record")]
     pub(super) fn new(
         manner: Manner,

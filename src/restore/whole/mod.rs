@@ -24,7 +24,6 @@ use super::Mount;
 use super::check::backup;
 use super::command::Program;
 use super::journal::journals::Journals;
-use super::request::Selection;
 use crate::{Error, Kind, Result};
 use journal::{NodeJournal, NodeState, PlacedTable, Work};
 use next::Remains;
@@ -70,7 +69,7 @@ pub struct NodePlan {
 impl NodePlan {
     /// Bytes that are copied.
     pub fn copied_bytes(&self) -> u64 {
-        self.work.tables.iter().filter(|table| table.as_files).map(PlacedTable::bytes).sum()
+        self.work.copied_bytes()
     }
 
     pub fn notes(&self) -> &[String] {
@@ -187,7 +186,7 @@ impl NodeRestore {
         let host = hosts.iter().find(|host| host.name == work.from.host);
         let point = host.map(|host| host.point(&request.at)).transpose()?.filter(|of| of.tag == work.from.point);
         if let (Some(point), true) = (point, same_host && work.manner == request.manner && work.copy == request.copy) {
-            return Ok(point.lacks(&Selection::Everything)?.0);
+            return plan::lacks(&point, true);
         }
         Err(Error::new(
             Kind::Busy,

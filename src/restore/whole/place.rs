@@ -8,7 +8,7 @@ use crate::restore::journal::journals::Journals;
 use crate::restore::journal::state::{Linked, Plan, Step};
 use crate::restore::journal::{Journal, sync_directory};
 use crate::restore::look;
-use crate::task::lock;
+use crate::task::{self, lock};
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -16,8 +16,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, chown, fchown, lchown, symlink};
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Tables that are put together at a time.
 const WORKERS: usize = 4;
@@ -54,23 +53,16 @@ pub(super) fn stage(journal: &mut NodeJournal, tell: Tell<'_>) -> Result<()> {
     for keyspace in work.tables.iter().map(|table| &table.keyspace).collect::<BTreeSet<_>>() {
         owner.make(&staging.join(keyspace))?;
     }
-    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
-    let journal = Mutex::new(journal);
-    let work_on = || {
-        while lock(&failed).is_none() {
-            let Some(table) = work.tables.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-            if let Err(error) = stage_table(&journal, table, &staging, owner, tell) {
-                lock(&failed).get_or_insert(error);
-            }
+    let (journal, has_failed) = (Mutex::new(journal), AtomicBool::new(false));
+    let staged = task::side_by_side(&work.tables, WORKERS, |table| {
+        if has_failed.load(Ordering::Relaxed) {
+            return Ok(());
         }
-    };
-    thread::scope(|scope| {
-        for _ in 0..WORKERS.min(work.tables.len()) {
-            scope.spawn(work_on);
-        }
+        let staged = stage_table(&journal, table, &staging, owner, tell);
+        has_failed.fetch_or(staged.is_err(), Ordering::Relaxed);
+        staged
     });
-    let failed = lock(&failed).take();
-    failed.map_or(Ok(()), Err)
+    staged.into_iter().collect()
 }
 
 fn stage_table(

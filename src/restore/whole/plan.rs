@@ -6,22 +6,19 @@ use super::journal::{Manner, PlacedDirectory, PlacedSstable, PlacedTable, Work};
 use super::settings::Settings;
 use super::{NodePlan, NodeRequest};
 use crate::cassandra::schema::{Schema, system_table_id};
-use crate::cassandra::{TableId, TableName};
 use crate::restore::check::access;
 use crate::restore::check::backup::{self, BackupHost, BackupTable, Point};
 use crate::restore::check::schema;
 use crate::restore::journal::state::Origin;
+use crate::restore::look;
 use crate::restore::request::{Selection, refuse};
-use crate::restore::sstables::{self, Sstable, reading};
+use crate::restore::sstables::{Sstable, reading};
 use crate::restore::{Mount, Node};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 const SCHEMA: &str = "system_schema";
@@ -31,8 +28,6 @@ const CASSANDRAS: [&str; 3] = [SCHEMA, "system_auth", "system_distributed"];
 const LEFT_OUT: [&str; 2] = ["system_traces", "system_cluster_metadata"];
 /// Tables of keyspace `system` that say which indexes and views are built. All else there is a node's own.
 const BUILT: [&str; 2] = ["IndexInfo", "built_views"];
-/// Tables whose directories are read at a time. A first read of one may be a pass over its archives.
-const READERS: usize = 8;
 
 /// Finds what is to be put where, and checks everything. Changes nothing.
 ///
@@ -125,7 +120,7 @@ fn choose<'a>(hosts: &'a [BackupHost], named: Option<&str>) -> Result<&'a Backup
     }
 }
 
-fn lacks(point: &Point, allowed: bool) -> Result<Vec<String>> {
+pub(super) fn lacks(point: &Point, allowed: bool) -> Result<Vec<String>> {
     let (mut lacks, mut instead) = point.lacks(&Selection::Everything)?;
     // Roles, and what says which tables there are: neither is asked for by name.
     let (of_cassandra, whole) = point.lacks(&Selection::Keyspaces(CASSANDRAS.map(str::to_owned).to_vec()))?;
@@ -138,15 +133,7 @@ fn lacks(point: &Point, allowed: bool) -> Result<Vec<String>> {
     if lacks.is_empty() || allowed {
         return Ok(lacks);
     }
-    Err(Error::new(
-        Kind::Incomplete,
-        format!(
-            "nothing was changed: {} of {} is incomplete:\n  {}\n{instead}; --allow-incomplete takes it all the same",
-            point.tag,
-            point.host,
-            lacks.join("\n  ")
-        ),
-    ))
+    Err(Error::new(Kind::Incomplete, format!("nothing was changed: {}", point.is_incomplete(&lacks, &instead))))
 }
 
 /// Where a table's directory goes; `None` where it is left out.
@@ -162,16 +149,11 @@ fn place(table: &BackupTable, request: &NodeRequest) -> std::result::Result<Opti
     if is_left_out {
         return Ok(None);
     }
-    let id = own_id(table).or_else(|| system_table_id(&table.name));
+    let id = table.id().or_else(|| system_table_id(&table.name));
     let id = id.ok_or_else(|| {
         format!("the id of {} is not known: a backup of system_schema from before would tell it", table.name)
     })?;
     Ok(Some(format!("{keyspace}/{}", table.name.directory(Some(id)))))
-}
-
-fn own_id(table: &BackupTable) -> Option<TableId> {
-    let name = table.directory.file_name()?.to_str()?;
-    TableName::parse_directory(name).map(|(_, id)| id)
 }
 
 /// Reads the directories, several at a time. With what speaks against single SSTables.
@@ -180,27 +162,11 @@ fn read(
     request: &NodeRequest,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<(Vec<PlacedTable>, Vec<String>)> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    let work = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some((table, place)) = wanted.get(number) else { return };
-            let read = placed(table, place, request);
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.insert(number, read);
-            tell(&format!("reading the backup: {} of {} tables", done.len(), wanted.len()));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..READERS.min(wanted.len()) {
-            scope.spawn(work);
-        }
-    });
+    let read = backup::read_tables(wanted, tell, |(table, place)| placed(table, place, request));
     let (mut tables, mut refusals) = (Vec::new(), BTreeSet::new());
-    for (number, read) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        let name = &wanted[number].0.name;
+    for ((table, _), read) in wanted.iter().zip(read) {
         let (table, why) = read.map_err(|error| {
-            Error::new(error.kind(), format!("nothing was changed: {name} cannot be read: {error}"))
+            Error::new(error.kind(), format!("nothing was changed: {} cannot be read: {error}", table.name))
         })?;
         refusals.extend(why);
         tables.push(table);
@@ -216,7 +182,7 @@ fn placed(table: &BackupTable, place: &str, request: &NodeRequest) -> Result<(Pl
     }
     let mut directories = vec![PlacedDirectory { below: String::new(), sstables: own.into_iter().map(of).collect() }];
     for index in hidden(&table.directory)? {
-        let sstables = files(&table.directory.join(&index))?;
+        let sstables = backup::sstables_of(&table.directory.join(&index))?;
         directories.push(PlacedDirectory { below: index, sstables: sstables.into_iter().map(of).collect() });
     }
     let placed = PlacedTable {
@@ -251,18 +217,6 @@ fn hidden(directory: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn files(directory: &Path) -> Result<Vec<Sstable>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|e| reading(directory, e))? {
-        let entry = entry.map_err(|e| reading(directory, e))?;
-        let metadata = entry.metadata().map_err(|e| reading(&entry.path(), e))?;
-        if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-            files.push((name, metadata.len()));
-        }
-    }
-    sstables::group(files).map_err(|error| Error::new(error.kind(), format!("{}: {error}", directory.display())))
-}
-
 /// What Cassandra reads at its first start, to build again what it does not know as built.
 fn rebuilt(schema: &Schema, tables: &[PlacedTable]) -> Option<String> {
     let bytes_of = |keyspace: &str, name: &str| -> u64 {
@@ -291,10 +245,7 @@ fn rebuilt(schema: &Schema, tables: &[PlacedTable]) -> Option<String> {
 /// # Errors
 /// `Kind::NoSpace` where the real files do not fit.
 fn room(work: &Work) -> Result<()> {
-    let needed: u64 = work.tables.iter().filter(|table| table.as_files).map(PlacedTable::bytes).sum();
-    let free = rustix::fs::statvfs(&work.data_dir)
-        .map_err(|e| Error::io(format_args!("ask {} for its free space", work.data_dir.display()), e.into()))?;
-    let free = free.f_bavail.saturating_mul(free.f_frsize);
+    let (needed, free) = (work.copied_bytes(), look::free_bytes(&work.data_dir)?);
     if needed <= free {
         return Ok(());
     }
