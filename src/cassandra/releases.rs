@@ -16,7 +16,8 @@ pub fn opened_since(name: &SstableName) -> Result<(u32, u32)> {
         Format::Big if version < "ma" => Err(Error::new(
             Kind::Unsupported,
             format!(
-                "{name} was written by Cassandra 2.2 or older, which 4.0 and later do not open: run sstableupgrade of Cassandra 3.11 on an extract"
+                "{name} was written by Cassandra 2.2 or older. 4.0 and later do not open that: \
+                     run sstableupgrade of Cassandra 3.11 on an extract"
             ),
         )),
         _ => Err(Error::new(Kind::Unsupported, format!("{name} is of a Cassandra newer than 5.0, which is not known"))),

@@ -41,10 +41,11 @@ pub(super) struct DrillArgs {
 }
 
 const HELP: &str = "\
-A table that has at most half of the rows of the last drill of the same source and hosts is a finding, and so is one that is gone. Both are told once: the next \
-drill is compared with this one.
+A table with at most half of the rows of the last drill (of this source and these hosts) is a \
+finding. So is a table that is gone. Both are told once: the next drill is compared with this one.
 
-Exit status: 0 all is good, 1 something was found, 4 the store did not answer, 130 interrupted. Nothing is left of the node in any case.
+Exit status: 0 all is good, 1 something was found, 4 the store did not answer, 130 interrupted. \
+Nothing is left of the node in any case.
 
 Example, for cron:
   cassmount drill s3://cass-backups -q --prometheus-textfile /var/lib/node_exporter/textfile/drill.prom";

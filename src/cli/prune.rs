@@ -64,7 +64,8 @@ async fn needed(session: &Session, reader: &Reader, jobs: usize) -> Result<HashS
     session.store.nothing_left_out()?;
     if archives.is_empty() {
         let message = format!(
-            "{} has indexes and no archives that are known: nothing was removed. Is it the right source, and the right --layout?",
+            "nothing was removed: {} has indexes, but no archives are known there. \
+                     Is it the right source, and the right --layout?",
             session.store.name()
         );
         return Err(Error::new(Kind::Unsupported, message));

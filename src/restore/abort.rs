@@ -120,7 +120,8 @@ impl Abort {
             Some(false) => whole::abort(journals),
             Some(true) => Err(Error::new(
                 Kind::Busy,
-                "Cassandra runs: stop it (after `nodetool drain`), and run this command again. The node was not taken back",
+                "the node was not taken back, because Cassandra runs. \
+                     Stop it (after `nodetool drain`), and run this command again",
             )),
             None => Err(unknown()),
         }

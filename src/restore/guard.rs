@@ -67,7 +67,8 @@ pub fn guard(journals: &Journals, data_dirs: &[PathBuf], patience: Duration) -> 
             Ok(state) if state.step == NodeStep::Placed => {}
             Ok(state) if data_dirs.is_empty() || data_dirs.contains(&state.work.data_dir) => {
                 report.reasons.push(format!(
-                    "the restore of the whole node into {} did not come to its end: run its command again, or `cassmount restore abort --all`",
+                    "the restore of the whole node into {} did not come to its end: \
+                     run its command again, or `cassmount restore abort --all`",
                     state.work.data_dir.display()
                 ));
             }

@@ -152,7 +152,10 @@ proptest! {
             match random.below(4) {
                 0 => gzip[at] ^= 1 << random.below(8),
                 1 => gzip.truncate(at + 1),
-                2 => { let end = gzip.len().min(at + random.below(30_000)); gzip[at..end].fill_with(|| random.next() as u8); }
+                2 => {
+                    let end = gzip.len().min(at + random.below(30_000));
+                    gzip[at..end].fill_with(|| random.next() as u8);
+                }
                 _ => { let end = gzip.len().min(at + random.below(3000)); gzip.drain(at..end); }
             }
         }

@@ -86,7 +86,8 @@ impl Shown for Undone {
                 true if of.left.is_empty() => writeln!(text, "{directory}: as it was before"),
                 true => writeln!(
                     text,
-                    "{directory}: taken back; {} directories hold what Cassandra has written since: move it away before another restore",
+                    "{directory}: taken back. {} directories hold what Cassandra has written since: \
+                     move it away before another restore",
                     of.left.len()
                 ),
                 false => writeln!(text, "{directory}: NOT TAKEN BACK"),

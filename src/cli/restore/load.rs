@@ -74,7 +74,8 @@ const LOAD_HELP: &str = "\
 Rows that the tables hold stay; the newer write of each wins. To get rid of wrong rows, TRUNCATE the table first.
 Roles, grants and the replication of system_auth are not loaded.
 
-A command that was killed goes on with what is not loaded when it is run again; --again loads everything. Loading twice does no harm.
+If the command is killed, run it again: it loads what is left. --again loads everything; loading \
+twice does no harm.
 
 Examples:
   cassmount mount s3://cass-backups /mnt/backups --key-file K

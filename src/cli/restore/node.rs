@@ -87,12 +87,17 @@ pub(super) struct WholeNodeArgs {
 }
 
 const NODE_HELP: &str = "\
-Refused, with all reasons at once: Cassandra runs, or its directories are not empty; cassandra.yaml does not agree with the backup (cluster_name, \
-num_tokens, partitioner, datacenter, rack); the tokens are those of another node of a living cluster; the node to be replaced is up; the restore \
-point is incomplete; SSTables are newer than the installed Cassandra.
+It is refused, with all reasons at once, if:
+  - Cassandra runs, or its directories are not empty
+  - cluster_name, num_tokens, partitioner, datacenter or rack differ from the backup's
+  - the tokens are those of another node of a living cluster
+  - the node to be replaced is up
+  - the restore point is incomplete
+  - SSTables are newer than the installed Cassandra
 
-A command that was killed goes on when it is run again. `cassmount restore abort --all` takes away exactly what was put there, while Cassandra is \
-stopped. The next steps are printed, and `cassmount restore status` tells them again.
+If the command is killed, run it again: it goes on. The next steps are printed, and `cassmount \
+restore status` tells them again. `cassmount restore abort --all` takes away exactly what was put \
+there, while Cassandra is stopped.
 
 Examples:
   cassmount mount s3://cass-backups /mnt --key-file K --allow-other
@@ -167,7 +172,8 @@ fn installed(args: &WholeNodeArgs) -> Result<Release> {
     match Installation::find(args.cassandra.as_deref(), &places::installations()) {
         Ok(found) => Ok((Some((found.version.major, found.version.minor)), None)),
         Err(error) if error.kind() == Kind::NotFound && args.cassandra.is_none() => {
-            let note = "no installation of Cassandra was found, so its version is not compared with the SSTables': --cassandra DIR names it";
+            let note = "no installation of Cassandra was found, so the SSTables' versions are not checked. \
+                     --cassandra DIR names it";
             Ok((None, Some(note.to_owned())))
         }
         Err(error) => Err(error),

@@ -94,7 +94,9 @@ pub(super) fn configuration(
         )),
         Some(_) => {}
         None => refusals.push(
-            "the restore point's manifest does not tell of which cluster it is: `cassmount restore load` restores it into a cluster that is up".to_owned(),
+            "the restore point's manifest does not tell of which cluster it is. \
+                     `cassmount restore load` restores it into a cluster that is up"
+                .to_owned(),
         ),
     }
     // Tokens are numbers of this one alone, in every backup that is understood.
@@ -122,20 +124,23 @@ pub(super) fn configuration(
             refusals.push(format!("initial_token is not that of the backup's node ({yaml}): take it out"));
         }
         Manner::Replace(_) if !set.is_empty() => refusals.push(format!(
-            "initial_token is set ({yaml}): take it out, because a node that replaces another gets the tokens of that one"
+            "initial_token is set ({yaml}). A node that replaces another gets its tokens from \
+                     the cluster: take the setting out"
         )),
         _ => {}
     }
     if let Some(directory) = &settings.system_directory {
         refusals.push(format!(
-            "local_system_data_file_directory is {} ({yaml}): a node with a directory of its own for that is not supported",
+            "local_system_data_file_directory is {} ({yaml}). A directory of its own for \
+                     system tables is not supported",
             directory.display()
         ));
     }
     let stops = matches!(&*settings.disk_failure_policy, "stop" | "stop_paranoid" | "die");
     if !copy && !stops {
         refusals.push(format!(
-            "disk_failure_policy is {} ({yaml}): started without the mount, Cassandra would show empty tables and say nothing; set it to stop, or take --copy",
+            "disk_failure_policy is {} ({yaml}). Started without the mount, Cassandra would \
+                     show empty tables and say nothing. Set it to stop, or take --copy",
             settings.disk_failure_policy
         ));
     }
@@ -190,12 +195,18 @@ pub(super) fn cluster(
             if let Some(owner) = owner {
                 let state = if owner.is_up { "which is up" } else { "which is down" };
                 refusals.push(format!(
-                    "the tokens of {source_host} are those of {}, {state}: this node would push it out of the ring. Was another --source-host meant? A dead node of a living cluster comes back with --replace",
+                    "the tokens of {source_host} are those of {}, {state}: this node would push it out of \
+                     the ring. Was another --source-host meant? A dead node of a living cluster comes back \
+                     with --replace",
                     owner.address
                 ));
             } else if let (Some(seed), None) = (answering, ring) {
                 refusals.push(format!(
-                    "the seed {seed} answers, so the cluster lives, and a node with tokens of a living one would push that out of the ring: run this on all new machines before the first Cassandra is started; or name a nodetool of a node that is up, which tells the ring (--nodetool \"ssh HOST nodetool\"); a dead node of a living cluster comes back with --replace"
+                    "the seed {seed} answers, so the cluster lives. A node with the tokens of a \
+                     living one would push that one out of the ring. On new machines, run this on \
+                     all of them before the first Cassandra is started, or name the nodetool of a \
+                     node that is up (--nodetool \"ssh HOST nodetool\"). A dead node of a living \
+                     cluster comes back with --replace"
                 ));
             }
         }
@@ -205,13 +216,16 @@ pub(super) fn cluster(
             }
             if answering.is_none() {
                 refusals.push(format!(
-                    "no other seed answers ({}): a dead node is replaced while the cluster runs; if all nodes are new, it is --cold-start",
+                    "no other seed answers ({}). A dead node is replaced while the cluster runs. \
+                     If all nodes are new, it is --cold-start",
                     if settings.seeds.is_empty() { "none is named".to_owned() } else { settings.seeds.join(", ") }
                 ));
             }
             let Some(ring) = ring else {
                 refusals.push(
-                    "whose tokens are whose, only a node that is up tells: name its nodetool (--nodetool \"ssh HOST nodetool\")".to_owned(),
+                    "whose tokens are whose, only a node that is up tells: name its nodetool \
+                     (--nodetool \"ssh HOST nodetool\")"
+                        .to_owned(),
                 );
                 return refusals;
             };
@@ -224,7 +238,8 @@ pub(super) fn cluster(
                 refusals.push(format!("the cluster knows no node {address}"));
             } else if owned != *tokens {
                 refusals.push(format!(
-                    "the tokens of {source_host} are not those of {address}: its rows belong to other nodes. Was another --source-host meant?"
+                    "the tokens of {source_host} are not those of {address}. Its rows belong to \
+                     other nodes. Was another --source-host meant?"
                 ));
             }
         }
@@ -272,7 +287,9 @@ pub(super) fn replacement(
         && !accept_counter_loss
     {
         refusals.push(format!(
-            "{address} is this node's own address, so it keeps the dead node's host id, and counters ({}) would lose for good what was added since the restore point: give it another address, or --accept-counter-loss",
+            "{address} is this node's own address, so it keeps the dead node's host id. \
+                     Then counters ({}) would lose for good what was added since the restore point. \
+                     Give it another address, or --accept-counter-loss",
             TableName::new(keyspace, &*table.name)
         ));
     }
@@ -290,7 +307,9 @@ pub(super) fn replacement(
         && !accept_deleted_rows
     {
         refusals.push(format!(
-            "the restore point is {} h old, and {} has gc_grace_seconds = {}: rows that were deleted since can come back, in the whole cluster. Take a newer one; or stream instead of restoring; or --accept-deleted-rows",
+            "the restore point is {} h old, and {} has gc_grace_seconds = {}. \
+                     Rows that were deleted since can come back, in the whole cluster. \
+                     Take a newer restore point, or stream instead, or --accept-deleted-rows",
             age.as_secs() / 3600,
             TableName::new(keyspace, &*table.name),
             grace(table)

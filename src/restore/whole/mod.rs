@@ -171,7 +171,9 @@ impl NodeRestore {
             let mut refusals = checks::running(&settings, &data_dir, &mut notes);
             if undo::was_started(&state.work)? {
                 refusals.push(
-                    "Cassandra was started before all was put there: `cassmount restore abort --all`, then move away what it wrote, then begin anew".to_owned(),
+                    "Cassandra was started before all was put there. Run `cassmount restore abort --all`, \
+                     move away what Cassandra wrote, and begin anew"
+                        .to_owned(),
                 );
             }
             super::request::refuse(refusals)?;
@@ -191,7 +193,8 @@ impl NodeRestore {
         Err(Error::new(
             Kind::Busy,
             format!(
-                "{} holds {} already, put there by another command: `cassmount restore status` tells what is left to do; `cassmount restore abort --all` takes it away",
+                "{} holds {} already, put there by another command. `cassmount restore status` \
+                     tells what is left to do; `cassmount restore abort --all` takes it away",
                 work.data_dir.display(),
                 work.from
             ),

@@ -40,7 +40,8 @@ fn steps(state: &NodeState, has_started: bool, has_links: bool) -> Result<Vec<St
     let (work, mut steps) = (&state.work, Vec::new());
     match state.step {
         NodeStep::Staging | NodeStep::Placing => {
-            let again = "run the command that put it there again, before Cassandra is started: it goes on where it was; or `cassmount restore abort --all`";
+            let again = "before Cassandra is started, run the command again: it goes on where it was. \
+                     Or take it back: `cassmount restore abort --all`";
             return Ok(vec![again.to_owned()]);
         }
         NodeStep::Undoing => return Ok(vec!["run `cassmount restore abort --all` again".to_owned()]),
@@ -57,16 +58,24 @@ fn steps(state: &NodeState, has_started: bool, has_links: bool) -> Result<Vec<St
         }
         match work.manner {
             Manner::ColdStart => {
-                if !work.others.is_empty() {
+                let command = |host| format!("cassmount restore node --cold-start --source-host {host} --at …");
+                let commands: Vec<String> = work.others.iter().map(command).collect();
+                if !commands.is_empty() {
                     steps.push(format!(
                         "before any Cassandra is started, on each other machine, with --at as here:\n{}",
-                        indented(&work.others.iter().map(|host| format!("cassmount restore node --cold-start --source-host {host} --at …")).collect::<Vec<_>>())
+                        indented(&commands)
                     ));
                 }
-                steps.push("start Cassandra on the seed (systemctl start cassandra), wait until `nodetool status` says UN for it, then on the next machine, and so on".to_owned());
+                steps.push(
+                    "start Cassandra on the seed (systemctl start cassandra). Wait until `nodetool status` \
+                     says UN for it. Then start the next machine, and so on"
+                        .to_owned(),
+                );
             }
             Manner::Replace(_) => steps.push(
-                "start Cassandra here (systemctl start cassandra), wait until `nodetool status` on another node says UN for it".to_owned(),
+                "start Cassandra here (systemctl start cassandra). Wait until `nodetool status` on \
+                     another node says UN for it"
+                    .to_owned(),
             ),
         }
     }

@@ -59,7 +59,8 @@ pub(super) fn prepare(
     let schema = schema::read(&directories)?;
     match (&schema, request.manner) {
         (None, _) => refusals.push(format!(
-            "{} of {} has no {SCHEMA}, without which a node knows none of its tables: `cassmount restore load` restores into a cluster that is up",
+            "{} of {} has no {SCHEMA}: a node would know none of its tables. \
+                     `cassmount restore load` restores into a cluster that is up",
             point.tag, point.host
         )),
         (Some(schema), Manner::Replace(address)) => {
@@ -236,7 +237,8 @@ fn rebuilt(schema: &Schema, tables: &[PlacedTable]) -> Option<String> {
     }
     (!names.is_empty()).then(|| {
         format!(
-            "the backup does not tell that these are built: {}. Cassandra builds them again when it starts, and reads {bytes} bytes of the backup for that",
+            "the backup does not tell that these are built: {}. \
+                     Cassandra builds them again when it starts. For that it reads {bytes} bytes of the backup",
             names.join(", ")
         )
     })

@@ -1,5 +1,6 @@
 //! Snapshots that were collected in one place:
-//! `<snapshot>/<host>/<keyspace>/<table>-<id>/(snapshots/<tag>/)?(.<index>/)?<file>`, and beside the keyspaces of each host a `schema.cql`.
+//! `<snapshot>/<host>/<keyspace>/<table>-<id>/(snapshots/<tag>/)?(.<index>/)?<file>`. A `schema.cql`
+//! may lie beside the keyspaces of each host.
 
 use crate::Result;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};

@@ -1,5 +1,7 @@
 //! cassandra-medusa:
-//! `<fqdn>/<backup>/meta/{manifest.json,schema.cql,tokenmap.json}`, data in `<fqdn>/<backup>/data/` (full) or, shared by all backups of the host, `<fqdn>/data/` (differential). SOURCE includes Medusa's `prefix`.
+//! `<fqdn>/<backup>/meta/{manifest.json,schema.cql,tokenmap.json}`. Data is in
+//! `<fqdn>/<backup>/data/` (full), or in `<fqdn>/data/` for all backups of the host (differential).
+//! SOURCE includes Medusa's `prefix`.
 //!
 //! The manifest decides what belongs to a backup; each backup has all that is needed to restore it,
 //! so each is a full. One without a manifest did not finish.
