@@ -151,9 +151,9 @@ pub(super) fn configuration(
 pub(super) fn rack(settings: &Settings, source: &SourceNode, notes: &mut Vec<String>) -> Result<Vec<String>> {
     if settings.snitch != "GossipingPropertyFileSnitch" {
         if let (Some(datacenter), Some(rack)) = (&source.datacenter, &source.rack) {
+            let snitch = if settings.snitch.is_empty() { "its snitch" } else { &settings.snitch };
             notes.push(format!(
-                "the backup's node was in datacenter {datacenter}, rack {rack}: {} must put this one there, too",
-                settings.snitch
+                "the backup's node was in datacenter {datacenter}, rack {rack}: {snitch} must put this one there, too"
             ));
         }
         return Ok(Vec::new());
