@@ -10,15 +10,15 @@ use std::sync::Mutex;
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(16 << 10).unwrap();
 
 /// The last of them.
-pub(super) struct Checked(Mutex<LruCache<Identity, ()>>);
+pub(super) struct VersionSet(Mutex<LruCache<Identity, ()>>);
 
-impl Default for Checked {
+impl Default for VersionSet {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(REMEMBERED)))
     }
 }
 
-impl Checked {
+impl VersionSet {
     pub(super) fn contains(&self, identity: &Identity) -> bool {
         lock(&self.0).get(identity).is_some()
     }

@@ -6,6 +6,7 @@
 //! or MD5 is compared too, where all of it is read or landed; from then on a file that is not what
 //! they say is not read at all.
 
+use super::LooseFiles;
 use super::pieces::Divided;
 use crate::cache::CacheFile;
 use crate::cassandra::SstableName;
@@ -16,7 +17,6 @@ use crate::reader::readahead::run::LANDING;
 use crate::reader::readahead::span_source::{SpanMap, SpanSource};
 use crate::reader::readahead::spanned::{Spanned, SpannedFile};
 use crate::reader::sums::{Expected, Sums};
-use crate::reader::{Inner, fetch};
 use crate::store::{LocalFile, ObjectMeta};
 use crate::task::blocking;
 use crate::view::OpenFile;
@@ -41,7 +41,7 @@ const MAX_DIGEST: u32 = 64;
 
 /// An open file of a bundle.
 pub(in crate::reader) struct LooseFile {
-    inner: Arc<Inner>,
+    files: Arc<LooseFiles>,
     archive: Arc<Archive>,
     number: usize,
     object: Arc<ObjectMeta>,
@@ -64,7 +64,7 @@ enum Content {
 impl LooseFile {
     /// Fetches nothing yet.
     pub(in crate::reader) async fn open(
-        inner: Arc<Inner>,
+        files: Arc<LooseFiles>,
         archive: Arc<Archive>,
         number: usize,
         of: &ObjectMeta,
@@ -73,18 +73,18 @@ impl LooseFile {
             return Err(Error::invalid(format!("there is no file number {number}")).with_object(&of.key));
         };
         let object = Arc::clone(&loose.object);
-        let local = inner.store.open_local(&object).await?.map(Arc::new);
-        let key = inner.identity(&object).file(0);
-        let spanned = SpannedFile::new(Arc::clone(&inner), 0..object.size, key);
+        let local = files.fetcher.store.open_local(&object).await?.map(Arc::new);
+        let key = files.fetcher.identity(&object).file(0);
+        let spanned = SpannedFile::new(Arc::clone(&files.landers), 0..object.size, key);
         let (content, pieces) = (OnceLock::new(), OnceCell::new());
-        let file = Self { inner, archive, number, object, content, pieces, spanned };
+        let file = Self { files, archive, number, object, content, pieces, spanned };
         if let Some(local) = local {
             file.check_local(&local).await.map_err(|error| error.with_object(&file.object.key))?;
             let _ = file.content.set(Content::Local(local));
         } else if let Some(cached) = file.cached().await {
             let _ = file.content.set(Content::Cached(cached));
         }
-        let stats = &file.inner.stats;
+        let stats = &file.files.fetcher.stats;
         let counter = if file.content.get().is_some() { &stats.file_hits } else { &stats.file_misses };
         counter.fetch_add(1, Relaxed);
         Ok(file)
@@ -96,7 +96,7 @@ impl LooseFile {
         const PIECE: u64 = 4 << 20;
         let (identity, size) = (self.identity(), self.size());
         let expected = Expected { crc32: None, md5: self.archive.loose[self.number].md5 };
-        if expected.md5.is_none() || self.inner.checked.contains(&identity) {
+        if expected.md5.is_none() || self.files.known.checked.contains(&identity) {
             return Ok(());
         }
         let file = Arc::clone(file);
@@ -111,7 +111,7 @@ impl LooseFile {
             sums.compare(expected).1.map_or(Ok(()), |wrong| Err(Error::corrupt(wrong)))
         })
         .await?;
-        self.inner.checked.insert(identity);
+        self.files.known.checked.insert(identity);
         Ok(())
     }
 
@@ -135,7 +135,7 @@ impl LooseFile {
                 result => return result,
             }
         }
-        if let Some(error) = self.inner.remembered_failure(&self.identity()) {
+        if let Some(error) = self.files.known.remembered_failure(&self.identity()) {
             return Err(error);
         }
         if let Some(pieces) = self.pieces().await? {
@@ -156,19 +156,19 @@ impl LooseFile {
             self.check_all().await?;
         }
         let is_last = offset + len == self.size();
-        if is_last && self.spanned.is_through() && !self.inner.checked.contains(&self.identity()) {
+        if is_last && self.spanned.is_through() && !self.files.known.checked.contains(&self.identity()) {
             // Who has read all of it gets the last bytes only when all of it is right.
             self.land().await?;
         }
         // What of it was read may be right and all of it wrong.
-        self.inner.remembered_failure(&self.identity()).map_or(Ok(bytes), Err)
+        self.files.known.remembered_failure(&self.identity()).map_or(Ok(bytes), Err)
     }
 
     /// Begins to compare all of it with what is known of it, if nobody did: it is being read, and
     /// the cache has no room for it.
     async fn check_all(&self) -> Result<()> {
         let identity = self.identity();
-        if !self.inner.checked.contains(&identity) && self.inner.landings.get(&identity).is_none() {
+        if !self.files.known.checked.contains(&identity) && self.files.landings.get(&identity).is_none() {
             drop(self.landing().await?);
         }
         Ok(())
@@ -176,7 +176,7 @@ impl LooseFile {
 
     /// Where it can be read in spans. `None`: all of it has to be there before any of it can be checked.
     async fn pieces(&self) -> Result<Option<&Arc<SpanSource>>> {
-        if self.inner.condemned.contains(&self.identity()) {
+        if self.files.known.condemned.contains(&self.identity()) {
             return Ok(None);
         }
         Ok(self.pieces.get_or_try_init(|| self.find_pieces()).await?.as_ref())
@@ -185,13 +185,13 @@ impl LooseFile {
     async fn find_pieces(&self) -> Result<Option<Arc<SpanSource>>> {
         let Some((sstable, number, component)) = self.list() else { return Ok(None) };
         let listed = &self.archive.loose[number].object;
-        let list = Self::open(Arc::clone(&self.inner), Arc::clone(&self.archive), number, listed);
+        let list = Self::open(Arc::clone(&self.files), Arc::clone(&self.archive), number, listed);
         // Boxed: to open a file is part of opening a file here.
         let list = list.boxed().await?;
         let identity = self.identity().divided_by(&list.identity());
         let (list_key, list) = (Arc::clone(&listed.key), Arc::new(list) as Arc<dyn OpenFile>);
         let divided = Divided { identity, size: self.size(), sstable, component, list: Arc::clone(&list), list_key };
-        match self.inner.piece_map(divided).await {
+        match self.files.piece_map(divided).await {
             Ok(map) => {
                 let spans = SpanMap::Pieces { map, list };
                 Ok(Some(Arc::new(SpanSource { object: Arc::clone(&self.object), identity, spans })))
@@ -226,7 +226,7 @@ impl LooseFile {
                 read.map_err(|error| error.with_object(&self.object.key))
             }
             Content::Cached(file) => blocking(move || file.read_at(offset, len as usize)).await,
-            Content::Ranges => fetch::range(&self.inner, &self.object, offset..offset + len).await,
+            Content::Ranges => self.files.fetcher.range(&self.object, offset..offset + len).await,
         }
     }
 
@@ -236,11 +236,11 @@ impl LooseFile {
     }
 
     fn identity(&self) -> Identity {
-        self.inner.identity(&self.object)
+        self.files.fetcher.identity(&self.object)
     }
 
     async fn cached(&self) -> Option<CacheFile> {
-        let (cache, key, size) = (self.inner.cache.clone(), self.identity().file(0), self.size());
+        let (cache, key, size) = (self.files.cache.clone(), self.identity().file(0), self.size());
         if !cache.contains(&key) {
             return None;
         }
@@ -251,11 +251,11 @@ impl LooseFile {
 
     /// Brings all of the file into the cache, and checks it.
     async fn land(&self) -> Result<Content> {
-        if let Some(error) = self.inner.remembered_failure(&self.identity()) {
+        if let Some(error) = self.files.known.remembered_failure(&self.identity()) {
             return Err(error);
         }
         let flight = self.landing().await?;
-        let limit = self.inner.options.wait_limit;
+        let limit = self.files.wait_limit;
         tokio::time::timeout(limit, flight).await.unwrap_or_else(|_| {
             let message = format!("still being fetched after {} s; that goes on", limit.as_secs());
             Err(Error::new(Kind::TimedOut, message).with_object(&self.object.key))
@@ -267,13 +267,13 @@ impl LooseFile {
     async fn landing(&self) -> Result<Flight<()>> {
         let identity = self.identity();
         let expected = self.known_sums().await?;
-        Ok(self.inner.landings.join(&identity, || {
-            let (inner, object) = (Arc::clone(&self.inner), Arc::clone(&self.object));
+        Ok(self.files.landings.join(&identity, || {
+            let (files, object) = (Arc::clone(&self.files), Arc::clone(&self.object));
             async move {
-                let landed = inner.land_object(&object, identity, expected).await;
+                let landed = files.land_object(&object, identity, expected).await;
                 landed.inspect_err(|error| match error.kind() {
-                    Kind::Corrupt => inner.condemn(identity, error),
-                    _ => inner.remember_failure(identity, error),
+                    Kind::Corrupt => files.known.condemn(identity, error),
+                    _ => files.known.remember_failure(identity, error),
                 })
             }
         }))
@@ -286,7 +286,7 @@ impl LooseFile {
         if expected.crc32.is_none()
             && let Some((digest, loose)) = self.digest()
         {
-            let file = Self::open(Arc::clone(&self.inner), Arc::clone(&self.archive), digest, &loose.object).await?;
+            let file = Self::open(Arc::clone(&self.files), Arc::clone(&self.archive), digest, &loose.object).await?;
             // By way of the trait, whose future is boxed: reading a file is part of reading a file here.
             let text = file.read_at(0, MAX_DIGEST).await?;
             expected.crc32 = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());

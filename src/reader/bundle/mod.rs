@@ -5,23 +5,55 @@ pub(super) mod loose;
 pub(super) mod pieces;
 mod read;
 
-use super::Inner;
+use super::fetch::Fetcher;
+use super::flight::Flights;
 use super::identity::Identity;
 use super::known::listing::Listing;
-use super::known::{self, Archive, LooseObject};
+use super::known::{self, Archive, Knowledge, LooseObject};
+use super::options::ReaderOptions;
+use super::readahead::lander::Landers;
 use super::seal::ends::Seal;
 use crate::archive::{Member, MemberKind};
-use crate::store::{BundledFile, ObjectMeta, Tally};
+use crate::cache::Cache;
+use crate::store::{BundledFile, Bundles, ObjectMeta, Tally};
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
+use pieces::PieceMaps;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-impl Inner {
+/// Lists bundles, and reads their files.
+pub(super) struct LooseFiles {
+    fetcher: Arc<Fetcher>,
+    known: Arc<Knowledge>,
+    cache: Cache,
+    landers: Arc<Landers>,
+    /// Files on their way into the cache.
+    landings: Arc<Flights<Identity, ()>>,
+    piece_maps: PieceMaps,
+    contents: Option<Arc<dyn Bundles>>,
+    wait_limit: Duration,
+}
+
+impl LooseFiles {
+    pub(super) fn new(landers: Arc<Landers>, options: &ReaderOptions) -> Self {
+        Self {
+            fetcher: Arc::clone(&landers.spans.fetcher),
+            known: Arc::clone(&landers.spans.known),
+            cache: landers.spans.cache.clone(),
+            landers,
+            landings: Arc::default(),
+            piece_maps: PieceMaps::default(),
+            contents: options.bundles.clone(),
+            wait_limit: options.wait_limit,
+        }
+    }
+
     /// Lists the bundle and remembers what it is made of.
-    pub(super) async fn list_bundle(&self, object: &ObjectMeta, identity: Identity) -> Result<Arc<Archive>> {
+    pub(super) async fn list(&self, object: &ObjectMeta, identity: Identity) -> Result<Arc<Archive>> {
         let files = self.bundled_files(object).await?;
-        let (dir, key) = (self.index_dir.clone(), Arc::clone(&object.key));
+        let (dir, key) = (self.known.index_dir.clone(), Arc::clone(&object.key));
         let archive = blocking(move || {
             let archive = archive(identity, files);
             if let Err(error) = known::save(&dir, &key, &archive) {
@@ -30,18 +62,17 @@ impl Inner {
             Ok(Arc::new(archive))
         });
         let archive = archive.await?;
-        self.archives.put(Arc::clone(&archive));
+        self.known.archives.put(Arc::clone(&archive));
         Ok(archive)
     }
 
     /// Looks whether the bundle's files are there as they were listed.
-    pub(super) async fn check_bundle(&self, object: &ObjectMeta) -> Result<Seal> {
+    pub(super) async fn check(&self, object: &ObjectMeta) -> Result<Seal> {
         self.bundled_files(object).await.map(|_| Seal::Files)
     }
 
     async fn bundled_files(&self, object: &ObjectMeta) -> Result<Vec<BundledFile>> {
-        let bundles = self.options.bundles.as_ref();
-        let bundles = bundles.ok_or_else(|| Error::invalid("nothing tells what it is made of"))?;
+        let bundles = self.contents.as_ref().ok_or_else(|| Error::invalid("nothing tells what it is made of"))?;
         let files = bundles.files(object).await.map_err(|error| error.with_object(&object.key))?;
         let tally = Tally::of(&files);
         tally.check().map_err(|error| error.with_object(&object.key))?;

@@ -1,9 +1,9 @@
 //! How plain `Data.db`s are divided into pieces that have checksums of their own: found out once
 //! for everybody who has them open.
 
+use super::LooseFiles;
 use crate::cassandra::SstableName;
 use crate::cassandra::sstable::checksums::{MapReader, PieceMap};
-use crate::reader::Inner;
 use crate::reader::flight::Flights;
 use crate::reader::identity::Identity;
 use crate::task::lock;
@@ -67,7 +67,7 @@ pub(super) struct Divided {
     pub(super) list_key: Arc<str>,
 }
 
-impl Inner {
+impl LooseFiles {
     /// The map of the file.
     ///
     /// # Errors
@@ -79,10 +79,10 @@ impl Inner {
             return Ok(map);
         }
         let flight = self.piece_maps.flights.join(&identity, || {
-            let inner = Arc::clone(self);
+            let files = Arc::clone(self);
             async move {
                 let map = Arc::new(read_map(&divided).await?);
-                inner.piece_maps.put(identity, Arc::clone(&map));
+                files.piece_maps.put(identity, Arc::clone(&map));
                 Ok(map)
             }
         });

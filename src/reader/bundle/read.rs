@@ -1,18 +1,18 @@
 //! All bytes of a bundle's files: one of them into the cache, or all in order for somebody who wants them.
 
+use super::LooseFiles;
 use crate::archive::tar::MemberSink;
 use crate::archive::{Member, MemberKind};
 use crate::reader::digest::Collector;
-use crate::reader::fetch::Body;
+use crate::reader::fetch::{Body, Fetcher};
 use crate::reader::identity::Identity;
 use crate::reader::known::{self, Archive};
-use crate::reader::pass::fed;
 use crate::reader::pass::pipeline::Stage;
 use crate::reader::pass::stream::Examined;
 use crate::reader::seal::ends::Seal;
 use crate::reader::stats::Gauge;
 use crate::reader::sums::{Expected, Sums};
-use crate::reader::{Inner, Reader, fetch};
+use crate::reader::{Reader, fetch};
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::{Error, Result};
@@ -30,7 +30,7 @@ const AT_ONCE: usize = 16;
 /// Pieces between the store and whoever takes them.
 const QUEUE: usize = 4;
 
-impl Inner {
+impl LooseFiles {
     /// Fetches all of the object, checks it, and shows it in the cache, if that has room for it.
     pub(super) async fn land_object(
         self: &Arc<Self>,
@@ -43,7 +43,7 @@ impl Inner {
             tracing::warn!("{error}: reading goes on without the cache");
             None
         });
-        if writer.is_none() && (expected.is_nothing() || self.checked.contains(&identity)) {
+        if writer.is_none() && (expected.is_nothing() || self.known.checked.contains(&identity)) {
             return Ok(());
         }
         let mut writer = writer;
@@ -66,9 +66,9 @@ impl Inner {
             }
             writer.map_or(Ok(()), |writer| writer.seal()?.publish())
         };
-        let landed = fed(self, object, Body::plain(object), Bytes::new(), 0, &|_| {}, work).await;
+        let landed = self.fetcher.feed(object, Body::plain(object), Bytes::new(), 0, &|_| {}, work).await;
         landed.map_err(|error| error.with_object(&object.key))?;
-        self.checked.insert(identity);
+        self.known.checked.insert(identity);
         Ok(())
     }
 }
@@ -101,21 +101,21 @@ impl Reader {
     where
         S: MemberSink + Send + 'static,
     {
-        let inner = &self.inner;
-        let _turn = inner.pass_turns.acquire().await.expect("the semaphore is never closed");
-        let _gauge = Gauge::new(&inner.stats.passes_running);
-        inner.stats.passes.fetch_add(1, Relaxed);
-        let archive = match inner.archive(object).await {
+        let stats = &self.fetcher.stats;
+        let _turn = self.passes.turn().await;
+        let _gauge = Gauge::new(&stats.passes_running);
+        stats.passes.fetch_add(1, Relaxed);
+        let archive = match self.passes.archive(object).await {
             Ok(archive) => archive,
             Err(error) => return Ok(Examined { sink, seal: None, archive: Err(Stage::Fetch.failed(error)) }),
         };
         let (tell, hear) = mpsc::channel(QUEUE);
         let listener = Arc::clone(&archive);
         let heard = blocking(move || Ok(listen(&listener, Collector::new(sink), hear)));
-        let (told, heard) = tokio::join!(tell_all(inner, &archive, tell, arrived), heard);
+        let (told, heard) = tokio::join!(tell_all(&self.fetcher, &archive, tell, arrived), heard);
         let BundleContent { sink: Collector { sink, digests, .. }, sums, result } = heard?;
         let broken = |error: Error| {
-            inner.stats.count_error(&error);
+            stats.count_error(&error);
             Stage::Fetch.failed(error)
         };
         // An end of the listener ends the telling, too; its reason is the one that counts.
@@ -137,17 +137,17 @@ impl Reader {
         }
         let read = Archive::of_bundle(archive.identity, listing, archive.offsets.clone(), archive.loose.clone());
         let archive = Arc::new(read);
-        if let Err(error) = known::save(&inner.index_dir, &object.key, &archive) {
+        if let Err(error) = known::save(&self.known.index_dir, &object.key, &archive) {
             tracing::warn!("{error}: what was read of {} is not remembered", object.key);
         }
-        inner.archives.put(Arc::clone(&archive));
+        self.known.archives.put(Arc::clone(&archive));
         Ok(Examined { sink, seal: Some(Seal::Files), archive: Ok(archive) })
     }
 }
 
 /// Fetches the files and tells of them. Ends early when nobody listens.
 async fn tell_all(
-    inner: &Inner,
+    fetcher: &Fetcher,
     archive: &Archive,
     tell: mpsc::Sender<Event>,
     arrived: &(dyn Fn(u64) + Sync),
@@ -156,7 +156,7 @@ async fn tell_all(
         let object = &loose.object;
         let bytes = match object.size {
             0 => Some(Bytes::new()),
-            size if size <= SMALL => Some(fetch::range(inner, object, 0..size).await?),
+            size if size <= SMALL => Some(fetcher.range(object, 0..size).await?),
             _ => None,
         };
         Ok::<_, Error>((object, bytes))
@@ -186,7 +186,7 @@ async fn tell_all(
                 Ok::<_, Error>(())
             };
             let ((), forwarded) =
-                tokio::join!(fetch::in_order(inner, object, Body::plain(object), 0, pieces_in, arrived), forward);
+                tokio::join!(fetcher.in_order(object, Body::plain(object), 0, pieces_in, arrived), forward);
             forwarded?;
         }
         if tell.send(Event::End).await.is_err() {

@@ -31,7 +31,7 @@ impl ListedFile {
     }
 
     /// The file of [`Self::absent`] that has this damage.
-    pub(super) fn absent_by(damage: &str, mtime: Timestamp) -> Option<Self> {
+    pub(in crate::reader) fn absent_by(damage: &str, mtime: Timestamp) -> Option<Self> {
         let path = damage.strip_suffix(NOT_THERE)?.strip_suffix(": ")?;
         Some(Self::absent(path, mtime))
     }

@@ -68,7 +68,7 @@ impl Listing {
     }
 
     /// Adds a file that is nowhere in the plain stream.
-    pub(super) fn add_absent(&mut self, file: ListedFile, offsets: &mut Vec<u64>) {
+    pub(in crate::reader) fn add_absent(&mut self, file: ListedFile, offsets: &mut Vec<u64>) {
         let behind = offsets.iter().copied().max().unwrap_or_default().max(self.plain_size);
         offsets.push(behind + 1);
         self.files.push(file);

@@ -1,14 +1,13 @@
 //! What is known of archives that were read: on disk for ever, in memory for the ones in use.
 //! `docs/formats.md`, "Archive records".
 
+mod knowledge;
 pub(super) mod listed_file;
 pub(super) mod listing;
 mod members;
-pub(super) mod published;
 mod snapshot;
 mod warnings;
 
-use super::Inner;
 use super::identity::Identity;
 use crate::archive::compression::Spacing;
 use crate::archive::index::{FOOTER_LEN, Footer, Index};
@@ -17,6 +16,7 @@ use crate::private::{self, Open};
 use crate::store::ObjectMeta;
 use crate::task::lock;
 use crate::{Error, Result};
+pub(super) use knowledge::Knowledge;
 use listing::Listing;
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
@@ -251,20 +251,6 @@ impl Archives {
         if let Some((_, weight)) = kept.archives.pop(identity) {
             kept.weight -= weight;
         }
-    }
-}
-
-impl Inner {
-    /// The archive, if it is known without asking the store.
-    pub(super) async fn known(self: &Arc<Self>, identity: Identity) -> Option<Arc<Archive>> {
-        if let Some(archive) = self.archives.get(&identity) {
-            return Some(archive);
-        }
-        let inner = Arc::clone(self);
-        let archive = tokio::task::spawn_blocking(move || load(&inner.index_dir, &identity)).await.ok()??;
-        let archive = Arc::new(archive);
-        self.archives.put(Arc::clone(&archive));
-        Some(archive)
     }
 }
 

@@ -3,10 +3,10 @@
 //! What somebody waits for comes first (`readahead::wanted`); then, as far as there is room, what
 //! follows it, because who reads one file mostly goes on to the next.
 
+use super::Passes;
 use crate::archive::Member;
 use crate::archive::tar::MemberSink;
 use crate::cache::{CacheWriter, SealedEntry};
-use crate::reader::Inner;
 use crate::reader::identity::Identity;
 use crate::{Kind, Result};
 use std::collections::HashSet;
@@ -17,7 +17,7 @@ const SHARE: (u64, u64) = (3, 4);
 
 /// The landing place of one pass.
 pub(in crate::reader) struct Landing<'a> {
-    inner: &'a Inner,
+    passes: &'a Passes,
     identity: Identity,
     /// Bytes that may still be landed.
     room: u64,
@@ -28,10 +28,10 @@ pub(in crate::reader) struct Landing<'a> {
 }
 
 impl<'a> Landing<'a> {
-    pub(in crate::reader) fn new(inner: &'a Inner, identity: Identity) -> Self {
-        let room = if inner.options.land_files { inner.cache.limit() / SHARE.1 * SHARE.0 } else { 0 };
-        let from = inner.wanted.first(&identity).unwrap_or_default();
-        Self { inner, identity, room, from, writer: None, sealed: Vec::new() }
+    pub(in crate::reader) fn new(passes: &'a Passes, identity: Identity) -> Self {
+        let room = if passes.options.land_files { passes.cache.limit() / SHARE.1 * SHARE.0 } else { 0 };
+        let from = passes.wanted.first(&identity).unwrap_or_default();
+        Self { passes, identity, room, from, writer: None, sealed: Vec::new() }
     }
 
     /// Shows the landed files to everybody, but for those whose data starts at one of these plain offsets.
@@ -48,12 +48,12 @@ impl<'a> Landing<'a> {
 
     fn room_for(&mut self, member: &Member) -> Option<CacheWriter> {
         let key = self.identity.file(member.offset);
-        let is_wanted = self.inner.wanted.has(&self.identity, &key);
+        let is_wanted = self.passes.wanted.has(&self.identity, &key);
         let has_room = member.offset >= self.from && member.size <= self.room;
-        if member.size == 0 || !(is_wanted || has_room) || self.inner.cache.contains(&key) {
+        if member.size == 0 || !(is_wanted || has_room) || self.passes.cache.contains(&key) {
             return None;
         }
-        let writer = self.inner.cache.create(key, member.size);
+        let writer = self.passes.cache.create(key, member.size);
         let writer = writer.unwrap_or_else(|error| {
             self.give_up(&error);
             None

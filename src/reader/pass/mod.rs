@@ -5,15 +5,20 @@ mod landing;
 pub(super) mod pipeline;
 pub(super) mod stream;
 
-use super::Inner;
+use super::bundle::LooseFiles;
 use super::digest::{self, Collector};
-use super::fetch::{self, Body, Piece};
+use super::fetch::{Fetcher, Piece};
+use super::flight::Flights;
 use super::identity::Identity;
 use super::known::listing::Listing;
-use super::known::published;
-use super::known::{self, Archive};
+use super::known::{self, Archive, Knowledge};
+use super::options::ReaderOptions;
+use super::published::PublishedIndexes;
+use super::readahead::lander::Landers;
 use super::readahead::span_source::{SpanMap, SpanSource};
-use super::readahead::spans::Keep;
+use super::readahead::spans::{Keep, SpanReader};
+use super::readahead::wanted::WantedFiles;
+use super::seal::Seals;
 use super::seal::ends::Ends;
 use super::seal::opener::Opener;
 use super::stats::Gauge;
@@ -21,10 +26,10 @@ use crate::archive::compression::gzip::Helpers;
 use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::index::{self, Index, IndexBuilder};
 use crate::archive::tar::TarReader;
+use crate::cache::Cache;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
-use bytes::Bytes;
 use journal::Journal;
 use landing::Landing;
 use pipeline::{Broken, LastStage};
@@ -34,43 +39,192 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
+use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
-
-/// Pieces on their way to the first stage; more of them are in flight.
-const QUEUE: usize = 2;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 /// Which part of the memory limit is the helpers': fetching and spans leave it to them.
 const HELPERS_SHARE: u64 = 4;
 
-/// Reads the whole archive, unless another process did so meanwhile, and nobody waits for what only a pass can bring.
-pub(super) async fn run(inner: Arc<Inner>, object: Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>> {
-    let _turn = inner.pass_turns.acquire().await.expect("the semaphore is never closed");
-    let is_wanted = inner.wanted.first(&identity).is_some();
-    if !is_wanted && let Some(archive) = inner.known(identity).await {
-        return Ok(archive);
+/// An archive shorter than this is read by the time that threads have been started.
+const WORTH_HELPERS: u64 = 16 << 20;
+
+/// After this, what a killed pass left of an index is not worth keeping.
+const JOURNAL_AGE: Duration = Duration::from_hours(30 * 24);
+
+/// Makes passes: one at a time for each archive, and a few at a time in all.
+pub(super) struct Passes {
+    pub(super) fetcher: Arc<Fetcher>,
+    pub(super) known: Arc<Knowledge>,
+    pub(super) spans: Arc<SpanReader>,
+    pub(super) landers: Arc<Landers>,
+    pub(super) wanted: WantedFiles,
+    seals: Arc<Seals>,
+    cache: Cache,
+    /// Of bundles, whose listing takes the place of a pass.
+    files: Arc<LooseFiles>,
+    published: PublishedIndexes,
+    turns: Semaphore,
+    flights: Arc<Flights<Identity, Arc<Archive>>>,
+    options: ReaderOptions,
+}
+
+impl Passes {
+    /// Blocks for a moment on the cache directory.
+    pub(super) fn new(
+        seals: Arc<Seals>,
+        landers: Arc<Landers>,
+        files: Arc<LooseFiles>,
+        published: PublishedIndexes,
+        options: ReaderOptions,
+    ) -> Self {
+        let spans = Arc::clone(&landers.spans);
+        let known = Arc::clone(&spans.known);
+        journal::sweep(&known.index_dir, JOURNAL_AGE);
+        Self {
+            fetcher: Arc::clone(&spans.fetcher),
+            known,
+            cache: spans.cache.clone(),
+            spans,
+            landers,
+            wanted: WantedFiles::default(),
+            seals,
+            files,
+            published,
+            turns: Semaphore::new(options.max_passes.max(1)),
+            flights: Arc::default(),
+            options,
+        }
     }
-    let _gauge = Gauge::new(&inner.stats.passes_running);
-    let ends = Ends::fetch(&inner, &object).await.map_err(Broken::into_error)?;
-    if !is_wanted && let Some(archive) = published::find(&inner, &object, identity, &ends).await {
-        inner.archives.put(Arc::clone(&archive));
-        return Ok(archive);
+
+    /// Waits until one more pass may run.
+    pub(super) async fn turn(&self) -> SemaphorePermit<'_> {
+        self.turns.acquire().await.expect("the semaphore is never closed")
     }
-    inner.stats.passes.fetch_add(1, Relaxed);
-    tracing::debug!(object = &*object.key, bytes = object.size, "reading the archive");
-    let mut result = attempt(&inner, &object, identity, ends.clone()).await;
-    if let Err(Failure { resumed: true, error }) = &result
-        && error.kind() == Kind::Corrupt
-    {
-        tracing::warn!("{error}: what an earlier pass left is not used, starting again");
-        result = attempt(&inner, &object, identity, ends).await;
+
+    /// The archive, known or read now.
+    pub(super) async fn archive(self: &Arc<Self>, object: &Arc<ObjectMeta>) -> Result<Arc<Archive>> {
+        let identity = self.fetcher.identity(object);
+        if let Some(archive) = self.known.archive(identity).await {
+            return Ok(archive);
+        }
+        self.pass(object, identity).await
     }
-    let archive = result.map_err(|failure| failure.error.with_object(&object.key))?;
-    for warning in &archive.listing.warnings {
-        tracing::warn!(object = &*object.key, "{warning}");
+
+    /// Reads the archive again, because what is known of it is not enough any more.
+    pub(super) async fn archive_anew(
+        self: &Arc<Self>,
+        object: &Arc<ObjectMeta>,
+        identity: Identity,
+    ) -> Result<Arc<Archive>> {
+        // Whoever comes second joins the pass, or finds what it left.
+        if self.flights.get(&identity).is_none() && !known::index_path(&self.known.index_dir, &identity).exists() {
+            self.known.forget(&identity);
+        }
+        self.pass(object, identity).await
     }
-    inner.archives.put(Arc::clone(&archive));
-    Ok(archive)
+
+    /// The archive, with its seek index on this machine.
+    pub(super) async fn archive_with_index(self: &Arc<Self>, object: &Arc<ObjectMeta>) -> Result<Arc<Archive>> {
+        let archive = self.archive(object).await?;
+        if self.is_indexed(&archive).await.is_ok() {
+            return Ok(archive);
+        }
+        // It was read, but its index went, for others.
+        let archive = self.archive_anew(object, archive.identity).await?;
+        self.is_indexed(&archive).await.map_err(|error| error.with_object(&object.key))?;
+        Ok(archive)
+    }
+
+    async fn is_indexed(&self, archive: &Arc<Archive>) -> Result<()> {
+        let (known, archive) = (Arc::clone(&self.known), Arc::clone(archive));
+        blocking(move || archive.index(&known.index_dir).map(drop)).await
+    }
+
+    /// Waits for the pass over the archive, which goes on if that takes too long.
+    async fn pass(self: &Arc<Self>, object: &Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>> {
+        if let Some(error) = self.known.remembered_failure(&identity) {
+            return Err(error);
+        }
+        let flight = self.flights.join(&identity, || {
+            let (passes, object) = (Arc::clone(self), Arc::clone(object));
+            async move {
+                let result = if object.is_bundle() {
+                    passes.files.list(&object, identity).await
+                } else {
+                    passes.run(&object, identity).await
+                };
+                result.inspect_err(|error| passes.known.remember_failure(identity, error))
+            }
+        });
+        tokio::time::timeout(self.options.wait_limit, flight).await.unwrap_or_else(|_| {
+            let message = format!("still being read after {} s; that goes on", self.options.wait_limit.as_secs());
+            Err(Error::new(Kind::TimedOut, message).with_object(&object.key))
+        })
+    }
+
+    /// Reads the whole archive, unless another process did so meanwhile, and nobody waits for what
+    /// only a pass can bring.
+    async fn run(self: &Arc<Self>, object: &Arc<ObjectMeta>, identity: Identity) -> Result<Arc<Archive>> {
+        let _turn = self.turn().await;
+        let is_wanted = self.wanted.first(&identity).is_some();
+        if !is_wanted && let Some(archive) = self.known.archive(identity).await {
+            return Ok(archive);
+        }
+        let stats = &self.fetcher.stats;
+        let _gauge = Gauge::new(&stats.passes_running);
+        let ends = Ends::fetch(&self.seals, object).await.map_err(Broken::into_error)?;
+        if !is_wanted && let Some(archive) = self.published.find(object, identity, &ends).await {
+            self.known.archives.put(Arc::clone(&archive));
+            return Ok(archive);
+        }
+        stats.passes.fetch_add(1, Relaxed);
+        tracing::debug!(object = &*object.key, bytes = object.size, "reading the archive");
+        let mut result = self.attempt(object, identity, ends.clone()).await;
+        if let Err(Failure { resumed: true, error }) = &result
+            && error.kind() == Kind::Corrupt
+        {
+            tracing::warn!("{error}: what an earlier pass left is not used, starting again");
+            result = self.attempt(object, identity, ends).await;
+        }
+        let archive = result.map_err(|failure| failure.error.with_object(&object.key))?;
+        for warning in &archive.listing.warnings {
+            tracing::warn!(object = &*object.key, "{warning}");
+        }
+        self.known.archives.put(Arc::clone(&archive));
+        Ok(archive)
+    }
+
+    async fn attempt(
+        self: &Arc<Self>,
+        object: &Arc<ObjectMeta>,
+        identity: Identity,
+        ends: Ends,
+    ) -> Result<Arc<Archive>, Failure> {
+        let (body, first) = (ends.body, ends.first.clone());
+        let prepared = {
+            let (passes, object) = (Arc::clone(self), Arc::clone(object));
+            blocking(move || PreparedPass::new(&passes, &object, identity, &ends)).await?
+        };
+        let resumed = prepared.resumed;
+        let start = prepared.opener.start();
+        let work = {
+            let (passes, object) = (Arc::clone(self), Arc::clone(object));
+            move |pieces| prepared.run(&passes, &object, identity, pieces)
+        };
+        let read = self.fetcher.feed(object, body, first, start, &|_| {}, work).await;
+        read.map_err(|error| Failure { error, resumed })
+    }
+
+    /// Who inflates ahead of a pass over an object of so many bytes: the cores that no pass needs. All
+    /// other stages together take one, so on two cores nobody does.
+    fn helpers(&self, size: u64) -> Helpers {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let passes = self.fetcher.stats.passes_running.load(Relaxed).max(1) as usize;
+        let spare = if size < WORTH_HELPERS { 0 } else { cores.saturating_sub(2 * passes) };
+        let memory = usize::try_from(self.options.memory_limit / HELPERS_SHARE).unwrap_or(usize::MAX);
+        Helpers::within(self.options.helpers.unwrap_or(spare), memory / passes)
+    }
 }
 
 /// Why a pass failed, and whether it had gone on from an earlier one's save point.
@@ -85,74 +239,8 @@ impl From<Error> for Failure {
     }
 }
 
-async fn attempt(
-    inner: &Arc<Inner>,
-    object: &Arc<ObjectMeta>,
-    identity: Identity,
-    ends: Ends,
-) -> Result<Arc<Archive>, Failure> {
-    let (body, first) = (ends.body, ends.first.clone());
-    let prepared = {
-        let (inner, object) = (Arc::clone(inner), Arc::clone(object));
-        blocking(move || Prepared::new(&inner, &object, identity, &ends)).await?
-    };
-    let resumed = prepared.resumed;
-    let start = prepared.opener.start();
-    let work = {
-        let inner = Arc::clone(inner);
-        let object = Arc::clone(object);
-        move |pieces| prepared.run(&inner, &object, identity, pieces)
-    };
-    fed(inner, object, body, first, start, &|_| {}, work).await.map_err(|error| Failure { error, resumed })
-}
-
-/// Does the work, which blocks, on the object's bytes from `start` on. `first` are the first of
-/// all, where they are there already. `arrived` hears of the bytes as they come.
-pub(super) async fn fed<T: Send + 'static>(
-    inner: &Inner,
-    object: &ObjectMeta,
-    body: Body,
-    first: Bytes,
-    start: u64,
-    arrived: &(dyn Fn(u64) + Sync),
-    work: impl FnOnce(mpsc::Receiver<Result<Piece>>) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let (pieces_in, pieces_out) = mpsc::channel(QUEUE);
-    let feed = async {
-        let mut next = start;
-        if start == 0 && !first.is_empty() {
-            // Whole blocks, so that every piece is; a short object is all there.
-            let whole = first.len() as u64 == body.size;
-            let len = if whole { first.len() } else { first.len() / 16 * 16 };
-            let reserved = inner.fetch_memory.reserve(len as u64).await;
-            next = len as u64;
-            arrived(next);
-            if pieces_in.send(Ok(Piece { bytes: first.slice(..len), reserved })).await.is_err() {
-                return;
-            }
-        }
-        drop(first);
-        fetch::in_order(inner, object, body, next, pieces_in, arrived).await;
-    };
-    let ((), result) = tokio::join!(feed, blocking(move || work(pieces_out)));
-    result
-}
-
-/// An archive shorter than this is read by the time that threads have been started.
-const WORTH_HELPERS: u64 = 16 << 20;
-
-/// Who inflates ahead of a pass over an object of so many bytes: the cores that no pass needs. All
-/// other stages together take one, so on two cores nobody does.
-fn helpers(inner: &Inner, size: u64) -> Helpers {
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let passes = inner.stats.passes_running.load(Relaxed).max(1) as usize;
-    let spare = if size < WORTH_HELPERS { 0 } else { cores.saturating_sub(2 * passes) };
-    let memory = usize::try_from(inner.options.memory_limit / HELPERS_SHARE).unwrap_or(usize::MAX);
-    Helpers::within(inner.options.helpers.unwrap_or(spare), memory / passes)
-}
-
 /// A pass that knows its key and where it starts.
-struct Prepared {
+struct PreparedPass {
     opener: Opener,
     decoder: Decoder,
     tar: TarReader,
@@ -186,13 +274,13 @@ impl LastStage for Indexing<'_, '_> {
     }
 }
 
-impl Prepared {
+impl PreparedPass {
     /// Finds the key and a save point to go on from. Blocks.
-    fn new(inner: &Inner, object: &ObjectMeta, identity: Identity, ends: &Ends) -> Result<Self> {
-        let (archive, unlocked) = ends.unlock(inner, object).map_err(Broken::into_error)?;
+    fn new(passes: &Passes, object: &ObjectMeta, identity: Identity, ends: &Ends) -> Result<Self> {
+        let (archive, unlocked) = ends.unlock(&passes.seals, object).map_err(Broken::into_error)?;
         let compression = unlocked.compression;
         let key = unlocked.into_key();
-        let target = known::index_path(&inner.index_dir, &identity);
+        let target = known::index_path(&passes.known.index_dir, &identity);
         let (journal, resumption) = Journal::open(&target, &archive);
         let resumed = resumption.is_some();
         let (opener, mut decoder, tar, builder) = if let Some(resumption) = resumption {
@@ -200,13 +288,13 @@ impl Prepared {
             tracing::info!(object = &*object.key, compressed_offset, "going on with an earlier pass");
             (Opener::new(&archive, key, compressed_offset)?, decoder, tar, builder)
         } else {
-            let spacing = inner.options.spacing.unwrap_or_else(|| Spacing::for_object(archive.object_size));
+            let spacing = passes.options.spacing.unwrap_or_else(|| Spacing::for_object(archive.object_size));
             let opener = Opener::new(&archive, key, 0)?;
             let builder = IndexBuilder::new(archive, spacing)?;
             (opener, Decoder::new(compression, spacing), TarReader::new(), builder)
         };
-        decoder.set_helpers(helpers(inner, object.size));
-        let builder = match inner.options.save_every {
+        decoder.set_helpers(passes.helpers(object.size));
+        let builder = match passes.options.save_every {
             Some(bytes) => builder.save_every(bytes),
             None => builder,
         };
@@ -216,15 +304,15 @@ impl Prepared {
     /// The pass itself. Blocks until the archive's end has proved right.
     fn run(
         mut self,
-        inner: &Arc<Inner>,
+        passes: &Passes,
         object: &Arc<ObjectMeta>,
         identity: Identity,
         pieces: mpsc::Receiver<Result<Piece>>,
     ) -> Result<Arc<Archive>> {
-        let mut landing = Collector::new(Landing::new(inner, identity));
+        let mut landing = Collector::new(Landing::new(passes, identity));
         let indexing =
             Indexing { tar: self.tar, builder: self.builder, journal: &mut self.journal, landing: &mut landing };
-        let read = pipeline::run(self.opener, self.decoder, pieces, indexing, &inner.stats.plain_bytes);
+        let read = pipeline::run(self.opener, self.decoder, pieces, indexing, &passes.fetcher.stats.plain_bytes);
         let index = read.map_err(Broken::into_error).inspect_err(|error| {
             if error.kind() == Kind::Corrupt {
                 self.journal.discard();
@@ -240,7 +328,8 @@ impl Prepared {
                 if let Entry::Vacant(vacant) = digests.entry(member.offset) {
                     let spans = SpanMap::Index(Arc::clone(&index));
                     let source = Arc::new(SpanSource { object: Arc::clone(object), identity, spans });
-                    let read = inner.read_spans(&source, member.offset..member.offset + member.size, Keep::Memory);
+                    let read =
+                        passes.spans.read_spans(&source, member.offset..member.offset + member.size, Keep::Memory);
                     vacant.insert(Handle::current().block_on(read)?.to_vec());
                 }
             }
@@ -259,7 +348,7 @@ impl Prepared {
         if indexed {
             archive.set_index(index);
         }
-        if let Err(error) = known::save(&inner.index_dir, &object.key, &archive) {
+        if let Err(error) = known::save(&passes.known.index_dir, &object.key, &archive) {
             tracing::warn!("{error}: the archive will have to be read again after a restart");
         }
         Ok(Arc::new(archive))

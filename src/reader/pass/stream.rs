@@ -1,17 +1,17 @@
 //! A pass for somebody who wants the files themselves, or only to know whether they are right, and
 //! not by way of the cache.
 
+use super::Passes;
 use super::pipeline::{self, Broken, LastStage, Stage};
 use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::tar::{MemberSink, TarReader};
+use crate::reader::Reader;
 use crate::reader::digest::Collector;
 use crate::reader::known::listing::Listing;
 use crate::reader::known::{self, Archive};
-use crate::reader::pass::fed;
 use crate::reader::seal::ends::{Ends, Seal};
 use crate::reader::seal::opener::Opener;
 use crate::reader::stats::Gauge;
-use crate::reader::{Inner, Reader};
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::{Error, Result};
@@ -118,23 +118,24 @@ impl Reader {
         if object.is_bundle() {
             return self.read_bundle(object, sink, arrived).await;
         }
-        let inner = &self.inner;
-        let _turn = inner.pass_turns.acquire().await.expect("the semaphore is never closed");
-        let _gauge = Gauge::new(&inner.stats.passes_running);
-        inner.stats.passes.fetch_add(1, Relaxed);
-        let mut examined = match Ends::fetch(inner, object).await {
+        let passes = &self.passes;
+        let stats = &self.fetcher.stats;
+        let _turn = passes.turn().await;
+        let _gauge = Gauge::new(&stats.passes_running);
+        stats.passes.fetch_add(1, Relaxed);
+        let mut examined = match Ends::fetch(&self.seals, object).await {
             Err(broken) => Examined { sink, seal: None, archive: Err(broken) },
             Ok(ends) => {
                 let (body, first) = (ends.body, ends.first.clone());
                 let splitting =
                     Splitting { tar: TarReader::new(), sink: Collector::new(sink), to_the_end, broken: None };
-                let (inner, meta) = (Arc::clone(inner), Arc::clone(object));
-                let work = move |pieces| Ok(split(&inner, &meta, ends, pieces, splitting));
-                fed(&self.inner, object, body, first, 0, arrived, work).await?
+                let (passes, meta) = (Arc::clone(passes), Arc::clone(object));
+                let work = move |pieces| Ok(split(&passes, &meta, ends, pieces, splitting));
+                self.fetcher.feed(object, body, first, 0, arrived, work).await?
             }
         };
         if let Err(broken) = &mut examined.archive {
-            inner.stats.count_error(&broken.error);
+            stats.count_error(&broken.error);
             broken.error = broken.error.clone().with_object(&object.key);
         }
         Ok(examined)
@@ -142,13 +143,13 @@ impl Reader {
 
     /// The archive, if it is known without asking the store.
     pub async fn known(&self, object: &ObjectMeta) -> Option<Arc<Archive>> {
-        self.inner.known(self.inner.identity(object)).await
+        self.passes.known.archive(self.fetcher.identity(object)).await
     }
 }
 
 /// Blocks.
 fn split<S: MemberSink>(
-    inner: &Inner,
+    passes: &Passes,
     object: &ObjectMeta,
     ends: Ends,
     pieces: mpsc::Receiver<Result<crate::reader::fetch::Piece>>,
@@ -156,15 +157,15 @@ fn split<S: MemberSink>(
 ) -> Examined<S> {
     let mut seal = None;
     let read = || {
-        let (archive, unlocked) = ends.unlock(inner, object)?;
+        let (archive, unlocked) = ends.unlock(&passes.seals, object)?;
         drop(ends);
         seal = Some(unlocked.seal);
         let compression = unlocked.compression;
         let opener = Opener::new(&archive, unlocked.into_key(), 0).map_err(|error| Stage::Envelope.failed(error))?;
         // No checkpoints: they are what an index is made of.
         let mut decoder = Decoder::new(compression, Spacing::none());
-        decoder.set_helpers(super::helpers(inner, object.size));
-        pipeline::run(opener, decoder, pieces, &mut splitting, &inner.stats.plain_bytes)
+        decoder.set_helpers(passes.helpers(object.size));
+        pipeline::run(opener, decoder, pieces, &mut splitting, &passes.fetcher.stats.plain_bytes)
     };
     let read = read();
     let Splitting { tar, sink: Collector { sink, digests, .. }, .. } = splitting;
@@ -174,12 +175,13 @@ fn split<S: MemberSink>(
         let (mut listing, mut offsets) = Listing::build(&tar.members, stream.plain_size, &warnings);
         listing.check_digests(&offsets, &digests);
         listing.check_manifest(&mut offsets, &digests);
-        let archive = Arc::new(Archive::new(inner.identity(object), listing, offsets));
-        if inner.archives.get(&archive.identity).is_none() {
-            known::save(&inner.index_dir, &object.key, &archive).unwrap_or_else(|error: Error| {
+        let archive = Arc::new(Archive::new(passes.fetcher.identity(object), listing, offsets));
+        let known = &passes.known;
+        if known.archives.get(&archive.identity).is_none() {
+            known::save(&known.index_dir, &object.key, &archive).unwrap_or_else(|error: Error| {
                 tracing::warn!("{error}: the archive will have to be read again after a restart");
             });
-            inner.archives.put(Arc::clone(&archive));
+            known.archives.put(Arc::clone(&archive));
         }
         Ok(archive)
     });

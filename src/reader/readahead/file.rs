@@ -4,9 +4,9 @@ use super::span_source::{SpanMap, SpanSource};
 use super::spanned::{Spanned, SpannedFile};
 use super::spans::Keep;
 use crate::archive::Region;
-use crate::reader::Inner;
 use crate::reader::identity::Identity;
 use crate::reader::known::Archive;
+use crate::reader::pass::Passes;
 use crate::reader::sums::Expected;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
@@ -24,7 +24,7 @@ const PASSES: usize = 2;
 
 /// An open file of an archive.
 pub(in crate::reader) struct ArchiveFile {
-    inner: Arc<Inner>,
+    passes: Arc<Passes>,
     object: Arc<ObjectMeta>,
     identity: Identity,
     archive: Arc<Archive>,
@@ -37,7 +37,7 @@ pub(in crate::reader) struct ArchiveFile {
 
 impl ArchiveFile {
     pub(in crate::reader) fn new(
-        inner: Arc<Inner>,
+        passes: Arc<Passes>,
         object: Arc<ObjectMeta>,
         archive: Arc<Archive>,
         number: usize,
@@ -47,8 +47,8 @@ impl ArchiveFile {
             return Err(Error::invalid(message).with_object(&object.key));
         };
         let (size, identity) = (file.size, archive.identity);
-        let content = SpannedFile::new(Arc::clone(&inner), offset..offset + size, identity.file(offset));
-        Ok(Self { inner, object, identity, archive, number, size, content, sparse: OnceLock::new() })
+        let content = SpannedFile::new(Arc::clone(&passes.landers), offset..offset + size, identity.file(offset));
+        Ok(Self { passes, object, identity, archive, number, size, content, sparse: OnceLock::new() })
     }
 
     /// Takes the whole file from the cache if it is there, and counts whether it was.
@@ -78,11 +78,11 @@ impl ArchiveFile {
         // wait for may have begun before this file was asked for.
         for pass in 0..PASSES {
             let waiting =
-                self.has_long_spans().await.then(|| self.inner.wanted.ask(self.identity, self.content.plain().start));
+                self.has_long_spans().await.then(|| self.passes.wanted.ask(self.identity, self.content.plain().start));
             if pass > 0 && waiting.is_none() {
                 break;
             }
-            self.inner.archive_anew(&self.object, self.identity).await?;
+            self.passes.archive_anew(&self.object, self.identity).await?;
             if let Some(bytes) = self.read_somehow(offset, len).await? {
                 return Ok(bytes);
             }
@@ -90,7 +90,7 @@ impl ArchiveFile {
         // There is no room for either. Another pass for each read would not help.
         let message = "neither the file nor a seek index fits on the cache's disk";
         let error = Error::new(Kind::NoSpace, message).with_object(&self.object.key);
-        self.inner.remember_failure(self.identity, &error);
+        self.passes.known.remember_failure(self.identity, &error);
         Err(error)
     }
 
@@ -128,7 +128,7 @@ impl ArchiveFile {
             let (start, end) = (region.offset.max(offset), (region.offset + region.len).min(offset + len));
             if start < end {
                 let from = stored + (start - region.offset);
-                let part = self.inner.read_spans(&source, from..from + (end - start), Keep::Disk).await?;
+                let part = self.passes.spans.read_spans(&source, from..from + (end - start), Keep::Disk).await?;
                 bytes[(start - offset) as usize..(end - offset) as usize].copy_from_slice(&part);
             }
             stored += region.len;
@@ -142,14 +142,14 @@ impl ArchiveFile {
     }
 
     async fn index_source(&self) -> Result<Arc<SpanSource>> {
-        let inner = Arc::clone(&self.inner);
+        let known = Arc::clone(&self.passes.known);
         // Not `self.archive`: after a pass made it anew, its index is the new one's.
-        let archive = self.inner.known(self.identity).await.unwrap_or_else(|| Arc::clone(&self.archive));
-        let index = blocking(move || archive.index(&inner.index_dir)).await;
+        let archive = known.archive(self.identity).await.unwrap_or_else(|| Arc::clone(&self.archive));
+        let index = blocking(move || archive.index(&known.index_dir)).await;
         let index = match index {
             Err(error) if error.kind() == Kind::Corrupt => {
                 tracing::warn!("{error}: the archive will be read again");
-                self.inner.forget(&self.identity);
+                self.passes.known.forget(&self.identity);
                 return Err(Error::new(Kind::CacheLost, "the seek index is damaged"));
             }
             index => index?,

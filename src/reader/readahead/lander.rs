@@ -5,9 +5,9 @@
 //! nobody is left.
 
 use super::span_source::Target;
+use super::spans::SpanReader;
 use super::sweep::{Step, Sweep};
 use crate::cache::{CacheFile, CacheKey, CacheWriter};
-use crate::reader::Inner;
 use crate::reader::sums::Sums;
 use crate::task::{blocking, lock};
 use crate::{Error, Result};
@@ -37,9 +37,12 @@ pub(in crate::reader) struct Lander {
     whole: OnceLock<CacheFile>,
 }
 
-/// The files being landed, by their cache keys.
-#[derive(Debug, Default)]
-pub(in crate::reader) struct Landers(Mutex<HashMap<CacheKey, Weak<Lander>>>);
+/// Lands files in the cache, each once for all who have it open.
+pub(in crate::reader) struct Landers {
+    pub(in crate::reader) spans: Arc<SpanReader>,
+    /// The files being landed, by their cache keys.
+    running: Mutex<HashMap<CacheKey, Weak<Lander>>>,
+}
 
 impl Lander {
     /// Tells that bytes up to `end` will be wanted soon.
@@ -74,15 +77,23 @@ impl Lander {
     }
 }
 
-impl Inner {
+impl Landers {
+    pub(in crate::reader) fn new(spans: Arc<SpanReader>) -> Self {
+        Self { spans, running: Mutex::default() }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<CacheKey, Weak<Lander>>> {
+        lock(&self.running)
+    }
+
     /// The lander of this file, started if there is none. `None`: the file does not fit into the cache.
     pub(in crate::reader) async fn land(self: &Arc<Self>, target: Target) -> Option<Arc<Lander>> {
         let find = |landers: &mut HashMap<CacheKey, Weak<Lander>>| landers.get(&target.key).and_then(Weak::upgrade);
-        if let Some(lander) = find(&mut self.landers.lock()) {
+        if let Some(lander) = find(&mut self.lock()) {
             return Some(lander);
         }
         let size = target.plain.end - target.plain.start;
-        let (cache, key) = (self.cache.clone(), target.key);
+        let (cache, key) = (self.spans.cache.clone(), target.key);
         let writer = blocking(move || cache.create(key, size)).await;
         let writer = writer.unwrap_or_else(|error| {
             tracing::warn!("{error}: reading goes on without the cache");
@@ -98,7 +109,7 @@ impl Inner {
             whole: OnceLock::new(),
         });
         {
-            let mut landers = self.landers.lock();
+            let mut landers = self.lock();
             // Somebody else was faster while the entry was made.
             if let Some(other) = find(&mut landers) {
                 return Some(other);
@@ -106,34 +117,30 @@ impl Inner {
             landers.retain(|_, lander| lander.strong_count() > 0);
             landers.insert(target.key, Arc::downgrade(&lander));
         }
-        let (inner, weak) = (Arc::clone(self), Arc::downgrade(&lander));
+        let (landers, weak) = (Arc::clone(self), Arc::downgrade(&lander));
         tokio::spawn(async move {
-            let cancel = inner.cancel.clone();
+            let cancel = landers.spans.fetcher.cancel.clone();
             let object = Arc::clone(&target.source.object);
-            if let Some(Err(error)) = cancel.run_until_cancelled(run(&inner, &weak, &target, writer, landed_in)).await {
+            if let Some(Err(error)) =
+                cancel.run_until_cancelled(run(&landers.spans, &weak, &target, writer, landed_in)).await
+            {
                 tracing::debug!(object = &*object.key, "{error}: the file is not landed");
             }
-            inner.landers.lock().remove(&target.key);
+            landers.lock().remove(&target.key);
         });
         Some(lander)
     }
 }
 
-impl Landers {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<CacheKey, Weak<Lander>>> {
-        lock(&self.0)
-    }
-}
-
 /// Lands the file; returns early, with nothing landed, when nobody has it open and not all of it was wanted.
 async fn run(
-    inner: &Arc<Inner>,
+    reader: &Arc<SpanReader>,
     lander: &Weak<Lander>,
     target: &Target,
     mut writer: CacheWriter,
     landed: watch::Sender<u64>,
 ) -> Result<()> {
-    let mut sweep = Sweep::new(inner, target)?;
+    let mut sweep = Sweep::new(reader, target)?;
     let mut sums = Sums::new(target.expected);
     // Kept for a file that was wanted to its end: it is landed even if it is closed meanwhile.
     let mut to_the_end = None;
@@ -171,16 +178,16 @@ async fn run(
         let written = writer.written();
         // Who reads all of the file does not get its last bytes before it has proved right.
         if written == target.plain.end - target.plain.start {
-            let of_file = target.source.is_one_file().then(|| inner.identity(&target.source.object));
+            let of_file = target.source.is_one_file().then(|| reader.fetcher.identity(&target.source.object));
             if let (_, Some(wrong)) = sums.clone().compare(target.expected) {
                 let error = Error::corrupt(wrong).with_object(&target.source.object.key);
                 if let Some(identity) = of_file {
-                    inner.condemn(identity, &error);
+                    reader.known.condemn(identity, &error);
                 }
                 return Err(error);
             }
             if let Some(identity) = of_file {
-                inner.checked.insert(identity);
+                reader.known.checked.insert(identity);
             }
         }
         landed.send_replace(written);

@@ -3,12 +3,11 @@
 //!
 //! Read in order from its start, it is landed in the cache on the way ([`super::lander`]).
 
-use super::lander::Lander;
+use super::lander::{Lander, Landers};
 use super::run::{Ahead, Run};
 use super::span_source::{SpanSource, Target};
 use super::spans::Keep;
 use crate::cache::{CacheFile, CacheKey};
-use crate::reader::Inner;
 use crate::reader::sums::Expected;
 use crate::task::{blocking, lock};
 use crate::{Kind, Result};
@@ -30,7 +29,7 @@ pub(in crate::reader) trait Spanned: Sync {
 
 /// How an open file is read.
 pub(in crate::reader) struct SpannedFile {
-    inner: Arc<Inner>,
+    landers: Arc<Landers>,
     size: u64,
     /// Where its data is in the plain stream.
     plain: Range<u64>,
@@ -42,9 +41,9 @@ pub(in crate::reader) struct SpannedFile {
 
 impl SpannedFile {
     /// `key` is the file's in the cache.
-    pub(in crate::reader) fn new(inner: Arc<Inner>, plain: Range<u64>, key: CacheKey) -> Self {
+    pub(in crate::reader) fn new(landers: Arc<Landers>, plain: Range<u64>, key: CacheKey) -> Self {
         let size = plain.end - plain.start;
-        Self { inner, size, plain, key, whole: OnceLock::new(), lander: OnceLock::new(), run: Mutex::default() }
+        Self { landers, size, plain, key, whole: OnceLock::new(), lander: OnceLock::new(), run: Mutex::default() }
     }
 
     /// Where its data is in the plain stream.
@@ -72,10 +71,10 @@ impl SpannedFile {
         if self.whole.get().is_some() {
             return true;
         }
-        if !self.inner.cache.contains(&self.key) {
+        if !self.landers.spans.cache.contains(&self.key) {
             return false;
         }
-        let (cache, key) = (self.inner.cache.clone(), self.key);
+        let (cache, key) = (self.landers.spans.cache.clone(), self.key);
         let found = tokio::task::spawn_blocking(move || cache.get(&key)).await.ok().flatten();
         // Its digest was right, so its length is the one it was written with; a wrong one would be a mix-up of keys.
         match found.filter(|file| file.size() == self.size) {
@@ -89,7 +88,7 @@ impl SpannedFile {
 
     /// Counts whether the file was found whole.
     pub(in crate::reader) fn count(&self) {
-        let stats = &self.inner.stats;
+        let stats = &self.landers.spans.fetcher.stats;
         let counter = if self.whole.get().is_some() { &stats.file_hits } else { &stats.file_misses };
         counter.fetch_add(1, Relaxed);
     }
@@ -123,12 +122,12 @@ impl SpannedFile {
         }
         let keep = if in_order { Keep::Memory } else { Keep::Disk };
         let range = self.plain.start + offset..self.plain.start + offset + len;
-        self.inner.read_spans(&of.source().await?, range, keep).await
+        self.landers.spans.read_spans(&of.source().await?, range, keep).await
     }
 
     /// Takes note of a read and fetches ahead of it. True if the file is being read in order.
     async fn observe(&self, of: &impl Spanned, offset: u64, len: u64) -> Result<bool> {
-        let memory = self.inner.options.memory_limit / 12;
+        let memory = self.landers.spans.memory_limit / 12;
         let ahead = lock(&self.run).observe(offset, len, self.size, memory);
         match ahead {
             Ahead::Nothing => Ok(false),
@@ -143,7 +142,7 @@ impl SpannedFile {
                 }
                 let expected = of.expected().await?;
                 let target = Target { source, key: self.key, plain: self.plain(), expected };
-                match self.inner.land(target).await {
+                match self.landers.land(target).await {
                     Some(lander) => self.lander.get_or_init(|| lander).want(end),
                     None => lock(&self.run).does_not_fit = true,
                 }
@@ -161,7 +160,7 @@ impl SpannedFile {
                     run.prefetched = run.prefetched.max(to);
                     from..to
                 };
-                self.inner.prefetch(&source, spans);
+                self.landers.spans.prefetch(&source, spans);
                 Ok(true)
             }
         }

@@ -2,15 +2,18 @@
 //! for everybody who waits for it.
 
 use super::span_source::{SpanMap, SpanSource, check_pieces};
+use crate::archive::armor::Armor;
 use crate::archive::envelope::CipherKey;
 use crate::archive::index::Index;
+use crate::cache::Cache;
 use crate::private::{self, Open};
-use crate::reader::Inner;
-use crate::reader::fetch::Body;
+use crate::reader::fetch::{Body, Fetcher};
 use crate::reader::flight::Flights;
 use crate::reader::identity::Identity;
-use crate::reader::known;
+use crate::reader::known::{self, Knowledge};
+use crate::reader::options::ReaderOptions;
 use crate::reader::pass::pipeline::Broken;
+use crate::reader::seal::Seals;
 use crate::reader::seal::ends::Ends;
 use crate::reader::seal::unlock::{PROBE_LEN, Trial};
 use crate::task::{blocking, lock};
@@ -19,6 +22,7 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use futures::stream::StreamExt;
 use lru::LruCache;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,6 +38,9 @@ const TOGETHER: usize = 4;
 /// Spans on their way to the disk at a time; others are not kept.
 const WRITES: usize = 4;
 
+/// Objects in base64 whose layout is remembered.
+const ARMORS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
 /// Where a span stays after it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::reader) enum Keep {
@@ -45,14 +52,25 @@ pub(in crate::reader) enum Keep {
 
 type Key = (Identity, usize);
 
-/// Spans in memory and under way.
-#[derive(Debug)]
-pub(in crate::reader) struct Spans {
+/// Reads spans, each once for all who wait for it.
+pub(in crate::reader) struct SpanReader {
+    pub(in crate::reader) fetcher: Arc<Fetcher>,
+    pub(in crate::reader) known: Arc<Knowledge>,
+    pub(in crate::reader) cache: Cache,
+    seals: Arc<Seals>,
     memory: Mutex<Memory>,
     flights: Arc<Flights<Key, Bytes>>,
     writes: Arc<Semaphore>,
+    /// Layouts of objects in base64.
+    armors: Mutex<LruCache<Identity, Armor>>,
+    pub(super) cores: usize,
+    /// Spans being inflated: one for each core.
+    cpu: Semaphore,
+    /// Bytes, as [`ReaderOptions`] has it.
+    pub(super) memory_limit: u64,
 }
 
+/// Spans in memory.
 #[derive(Debug)]
 struct Memory {
     spans: LruCache<Key, Bytes>,
@@ -60,34 +78,54 @@ struct Memory {
     limit: usize,
 }
 
-impl Spans {
-    /// Keeps up to `limit` bytes in memory.
-    pub(in crate::reader) fn new(limit: usize) -> Self {
-        let memory = Memory { spans: LruCache::unbounded(), bytes: 0, limit };
-        Self { memory: Mutex::new(memory), flights: Arc::default(), writes: Arc::new(Semaphore::new(WRITES)) }
+impl Memory {
+    /// Keeps up to `limit` bytes.
+    fn new(limit: usize) -> Self {
+        Self { spans: LruCache::unbounded(), bytes: 0, limit }
     }
 
-    fn get(&self, key: &Key) -> Option<Bytes> {
-        lock(&self.memory).spans.get(key).cloned()
-    }
-
-    fn put(&self, key: Key, span: Bytes) {
-        let mut memory = lock(&self.memory);
-        if span.len() > memory.limit {
+    fn put(&mut self, key: Key, span: Bytes) {
+        if span.len() > self.limit {
             return;
         }
-        memory.bytes += span.len();
-        if let Some(old) = memory.spans.put(key, span) {
-            memory.bytes -= old.len();
+        self.bytes += span.len();
+        if let Some(old) = self.spans.put(key, span) {
+            self.bytes -= old.len();
         }
-        while memory.bytes > memory.limit {
-            let Some((_, oldest)) = memory.spans.pop_lru() else { break };
-            memory.bytes -= oldest.len();
+        while self.bytes > self.limit {
+            let Some((_, oldest)) = self.spans.pop_lru() else { break };
+            self.bytes -= oldest.len();
         }
     }
 }
 
-impl Inner {
+impl SpanReader {
+    pub(in crate::reader) fn new(
+        seals: Arc<Seals>,
+        known: Arc<Knowledge>,
+        cache: Cache,
+        options: &ReaderOptions,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        Self {
+            fetcher: Arc::clone(&seals.fetcher),
+            known,
+            cache,
+            seals,
+            memory: Mutex::new(Memory::new((options.memory_limit / 4) as usize)),
+            flights: Arc::default(),
+            writes: Arc::new(Semaphore::new(WRITES)),
+            armors: Mutex::new(LruCache::new(ARMORS)),
+            cores,
+            cpu: Semaphore::new(cores),
+            memory_limit: options.memory_limit,
+        }
+    }
+
+    fn in_memory(&self, key: &Key) -> Option<Bytes> {
+        lock(&self.memory).spans.get(key).cloned()
+    }
+
     /// Plain bytes `range` of the source.
     pub(in crate::reader) async fn read_spans(
         self: &Arc<Self>,
@@ -124,13 +162,13 @@ impl Inner {
         keep: Keep,
     ) -> Result<Bytes> {
         let key = (source.identity, number);
-        if let Some(span) = self.spans.get(&key) {
-            self.stats.span_hits.fetch_add(1, Relaxed);
+        if let Some(span) = self.in_memory(&key) {
+            self.fetcher.stats.span_hits.fetch_add(1, Relaxed);
             return Ok(span);
         }
-        let flight = self.spans.flights.join(&key, || {
-            let (inner, source) = (Arc::clone(self), Arc::clone(source));
-            async move { inner.load_span(source, number, keep).await }
+        let flight = self.flights.join(&key, || {
+            let (reader, source) = (Arc::clone(self), Arc::clone(source));
+            async move { reader.load_span(source, number, keep).await }
         });
         flight.await
     }
@@ -140,22 +178,22 @@ impl Inner {
         // Before anything is fetched for it.
         source.check_length(number)?;
         // It may have come in between looking and flying.
-        if let Some(span) = self.spans.get(&key) {
-            self.stats.span_hits.fetch_add(1, Relaxed);
+        if let Some(span) = self.in_memory(&key) {
+            self.fetcher.stats.span_hits.fetch_add(1, Relaxed);
             return Ok(span);
         }
         let span = if let Some(span) = self.cached_span(&source, number).await {
-            self.stats.span_hits.fetch_add(1, Relaxed);
+            self.fetcher.stats.span_hits.fetch_add(1, Relaxed);
             span
         } else {
             let span = self.fetch_span(&source, number).await.map_err(|error| error.with_object(&source.object.key));
-            let span = span.inspect_err(|error| self.stats.count_error(error))?;
+            let span = span.inspect_err(|error| self.fetcher.stats.count_error(error))?;
             if keep == Keep::Disk {
                 self.keep_span(&source, number, span.clone());
             }
             span
         };
-        self.spans.put(key, span.clone());
+        lock(&self.memory).put(key, span.clone());
         Ok(span)
     }
 
@@ -176,7 +214,7 @@ impl Inner {
 
     /// Puts the span into the cache in the background, unless the disk is behind already.
     fn keep_span(&self, source: &SpanSource, number: usize, span: Bytes) {
-        let Ok(turn) = Arc::clone(&self.spans.writes).try_acquire_owned() else { return };
+        let Ok(turn) = Arc::clone(&self.writes).try_acquire_owned() else { return };
         let (cache, key) = (self.cache.clone(), source.identity.span(number as u64));
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -194,7 +232,7 @@ impl Inner {
         let range = source.object_range(number);
         let plain = source.plain_range(number);
         let size = range.end - range.start + (plain.end - plain.start);
-        let _reserved = self.fetch_memory.reserve(size).await;
+        let _reserved = self.fetcher.memory.reserve(size).await;
         let bytes = self.fetch_object_range(source, range).await?;
         self.open_span(source, number, bytes).await
     }
@@ -213,8 +251,8 @@ impl Inner {
                 bytes
             }
         };
-        self.stats.spans_read.fetch_add(1, Relaxed);
-        self.stats.plain_bytes.fetch_add(span.len() as u64, Relaxed);
+        self.fetcher.stats.spans_read.fetch_add(1, Relaxed);
+        self.fetcher.stats.plain_bytes.fetch_add(span.len() as u64, Relaxed);
         Ok(span)
     }
 
@@ -230,9 +268,9 @@ impl Inner {
             // No key gave the right bytes: the start of the object tells whether there is no key, or damage.
             Err(error) if error.kind() == Kind::NoKey => {
                 let body = self.body(source).await?;
-                let first = body.range(self, &source.object, 0..body.size.min(PROBE_LEN)).await?;
-                let (inner, object) = (Arc::clone(self), Arc::clone(&source.object));
-                let key = blocking(move || inner.unlocker.open(&object.key, &first)).await?;
+                let first = body.range(&self.fetcher, &source.object, 0..body.size.min(PROBE_LEN)).await?;
+                let (seals, object) = (Arc::clone(&self.seals), Arc::clone(&source.object));
+                let key = blocking(move || seals.unlocker.open(&object.key, &first)).await?;
                 self.inflate_span(source, index, number, bytes, Some(key.key)).await
             }
             opened => opened,
@@ -241,18 +279,18 @@ impl Inner {
 
     /// Whether the span is at hand: nothing has to be fetched for it.
     pub(super) fn has_span(&self, source: &SpanSource, number: usize) -> bool {
-        self.spans.get(&(source.identity, number)).is_some()
+        self.in_memory(&(source.identity, number)).is_some()
             || self.cache.contains(&source.identity.span(number as u64))
     }
 
     pub(super) async fn fetch_object_range(&self, source: &SpanSource, range: Range<u64>) -> Result<Bytes> {
         let body = self.body(source).await?;
         if range.end - range.start <= LONGEST_RANGE {
-            return body.range(self, &source.object, range).await;
+            return body.range(&self.fetcher, &source.object, range).await;
         }
         let starts = (range.start..range.end).step_by(LONGEST_RANGE as usize);
         let part = |start: u64| start..range.end.min(start + LONGEST_RANGE);
-        let parts = starts.map(|start| body.range(self, &source.object, part(start)));
+        let parts = starts.map(|start| body.range(&self.fetcher, &source.object, part(start)));
         let parts: Vec<Bytes> = futures::stream::iter(parts).buffered(4).try_collect().await?;
         Ok(parts.concat().into())
     }
@@ -270,7 +308,7 @@ impl Inner {
         if let Some(armor) = known {
             return Ok(Body::armored(armor));
         }
-        let ends = Ends::fetch(self, &source.object).await.map_err(Broken::into_error)?;
+        let ends = Ends::fetch(&self.seals, &source.object).await.map_err(Broken::into_error)?;
         let armor = ends.body.armor.filter(|armor| armor.decoded_len() == size);
         let armor = armor.ok_or_else(|| Error::corrupt("the object is not what its seek index is of"))?;
         lock(&self.armors).put(source.identity, armor);
@@ -286,9 +324,9 @@ impl Inner {
         key: Option<Arc<CipherKey>>,
     ) -> Result<Bytes> {
         let _turn = self.cpu.acquire().await.expect("the semaphore is never closed");
-        let (inner, source, index) = (Arc::clone(self), Arc::clone(source), Arc::clone(index));
+        let (reader, source, index) = (Arc::clone(self), Arc::clone(source), Arc::clone(index));
         blocking(move || {
-            let window = inner.window(&source, &index, number)?;
+            let window = reader.window(&source, &index, number)?;
             let read = |key: Option<&CipherKey>| index.read_span(number, &window, key, &bytes).map(Bytes::from);
             if let Some(key) = key {
                 return read(Some(&key));
@@ -297,7 +335,7 @@ impl Inner {
                 return read(None);
             }
             let mut plain = Err(Error::corrupt("no key was tried"));
-            inner.unlocker.try_keys(&source.object.key, &index.identity.start, Trial::Likely, |key| {
+            reader.seals.unlocker.try_keys(&source.object.key, &index.identity.start, Trial::Likely, |key| {
                 plain = read(Some(key));
                 plain.is_ok()
             })?;
@@ -308,7 +346,7 @@ impl Inner {
 
     /// The span's packed window, from the index's file. A damaged file is forgotten, so that the archive is read again.
     fn window(&self, source: &SpanSource, index: &Index, number: usize) -> Result<Vec<u8>> {
-        let path = known::index_path(&self.index_dir, &source.identity);
+        let path = known::index_path(&self.known.index_dir, &source.identity);
         let range = index.window_range(number);
         let mut window = vec![0; (range.end - range.start) as usize];
         let read = private::open(&path, Open::Read).and_then(|file| file.read_exact_at(&mut window, range.start));
@@ -317,16 +355,16 @@ impl Inner {
             return Ok(window);
         }
         tracing::warn!("{} is gone or damaged: its archive will be read again", path.display());
-        self.forget(&source.identity);
+        self.known.forget(&source.identity);
         Err(Error::new(Kind::CacheLost, "the seek index is damaged"))
     }
 
     /// Reads spans in order as somebody is about to want them. What goes wrong, they will see themselves.
     pub(super) fn prefetch(self: &Arc<Self>, source: &Arc<SpanSource>, spans: Range<usize>) {
         for number in spans {
-            let (inner, source) = (Arc::clone(self), Arc::clone(source));
+            let (reader, source) = (Arc::clone(self), Arc::clone(source));
             tokio::spawn(async move {
-                let _ = inner.span(&source, number, Keep::Memory).await;
+                let _ = reader.span(&source, number, Keep::Memory).await;
             });
         }
     }

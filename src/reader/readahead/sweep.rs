@@ -2,8 +2,7 @@
 //! inflated on all cores.
 
 use super::span_source::{SpanSource, Target};
-use super::spans::Keep;
-use crate::reader::Inner;
+use super::spans::{Keep, SpanReader};
 use crate::reader::budget::Reserved;
 use crate::reader::fetch::UnderWay;
 use crate::task::broken_off;
@@ -39,7 +38,7 @@ pub(super) enum Step {
 /// it is sent. Only a sweep that holds nothing waits for memory, so sweeps never wait for one
 /// another in a circle.
 pub(super) struct Sweep<'a> {
-    inner: &'a Arc<Inner>,
+    reader: &'a Arc<SpanReader>,
     target: &'a Target,
     /// Spans that were not asked for yet.
     left: Range<usize>,
@@ -72,16 +71,16 @@ struct Inflated {
 }
 
 impl<'a> Sweep<'a> {
-    pub(in crate::reader) fn new(inner: &'a Arc<Inner>, target: &'a Target) -> Result<Self> {
+    pub(in crate::reader) fn new(reader: &'a Arc<SpanReader>, target: &'a Target) -> Result<Self> {
         let (source, plain) = (&target.source, &target.plain);
         let behind = || Error::corrupt("the seek index ends before the file does");
         let first = source.span_of(plain.start).ok_or_else(behind)?;
         let last = source.span_of(plain.end - 1).ok_or_else(behind)?;
         Ok(Self {
-            inner,
+            reader,
             target,
             left: first..last + 1,
-            share: inner.options.memory_limit / 2 / FETCH_SHARE,
+            share: reader.memory_limit / 2 / FETCH_SHARE,
             under_way: UnderWay::default(),
             fetching: FuturesOrdered::new(),
             fetched: VecDeque::new(),
@@ -118,7 +117,7 @@ impl<'a> Sweep<'a> {
         while self.under_way.count() < MAX_FETCHES {
             let Some(spans) = self.next_fetch(wanted) else { return };
             let size = self.size(&spans);
-            let memory = &self.inner.fetch_memory;
+            let memory = &self.reader.fetcher.memory;
             let reserved = if self.is_idle() {
                 memory.reserve(size).await
             } else if let Some(reserved) = memory.try_reserve(size) {
@@ -127,14 +126,14 @@ impl<'a> Sweep<'a> {
                 return;
             };
             self.left.start = spans.end;
-            let (inner, source) = (Arc::clone(self.inner), Arc::clone(&self.target.source));
+            let (reader, source) = (Arc::clone(self.reader), Arc::clone(&self.target.source));
             let sent = self.under_way.one_more();
             let fetched = async move {
                 let _sent = sent;
-                let bytes = if inner.has_span(&source, spans.start) {
+                let bytes = if reader.has_span(&source, spans.start) {
                     None
                 } else {
-                    Some(inner.fetch_object_range(&source, object_range(&source, &spans)).await?)
+                    Some(reader.fetch_object_range(&source, object_range(&source, &spans)).await?)
                 };
                 Ok(Fetched { spans, bytes, reserved: Arc::new(reserved) })
             };
@@ -151,12 +150,12 @@ impl<'a> Sweep<'a> {
             return None;
         }
         let mut end = start + 1;
-        if self.inner.has_span(source, start) {
+        if self.reader.has_span(source, start) {
             return Some(start..end);
         }
         while self.left.contains(&end)
             && self.size(&(start..end + 1)) <= self.share
-            && !self.inner.has_span(source, end)
+            && !self.reader.has_span(source, end)
         {
             if !is_wanted(end) {
                 // A longer request is soon worth it, unless somebody is waiting for this one.
@@ -188,17 +187,17 @@ impl<'a> Sweep<'a> {
 
     fn inflate(&mut self) {
         // One more than there are cores, so that none waits for what was inflated to be written.
-        while self.inflating.len() <= self.inner.cores
+        while self.inflating.len() <= self.reader.cores
             && let Some(Span { number, bytes, reserved }) = self.fetched.pop_front()
         {
-            let (inner, source) = (Arc::clone(self.inner), Arc::clone(&self.target.source));
+            let (reader, source) = (Arc::clone(self.reader), Arc::clone(&self.target.source));
             let inflated = async move {
                 let bytes = match bytes {
                     Some(bytes) => {
-                        let opened = inner.open_span(&source, number, bytes).await;
+                        let opened = reader.open_span(&source, number, bytes).await;
                         opened.map_err(|error| error.with_object(&source.object.key))?
                     }
-                    None => inner.span(&source, number, Keep::Memory).await?,
+                    None => reader.span(&source, number, Keep::Memory).await?,
                 };
                 Ok(Inflated { number, bytes, _reserved: reserved })
             };

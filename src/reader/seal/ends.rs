@@ -1,15 +1,15 @@
 //! The two ends of an object: enough to know which archive it is, whether it is whole as far as its
 //! envelope tells, and which key opens it.
 
-use super::plaintext;
 use super::unlock::PROBE_LEN;
+use super::{Seals, plaintext};
 use crate::archive::armor::Armor;
 use crate::archive::compression::Compression;
 use crate::archive::envelope::{self, BLOCK_LEN, CipherKey};
 use crate::archive::index::Identity;
+use crate::reader::Reader;
 use crate::reader::fetch::Body;
 use crate::reader::pass::pipeline::{Broken, Stage};
-use crate::reader::{Inner, Reader, fetch};
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
@@ -63,12 +63,12 @@ pub(in crate::reader) struct Ends {
 
 impl Ends {
     /// The ends that a pass needs to begin with.
-    pub(in crate::reader) async fn fetch(inner: &Inner, object: &ObjectMeta) -> Result<Self, Broken> {
-        Self::fetch_some(inner, object, PROBE_LEN, ONE_GO).await
+    pub(in crate::reader) async fn fetch(seals: &Seals, object: &ObjectMeta) -> Result<Self, Broken> {
+        Self::fetch_some(seals, object, PROBE_LEN, ONE_GO).await
     }
 
     /// The first `len` bytes and the last ones, or all of an object of up to `one_go` bytes.
-    async fn fetch_some(inner: &Inner, object: &ObjectMeta, len: u64, one_go: u64) -> Result<Self, Broken> {
+    async fn fetch_some(seals: &Seals, object: &ObjectMeta, len: u64, one_go: u64) -> Result<Self, Broken> {
         let size = object.size;
         if size < SHORTEST {
             let error = Error::corrupt(format!("{size} bytes are too few for an archive: it was cut short"));
@@ -76,27 +76,27 @@ impl Ends {
         }
         let first = if size <= one_go { size } else { len };
         let failed = |error| Stage::Fetch.failed(error);
-        let start = fetch::range(inner, object, 0..first);
+        let start = seals.fetcher.range(object, 0..first);
         let (first, end) = if first == size {
             let first = start.await.map_err(failed)?;
             let end = first.slice(first.len() - TAIL as usize..);
             (first, end)
         } else {
-            let end = fetch::range(inner, object, size - TAIL..size);
+            let end = seals.fetcher.range(object, size - TAIL..size);
             tokio::try_join!(start, end).map_err(failed)?
         };
         if Armor::is_around(&first) {
-            return Self::armored(inner, object, &first, &end).await;
+            return Self::armored(seals, object, &first, &end).await;
         }
         let ends = Self { last: tail(&end).map_err(failed)?, first, body: Body::plain(object) };
         if !ends.first.starts_with(envelope::MAGIC) {
-            plaintext::check(inner, object).await?;
+            plaintext::check(seals, object).await?;
         }
         Ok(ends)
     }
 
     /// The ends of what is in base64, given those of the text.
-    async fn armored(inner: &Inner, object: &ObjectMeta, first: &Bytes, end: &Bytes) -> Result<Self, Broken> {
+    async fn armored(seals: &Seals, object: &ObjectMeta, first: &Bytes, end: &Bytes) -> Result<Self, Broken> {
         let broken = |error: Error| Stage::Envelope.failed(error.with_object(&object.key));
         let armor = Armor::of(first, end, object.size).map_err(broken)?;
         let body = Body::armored(armor);
@@ -110,7 +110,7 @@ impl Ends {
         }
         let place = armor.text_range(&held);
         let start = armor.decode(&held, &first[..place.end as usize]).map_err(broken)?;
-        let end = body.range(inner, object, body.size - TAIL..body.size).await;
+        let end = body.range(&seals.fetcher, object, body.size - TAIL..body.size).await;
         let end = end.map_err(|error| match error.kind() {
             Kind::Corrupt => Stage::Envelope.failed(error),
             _ => Stage::Fetch.failed(error),
@@ -126,7 +126,7 @@ impl Ends {
     }
 
     /// Names the archive and finds its key. Computes for milliseconds per key.
-    pub(in crate::reader) fn unlock(&self, inner: &Inner, object: &ObjectMeta) -> Result<(Identity, Unlocked), Broken> {
+    pub(in crate::reader) fn unlock(&self, seals: &Seals, object: &ObjectMeta) -> Result<(Identity, Unlocked), Broken> {
         let archive = self.identity()?;
         if !archive.is_sealed() {
             let compression = Compression::of(&self.first).ok_or_else(|| {
@@ -135,7 +135,7 @@ impl Ends {
             })?;
             return Ok((archive, Unlocked { seal: Seal::None, compression, key: None }));
         }
-        let opened = inner.unlocker.open(&object.key, &self.first).map_err(|error| match error.kind() {
+        let opened = seals.unlocker.open(&object.key, &self.first).map_err(|error| match error.kind() {
             Kind::NoKey => Stage::Key.failed(error),
             _ => Stage::Envelope.failed(error),
         })?;
@@ -195,18 +195,18 @@ impl Reader {
     /// Of a bundle it is checked that its files are there, each in the version and of the size that was listed.
     pub async fn check_ends(&self, object: &Arc<ObjectMeta>) -> Result<Seal, Broken> {
         if object.is_bundle() {
-            return self.inner.check_bundle(object).await.map_err(|error| Stage::Fetch.failed(error));
+            return self.files.check(object).await.map_err(|error| Stage::Fetch.failed(error));
         }
-        let ends = Ends::fetch_some(&self.inner, object, GLANCE, 2 * GLANCE).await?;
-        let (inner, key) = (Arc::clone(&self.inner), Arc::clone(object));
-        let checked = blocking(move || Ok(check(&inner, &key, &ends))).await;
+        let ends = Ends::fetch_some(&self.seals, object, GLANCE, 2 * GLANCE).await?;
+        let (seals, key) = (Arc::clone(&self.seals), Arc::clone(object));
+        let checked = blocking(move || Ok(check(&seals, &key, &ends))).await;
         let checked = checked.unwrap_or_else(|error| Err(Stage::Fetch.failed(error)));
         checked.map_err(|Broken { stage, error }| stage.failed(error.with_object(&object.key)))
     }
 }
 
-fn check(inner: &Inner, object: &ObjectMeta, ends: &Ends) -> Result<Seal, Broken> {
-    let (_, unlocked) = ends.unlock(inner, object)?;
+fn check(seals: &Seals, object: &ObjectMeta, ends: &Ends) -> Result<Seal, Broken> {
+    let (_, unlocked) = ends.unlock(seals, object)?;
     if let Some(key) = &unlocked.key {
         ends.check_padding(key).map_err(|error| Stage::Padding.failed(error))?;
     }

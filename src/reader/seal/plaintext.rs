@@ -2,10 +2,9 @@
 //! bucket, and has no key, could put rows into a restored table in this way. It is not read unless
 //! somebody says so.
 
+use super::Seals;
 use crate::archive::armor::Armor;
 use crate::archive::envelope;
-use crate::reader::Inner;
-use crate::reader::fetch;
 use crate::reader::pass::pipeline::{Broken, Stage};
 use crate::store::ObjectMeta;
 use crate::task::lock;
@@ -40,13 +39,13 @@ impl Default for Neighbours {
 }
 
 /// Refuses an archive that is not encrypted where its neighbours are.
-pub(in crate::reader) async fn check(inner: &Inner, object: &ObjectMeta) -> Result<(), Broken> {
-    if inner.options.allow_plaintext || !inner.unlocker.has_keys() {
+pub(in crate::reader) async fn check(seals: &Seals, object: &ObjectMeta) -> Result<(), Broken> {
+    if seals.allow_plaintext || !seals.unlocker.has_keys() {
         return Ok(());
     }
     let why = if object.key.ends_with(SEALED_SUFFIX) {
         "its name says so"
-    } else if beside(inner, object).await.map_err(|error| Stage::Fetch.failed(error))? {
+    } else if beside(seals, object).await.map_err(|error| Stage::Fetch.failed(error))? {
         "the archives beside it are"
     } else {
         return Ok(());
@@ -57,43 +56,43 @@ pub(in crate::reader) async fn check(inner: &Inner, object: &ObjectMeta) -> Resu
     Err(Stage::Unsealed.failed(Error::new(Kind::Denied, message).with_object(&object.key)))
 }
 
-async fn beside(inner: &Inner, object: &ObjectMeta) -> Result<bool> {
+async fn beside(seals: &Seals, object: &ObjectMeta) -> Result<bool> {
     let (directory, name) = object.key.rsplit_once('/').unwrap_or(("", &object.key));
     let suffix = name.find('.').map_or("", |dot| &name[dot..]);
     let place: Place = (directory.into(), suffix.into());
-    let known = lock(&inner.plaintext.0).get(&place).copied();
+    let known = lock(&seals.neighbours.0).get(&place).copied();
     if let Some(known) = known {
         return Ok(known);
     }
-    let mut sealed = of_directory(inner, object, directory, suffix).await?;
+    let mut sealed = of_directory(seals, object, directory, suffix).await?;
     if sealed.is_none()
         && let Some((above, own)) = directory.rsplit_once('/')
     {
-        let level = inner.store.list_level(&format!("{above}/")).await?;
+        let level = seals.fetcher.store.list_level(&format!("{above}/")).await?;
         let others = level.prefixes.iter().map(String::as_str).filter(|other| *other != own);
         for other in others.take(DIRECTORIES) {
-            sealed = of_directory(inner, object, &format!("{above}/{other}"), suffix).await?;
+            sealed = of_directory(seals, object, &format!("{above}/{other}"), suffix).await?;
             if sealed.is_some() {
                 break;
             }
         }
     }
     let sealed = sealed.unwrap_or_default();
-    lock(&inner.plaintext.0).put(place, sealed);
+    lock(&seals.neighbours.0).put(place, sealed);
     Ok(sealed)
 }
 
 /// Whether other objects of such names in a directory are encrypted; `None` where there are none.
-async fn of_directory(inner: &Inner, object: &ObjectMeta, directory: &str, suffix: &str) -> Result<Option<bool>> {
+async fn of_directory(seals: &Seals, object: &ObjectMeta, directory: &str, suffix: &str) -> Result<Option<bool>> {
     let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-    let objects = inner.store.list_level(&prefix).await?.objects;
+    let objects = seals.fetcher.store.list_level(&prefix).await?.objects;
     if objects.iter().any(|other| other.key.ends_with(SEALED_SUFFIX)) {
         return Ok(Some(true));
     }
     let others = objects.iter().filter(|other| other.key != object.key && other.key.ends_with(suffix));
     let mut sealed = None;
     for other in others.filter(|other| other.size >= envelope::HEADER_LEN as u64).take(LOOKED_AT) {
-        let first = fetch::range(inner, other, 0..envelope::HEADER_LEN as u64).await;
+        let first = seals.fetcher.range(other, 0..envelope::HEADER_LEN as u64).await;
         let first = match first {
             Ok(first) => first,
             // It tells nothing about this one.

@@ -4,7 +4,7 @@ use super::ends::GLANCE;
 use crate::archive::armor::Armor;
 use crate::archive::compression::Compression;
 use crate::archive::envelope::{self, BLOCK_LEN, HEADER_LEN};
-use crate::reader::{Reader, fetch};
+use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::{Error, Result};
@@ -37,10 +37,10 @@ impl Reader {
         if size < (HEADER_LEN + TAIL) as u64 {
             return Err(Error::corrupt(format!("{size} bytes are too few for an archive: it was cut short")));
         }
-        let first = fetch::range(&self.inner, object, 0..size.min(GLANCE));
-        let tail = fetch::range(&self.inner, object, size - TAIL as u64..size);
+        let first = self.fetcher.range(object, 0..size.min(GLANCE));
+        let tail = self.fetcher.range(object, size - TAIL as u64..size);
         let (first, tail) = tokio::try_join!(first, tail)?;
-        let (inner, object) = (Arc::clone(&self.inner), Arc::clone(object));
+        let (seals, object) = (Arc::clone(&self.seals), Arc::clone(object));
         blocking(move || {
             if Armor::is_around(&first) {
                 return Ok(None);
@@ -48,7 +48,7 @@ impl Reader {
             if !first.starts_with(envelope::MAGIC) {
                 return claimed(&first, &tail, size);
             }
-            let key = inner.unlocker.open(&object.key, &first)?.key;
+            let key = seals.unlocker.open(&object.key, &first)?.key;
             if !key.is_padded() {
                 // Nobody needs this estimate of what is packed in such a rare way.
                 return Ok(None);

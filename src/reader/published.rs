@@ -4,21 +4,21 @@
 //! (postcard) | the index file`. Whatever is wrong with a published index, it is as if there were
 //! none: the archive is read, and an index made of that.
 
-use super::listed_file::ListedFile;
-use super::listing::Listing;
+use super::Reader;
+use super::digest;
+use super::fetch::Fetcher;
+use super::identity::Identity;
+use super::known::listed_file::ListedFile;
+use super::known::listing::Listing;
+use super::known::{self, Archive, Knowledge};
+use super::pass::pipeline::Broken;
+use super::seal::Seals;
+use super::seal::ends::Ends;
 use crate::archive::envelope::CipherKey;
 use crate::archive::index::{
     self, CHUNK_LEN, Opener, PUBLISHED_HEADER_LEN, PUBLISHED_PREFIX, SEALED_CHUNK_LEN, Sealer, chunk_count,
     published_key,
 };
-use crate::reader::Inner;
-use crate::reader::Reader;
-use crate::reader::digest;
-use crate::reader::fetch;
-use crate::reader::identity::Identity;
-use crate::reader::known::{self, Archive};
-use crate::reader::pass::pipeline::Broken;
-use crate::reader::seal::ends::Ends;
 use crate::store::{ObjectMeta, Publisher};
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
@@ -28,6 +28,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -60,92 +61,101 @@ struct Head {
 
 /// Whether the source has published indexes at all: most have none, and should not be asked for every archive.
 #[derive(Debug, Default)]
-pub(in crate::reader) struct Presence(tokio::sync::Mutex<Option<(Instant, bool)>>);
+struct Presence(tokio::sync::Mutex<Option<(Instant, bool)>>);
 
 impl Presence {
-    async fn get(&self, inner: &Inner) -> Result<bool> {
+    async fn get(&self, fetcher: &Fetcher) -> Result<bool> {
         let mut known = self.0.lock().await;
         if let Some((when, any)) = *known
             && (any || when.elapsed() < LOOK_AGAIN)
         {
             return Ok(any);
         }
-        let any = !inner.store.list_level(PUBLISHED_PREFIX).await?.prefixes.is_empty();
+        let any = !fetcher.store.list_level(PUBLISHED_PREFIX).await?.prefixes.is_empty();
         *known = Some((Instant::now(), any));
         Ok(any)
     }
 }
 
-/// The archive as a published index has it, now kept here too. `None` when there is none that is genuine and whole.
-pub(in crate::reader) async fn find(
-    inner: &Arc<Inner>,
-    object: &Arc<ObjectMeta>,
-    identity: Identity,
-    ends: &Ends,
-) -> Option<Arc<Archive>> {
-    if object.size < MIN_OBJECT_LEN {
-        return None;
-    }
-    match take_over(inner, object, identity, ends).await {
-        Ok(archive) => {
-            inner.stats.published_used.fetch_add(1, Relaxed);
-            tracing::info!(object = &*object.key, "took its seek index from beside the backups");
-            Some(Arc::new(archive))
-        }
-        Err(error) if error.kind() == Kind::Corrupt => {
-            tracing::warn!("{}: {error}; it is not used", object.key);
-            None
-        }
-        Err(error) => {
-            tracing::debug!(object = &*object.key, "no published seek index: {error}");
-            None
-        }
-    }
+/// Takes over the seek indexes that lie beside the backups.
+pub(super) struct PublishedIndexes {
+    fetcher: Arc<Fetcher>,
+    seals: Arc<Seals>,
+    known: Arc<Knowledge>,
+    presence: Presence,
 }
 
-async fn take_over(inner: &Arc<Inner>, object: &Arc<ObjectMeta>, identity: Identity, ends: &Ends) -> Result<Archive> {
-    if !inner.published.get(inner).await? {
-        return Err(Error::not_found("nobody has published any in this source"));
+impl PublishedIndexes {
+    pub(super) fn new(seals: Arc<Seals>, known: Arc<Knowledge>) -> Self {
+        Self { fetcher: Arc::clone(&seals.fetcher), seals, known, presence: Presence::default() }
     }
-    let (archive, key) = unlock(inner, object, ends).await?;
-    let key = key.ok_or_else(|| Error::not_found("indexes of archives without encryption are not published"))?;
-    let published = inner.store.head(&published_key(&archive)).await?;
-    if published.size > (object.size / MAX_SHARE).max(ALWAYS_ALLOWED) {
-        return Err(Error::corrupt("the published seek index is too large to be one").with_object(&published.key));
+
+    /// The archive as a published index has it, now kept here too. `None` when there is none that is genuine and whole.
+    pub(super) async fn find(&self, object: &Arc<ObjectMeta>, identity: Identity, ends: &Ends) -> Option<Arc<Archive>> {
+        if object.size < MIN_OBJECT_LEN {
+            return None;
+        }
+        match self.take_over(object, identity, ends).await {
+            Ok(archive) => {
+                self.fetcher.stats.published_used.fetch_add(1, Relaxed);
+                tracing::info!(object = &*object.key, "took its seek index from beside the backups");
+                Some(Arc::new(archive))
+            }
+            Err(error) if error.kind() == Kind::Corrupt => {
+                tracing::warn!("{}: {error}; it is not used", object.key);
+                None
+            }
+            Err(error) => {
+                tracing::debug!(object = &*object.key, "no published seek index: {error}");
+                None
+            }
+        }
     }
-    let chunks = chunk_count(published.size)?;
-    let mut taken = Taken::new(inner, chunks)?;
-    let mut first = 0;
-    while first < chunks {
-        let count = CHUNKS_AT_A_TIME.min(chunks - first);
-        // The header is fetched with the first chunks.
-        let offset = |chunk: u64| PUBLISHED_HEADER_LEN as u64 + chunk * SEALED_CHUNK_LEN as u64;
-        let from = if first == 0 { 0 } else { offset(first) };
-        let bytes = fetch::range(inner, &published, from..published.size.min(offset(first + count))).await?;
-        let key = key.clone();
-        taken = blocking(move || taken.push(&key, &bytes)).await?;
-        first += count;
+
+    async fn take_over(&self, object: &Arc<ObjectMeta>, identity: Identity, ends: &Ends) -> Result<Archive> {
+        if !self.presence.get(&self.fetcher).await? {
+            return Err(Error::not_found("nobody has published any in this source"));
+        }
+        let (archive, key) = unlock(&self.seals, object, ends).await?;
+        let key = key.ok_or_else(|| Error::not_found("indexes of archives without encryption are not published"))?;
+        let published = self.fetcher.store.head(&published_key(&archive)).await?;
+        if published.size > (object.size / MAX_SHARE).max(ALWAYS_ALLOWED) {
+            return Err(Error::corrupt("the published seek index is too large to be one").with_object(&published.key));
+        }
+        let chunks = chunk_count(published.size)?;
+        let mut taken = IncomingIndex::new(&self.known.index_dir, chunks)?;
+        let mut first = 0;
+        while first < chunks {
+            let count = CHUNKS_AT_A_TIME.min(chunks - first);
+            // The header is fetched with the first chunks.
+            let offset = |chunk: u64| PUBLISHED_HEADER_LEN as u64 + chunk * SEALED_CHUNK_LEN as u64;
+            let from = if first == 0 { 0 } else { offset(first) };
+            let bytes = self.fetcher.range(&published, from..published.size.min(offset(first + count))).await?;
+            let key = key.clone();
+            taken = blocking(move || taken.push(&key, &bytes)).await?;
+            first += count;
+        }
+        let (known, object) = (Arc::clone(&self.known), Arc::clone(object));
+        blocking(move || taken.finish(&known, &object, identity, &archive)).await
     }
-    let (inner, object) = (Arc::clone(inner), Arc::clone(object));
-    blocking(move || taken.finish(&inner, &object, identity, &archive)).await
 }
 
 /// Which archive it is, and the key that opens it.
 async fn unlock(
-    inner: &Arc<Inner>,
+    seals: &Arc<Seals>,
     object: &Arc<ObjectMeta>,
     ends: &Ends,
 ) -> Result<(index::Identity, Option<CipherKey>)> {
-    let (inner, object, ends) = (Arc::clone(inner), Arc::clone(object), ends.clone());
+    let (seals, object, ends) = (Arc::clone(seals), Arc::clone(object), ends.clone());
     blocking(move || {
-        let (archive, unlocked) = ends.unlock(&inner, &object).map_err(Broken::into_error)?;
+        let (archive, unlocked) = ends.unlock(&seals, &object).map_err(Broken::into_error)?;
         Ok((archive, unlocked.into_key()))
     })
     .await
 }
 
 /// A published index on its way in.
-struct Taken {
+struct IncomingIndex {
     opener: Option<Opener>,
     /// Chunks to come.
     left: u64,
@@ -155,9 +165,9 @@ struct Taken {
     file: NamedTempFile,
 }
 
-impl Taken {
-    fn new(inner: &Inner, chunks: u64) -> Result<Self> {
-        let file = tempfile::Builder::new().prefix("published.").suffix(".part").tempfile_in(&inner.index_dir);
+impl IncomingIndex {
+    fn new(index_dir: &Path, chunks: u64) -> Result<Self> {
+        let file = tempfile::Builder::new().prefix("published.").suffix(".part").tempfile_in(index_dir);
         let file = file.map_err(|error| Error::io("create a file for a seek index", error))?;
         // So that nobody takes it for what a killed process left.
         let _ = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive);
@@ -198,7 +208,7 @@ impl Taken {
 
     fn finish(
         self,
-        inner: &Inner,
+        known: &Knowledge,
         object: &ObjectMeta,
         identity: Identity,
         archive: &index::Identity,
@@ -220,11 +230,11 @@ impl Taken {
             let absent = absent.ok_or_else(|| Error::corrupt("the published seek index names no file"))?;
             listing.add_absent(absent, &mut offsets);
         }
-        let kept = self.file.persist(known::index_path(&inner.index_dir, &identity));
+        let kept = self.file.persist(known::index_path(&known.index_dir, &identity));
         kept.map_err(|error| Error::io("keep a seek index", error.error))?;
         let archive = Archive::new(identity, listing, offsets);
         archive.set_index(Arc::new(index));
-        known::save(&inner.index_dir, &object.key, &archive)?;
+        known::save(&known.index_dir, &object.key, &archive)?;
         Ok(archive)
     }
 }
@@ -247,19 +257,7 @@ impl Reader {
             // Each of its files can be read by itself.
             return Ok(());
         }
-        self.archive_with_index(object).await.map(drop)
-    }
-
-    async fn archive_with_index(&self, object: &Arc<ObjectMeta>) -> Result<Arc<Archive>> {
-        let inner = &self.inner;
-        let archive = inner.archive(object).await?;
-        if is_indexed(inner, &archive).await.is_ok() {
-            return Ok(archive);
-        }
-        // It was read, but its index went, for others.
-        let archive = inner.archive_anew(object, archive.identity).await?;
-        is_indexed(inner, &archive).await.map_err(|error| error.with_object(&object.key))?;
-        Ok(archive)
+        self.passes.archive_with_index(object).await.map(drop)
     }
 
     /// Puts the archive's seek index, which is made if need be, beside the backups, sealed for
@@ -268,7 +266,7 @@ impl Reader {
         if object.is_bundle() {
             return Ok(Published::NotNeeded);
         }
-        let archive = self.archive_with_index(object).await?;
+        let archive = self.passes.archive_with_index(object).await?;
         if object.size < MIN_OBJECT_LEN {
             return Ok(Published::NotNeeded);
         }
@@ -278,7 +276,7 @@ impl Reader {
 
     /// The keys of all indexes that lie beside the backups, with their sizes.
     pub async fn published_indexes(&self) -> Result<Vec<ObjectMeta>> {
-        let listed: Vec<ObjectMeta> = self.inner.store.list(PUBLISHED_PREFIX).try_collect().await?;
+        let listed: Vec<ObjectMeta> = self.fetcher.store.list(PUBLISHED_PREFIX).try_collect().await?;
         Ok(listed.into_iter().filter(|object| is_published_key(&object.key)).collect())
     }
 
@@ -288,23 +286,22 @@ impl Reader {
         if object.is_bundle() || object.size < MIN_OBJECT_LEN {
             return Ok(None);
         }
-        let ends = Ends::fetch(&self.inner, object).await.map_err(Broken::into_error)?;
+        let ends = Ends::fetch(&self.seals, object).await.map_err(Broken::into_error)?;
         let archive = ends.identity().map_err(Broken::into_error)?;
         Ok(Some(published_key(&archive)))
     }
 
     async fn publish(&self, object: &Arc<ObjectMeta>, archive: &Archive, publisher: &Publisher) -> Result<Published> {
-        let inner = &self.inner;
-        let ends = Ends::fetch(inner, object).await.map_err(Broken::into_error)?;
-        let (of, key) = unlock(inner, object, &ends).await?;
+        let ends = Ends::fetch(&self.seals, object).await.map_err(Broken::into_error)?;
+        let (of, key) = unlock(&self.seals, object, &ends).await?;
         let Some(key) = key else { return Ok(Published::NotNeeded) };
-        let path = known::index_path(&inner.index_dir, &archive.identity);
+        let path = known::index_path(&self.known.index_dir, &archive.identity);
         let start = head(&archive.listing)?;
         let (mut sealing, len) = blocking(move || Sealing::new(&key, start, &path)).await?;
         let name = published_key(&of);
-        if let Ok(there) = inner.store.head(&name).await
+        if let Ok(there) = self.fetcher.store.head(&name).await
             && there.size == len
-            && fetch::range(inner, &there, 0..PUBLISHED_HEADER_LEN as u64).await? == sealing.sealer.header()[..]
+            && self.fetcher.range(&there, 0..PUBLISHED_HEADER_LEN as u64).await? == sealing.sealer.header()[..]
         {
             return Ok(Published::Before);
         }
@@ -329,11 +326,6 @@ fn is_published_key(key: &str) -> bool {
     })
 }
 
-async fn is_indexed(inner: &Arc<Inner>, archive: &Arc<Archive>) -> Result<()> {
-    let (inner, archive) = (Arc::clone(inner), Arc::clone(archive));
-    blocking(move || archive.index(&inner.index_dir).map(drop)).await
-}
-
 /// The content's start: the head and its length.
 fn head(listing: &Listing) -> Result<Vec<u8>> {
     let damage = (0..).zip(&listing.files).filter_map(|(n, file)| Some((n, file.damage.as_deref()?.to_owned())));
@@ -353,7 +345,7 @@ struct Sealing {
 
 impl Sealing {
     /// Second, how long the published index will be. Reads all of the index to know its hash.
-    fn new(key: &CipherKey, start: Vec<u8>, path: &std::path::Path) -> Result<(Self, u64)> {
+    fn new(key: &CipherKey, start: Vec<u8>, path: &Path) -> Result<(Self, u64)> {
         let open = || File::open(path).map_err(|error| Error::io(format_args!("open {}", path.display()), error));
         let mut hasher = blake3::Hasher::new();
         hasher.update(&start);
