@@ -135,10 +135,8 @@ impl Subject<'_> {
             Stage::Envelope => (Problem::NotAnArchive, sentence(&error, object)),
             Stage::Key => (Problem::NoKey, sentence(&error, object)),
             Stage::Padding => (Problem::PaddingWrong, sentence(&error, object)),
-            Stage::Decompress(Compression::Gzip) => (Problem::GzipDamaged, sentence(&error, object)),
-            Stage::Decompress(Compression::Zstd) => (Problem::ZstdDamaged, sentence(&error, object)),
-            Stage::Decompress(Compression::Lz4) => (Problem::Lz4Damaged, sentence(&error, object)),
             Stage::Decompress(Compression::None) | Stage::Tar => (Problem::TarDamaged, sentence(&error, object)),
+            Stage::Decompress(compression) => (Problem::StreamDamaged(compression), sentence(&error, object)),
         };
         // What was in it is known for certain where this version was read before, else as far as it could be read now.
         let known = reader.known_listing(object).await;

@@ -1,5 +1,6 @@
 //! What a verification finds. Serialises as `docs/json.md` has it.
 
+use crate::archive::compression::Compression;
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::{Host, Tag};
 use serde::{Serialize, Serializer};
@@ -57,12 +58,6 @@ pub enum Problem {
     NoKey,
     /// The padding of the last cipher block.
     PaddingWrong,
-    /// The gzip's structure, CRC-32 or length.
-    GzipDamaged,
-    /// The zstd's structure or a checksum.
-    ZstdDamaged,
-    /// The lz4's structure or a checksum.
-    Lz4Damaged,
     /// The tar's structure, where all around it is right.
     TarDamaged,
     /// Something in the archive that no backup script puts there.
@@ -81,6 +76,13 @@ pub enum Problem {
     ChunkDamaged,
     /// CompressionInfo.db or CRC.db makes no sense, or is not of this Data.db.
     ChunkListDamaged,
+    /// The structure, a checksum or a length of what is compressed: `gzip_damaged` and the like.
+    #[serde(untagged, serialize_with = "damaged")]
+    StreamDamaged(Compression),
+}
+
+fn damaged<S: Serializer>(compression: &Compression, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{}_damaged", compression.name()))
 }
 
 impl Problem {
@@ -110,9 +112,7 @@ impl Problem {
                 | Self::Unsupported
                 | Self::NoKey
                 | Self::PaddingWrong
-                | Self::GzipDamaged
-                | Self::ZstdDamaged
-                | Self::Lz4Damaged
+                | Self::StreamDamaged(_)
                 | Self::TarDamaged
         )
     }

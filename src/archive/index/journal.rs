@@ -5,7 +5,7 @@ use super::format::{FOOTER_LEN, MAX_OFFSET, MAX_SPANS, RECORD_HEADER_LEN, Record
 use super::{Identity, Span, VERSION};
 use crate::Result;
 use crate::archive::Member;
-use crate::archive::compression::{Decoder, Entry};
+use crate::archive::compression::Decoder;
 use crate::archive::tar::{MAX_MEMBERS, TarReader};
 use std::io::Read;
 
@@ -38,13 +38,13 @@ pub fn replay(file: &mut dyn Read, identity: &Identity) -> Result<Option<Resumpt
         match kind {
             RecordKind::Window => window = payload,
             RecordKind::Save => {
-                let Some((mut save, window)) = decode_save(&payload, &window) else { break };
+                let Some(mut save) = decode_save(&payload, &window) else { break };
                 spans.append(&mut save.spans);
                 members.append(&mut save.members);
                 if spans.len() > MAX_SPANS || members.len() > MAX_MEMBERS || !is_sound(&spans, &save) {
                     return Ok(None);
                 }
-                last = Some((save, window, file_len));
+                last = Some((save, window.clone(), file_len));
             }
             RecordKind::Start | RecordKind::Head => break,
         }
@@ -52,7 +52,7 @@ pub fn replay(file: &mut dyn Read, identity: &Identity) -> Result<Option<Resumpt
     let Some((Save { checkpoint, window: window_ref, tar, .. }, window, file_len)) = last else { return Ok(None) };
     let tar = TarReader::resume(tar, members)?;
     let builder = IndexBuilder::resume(identity.clone(), spans, tar.members().len(), checkpoint, window_ref, file_len);
-    let decoder = Decoder::resume(&checkpoint, &window, start.spacing)?;
+    let Ok(decoder) = Decoder::resume(&checkpoint, &window, start.spacing) else { return Ok(None) };
     Ok(Some(Resumption { decoder, tar, builder, compressed_offset: checkpoint.byte(), file_len }))
 }
 
@@ -64,10 +64,10 @@ fn read_start(file: &mut dyn Read, identity: &Identity) -> Result<Option<(Start,
 }
 
 /// A save always follows its window.
-fn decode_save(payload: &[u8], window: &[u8]) -> Option<(Save, Entry)> {
+fn decode_save(payload: &[u8], window: &[u8]) -> Option<Save> {
     let save: Save = postcard::from_bytes(payload).ok()?;
     (crc32fast::hash(window) == save.window.crc32).then_some(())?;
-    Some((save, Entry::unpack(window).ok()?))
+    Some(save)
 }
 
 fn is_sound(spans: &[Span], save: &Save) -> bool {

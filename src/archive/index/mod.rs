@@ -18,7 +18,7 @@ pub use published::{
     published_len,
 };
 
-use super::compression::{Checkpoint, Decoder, Entry};
+use super::compression::{Checkpoint, Decoder};
 use super::envelope::{self, BLOCK_LEN, CipherKey, HEADER_LEN};
 use super::{Member, MemberKind, Region};
 use crate::{Error, Kind, Result};
@@ -192,7 +192,7 @@ impl Index {
         let input = &input[..input.len().min((compressed.end - compressed.start) as usize)];
 
         let checkpoint = Checkpoint { bit: *bit, plain: *plain, member_crc: 0, member_len: 0 };
-        let out = Decoder::enter(&checkpoint, &Entry::unpack(packed_window)?)?.span(input, len as usize)?;
+        let out = Decoder::enter(&checkpoint, packed_window)?.span(input, len as usize)?;
         if out.len() as u64 != len || blake3::hash(&out) != *hash {
             return Err(Error::corrupt(format!(
                 "plain bytes {} to {} differ from what the index says",

@@ -12,16 +12,58 @@ mod window;
 
 pub use ahead::Helpers;
 pub use window::{MAX_PACKED_LEN, PendingWindow, Window};
-pub(super) use window::{WINDOW, WINDOW_IN_BLOCK};
 
-use super::{Checkpoint, PendingEntry, SEGMENT_LEN, Segment, Spacing, Summary};
+use super::format::{Decode, Format, no_content_size};
+use super::{Checkpoint, Compression, PendingEntry, SEGMENT_LEN, Segment, Spacing, Summary};
 use crate::archive::inflate::{At, BadDeflate, StopAt, WINDOW_LEN};
 use crate::{Error, Result};
 use ahead::Ahead;
 use engine::Engine;
 use header::{HeaderParser, Parsed};
 use std::mem;
-use window::{BlockStart, Recent};
+use window::{BlockStart, Recent, WINDOW, WINDOW_IN_BLOCK};
+
+const MAGIC: &[u8] = &[0x1f, 0x8b, 8];
+
+pub(super) const FORMAT: Format = Format {
+    compression: Compression::Gzip,
+    name: "gzip",
+    starts: |first_bytes| first_bytes.starts_with(MAGIC),
+    content_size: no_content_size,
+    tags: &[WINDOW, WINDOW_IN_BLOCK],
+    start: |spacing| Box::new(Inflater::new(spacing)),
+    resume: |checkpoint, packed, spacing| {
+        Ok(Box::new(Inflater::resume(checkpoint, &Window::unpack(packed)?, spacing)?))
+    },
+    enter: |checkpoint, packed, _| Ok(Box::new(Inflater::enter(checkpoint, &Window::unpack(packed)?)?)),
+};
+
+impl Decode for Inflater {
+    fn push(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
+        self.push(compressed, out)
+    }
+
+    fn finish(self: Box<Self>, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<Summary> {
+        (*self).finish(out)
+    }
+
+    fn set_helpers(&mut self, helpers: Helpers) {
+        self.set_helpers(helpers);
+    }
+
+    fn work(&mut self, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<bool> {
+        self.work(out)
+    }
+
+    fn span(&mut self, compressed: &[u8], len: usize) -> Result<Vec<u8>> {
+        let mut plain = Vec::with_capacity(len);
+        let mut input = compressed;
+        while let Stop::Checkpoint(_) = self.inflate(&mut input, &mut plain)? {}
+        // The capacity may be more than was asked for.
+        plain.truncate(len);
+        Ok(plain)
+    }
+}
 
 /// Why [`Inflater::inflate`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

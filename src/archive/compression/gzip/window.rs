@@ -12,8 +12,8 @@ use crate::{Error, Result};
 pub const MAX_PACKED_LEN: usize = 48 << 10;
 
 /// First bytes of packed windows: without, and with, the start of a block.
-pub(in crate::archive::compression) const WINDOW: u8 = 0;
-pub(in crate::archive::compression) const WINDOW_IN_BLOCK: u8 = 1;
+pub(super) const WINDOW: u8 = 0;
+pub(super) const WINDOW_IN_BLOCK: u8 = 1;
 
 /// The longest block header: 3 + 14 bits, 19 code lengths of 3 bits, 320 lengths of at most 14 bits; rounded up.
 const MAX_BLOCK_HEADER: usize = 640;

@@ -17,7 +17,7 @@ const DICTIONARY: u8 = 0b0000_0001;
 /// A frame's flags, and what is to be checked of the rest of it. Where blocks are independent, this
 /// is all that is needed to start at one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct BlockStart {
+pub(super) struct BlockStart {
     pub(super) independent: bool,
     pub(super) block_checksums: bool,
     /// A power of two from 64 KiB to 4 MiB, as its number in the format.
@@ -107,11 +107,11 @@ impl BlockStart {
     }
 
     /// Behind this byte, which tells what it is.
-    pub(in super::super) fn pack(&self, kind: u8) -> Vec<u8> {
+    pub(super) fn pack(&self, kind: u8) -> Vec<u8> {
         postcard::to_extend(self, vec![kind]).expect("plain numbers are always encoded")
     }
 
-    pub(in super::super) fn unpack(packed: &[u8]) -> Option<Self> {
+    pub(super) fn unpack(packed: &[u8]) -> Option<Self> {
         let (start, rest) = postcard::take_from_bytes::<Self>(packed).ok()?;
         let sound = rest.is_empty()
             && start.independent

@@ -5,21 +5,45 @@
 mod frame;
 mod xxh32;
 
-pub(super) use frame::BlockStart;
-
 use super::checkpoint::Progress;
-use super::{Checkpoint, SEGMENT_LEN, Segment, Spacing, Summary};
+use super::format::{Decode, Format, bad_entry};
+use super::frames::{first_magic, is_skippable};
+use super::{Checkpoint, Compression, SEGMENT_LEN, Segment, Spacing, Summary};
 use crate::{Error, Kind, Result};
+use frame::BlockStart;
 use lz4_flex::block::{decompress_into, decompress_into_with_dict};
 use std::mem;
 use xxh32::Xxh32;
 
-pub(super) const MAGIC: u32 = 0x184D_2204;
+const MAGIC: u32 = 0x184D_2204;
 const LEGACY_MAGIC: u32 = 0x184C_2102;
 
 /// First bytes of what is packed for the start of a frame, and of a block within one.
-pub(super) const FRAME: u8 = 4;
-pub(super) const BLOCK: u8 = 5;
+const FRAME: u8 = 4;
+const BLOCK: u8 = 5;
+
+pub(super) const FORMAT: Format = Format {
+    compression: Compression::Lz4,
+    name: "lz4",
+    starts: |first_bytes| first_magic(first_bytes) == Some(MAGIC),
+    content_size,
+    tags: &[FRAME, BLOCK],
+    start: |spacing| Box::new(Lz4Decoder::new(Progress::new(spacing), None)),
+    resume,
+    enter: resume,
+};
+
+fn resume(checkpoint: &Checkpoint, packed: &[u8], spacing: Spacing) -> Result<Box<dyn Decode>> {
+    let block = match packed {
+        [FRAME] => None,
+        [BLOCK, block @ ..] => {
+            let block = BlockStart::unpack(block);
+            Some(block.ok_or_else(|| Error::corrupt("a checkpoint's block start is damaged"))?)
+        }
+        _ => return Err(bad_entry(packed)),
+    };
+    Ok(Box::new(Lz4Decoder::new(Progress::at(checkpoint, spacing), block.map(Box::new))))
+}
 
 /// Linked blocks refer back this far.
 const HISTORY: usize = 64 << 10;
@@ -31,7 +55,7 @@ const NUMBER: usize = 4;
 
 /// Decodes lz4.
 #[derive(Debug)]
-pub struct Lz4Decoder {
+struct Lz4Decoder {
     progress: Progress,
     part: Part,
     /// The bytes of the current part that are there.
@@ -67,59 +91,9 @@ fn pack(frame: Option<&BlockStart>) -> Vec<u8> {
 }
 
 impl Lz4Decoder {
-    pub(super) fn new(spacing: Spacing) -> Self {
-        Self::with(Progress::new(spacing), None)
-    }
-
-    pub(super) fn at(checkpoint: &Checkpoint, block: Option<&BlockStart>, spacing: Spacing) -> Self {
-        Self::with(Progress::at(checkpoint, spacing), block.cloned().map(Box::new))
-    }
-
-    fn with(progress: Progress, frame: Option<Box<BlockStart>>) -> Self {
+    fn new(progress: Progress, frame: Option<Box<BlockStart>>) -> Self {
         let part = if frame.is_some() { Part::BlockLength } else { Part::Magic };
         Self { progress, part, pending: Vec::new(), wanted: NUMBER, frame, history: Vec::new() }
-    }
-
-    pub(super) fn push(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
-        let mut input = compressed;
-        while !input.is_empty() {
-            if self.can_start_here()
-                && let Some(entry) = self.progress.checkpoint(|| pack(self.frame.as_deref()))
-            {
-                out(Segment::new(Vec::new(), Some(entry)))?;
-            }
-            if let Part::Skippable { left } = &mut self.part {
-                let taken = input.len().min(*left as usize);
-                *left -= taken as u32;
-                let done = *left == 0;
-                self.take(&mut input, taken);
-                self.pending.clear();
-                if done {
-                    self.expect(Part::Magic, NUMBER);
-                }
-                continue;
-            }
-            let taken = input.len().min(self.wanted - self.pending.len());
-            self.take(&mut input, taken);
-            if self.pending.len() == self.wanted {
-                let bytes = mem::take(&mut self.pending);
-                let at = self.progress.consumed;
-                self.whole_part(&bytes, out).map_err(|error| match error.kind() {
-                    Kind::Corrupt => Error::corrupt(format!("lz4: {error} (compressed byte {at})")),
-                    _ => error,
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks that the last frame is complete.
-    pub(super) fn finish(self) -> Result<Summary> {
-        let Progress { consumed, plain, .. } = self.progress;
-        if !matches!(self.part, Part::Magic) || !self.pending.is_empty() || consumed == 0 {
-            return Err(Error::corrupt(format!("lz4: it ends too early (compressed byte {consumed})")));
-        }
-        Ok(Summary { plain_size: plain, compressed_size: consumed, warnings: Vec::new() })
     }
 
     /// Whether nothing of what is before has to be known here, but for [`Self::frame`].
@@ -239,8 +213,52 @@ impl Lz4Decoder {
     }
 }
 
+impl Decode for Lz4Decoder {
+    fn push(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
+        let mut input = compressed;
+        while !input.is_empty() {
+            if self.can_start_here()
+                && let Some(entry) = self.progress.checkpoint(|| pack(self.frame.as_deref()))
+            {
+                out(Segment::new(Vec::new(), Some(entry)))?;
+            }
+            if let Part::Skippable { left } = &mut self.part {
+                let taken = input.len().min(*left as usize);
+                *left -= taken as u32;
+                let done = *left == 0;
+                self.take(&mut input, taken);
+                self.pending.clear();
+                if done {
+                    self.expect(Part::Magic, NUMBER);
+                }
+                continue;
+            }
+            let taken = input.len().min(self.wanted - self.pending.len());
+            self.take(&mut input, taken);
+            if self.pending.len() == self.wanted {
+                let bytes = mem::take(&mut self.pending);
+                let at = self.progress.consumed;
+                self.whole_part(&bytes, out).map_err(|error| match error.kind() {
+                    Kind::Corrupt => Error::corrupt(format!("lz4: {error} (compressed byte {at})")),
+                    _ => error,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the last frame is complete.
+    fn finish(self: Box<Self>, _out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<Summary> {
+        let Progress { consumed, plain, .. } = self.progress;
+        if !matches!(self.part, Part::Magic) || !self.pending.is_empty() || consumed == 0 {
+            return Err(Error::corrupt(format!("lz4: it ends too early (compressed byte {consumed})")));
+        }
+        Ok(Summary { plain_size: plain, compressed_size: consumed, warnings: Vec::new() })
+    }
+}
+
 /// Plain bytes of the frame that begins so, where its header says it.
-pub(super) fn content_size(first_bytes: &[u8]) -> Option<u64> {
+fn content_size(first_bytes: &[u8]) -> Option<u64> {
     let descriptor = first_bytes.strip_prefix(&MAGIC.to_le_bytes())?;
     let len = frame::descriptor_len(*descriptor.first()?);
     BlockStart::parse(descriptor.get(..len)?).ok()?.content_left()
@@ -253,11 +271,6 @@ fn remember(mut history: Vec<u8>, plain: &[u8]) -> Vec<u8> {
     history.drain(..surplus);
     history.extend_from_slice(kept);
     history
-}
-
-/// Whether a frame with this magic number is one that decoders pass over: of both lz4 and zstd.
-pub(super) fn is_skippable(magic: u32) -> bool {
-    magic & 0xFFFF_FFF0 == 0x184D_2A50
 }
 
 /// # Panics
