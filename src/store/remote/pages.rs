@@ -27,6 +27,8 @@ pub(super) struct RemotePages {
     past: PastPages,
     progress: Progress,
     markers: Markers<ObjectMeta>,
+    /// The "directory" that was given last, where one level is listed.
+    directory: Option<String>,
 }
 
 /// How to ask for the next page.
@@ -58,6 +60,7 @@ impl RemotePages {
             past: PastPages::default(),
             progress: Progress::new(bucket.is_ordered),
             markers: Markers::default(),
+            directory: None,
             bucket,
         }
     }
@@ -148,9 +151,18 @@ impl RemotePages {
         let key = prefix.strip_prefix(&*self.bucket.prefix).unwrap_or(prefix);
         match self.unfit(key, true) {
             Some(unfit) => self.skip(&unfit),
-            // At the end of a page and at the beginning of the next one.
-            None if page.prefixes.last().is_some_and(|last| last == name) => {}
-            None => page.prefixes.push(name.to_owned()),
+            None => self.directory(name, page),
+        }
+    }
+
+    /// The "directory" that `name`, below the prefix, is or lies in: a store that ignores the
+    /// delimiter sends what lies below as well.
+    fn directory(&mut self, name: &str, page: &mut Page) {
+        let name = name.split('/').next().unwrap_or(name);
+        // At the end of a page and at the beginning of the next one.
+        if self.directory.as_deref() != Some(name) {
+            self.directory = Some(name.to_owned());
+            page.prefixes.push(name.to_owned());
         }
     }
 
@@ -169,6 +181,10 @@ impl RemotePages {
         if let Some(unfit) = self.unfit(key, false) {
             self.skip(&unfit);
             return;
+        }
+        let below = object.key.get(self.prefix.len()..).unwrap_or_default();
+        if self.one_level && below.contains('/') {
+            return self.directory(below, page);
         }
         let meta = listed(key.into(), &object);
         if meta.size == 0 && self.bucket.is_ascending() {

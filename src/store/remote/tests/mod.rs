@@ -56,6 +56,16 @@ async fn a_listing_in_the_first_versions_form_is_whole() {
 }
 
 #[tokio::test]
+async fn one_level_is_one_level_also_where_the_store_lists_all() {
+    for page in [0, 2] {
+        let server = with_keys(Habits { page, ignores_delimiter: true, ..Habits::default() }, &KEYS).await;
+        let level = open("s3://bucket", &options(&server)).list_level("host/").await.unwrap();
+        assert_eq!(level.prefixes, ["1", "2", "3", "5"], "{page} a page");
+        assert_eq!(level.objects.iter().map(|object| &*object.key).collect::<Vec<_>>(), ["host/4"]);
+    }
+}
+
+#[tokio::test]
 async fn a_listing_that_repeats_or_never_ends_is_an_error() {
     for habits in [
         Habits { page: 2, repeats: true, ..Habits::default() },

@@ -23,6 +23,8 @@ pub(super) struct Habits {
     pub(super) first_version: bool,
     /// Says where the next page begins, where it is asked for one level.
     pub(super) next_marker: bool,
+    /// Lists all that is below where one level is asked for.
+    pub(super) ignores_delimiter: bool,
     /// Begins every page at the beginning.
     pub(super) repeats: bool,
     /// Says that there is more, and gives the same token for ever.
@@ -196,7 +198,7 @@ impl State {
         let after = if habits.repeats { "" } else { after };
         let limit = query.get("max-keys").map_or(1000, |max| max.parse().unwrap());
         let limit = if habits.page == 0 { limit } else { limit.min(habits.page) };
-        let is_level = query.contains_key("delimiter");
+        let is_level = query.contains_key("delimiter") && !habits.ignores_delimiter;
         let (mut entries, mut last, mut count, mut is_truncated) = (String::new(), String::new(), 0, false);
         for (key, body) in self.objects.iter().filter(|(key, _)| key.starts_with(prefix)) {
             let slash = key[prefix.len()..].find('/').filter(|_| is_level);
