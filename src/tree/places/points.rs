@@ -121,6 +121,10 @@ pub(in crate::tree) fn named_point<'a>(sets: &'a HostSets, visible: Visible, nam
             };
             Error::not_found(format!("{} has no restore point {name:?}: {error}; {there}", sets.host))
         }
+        // It is a set, and what the store does not give out now may make a restore point of it.
+        _ if sets.set(name).is_some() && sets.sets.iter().any(|set| set.manifest.is_unreadable()) => {
+            Error::new(Kind::Unreachable, error.to_string())
+        }
         _ => error,
     })?;
     if Some(found.time()) <= points.last().map(RestorePoint::time) {
