@@ -107,8 +107,17 @@ pub struct MemorySource {
 
 impl MemorySource {
     pub fn new(bucket: Bucket) -> Arc<Self> {
+        Self::with_options(bucket, CatalogOptions::default())
+    }
+
+    /// In another layout, for instance.
+    pub fn with_options(bucket: Bucket, options: CatalogOptions) -> Arc<Self> {
         let bucket = Arc::new(bucket);
-        Arc::new(Self { catalog: Catalog::open(bucket.clone(), CatalogOptions::default()), bucket })
+        Arc::new(Self { catalog: Catalog::open(bucket.clone(), options), bucket })
+    }
+
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
     }
 
     fn members(&self, object: &ObjectMeta) -> Result<&[Member]> {
