@@ -106,6 +106,19 @@ mod tests {
     }
 
     #[test]
+    fn a_late_attempt_says_how_long_the_operation_waited() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let attempts = Deadlines::new(Duration::from_millis(50)).start(0);
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            // It has no time of its own.
+            let error = attempts.within(std::future::pending::<Result<()>>()).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::TimedOut);
+            assert!(!error.to_string().contains("0.0 s"), "{error}");
+        });
+    }
+
+    #[test]
     fn no_attempt_begins_after_the_end() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {

@@ -7,6 +7,7 @@ mod guard;
 mod help;
 mod hostile;
 mod index;
+mod limits;
 mod list;
 mod metrics;
 mod mount_helper;

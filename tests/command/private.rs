@@ -112,6 +112,44 @@ fn a_cache_of_somebody_else_is_not_used_nor_given_away() {
 }
 
 #[test]
+fn a_mounts_own_directories_are_not_those_of_somebody_else() {
+    const TEST: &str = "a_mounts_own_directories_are_not_those_of_somebody_else";
+    if !two_users(TEST) || !skip::fuse_or_skip(TEST) {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let at = |name: &str| work.path().join(name);
+    for directory in ["theirs", "mnt", "cache"] {
+        fs::create_dir(at(directory)).unwrap();
+    }
+    chown(at("theirs"), Some(USER), Some(USER)).unwrap();
+    let mount = |log: &Path| {
+        let mut command = cassmount();
+        command.args(["mount", SAMPLE]).arg(at("mnt")).arg("--cache-dir").arg(at("cache"));
+        command.env("CASSMOUNT_STATE_DIR", at("state")).arg("--log-directory").arg(log);
+        command.output().unwrap()
+    };
+    let refused = |output: &Output, what: &str| {
+        assert!(!output.status.success(), "{what}: {output:?}");
+        let said = said(output);
+        assert!(said.contains("symbolic link") || said.contains(&format!("uid {USER}")), "{what}: {said}");
+        assert_eq!(fs::read_dir(at("theirs")).unwrap().count(), 0, "{what}");
+    };
+    refused(&mount(&at("theirs")), "the log directory");
+    refused(&mount(&at("theirs/below")), "a log directory below");
+    // What programs write, and what the kernel holds: as a link, and as a directory of theirs.
+    for piece in ["scratch", "known"] {
+        symlink(at("theirs"), at("cache").join(piece)).unwrap();
+        refused(&mount(&at("log")), piece);
+        fs::remove_file(at("cache").join(piece)).unwrap();
+        fs::create_dir(at("cache").join(piece)).unwrap();
+        chown(at("cache").join(piece), Some(USER), Some(USER)).unwrap();
+        refused(&mount(&at("log")), piece);
+        fs::remove_dir_all(at("cache").join(piece)).unwrap();
+    }
+}
+
+#[test]
 fn a_journal_that_somebody_planted_is_not_obeyed() {
     if !two_users("a_journal_that_somebody_planted_is_not_obeyed") {
         return;

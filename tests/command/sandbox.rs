@@ -1,9 +1,13 @@
 //! What a mount's worker can reach, also when somebody else has taken it over; and that it reaches
 //! what it needs, also when that was replaced.
 
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::Mounted;
@@ -64,6 +68,39 @@ fn a_worker_that_was_taken_over_reaches_nothing_and_starts_nothing() {
     assert!(could.is_empty(), "{could:?}");
     assert!(!work.path().join("written").exists());
     // Locked up, it serves all the same.
+    assert!(fs::read_dir(&mounted.mountpoint).unwrap().count() > 0);
+    assert!(mounted.unmount().status.success());
+}
+
+/// Has a program find a kernel without Landlock.
+fn without_landlock(command: &mut Command) {
+    // landlock_create_ruleset, landlock_add_rule, landlock_restrict_self: the same numbers everywhere.
+    let rules = (444..=446).map(|call| (call, Vec::new())).collect();
+    let missing = SeccompAction::Errno(libc::EOPNOTSUPP.cast_unsigned());
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, architecture).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    // SAFETY: between fork and exec it makes system calls only, and takes no memory.
+    unsafe { command.pre_exec(move || seccompiler::apply_filter(&program).map_err(|_| ErrorKind::Other.into())) };
+}
+
+#[test]
+fn a_kernel_without_landlock_is_told_and_the_rest_is_locked() {
+    if !skip::fuse_or_skip("a_kernel_without_landlock_is_told_and_the_rest_is_locked") {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let _service = UnixListener::bind(work.path().join("socket")).unwrap();
+    let arguments = [&sample_keys()[..], &["--taken-over", work.path().to_str().unwrap()]].concat();
+    let mounted = Mounted::start_prepared(&Bucket::sample().source(), &arguments, &[], without_landlock).unwrap();
+    let all = tried(&mounted);
+    let log = mounted.log();
+    assert!(log.contains("the sandbox is weaker than it should be: every file can be reached"), "{log}");
+    let could = |what: &str| all.iter().any(|(tried, could)| tried == what && *could);
+    assert!(could("write elsewhere"), "it is Landlock that forbids it: {all:?}");
+    for what in ["start a shell", "start a program of its own", "mount", "connect to a service"] {
+        assert!(!could(what), "{what}: {all:?}");
+    }
     assert!(fs::read_dir(&mounted.mountpoint).unwrap().count() > 0);
     assert!(mounted.unmount().status.success());
 }

@@ -52,6 +52,16 @@ impl Mounted {
 
     /// The same with variables in the command's environment.
     pub fn start_with(source: &str, arguments: &[&str], environment: &[(String, String)]) -> Result<Self, Output> {
+        Self::start_prepared(source, arguments, environment, |_| {})
+    }
+
+    /// The same with a command that is prepared: limited, for instance.
+    pub fn start_prepared(
+        source: &str,
+        arguments: &[&str],
+        environment: &[(String, String)],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Result<Self, Output> {
         let work = tempfile::tempdir().unwrap();
         let mountpoint = work.path().join("mnt");
         std::fs::create_dir(&mountpoint).unwrap();
@@ -62,6 +72,7 @@ impl Mounted {
         if !arguments.contains(&"--cache-dir") {
             command.arg("--cache-dir").arg(work.path().join("cache"));
         }
+        prepare(&mut command);
         let output = command.args(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let words = command.get_args().map(std::ffi::OsStr::to_owned).collect();
