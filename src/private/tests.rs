@@ -10,12 +10,15 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Gives something to another user. False where only root could.
+/// Gives something to another user. False, said loudly, where only root could.
 fn give_away(path: &Path) -> bool {
     match std::os::unix::fs::lchown(path, Some(4321), Some(4321)) {
         Ok(()) => true,
         Err(error) => {
             assert!(!rustix::process::geteuid().is_root(), "{error}");
+            // As the test kit says it, past what the test harness keeps back.
+            let line = b"SKIPPED private::tests: takes root, to give files to another user\n";
+            std::io::Write::write_all(&mut std::io::stderr(), line).unwrap();
             false
         }
     }

@@ -157,7 +157,7 @@ fn a_request_that_takes_too_long_fails_and_frees_its_process() {
     faults.set_latency(Duration::from_mins(1));
     let started = Instant::now();
     assert_eq!(fs::metadata(mount.at("d")).unwrap_err().raw_os_error(), Some(libc::ETIMEDOUT));
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(30), "half of the time that the tree takes");
     faults.set_latency(Duration::ZERO);
     assert_eq!(fs::read(mount.at("d/f")).unwrap(), b"x");
     mount.unmount();

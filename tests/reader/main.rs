@@ -361,7 +361,7 @@ async fn a_stalled_store_times_out_and_the_next_read_tries_again() {
     let reader = world.reader();
     let started = Instant::now();
     assert_eq!(reader.listing(&object).await.unwrap_err().kind(), Kind::TimedOut);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     world.memory.stalled.store(false, Ordering::Relaxed);
     assert_same(&read_all(&reader, &object).await.unwrap(), &files);
     assert_eq!(reader.stats().timed_out, 1);
