@@ -1,120 +1,219 @@
-//! Reads at random places of a table of more than 1 GB through a mount, by 16 threads, while the
-//! cache is far too small and its entries are damaged on the disk: every byte is compared with the
-//! files as tar unpacked them. Memory, descriptors, threads and disk are printed over time, and
-//! have to stay. Options: `--mebibytes N` (1100), `--seconds N` (60).
+//! A mount of a bucket on a local S3 server for as long as asked: readers of every kind and writers,
+//! each byte and name compared, while the cache is too small and its entries are damaged on the
+//! disk, and the server fails, breaks off, dawdles, is silent and goes away.
+//!
+//! In the first and the last tenth of the time the worker is killed and handed over to another
+//! build, over and over. In between one worker goes on: its memory, descriptors, threads and disk,
+//! and the supervisor's, are printed over time and have to stay.
+//! Options: `--mebibytes N` (32), `--seconds N` (60).
 
 use testkit::bench as support;
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use serde_json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Mount, Random, Report, fixture, option, shell};
+use support::{Random, Report, fixture, option, shell};
+use testkit::command::{Mounted, cassmount};
+use testkit::outlive::load::{Expected, Load, Outcome};
+use testkit::outlive::scene::{Victim, other_version, upgrade};
+use testkit::s3::{Faults, S3Server};
 
-const THREADS: u64 = 16;
-/// How often the worker is looked at.
-const LOOKS: u32 = 20;
+/// How often is looked at what the mount uses.
+const LOOKS: u32 = 30;
+/// Between two troubles.
+const PAUSE: Duration = Duration::from_secs(3);
+/// No operation may take longer: the timeout of the store is less, and so is a new worker's start.
+const LONGEST: Duration = Duration::from_secs(120);
 
 fn main() {
-    let mebibytes = option("mebibytes").map_or(1100, |n| n.parse().expect("--mebibytes N"));
-    let seconds = option("seconds").map_or(60, |n| n.parse().expect("--seconds N"));
+    let mebibytes = option("mebibytes").map_or(32, |n| n.parse().expect("--mebibytes N"));
+    let whole = Duration::from_secs(option("seconds").map_or(60, |n| n.parse().expect("--seconds N")));
     let bucket = fixture::bucket(mebibytes);
     let work = tempfile::tempdir_in(support::data_dir()).expect("create a directory");
-    let (unpacked, cache) = (work.path().join("unpacked"), work.path().join("cache"));
-    fs::create_dir(&unpacked).expect("create a directory");
-    shell(&bucket.unpack_script(&unpacked));
+    let expected = unpacked(&bucket, work.path());
+    let server = S3Server::start(bucket.path.parent().expect("a directory above"));
+    let name = bucket.path.file_name().and_then(|name| name.to_str()).expect("UTF-8 path");
     let key = bucket.key_file.to_str().expect("UTF-8 path");
-    let options = ["--key-file", key, "--cache-dir", cache.to_str().expect("UTF-8 path"), "--cache-size", "128M"];
-    let mount = Mount::start(bucket.path.to_str().expect("UTF-8 path"), work.path(), &options);
-    let files = pairs(&fixture::Bucket::table_in(&mount.mountpoint), &unpacked);
+    let options = ["--key-file", key, "--cache-size", "8M", "--timeout", "60s", "--restart-limit", "100000"];
+    let mounted = Mounted::start_with(&format!("s3://{name}"), &options, &server.environment());
+    let mut soak = Soak {
+        victim: Victim::new(mounted.unwrap_or_else(|output| panic!("mount failed: {output:?}"))),
+        server,
+        programs: [other_version(&work.path().join("cassmount")), cassmount().get_program().into()],
+        random: Random::new(99),
+        kills: 0,
+        upgrades: 0,
+        damaged: 0,
+        faults: 0,
+    };
 
-    let over = AtomicBool::new(false);
-    let mut looks = vec![Look::at(mount.worker_pid(), &cache, Duration::ZERO)];
-    let (reads, bytes, damaged) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let (files, over, reads, bytes) = (&files, &over, &reads, &bytes);
-            scope.spawn(move || {
-                let mut random = Random::new(thread + 1);
-                while !over.load(Relaxed) {
-                    bytes.fetch_add(compare(&files[random.next() as usize % files.len()], &mut random), Relaxed);
-                    reads.fetch_add(1, Relaxed);
-                }
-            });
+    let table = fixture::Bucket::table_in(&soak.victim.mounted.mountpoint);
+    let (readers, writers) = (Load::readers(&table, &expected), Load::writers(&table, &expected));
+    let began = Instant::now();
+    let mut looks = Vec::new();
+    while began.elapsed() < whole {
+        let tenth = began.elapsed().as_millis() * 10 / whole.as_millis().max(1);
+        let is_calm = (1..9).contains(&tenth);
+        soak.trouble(is_calm);
+        if is_calm && began.elapsed() >= whole / 10 + whole * looks.len() as u32 * 8 / (LOOKS * 10) {
+            looks.push(Look::at(&soak.victim, began.elapsed()));
+            println!("{}", looks[looks.len() - 1]);
         }
-        let entries = cache.join("data/entries");
-        let began = Instant::now();
-        let until = began + Duration::from_secs(seconds);
-        let mut random = Random::new(99);
-        while Instant::now() < until {
-            damaged.fetch_add(damage(&entries, &mut random), Relaxed);
-            thread::sleep(Duration::from_millis(20));
-            let elapsed = began.elapsed();
-            if elapsed >= Duration::from_secs(seconds) * looks.len() as u32 / LOOKS {
-                looks.push(Look::at(mount.worker_pid(), &cache, elapsed));
-            }
-        }
-        over.store(true, Relaxed);
-    });
-    for look in &looks {
-        println!("{look}");
+        assert!(readers.waiting().max(writers.waiting()) < LONGEST, "an operation takes longer than {LONGEST:?}");
     }
+    soak.server.set_faults(Faults::default());
+    let (read, written) = (readers.finish(), writers.finish());
+    report(&soak, &read, &written);
+    let troubles: Vec<String> = read.troubles.into_iter().chain(written.troubles).collect();
+    assert!(troubles.is_empty(), "{troubles:#?}");
     assert_flat(&looks);
+    assert!(soak.victim.mounted.unmount().status.success(), "it unmounts");
+}
+
+fn report(soak: &Soak, read: &Outcome, written: &Outcome) {
     let mut report = Report::new("soak");
-    report.count("reads, each compared", reads.into_inner());
-    report.bytes("read", bytes.into_inner());
-    report.count("cache entries damaged meanwhile", damaged.into_inner());
-    report.bytes("peak RSS of the daemon", mount.peak_rss());
+    report.count("operations of readers, each compared", read.operations);
+    report.count("lives of written files, each compared", written.operations);
+    report.seconds("slowest operation of a reader", read.slowest);
+    report.seconds("slowest life of a file (21 operations)", written.slowest);
+    report.count("kills of the worker", soak.kills);
+    report.count("upgrades", soak.upgrades);
+    report.count("faults of the store", soak.faults);
+    report.count("cache entries damaged", soak.damaged);
+    report.count("errors, wrong bytes, wrong names", (read.troubles.len() + written.troubles.len()) as u64);
     report.print();
 }
 
-/// What the worker uses at one moment.
+/// The table's files, as the format's own tools unpack them.
+fn unpacked(bucket: &fixture::Bucket, work: &Path) -> Expected {
+    let directory = work.join("unpacked");
+    fs::create_dir(&directory).expect("create a directory");
+    shell(&bucket.unpack_script(&directory));
+    let mut expected = Expected::default();
+    for entry in fs::read_dir(&directory).expect("list the unpacked table") {
+        let entry = entry.expect("list the unpacked table");
+        let content = fs::read(entry.path()).expect("read an unpacked file");
+        let name = entry.file_name();
+        expected.directories.entry(PathBuf::new()).or_default().insert(name.clone());
+        expected.files.insert(name.into(), Arc::new(content));
+    }
+    assert!(expected.files.len() > 4, "a table has more files than {}", expected.files.len());
+    expected
+}
+
+struct Soak {
+    victim: Victim,
+    server: S3Server,
+    /// In turn.
+    programs: [PathBuf; 2],
+    random: Random,
+    kills: u64,
+    upgrades: u64,
+    damaged: u64,
+    faults: u64,
+}
+
+impl Soak {
+    /// One trouble of the store and one of the cache; of the worker, unless it `is_calm`.
+    fn trouble(&mut self, is_calm: bool) {
+        let pick = |random: &mut Random, of: u64| random.next() % of;
+        self.faults += 1;
+        match pick(&mut self.random, 6) {
+            0 => self.server.set_faults(Faults { fail: 5, ..Faults::default() }),
+            1 => self.server.set_faults(Faults { cut: 5, body_bytes: 10_000, ..Faults::default() }),
+            2 => self.server.set_faults(Faults { delay: Duration::from_millis(200), ..Faults::default() }),
+            3 => self.server.set_faults(Faults { silent: true, ..Faults::default() }),
+            4 => self.server.set_faults(Faults { stall: true, body_bytes: 1000, ..Faults::default() }),
+            _ => self.server.stop(),
+        }
+        self.damaged += damage(&self.victim.mounted.cache_dir().join("data/entries"), &mut self.random);
+        if !is_calm {
+            if pick(&mut self.random, 4) == 0 {
+                let output = upgrade(&self.programs[self.upgrades as usize % 2], &self.victim.mounted);
+                self.upgrades += u64::from(output.status.success());
+            } else {
+                self.kills += u64::from(self.victim.kill());
+            }
+        }
+        std::thread::sleep(PAUSE / 3);
+        self.server.set_faults(Faults::default());
+        self.server.restart();
+        std::thread::sleep(PAUSE - PAUSE / 3);
+    }
+}
+
+/// What the mount uses at one moment.
 struct Look {
     after: Duration,
-    /// Bytes of memory.
+    /// Of the worker: bytes of memory.
     resident: u64,
-    descriptors: usize,
-    threads: usize,
+    descriptors: u64,
+    threads: u64,
     /// Bytes of the cache directory.
     disk: u64,
+    /// Of the supervisor: bytes of memory, and descriptors.
+    supervisor: (u64, u64),
 }
 
 impl Look {
-    fn at(pid: u32, cache: &Path, after: Duration) -> Self {
-        let process = PathBuf::from(format!("/proc/{pid}"));
-        let count = |name: &str| fs::read_dir(process.join(name)).expect("look at the worker").count();
-        let status = fs::read_to_string(process.join("status")).expect("look at the worker");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        let kibibytes: u64 = resident.trim().trim_end_matches(" kB").parse().expect("a number of kB");
-        Self { after, resident: kibibytes << 10, descriptors: count("fd"), threads: count("task"), disk: size(cache) }
+    fn at(victim: &Victim, after: Duration) -> Self {
+        let status = victim.status();
+        let (worker, supervisor) = (process(&status["worker_pid"]), process(&status["pid"]));
+        let (resident, descriptors) = (resident(&worker), count(&worker, "fd"));
+        let threads = count(&worker, "task");
+        let disk = size(&victim.mounted.cache_dir());
+        let supervisor = (self::resident(&supervisor), count(&supervisor, "fd"));
+        Self { after, resident, descriptors, threads, disk, supervisor }
     }
+}
+
+fn process(pid: &Value) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}"))
+}
+
+fn count(process: &Path, name: &str) -> u64 {
+    fs::read_dir(process.join(name)).expect("look at a process").count() as u64
+}
+
+fn resident(process: &Path) -> u64 {
+    let status = fs::read_to_string(process.join("status")).expect("look at a process");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    resident.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") << 10
 }
 
 impl std::fmt::Display for Look {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { after, resident, descriptors, threads, disk } = self;
-        let (seconds, resident, disk) = (after.as_secs(), resident >> 20, disk >> 20);
+        let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
         write!(
             f,
-            "{seconds:>6} s: {resident:>5} MiB of memory, {descriptors:>4} descriptors, {threads:>3} threads, {disk:>6} MiB on disk"
+            "{:>6} s: worker {}, {} descriptors, {} threads; disk {}; supervisor {}, {} descriptors",
+            self.after.as_secs(),
+            mebibytes(self.resident),
+            self.descriptors,
+            self.threads,
+            mebibytes(self.disk),
+            mebibytes(self.supervisor.0),
+            self.supervisor.1
         )
     }
 }
 
-/// One of the things that a worker uses.
+/// One of the things that a mount uses.
 type Use = fn(&Look) -> u64;
 
-/// In the second half of the time, nothing goes on growing.
+/// In the second half of the calm time, nothing goes on growing.
 fn assert_flat(looks: &[Look]) {
     let (before, after) = looks.split_at(looks.len() / 2);
     let most = |looks: &[Look], of: Use| looks.iter().map(of).max().unwrap_or(0);
-    let uses: [(&str, Use, u64); 4] = [
+    let uses: [(&str, Use, u64); 6] = [
         ("memory", |look| look.resident, 32 << 20),
-        ("descriptors", |look| look.descriptors as u64, 32),
-        ("threads", |look| look.threads as u64, 8),
+        ("descriptors", |look| look.descriptors, 32),
+        ("threads", |look| look.threads, 8),
         ("disk", |look| look.disk, 64 << 20),
+        ("memory of the supervisor", |look| look.supervisor.0, 2 << 20),
+        ("descriptors of the supervisor", |look| look.supervisor.1, 4),
     ];
     for (what, of, slack) in uses {
         let (before, after) = (most(before, of), most(after, of));
@@ -131,31 +230,6 @@ fn size(directory: &Path) -> u64 {
         Err(_) => 0,
     };
     entries.map(of).sum()
-}
-
-/// The mounted files and their unpacked twins.
-fn pairs(mounted: &Path, unpacked: &Path) -> Vec<(PathBuf, File)> {
-    let entries = fs::read_dir(unpacked).expect("list the unpacked table").flatten();
-    let pairs: Vec<_> = entries
-        .filter(|entry| entry.metadata().is_ok_and(|metadata| metadata.len() > 0))
-        .map(|entry| (mounted.join(entry.file_name()), File::open(entry.path()).expect("open an unpacked file")))
-        .collect();
-    assert!(pairs.len() > 8, "a table has more files than {}", pairs.len());
-    pairs
-}
-
-/// Opens the mounted file, reads somewhere, often a page and sometimes a MiB, and compares. Bytes read.
-fn compare((path, twin): &(PathBuf, File), random: &mut Random) -> u64 {
-    let size = twin.metadata().expect("stat").len();
-    let offset = random.next() % size;
-    let longest = if random.next().is_multiple_of(16) { 1 << 20 } else { 4 << 10 };
-    let len = (size - offset).min(longest) as usize;
-    let (mut found, mut wanted) = (vec![0; len], vec![0; len]);
-    let file = File::open(path).unwrap_or_else(|error| panic!("open {}: {error}", path.display()));
-    file.read_exact_at(&mut found, offset).unwrap_or_else(|error| panic!("{} at {offset}: {error}", path.display()));
-    twin.read_exact_at(&mut wanted, offset).expect("read the twin");
-    assert!(found == wanted, "{} at {offset}: wrong bytes", path.display());
-    len as u64
 }
 
 /// Replaces one of the cache's entries by a copy with a flipped bit or without its end. Not in

@@ -2,36 +2,10 @@
 
 use super::command::cassmount;
 use super::load::Load;
-use super::scene::{Backup, Victim};
+use super::scene::{Backup, Victim, another_build, other_version, upgrade, version_of};
 use super::{assert_fine, assert_unmounts, can_mount, can_outlive};
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-/// Another build of the program: a copy in which `to` stands wherever `from` did.
-fn another(place: &Path, from: &str, to: &str) -> PathBuf {
-    assert_eq!(from.len(), to.len());
-    let script = format!("s:{}:{to}:g", from.replace('.', r"\."));
-    let copied = Command::new("sed")
-        .env("LC_ALL", "C")
-        .arg(script)
-        .arg(cassmount().get_program())
-        .stdout(File::create(place).unwrap())
-        .status();
-    assert!(copied.unwrap().success());
-    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
-    place.to_owned()
-}
-
-fn version_of(program: &Path) -> String {
-    let output = Command::new(program).arg("--version").output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().strip_prefix("cassmount ").unwrap().to_owned()
-}
-
-fn upgrade(program: &Path, victim: &Victim) -> Output {
-    Command::new(program).args(["upgrade", "--json"]).arg(&victim.mounted.mountpoint).output().unwrap()
-}
 
 #[test]
 fn programs_notice_nothing_of_another_version() {
@@ -42,14 +16,7 @@ fn programs_notice_nothing_of_another_version() {
     let work = tempfile::tempdir().unwrap();
     let this = PathBuf::from(cassmount().get_program());
     let version = version_of(&this);
-    let other = work.path().join("cassmount");
-    // Really another build, where one is named.
-    if let Some(build) = std::env::var_os("CASSMOUNT_OTHER_BUILD") {
-        fs::copy(build, &other).unwrap();
-    } else {
-        let nines = version.replace(|c: char| c.is_ascii_digit(), "9");
-        another(&other, &format!("cassmount {version}"), &format!("cassmount {nines}"));
-    }
+    let other = other_version(&work.path().join("cassmount"));
     let other_version = version_of(&other);
     assert_ne!(version, other_version);
 
@@ -58,7 +25,7 @@ fn programs_notice_nothing_of_another_version() {
     let mut from = version.clone();
     for (round, program) in [&other, &this, &other].into_iter().enumerate() {
         Victim::settle(&readers);
-        let output = upgrade(program, &victim);
+        let output = upgrade(program, &victim.mounted);
         assert!(output.status.success(), "{output:?}");
         let done: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let to = version_of(program);
@@ -95,14 +62,14 @@ fn what_does_not_fit_is_handed_nothing() {
         ("CMKNOWN1", "CMKNOWN2", "its record of what the kernel holds is of format CMKNOWN2"),
         ("crash-on", "crash-in", "does not understand how the mount was started"),
     ] {
-        let output = upgrade(&another(&work.path().join(to), from, to), &victim);
+        let output = upgrade(&another_build(&work.path().join(to), from, to), &victim.mounted);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1) && said.contains(why) && said.contains("goes on as it was"), "{said}");
         assert_eq!(victim.status()["worker_pid"], before["worker_pid"], "nothing was touched");
     }
     // It fits, as far as can be known before, but its workers do not start.
-    let broken = another(&work.path().join("broken"), "/dev/null", "/dev/nil.");
-    let output = upgrade(&broken, &victim);
+    let broken = another_build(&work.path().join("broken"), "/dev/null", "/dev/nil.");
+    let output = upgrade(&broken, &victim.mounted);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && said.contains("the one before it goes on"), "{said}");
     let status = victim.status();
@@ -119,7 +86,7 @@ fn a_kernel_that_cannot_resend_keeps_its_worker() {
     let backup = Backup::new();
     let victim = backup.mount(&["--no-resend"]);
     let worker = victim.status()["worker_pid"].clone();
-    let output = upgrade(Path::new(cassmount().get_program()), &victim);
+    let output = upgrade(Path::new(cassmount().get_program()), &victim.mounted);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && said.contains("this kernel cannot send requests again"), "{said}");
     assert_eq!(victim.status()["worker_pid"], worker);

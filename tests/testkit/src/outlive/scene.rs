@@ -3,10 +3,13 @@
 use super::load::{Expected, Load};
 use super::random::Random;
 use crate::bucket::{Bucket, HOST, Tar};
-use crate::command::Mounted;
+use crate::command::{Mounted, cassmount};
 use rustix::process::{Pid, Signal, kill_process};
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -94,7 +97,7 @@ pub struct Victim {
 }
 
 impl Victim {
-    fn new(mounted: Mounted) -> Self {
+    pub fn new(mounted: Mounted) -> Self {
         let status = mounted.status(PATIENCE);
         let supervisor = status["pid"].as_i64().expect("a pid") as i32;
         Self { mounted, supervisor, killed: Cell::new(None) }
@@ -191,6 +194,42 @@ impl Drop for Victim {
             }
         }
     }
+}
+
+/// Another build of the program: a copy at `place` in which `to` stands wherever `from` did.
+pub fn another_build(place: &Path, from: &str, to: &str) -> PathBuf {
+    assert_eq!(from.len(), to.len());
+    let script = format!("s:{}:{to}:g", from.replace('.', r"\."));
+    let copied = Command::new("sed")
+        .env("LC_ALL", "C")
+        .arg(script)
+        .arg(cassmount().get_program())
+        .stdout(File::create(place).unwrap())
+        .status();
+    assert!(copied.unwrap().success());
+    fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
+    place.to_owned()
+}
+
+/// A build of another version: that which `CASSMOUNT_OTHER_BUILD` names, or a copy with other digits.
+pub fn other_version(place: &Path) -> PathBuf {
+    if let Some(build) = std::env::var_os("CASSMOUNT_OTHER_BUILD") {
+        fs::copy(build, place).unwrap();
+        return place.to_owned();
+    }
+    let version = version_of(Path::new(cassmount().get_program()));
+    let nines = version.replace(|c: char| c.is_ascii_digit(), "9");
+    another_build(place, &format!("cassmount {version}"), &format!("cassmount {nines}"))
+}
+
+pub fn version_of(program: &Path) -> String {
+    let output = Command::new(program).arg("--version").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().strip_prefix("cassmount ").unwrap().to_owned()
+}
+
+/// Hands the mount over to that program.
+pub fn upgrade(program: &Path, mounted: &Mounted) -> Output {
+    Command::new(program).args(["upgrade", "--json"]).arg(&mounted.mountpoint).output().unwrap()
 }
 
 pub fn child_of(parent: i32) -> Option<Pid> {
