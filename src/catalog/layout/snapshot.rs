@@ -25,8 +25,6 @@ const MAX_MANIFEST: u64 = 32 << 20;
 const PARALLEL: usize = 8;
 /// Before 4.1, an empty file that marks the snapshot of a repair.
 const EPHEMERAL: &str = "ephemeral.snapshot";
-/// Tables that are named in one warning.
-const NAMED: usize = 5;
 
 /// A snapshot while it is listed.
 #[derive(Debug, Default)]
@@ -147,8 +145,7 @@ impl Snapshot {
         let written = automatic.and_then(|(_, time)| time).or(described.created_at);
         let named = written.or_else(|| millis(tag)).or(local.map(|local| local.at_offset(0)));
         let time = named.or(self.described).or(self.newest).unwrap_or_default();
-        let mut parsed = without_manifest(SetKind::Full, time, scope);
-        parsed.manifest.warnings = described.warnings;
+        let parsed = without_manifest(SetKind::Full, time, scope);
         Ok(FoundSet { manifest: Ok(Some(parsed)), evidence: described.missing, ..found })
     }
 
@@ -170,7 +167,6 @@ impl Snapshot {
         }
         let mut reads = futures::stream::iter(reads).buffered(PARALLEL);
         let mut all = Described::default();
-        let mut unusable = Vec::new();
         while let Some((table, look)) = reads.try_next().await? {
             match look {
                 Look::Read { created_at, is_ephemeral, missing } => {
@@ -184,20 +180,13 @@ impl Snapshot {
                         SetEvidence::new(subject, Cause::SnapshotManifest)
                     }));
                 }
-                Look::Unusable(why) => unusable.push(format!("{} ({why})", table.table)),
+                Look::Unusable(why) => {
+                    let key = table.manifest.as_ref().map_or(&table.prefixes[0], |manifest| &manifest.key);
+                    let subject = Subject::Object { key: Arc::clone(key), table: Some(table.table.clone()) };
+                    let why = format!("{why}; so nothing tells which SSTables should be there");
+                    all.missing.push(SetEvidence::new(subject, Cause::Unreadable { why: why.into() }));
+                }
             }
-        }
-        drop(reads);
-        if !unusable.is_empty() {
-            let more = unusable.len().saturating_sub(NAMED);
-            unusable.truncate(NAMED);
-            if more > 0 {
-                unusable.push(format!("{more} more"));
-            }
-            let which = unusable.join(", ");
-            all.warnings.push(
-                format!("manifest.json cannot be used, so nothing tells which files should be there: {which}").into(),
-            );
         }
         Ok(all)
     }
@@ -209,7 +198,6 @@ struct Described {
     created_at: Option<Timestamp>,
     is_ephemeral: Option<bool>,
     missing: Vec<SetEvidence>,
-    warnings: Vec<Arc<str>>,
 }
 
 /// What one table's manifest.json tells.
@@ -278,6 +266,9 @@ fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(M
     let known = scan.known?.set(tag)?;
     let same = |table: &FoundTable| known.archive(&table.table).is_some_and(|archive| *archive.object == table.object);
     if known.archive_count() != tables.len() || !tables.iter().all(same) {
+        return None;
+    }
+    if known.evidence.iter().any(SetEvidence::may_pass) {
         return None;
     }
     let missing = known.evidence.iter().filter(|evidence| evidence.cause == Cause::SnapshotManifest);

@@ -28,7 +28,7 @@ impl SnapshotManifest {
             return Err("it is not a JSON object".into());
         }
         let created_at = json["created_at"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        let files = json["files"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let files = json["files"].as_array().ok_or("it lists no files")?;
         let files = files.iter().filter_map(Value::as_str).filter(|file| is_data(file));
         Ok(Self {
             created_at: created_at.map(|time| Timestamp(time.as_microsecond())),
@@ -92,10 +92,10 @@ mod tests {
         assert!(!there.is_same(&names(&["nb-1-big-Data.db"])));
         let old = SnapshotManifest::parse(br#"{"files":[]}"#).unwrap();
         assert_eq!((old.created_at, old.is_ephemeral, old.files.len()), (None, None, 0));
-        for odd in [&br#"{"created_at":7,"files":{}}"#[..], br#"{"created_at":"then"}"#] {
+        for odd in [&br#"{"created_at":7,"files":[]}"#[..], br#"{"created_at":"then","files":[]}"#] {
             assert_eq!(SnapshotManifest::parse(odd).unwrap().created_at, None);
         }
-        for bad in [&b""[..], b"[]", b"{\"files\":["] {
+        for bad in [&b""[..], b"[]", b"{\"files\":[", b"{\"files\":{}}", b"{}"] {
             assert!(SnapshotManifest::parse(bad).is_err());
         }
     }

@@ -28,7 +28,7 @@ fn with_contents(keys: &[(&str, i64)], contents: &[(&str, &str)]) -> Arc<MemoryO
         let content = if let Some((_, content)) = own {
             (*content).to_owned()
         } else if key.ends_with("manifest.json") {
-            format!("{{\"created_at\":\"{}\"}}", Timestamp::from_secs(*seconds))
+            format!("{{\"files\":[],\"created_at\":\"{}\"}}", Timestamp::from_secs(*seconds))
         } else {
             (*key).to_owned()
         };
@@ -269,10 +269,11 @@ async fn directories_from_before_ids_are_tables() {
     assert_eq!(host(&at(&keys, T), "node1", &[]).await.set("daily").unwrap().tables().len(), 2);
 }
 
-/// Keys of what manifests list and a listing has not.
+/// Keys of what manifests list and a listing has not, and of manifests that tell nothing.
 fn missing(host: &HostSets) -> Vec<String> {
     let evidence = host.sets.iter().flat_map(|set| &set.evidence);
-    let missing = evidence.filter(|one| matches!(one.cause, Cause::SnapshotManifest | Cause::BackupManifest));
+    let missing = evidence
+        .filter(|one| matches!(one.cause, Cause::SnapshotManifest | Cause::BackupManifest | Cause::Unreadable { .. }));
     let keys = missing.filter_map(|one| match &one.subject {
         Subject::Object { key, table: Some(_) } => Some(key.to_string()),
         _ => None,
@@ -304,6 +305,25 @@ async fn the_disks_of_a_node_are_one_and_each_alone_is_known_to_lack_something()
     // Unchanged, it is known still, and nothing is read again.
     let again = catalog.host_now(&Host::new("node1")).await.unwrap();
     assert_eq!((again.sets.len(), missing(&again).len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_manifest_json_that_tells_nothing_is_a_lack() {
+    let manifest = format!("node1/shop/{USERS}/snapshots/daily/manifest.json");
+    let keys = snapshot("node1/", "daily", &[1]);
+    let mut keys = at(&keys, T);
+    keys.push((&manifest, T));
+    for content in ["{", "{}"] {
+        let objects = with_contents(&keys, &[(&manifest, content)]);
+        let options = CatalogOptions { layout: LayoutChoice::Auto, ..CatalogOptions::default() };
+        let catalog = Catalog::open(objects, options);
+        for sets in
+            [catalog.host(&Host::new("node1")).await.unwrap(), catalog.host_now(&Host::new("node1")).await.unwrap()]
+        {
+            assert_eq!(missing(&sets), [manifest.clone()], "{content}");
+            assert!(!sets.completeness.is_whole(0));
+        }
+    }
 }
 
 #[tokio::test]
