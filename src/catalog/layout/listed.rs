@@ -3,7 +3,7 @@
 
 use super::gathered::{FoundSet, FoundTable};
 use super::snapshot::without_manifest;
-use crate::cassandra::{TableId, TableName};
+use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::SetKind;
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::manifest::{ParsedManifest, Scope};
@@ -82,6 +82,29 @@ pub(super) enum Sum {
     /// The ETag of an upload in parts.
     ETag(String),
     Unknown,
+}
+
+/// Files of SSTables that a manifest lists where no table of the host has any: their rows are in no
+/// table that is shown. The first of each table.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Unplaced(BTreeMap<Option<TableName>, String>);
+
+impl Unplaced {
+    /// An entry that is of no table's directory. Other tools' files are nobody's loss.
+    pub(super) fn note(&mut self, table: Option<&TableName>, key: &str) {
+        let file = key.rsplit('/').next().unwrap_or(key);
+        if SstableName::parse_component(file).is_some() && !self.0.contains_key(&table.cloned()) {
+            self.0.insert(table.cloned(), key.to_owned());
+        }
+    }
+
+    pub(super) fn evidence(&self) -> impl Iterator<Item = SetEvidence> + '_ {
+        const WHY: &str = "the manifest lists it in a place that no table of this host has";
+        self.0.iter().map(|(table, key)| {
+            let subject = Subject::Object { key: key.as_str().into(), table: table.clone() };
+            SetEvidence::new(subject, Cause::Stray { why: WHY.into() })
+        })
+    }
 }
 
 /// As the data's keys have it: `<keyspace>/<table>-<id>`, or without the id.

@@ -6,7 +6,7 @@
 //! of a manifest's entries is not compared.
 
 use crate::cassandra::{SstableName, TableId, TableName};
-use crate::catalog::layout::listed::{ListedTable, Sum, files, object_at, parts_of, tables};
+use crate::catalog::layout::listed::{ListedTable, Sum, Unplaced, files, object_at, parts_of, tables};
 use crate::catalog::layout::manifest_stream::{LastManifest, MAX_FILES};
 use crate::catalog::layout::table_path::table_directory;
 use crate::catalog::layout::{
@@ -47,6 +47,7 @@ struct EsopManifest {
     tokens: Vec<Arc<str>>,
     /// Entries that are of no table.
     odd: usize,
+    unplaced: Unplaced,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +98,7 @@ impl EsopManifest {
                 let id = if id.is_empty() { Ok(None) } else { TableId::parse(&id).map(Some) };
                 let valid = TableName::is_valid_part(&keyspace) && TableName::is_valid_part(&name);
                 let (Ok(id), true) = (id, valid) else {
+                    entries.iter().for_each(|entry| manifest.unplaced.note(None, &entry.object_key));
                     manifest.odd += entries.len().max(1);
                     continue;
                 };
@@ -112,6 +114,7 @@ impl EsopManifest {
                         let key = format!("{node}{}", entry.object_key);
                         listed.push(&key, node.len() + directory.len(), entry.size, Sum::Unknown);
                     } else {
+                        manifest.unplaced.note(Some(&listed.table), &entry.object_key);
                         manifest.odd += 1;
                     }
                 }
@@ -269,6 +272,7 @@ impl Esop {
             found.manifest = match self.manifest(scan.objects, &object).await? {
                 Ok(read) => {
                     let mut parsed = tables(scan.objects, &read.tables, &object.key, time, &mut found).await?;
+                    found.evidence.extend(read.unplaced.evidence());
                     let manifest = &mut parsed.manifest;
                     (manifest.cluster, manifest.datacenter) = (Some(node.cluster.clone()), Some(node.dc.clone()));
                     manifest.tokens = read.tokens.clone().into();

@@ -7,7 +7,7 @@
 //! `MD5` is in hex (local storage, S3) or base64 (GCS, Azure), or an ETag of S3 that is no MD5 (`<hex>-<parts>`).
 
 use crate::cassandra::{SstableName, TableName};
-use crate::catalog::layout::listed::{ListedTable, Sum};
+use crate::catalog::layout::listed::{ListedTable, Sum, Unplaced};
 use crate::catalog::layout::manifest_stream::MAX_FILES;
 use crate::catalog::layout::table_path::table_directory;
 use serde::Deserialize;
@@ -24,6 +24,7 @@ pub(super) struct MedusaManifest {
     pub(super) odd: Vec<String>,
     /// How many more of these there are.
     pub(super) more_odd: usize,
+    pub(super) unplaced: Unplaced,
 }
 
 /// Odd entries that are kept.
@@ -98,6 +99,7 @@ impl MedusaManifest {
         };
         let table = table_directory(&columnfamily).filter(|(_, id)| id.is_some() || has_sstables());
         let Some((table, id)) = table.filter(|_| TableName::is_valid_part(&keyspace)) else {
+            objects.iter().for_each(|entry| self.unplaced.note(None, &entry.path));
             self.note(format!("{keyspace}/{columnfamily}"));
             return;
         };
@@ -110,7 +112,10 @@ impl MedusaManifest {
                 Some((start, length)) => {
                     listed.push(&path[start..], length, size, sum(md5.as_deref().unwrap_or_default()));
                 }
-                None => self.note(path.into()),
+                None => {
+                    self.unplaced.note(Some(&listed.table), &path);
+                    self.note(path.into());
+                }
             }
         }
         self.tables.push(listed);
@@ -265,6 +270,9 @@ mod tests {
         assert_eq!(table.objects[0].key(), format!("node1/data/shop/users-{ID}/nb-1-big-Data.db"));
         assert_eq!(*table.objects[1].directory, format!("node1/b1/data/shop/users-{ID}/"));
         assert_eq!(manifest.odd.len(), 3, "{:?}", manifest.odd);
+        // An SSTable's file of another host may hold rows of this table; others hold none.
+        let unplaced: Vec<String> = manifest.unplaced.evidence().map(|evidence| evidence.subject.to_string()).collect();
+        assert_eq!(unplaced, [format!("node2/data/shop/users-{ID}/nb-2-big-Index.db of shop.users")]);
         for bad in ["", "{}", "[1]", r#"[{"keyspace":"a"}]"#] {
             assert!(MedusaManifest::parse(bad.as_bytes(), owner()).is_err(), "{bad}");
         }

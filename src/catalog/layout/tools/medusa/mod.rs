@@ -156,6 +156,7 @@ impl Medusa {
                 Ok(manifest) => {
                     let finished = finished(objects, host, name).await?.unwrap_or(object.modified);
                     let mut parsed = tables(objects, &manifest.tables, &object.key, finished, &mut found).await?;
+                    found.evidence.extend(manifest.unplaced.evidence());
                     if !manifest.odd.is_empty() {
                         let odd = names(&manifest.odd, manifest.more_odd);
                         let warning = format!("there are entries that are of no table of this host: {odd}");
