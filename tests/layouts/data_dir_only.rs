@@ -65,6 +65,20 @@ fn a_host_without_a_name_its_live_files_and_its_commit_logs() {
 }
 
 #[test]
+fn of_a_table_that_lacks_a_file_the_rest_is_not_told_as_older() {
+    let (source, cache) = (one_host(), tempfile::tempdir().unwrap());
+    let snapshot = table(&source.path().join("data/shop"), "users").join("snapshots/2026-11-21-02-50");
+    let data = names(&snapshot).into_iter().find(|name| name.ends_with("-Data.db")).unwrap();
+    fs::remove_file(snapshot.join(data)).unwrap();
+    let mut chain = cassmount();
+    chain.arg("chain").arg(source.path()).args(["node", "2026-11-21-02-50", "--cache-dir"]).arg(cache.path());
+    let output = chain.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("INCOMPLETE: 2026-11-21-02-50 lacks") && !text.contains("older full"), "{text}");
+}
+
+#[test]
 fn a_file_that_is_replaced_under_the_mount_is_stale_and_not_another() {
     let source = one_host();
     let Some(mounted) = mount(source.path(), "a_file_that_is_replaced_under_the_mount_is_stale_and_not_another") else {

@@ -60,7 +60,12 @@ impl HostModel {
 
     /// What there is of a table that the point's base full lacks.
     pub(super) fn instead(&self, index: usize, lack: &Lack) -> Option<String> {
-        let table = lack.subject.table().filter(|_| lack.set == self.points()[index].base().tag)?;
+        let base = self.points()[index].base();
+        // Of one that lacks a part only, the rest is there.
+        let Subject::Table { table } = &lack.subject else { return None };
+        if lack.set != base.tag || base.has(table) {
+            return None;
+        }
         let there = self.tables_at(index).find(|dir| dir.table == *table);
         let pieces = there.map(|dir| self.pieces(dir, ContentKind::Snapshot, index)).unwrap_or_default();
         let first: Option<&BackupSet> = pieces.first().map(|(set, _)| &**set);
