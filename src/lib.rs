@@ -28,6 +28,7 @@ pub mod supervisor;
 pub mod task;
 pub mod time;
 pub mod tree;
+pub mod unpacked;
 pub mod verify;
 pub mod view;
 

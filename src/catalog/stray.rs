@@ -98,8 +98,7 @@ impl fmt::Display for StrayReason {
                 "not looked into, because there are too many directories: if there are backups in it, give it as SOURCE"
             }
             Self::ManyTables => {
-                "an archive of many tables, which cannot be read as it is: unpack it (tar -xf) into a directory for its \
-                 host, and give the directory above as SOURCE"
+                "an archive of many tables: --layout node_archives looks into such ones (docs/layouts.md)"
             }
             Self::Ambiguous => {
                 "where its keyspace ends and its table begins could be told in several ways: put a schema.cql beside it \

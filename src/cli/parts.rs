@@ -39,7 +39,7 @@ const NO_RESEND: &str = "this kernel cannot send requests again that a process t
     if the mount's daemon dies, the mount ends with it, and whoever uses it gets errors";
 
 /// Layouts whose backups are archives, which mostly are encrypted.
-const OF_ARCHIVES: [&str; 2] = ["cass_ops", "scripts"];
+const OF_ARCHIVES: [&str; 3] = ["cass_ops", "scripts", "node_archives"];
 const NO_KEY: &str = "no key was given: encrypted archives cannot be read, only listed (--key-file, --key-command, encryption_key of the configuration)";
 
 /// What is read before the process is locked up.
@@ -118,7 +118,7 @@ impl Parts {
         }
         let timeout = settings.store.timeout;
         let live_data_dir = settings.live_data_dir()?;
-        let session = Session::open_unchecked(settings)?;
+        let session = Session::open_unchecked(settings, Some(keys.clone()))?;
         if !resumed {
             session.check().await?;
             // A wrong --layout is told now, and not by an empty mount.

@@ -5,13 +5,15 @@ use super::{logging, table, wait};
 use cassmount::cache::Cache;
 use cassmount::cache_dir::CacheDir;
 use cassmount::cassandra::TableName;
-use cassmount::catalog::{Catalog, CatalogOptions, Host};
+use cassmount::catalog::layout::NodeArchives;
+use cassmount::catalog::{Catalog, CatalogOptions, Host, LayoutChoice, Objects};
 use cassmount::config::{CacheSettings, CommandLine, Settings};
 use cassmount::keys::KeyRing;
 use cassmount::private;
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Bundles, Store};
 use cassmount::tree::{BackupTree, TreeOptions};
+use cassmount::unpacked::Unpacked;
 use cassmount::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,8 @@ use std::time::Duration;
 const HOSTS_NAMED: usize = 20;
 /// How long a command that is done waits for what it keeps on disk.
 const FINISH: Duration = Duration::from_secs(10);
+/// How long a listing waits for an archive that is read to know what it holds.
+const LONGEST_LISTING: Duration = Duration::from_hours(48);
 /// Default of --cache-size where the disk has room, bytes.
 const CACHE_SIZE: u64 = 10 << 30;
 
@@ -62,6 +66,9 @@ pub(super) struct Session {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
     pub(super) cache_dir: CacheDir,
+    /// What lies in archives of many tables, where the layout is theirs, and what opens them.
+    pub(super) unpacked: Option<Unpacked>,
+    keys: Option<KeyRing>,
     /// Of a command, for as long as it works; a daemon has a log.
     silence: Option<wait::Teller>,
 }
@@ -69,21 +76,30 @@ pub(super) struct Session {
 impl Session {
     /// Opens the source, and makes sure that it is there and lets us in.
     pub(super) async fn open(settings: Settings) -> Result<Self> {
-        let mut session = Self::open_unchecked(settings)?;
+        let mut session = Self::open_unchecked(settings, None)?;
         session.silence = Some(wait::tell_of_silence(&session.store, session.settings.store.timeout));
         session.store.check().await?;
         Ok(session)
     }
 
-    /// Opens the source without asking it anything.
-    pub(super) fn open_unchecked(settings: Settings) -> Result<Self> {
+    /// Opens the source without asking it anything. `keys`: where somebody has read them already.
+    pub(super) fn open_unchecked(settings: Settings, keys: Option<KeyRing>) -> Result<Self> {
         let store = Store::open(&settings.source()?, &settings.store)?;
         let cache_dir = cache_dir(&settings.cache)?;
-        let directory = Some(cache_dir.catalog());
-        let (layout, renames) = (settings.layout.clone(), settings.rename_hosts.clone());
+        let (mut layout, mut keys, mut unpacked) = (settings.layout.clone(), keys, None);
+        let mut objects: Arc<dyn Objects> = Arc::new(store.clone());
+        if layout.to_string() == NodeArchives::NAME {
+            let ring = keys.take().map_or_else(|| self::keys(&settings), Ok)?;
+            let found = unpack(&settings, &store, cache(&settings.cache, &cache_dir)?, ring.clone())?;
+            objects = Arc::new(found.clone());
+            (keys, unpacked) = (Some(ring), Some(found));
+            // Nothing but what is in the archives tells a layout.
+            layout = LayoutChoice::Certain(Arc::new(NodeArchives));
+        }
+        let (directory, renames) = (Some(cache_dir.catalog()), settings.rename_hosts.clone());
         let options = CatalogOptions { directory, layout, renames, ..CatalogOptions::default() };
-        let catalog = Catalog::open(Arc::new(store.clone()), options);
-        Ok(Self { settings, store, catalog, cache_dir, silence: None })
+        let catalog = Catalog::open(objects, options);
+        Ok(Self { settings, store, catalog, cache_dir, unpacked, keys, silence: None })
     }
 
     /// Makes sure that the source is there and lets us in.
@@ -94,26 +110,20 @@ impl Session {
 
     /// All passphrases that were named; warnings go to the log.
     pub(super) fn keys(&self) -> Result<KeyRing> {
-        keys(&self.settings)
+        self.keys.clone().map_or_else(|| self::keys(&self.settings), Ok)
     }
 
     /// The cache as a mount uses it, bounded.
     pub(super) fn cache(&self) -> Result<Cache> {
-        let size = match self.settings.cache.size {
-            Some(size) => size,
-            None => CACHE_SIZE.min(free_space(self.cache_dir.path())? / 4),
-        };
-        Cache::open(&self.cache_dir.data(), size).map_err(|error| unusable(&error))
+        cache(&self.settings.cache, &self.cache_dir)
     }
 
     /// A reader of the source's archives. What the settings say goes before `options`.
-    pub(super) fn reader(&self, keys: KeyRing, cache: Cache, mut options: ReaderOptions) -> Result<Arc<Reader>> {
-        options.timeout = self.settings.store.timeout;
-        options.memory_limit = self.settings.cache.memory_limit;
-        options.envelope = self.settings.envelope;
-        options.allow_plaintext = self.settings.allow_plaintext;
-        options.bundles = Some(Arc::clone(&self.catalog) as Arc<dyn Bundles>);
-        Reader::new(self.store.clone(), keys, cache, options)
+    pub(super) fn reader(&self, keys: KeyRing, cache: Cache, options: ReaderOptions) -> Result<Arc<Reader>> {
+        let bundles = Some(Arc::clone(&self.catalog) as Arc<dyn Bundles>);
+        let options = ReaderOptions { bundles, ..reader_options(&self.settings, options) };
+        let store = self.unpacked.as_ref().map_or(&self.store, Unpacked::store);
+        Reader::new(store.clone(), keys, cache, options)
     }
 
     /// Options of a tree that remembers what it learns.
@@ -173,6 +183,31 @@ impl Session {
         self.catalog.host_judged(host).await?;
         Ok(host.clone())
     }
+}
+
+/// What lies in the source's archives of many tables.
+fn unpack(settings: &Settings, store: &Store, cache: Cache, keys: KeyRing) -> Result<Unpacked> {
+    let options = ReaderOptions { whole_trees: true, wait_limit: LONGEST_LISTING, ..ReaderOptions::default() };
+    let reader = Reader::new(store.clone(), keys, cache, reader_options(settings, options))?;
+    Ok(Unpacked::new(store.clone(), reader))
+}
+
+fn reader_options(settings: &Settings, options: ReaderOptions) -> ReaderOptions {
+    ReaderOptions {
+        timeout: settings.store.timeout,
+        memory_limit: settings.cache.memory_limit,
+        envelope: settings.envelope,
+        allow_plaintext: settings.allow_plaintext,
+        ..options
+    }
+}
+
+fn cache(settings: &CacheSettings, directory: &CacheDir) -> Result<Cache> {
+    let size = match settings.size {
+        Some(size) => size,
+        None => CACHE_SIZE.min(free_space(directory.path())? / 4),
+    };
+    Cache::open(&directory.data(), size).map_err(|error| unusable(&error))
 }
 
 /// All passphrases that were named; warnings go to the log.

@@ -18,6 +18,7 @@ use cassmount::{Error, Kind, Result};
 use std::fmt::{Display, Write};
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -106,6 +107,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         let hosts = session.hosts(args.scope.host.as_deref()).await?;
         let tables = session.tables(&args.only, &hosts).await?;
         let host = args.scope.host.as_ref().and_then(|_| hosts.first().cloned());
+        let scope_host = host.clone();
         let scope = Scope { host, point: args.scope.point.clone(), tables };
         let options = VerifyOptions {
             deep: args.deep,
@@ -122,7 +124,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         };
         let report = verification.run(&watch).await;
         watch.progress.finish();
-        Ok((report, session.store.nothing_left_out()))
+        let whole = match session.unpacked.as_ref().filter(|_| args.deep) {
+            Some(unpacked) => are_whole(unpacked.read_again(scope_host.as_ref()).await?),
+            None => Ok(()),
+        };
+        Ok((report, whole.and_then(|()| session.store.nothing_left_out())))
     };
     let (report, nothing_left_out) =
         session::block_on(unless_interrupted(work, "what was found good is remembered: run it again to go on"))?;
@@ -132,6 +138,16 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     }
     verdict(&report)?;
     nothing_left_out
+}
+
+/// What is wrong with archives of many tables, which the report does not have: they are in no set.
+fn are_whole(wrong: Vec<(Arc<str>, Error)>) -> Result<()> {
+    let Some((key, error)) = wrong.first() else { return Ok(()) };
+    for (key, error) in &wrong {
+        tracing::error!("{}: {error}", key.escape_debug());
+    }
+    let message = format!("{} of the archives cannot be read, such as {}", wrong.len(), key.escape_debug());
+    Err(Error::new(error.kind(), message))
 }
 
 /// The day, in UTC: a sample that is drawn by it stays as it is until tomorrow, so that an interrupted run can go on.

@@ -49,6 +49,8 @@ pub(super) struct Fetcher {
     /// Ends all requests when the reader goes.
     pub(super) cancel: CancellationToken,
     timeout: Duration,
+    /// As [`ReaderOptions`] has it.
+    whole_trees: bool,
 }
 
 impl Fetcher {
@@ -56,12 +58,16 @@ impl Fetcher {
         // Half for what is on its way, a quarter for spans that are ready; the rest is what the
         // stages of passes have in hand.
         let memory = Budget::new(options.memory_limit / 2);
-        Self { store, stats, memory, cancel: CancellationToken::new(), timeout: options.timeout }
+        Self { store, stats, memory, cancel: CancellationToken::new(), timeout: options.timeout, whole_trees: options.whole_trees }
     }
 
     /// Names exactly this version of the object in everything that is kept about it.
     pub(super) fn identity(&self, object: &ObjectMeta) -> Identity {
-        Identity::new(self.store.name(), object)
+        // What is kept about an archive of a whole tree is of no use to who reads a table's.
+        match self.whole_trees {
+            true => Identity::new(&format!("{} (whole trees)", self.store.name()), object),
+            false => Identity::new(self.store.name(), object),
+        }
     }
 
     /// One range of exactly this version of the object.

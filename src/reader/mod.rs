@@ -79,7 +79,7 @@ impl Reader {
     /// Must be called within a Tokio runtime, which does its work. Blocks for a moment on the cache directory.
     pub fn new(store: Store, keys: KeyRing, cache: Cache, options: ReaderOptions) -> Result<Arc<Self>> {
         let stats = Arc::new(ReaderStats::default());
-        let known = Arc::new(Knowledge::new(&cache, Arc::clone(&stats))?);
+        let known = Arc::new(Knowledge::new(&cache, Arc::clone(&stats), &options)?);
         let fetcher = Arc::new(Fetcher::new(store, stats, &options));
         let seals = Arc::new(Seals::new(Arc::clone(&fetcher), keys, &options));
         let objects = Arc::new(PlainObjects::new(Arc::clone(&fetcher), cache.clone()));

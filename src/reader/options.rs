@@ -29,6 +29,8 @@ pub struct ReaderOptions {
     pub envelope: EnvelopeOptions,
     /// Whether an archive that is not encrypted is read although keys were given and those beside it are.
     pub allow_plaintext: bool,
+    /// Whether archives hold whole trees: then paths stay as the archive has them, and all of its files count.
+    pub whole_trees: bool,
     /// Who knows what bundles are made of; `None`: there are none.
     pub bundles: Option<Arc<dyn Bundles>>,
 }
@@ -46,6 +48,7 @@ impl Default for ReaderOptions {
             save_every: None,
             envelope: EnvelopeOptions::default(),
             allow_plaintext: false,
+            whole_trees: false,
             bundles: None,
         }
     }

@@ -218,7 +218,7 @@ impl IncomingIndex {
         if index.identity != *archive {
             return Err(Error::corrupt("the published seek index is that of another archive"));
         }
-        let (mut listing, mut offsets) = Listing::build(&index.members, index.plain_size, &index.warnings);
+        let (mut listing, mut offsets) = known.listing(&index.members, index.plain_size, &index.warnings);
         listing.warnings = head.warnings;
         for (number, why) in head.damage {
             if let Some(file) = listing.files.get_mut(number as usize) {

@@ -18,24 +18,33 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Three attempts that hang fit into a timeout; but nobody waits longer than this for a first byte.
 const LONGEST_SILENCE: Duration = Duration::from_secs(20);
+/// Longer than any process lives.
+const NEVER: Duration = Duration::from_hours(24 * 365);
 
 /// The limits of a store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
     timeout: Duration,
     no_progress: Duration,
+    retries: bool,
 }
 
 impl Deadlines {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { timeout, no_progress: (timeout / 3).min(LONGEST_SILENCE) }
+        Self { timeout, no_progress: (timeout / 3).min(LONGEST_SILENCE), retries: true }
+    }
+
+    /// Of a backend that has deadlines and attempts of its own: no other ones.
+    pub(super) fn none() -> Self {
+        Self { timeout: NEVER, no_progress: NEVER, retries: false }
     }
 
     /// Starts the clock of an operation that moves `bytes`.
     pub(super) fn start(&self, bytes: u64) -> Attempts {
         let whole = self.timeout + Duration::from_millis(bytes * 1000 / SLOWEST);
         let began = Instant::now();
-        Attempts { began, ends: began + whole, no_progress: self.no_progress, pause: FIRST_PAUSE }
+        let (no_progress, retries) = (self.no_progress, self.retries);
+        Attempts { began, ends: began + whole, no_progress, retries, pause: FIRST_PAUSE }
     }
 }
 
@@ -45,6 +54,7 @@ pub(super) struct Attempts {
     began: Instant,
     ends: Instant,
     no_progress: Duration,
+    retries: bool,
     pause: Duration,
 }
 
@@ -74,7 +84,7 @@ impl Attempts {
 
     /// How long to wait before the next attempt, or the error when there shall be none.
     pub(super) fn pause_after(&mut self, error: Error) -> Result<Duration> {
-        if !matches!(error.kind(), Kind::Unreachable | Kind::TimedOut) {
+        if !self.retries || !matches!(error.kind(), Kind::Unreachable | Kind::TimedOut) {
             return Err(error);
         }
         // Jitter: the many readers of a store that comes back must not all come at once.

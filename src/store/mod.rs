@@ -126,11 +126,28 @@ impl Store {
         Self::assemble(name.into(), backend, options, Arc::default())
     }
 
+    /// A store over what is made of another store's objects. Its backend asks that one, which has
+    /// the limits, attempts and deadlines, so this has none.
+    pub fn derived(name: impl Into<String>, backend: Arc<dyn Backend>) -> Self {
+        let options = StoreOptions { throttle: None, ..StoreOptions::default() };
+        Self::with_deadlines(name.into(), backend, &options, Arc::default(), Deadlines::none())
+    }
+
     fn assemble(name: String, backend: Arc<dyn Backend>, options: &StoreOptions, counters: Arc<Counters>) -> Self {
+        Self::with_deadlines(name, backend, options, counters, Deadlines::new(options.timeout))
+    }
+
+    fn with_deadlines(
+        name: String,
+        backend: Arc<dyn Backend>,
+        options: &StoreOptions,
+        counters: Arc<Counters>,
+        deadlines: Deadlines,
+    ) -> Self {
         Self(Arc::new(Inner {
             name,
             backend,
-            deadlines: Deadlines::new(options.timeout),
+            deadlines,
             permits: Semaphore::new(options.max_requests.max(1)),
             throttle: options.throttle.and_then(Throttle::new),
             silence: Silence::new(),

@@ -12,6 +12,8 @@ use testkit::layouts::history;
 use testkit::layouts::medusa;
 mod medusa_itself;
 use testkit::layouts::mesos;
+use testkit::layouts::node_archives;
+mod node_archives_only;
 use testkit::layouts::rsync;
 mod s3;
 use testkit::layouts::scripts;
@@ -39,6 +41,10 @@ mod of_medusa_differential {
 
 mod of_mesos {
     crate::suite::layout_tests!(crate::mesos::Executors);
+}
+
+mod of_node_archives {
+    crate::suite::layout_tests!(crate::node_archives::ByDate);
 }
 
 mod of_rsync {

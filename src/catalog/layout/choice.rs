@@ -171,8 +171,8 @@ fn decide(
                         .into()
                 }
                 Some(key) => format!(
-                    "{key:?} may be an archive of many tables, which cannot be read as it is: unpack it (tar -xf) into a \
-                     directory for its host, and give the directory above as SOURCE"
+                    "{key:?} may be an archive of many tables: --layout node_archives looks into such ones, and reads each \
+                     whole, once, to know what it holds"
                 ),
                 None => "give the directory above the hosts as SOURCE, or name the layout with --layout".into(),
             };

@@ -33,8 +33,13 @@ pub(super) const ARCHIVES: [&str; 5] = [".tar.gz", ".tgz", ".tar.zst", ".tar.lz4
 
 /// Whether a key looks like an archive's.
 pub(super) fn is_archive(key: &str) -> bool {
+    archive_name(key).is_some()
+}
+
+/// The key of an archive without what archives' names end in.
+pub(super) fn archive_name(key: &str) -> Option<&str> {
     let packed = key.strip_suffix(".enc").unwrap_or(key);
-    ARCHIVES.iter().any(|suffix| packed.ends_with(suffix))
+    ARCHIVES.iter().find_map(|suffix| packed.strip_suffix(suffix))
 }
 
 /// Why a name is not used: the bytes in it, or `otherwise`.

@@ -1,10 +1,13 @@
 //! What the reader knows of archives and files without asking the store: their listings and seek
 //! indexes, and which of them were found right, wrong or unreadable.
 
+use super::listing::Listing;
 use super::{Archive, Archives, load, prune};
+use crate::archive::Member;
 use crate::cache::Cache;
 use crate::reader::checked::VersionSet;
 use crate::reader::identity::Identity;
+use crate::reader::options::ReaderOptions;
 use crate::reader::stats::ReaderStats;
 use crate::task::lock;
 use crate::{Error, Kind, Result, private};
@@ -47,11 +50,13 @@ pub(in crate::reader) struct Knowledge {
     /// Whether the log has that an archive is locked.
     said_locked: AtomicBool,
     stats: Arc<ReaderStats>,
+    /// As [`ReaderOptions`] has it.
+    whole_trees: bool,
 }
 
 impl Knowledge {
     /// Keeps its part on disk in a directory of the cache's. Blocks for a moment on that.
-    pub(in crate::reader) fn new(cache: &Cache, stats: Arc<ReaderStats>) -> Result<Self> {
+    pub(in crate::reader) fn new(cache: &Cache, stats: Arc<ReaderStats>, options: &ReaderOptions) -> Result<Self> {
         let index_dir = cache.root().join("index");
         private::directory(&index_dir)?;
         prune(&index_dir, (cache.limit() / 8).max(MIN_INDEX_BYTES));
@@ -63,6 +68,7 @@ impl Knowledge {
             failures: Mutex::new(LruCache::new(FAILURES)),
             said_locked: AtomicBool::new(false),
             stats,
+            whole_trees: options.whole_trees,
         })
     }
 
@@ -76,6 +82,17 @@ impl Knowledge {
         let archive = Arc::new(archive);
         self.archives.put(Arc::clone(&archive));
         Some(archive)
+    }
+
+    /// What an archive with these members holds, and where in the plain stream.
+    pub(in crate::reader) fn listing(
+        &self,
+        members: &[Member],
+        plain_size: u64,
+        warnings: &[String],
+    ) -> (Listing, Vec<u64>) {
+        let listing = if self.whole_trees { Listing::of_tree } else { Listing::build };
+        listing(members, plain_size, warnings)
     }
 
     /// Drops what is known of the archive.

@@ -7,6 +7,7 @@ use super::warnings::{MAX_WARNINGS, Warnings};
 use crate::archive::{Member, names};
 use crate::reader::digest::{self, Digests};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What an archive holds. A file's number is its place in `files`; it never changes for one version of the object.
@@ -31,7 +32,25 @@ impl Listing {
     /// stream. Nothing is damaged yet.
     pub(in crate::reader) fn build(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
         let mut warnings = Warnings::of(warnings);
-        let Files { mut files, directories } = Files::of(members, &mut warnings);
+        let Files { files, directories } = Files::of(members, &mut warnings);
+        Self::of_table(files, directories, plain_size, warnings)
+    }
+
+    /// As [`Listing::build`], of an archive that holds a whole tree: all files count, each under its whole path.
+    pub(in crate::reader) fn of_tree(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
+        let mut warnings = Warnings::of(warnings);
+        let Files { files, directories } = Files::of(members, &mut warnings);
+        let (files, offsets) = files.into_iter().unzip();
+        let directories = directories.into_iter().collect();
+        (Self { files, directories, warnings: warnings.finish(), plain_size, root: "".into() }, offsets)
+    }
+
+    fn of_table(
+        mut files: Vec<(ListedFile, u64)>,
+        directories: BTreeSet<Arc<str>>,
+        plain_size: u64,
+        mut warnings: Warnings,
+    ) -> (Self, Vec<u64>) {
         let common = names::common_directory(files.iter().map(|(file, _)| &*file.path));
         let chosen = snapshot::choose(&files, common);
         if let Some(Chosen { root, warnings: told }) = &chosen {

@@ -10,7 +10,6 @@ use super::digest::{self, Collector};
 use super::fetch::{Fetcher, Piece};
 use super::flight::Flights;
 use super::identity::Identity;
-use super::known::listing::Listing;
 use super::known::{self, Archive, Knowledge};
 use super::options::ReaderOptions;
 use super::published::PublishedIndexes;
@@ -319,7 +318,7 @@ impl PreparedPass {
             }
         })?;
         let index = Arc::new(index);
-        let (mut listing, mut offsets) = Listing::build(&index.members, index.plain_size, &index.warnings);
+        let (mut listing, mut offsets) = passes.known.listing(&index.members, index.plain_size, &index.warnings);
         let indexed = self.journal.finish();
         let Collector { sink: landing, mut digests, .. } = landing;
         if self.resumed {

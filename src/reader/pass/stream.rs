@@ -7,7 +7,6 @@ use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::tar::{MemberSink, TarReader};
 use crate::reader::Reader;
 use crate::reader::digest::Collector;
-use crate::reader::known::listing::Listing;
 use crate::reader::known::{self, Archive};
 use crate::reader::seal::ends::{Ends, Seal};
 use crate::reader::seal::opener::Opener;
@@ -172,7 +171,7 @@ fn split<S: MemberSink>(
     let archive = read.and_then(|stream| {
         let tar = tar.finish().map_err(|error| Stage::Tar.failed(error))?;
         let warnings = [stream.warnings, tar.warnings].concat();
-        let (mut listing, mut offsets) = Listing::build(&tar.members, stream.plain_size, &warnings);
+        let (mut listing, mut offsets) = passes.known.listing(&tar.members, stream.plain_size, &warnings);
         listing.check_digests(&offsets, &digests);
         listing.check_manifest(&mut offsets, &digests);
         let archive = Arc::new(Archive::new(passes.fetcher.identity(object), listing, offsets));

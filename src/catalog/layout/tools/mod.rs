@@ -5,6 +5,7 @@ mod data_dir;
 mod esop;
 mod medusa;
 mod mesos;
+mod node_archives;
 mod rsync;
 mod scripts;
 
@@ -13,6 +14,7 @@ pub use data_dir::DataDir;
 pub use esop::Esop;
 pub use medusa::Medusa;
 pub use mesos::Mesos;
+pub use node_archives::NodeArchives;
 pub use rsync::Rsync;
 pub use scripts::Scripts;
 
@@ -27,6 +29,7 @@ pub fn all() -> Vec<Arc<dyn Layout>> {
         Arc::new(Rsync),
         Arc::new(Mesos),
         Arc::new(Scripts),
+        Arc::new(NodeArchives),
         Arc::<Medusa>::default(),
         Arc::<Esop>::default(),
     ]

@@ -6,5 +6,6 @@ pub mod esop;
 pub mod history;
 pub mod medusa;
 pub mod mesos;
+pub mod node_archives;
 pub mod rsync;
 pub mod scripts;

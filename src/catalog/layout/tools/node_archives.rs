@@ -1,0 +1,164 @@
+//! Archives of whole nodes or keyspaces, each with Cassandra's own tree in it:
+//! `<date>/<host>.tar.gz`, `<host>/<date>/<keyspace>.tar.gz` and the like.
+//!
+//! Names tell neither tables nor snapshots, so the archives have to be looked into. Who does that
+//! shows their files as objects, below the directory that [`NodeArchives::directory`] names. What is
+//! in there is read as Cassandra's own tree is ([`DataDir`]), the archives of each date by themselves.
+
+use super::DataDir;
+use crate::Result;
+use crate::catalog::Host;
+use crate::catalog::completeness::{Cause, SetEvidence, Subject};
+use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::names::{archive_name, hosts_at_top, is_archive};
+use crate::catalog::layout::snapshot::local_time;
+use crate::catalog::layout::{Hosts, Layout, Sets};
+use crate::catalog::objects::Objects;
+use crate::catalog::stray::StrayReason;
+use crate::store::{BundledFile, ObjectMeta};
+use futures::future::BoxFuture;
+use std::collections::HashSet;
+
+/// The host of archives whose names tell none.
+const ONLY_HOST: &str = "node";
+/// Between a host and what tells its backups apart, in the name of a directory.
+const OF: char = '@';
+/// What people call an archive that is named after no host.
+const BACKUPS: [&str; 4] = ["backup", "snapshot", "cassandra", "data"];
+const WHY: &str = "it is damaged, archived, or no key opens it; `cassmount verify --deep` says which";
+
+/// Archives of whole nodes or keyspaces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeArchives;
+
+impl NodeArchives {
+    /// Its name in `--layout`.
+    pub const NAME: &str = "node_archives";
+
+    /// The directory below which the files of an archive are shown; ends in `/`. `None` for a key
+    /// that is no archive's. Several archives may share one.
+    ///
+    /// The host is the first name that is neither a date nor a word for a backup. Dates and such
+    /// words tell its backups apart.
+    pub fn directory(key: &str) -> Option<String> {
+        let (above, file) = key.rsplit_once('/').unwrap_or(("", key));
+        let name = archive_name(file)?;
+        let names = || above.split('/').filter(|name| !name.is_empty()).chain([name]);
+        let host = names().position(|name| !is_of_backup(name));
+        let (mut backup, mut rest) = (Vec::new(), String::new());
+        for (at, name) in names().enumerate() {
+            if is_of_backup(name) {
+                backup.push(name.replace(OF, "_"));
+            } else if Some(at) != host {
+                rest.push_str(name);
+                rest.push('/');
+            }
+        }
+        let host = host.and_then(|at| names().nth(at)).unwrap_or(ONLY_HOST);
+        Some(format!("{host}{OF}{}/{rest}", backup.join("_")))
+    }
+
+    /// The host of a directory at the top.
+    pub fn host(directory: &str) -> Option<&str> {
+        directory.rsplit_once(OF).map(|(host, _)| host)
+    }
+}
+
+/// Whether a name tells which backup it is, and not of what.
+fn is_of_backup(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    local_time(name).is_some() || BACKUPS.iter().any(|word| lower.starts_with(word))
+}
+
+impl Layout for NodeArchives {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    /// Nothing: to look into such archives costs a reading of all of each, so somebody has to ask for it.
+    fn recognises(&self, _: &str) -> bool {
+        false
+    }
+
+    fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
+        Box::pin(async move {
+            let mut found = hosts_at_top(objects, |_| false).await?;
+            for host in &mut found.hosts {
+                if let Some(name) = Self::host(&host.0).map(Host::new) {
+                    *host = name;
+                }
+            }
+            found.sort();
+            Ok(found)
+        })
+    }
+
+    fn sets(&self) -> Sets<'_> {
+        Sets::Gathered(self)
+    }
+
+    fn bundle<'a>(
+        &'a self,
+        objects: &'a dyn Objects,
+        bundle: &'a ObjectMeta,
+    ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
+        DataDir.bundle(objects, bundle)
+    }
+}
+
+impl GatheredSets for NodeArchives {
+    fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>> {
+        Box::pin(async move {
+            let mut names = scan.objects.list_level("").await?.prefixes;
+            names.sort();
+            let mut all = Gathered::default();
+            for name in &names {
+                let Some((_, backup)) = name.rsplit_once(OF).filter(|(host, _)| *host == &*scan.host.0) else {
+                    continue;
+                };
+                let directory = Host::new(name.as_str());
+                // Not `settled`: a tag may be that of another date's set.
+                let within =
+                    HostScan { objects: scan.objects, host: &directory, known: scan.known, settled: HashSet::new() };
+                let mut found = DataDir.gather(within).await?;
+                let beside = scan.objects.list_level(&format!("{name}/")).await?.objects;
+                for archive in beside.into_iter().filter(|object| is_archive(&object.key)) {
+                    // Which of the tables were in it, nobody can tell.
+                    let subject = Subject::Object { key: archive.key.clone(), table: None };
+                    let evidence = SetEvidence::new(subject, Cause::Unreadable { why: WHY.into() });
+                    found.sets.iter_mut().for_each(|set| set.evidence.push(evidence.clone()));
+                    if found.sets.is_empty() {
+                        found.strays.push(archive.key, Some(archive.size), StrayReason::Unreadable);
+                    }
+                }
+                all.add(found, backup);
+            }
+            all.strays.sort();
+            Ok(all)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_host_and_backup() {
+        for (key, directory) in [
+            ("20261121/node1.tar.gz", "node1@20261121/"),
+            ("node1/20261121.tar.zst.enc", "node1@20261121/"),
+            ("node1/2026-11-21-02-45/shop.tgz", "node1@2026-11-21-02-45/shop/"),
+            ("20261121/node1/shop.tar", "node1@20261121/shop/"),
+            ("node1.tar.lz4", "node1@/"),
+            ("node1/backup-0.tar.gz", "node1@backup-0/"),
+            ("backup-2018.02.26,21.12.16.tar.gz", "node@backup-2018.02.26,21.12.16/"),
+            ("20261121.tar", "node@20261121/"),
+        ] {
+            assert_eq!(NodeArchives::directory(key).as_deref(), Some(directory), "{key}");
+        }
+        for key in ["20261121/notes.txt", "node1/shop.zip", ""] {
+            assert_eq!(NodeArchives::directory(key), None, "{key}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What only archives of whole nodes have: an archive that cannot be opened, sealed ones, and what a bucket is asked.
+
+use crate::command::cassmount;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const ID: &str = "763dab90e55511f185a85b65bc0eb462";
+
+/// Packs a snapshot of a table with one SSTable, as it lies below `/var/lib/cassandra/data`.
+fn pack(archive: &Path, keyspace: &str, tag: &str, content: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let snapshot = directory.path().join(format!("var/lib/cassandra/data/{keyspace}/users-{ID}/snapshots/{tag}"));
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::write(snapshot.join("nb-1-big-Data.db"), content).unwrap();
+    fs::write(snapshot.join("nb-1-big-Digest.crc32"), crc32fast::hash(content.as_bytes()).to_string()).unwrap();
+    fs::write(snapshot.join("manifest.json"), r#"{"files":["nb-1-big-Data.db"]}"#).unwrap();
+    fs::create_dir_all(archive.parent().unwrap()).unwrap();
+    let script = if archive.extension().is_some_and(|extension| extension == "enc") {
+        "tar -C \"$FROM\" -cz var | openssl enc -aes-256-cbc -pbkdf2 -pass pass:secret > \"$INTO\""
+    } else {
+        "tar -C \"$FROM\" -cz var > \"$INTO\""
+    };
+    let packed = Command::new("sh").args(["-c", script]).env("FROM", directory.path()).env("INTO", archive).status();
+    assert!(packed.unwrap().success());
+}
+
+fn run(source: &Path, cache: &Path, arguments: &[&str]) -> (i32, String) {
+    let (command, rest) = arguments.split_first().unwrap();
+    let mut cassmount = cassmount();
+    cassmount.args([command, "--layout=node_archives"]).arg(source).args(rest).arg("--cache-dir").arg(cache);
+    let Output { status, stdout, stderr } = cassmount.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    (status.code().unwrap(), text)
+}
+
+#[test]
+fn an_archive_that_cannot_be_opened_is_no_absence() {
+    let (source, cache, target) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let archive = |name: &str| source.path().join(name);
+    pack(&archive("20261121/node1/shop.tar.gz"), "shop", "daily", "old");
+    pack(&archive("20261122/node1/shop.tar.gz"), "shop", "daily", "new");
+    pack(&archive("20261122/node1/media.tar.gz"), "media", "daily", "media");
+    let run = |arguments: &[&str]| run(source.path(), cache.path(), arguments);
+    let (status, listed) = run(&["list", "node1"]);
+    assert_eq!(status, 0, "{listed}");
+    // One tag on two days: two points, and no mixture.
+    assert!(listed.contains("daily ") && listed.contains("daily_20261122 "), "{listed}");
+    let extract = |target: &Path| run(&["extract", "node1", "latest", target.to_str().unwrap()]);
+    let (status, told) = extract(&target.path().join("whole"));
+    assert_eq!(status, 0, "{told}");
+    let users = format!("whole/shop/users-{ID}/nb-1-big-Data.db");
+    assert_eq!(fs::read_to_string(target.path().join(users)).unwrap(), "new");
+
+    let mut bytes = fs::read(archive("20261122/node1/media.tar.gz")).unwrap();
+    bytes.truncate(60);
+    fs::write(archive("20261122/node1/media.tar.gz"), bytes).unwrap();
+    let (status, told) = extract(&target.path().join("cut"));
+    assert_eq!(status, 5, "{told}");
+    assert!(told.contains("node1@20261122/20261122_node1_media.tar.gz"), "{told}");
+    let (status, told) = run(&["verify"]);
+    assert_eq!(status, 1, "{told}");
+    let (status, told) = run(&["verify", "--deep"]);
+    assert!(status == 1 && told.contains("20261122/node1/media.tar.gz"), "{told}");
+}
+
+#[test]
+fn sealed_ones_open_by_their_key_and_without_it_nothing_is_none() {
+    let (source, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    pack(&source.path().join("20261121/node1.tar.gz.enc"), "shop", "daily", "sealed");
+    let (status, told) = run(source.path(), cache.path(), &["list", "node1"]);
+    assert_eq!(status, 3, "{told}");
+    let key = source.path().with_extension("key");
+    fs::write(&key, "secret\n").unwrap();
+    let (status, told) = run(source.path(), cache.path(), &["list", "node1", "--key-file", key.to_str().unwrap()]);
+    fs::remove_file(&key).unwrap();
+    assert!(status == 0 && told.contains("daily"), "{told}");
+}
