@@ -64,10 +64,10 @@ impl Fetcher {
     /// Names exactly this version of the object in everything that is kept about it.
     pub(super) fn identity(&self, object: &ObjectMeta) -> Identity {
         // What is kept about an archive of a whole tree is of no use to who reads a table's.
-        match self.whole_trees {
-            true => Identity::new(&format!("{} (whole trees)", self.store.name()), object),
-            false => Identity::new(self.store.name(), object),
+        if self.whole_trees {
+            return Identity::new(&format!("{} (whole trees)", self.store.name()), object);
         }
+        Identity::new(self.store.name(), object)
     }
 
     /// One range of exactly this version of the object.

@@ -118,7 +118,7 @@ mod tests {
             Arc::new(ObjectMeta { key: key.into(), size: 1, e_tag: None, modified: Timestamp(0), archived: false })
         };
         let archives = ["b/a.tar", "a.tar", "a.tgz"].map(|key| ("a@/".to_owned(), object(key)));
-        let contents = Contents::new(archives.to_vec(), Vec::new());
+        let contents = Contents::new(archives.into(), Vec::new());
         let placed: Vec<(&str, &str)> =
             contents.archives.iter().map(|placed| (&*placed.directory, &*placed.object.key)).collect();
         assert_eq!(placed, [("a@/", "a.tar"), ("a@/archive-2/", "a.tgz"), ("a@/archive-3/", "b/a.tar")]);

@@ -43,10 +43,6 @@ mod of_mesos {
     crate::suite::layout_tests!(crate::mesos::Executors);
 }
 
-mod of_node_archives {
-    crate::suite::layout_tests!(crate::node_archives::ByDate);
-}
-
 mod of_rsync {
     crate::suite::layout_tests!(crate::rsync::Collected);
 }

@@ -1,6 +1,9 @@
-//! What only archives of whole nodes have: an archive that cannot be opened, sealed ones, and what a bucket is asked.
+//! Archives of whole nodes: what they hold is what it is in every other layout. What only they have:
+//! an archive that cannot be opened, and that somebody has to ask for them.
 
 use crate::command::cassmount;
+use crate::node_archives::ByDate;
+use crate::suite;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -35,6 +38,16 @@ fn run(source: &Path, cache: &Path, arguments: &[&str]) -> (i32, String) {
 }
 
 #[test]
+fn shows_the_same_tree() {
+    suite::shows_the_same_tree::<ByDate>();
+}
+
+#[test]
+fn commands_work_on_it() {
+    suite::commands_work_on_it::<ByDate>();
+}
+
+#[test]
 fn an_archive_that_cannot_be_opened_is_no_absence() {
     let (source, cache, target) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -42,13 +55,16 @@ fn an_archive_that_cannot_be_opened_is_no_absence() {
     pack(&archive("20261121/node1/shop.tar.gz"), "shop", "daily", "old");
     pack(&archive("20261122/node1/shop.tar.gz"), "shop", "daily", "new");
     pack(&archive("20261122/node1/media.tar.gz"), "media", "daily", "media");
+    let auto = cassmount().arg("list").arg(source.path()).arg("--cache-dir").arg(cache.path()).output().unwrap();
+    let refused = String::from_utf8_lossy(&auto.stderr).into_owned();
+    assert!(!auto.status.success() && refused.contains("--layout node_archives"), "{refused}");
     let run = |arguments: &[&str]| run(source.path(), cache.path(), arguments);
     let (status, listed) = run(&["list", "node1"]);
     assert_eq!(status, 0, "{listed}");
     // One tag on two days: two points, and no mixture.
     assert!(listed.contains("daily ") && listed.contains("daily_20261122 "), "{listed}");
-    let extract = |target: &Path| run(&["extract", "node1", "latest", target.to_str().unwrap()]);
-    let (status, told) = extract(&target.path().join("whole"));
+    let extract = |point: &str, target: &Path| run(&["extract", "node1", point, target.to_str().unwrap()]);
+    let (status, told) = extract("latest", &target.path().join("whole"));
     assert_eq!(status, 0, "{told}");
     let users = format!("whole/shop/users-{ID}/nb-1-big-Data.db");
     assert_eq!(fs::read_to_string(target.path().join(users)).unwrap(), "new");
@@ -56,7 +72,8 @@ fn an_archive_that_cannot_be_opened_is_no_absence() {
     let mut bytes = fs::read(archive("20261122/node1/media.tar.gz")).unwrap();
     bytes.truncate(60);
     fs::write(archive("20261122/node1/media.tar.gz"), bytes).unwrap();
-    let (status, told) = extract(&target.path().join("cut"));
+    // Which tables were in it nobody knows: that day is not whole, and the day before is.
+    let (status, told) = extract("daily_20261122", &target.path().join("cut"));
     assert_eq!(status, 5, "{told}");
     assert!(told.contains("node1@20261122/20261122_node1_media.tar.gz"), "{told}");
     let (status, told) = run(&["verify"]);

@@ -417,7 +417,7 @@ async fn a_source_in_which_nothing_is_known_says_what_there_is() {
     assert!(unknown.contains("photos/2026/a.jpg") && unknown.contains("notes.txt"), "{unknown}");
     for key in ["20261121/node1.tar.gz", "backup-0.tar.gz", "node1/20261121/backup.tar.zst.enc"] {
         let whole_node = layout_of(&[(key, T)], "auto").await.unwrap_err();
-        assert!(whole_node.contains(key) && whole_node.contains("tar -xf"), "{whole_node}");
+        assert!(whole_node.contains(key) && whole_node.contains("--layout node_archives"), "{whole_node}");
     }
     assert_eq!(layout_of(&[], "auto").await.as_deref(), Ok("cass_ops"));
     // Beside archives of single tables it is a finding.

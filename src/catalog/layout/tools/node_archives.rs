@@ -113,7 +113,7 @@ impl GatheredSets for NodeArchives {
             names.sort();
             let mut all = Gathered::default();
             for name in &names {
-                let Some((_, backup)) = name.rsplit_once(OF).filter(|(host, _)| *host == &*scan.host.0) else {
+                let Some((_, backup)) = name.rsplit_once(OF).filter(|(host, _)| **host == *scan.host.0) else {
                     continue;
                 };
                 let directory = Host::new(name.as_str());

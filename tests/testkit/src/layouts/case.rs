@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 pub trait LayoutCase {
     /// As `--layout` has it.
     const NAME: &'static str;
-    /// Whether it is read only where somebody asks for it, because that costs much.
-    const ASKED_FOR: bool = false;
     /// Whether it keeps what describes tables: Cassandra's own keyspaces, and manifest.json and
     /// schema.cql beside SSTables. One that does not, and has no ids in its names, cannot tell ids.
     const DESCRIBED: bool = true;

@@ -11,8 +11,6 @@ pub struct ByDate;
 
 impl LayoutCase for ByDate {
     const NAME: &'static str = "node_archives";
-    const ASKED_FOR: bool = true;
-    const KNOWS_MISSING: bool = false;
 
     fn write(history: &History, into: &Path) {
         for set in &history.sets {
