@@ -4,7 +4,7 @@ use super::completeness::{Cause, SetEvidence, Subject};
 use super::host_sets::{HostSets, is_settled};
 use super::layout::{Chosen, FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets};
 use super::manifest::{Manifest, ParsedManifest, Scope, SetKind};
-use super::missing::{TELLING_FILES, missing_from_full};
+use super::missing::{TELLING_FILES, missing_by_schema, missing_from_full};
 use super::objects::Objects;
 use super::packed::Interner;
 use super::set::{BackupSet, ListedSet, ManifestFault, SetBuilder};
@@ -148,12 +148,12 @@ impl Lister {
                 let files: HashMap<&str, &ObjectMeta> = set.files.iter().map(|(name, file)| (&**name, file)).collect();
                 let tables: HashSet<&TableName> = set.tables.iter().map(|table| &table.table).collect();
                 let file = |name: &str| files.get(name).map(|file| Arc::new(ObjectMeta::clone(file)));
-                let evidence = match known
-                    .and_then(|known| known.set(&set.tag.0))
-                    .filter(|known| known.is_as(&set.files, &set.tables))
-                {
-                    Some(known) => known.evidence_of_own_files(),
-                    None => self.own_files(manifest, file, |table| tables.contains(table)).await?,
+                let known = known.and_then(|known| known.set(&set.tag.0));
+                let has = |table: &TableName| tables.contains(table);
+                let evidence = match (known.filter(|known| known.is_as(&set.files, &set.tables)), &set.schema_tables) {
+                    (Some(known), _) => known.evidence_of_own_files(),
+                    (None, Some(listed)) => missing_by_schema(listed, has),
+                    (None, None) => self.own_files(manifest, file, has).await?,
                 };
                 set.evidence.extend(evidence);
             }
@@ -329,7 +329,7 @@ fn no_such_host(host: &Host) -> Error {
 }
 
 fn gathered_set(host: &Host, found: FoundSet, interner: &mut Interner, now: Timestamp) -> Result<BackupSet> {
-    let FoundSet { tag, local, manifest, tables, files, strays, evidence } = found;
+    let FoundSet { tag, local, manifest, tables, files, strays, evidence, schema_tables: _ } = found;
     let prefix = interner.string(common_prefix(tables.iter().map(|table| &*table.object.key)));
     if tables.len() > MAX_ARCHIVES {
         return Err(Error::invalid(format!("more than {MAX_ARCHIVES} tables in the set {tag}")).with_object(&prefix));

@@ -21,8 +21,17 @@ pub fn missing_from_full(name: &str, bytes: &[u8], has: impl Fn(&TableName) -> b
     } else {
         (parse_mapping(bytes)?.into_keys().collect(), Cause::SchemaMapping)
     };
+    Some(missing_tables(&tables, &cause, has))
+}
+
+/// As [`missing_from_full`], of a schema.cql that has these tables.
+pub(super) fn missing_by_schema(tables: &[TableName], has: impl Fn(&TableName) -> bool) -> Vec<SetEvidence> {
+    missing_tables(tables, &Cause::SchemaCql, has)
+}
+
+fn missing_tables(tables: &[TableName], cause: &Cause, has: impl Fn(&TableName) -> bool) -> Vec<SetEvidence> {
     let missing = tables.iter().filter(|table| !is_system_keyspace(&table.keyspace) && !has(table));
-    Some(missing.map(|table| SetEvidence::of_table(table, cause.clone())).collect())
+    missing.map(|table| SetEvidence::of_table(table, cause.clone())).collect()
 }
 
 /// The tables and materialized views that a `DESCRIBE SCHEMA` creates. Sorted. cqlsh starts each

@@ -1,6 +1,7 @@
 //! Sets that a layout puts together itself from all that a host has.
 
 use crate::Result;
+use crate::cassandra::TableName;
 use crate::catalog::completeness::SetEvidence;
 use crate::catalog::host_sets::HostSets;
 use crate::catalog::local::LocalTime;
@@ -91,4 +92,6 @@ pub struct FoundSet {
     pub strays: Strays,
     /// What speaks against the set being whole, and cannot be told from the rest.
     pub evidence: Vec<SetEvidence>,
+    /// The tables of its schema.cql ([`crate::catalog::tables_of`]), where the layout has read it.
+    pub schema_tables: Option<Vec<TableName>>,
 }

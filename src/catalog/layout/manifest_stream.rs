@@ -101,3 +101,71 @@ impl Read for Pieces {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Level;
+    use crate::time::Timestamp;
+    use futures::future::BoxFuture;
+    use futures::stream::BoxStream;
+    use futures::{FutureExt, StreamExt};
+    use std::ops::Range;
+
+    /// One object of the same digit all through; only parts of it are given out.
+    #[derive(Debug, Default)]
+    struct Digits(Mutex<Vec<Range<u64>>>);
+
+    impl Objects for Digits {
+        fn list(&self, _: &str) -> BoxStream<'static, Result<ObjectMeta>> {
+            futures::stream::empty().boxed()
+        }
+
+        fn list_level<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Level>> {
+            futures::future::ready(Ok(Level::default())).boxed()
+        }
+
+        fn read<'a>(&'a self, object: &'a ObjectMeta) -> BoxFuture<'a, Result<Bytes>> {
+            panic!("all {} bytes were asked for at once", object.size)
+        }
+
+        fn read_range<'a>(&'a self, _: &'a ObjectMeta, range: Range<u64>) -> BoxFuture<'a, Result<Bytes>> {
+            lock(&self.0).push(range.clone());
+            let bytes = vec![b'7'; (range.end - range.start) as usize];
+            futures::future::ready(Ok(bytes.into())).boxed()
+        }
+
+        fn name(&self) -> &'static str {
+            "digits"
+        }
+    }
+
+    #[tokio::test]
+    async fn a_manifest_of_any_size_is_parsed_piece_by_piece() {
+        /// Of 300,000 files, as an operator reported.
+        const SIZE: u64 = (70 << 20) + 5;
+        let object = ObjectMeta {
+            key: "manifest.json".into(),
+            size: SIZE,
+            e_tag: None,
+            modified: Timestamp::default(),
+            archived: false,
+        };
+        let digits = Digits::default();
+        let count = |mut pieces: BufReader<Pieces>| {
+            std::io::copy(&mut pieces, &mut std::io::sink()).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse(&digits, &object, count).await.unwrap(), Ok(SIZE));
+        let asked = lock(&digits.0).clone();
+        assert!(asked.iter().all(|range| range.end - range.start <= PIECE), "{asked:?}");
+        // Who has seen enough is sent no more.
+        let digits = Digits::default();
+        let first = |mut pieces: BufReader<Pieces>| {
+            let mut byte = [0];
+            pieces.read_exact(&mut byte).map_err(|error| error.to_string())?;
+            Err::<(), _>("it is no JSON".to_owned())
+        };
+        assert!(parse(&digits, &object, first).await.unwrap().is_err());
+        assert!(lock(&digits.0).len() < 17);
+    }
+}

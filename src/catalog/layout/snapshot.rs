@@ -129,6 +129,7 @@ impl Snapshot {
             .collect();
         let found = FoundSet {
             evidence: Vec::new(),
+            schema_tables: None,
             tag: Tag::new(shown),
             local,
             manifest: Ok(None),

@@ -262,6 +262,7 @@ impl Esop {
             }
             let mut found = FoundSet {
                 evidence: Vec::new(),
+                schema_tables: None,
                 tag: Tag::new(stem),
                 local: None,
                 manifest: Ok(None),

@@ -190,6 +190,7 @@ fn incrementals(flushes: &Flushes, directories: &[TableDirectory], taken: &HashS
             };
             sets.push(FoundSet {
                 evidence: Vec::new(),
+                schema_tables: None,
                 tag: Tag::new(shown),
                 local: None,
                 manifest: Ok(Some(without_manifest(SetKind::Incremental, time, Scope::Whole))),

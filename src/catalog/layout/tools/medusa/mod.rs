@@ -144,6 +144,7 @@ impl Medusa {
         }
         let mut found = FoundSet {
             evidence: Vec::new(),
+            schema_tables: None,
             tag: Tag::new(name),
             local: None,
             manifest: Ok(None),

@@ -336,6 +336,7 @@ fn sets(directory: Directory, own: Option<&[TableName]>, before: &Before<'_>, kn
         manifest.manifest.warnings = warnings(&by_keyspace);
         made.push(FoundSet {
             evidence: Vec::new(),
+            schema_tables: own.filter(|_| kind == SetKind::Full).map(<[TableName]>::to_vec),
             tag: Tag::new(tag),
             local: Some(times.started),
             manifest: Ok(Some(manifest)),
@@ -350,6 +351,7 @@ fn sets(directory: Directory, own: Option<&[TableName]>, before: &Before<'_>, kn
         // Nothing but what cannot be shown: said all the same.
         None if !strays.is_empty() => made.push(FoundSet {
             evidence: Vec::new(),
+            schema_tables: None,
             tag: Tag::new(place.name),
             local: Some(place.date.local),
             manifest: Ok(None),

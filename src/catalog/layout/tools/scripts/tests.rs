@@ -151,7 +151,7 @@ async fn what_is_settled_is_not_listed_again() {
     let first = catalog.host(&node).await.unwrap();
     assert_eq!(first.sets[0].kind(), SetKind::Full);
     let (lists, reads) = (source.lists.load(Ordering::SeqCst), source.reads.load(Ordering::SeqCst));
-    assert_eq!(reads, 10, "each schema.cql: to part names, and to judge what the set lacks");
+    assert_eq!(reads, 5, "each schema.cql: to part names, and to judge what the set lacks");
     source.put(
         "20261201/node1/my_app_users_by_name-".to_owned() + ID + "_incr.tar.gz",
         "x",
