@@ -132,6 +132,8 @@ pub(crate) struct TestSet {
     pub(crate) stated: bool,
     pub(crate) keyspace: &'static str,
     pub(crate) tables: Vec<&'static str>,
+    /// Other keyspaces, with a table `tables` in each.
+    pub(crate) others: &'static [&'static str],
     /// The tables that the manifest lists, of the keyspace.
     pub(crate) listed: Option<Vec<&'static str>>,
     /// The tables that its schema.cql creates, of the keyspace.
@@ -152,6 +154,7 @@ impl Default for TestSet {
             stated: false,
             keyspace: "ks",
             tables: vec!["t"],
+            others: &[],
             listed: None,
             schema: None,
             count: None,
@@ -179,15 +182,16 @@ impl TestSet {
         let mut builder = SetBuilder::new(&Host::new("host"), &tag, Some(self.local()), &prefix, Timestamp::default());
         // Later than anything: as if copied.
         let modified = Timestamp(i64::MAX);
-        for table in &self.tables {
+        let own = self.tables.iter().map(|table| (self.keyspace, *table));
+        for (keyspace, table) in own.chain(self.others.iter().map(|keyspace| (*keyspace, "tables"))) {
             let object = ObjectMeta {
-                key: format!("{prefix}{}/{table}.x", self.keyspace).into(),
+                key: format!("{prefix}{keyspace}/{table}.x").into(),
                 size: 1,
                 e_tag: None,
                 modified,
                 archived: false,
             };
-            builder.archive(TableName::new(self.keyspace, *table), object);
+            builder.archive(TableName::new(keyspace, table), object);
         }
         if let Some(schema) = &self.schema {
             let cql: Vec<String> =

@@ -155,12 +155,15 @@ const TABLES_OF_SCHEMA: &str = "tables";
 /// Those that hardly anybody has rows in: a full that holds these holds empty tables as well.
 const MOSTLY_EMPTY: [&str; 2] = ["aggregates", "triggers"];
 
-/// The tables of `system_schema` that a full which has others of them lacks.
-fn lacking_of_schema(set: &BackupSet) -> impl Iterator<Item = TableName> {
+/// The tables of `system_schema` that a full lacks which has others of them, or others of
+/// Cassandra's own, while the full after it has `system_schema`.
+fn lacking_of_schema(set: &BackupSet, after: Option<&BackupSet>) -> impl Iterator<Item = TableName> {
     let table = |name: &str| TableName::new(SCHEMA_KEYSPACE, name);
     let has_any = set.has_keyspace(SCHEMA_KEYSPACE);
     let has_empty = has_any && MOSTLY_EMPTY.iter().all(|name| set.has(&table(name)));
-    let expected = move |name: &&str| has_empty || (has_any && *name == TABLES_OF_SCHEMA);
+    let comes_back = || after.is_some_and(|after| after.has_keyspace(SCHEMA_KEYSPACE));
+    let is_held = has_any || (system_tables(set).next().is_some() && comes_back());
+    let expected = move |name: &&str| has_empty || (is_held && *name == TABLES_OF_SCHEMA);
     SCHEMA_TABLES.into_iter().filter(expected).map(table).filter(|table| !set.has(table))
 }
 
@@ -171,14 +174,18 @@ fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
     let mut found: HashMap<usize, Vec<SetEvidence>> = HashMap::new();
     for (number, index) in fulls.iter().enumerate() {
         let set = &sets[*index];
+        let after = fulls.get(number + 1).map(|after| &*sets[*after]);
+        // A keyspace that one full alone is without was not left out by intent.
+        let is_held =
+            |keyspace: &str| set.has_keyspace(keyspace) || after.is_some_and(|after| after.has_keyspace(keyspace));
         if let Some(before) = number.checked_sub(1).map(|before| &sets[fulls[before]]) {
             let full = &before.tag.0;
-            for table in system_tables(before).filter(|table| !set.has(table) && set.has_keyspace(&table.keyspace)) {
+            for table in system_tables(before).filter(|table| !set.has(table) && is_held(&table.keyspace)) {
                 let cause = Cause::SystemTable { full: full.clone() };
                 found.entry(*index).or_default().push(SetEvidence::of_table(table, cause));
             }
         }
-        for table in lacking_of_schema(set) {
+        for table in lacking_of_schema(set, after) {
             let of_set = found.entry(*index).or_default();
             if !of_set.iter().any(|evidence| evidence.subject.table() == Some(&table)) {
                 of_set.push(SetEvidence::of_table(&table, Cause::SchemaTable));

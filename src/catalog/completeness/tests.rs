@@ -124,6 +124,23 @@ fn a_first_full_without_a_table_of_the_schema_is_not_whole() {
 }
 
 #[test]
+fn a_keyspace_of_cassandras_own_that_one_full_alone_is_without_is_missing() {
+    let full = |hour, others: &'static [&'static str]| TestSet { others, ..set(hour, FULL) };
+    let (all, less): (&[_], &[_]) = (&["system_auth", "system_schema"], &["system_auth"]);
+    let judged = |kept: [&'static [&'static str]; 3]| {
+        let sets = host_sets(&[full(0, kept[0]), full(1, kept[1]), full(2, kept[2])]);
+        lacks(&sets).into_iter().filter(|(_, hours)| !hours.is_empty()).map(|(hour, _)| hour).collect::<Vec<_>>()
+    };
+    assert_eq!(judged([all, all, all]), [0; 0]);
+    assert_eq!(judged([all, less, all]), [1]);
+    assert_eq!(judged([less, all, all]), [0]);
+    // From then on it is left out, or always was.
+    assert_eq!(judged([all, all, less]), [0; 0]);
+    assert_eq!(judged([less, less, less]), [0; 0]);
+    assert_eq!(judged([&[], all, all]), [0; 0]);
+}
+
+#[test]
 fn a_set_that_only_another_host_has_is_missing() {
     let hours = |hours: &[i64]| hours.iter().map(|hour| hour * 60).collect::<Vec<_>>();
     let found = gaps_in(&hours(&[0, 1, 3, 4]), &[peer(hours(&[0, 1, 2, 3, 4]))]);
