@@ -322,7 +322,9 @@ impl Run {
             let more = "the same command goes on where this one ended";
             return Err(Error::new(kind, format!("not everything was extracted: {error}; {more}")));
         }
-        let broken = report.tables.iter().filter(|table| !table.is_whole()).count();
+        let broken = || report.tables.iter().filter(|table| !table.is_whole());
+        let for_want_of_a_key = broken().all(|table| table.error_kind == Some(Kind::NoKey));
+        let broken = broken().count();
         let schema_failed = matches!(report.schema, SchemaState::Failed(_));
         let message = match broken {
             0 if !schema_failed => return Err(words::incomplete(report.lacks.len())),
@@ -330,7 +332,8 @@ impl Run {
             1 => "1 table is not there, or not all of it".to_owned(),
             _ => format!("{broken} tables are not there, or not all of them"),
         };
-        Err(Error::new(Kind::Corrupt, message))
+        let kind = if for_want_of_a_key && broken > 0 { Kind::NoKey } else { Kind::Corrupt };
+        Err(Error::new(kind, message))
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         let hosts = session.hosts(args.scope.host.as_deref()).await?;
         let tables = session.tables(&args.only, &hosts).await?;
         let host = args.scope.host.as_ref().and_then(|_| hosts.first().cloned());
-        let scope_host = host.clone();
+        let only_host = host.clone();
         let scope = Scope { host, point: args.scope.point.clone(), tables };
         let options = VerifyOptions {
             deep: args.deep,
@@ -125,7 +125,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         let report = verification.run(&watch).await;
         watch.progress.finish();
         let whole = match session.unpacked.as_ref().filter(|_| args.deep) {
-            Some(unpacked) => are_whole(unpacked.read_again(scope_host.as_ref()).await?),
+            Some(unpacked) => are_whole(&unpacked.read_again(only_host.as_ref()).await?),
             None => Ok(()),
         };
         Ok((report, whole.and_then(|()| session.store.nothing_left_out())))
@@ -141,9 +141,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
 }
 
 /// What is wrong with archives of many tables, which the report does not have: they are in no set.
-fn are_whole(wrong: Vec<(Arc<str>, Error)>) -> Result<()> {
+fn are_whole(wrong: &[(Arc<str>, Error)]) -> Result<()> {
     let Some((key, error)) = wrong.first() else { return Ok(()) };
-    for (key, error) in &wrong {
+    for (key, error) in wrong {
         tracing::error!("{}: {error}", key.escape_debug());
     }
     let message = format!("{} of the archives cannot be read, such as {}", wrong.len(), key.escape_debug());
@@ -196,7 +196,10 @@ fn verdict(report: &Report) -> Result<()> {
         0 => format!("{} found", problems(all)),
         warnings => format!("{} found, {warnings} of them only to be looked at", problems(all)),
     };
-    Err(Error::new(Kind::Corrupt, message))
+    let mut lost = report.findings.iter().filter(|finding| finding.severity != Severity::Warning).peekable();
+    let for_want_of_a_key = lost.peek().is_some() && lost.all(|finding| finding.problem == Problem::NoKey);
+    let kind = if for_want_of_a_key && report.more_findings == 0 { Kind::NoKey } else { Kind::Corrupt };
+    Err(Error::new(kind, message))
 }
 
 fn problems(count: u64) -> String {

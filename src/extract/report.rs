@@ -83,6 +83,8 @@ pub struct TableOutcome {
     pub lost: Vec<Lost>,
     /// Why there is nothing of it.
     pub error: Option<String>,
+    #[serde(skip)]
+    pub error_kind: Option<Kind>,
 }
 
 impl TableOutcome {
@@ -97,6 +99,7 @@ impl TableOutcome {
             bytes: 0,
             lost: Vec::new(),
             error: None,
+            error_kind: None,
         }
     }
 
@@ -111,7 +114,8 @@ impl TableOutcome {
     }
 
     pub(super) fn failed(work: &Work, table: &PointTable, fetched: u64, error: &Error) -> Self {
-        Self { fetched_bytes: fetched, error: Some(error.to_string()), ..Self::new(work, table, State::Failed) }
+        let new = Self::new(work, table, State::Failed);
+        Self { fetched_bytes: fetched, error: Some(error.to_string()), error_kind: Some(error.kind()), ..new }
     }
 
     /// Whether all of it is there.
