@@ -3,8 +3,9 @@
 use super::options::{BackupArgs, KeyspaceArgs, PointArgs};
 use super::output;
 use super::session::{self, Session};
-use cassmount::Result;
+use cassmount::reader::ReaderOptions;
 use cassmount::tree::SchemaOptions;
+use cassmount::{Error, Result};
 
 /// Prints the schema as of a restore point, in an order that cqlsh accepts. It comes from the sets' own system_schema.
 #[derive(clap::Args, Debug)]
@@ -24,10 +25,15 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
     let PointArgs { source_place, host, point } = &args.point;
     let Some(settings) = session::begin(Some(source_place), &args.backups)? else { return Ok(()) };
     let options = SchemaOptions { ids: !args.no_ids, keyspaces: args.only.keyspaces.clone() };
-    let text = session::block_on(async {
+    session::block_on(async {
         let session = Session::open(settings).await?;
         let host = session.host(host).await?;
-        session.tree()?.schema_cql(&host, point, &options).await
-    })?;
-    output::write(&text)
+        let tree = session.tree()?;
+        output::write(&tree.schema_cql(&host, point, &options).await?)?;
+        let Some(doubt) = tree.schema_doubt(&host, point).await? else { return Ok(()) };
+        // Where it is for want of a key, that one sentence says more.
+        let reader = session.reader(session.keys()?, session.cache()?, ReaderOptions::default())?;
+        session.check_keys(&reader, &host).await?;
+        Err(Error::corrupt(doubt))
+    })
 }

@@ -71,6 +71,22 @@ impl BackupTree {
         self.write_schema(model, point, options).await
     }
 
+    /// Why [`Self::schema_cql`] may not be the schema as of the point: archives of `system_schema`
+    /// that the point stands on, and that cannot be read. A full's own schema.cql makes up for those of that full.
+    pub async fn schema_doubt(&self, host: &Host, point: &str) -> Result<Option<String>> {
+        let (sets, visible) = self.sets(host).await?;
+        let tag = named_point(&sets, visible, point)?.tag();
+        let (model, index) = self.point(host, tag).await?;
+        let point = &model.points()[index];
+        let knowledge = self.state(host).history.learn_point(&model.from.sets, point, Depth::Schema).await?;
+        if knowledge.timeline().is_empty() && model.newest_schema(index).is_some_and(|(from, _)| from == *tag) {
+            return Ok(None);
+        }
+        let takes_part = |tag: &Tag| point.sets().any(|set| set.tag == *tag);
+        let gap = knowledge.gaps().iter().find(|(set, _)| takes_part(set));
+        Ok(gap.map(|(set, why)| format!("the schema as of {tag} is not certain: system_schema of {set}: {why}")))
+    }
+
     pub(super) async fn schema_text(&self, host: &Host, tag: &Tag) -> Result<Bytes> {
         let (model, point) = self.point(host, tag).await?;
         let inputs = model.schema_inputs(point).ok_or_else(|| nothing_tells(host, tag))?;

@@ -188,6 +188,14 @@ fn the_schema_as_of_a_point() {
     let without = user.sample("schema", "cass-a", "2026-11-21-02-48", &["--no-ids", "--keyspace", "shop"]);
     assert!(without.contains("CREATE TABLE shop.carts") && !without.contains("ID = "), "{without}");
     assert!(!without.contains("media."), "{without}");
+
+    // Without a key the full's own text is all there is: right for the full, doubtful for what came after.
+    let unopened = User::new();
+    for (point, status) in [("2026-11-21-02-45", 0), ("2026-11-21-02-48", 3)] {
+        let output = unopened.run(&["schema", SAMPLE, "cass-a", point]);
+        assert_eq!(output.status.code(), Some(status), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.starts_with(b"-- The schema that the full backup 2026-11-21-02-45"));
+    }
 }
 
 #[test]
