@@ -13,7 +13,7 @@ use cassmount::private;
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Bundles, Store};
 use cassmount::tree::{BackupTree, TreeOptions};
-use cassmount::unpacked::Unpacked;
+use cassmount::unpacked::{Unpacked, with_plain_logs};
 use cassmount::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ impl Session {
 
     /// Opens the source without asking it anything. `keys`: where somebody has read them already.
     pub(super) fn open_unchecked(settings: Settings, keys: Option<KeyRing>) -> Result<Self> {
-        let store = Store::open(&settings.source()?, &settings.store)?;
+        let store = with_plain_logs(&Store::open(&settings.source()?, &settings.store)?, &settings.store);
         let cache_dir = cache_dir(&settings.cache)?;
         let (mut layout, mut keys, mut unpacked) = (settings.layout.clone(), keys, None);
         let mut objects: Arc<dyn Objects> = Arc::new(store.clone());

@@ -4,9 +4,14 @@
 //!
 //! An archive is read whole, once, when somebody first asks what lies in it. From then on that is
 //! known on disk, and files are read in spans. Knows nothing of tables.
+//!
+//! Commit logs that were archived through gzip are shown as they were, too.
 
 mod contents;
+mod logs;
 mod pages;
+
+pub use logs::with_plain_logs;
 
 use crate::catalog::layout::NodeArchives;
 use crate::catalog::{Host, Objects};
