@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn each_format_has_its_row_and_first_bytes_of_its_own() {
-        let mut tags = Vec::new();
+        let mut tags: Vec<u8> = Vec::new();
         for format in &FORMATS {
             assert_eq!(format.compression.name(), format.name);
             tags.extend(format.tags);
