@@ -322,9 +322,9 @@ impl Run {
             let more = "the same command goes on where this one ended";
             return Err(Error::new(kind, format!("not everything was extracted: {error}; {more}")));
         }
-        let broken = || report.tables.iter().filter(|table| !table.is_whole());
-        let for_want_of_a_key = broken().all(|table| table.error_kind == Some(Kind::NoKey));
-        let broken = broken().count();
+        let broken = report.tables.iter().filter(|table| !table.is_whole()).count();
+        // Where some are opened, what is not may be damaged as well.
+        let for_want_of_a_key = report.tables.iter().all(|table| table.error_kind == Some(Kind::NoKey));
         let schema_failed = matches!(report.schema, SchemaState::Failed(_));
         let message = match broken {
             0 if !schema_failed => return Err(words::incomplete(report.lacks.len())),

@@ -196,9 +196,11 @@ fn verdict(report: &Report) -> Result<()> {
         0 => format!("{} found", problems(all)),
         warnings => format!("{} found, {warnings} of them only to be looked at", problems(all)),
     };
-    let mut lost = report.findings.iter().filter(|finding| finding.severity != Severity::Warning).peekable();
-    let for_want_of_a_key = lost.peek().is_some() && lost.all(|finding| finding.problem == Problem::NoKey);
-    let kind = if for_want_of_a_key && report.more_findings == 0 { Kind::NoKey } else { Kind::Corrupt };
+    let lost = || report.findings.iter().filter(|finding| finding.severity != Severity::Warning);
+    // Where some are opened, what is not may be damaged as well.
+    let is_nothing_opened = report.checked.skipped == 0 && lost().count() as u64 == report.checked.archives;
+    let for_want_of_a_key = is_nothing_opened && lost().all(|finding| finding.problem == Problem::NoKey);
+    let kind = if for_want_of_a_key && report.checked.archives > 0 { Kind::NoKey } else { Kind::Corrupt };
     Err(Error::new(kind, message))
 }
 

@@ -29,9 +29,13 @@ fn pack(archive: &Path, keyspace: &str, tag: &str, content: &str) {
 }
 
 fn run(source: &Path, cache: &Path, arguments: &[&str]) -> (i32, String) {
+    run_as("node_archives", source, cache, arguments)
+}
+
+fn run_as(layout: &str, source: &Path, cache: &Path, arguments: &[&str]) -> (i32, String) {
     let (command, rest) = arguments.split_first().unwrap();
     let mut cassmount = cassmount();
-    cassmount.args([command, "--layout=node_archives"]).arg(source).args(rest).arg("--cache-dir").arg(cache);
+    cassmount.args([command, "--layout", layout]).arg(source).args(rest).arg("--cache-dir").arg(cache);
     let Output { status, stdout, stderr } = cassmount.output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     (status.code().unwrap(), text)
@@ -93,4 +97,16 @@ fn sealed_ones_open_by_their_key_and_without_it_nothing_is_none() {
     let (status, told) = run(source.path(), cache.path(), &["list", "node1", "--key-file", key.to_str().unwrap()]);
     fs::remove_file(&key).unwrap();
     assert!(status == 0 && told.contains("daily"), "{told}");
+}
+
+#[test]
+fn where_no_key_opens_the_only_archive_the_status_says_so() {
+    let (source, cache, target) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    pack(&source.path().join(format!("20261121/node1/shop_users-{ID}.tar.gz.enc")), "shop", "daily", "sealed");
+    let into = target.path().join("into");
+    for arguments in [&["verify"][..], &["extract", "node1", "latest", into.to_str().unwrap()]] {
+        let (status, told) = run_as("scripts", source.path(), cache.path(), arguments);
+        assert_eq!(status, 3, "{arguments:?}: {told}");
+    }
 }
