@@ -2,7 +2,7 @@
 
 use super::Host;
 use super::chain::{self, Chains, RestorePoint};
-use super::completeness::{HostCompleteness, Peers, SetEvidence};
+use super::completeness::{HostCompleteness, PeerRuns, Peers, SetEvidence};
 use super::local::Offsets;
 use super::manifest::own_offset;
 use super::set::BackupSet;
@@ -36,6 +36,8 @@ pub struct HostSets {
     pub logs: Option<Arc<ObjectMeta>>,
     /// When the host was last listed.
     pub listed: Timestamp,
+    /// When the other hosts of the source made sets, as far as they were asked.
+    peers: Vec<Arc<PeerRuns>>,
     /// Indices into `sets`, by tag.
     by_tag: Vec<u32>,
 }
@@ -49,14 +51,19 @@ impl HostSets {
         by_tag.sort_by(|a, b| sets[*a as usize].tag.cmp(&sets[*b as usize].tag));
         let chains = Chains::new(&sets);
         let completeness = HostCompleteness::judge(&host, &sets, &chains, &strays, &[]);
-        Self { host, chains, completeness, sets, strays, offsets, logs: None, listed, by_tag }
+        Self { host, chains, completeness, sets, strays, offsets, logs: None, listed, peers: Vec::new(), by_tag }
     }
 
     /// Judges again what its restore points lack, with what other hosts of the source tell.
     pub(super) fn with_peers(self, Peers { runs, unasked }: &Peers) -> Self {
         let Self { host, sets, chains, strays, .. } = &self;
         let completeness = HostCompleteness::judge(host, sets, chains, strays, runs).with_unasked(unasked.clone());
-        Self { completeness, ..self }
+        Self { completeness, peers: runs.clone(), ..self }
+    }
+
+    /// When the other hosts of the source made sets; none where they were not asked.
+    pub(super) fn peers(&self) -> &[Arc<PeerRuns>] {
+        &self.peers
     }
 
     /// What `latest` means among the first `count` restore points: the newest that lacks nothing

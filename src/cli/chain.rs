@@ -4,9 +4,10 @@ use super::options::{BackupArgs, OutputArgs, TablePatternArgs, parse_host};
 use super::output::{Shown, print};
 use super::session::{self, Session};
 use super::table::{self, Column, Table};
-use super::{terminal, words};
+use super::{mixed, terminal, words};
 use cassmount::cassandra::schema::is_system_keyspace;
 use cassmount::catalog::SetKind;
+use cassmount::catalog::incarnation::Evidence;
 use cassmount::tree::{ChainReport, LeftOutSet, ReportOptions, SstableReport, TableContents, TableReport};
 use cassmount::{Error, Kind, Result};
 use serde::Serialize;
@@ -64,7 +65,8 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
         }
         // A program gets all that it did not ask to leave out.
         let shows_system = args.system || args.output.json || !args.only.is_all();
-        Ok(Chain { source: session.catalog.source().to_owned(), report, shows_system })
+        let mixed = mixed::of_host(&session, &host, &args.point).await?;
+        Ok(Chain { source: session.catalog.source().to_owned(), report, mixed, shows_system })
     })?;
     print(args.output, &chain)?;
     chain.readable()
@@ -85,6 +87,9 @@ struct Chain {
     source: String,
     #[serde(flatten)]
     report: ChainReport,
+    /// What it comes to beside other hosts.
+    #[serde(skip)]
+    mixed: Option<String>,
     /// Whether tables of Cassandra's own keyspaces are listed.
     #[serde(skip)]
     shows_system: bool,
@@ -149,6 +154,9 @@ impl Shown for Chain {
         for problem in &report.problems {
             let _ = writeln!(text, "{problem}");
         }
+        if let Some(mixed) = &self.mixed {
+            let _ = writeln!(text, "{}", terminal::odd(mixed));
+        }
         let is_shown = |keyspace: &str| self.shows_system || !is_system_keyspace(keyspace);
         let (shown, system): (Vec<&TableReport>, Vec<&TableReport>) =
             report.tables.iter().partition(|report| is_shown(&report.table.keyspace));
@@ -190,11 +198,12 @@ fn tables(reports: &[&TableReport]) -> String {
     if !short.is_empty() {
         let columns = vec![
             Column::new("TABLE"),
-            Column::new("ID"),
-            Column::new("ARCHIVES").right().dispensable(2),
+            Column::new("ID").dispensable(1),
+            Column::new("ARCHIVES").right().dispensable(4),
             Column::new("SIZE").right(),
-            Column::new("TO FETCH").right().dispensable(1),
-            Column::new("EVIDENCE").wraps(),
+            Column::new("TO FETCH").right().dispensable(3),
+            Column::new("CREATED").dispensable(2),
+            Column::new("EVIDENCE"),
         ];
         let rows = short.into_iter().map(table_row).collect();
         let _ = write!(text, "\n{}", Table { columns, rows }.text());
@@ -220,10 +229,18 @@ fn short_id(id: Option<&cassmount::cassandra::TableId>) -> String {
     id.map_or_else(|| "unknown".to_owned(), |id| id.to_string().chars().take(ID_DIGITS).collect())
 }
 
+/// What tells an incarnation, in short; the sentence is in JSON.
+fn source(evidence: &Evidence) -> String {
+    let source = evidence.source();
+    if evidence.is_weak() && source != "unknown" { terminal::odd(&format!("{source}?")) } else { source.to_owned() }
+}
+
 fn table_row(report: &TableReport) -> Vec<String> {
     let count = report.archives.len().to_string();
     let (size, unread) = (table::bytes(report.bytes), table::bytes(report.unread_bytes));
-    vec![report.table.to_string(), short_id(report.id.as_ref()), count, size, unread, report.evidence.clone()]
+    let created = report.evidence.created().map_or_else(|| "-".to_owned(), words::minute);
+    let id = short_id(report.id.as_ref());
+    vec![report.table.to_string(), id, count, size, unread, created, source(&report.evidence)]
 }
 
 fn contents_text(contents: &TableContents) -> String {
@@ -233,15 +250,7 @@ fn contents_text(contents: &TableContents) -> String {
     } else {
         let rows: Vec<Vec<String>> = contents.sstables.iter().map(sstable_row).collect();
         let columns = ["SSTABLE", "SET", "OF TABLE", "EVIDENCE"];
-        let table = Table {
-            columns: columns
-                .map(Column::new)
-                .into_iter()
-                .enumerate()
-                .map(|(at, c)| if at == 3 { c.wraps() } else { c })
-                .collect(),
-            rows,
-        };
+        let table = Table { columns: columns.map(Column::new).into(), rows };
         for line in table.fitted(terminal::width().map(|width| width - 2)).lines() {
             let _ = writeln!(text, "  {line}");
         }
@@ -267,7 +276,7 @@ fn sstable_row(sstable: &SstableReport) -> Vec<String> {
         let _ = write!(name, " INCOMPLETE");
     }
     let incarnation = short_id(sstable.incarnation.as_ref());
-    vec![name, sstable.set.to_string(), incarnation, sstable.evidence.clone()]
+    vec![name, sstable.set.to_string(), incarnation, source(&sstable.evidence)]
 }
 
 fn path(directory: &str, name: &cassmount::cassandra::SstableName) -> String {

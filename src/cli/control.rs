@@ -28,6 +28,14 @@ const CONVERSATIONS: usize = 8;
 pub(super) enum Request {
     /// Everything that `cassmount status` shows.
     Status,
+    /// Whether what a time means on the hosts is of one run: a sentence for each cluster where it is not.
+    MixedRuns {
+        /// None: whichever there are.
+        hosts: Vec<String>,
+        at: String,
+        /// Whether the time is for every host, each by its own names.
+        is_for_all: bool,
+    },
     ScratchReset,
     CacheClear,
     /// Let another program go on with the mount.

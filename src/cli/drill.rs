@@ -7,7 +7,8 @@ use super::options::{BackupArgs, OutputArgs, ProgressArgs};
 use super::output::{Shown, print};
 use super::runtime_state::RunningMount;
 use super::table::{self, Column, Table};
-use super::{session, state_dir, words};
+use super::{mixed, session, state_dir, words};
+use cassmount::catalog::cluster::Meant;
 use cassmount::node::{Drill, DrillReport, DrillRequest, DrilledTable, History, Meter, PointRequest, Problem, SLICES};
 use cassmount::time::Timestamp;
 use cassmount::{Error, Kind, Result};
@@ -74,7 +75,9 @@ pub(super) fn run(args: &DrillArgs) -> Result<()> {
     };
     let request = DrillRequest { point: point.clone(), sample: args.sample };
     let mut report = launch.run(point, move |running| {
-        let Running { entry, started, begun, stopper, tell } = running;
+        let Running { entry, mut started, begun, stopper, tell } = running;
+        let mixed = mixed::of_mount(&entry.record.mountpoint, &request.point.hosts, &request.point.at, Meant::Cluster);
+        started.notes.extend(mixed);
         let meter = || meter(&entry.record.mountpoint);
         Drill { request: &request, entry, started, begun, meter: &meter, stopper, tell }.run()
     })?;

@@ -7,7 +7,7 @@ use super::options::{
 use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
-use super::{table, words};
+use super::{mixed, table, words};
 use cassmount::config::Settings;
 use cassmount::extract::{
     Access, ExtractOptions, ExtractPlan, ExtractReport, Extraction, Layout, SchemaState, SizeFrom, State, TableOutcome,
@@ -151,6 +151,9 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
     let reader = session.reader(session.keys()?, session.cache()?, reader)?;
     let host = session.host(&args.point.host).await?;
     session.check_keys(&reader, &host).await?;
+    if let Some(mixed) = mixed::of_host(&session, &host, &args.point.point).await? {
+        eprintln!("cassmount: warning: {mixed}");
+    }
     let options = ExtractOptions {
         tables: session.tables(&args.only, std::slice::from_ref(&host)).await?,
         keyspaces: args.keyspaces.keyspaces.clone(),

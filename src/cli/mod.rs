@@ -24,6 +24,7 @@ mod list;
 mod logging;
 mod manual;
 mod metrics;
+mod mixed;
 mod mount;
 mod mount_helper;
 mod node;

@@ -6,9 +6,11 @@ use super::mount::MountArgs;
 use super::options;
 use super::runtime_state::RunningMount;
 use super::session::Session;
-use super::{session, state_dir};
+use super::watched_hosts::WatchedHosts;
+use super::{mixed, session, state_dir};
 use cassmount::cache::Cache;
 use cassmount::catalog::Host;
+use cassmount::catalog::cluster::Meant;
 use cassmount::config::Settings;
 use cassmount::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording, Waits};
 use cassmount::keys::KeyRing;
@@ -127,9 +129,9 @@ impl Parts {
                 say.warning(NO_KEY);
             }
             if (args.view.source_host.is_some() || args.view.at.is_some())
-                && let Some(empty) = shows_nothing(&session, args).await?
+                && let Some(odd) = what_is_odd(&session, args).await?
             {
-                say.warning(&empty);
+                say.warning(&odd);
             }
         }
         let cache = session.cache()?;
@@ -209,6 +211,12 @@ impl Parts {
         Ok(mounted)
     }
 
+    /// Begins to look at all hosts, for metrics and the page.
+    pub(super) fn watch(&self, only: Option<Host>) -> WatchedHosts {
+        let (catalog, reader) = (Arc::clone(&self.session.catalog), Arc::clone(&self.reader));
+        WatchedHosts::watch(catalog, only, reader, self.session.cache_dir.verify())
+    }
+
     /// Answers requests about this mount.
     pub(super) fn handler(
         &self,
@@ -241,6 +249,12 @@ impl Parts {
                             "reader": reader.stats(), "waiting": waits.now(), "hosts": overlay.view().judgements(), "warnings": warnings(&store, &overlay),
                         }))
                     }
+                    Request::MixedRuns { hosts, at, is_for_all } => {
+                        let hosts: Vec<Host> = hosts.into_iter().map(Host::new).collect();
+                        let meant = if is_for_all { Meant::Cluster } else { Meant::Host };
+                        let mixed = overlay.view().mixed_runs(&hosts, &at, meant).await?;
+                        Ok(mixed.iter().map(|mixed| mixed::sentence(&at, mixed)).collect())
+                    }
                     Request::CacheClear => blocking(move || cache.clear()).await.map(|freed| json!({ "freed_bytes": freed })),
                     Request::Upgrade(successor) => {
                         if !mounted.upgrade().is_some_and(|mounted| mounted.outlives_us()) {
@@ -265,8 +279,9 @@ impl Parts {
     }
 }
 
-/// Why the mount will show nothing, as far as what was asked for tells: a host or a time for which there is no backup.
-async fn shows_nothing(session: &Session, args: &MountArgs) -> Result<Option<String>> {
+/// Why the mount will show nothing, as far as what was asked for tells: a host or a time for which
+/// there is no backup. Else, whether the time means several runs of a cluster.
+async fn what_is_odd(session: &Session, args: &MountArgs) -> Result<Option<String>> {
     let hosts = match &args.view.source_host {
         None => session.catalog.hosts().await?.hosts.clone(),
         Some(name) => match session.host(name).await {
@@ -282,7 +297,12 @@ async fn shows_nothing(session: &Session, args: &MountArgs) -> Result<Option<Str
     for host in hosts {
         match session.catalog.host(&host).await?.find_point(at) {
             Err(error) if error.kind() == Kind::NotFound => why = why.or(Some(error)),
-            _ => return Ok(None),
+            Err(error) => return Err(error),
+            Ok(_) => {
+                let meant = if args.view.source_host.is_some() { Meant::Host } else { Meant::Cluster };
+                let judged = session.catalog.host_judged(&host).await?;
+                return Ok(judged.mixed_runs(at, meant)?.map(|mixed| format!("--{}", mixed::sentence(at, &mixed))));
+            }
         }
     }
     Ok(why.map(|error| format!("--at {at} shows no restore point: {error}")))

@@ -1,8 +1,8 @@
 //! `cassmount schema`: the CQL that creates the schema of a restore point again.
 
 use super::options::{BackupArgs, KeyspaceArgs, PointArgs};
-use super::output;
 use super::session::{self, Session};
+use super::{mixed, output};
 use cassmount::reader::ReaderOptions;
 use cassmount::tree::SchemaOptions;
 use cassmount::{Error, Result};
@@ -28,6 +28,9 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
     session::block_on(async {
         let session = Session::open(settings).await?;
         let host = session.host(host).await?;
+        if let Some(mixed) = mixed::of_host(&session, &host, point).await? {
+            eprintln!("cassmount: warning: {mixed}");
+        }
         let tree = session.tree()?;
         output::write(&tree.schema_cql(&host, point, &options).await?)?;
         let Some(doubt) = tree.schema_doubt(&host, point).await? else { return Ok(()) };

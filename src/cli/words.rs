@@ -64,6 +64,12 @@ pub(super) fn date_and_time(local: LocalTime) -> String {
     formatted(local, "%-d %b %H:%M")
 }
 
+/// `2026-11-28 20:03Z`.
+pub(super) fn minute(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.get(..16).map_or_else(|| text.clone(), |minute| format!("{}Z", minute.replace('T', " ")))
+}
+
 /// `21 Nov`.
 pub(super) fn date(local: LocalTime) -> String {
     formatted(local, "%-d %b")

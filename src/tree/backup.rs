@@ -13,6 +13,7 @@ use super::node::{Place, TreeNode};
 use super::source::{Backups, SchemaArchives};
 use super::weighted::Weighted;
 use crate::cassandra::{TableId, TableName};
+use crate::catalog::cluster::Meant;
 use crate::catalog::{BackupSet, Catalog, Depth, Host, HostHistory, HostSets, Offsets, Tag, parse_mapping, parse_time};
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
@@ -74,6 +75,8 @@ pub struct BackupTree {
     pub(super) contents: Weighted<[u8; 32], Arc<ContentTree>>,
     pub(super) schemas: Weighted<(Host, Tag, [u8; 32]), Bytes>,
     opened: Timestamp,
+    /// Clusters of which it was logged that their hosts are not of one run.
+    mixed: Mutex<HashSet<Arc<str>>>,
 }
 
 /// What is known of one host, and the work of finding out.
@@ -190,8 +193,15 @@ impl BackupTree {
             contents: Weighted::new(options.memory_limit),
             schemas: Weighted::new(options.memory_limit / 4),
             opened: SystemTime::now().into(),
+            mixed: Mutex::default(),
             options,
         })
+    }
+
+    /// The time that it shows, and for whom that is meant.
+    pub(super) fn time(&self) -> (&str, Meant) {
+        let meant = if self.options.source_host.is_some() { Meant::Host } else { Meant::Cluster };
+        self.options.at.as_deref().map_or(("latest", Meant::Host), |at| (at, meant))
     }
 
     /// The sets of a host and how many of them are to be seen.
@@ -329,6 +339,11 @@ impl BackupTree {
         }
         if new.len() > MOST_LOGGED {
             tracing::warn!("{}: and {} more things are missing", model.from.sets.host, new.len() - MOST_LOGGED);
+        }
+        // Once: while the hosts back up it is so for a while, each time.
+        if let Some(mixed) = self.mixed_run(model).filter(|mixed| lock(&self.mixed).insert(Arc::clone(&mixed.cluster)))
+        {
+            tracing::warn!("at {}, {mixed}", self.time().0);
         }
     }
 

@@ -2,9 +2,13 @@
 
 use super::backup::BackupTree;
 use super::model::HostModel;
+use crate::Result;
+use crate::catalog::cluster::{Meant, MixedRuns};
 use crate::catalog::{Host, Tag};
 use crate::time::Timestamp;
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Tables that a warning names; the rest is counted.
 const NAMED: usize = 5;
@@ -54,12 +58,57 @@ impl BackupTree {
     /// outages on account of which ids may be missing. No I/O.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        // Hosts of one cluster say the same.
+        let mixed: BTreeSet<String> = self
+            .built_hosts()
+            .values()
+            .filter_map(|(model, _)| self.mixed_run(model))
+            .map(|mixed| mixed.to_string())
+            .collect();
+        warnings.extend(mixed);
         for (host, (model, outage)) in self.built_hosts() {
             warnings.extend(unidentified(&host, &model));
             warnings.extend(incomplete(&host, &model));
             warnings.extend(outage.map(|outage| format!("table ids of {host} may be missing: {outage}")));
         }
         warnings
+    }
+}
+
+impl BackupTree {
+    /// What this tree's time means on the hosts of that one's cluster, where it is not one run. No I/O.
+    pub(super) fn mixed_run(&self, model: &HostModel) -> Option<MixedRuns> {
+        let (at, meant) = self.time();
+        // It was read before, when the tree was made.
+        model.from.sets.mixed_runs(at, meant).ok().flatten()
+    }
+
+    /// Whether what a time means on the hosts is of one run: for each cluster where it is not, how
+    /// they differ. `hosts`: those that are meant; none: those that were looked at, or the first.
+    pub async fn mixed_runs(&self, hosts: &[Host], at: &str, meant: Meant) -> Result<Vec<MixedRuns>> {
+        let (at, meant) = if at == "latest" { self.time() } else { (at, meant) };
+        let mut asked: Vec<Host> = hosts.to_vec();
+        if asked.is_empty() {
+            asked.extend(self.built_hosts().into_keys());
+        }
+        if asked.is_empty() {
+            asked.extend(self.source.hosts().await?.into_iter().take(1));
+        }
+        let mut judged = Vec::new();
+        for host in &asked {
+            judged.push(self.source.host(host).await?);
+        }
+        // The name of a set is meant where there is a set of that name.
+        if judged.iter().any(|sets| sets.set(at).is_some()) {
+            judged.retain(|sets| sets.set(at).is_some());
+        }
+        let mut found: BTreeMap<Arc<str>, MixedRuns> = BTreeMap::new();
+        for sets in judged {
+            if let Some(mixed) = sets.mixed_runs(at, meant)? {
+                found.entry(Arc::clone(&mixed.cluster)).or_insert(mixed);
+            }
+        }
+        Ok(found.into_values().collect())
     }
 }
 

@@ -14,14 +14,25 @@ const ESCAPE: char = '\x1b';
 
 /// Runs a command on a terminal of so many characters.
 fn run(arguments: &[&str], columns: &str, colour: bool) -> Output {
+    let wish = if colour { ("CLICOLOR_FORCE", "1") } else { ("CLICOLOR", "0") };
+    wished(arguments, columns, &[wish])
+}
+
+fn wished(arguments: &[&str], columns: &str, wishes: &[(&str, &str)]) -> Output {
     let cache = tempfile::tempdir().unwrap();
     let mut command = cassmount();
-    command.args(arguments).arg("--cache-dir").arg(cache.path());
-    command.env("CASSMOUNT_NOW", fleet::NOW).env("COLUMNS", columns);
-    if colour {
-        command.env("CLICOLOR_FORCE", "1");
-    }
+    command.args(arguments).env("CASSMOUNT_CACHE_DIR", cache.path());
+    command.env("CASSMOUNT_NOW", fleet::NOW).env("COLUMNS", columns).envs(wishes.iter().copied());
     command.output().unwrap()
+}
+
+#[test]
+fn no_color_is_heeded() {
+    let list = |wishes: &[(&str, &str)]| text(&wished(&["list", SAMPLE], "80", wishes)).contains(ESCAPE);
+    assert!(list(&[("CLICOLOR_FORCE", "1")]));
+    for wishes in [&[][..], &[("NO_COLOR", "1")], &[("NO_COLOR", "1"), ("CLICOLOR", "1")], &[("CLICOLOR", "0")]] {
+        assert!(!list(wishes), "{wishes:?}");
+    }
 }
 
 fn text(output: &Output) -> String {
@@ -42,8 +53,11 @@ fn reports_fit_the_terminal() {
     let fleet = Bucket::new();
     fleet::write(&fleet.path());
     let (source, keys) = (fleet.source(), sample_keys());
-    let reports: [(&str, Vec<&str>); 6] = [
+    let reports: [(&str, Vec<&str>); 9] = [
         ("list", vec!["list", &source]),
+        ("list-table", [&["list", SAMPLE, "--table", "shop.c*"], &keys[..]].concat()),
+        ("verify", [&["verify", SAMPLE, "cass-a", "latest", "-q", "--table", "shop.*"], &keys[..]].concat()),
+        ("diff", [&["diff", SAMPLE, "cass-a", "2026-11-21-02-45", "2026-11-21-02-49"], &keys[..]].concat()),
         ("list-cluster", vec!["list", SAMPLE, "--cluster"]),
         ("list-host", vec!["list", SAMPLE, "cass-a"]),
         ("list-host-lacking", vec!["list", &source, "cass-05", "--since", "2026-11-10", "--until", "2026-11-16"]),
@@ -54,6 +68,17 @@ fn reports_fit_the_terminal() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     fs::create_dir_all(&directory).unwrap();
     for (name, arguments) in &reports {
+        // What a report knows from before must be nothing, or alike each time: it reads no archive.
+        let kept = tempfile::tempdir().unwrap();
+        let run = |arguments: &[&str], columns: &str, is_coloured: bool| {
+            let cache = kept.path().to_str().unwrap();
+            let is_alike = ["diff", "list-table"].contains(name);
+            run(
+                &if is_alike { [arguments, &["--cache-dir", cache][..]].concat() } else { arguments.to_vec() },
+                columns,
+                is_coloured,
+            )
+        };
         let unbounded = text(&run(arguments, "1000", false));
         let words: Vec<&str> = unbounded.split_whitespace().collect();
         for columns in ["80", "140"] {
@@ -61,7 +86,8 @@ fn reports_fit_the_terminal() {
             let coloured = text(&run(arguments, columns, true)).replace(&source, "SOURCE");
             assert!(!shown.contains(ESCAPE), "{name}: {shown}");
             assert_eq!(plain(&coloured), shown, "{name}");
-            assert!(*name == "chain-sstables" || coloured.contains(ESCAPE), "{name}: {coloured}");
+            let is_plain = ["chain-sstables", "verify", "diff"].contains(name);
+            assert!(is_plain || coloured.contains(ESCAPE), "{name}: {coloured}");
             let width: usize = columns.parse().unwrap();
             for line in shown.lines() {
                 assert!(line.chars().count() <= width, "{name}, {columns}: {line}");
@@ -107,6 +133,12 @@ fn each_fault_of_a_fleet_is_told_without_being_asked() {
     let points = text(&run(&["list", &fleet.source(), "--cluster"], "200", false));
     let last = points.lines().last().unwrap();
     assert!(last.starts_with("2026-11-28-20-04  incr  11 of 12 hosts") && last.ends_with("not cass-03"), "{last}");
+    let mixed = "at latest, hosts of cluster prod are not of one run: 11 of 12 have 2026-11-28-20-04 or a set of that run, \
+                 cass-03 has 2026-11-25-20-03 (3 days older)";
+    for host in ["cass-01", "cass-03"] {
+        assert!(text(&run(&["chain", &fleet.source(), host], "400", false)).contains(mixed), "{host}");
+    }
+    assert!(!text(&run(&["chain", &fleet.source(), "cass-01", "2026-11-25-20-01"], "400", false)).contains("one run"));
     // A run is a POINT on each of its hosts.
     let host = text(&run(&["list", &fleet.source(), "cass-01", "--until", "2026-11-25-20-04"], "200", false));
     assert!(host.lines().last().unwrap().starts_with("2026-11-25-20-01 "), "{host}");

@@ -37,6 +37,9 @@ fn what_will_surprise_is_said_when_it_mounts() {
     assert!(nobody.contains("--source-host") && nobody.contains("it has: cass-a, cass-b"), "{nobody}");
     let early = said(&[&["--at", "2001-01-01"], &keys[..]].concat());
     assert!(early.contains("--at 2001-01-01 shows no restore point"), "{early}");
+    // cass-b made no full at that minute.
+    let mixed = said(&[&["--at", "2026-11-21-02-50"], &keys[..]].concat());
+    assert!(mixed.contains("hosts of cluster prod are not of one run: 1 of 2 have 2026-11-21-02-50"), "{mixed}");
     assert_eq!(said(&[&["--at", "2026-11-22", "--source-host", "cass-a"], &keys[..]].concat()), "");
 }
 

@@ -6,6 +6,7 @@
 
 mod days;
 mod fault;
+mod mixed;
 mod points;
 mod rhythm;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 pub use days::{Day, days, first_and_last_day};
 pub use fault::{ClusterFault, HostFault};
+pub use mixed::{Meant, MixedRuns, OlderSet};
 pub use points::{Absence, ClusterPoint};
 
 use super::completeness::{PeerRuns, Peers, cluster};

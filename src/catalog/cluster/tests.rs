@@ -1,6 +1,7 @@
 use super::*;
 use crate::catalog::testing::{TestSet, host_sets_of};
 use crate::catalog::{Cause, SetKind, Subject};
+use std::collections::BTreeMap;
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -173,4 +174,53 @@ fn other_clusters_and_new_hosts_do_not_count() {
     assert!(clusters(&[], end()).is_empty());
     let empty = Arc::new(host_sets_of("empty", &[]));
     assert_eq!(clusters(&[empty], end())[0].hosts[0].faults, [HostFault::Nothing]);
+}
+
+/// What `at` means on the hosts, as the host of that name knows them.
+fn mixed(hosts: &[Arc<HostSets>], host: &str, at: &str, meant: Meant) -> String {
+    let view = only_view(hosts);
+    let own = view.hosts.iter().find(|of| &*of.sets.host.0 == host).unwrap();
+    own.sets.mixed_runs(at, meant).unwrap().map(|mixed| mixed.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn a_time_that_means_several_runs_is_told() {
+    let fleet = fleet();
+    let stopped = "hosts of cluster prod are not of one run: 11 of 12 have 2026-11-28-20-04 or a set of that run, \
+                   cass-03 has 2026-11-25-20-03 (3 days older)";
+    // Whichever host is asked, the stopped one too.
+    for host in ["cass-01", "cass-03"] {
+        assert_eq!(mixed(&fleet, host, "latest", Meant::Host), stopped, "{host}");
+    }
+    let before = "2026-11-25";
+    assert_eq!(mixed(&fleet, "cass-01", before, Meant::Cluster), "");
+    // Within the pause of one, and where another made no full.
+    let paused = mixed(&fleet, "cass-01", "2026-11-15-12", Meant::Cluster);
+    assert!(paused.contains("11 of 12") && paused.contains("cass-07 has 2026-11-13-20-02 (1 day older)"), "{paused}");
+    // A moment while the hosts back up means two runs; so does a set's name, where it is a time for all.
+    let moment = mixed(&fleet, "cass-01", "2026-11-20T08:03:30Z", Meant::Cluster);
+    assert!(moment.contains("6 hours older"), "{moment}");
+    assert!(mixed(&fleet, "cass-01", "2026-11-20-08-01", Meant::Cluster).contains("6 hours older"));
+    assert_eq!(mixed(&fleet, "cass-01", "2026-11-20-08-01", Meant::Host), "", "the others have a set of that run");
+    assert!(mixed(&fleet, "cass-01", "2026-11-28-20-01", Meant::Host).contains("cass-03 has 2026-11-25-20-03"));
+    let early = mixed(&fleet, "cass-01", "2026-11-01-02-01", Meant::Cluster);
+    assert!(early.contains("has none so early") && early.contains("more have none so early"), "{early}");
+    assert!(only_view(&fleet).hosts[0].sets.mixed_runs("someday", Meant::Host).is_err());
+}
+
+#[test]
+fn hosts_that_take_turns_are_of_one_run() {
+    let sets: BTreeMap<i64, Vec<TestSet>> = (0..12).map(|number| (number, month(number * 30))).collect();
+    // As of each hour of a day, some have made the newest run already and some have not.
+    for hour in 0..24 {
+        let until = NOVEMBER + 20 * DAY + hour * HOUR;
+        let host = |(number, sets): (&i64, &Vec<TestSet>)| {
+            let made: Vec<TestSet> = sets.iter().filter(|set| set.start <= until).cloned().collect();
+            Arc::new(host_sets_of(&format!("h{number:02}"), &made))
+        };
+        let hosts: Vec<_> = sets.iter().map(host).collect();
+        assert_eq!(mixed(&hosts, "h00", "latest", Meant::Host), "", "{hour}");
+    }
+    let alone = [Arc::new(host_sets_of("h00", &sets[&0]))];
+    assert_eq!(mixed(&alone, "h00", "latest", Meant::Host), "");
 }

@@ -47,6 +47,30 @@ impl Evidence {
             _ => true,
         }
     }
+
+    /// What tells it, in a word or two.
+    pub fn source(&self) -> &'static str {
+        match self {
+            Self::SystemTable => "Cassandra's own",
+            Self::DirectoryName { .. } => "directory's name",
+            Self::OwnSchema { .. } => "own schema.cql",
+            Self::SchemaHistory { .. } => "system_schema",
+            Self::OtherSchema { .. } => "other schema.cql",
+            Self::Mapping { .. } => "schema_mapping.json",
+            Self::SameArchive { better } => better.source(),
+            _ => "unknown",
+        }
+    }
+
+    /// When the incarnation was created, as far as the evidence tells.
+    pub fn created(&self) -> Option<Timestamp> {
+        match self {
+            Self::SchemaHistory { created, .. } => Some(*created),
+            Self::OtherSchema { created, .. } | Self::Mapping { created, .. } => *created,
+            Self::SameArchive { better } => better.created(),
+            _ => None,
+        }
+    }
 }
 
 /// A sentence for a person.

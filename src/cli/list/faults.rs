@@ -1,8 +1,8 @@
 //! What is wrong with hosts and clusters, in words.
 
 use crate::cli::{terminal, words};
+use cassmount::catalog::Tag;
 use cassmount::catalog::cluster::{ClusterFault, ClusterView, HostFault, HostView};
-use cassmount::catalog::{LocalTime, Tag};
 
 /// The state of a host, in colour.
 pub(super) fn host_state(host: &HostView) -> String {
@@ -69,19 +69,21 @@ pub(in crate::cli) fn host_fault(host: &HostView, fault: &HostFault) -> String {
 pub(in crate::cli) fn cluster_fault(fault: &ClusterFault) -> String {
     match fault {
         ClusterFault::Pause { from, to, seconds } => {
-            format!("{} without any set, between {} and {}", words::span(*seconds), minute(*from), minute(*to))
+            format!(
+                "{} without any set, between {} and {}",
+                words::span(*seconds),
+                words::minute(*from),
+                words::minute(*to)
+            )
         }
         ClusterFault::Silent { since, seconds } => {
-            format!("STOPPED: no host made a set in the last {}, since {}", words::span(*seconds), minute(*since))
+            format!(
+                "STOPPED: no host made a set in the last {}, since {}",
+                words::span(*seconds),
+                words::minute(*since)
+            )
         }
     }
-}
-
-/// `2026-11-28 20:03Z`.
-fn minute(time: cassmount::time::Timestamp) -> String {
-    LocalTime::of(time, 0)
-        .civil()
-        .map_or_else(|| time.to_string(), |civil| civil.strftime("%Y-%m-%d %H:%MZ").to_string())
 }
 
 /// When a set was started, by the host's clock.

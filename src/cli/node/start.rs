@@ -4,7 +4,8 @@ use super::launch::{Launch, PastArgs, ServerArgs};
 use crate::cli::options::{BackupArgs, OutputArgs, ProgressArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::restore::running_mount;
-use crate::cli::{session, table};
+use crate::cli::{mixed, session, table};
+use cassmount::catalog::cluster::Meant;
 use cassmount::node::{DEFAULT_PORT, PointRequest, Started};
 use cassmount::{Error, Result};
 use std::fmt::Write as _;
@@ -64,7 +65,12 @@ pub(super) fn run(args: &StartArgs) -> Result<()> {
         ends_with_command: false,
         is_quiet: args.progress.quiet,
     };
-    let started = launch.run(args.request(), |running| Ok(running.started))?;
+    let (hosts, at) = (args.past.source_host.clone(), args.past.at.clone());
+    let started = launch.run(args.request(), move |running| {
+        let mut started = running.started;
+        started.notes.extend(mixed::of_mount(&running.entry.record.mountpoint, &hosts, &at, Meant::Cluster));
+        Ok(started)
+    })?;
     print(args.output, &started)?;
     if started.is_whole() {
         return Ok(());

@@ -5,9 +5,10 @@ use super::guard::{self, UnitArgs};
 use super::mounts::{self, MountArg};
 use crate::cli::options::{CacheDirArgs, KeyspaceArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
-use crate::cli::{logging, table, wait, waits, words};
+use crate::cli::{logging, mixed, table, wait, waits, words};
+use cassmount::catalog::cluster::Meant;
 use cassmount::config::parse_duration;
-use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, TableReport};
+use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, TableReport, is_guarded};
 use cassmount::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -104,6 +105,9 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
     for line in waits::at(&restore.mount.mountpoint) {
         eprintln!("note: waiting for the store: {line}");
     }
+    for note in mixed::of_mount(&restore.mount.mountpoint, &args.source_host, &args.at, Meant::Host) {
+        eprintln!("note: {note}");
+    }
     let word = wait::for_answer("asking nodetool about the node and its tables, and reading the restore point");
     let report = if args.dry_run {
         restore.plan(&request)?
@@ -115,10 +119,11 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
     let depends = report.tables.iter().any(|table| matches!(table.outcome, Outcome::Open | Outcome::Repaired));
     if args.unit.write_config && !args.dry_run {
         eprintln!("{}", guard::install(&restore.journals, &[], &args.unit)?);
-    } else if depends && Path::new("/run/systemd/system").is_dir() {
+    } else if depends && Path::new("/run/systemd/system").is_dir() && !is_guarded()? {
+        let unit = &args.unit.unit;
+        let named = if unit == "cassandra.service" { String::new() } else { format!(" --unit {unit}") };
         eprintln!(
-            "to keep {} from starting while the mount is not there: cassmount restore guard --write-config",
-            args.unit.unit
+            "to keep {unit} from starting while the mount is not there: cassmount restore guard --write-config{named}"
         );
     }
     verdict(&report)

@@ -4,7 +4,8 @@ use super::mounts::{self, MountArg};
 use crate::cli::options::{KeyspaceArgs, LogArgs, OutputArgs, ProgressArgs, TableArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::progress::Progress;
-use crate::cli::{logging, state_dir, table, wait, words};
+use crate::cli::{logging, mixed, state_dir, table, wait, words};
+use cassmount::catalog::cluster::Meant;
 use cassmount::config::{parse_duration, parse_rate};
 use cassmount::restore::{Load, LoadOutcome, LoadReport, LoadRequest, LoadedTable, Program};
 use cassmount::{Error, Kind, Result};
@@ -103,8 +104,9 @@ pub(super) fn run(args: &LoadArgs) -> Result<()> {
         timeout: args.load_timeout,
     };
     let word = wait::for_answer("looking at the restore points in the mount");
-    let plan = load.plan(&request)?;
+    let mut plan = load.plan(&request)?;
     drop(word);
+    plan.notes.extend(mixed::of_mount(&load.mount.mountpoint, &request.hosts, &request.at, Meant::Cluster));
     if args.dry_run {
         let report = load.report(&plan);
         print(args.output, &report)?;

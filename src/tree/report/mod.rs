@@ -108,8 +108,9 @@ pub struct TableReport {
     pub id: Option<TableId>,
     /// Name of its directory under `restore-points/<point>/<keyspace>`.
     pub directory: String,
-    /// A sentence: what tells the incarnation.
-    pub evidence: String,
+    /// What tells the incarnation.
+    #[serde(serialize_with = "as_text")]
+    pub evidence: Evidence,
     /// Whether that can be relied on: `false` where more sets could prove it wrong.
     pub certain: bool,
     /// What its directory is made of, oldest first.
@@ -166,8 +167,8 @@ pub struct SstableReport {
     pub sets: Vec<Tag>,
     #[serde(serialize_with = "as_optional_text")]
     pub incarnation: Option<TableId>,
-    /// A sentence.
-    pub evidence: String,
+    #[serde(serialize_with = "as_text")]
+    pub evidence: Evidence,
     pub certain: bool,
     /// Components that it lacks in every set.
     pub missing: Vec<String>,
