@@ -7,6 +7,7 @@ use super::links::{live, losses};
 use super::look;
 use super::sstables::reading;
 use super::status::data_directory;
+use super::units::DROP_IN;
 use super::whole::{self, NodeStep};
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -258,12 +259,6 @@ fn environment(state_dir: &Path) -> String {
     let variable = format!("{STATE_DIR_VARIABLE}={}", state_dir.display());
     format!("/usr/bin/env {} ", quoted(Path::new(&variable)))
 }
-
-/// How the drop-in begins.
-pub const DROP_IN: &str = "\
-# Written by cassmount. Tables of this node read a backup through links into a mount: Cassandra must not start without it.
-# To be removed when `cassmount restore status` says that all tables are done.
-";
 
 /// As systemd takes a word.
 fn quoted(path: &Path) -> String {

@@ -31,6 +31,7 @@ mod sstables;
 mod status;
 #[cfg(test)]
 mod testing;
+mod units;
 mod verdict;
 mod whole;
 
@@ -38,7 +39,7 @@ pub use abort::{Abort, AbortReport};
 pub use check::backup::{BackupHost, BackupTable, Point, hosts, read_tables};
 pub use check::schema::read as read_schema;
 pub use command::{Program, Said};
-pub use guard::{DROP_IN, GUARD_PATIENCE, GuardReport, drop_in, guard};
+pub use guard::{GUARD_PATIENCE, GuardReport, drop_in, guard};
 pub use hydrate::{Hydration, HydrationOptions, HydrationReport};
 pub use instant::{Instant, InstantReport, Outcome, TableReport};
 pub use journal::journals::{Journals, STATE_DIR, STATE_DIR_VARIABLE};
@@ -51,6 +52,7 @@ pub use repair::{Repair, RepairOutcome, RepairReport};
 pub use request::{Request, Selection};
 pub use sstables::Sstable;
 pub use status::{JournalError, Statuses, TableStatus, status};
+pub use units::{DROP_IN, is_guarded};
 pub use whole::{
     Manner, NodeAbort, NodePlan, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeStep, NodeTable, NodeWork,
     forget_nodes,

@@ -30,7 +30,7 @@ pub(super) struct RestoreArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  cassmount mount s3://cass-backups /mnt --key-file K --allow-other
+  cassmount mount s3://cass-backups /mnt/backups --key-file K --allow-other
   cassmount restore instant --table shop.users --at 2026-11-20T18:00:00Z --dry-run
   cassmount restore instant --table shop.users --at 2026-11-20T18:00:00Z
   cassmount restore hydrate --wait --rate 50M

@@ -38,7 +38,7 @@ pub(in crate::cli) fn find(named: Option<&Path>) -> Result<Mount> {
         [] => {
             let place = named.map(|named| format!(" at {}", named.display())).unwrap_or_default();
             Err(Error::not_found(format!(
-                "no mount of this user runs{place}: first mount the backups for Cassandra to read, e.g. cassmount mount s3://BUCKET /mnt --key-file K --allow-other"
+                "no mount of this user runs{place}: first mount the backups for Cassandra to read, e.g. cassmount mount s3://BUCKET /mnt/backups --key-file K --allow-other"
             )))
         }
         several => {

@@ -6,8 +6,9 @@ use crate::cli::node::places;
 use crate::cli::options::{CacheDirArgs, LogArgs, OutputArgs, ProgressArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::progress::Progress;
-use crate::cli::{logging, table, wait, words};
+use crate::cli::{logging, mixed, table, wait, words};
 use cassmount::cassandra::schema::is_system_keyspace;
+use cassmount::catalog::cluster::Meant;
 use cassmount::node::Installation;
 use cassmount::restore::{Manner, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeWork, Program, forget_nodes};
 use cassmount::{Kind, Result};
@@ -100,7 +101,7 @@ restore status` tells them again. `cassmount restore abort --all` takes away exa
 there, while Cassandra is stopped.
 
 Examples:
-  cassmount mount s3://cass-backups /mnt --key-file K --allow-other
+  cassmount mount s3://cass-backups /mnt/backups --key-file K --allow-other
   cassmount restore node --cold-start --source-host cass-a --at 2026-11-20T18:00:00Z --dry-run
   cassmount restore node --cold-start --source-host cass-a --at 2026-11-20T18:00:00Z --write-config
   cassmount restore node --replace 10.0.0.3 --source-host cass-c --nodetool \"ssh 10.0.0.1 nodetool\"";
@@ -137,7 +138,9 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
     let word = wait::for_answer("checking this node, and reading the restore point");
     let work = restore.prepare(&request, &|_| {})?;
     drop(word);
-    if let Some(note) = note {
+    let hosts = args.source_host.as_slice();
+    let of_hosts = mixed::of_mount(&restore.mount.mountpoint, hosts, &args.at, Meant::Host);
+    for note in note.into_iter().chain(of_hosts) {
         eprintln!("note: {note}");
     }
     if args.dry_run {
@@ -149,6 +152,12 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
     for note in plan.notes() {
         eprintln!("note: {note}");
     }
+    if args.write_config && !args.copy {
+        // Before there is a link: Cassandra must not start in the midst either.
+        let unit = UnitArgs { write_config: true, unit: args.unit.clone(), unit_dir: args.unit_dir.clone() };
+        let data_dir = plan.data_directory().to_owned();
+        eprintln!("{}", guard::install(&restore.journals, &[data_dir], &unit)?);
+    }
     let progress = Progress::start("node", Some(plan.copied_bytes()), args.progress);
     let report = restore.run(work, &request, &|bytes| {
         progress.add(bytes);
@@ -157,10 +166,6 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
     progress.finish();
     let report = report?;
     print(args.output, &report)?;
-    if args.write_config && report.tables.iter().any(|table| table.linked) {
-        let unit = UnitArgs { write_config: true, unit: args.unit.clone(), unit_dir: args.unit_dir.clone() };
-        eprintln!("{}", guard::install(&restore.journals, std::slice::from_ref(&report.data_directory), &unit)?);
-    }
     verdict(&report)
 }
 

@@ -103,6 +103,21 @@ impl BackupHost {
         Ok(Point { host: self.name.clone(), root: points.join(&tag), tag })
     }
 
+    /// The restore point that was taken at about the time of another host's.
+    pub fn nearest(&self, other: &Point) -> Result<Option<Point>> {
+        let (points, time) = (self.root.join(POINTS), other.time()?);
+        let mut nearest = None;
+        for tag in names(&points)? {
+            let point = Point { host: self.name.clone(), root: points.join(&tag), tag };
+            let own = point.time()?;
+            let apart = own.duration_since(time).unwrap_or_else(|earlier| earlier.duration());
+            if nearest.as_ref().is_none_or(|(_, of)| apart < *of) {
+                nearest = Some((point, apart));
+            }
+        }
+        Ok(nearest.map(|(point, _)| point))
+    }
+
     /// The newest restore point, whole or not.
     pub fn newest(&self) -> Result<Option<Point>> {
         let points = self.root.join(POINTS);

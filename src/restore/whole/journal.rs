@@ -54,7 +54,7 @@ pub(in crate::restore) struct Work {
     pub(in crate::restore) tables: Vec<PlacedTable>,
     /// What the configuration needs.
     pub(in crate::restore) needs: Vec<ConfigNeed>,
-    /// The other hosts of the backup.
+    /// The other hosts of the backup, each with `--at` its restore point.
     pub(in crate::restore) others: Vec<String>,
 }
 

@@ -6,6 +6,7 @@ use super::undo::was_started;
 use crate::Result;
 use crate::restore::links::live;
 use crate::restore::look;
+use crate::restore::units;
 
 /// What is there of a node's restore.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,18 +52,20 @@ fn steps(state: &NodeState, has_started: bool, has_links: bool) -> Result<Vec<St
         for need in config::missing(&work.needs)? {
             steps.push(format!("add to {}:\n{}", need.file.display(), indented(&need.lines)));
         }
-        if has_links {
+        if has_links && !units::is_guarded()? {
             steps.push(
                 "keep Cassandra from starting without the mount: cassmount restore guard --write-config".to_owned(),
             );
         }
         match work.manner {
             Manner::ColdStart => {
-                let command = |host| format!("cassmount restore node --cold-start --source-host {host} --at …");
+                let copy = if work.copy { " --copy" } else { "" };
+                let write = if state.config.is_empty() { "" } else { " --write-config" };
+                let command = |other| format!("cassmount restore node --cold-start --source-host {other}{copy}{write}");
                 let commands: Vec<String> = work.others.iter().map(command).collect();
                 if !commands.is_empty() {
                     steps.push(format!(
-                        "before any Cassandra is started, on each other machine, with --at as here:\n{}",
+                        "before any Cassandra is started, on each other machine, one of these:\n{}",
                         indented(&commands)
                     ));
                 }

@@ -91,7 +91,10 @@ pub(super) fn prepare(
     if let (Some(schema), false) = (&schema, tables.iter().any(|table| table.keyspace == "system")) {
         notes.extend(rebuilt(schema, &tables));
     }
-    let others: Vec<String> = hosts.iter().map(|of| of.name.clone()).filter(|name| *name != host.name).collect();
+    let others = match request.manner {
+        Manner::ColdStart => others(&hosts, &point, &request.at),
+        Manner::Replace(_) => Vec::new(),
+    };
     let tokens: Vec<String> = tokens.into_iter().collect();
     let work = Work::new(
         request.manner,
@@ -106,6 +109,25 @@ pub(super) fn prepare(
     );
     room(&work)?;
     Ok(NodePlan { work, notes, lacks })
+}
+
+/// Other hosts whose restore points are looked up.
+const MOST_OTHERS: usize = 32;
+
+/// What the same command is given on the machines of the other hosts. A set's name means this
+/// host's set; theirs of that run have other names.
+fn others(hosts: &[BackupHost], point: &Point, at: &str) -> Vec<String> {
+    let theirs = |of: &BackupHost| {
+        let found = if at == point.tag { of.nearest(point) } else { of.point(at).map(Some) };
+        // Whoever runs the command there is told what is wrong.
+        found.ok().flatten().map_or_else(|| at.to_owned(), |point| point.tag)
+    };
+    let others = hosts.iter().filter(|of| of.name != point.host).enumerate();
+    let words = |(number, of): (usize, &BackupHost)| {
+        let at = if number < MOST_OTHERS { theirs(of) } else { at.to_owned() };
+        format!("{} --at {at}", of.name)
+    };
+    others.map(words).collect()
 }
 
 fn choose<'a>(hosts: &'a [BackupHost], named: Option<&str>) -> Result<&'a BackupHost> {
