@@ -4,8 +4,9 @@
 
 use super::broker::Outside;
 use super::control::{Handler, Request};
+use super::report::{self, Page};
 use super::watched_hosts::WatchedHosts;
-use super::{exposition, report, words};
+use super::{exposition, words};
 use cassmount::task::blocking;
 use cassmount::{Error, Result};
 use hyper::body::Incoming;
@@ -159,7 +160,12 @@ async fn page(watched: &Watched) -> (StatusCode, &'static str, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "the hosts are still being listed: try again\n".to_owned());
     };
     let source = watched.source.clone();
-    match blocking(move || Ok(report::page(&source, &views, None, words::now()))).await {
+    let results = watched.hosts.results();
+    let made = blocking(move || {
+        let (drill, host, lives, now) = (None, None, None, words::now());
+        Ok(report::page(&Page { source: &source, views: &views, results: &results, drill, host, lives, now }))
+    });
+    match made.await {
         Ok(page) => (StatusCode::OK, HTML, page),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n")),
     }

@@ -249,12 +249,13 @@ fn hosts(report: &Report) -> String {
             let checked = host.checked;
             let (sets, archives, skipped) = (host.sets, checked.archives, checked.skipped);
             let size = table::bytes(checked.bytes);
-            vec![host.host.to_string(), sets.to_string(), archives.to_string(), size, skipped.to_string()]
+            let last = host.last_check.map_or_else(|| "-".to_owned(), words::minute);
+            vec![host.host.to_string(), sets.to_string(), archives.to_string(), size, skipped.to_string(), last]
         })
         .collect();
     let archives = if report.deep { "CHECKED" } else { "LOOKED AT" };
-    let header = ["HOST", "SETS", archives, "SIZE", "SKIPPED (already good)"];
-    table::render(&header, &header[1..], &rows)
+    let header = ["HOST", "SETS", archives, "SIZE", "SKIPPED (already good)", "LAST CHECK"];
+    table::render(&header, &header[1..5], &rows)
 }
 
 /// Findings that differ only in their table, told once: a lost key locks every archive of a set.

@@ -6,7 +6,6 @@ use super::mount::MountArgs;
 use super::parts::{Given, Parts};
 use super::runtime_state::{RunningMount, mounted_device};
 use super::unconfined::Unconfined;
-use super::watched_hosts::WatchedHosts;
 use super::{confinement, control, crash_report, daemon, exit, logging, metrics};
 use cassmount::catalog::Host;
 use cassmount::fs::{Aftermath, Mounted, Trials};
@@ -104,7 +103,7 @@ fn serve(
             let only = args.view.source_host.clone().map(Host::new);
             let watched = metrics::Watched {
                 handler: Arc::clone(&handler),
-                hosts: WatchedHosts::watch(Arc::clone(&parts.session.catalog), only),
+                hosts: parts.watch(only),
                 source: state.source.clone(),
                 outside: Arc::clone(&outside),
             };

@@ -17,6 +17,7 @@ mod incomplete;
 mod ino;
 mod linked;
 mod live;
+mod lives;
 mod model;
 #[cfg(test)]
 mod model_tests;
@@ -32,6 +33,7 @@ mod weighted;
 
 pub use backup::{BackupTree, TreeOptions};
 pub use files::{PointArchive, PointFile, PointFiles, PointInfo, PointTable};
+pub use lives::TableLives;
 pub use names::forget as forget_names;
 pub use node::TreeNode;
 pub use report::{

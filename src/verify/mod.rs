@@ -10,12 +10,13 @@
 //! - What a damaged archive held, and who else has it ([`copies`]).
 //!
 //! Archives found good are remembered ([`state`]), so that a verification that was broken off goes
-//! on. Uses `catalog` and `reader`; reads from the store, never from the cache, what it judges.
+//! on. What was found is remembered for reports ([`results`]). Uses `catalog` and `reader`; reads from the store, never from the cache, what it judges.
 
 mod archives;
 mod copies;
 mod finding;
 mod prepare;
+mod results;
 mod run;
 mod sample;
 mod sets;
@@ -24,5 +25,6 @@ mod state;
 
 pub use finding::{Copy, Finding, Neighbours, Note, Problem, Severity, SstableRef};
 pub use prepare::{Scope, Todo, Verification, VerifyOptions};
+pub use results::{HostResults, KeptFinding, SetResults, results};
 pub use run::{CheckCounts, HostReport, Observer, Report};
 pub use sample::{Sample, SampleReport};

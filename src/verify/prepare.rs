@@ -75,6 +75,8 @@ pub struct Verification {
     pub(super) hosts: Vec<HostWork>,
     todo: Todo,
     pub(super) sample: Option<SampleReport>,
+    /// Whether all of the hosts' sets are looked at, those that are gone too.
+    pub(super) covers_all: bool,
 }
 
 /// A host and its sets that are to be looked at.
@@ -156,7 +158,9 @@ impl Verification {
         });
         let listed: Vec<Arc<HostSets>> = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE).try_collect().await?;
         let (catalog, todo) = (Arc::clone(catalog), Todo::default());
-        let mut this = Self { catalog, reader, options, tables: scope.tables, hosts: Vec::new(), todo, sample: None };
+        let covers_all = scope.point.is_none() && scope.tables.is_empty() && options.sample.is_none();
+        let (tables, hosts, sample) = (scope.tables, Vec::new(), None);
+        let mut this = Self { catalog, reader, options, tables, hosts, todo, sample, covers_all };
         for sets in listed {
             let (parts, left_out) = match &scope.point {
                 None => (sets.sets.iter().map(|set| Part { set: set.clone(), only: None }).collect(), Vec::new()),

@@ -4,6 +4,7 @@ use super::archives::{Outcome, Subject};
 use super::copies;
 use super::finding::{Finding, Note, Problem};
 use super::prepare::{HostWork, Part, Verification};
+use super::results::{self, KeptFinding};
 use super::sample::SampleReport;
 use super::sets;
 use crate::cassandra::TableName;
@@ -61,6 +62,9 @@ pub struct HostReport {
     pub sets: u64,
     #[serde(flatten)]
     pub checked: CheckCounts,
+    /// When the archive was checked that is relied on for the longest time; `None`: none is.
+    #[serde(serialize_with = "as_optional_text")]
+    pub last_check: Option<Timestamp>,
 }
 
 /// How much was looked at.
@@ -126,6 +130,7 @@ impl Verification {
             sort(&host, &mut report, first);
             explain_keys(&host, &self.tables, &mut report.findings[first.0..]);
             copies::find(&self.reader, &host.sets, &mut report.findings[first.0..]).await;
+            self.keep(&host, &report.findings[first.0..], stopped.is_ok());
             if let Err(error) = stopped {
                 report.stopped = Some(error.to_string());
                 break;
@@ -134,13 +139,36 @@ impl Verification {
         report
     }
 
+    /// Keeps what was found of a host for reports.
+    fn keep(&self, host: &HostWork, findings: &[Finding], is_done: bool) {
+        let Some(directory) = &self.options.state_dir else { return };
+        let was_looked_at = |kept: &KeptFinding| {
+            if !is_done {
+                return findings.iter().any(|finding| kept.is_of(finding));
+            }
+            let of_set = |part: &&Part| *part.set.tag.0 == *kept.set;
+            let Some(part) = host.parts.iter().find(of_set) else { return self.covers_all };
+            let Some(table) = &kept.table else { return part.is_whole() && self.tables.is_empty() };
+            let archive = part.archives(&self.tables).find(|archive| archive.table.to_string() == *table);
+            // A table that has no archive any more is of the set.
+            archive.map_or_else(|| part.is_whole(), |archive| host.samples(&self.reader.version(&archive.object)))
+        };
+        let (source, now) = (self.catalog.source(), Timestamp::from(SystemTime::now()));
+        results::keep(directory, (source, &host.sets.host), findings, now, &was_looked_at);
+    }
+
     async fn host(&self, host: &mut HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         let sets = host.parts.len() as u64;
-        report.hosts.push(HostReport { host: host.sets.host.clone(), sets, checked: CheckCounts::default() });
+        report.hosts.push(HostReport {
+            host: host.sets.host.clone(),
+            sets,
+            checked: CheckCounts::default(),
+            last_check: None,
+        });
         self.sets(host, report, observer).await?;
         let tables = &self.tables;
         let mut todo = Vec::new();
-        let mut checked = CheckCounts::default();
+        let (mut checked, mut last_check) = (CheckCounts::default(), None);
         // Which archives are due is decided first: what is found good on the way must not be looked
         // up while it is written.
         for (number, part) in host.parts.iter().enumerate() {
@@ -151,6 +179,8 @@ impl Verification {
                 }
                 if host.state.is_good(&version, self.options.deep) {
                     checked.skipped += 1;
+                    let when = host.state.checked(&version);
+                    last_check = last_check.into_iter().chain(when).min();
                 } else {
                     todo.push((number as u32, archive.table));
                 }
@@ -182,6 +212,7 @@ impl Verification {
         }
         if let Some(last) = report.hosts.last_mut() {
             last.checked = checked;
+            last.last_check = last_check;
         }
         report.checked.archives += checked.archives;
         report.checked.bytes += checked.bytes;
@@ -225,6 +256,14 @@ impl Verification {
             outcome
         };
         Ok((archive, outcome))
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde hands it over so")]
+fn as_optional_text<S: serde::Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.collect_str(time),
+        None => serializer.serialize_none(),
     }
 }
 

@@ -77,11 +77,7 @@ impl State {
         ring: &KeyRing,
         since: Timestamp,
     ) -> Result<Self> {
-        let path = directory.map(|directory| {
-            let mut name = blake3::Hasher::new();
-            name.update(&(source.len() as u64).to_le_bytes()).update(source.as_bytes()).update(host.0.as_bytes());
-            directory.join(format!("{}.verified", &name.finalize().to_hex()[..32]))
-        });
+        let path = directory.map(|directory| path(directory, source, host));
         if let Some(directory) = directory {
             private::directory(directory)?;
         }
@@ -117,6 +113,11 @@ impl State {
             let openable = good.key.is_none_or(|key| self.at_hand.contains(&key));
             openable && (good.deep || !deep) && good.when >= self.since
         })
+    }
+
+    /// When this version was found good last.
+    pub(super) fn checked(&self, version: &[u8; 32]) -> Option<Timestamp> {
+        self.good.get(&short(version)).map(|good| Timestamp::from_secs(good.when))
     }
 
     /// Remembers it; writes to disk if that is due. A state that cannot be written makes the next
@@ -180,6 +181,19 @@ impl Drop for State {
     fn drop(&mut self) {
         self.write();
     }
+}
+
+/// Where the state of a host is kept.
+pub(super) fn path(directory: &Path, source: &str, host: &Host) -> PathBuf {
+    let mut name = blake3::Hasher::new();
+    name.update(&(source.len() as u64).to_le_bytes()).update(source.as_bytes()).update(host.0.as_bytes());
+    directory.join(format!("{}.verified", &name.finalize().to_hex()[..32]))
+}
+
+/// What is kept there, whatever the keys: of each version that was found good whether all of it was read, and when.
+pub(super) fn known(directory: &Path, source: &str, host: &Host) -> HashMap<Version, (bool, i64)> {
+    let file = read(&path(directory, source, host), source, &host.0).unwrap_or_default();
+    file.good.into_iter().map(|(version, good)| (version, (good.deep, good.when))).collect()
 }
 
 pub(super) fn short(version: &[u8; 32]) -> Version {

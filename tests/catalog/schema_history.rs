@@ -282,3 +282,20 @@ impl Random {
         (self.0 >> 33) as usize % limit
     }
 }
+
+#[test]
+fn what_altered_a_table_is_told_with_its_time() {
+    let sets = sets("cass-a");
+    let timeline = timeline(&sets);
+    let altered = timeline.alterations(100).unwrap();
+    let told: Vec<String> =
+        altered.iter().map(|of| format!("{} {}: {}", of.at, of.table, of.changes.join(", "))).collect();
+    for expected in [
+        "2026-11-21T02:44:24.888Z shop.users: + index users_email",
+        "2026-11-21T02:47:08.755Z shop.users: + phone text",
+    ] {
+        assert!(told.iter().any(|line| line == expected), "{expected}: {told:?}");
+    }
+    assert!(told.iter().all(|line| !line.contains("shop.events")), "made again, not altered: {told:?}");
+    assert_eq!(timeline.alterations(0).unwrap(), []);
+}

@@ -116,7 +116,7 @@ fn the_report_is_one_page_that_needs_nothing_else() {
         assert!(page.contains(part), "{part}");
     }
     for outside in ["http://", "https://", "src=", "href=", "url("] {
-        assert!(!page.contains(outside), "{outside}");
+        assert!(!page.replace("url(#never)", "").contains(outside), "{outside}");
     }
     assert!(page.len() < 1 << 20, "{}", page.len());
     let host = user.text(&["report", &fleet.source(), "cass-05"]);

@@ -11,6 +11,7 @@
 //! Facts are only ever united, so the order of the sets does not matter, nor that sets overlap, nor
 //! that later compactions threw old facts away: one set that still has them is enough.
 
+mod alteration;
 mod cql;
 mod definition;
 mod facts;
@@ -22,6 +23,7 @@ mod system;
 mod timeline;
 mod value;
 
+pub use alteration::Alteration;
 pub use cql::{CqlOptions, compact_tables, write_cql, write_index};
 pub use definition::{
     Aggregate, Column, ColumnKind, DroppedColumn, Function, Index, Keyspace, Mask, OptionValue, Schema, Table,

@@ -49,6 +49,10 @@ impl Timeline {
         self.incarnations.take();
     }
 
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.facts.keyspaces.is_empty()

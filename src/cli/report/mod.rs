@@ -5,20 +5,28 @@ mod boxes;
 mod coverage;
 mod html;
 mod page;
+mod tables;
+mod verified;
 
-pub(super) use page::page;
+pub(super) use page::{Page, page};
+pub(super) use verified::Results;
 
 use super::list;
 use super::options::{BackupArgs, parse_host};
 use super::session::{self, Session};
-use super::{output, words};
-use cassmount::Result;
+use super::{output, state_dir, words};
 use cassmount::catalog::Host;
-use cassmount::catalog::cluster::clusters;
+use cassmount::catalog::cluster::{ClusterView, clusters};
+use cassmount::node::History;
+use cassmount::reader::{Reader, ReaderOptions};
+use cassmount::verify;
+use cassmount::{Kind, Result};
+use std::path::Path;
 
 /// Writes a page about the backups of SOURCE to standard output: which host has which days, to
-/// which times all hosts can be restored, and of what the newest restore points are made. With
-/// HOST, all chains and tables of that host. The page is one file that needs no network.
+/// which times all hosts can be restored, of what the newest restore points are made, and what
+/// `verify` and `drill` found on this machine. With HOST, all chains of that host and the lives of
+/// its tables, for which it reads the schema's own archives. The page is one file that needs no network.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  cassmount report s3://cass-backups > backups.html")]
 pub(super) struct ReportArgs {
@@ -42,16 +50,48 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         };
         let now = words::now();
         let views = clusters(&list::all_hosts(&session.catalog).await?, now);
-        let page = page(session.store.name(), &views, host.as_ref(), now);
+        let reader = session.reader(session.keys()?, session.cache()?, ReaderOptions::default())?;
+        let source = session.store.name();
+        let (results, drill) = (results(&views, &reader, &session.cache_dir.verify(), source), last_drill(source)?);
+        let lives = match &host {
+            Some(host) => match session.tree()?.lives(host).await {
+                // The page tells why; all else of it needs no key.
+                Err(error) if error.kind() == Kind::Corrupt => Some(Err(error.to_string())),
+                lives => Some(Ok(lives?)),
+            },
+            None => None,
+        };
+        let page = page(&Page { source, views: &views, results: &results, drill, host: host.as_ref(), lives, now });
         session.store.nothing_left_out().map(|()| page)
     })?;
     output::write(page.as_bytes())
 }
 
+/// What verifications on this machine found of each host. Blocks.
+pub(super) fn results(views: &[ClusterView], reader: &Reader, directory: &Path, source: &str) -> Results {
+    let hosts = views.iter().flat_map(|view| &view.hosts);
+    let of = |sets| verify::results(directory, source, sets, &|object| reader.version(object));
+    hosts.map(|host| (host.sets.host.clone(), of(&host.sets))).collect()
+}
+
+/// What the last drill of all hosts on this machine found, a sentence.
+fn last_drill(source: &str) -> Result<Option<String>> {
+    let Some(report) = History::new(&state_dir::state_dir()?).last(source)? else { return Ok(None) };
+    let found = if report.is_good() {
+        "all was good".to_owned()
+    } else {
+        let findings = report.findings.iter().take(3).map(|finding| {
+            let table = finding.table.as_ref().map(|table| format!("{table}: ")).unwrap_or_default();
+            format!("{table}{}", finding.message)
+        });
+        let findings: Vec<String> = findings.collect();
+        format!("{} found: {}", words::count(report.findings.len(), "problem"), findings.join("; "))
+    };
+    let tables = words::count(report.tables.len(), "table");
+    Ok(Some(format!("{}: Cassandra read {tables}; {found}", words::minute(report.started))))
+}
+
 /// The host of that name in the views.
-fn view_of<'a>(
-    views: &'a [cassmount::catalog::cluster::ClusterView],
-    host: &Host,
-) -> Option<&'a cassmount::catalog::cluster::HostView> {
+fn view_of<'a>(views: &'a [ClusterView], host: &Host) -> Option<&'a cassmount::catalog::cluster::HostView> {
     views.iter().flat_map(|view| &view.hosts).find(|view| view.sets.host == *host)
 }

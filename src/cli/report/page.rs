@@ -1,14 +1,16 @@
 //! The page: clusters and their hosts, and one host in depth.
 
-use super::boxes;
 use super::coverage::Days;
-use super::html::{SCRIPT, STYLE, Text};
-use super::view_of;
+use super::html::{HATCH, SCRIPT, STYLE, Text};
+use super::verified::{self, Results};
+use super::{boxes, tables, view_of};
 use crate::cli::list::{cluster_fault, host_fault};
 use crate::cli::{table, words};
 use cassmount::catalog::Host;
 use cassmount::catalog::cluster::{ClusterPoint, ClusterView, HostView};
 use cassmount::time::Timestamp;
+use cassmount::tree::TableLives;
+use cassmount::verify::HostResults;
 use std::fmt::Write;
 
 /// Runs of a cluster that are listed.
@@ -16,40 +18,53 @@ const RUNS: usize = 20;
 /// Lacks of one host that are listed.
 const LACKS: usize = 50;
 
-/// The whole page. `host`: with all of its chains and tables.
-pub(in crate::cli) fn page(source: &str, views: &[ClusterView], host: Option<&Host>, now: Timestamp) -> String {
-    let subject = host.map_or_else(|| source.to_owned(), |host| format!("{host} in {source}"));
+/// What a page is about.
+pub(in crate::cli) struct Page<'a> {
+    pub(in crate::cli) source: &'a str,
+    pub(in crate::cli) views: &'a [ClusterView],
+    pub(in crate::cli) results: &'a Results,
+    /// What the last drill found, a sentence.
+    pub(in crate::cli) drill: Option<String>,
+    /// With all of its chains and tables.
+    pub(in crate::cli) host: Option<&'a Host>,
+    /// Of that host's tables, or why they are not known.
+    pub(in crate::cli) lives: Option<Result<TableLives, String>>,
+    pub(in crate::cli) now: Timestamp,
+}
+
+/// The whole page.
+pub(in crate::cli) fn page(of: &Page) -> String {
+    let Page { source, views, results, drill, host, lives, now } = of;
+    let host = *host;
+    let subject = host.map_or_else(|| (*source).to_owned(), |host| format!("{host} in {source}"));
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-         <title>Backups: {0}</title>\n<style>{STYLE}</style></head>\n<body><h1>Backups: {0}</h1>\n\
+         <title>Backups: {0}</title>\n<style>{STYLE}</style></head>\n<body>{HATCH}<h1>Backups: {0}</h1>\n\
          <p class=\"faint\">As listed {1} by cassmount {2}.</p>\n",
         Text(&subject),
-        Text(minute(now)),
+        Text(words::minute(*now)),
         crate::cli::version(),
     );
     if views.is_empty() {
         page += "<p>There are no backups here.</p>\n";
     }
     match host.and_then(|host| view_of(views, host)) {
-        Some(view) => page += &in_depth(view),
+        Some(view) => page += &in_depth(view, results.get(&view.sets.host), lives.as_ref()),
         None => {
-            for view in views {
-                page += &cluster(view, now);
+            for view in *views {
+                page += &cluster(view, results, *now);
             }
         }
+    }
+    if let Some(drill) = drill {
+        let _ = writeln!(page, "<h2>The last drill</h2>\n<p>{}</p>", Text(drill));
     }
     let _ = writeln!(page, "<div id=\"tip\"></div><script>{SCRIPT}</script></body></html>");
     page
 }
 
-/// `2026-11-28 20:03Z`.
-fn minute(time: Timestamp) -> String {
-    let text = time.to_string();
-    text.get(..16).map_or_else(|| text.clone(), |minute| format!("{}Z", minute.replace('T', " ")))
-}
-
-fn cluster(view: &ClusterView, now: Timestamp) -> String {
+fn cluster(view: &ClusterView, results: &Results, now: Timestamp) -> String {
     let name = view.name.as_ref().map_or_else(|| "no cluster named".to_owned(), |name| format!("cluster {name}"));
     let hosts = words::count(view.hosts.len(), "host");
     let mut text = format!("<h2>{}: {hosts}</h2>\n", Text(name));
@@ -93,9 +108,10 @@ fn cluster(view: &ClusterView, now: Timestamp) -> String {
     text += "<h3>What the newest restore points are made of</h3>\n";
     text += BOXES;
     text += "<div class=\"scroll\"><table>\n";
+    let is_verified = view.hosts.iter().any(|host| results.get(&host.sets.host).is_some_and(|of| !of.is_empty()));
     for host in &view.hosts {
         if let Some(point) = boxes::ends(&host.sets).first() {
-            let chain = boxes::chain(&host.sets, point);
+            let chain = boxes::chain(&host.sets, point, results.get(&host.sets.host).filter(|_| is_verified));
             let _ = writeln!(
                 text,
                 "<tr><td>{}</td><td>{}</td><td>{chain}</td></tr>",
@@ -104,11 +120,11 @@ fn cluster(view: &ClusterView, now: Timestamp) -> String {
             );
         }
     }
-    text + "</table></div>\n"
+    text + "</table></div>\n" + &verified::section(view, results)
 }
 
 const BOXES: &str = "<p class=\"faint\"><span class=\"key base\"></span>full<span class=\"key next\"></span>incremental\
-     <span class=\"key lack\"></span>a restore point that lacks something; as wide as its share of the bytes</p>\n";
+     <span class=\"key lack\"></span>lost, or a restore point that lacks something<span class=\"key never\"></span>never verified; as wide as its share of the bytes</p>\n";
 
 fn state(host: &HostView) -> String {
     let mut parts: Vec<String> = host
@@ -155,12 +171,12 @@ fn runs(view: &ClusterView) -> String {
     text
 }
 
-fn in_depth(host: &HostView) -> String {
+fn in_depth(host: &HostView, results: Option<&HostResults>, lives: Option<&Result<TableLives, String>>) -> String {
     let sets = &host.sets;
     let mut text = format!("<p>{}</p>\n<h2>Chains</h2>\n{BOXES}<div class=\"scroll\"><table>\n", state(host));
     for point in boxes::ends(sets) {
         let count = words::count(point.sets().count(), "set");
-        let chain = boxes::chain(sets, point);
+        let chain = boxes::chain(sets, point, results.filter(|of| !of.is_empty()));
         let _ = writeln!(text, "<tr><td>{}</td><td>{count}</td><td>{chain}</td></tr>", Text(&point.base().tag));
     }
     text += "</table></div>\n";
@@ -174,11 +190,17 @@ fn in_depth(host: &HostView) -> String {
     if lacks.len() > LACKS {
         let _ = writeln!(text, "<p>and {} more</p>", lacks.len() - LACKS);
     }
-    let _ = writeln!(
-        text,
-        "<h2>Tables</h2>\n<p class=\"faint\">Their archives, set by set, as tall as they are large.</p>\n<div class=\"scroll\"><table>\
-         <tr><th>table</th><th>archives</th><th>largest</th><th>last</th><th></th></tr>\n{}</table></div>",
-        boxes::tables(sets)
-    );
+    let none = TableLives::default();
+    match lives {
+        Some(Err(why)) => {
+            let _ = writeln!(text, "<p class=\"odd\">The lives of tables are not known: {}</p>", Text(why));
+            text += &tables::section(sets, &none);
+        }
+        Some(Ok(lives)) => text += &tables::section(sets, lives),
+        None => text += &tables::section(sets, &none),
+    }
+    if let Some(results) = results {
+        text += &verified::of_host(&sets.host, results);
+    }
     text
 }

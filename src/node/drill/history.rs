@@ -62,6 +62,11 @@ impl History {
         write_record(&path, &path.with_extension(format!("tmp{}", std::process::id())), &kept)
     }
 
+    /// The last drill of all hosts of a source.
+    pub fn last(&self, source: &str) -> Result<Option<DrillReport>> {
+        Ok(read(&self.path(source, &[]))?.map(|kept| kept.report))
+    }
+
     fn path(&self, source: &str, hosts: &[String]) -> PathBuf {
         let mut hosts = hosts.to_vec();
         hosts.sort();
@@ -95,10 +100,9 @@ mod tests {
         assert!(older.is_good() && older.compared_with.is_none());
         let later = run(12, 10, &[]);
         assert!(!later.is_good() && later.tables[0].rows_before == Some(100), "{later:?}");
-        let last = |source| read(&history.path(source, &[])).map(|kept| kept.map(|kept| kept.report));
-        assert_eq!(last("file:///b").unwrap(), Some(later));
-        assert_eq!(last("file:///other").unwrap(), None);
+        assert_eq!(history.last("file:///b").unwrap(), Some(later));
+        assert_eq!(history.last("file:///other").unwrap(), None);
         std::fs::write(history.path("file:///b", &[]), "{").unwrap();
-        assert_eq!(last("file:///b").unwrap_err().kind(), crate::Kind::Corrupt);
+        assert_eq!(history.last("file:///b").unwrap_err().kind(), crate::Kind::Corrupt);
     }
 }

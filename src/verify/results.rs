@@ -1,0 +1,219 @@
+//! What verifications found last, on disk, and what a report shows of it: `docs/formats.md`,
+//! "Verification findings".
+//!
+//! A cache: where it is damaged or gone, a report says that nothing was verified here.
+
+use super::finding::{Finding, Severity};
+use super::state;
+use crate::cache::write_atomically;
+use crate::catalog::{Host, HostSets, Tag};
+use crate::private;
+use crate::store::ObjectMeta;
+use crate::time::Timestamp;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 21] = b"cassmount findings 1\n";
+/// Longest file that is read, bytes.
+const MAX_FILE: u64 = 16 << 20;
+/// Findings of one host that are kept; the others are counted.
+const MAX_KEPT: usize = 1000;
+
+/// A finding as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeptFinding {
+    pub set: String,
+    /// `keyspace.table`, where it is about one.
+    pub table: Option<String>,
+    pub message: String,
+    pub lost: String,
+    pub is_error: bool,
+    /// Unix seconds.
+    pub when: i64,
+}
+
+impl KeptFinding {
+    /// Whether that one says the same of the same thing.
+    pub(super) fn is_of(&self, finding: &Finding) -> bool {
+        let table = finding.table_name().map(|table| table.to_string());
+        *self.set == *finding.set.0 && self.table == table && self.message == finding.message
+    }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct File {
+    source: String,
+    host: String,
+    findings: Vec<KeptFinding>,
+    /// How many more there were.
+    more: u64,
+}
+
+/// How much of a set was verified.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SetResults {
+    pub archives: u32,
+    /// Archives that were read whole and were good, and those whose ends were looked at only.
+    pub deep: u32,
+    pub glance: u32,
+    /// Findings that something of it is lost.
+    pub errors: u32,
+}
+
+/// What verifications on this machine have found of a host.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HostResults {
+    pub sets: HashMap<Tag, SetResults>,
+    /// Of sets that are still there, by set.
+    pub findings: Vec<KeptFinding>,
+    pub more_findings: u64,
+    /// When an archive was found good last; `None`: never.
+    pub last: Option<Timestamp>,
+}
+
+impl HostResults {
+    /// Archives of all sets, and how many of them were read whole, and looked at.
+    pub fn counts(&self) -> SetResults {
+        self.sets.values().fold(SetResults::default(), |sum, set| SetResults {
+            archives: sum.archives + set.archives,
+            deep: sum.deep + set.deep,
+            glance: sum.glance + set.glance,
+            errors: sum.errors + set.errors,
+        })
+    }
+
+    /// Whether anything was ever verified.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_none() && self.findings.is_empty()
+    }
+}
+
+/// What is kept in `directory` of a host of the source. `version`: of an object, as `Reader::version` has it.
+/// Blocks.
+pub fn results(
+    directory: &Path,
+    source: &str,
+    sets: &HostSets,
+    version: &dyn Fn(&ObjectMeta) -> [u8; 32],
+) -> HostResults {
+    let known = state::known(directory, source, &sets.host);
+    let file = read(&path(directory, source, &sets.host), source, &sets.host).unwrap_or_default();
+    let mut results = HostResults { more_findings: file.more, ..HostResults::default() };
+    if known.is_empty() && file.findings.is_empty() {
+        return results;
+    }
+    for set in sets.sets.iter().filter(|set| set.is_finished()) {
+        let mut of_set = SetResults::default();
+        for archive in set.archives() {
+            of_set.archives += 1;
+            let Some((is_deep, when)) = known.get(&state::short(&version(&archive.object))) else { continue };
+            if *is_deep {
+                of_set.deep += 1;
+            } else {
+                of_set.glance += 1;
+            }
+            results.last = results.last.max(Some(Timestamp::from_secs(*when)));
+        }
+        results.sets.insert(set.tag.clone(), of_set);
+    }
+    for finding in file.findings {
+        let Some(set) = sets.set(&finding.set) else { continue };
+        results.sets.entry(set.tag.clone()).or_default().errors += u32::from(finding.is_error);
+        results.findings.push(finding);
+    }
+    results
+}
+
+/// Keeps what was found of a host in place of what an earlier run found of the same things.
+/// `was_looked_at`: whether this run looked at the set and the table that an earlier finding names.
+pub(super) fn keep(
+    directory: &Path,
+    (source, host): (&str, &Host),
+    findings: &[Finding],
+    now: Timestamp,
+    was_looked_at: &dyn Fn(&KeptFinding) -> bool,
+) {
+    let path = path(directory, source, host);
+    let before = read(&path, source, host).unwrap_or_default();
+    let mut kept: Vec<KeptFinding> = before.findings.into_iter().filter(|finding| !was_looked_at(finding)).collect();
+    kept.extend(findings.iter().map(|finding| KeptFinding {
+        set: finding.set.to_string(),
+        table: finding.table_name().map(|table| table.to_string()),
+        message: finding.message.clone(),
+        lost: finding.lost.clone(),
+        is_error: finding.severity == Severity::Error,
+        when: now.secs(),
+    }));
+    let more = kept.len().saturating_sub(MAX_KEPT) as u64;
+    kept.truncate(MAX_KEPT);
+    let file = File { source: source.to_owned(), host: host.0.to_string(), findings: kept, more };
+    if let Err(error) = write(&path, &file) {
+        tracing::warn!("{error}: `cassmount report` will not show what was found");
+    }
+}
+
+fn path(directory: &Path, source: &str, host: &Host) -> PathBuf {
+    state::path(directory, source, host).with_extension("findings")
+}
+
+fn read(path: &Path, source: &str, host: &Host) -> Option<File> {
+    let bytes = match private::read(path, MAX_FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!("cannot read {}, so what was found before is not known: {error}", path.display());
+            return None;
+        }
+    };
+    let file = decode(&bytes);
+    if file.is_none() {
+        tracing::warn!("{} is damaged, so what was found before is not known", path.display());
+    }
+    file.filter(|file| file.source == source && *file.host == *host.0)
+}
+
+fn decode(bytes: &[u8]) -> Option<File> {
+    let (hash, payload) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<32>()?;
+    (blake3::hash(payload) == *hash).then(|| postcard::from_bytes(payload).ok())?
+}
+
+fn write(path: &Path, file: &File) -> Result<()> {
+    let payload = postcard::to_stdvec(file)
+        .map_err(|error| Error::invalid("what was found cannot be written").with_source(error))?;
+    write_atomically(path, &[MAGIC, blake3::hash(&payload).as_bytes(), &payload])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Problem;
+    use super::*;
+
+    fn finding(set: &str) -> Finding {
+        Finding::new(Problem::GzipDamaged, &Host::new("h"), &Tag::new(set), "it is damaged").lost("all of it")
+    }
+
+    #[test]
+    fn findings_stay_until_what_they_name_is_looked_at_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (at, host) = (directory.path(), Host::new("h"));
+        let keep = |findings: &[Finding], looked_at: &dyn Fn(&KeptFinding) -> bool| {
+            super::keep(at, ("s3://b", &host), findings, Timestamp::from_secs(7), looked_at);
+            let file = read(&path(at, "s3://b", &host), "s3://b", &host).unwrap();
+            file.findings.into_iter().map(|finding| finding.set).collect::<Vec<_>>()
+        };
+        assert_eq!(keep(&[finding("a"), finding("b")], &|_| true), ["a", "b"]);
+        assert_eq!(keep(&[finding("c")], &|kept| kept.set == "a"), ["b", "c"]);
+        assert_eq!(keep(&[], &|_| true), [""; 0]);
+        assert!(read(&path(at, "s3://b", &host), "s3://other", &host).is_none());
+
+        let many: Vec<Finding> = (0..MAX_KEPT + 5).map(|number| finding(&number.to_string())).collect();
+        assert_eq!(keep(&many, &|_| true).len(), MAX_KEPT);
+        let bytes = std::fs::read(path(at, "s3://b", &host)).unwrap();
+        assert_eq!(decode(&bytes).unwrap().more, 5);
+        for damaged in [&bytes[..bytes.len() - 1], &bytes[1..], &[]] {
+            assert!(decode(damaged).is_none());
+        }
+    }
+}
