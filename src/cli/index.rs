@@ -224,3 +224,17 @@ impl Shown for Outcome {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_publishes_nothing_says_so() {
+        let text = |publishes, published, published_before| {
+            Outcome { archives: 3, publishes, published, published_before, ..Outcome::default() }.text()
+        };
+        assert!(text(true, 0, 3).contains("nothing to publish: indexes of 0 published, of 3 there already"));
+        assert!(!text(true, 1, 2).contains("nothing") && !text(false, 0, 0).contains("publish"));
+    }
+}

@@ -14,6 +14,12 @@ pub(super) fn width() -> Option<usize> {
     own().filter(|columns| *columns > 0).or_else(told).map(|columns| columns.max(NARROWEST))
 }
 
+/// Characters of a line of what is told on standard error; `None` where that is no terminal.
+pub(super) fn error_width() -> Option<usize> {
+    let own = terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
+    own.filter(|columns| *columns > 0).map(|columns| columns.max(NARROWEST))
+}
+
 const fn colour(colour: AnsiColor) -> Style {
     Style::new().fg_color(Some(anstyle::Color::Ansi(colour)))
 }

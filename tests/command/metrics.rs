@@ -8,6 +8,8 @@ use bucket::sample_keys;
 use command::Mounted;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/bucket");
 
@@ -74,4 +76,18 @@ fn a_mount_serves_metrics_and_logs_json() {
         assert!(message["timestamp"].is_string() && message["level"].is_string() && message["message"].is_string());
     }
     assert!(mount.log().lines().count() > 0);
+}
+
+#[test]
+fn prometheus_takes_the_alert_rules() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/monitoring");
+    for words in [["check", "rules", "cassmount.rules.yml"], ["test", "rules", "cassmount.rules.test.yml"]] {
+        let Ok(output) = Command::new("promtool").args(words).current_dir(&rules).output() else {
+            return skip::skip(
+                "prometheus_takes_the_alert_rules",
+                "promtool is not installed (apt-get install prometheus)",
+            );
+        };
+        assert!(output.status.success(), "{output:?}");
+    }
 }

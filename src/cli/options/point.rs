@@ -43,3 +43,16 @@ pub(in crate::cli) fn parse_host(name: &str) -> Result<String, String> {
 pub(in crate::cli) fn parse_moment(text: &str) -> Result<String, String> {
     Ok(fixed_time(text, words::now(), 0).unwrap_or_else(|| text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_completed_name_is_the_host() {
+        for name in ["cass-a", "cass-a/", "cass-a//"] {
+            assert_eq!(parse_host(name).as_deref(), Ok("cass-a"), "{name}");
+        }
+        assert!(parse_host("/").is_err() && parse_host("").is_err());
+    }
+}
