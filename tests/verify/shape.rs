@@ -41,7 +41,10 @@ fn a_report_has_the_documented_shape() {
     assert_eq!(report["deep"], true);
     assert_eq!(report["stopped"], Value::Null);
     let bytes = report["checked"]["bytes"].as_u64().unwrap();
-    assert_eq!(report["hosts"], json!([{"host": "node-1", "sets": 3, "archives": 5, "bytes": bytes, "skipped": 0, "last_check": null}]));
+    assert_eq!(
+        report["hosts"],
+        json!([{"host": "node-1", "sets": 3, "archives": 5, "bytes": bytes, "skipped": 0, "last_check": null}])
+    );
     assert_eq!(report["checked"], json!({"archives": 5, "bytes": bytes, "skipped": 0}));
     let [finding] = &report["findings"].as_array().unwrap()[..] else { panic!("{report:#}") };
     let message = finding["message"].as_str().unwrap();
