@@ -7,6 +7,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -107,10 +108,11 @@ pub fn run(target: &str, mut seeds: Vec<Vec<u8>>, check: impl Fn(&[u8])) {
         input
     });
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
-    let mut runner = TestRunner::new(config);
-    let mut count = 0_u64;
+    let (mut count, tried) = (0_u64, Cell::new(0_u64));
     loop {
-        let outcome = runner.run(&input, |input| {
+        // A runner that has made its cases makes no more.
+        let outcome = TestRunner::new(config.clone()).run(&input, |input| {
+            tried.set(tried.get() + 1);
             check(&input);
             Ok(())
         });
@@ -125,6 +127,7 @@ pub fn run(target: &str, mut seeds: Vec<Vec<u8>>, check: impl Fn(&[u8])) {
             Err(TestError::Abort(reason)) => panic!("{target}: {reason}"),
         }
         count += u64::from(cases);
+        assert!(tried.get() >= count, "{} inputs were tried of {count}", tried.get());
         if Instant::now() >= ends {
             break;
         }

@@ -422,11 +422,11 @@ fn whatever_a_store_does_a_reader_gets_the_right_byte_or_the_right_error() {
     let seconds = std::env::var("CASSMOUNT_FUZZ_SECONDS").ok().map(|text| text.parse().expect("seconds"));
     let ends = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
     let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 100, ..Config::default() };
-    let mut runner = TestRunner::new(config);
     let operations = prop::collection::vec(operation(), 1..30);
     let (right, errors) = (AtomicU64::new(0), AtomicU64::new(0));
     loop {
-        let outcome = runner.run(&operations, |operations| {
+        // A runner that has made its cases makes no more.
+        let outcome = TestRunner::new(config.clone()).run(&operations, |operations| {
             let seen = runtime.block_on(run(&operations, cache.path())).map_err(TestCaseError::fail)?;
             right.fetch_add(seen.0, Ordering::Relaxed);
             errors.fetch_add(seen.1, Ordering::Relaxed);
