@@ -56,12 +56,14 @@ fn main() {
     while began.elapsed() < whole {
         let tenth = began.elapsed().as_millis() * 10 / whole.as_millis().max(1);
         let is_calm = (1..9).contains(&tenth);
-        soak.trouble(is_calm);
+        // A worker that is killed whenever it begins to answer never answers.
+        let waiting = readers.waiting().max(writers.waiting());
+        soak.trouble(is_calm || waiting > PAUSE);
         if is_calm && began.elapsed() >= whole / 10 + whole * looks.len() as u32 * 8 / (LOOKS * 10) {
             looks.push(Look::at(&soak.victim, began.elapsed()));
             println!("{}", looks[looks.len() - 1]);
         }
-        assert!(readers.waiting().max(writers.waiting()) < LONGEST, "an operation takes longer than {LONGEST:?}");
+        assert!(waiting < LONGEST, "an operation takes longer than {LONGEST:?}");
     }
     soak.server.set_faults(Faults::default());
     let (read, written) = (readers.finish(), writers.finish());
@@ -116,8 +118,8 @@ struct Soak {
 }
 
 impl Soak {
-    /// One trouble of the store and one of the cache; of the worker, unless it `is_calm`.
-    fn trouble(&mut self, is_calm: bool) {
+    /// One trouble of the store and one of the cache; of the worker, unless it is `spared`.
+    fn trouble(&mut self, spared: bool) {
         let pick = |random: &mut Random, of: u64| random.next() % of;
         self.faults += 1;
         match pick(&mut self.random, 6) {
@@ -129,7 +131,7 @@ impl Soak {
             _ => self.server.stop(),
         }
         self.damaged += damage(&self.victim.mounted.cache_dir().join("data/entries"), &mut self.random);
-        if !is_calm {
+        if !spared {
             if pick(&mut self.random, 4) == 0 {
                 let output = upgrade(&self.programs[self.upgrades as usize % 2], &self.victim.mounted);
                 self.upgrades += u64::from(output.status.success());
