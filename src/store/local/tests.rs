@@ -220,13 +220,13 @@ async fn a_root_that_is_gone_is_not_an_empty_one() {
     assert_eq!(store.head("x").await.unwrap_err().kind(), Kind::Io);
 }
 
-/// Run it with `--ignored --nocapture` for the figures.
+/// `CASSMOUNT_MANY_FILES=1000000` with `--nocapture` for the figures of a million.
 #[tokio::test]
-#[ignore = "makes a million files"]
-async fn a_million_files_in_a_directory() {
+async fn very_many_files_in_a_directory_are_listed_without_holding_them() {
+    let many = std::env::var("CASSMOUNT_MANY_FILES").map_or(20_000, |text| text.parse().unwrap());
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("d")).unwrap();
-    for i in 0..1_000_000 {
+    for i in 0..many {
         fs::File::create(root.path().join(format!("d/{i}"))).unwrap();
     }
     let store = open(root.path());
@@ -239,9 +239,12 @@ async fn a_million_files_in_a_directory() {
     let count = store.list("").try_fold(0, |count, _| std::future::ready(Ok(count + 1))).await.unwrap();
     let listed = started.elapsed();
     let started = std::time::Instant::now();
-    assert_eq!(store.list_level("").await.unwrap().prefixes, ["d"]);
-    let level = started.elapsed();
-    println!("{count} files listed in {listed:?}, the level above in {level:?}; {before} -> {}", resident());
-    assert_eq!(count, 1_000_000);
-    assert!(level < std::time::Duration::from_millis(50));
+    let level = store.list_level("").await.unwrap();
+    println!(
+        "{count} files listed in {listed:?}, the level above in {:?}; {before} -> {}",
+        started.elapsed(),
+        resident()
+    );
+    assert_eq!(count, many);
+    assert_eq!((level.prefixes, level.objects.len()), (vec!["d".to_owned()], 0));
 }
