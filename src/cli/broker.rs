@@ -2,18 +2,20 @@
 //!
 //! The worker starts it before it locks itself up. It does a few things only, each with the
 //! arguments that the mount was made with: a worker that was taken over can have it mount once and
-//! unmount this mount, resolve names, and run the `credential_process` that the profile names. It
-//! ends with the worker.
+//! unmount this mount, resolve names, run the `credential_process` that the profile names, and have
+//! the kernel read files that the worker itself has open (passthrough). It ends with the worker.
 
 use super::exit;
 use super::mount::MountArgs;
 use super::unconfined::Unconfined;
+use cassmount::fs::{Backings, Registrar};
 use cassmount::supervisor::{self, Channel, LONGEST};
 use cassmount::{Error, Kind, Result, store};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use zeroize::Zeroizing;
+
+/// The message that a descriptor comes with.
+const FOLLOWS: u8 = 1;
 
 /// The first message to a broker.
 #[derive(Serialize, Deserialize)]
@@ -32,12 +37,25 @@ struct Begin {
 /// What a worker asks for; with it comes the socket to answer on.
 #[derive(Serialize, Deserialize)]
 enum Request {
-    Mount { fsname: String },
-    Detach { lazily: bool },
-    Addresses { host: String },
+    Mount {
+        fsname: String,
+    },
+    Detach {
+        lazily: bool,
+    },
+    Addresses {
+        host: String,
+    },
     Credentials,
     LiveTables,
     RemoteBytes,
+    /// The mount's device, which follows on the socket for the answer.
+    Device,
+    /// A file for the kernel to read by itself, which follows likewise.
+    OpenBacking,
+    CloseBacking {
+        id: u32,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,6 +67,7 @@ enum Answer {
     Credentials(Vec<u8>),
     LiveTables(Option<String>),
     RemoteBytes(u64),
+    Backing(u32),
     Failed {
         kind: Kind,
         reason: String,
@@ -79,6 +98,13 @@ impl Outside {
             Self::Here(here) => here.detach(lazily),
             Self::Broker(broker) => broker.ask(&Request::Detach { lazily }).map(drop),
         }
+    }
+
+    /// Who registers with the kernel what it may read by itself; `None`: the worker may.
+    pub(super) fn registrar(&self, device: &OwnedFd) -> Result<Option<Arc<dyn Registrar>>> {
+        let Self::Broker(broker) = self else { return Ok(None) };
+        broker.ask_with(&Request::Device, Some(device.as_fd()))?;
+        Ok(Some(Arc::clone(broker) as _))
     }
 
     /// Which live tables read from the mount, if any, in a sentence.
@@ -127,6 +153,11 @@ impl Broker {
 
     /// Blocks until there is an answer.
     fn ask(&self, request: &Request) -> Result<(Answer, Option<OwnedFd>)> {
+        self.ask_with(request, None)
+    }
+
+    /// The same, with a descriptor.
+    fn ask_with(&self, request: &Request, fd: Option<BorrowedFd<'_>>) -> Result<(Answer, Option<OwnedFd>)> {
         let gone = |error: Option<Error>| {
             let error_of = Error::new(Kind::NotRunning, "the process that mounts and unmounts for this one has died");
             error.map_or_else(|| error_of.clone(), |error| error_of.clone().with_source(error))
@@ -135,6 +166,10 @@ impl Broker {
         let (answers, theirs) = Channel::pair()?;
         self.0.send(request, Some(theirs.as_fd())).map_err(|error| gone(Some(error)))?;
         drop(theirs);
+        if fd.is_some() {
+            // An empty message would be none.
+            answers.send(&FOLLOWS, fd)?;
+        }
         match answers.receive()?.ok_or_else(|| gone(None))? {
             (Answer::Failed { kind, reason }, _) => Err(Error::new(kind, reason)),
             answer => Ok(answer),
@@ -158,6 +193,20 @@ impl store::Outside for Broker {
     }
 }
 
+impl Registrar for Broker {
+    fn open(&self, file: BorrowedFd<'_>) -> io::Result<u32> {
+        match self.ask_with(&Request::OpenBacking, Some(file)) {
+            Ok((Answer::Backing(id), _)) => Ok(id),
+            Ok(_) => Err(io::Error::other(misunderstood())),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    fn close(&self, id: u32) -> io::Result<()> {
+        self.ask(&Request::CloseBacking { id }).map(drop).map_err(io::Error::other)
+    }
+}
+
 fn misunderstood() -> Error {
     Error::new(Kind::Io, "the process that mounts and unmounts for this one answered something else")
 }
@@ -177,7 +226,16 @@ fn serve(args: &MountArgs) -> Result<()> {
     // Keeps no directory busy.
     std::env::set_current_dir(OsStr::new("/")).map_err(|e| Error::io("change to /", e))?;
     let has_mounted = Arc::new(AtomicBool::new(false));
+    let mut backings = None;
     while let Some((request, Some(reply))) = channel.receive::<Request>()? {
+        // At once: these wait for nobody, and there are many.
+        if matches!(request, Request::Device | Request::OpenBacking | Request::CloseBacking { .. }) {
+            let reply = Channel::from_fd(reply);
+            let answer = register(&mut backings, &request, &reply);
+            // Who asked may have gone.
+            let _ = reply.send(&answer.unwrap_or_else(|error| failed(&error)), None);
+            continue;
+        }
         let (unconfined, has_mounted) = (Arc::clone(&unconfined), Arc::clone(&has_mounted));
         let work = move || {
             let done = answer(&unconfined, &has_mounted, request);
@@ -190,6 +248,30 @@ fn serve(args: &MountArgs) -> Result<()> {
         thread.map_err(|e| Error::io("start a thread", e))?;
     }
     Ok(())
+}
+
+/// Has the kernel read the files of the cache that the worker names. `backings`: on the mount's device, once that is known.
+fn register(backings: &mut Option<Backings>, request: &Request, reply: &Channel) -> Result<Answer> {
+    let sent = || match reply.receive::<u8>()? {
+        Some((FOLLOWS, Some(fd))) => Ok(fd),
+        _ => Err(misunderstood()),
+    };
+    match (request, &*backings) {
+        (Request::Device, None) => {
+            *backings = Some(Backings::on(sent()?));
+            Ok(Answer::Done)
+        }
+        (Request::OpenBacking, Some(backings)) => {
+            let id = backings.open(sent()?.as_fd()).map_err(|e| Error::io("let the kernel read a cached file", e))?;
+            Ok(Answer::Backing(id))
+        }
+        (Request::CloseBacking { id }, Some(backings)) => {
+            backings.close(*id).map_err(|e| Error::io("close a cached file", e))?;
+            Ok(Answer::Done)
+        }
+        (_, Some(_)) => Err(Error::new(Kind::NotPermitted, "the mount's device is known already")),
+        (_, None) => Err(Error::new(Kind::NotPermitted, "the mount's device is not known")),
+    }
 }
 
 fn answer(unconfined: &Unconfined, has_mounted: &AtomicBool, request: Request) -> Result<(Answer, Option<OwnedFd>)> {
@@ -211,6 +293,8 @@ fn answer(unconfined: &Unconfined, has_mounted: &AtomicBool, request: Request) -
         }
         Request::LiveTables => Answer::LiveTables(unconfined.live_tables().as_deref().map(shortened)),
         Request::RemoteBytes => Answer::RemoteBytes(unconfined.remote_bytes()?),
+        // Done before.
+        Request::Device | Request::OpenBacking | Request::CloseBacking { .. } => return Err(misunderstood()),
     };
     Ok((answer, None))
 }

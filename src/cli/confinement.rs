@@ -60,8 +60,8 @@ pub(super) fn needs(settings: &Settings, log: Option<&LogFileArgs>, listen: Opti
     for path in read.iter_mut().chain(&mut write) {
         *path = std::path::absolute(&*path).map_err(|e| Error::io("find the current directory", e))?;
     }
-    // Passthrough takes the first; backups and tokens may belong to others.
-    let mut capabilities = vec![Capability::CAP_SYS_ADMIN, Capability::CAP_DAC_READ_SEARCH];
+    // Backups and tokens may belong to others.
+    let mut capabilities = vec![Capability::CAP_DAC_READ_SEARCH];
     if listen.is_some_and(|port| port < 1024) {
         capabilities.push(Capability::CAP_NET_BIND_SERVICE);
     }

@@ -190,22 +190,31 @@ impl Parts {
             self.say.warning(NO_RESEND);
         }
         let held = device.fd.try_clone().map_err(|e| Error::io("duplicate the device's descriptor", e))?;
-        self.serve(device, &greeting, |settled| supervisor.hold(held.as_fd(), settled.as_bytes(), resend))
+        let settled = |settled: &Greeting| supervisor.hold(held.as_fd(), settled.as_bytes(), resend);
+        self.serve(device, outside, &greeting, settled)
     }
 
     /// Goes on with a mount that another process served until now.
-    pub(super) fn resume(&self, mountpoint: &Path, device: OwnedFd, greeting: Vec<u8>) -> Result<Mounted> {
+    pub(super) fn resume(
+        &self,
+        mountpoint: &Path,
+        outside: &Outside,
+        device: OwnedFd,
+        greeting: Vec<u8>,
+    ) -> Result<Mounted> {
         let device = Device { fd: device, mountpoint: mountpoint.to_owned() };
-        self.serve(device, &Greeting::from_bytes(greeting)?, |_| Ok(()))
+        self.serve(device, outside, &Greeting::from_bytes(greeting)?, |_| Ok(()))
     }
 
     fn serve(
         &self,
         device: Device,
+        outside: &Outside,
         greeting: &Greeting,
         settled: impl FnOnce(&Greeting) -> Result<()>,
     ) -> Result<Mounted> {
-        let mounted = cassmount::fs::serve(Arc::clone(&self.overlay), device, greeting, self.options.clone(), settled)?;
+        let options = MountOptions { registrar: outside.registrar(&device.fd)?, ..self.options.clone() };
+        let mounted = cassmount::fs::serve(Arc::clone(&self.overlay), device, greeting, options, settled)?;
         // Looks for new sets in the background; ends with the catalog, that is with the mount.
         drop(self.session.catalog.keep_fresh(REFRESH));
         Ok(mounted)
@@ -240,12 +249,13 @@ impl Parts {
                 match request {
                     Request::Status => {
                         let used = blocking(move || Ok(cache.status())).await?;
+                        let passthrough = mounted.upgrade().is_some_and(|mounted| mounted.has_passthrough());
                         Ok(json!({
                             "mountpoint": state.mountpoint, "source": state.source, "version": super::version(),
                             "pid": state.pid, "worker_pid": state.worker_pid,
                             "since": Timestamp(history.since).to_string(), "restarts": history.restarts, "last_death": last_death(&history),
                             "upgrades": history.upgrades, "failed_upgrade": history.failed_upgrade,
-                            "log": state.log, "cache_dir": state.cache_dir, "cache": used, "scratch": scratch(&overlay),
+                            "log": state.log, "cache_dir": state.cache_dir, "cache": used, "passthrough": passthrough, "scratch": scratch(&overlay),
                             "reader": reader.stats(), "waiting": waits.now(), "hosts": overlay.view().judgements(), "warnings": warnings(&store, &overlay),
                         }))
                     }

@@ -139,6 +139,12 @@ fn text(status: &Value) -> String {
             bytes(limit),
             at("/cache/entries").unwrap_or(0)
         );
+        let is_on = status.pointer("/passthrough").and_then(Value::as_bool);
+        if let Some(is_on) = is_on {
+            let who = if is_on { "read by the kernel itself" } else { "read through this mount's process" };
+            let _ =
+                writeln!(text, "            files in it are {who} (passthrough {})", if is_on { "on" } else { "off" });
+        }
     }
     if let (Some(used), Some(limit)) = (at("/scratch/bytes"), at("/scratch/limit_bytes")) {
         let _ = writeln!(

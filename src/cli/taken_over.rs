@@ -10,11 +10,12 @@ use std::process::Command;
 /// in it is somebody's.
 pub(super) fn try_everything(place: &Path) {
     let supervisor = std::os::unix::process::parent_id();
-    let tried: [(&str, io::Result<()>); 9] = [
+    let tried: [(&str, io::Result<()>); 10] = [
         ("read /etc/shadow", fs::read("/etc/shadow").map(drop)),
         ("read /etc/shadow through /proc", fs::read("/proc/self/root/etc/shadow").map(drop)),
         ("start a shell", Command::new("/bin/sh").args(["-c", ":"]).status().map(drop)),
         ("start a program of its own", Command::new("/proc/self/exe").arg("--version").output().map(drop)),
+        ("read the supervisor's environment", fs::read(format!("/proc/{supervisor}/environ")).map(drop)),
         ("look into the supervisor", fs::File::open(format!("/proc/{supervisor}/mem")).map(drop)),
         ("signal the supervisor", signal(supervisor)),
         ("write elsewhere", fs::write(place.join("written"), "x")),

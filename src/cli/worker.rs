@@ -84,7 +84,7 @@ fn serve(
         };
         let resumed = device.is_some();
         let mounted = Arc::new(match device.zip(start.greeting) {
-            Some((device, greeting)) => parts.resume(&mountpoint, device, greeting)?,
+            Some((device, greeting)) => parts.resume(&mountpoint, &outside, device, greeting)?,
             None => parts.mount(&mountpoint, &outside, supervisor)?,
         });
         state.device = mounted_device(&mountpoint);

@@ -199,7 +199,8 @@ impl<V: View> Adapter<V> {
         runtime: tokio::runtime::Handle,
     ) -> Result<Self> {
         let inodes = Inodes::new(overlay.root(), &options.recording)?;
-        let files = OpenFiles::new(&overlay, Backings::on(device), &options.recording)?;
+        let registrar = options.registrar.clone().unwrap_or_else(|| Arc::new(Backings::on(device)));
+        let files = OpenFiles::new(&overlay, registrar, &options.recording)?;
         overlay.free_unused();
         let resent = Resent::new(options.aftermath.clone());
         // Handles of an earlier process must not be taken for ours.

@@ -4,30 +4,42 @@
 //! handed on to the next process; fuser's own type would close it with this one.
 
 use fuser::{BackingId, FileHandle, FopenFlags, ReplyOpen};
-use std::fs::File;
+use std::fmt::Debug;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// `FUSE_DEV_IOC_BACKING_CLOSE`: `_IOW(229, 2, uint32_t)` of `linux/fuse.h`.
 const BACKING_CLOSE: libc::Ioctl = 0x4004_e502;
 
-/// The device of a mount, on which backing files are registered.
-pub(super) struct Backings(OwnedFd);
+/// Who registers the backing files of a mount. Blocks for a moment at most.
+pub trait Registrar: Send + Sync + Debug {
+    /// Lets the kernel read `file`; it keeps the file open until [`Self::close`], or the end of the
+    /// connection.
+    fn open(&self, file: BorrowedFd<'_>) -> io::Result<u32>;
+
+    fn close(&self, id: u32) -> io::Result<()>;
+}
+
+/// The device of a mount, on which backing files are registered by whoever has CAP_SYS_ADMIN.
+#[derive(Debug)]
+pub struct Backings(OwnedFd);
 
 impl Backings {
-    pub(super) fn on(device: OwnedFd) -> Self {
+    pub fn on(device: OwnedFd) -> Self {
         Self(device)
     }
+}
 
-    /// Lets the kernel read `file`; it keeps the file open until [`Self::close`], or the end of the connection.
-    pub(super) fn open(&self, file: &File) -> io::Result<u32> {
+impl Registrar for Backings {
+    fn open(&self, file: BorrowedFd<'_>) -> io::Result<u32> {
         BackingId::create_raw(&self.0, file)
     }
 
-    pub(super) fn close(&self, id: u32) {
+    fn close(&self, id: u32) -> io::Result<()> {
         // SAFETY: the descriptor is open, and the kernel reads four bytes from the pointer, which are there.
-        if unsafe { libc::ioctl(self.0.as_raw_fd(), BACKING_CLOSE, &raw const id) } != 0 {
-            tracing::debug!(id, error = %io::Error::last_os_error(), "the kernel keeps a cached file open");
+        match unsafe { libc::ioctl(self.0.as_raw_fd(), BACKING_CLOSE, &raw const id) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
         }
     }
 }

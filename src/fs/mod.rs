@@ -27,6 +27,7 @@ mod record;
 mod waits;
 
 pub use aftermath::{Aftermath, Note, TellTrial, Trials};
+pub use backing::{Backings, Registrar};
 pub use device::{Device, unmount};
 pub use greeting::Greeting;
 pub use mounted::{Mounted, mount, serve};

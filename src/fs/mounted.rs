@@ -13,6 +13,7 @@ use fuser::{Config, INodeNo, Notifier, Session, SessionACL};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -32,6 +33,7 @@ pub struct Mounted {
     resend: bool,
     /// Our number of the root, which the kernel calls 1.
     root: u64,
+    passthrough: Arc<AtomicBool>,
     /// `Some` once the session has ended.
     ended: watch::Receiver<Option<Result<()>>>,
 }
@@ -85,6 +87,7 @@ pub fn serve<V: View>(
     let (registry, pruned) = (duplicate()?, duplicate()?);
     let adapter = Adapter::new(overlay, registry, options, tokio::runtime::Handle::current())?;
     let shared = Arc::downgrade(&adapter.shared);
+    let passthrough = adapter.shared.files.passthrough();
     let begin =
         |stand_in| Session::from_fd(adapter, stand_in, acl, config).map_err(|e| Error::io("begin the FUSE session", e));
     let (session, answered) = greeting::exchange(greeting, begin)?;
@@ -101,7 +104,7 @@ pub fn serve<V: View>(
     raise_read_ahead(&mountpoint);
     tokio::spawn(prune::run(pruned, shared));
     let resend = greeting.has_resend();
-    Ok(Mounted { mountpoint, is_ours: false, notifier, resend, root, ended })
+    Ok(Mounted { mountpoint, is_ours: false, notifier, resend, root, passthrough, ended })
 }
 
 impl Mounted {
@@ -113,6 +116,11 @@ impl Mounted {
     /// Whether another process can go on with the mount when this one has gone.
     pub fn outlives_us(&self) -> bool {
         self.resend
+    }
+
+    /// Whether the kernel reads cached files itself. It may still refuse the first of them.
+    pub fn has_passthrough(&self) -> bool {
+        self.passthrough.load(Ordering::Relaxed)
     }
 
     /// Tells the kernel what to forget.

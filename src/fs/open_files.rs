@@ -8,7 +8,7 @@
 //! because the process that did it was killed before its answer, gets the same handle, and a close
 //! that is sent again finds nothing left to do.
 
-use super::backing::{self, Backings};
+use super::backing::{self, Registrar};
 use super::record::{Record, Recording};
 use crate::scratch::{Lease, Overlay};
 use crate::task::lock;
@@ -17,6 +17,7 @@ use crate::{Error, Kind, Result};
 use fuser::{FileHandle, FopenFlags, ReplyOpen};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -52,14 +53,18 @@ struct Table {
 pub(super) struct OpenFiles {
     table: Mutex<Table>,
     closed: Notify,
-    backings: Backings,
+    registrar: Arc<dyn Registrar>,
     /// Cleared for good when the kernel refuses.
-    passthrough: AtomicBool,
+    passthrough: Arc<AtomicBool>,
 }
 
 impl OpenFiles {
     /// With what an earlier process of the same mount had open: its content stays in use.
-    pub(super) fn new<V: View>(overlay: &Overlay<V>, backings: Backings, recording: &Recording) -> Result<Self> {
+    pub(super) fn new<V: View>(
+        overlay: &Overlay<V>,
+        registrar: Arc<dyn Registrar>,
+        recording: &Recording,
+    ) -> Result<Self> {
         let (record, changes) = Record::open(recording, RECORD)?;
         let mut table = Table { record, ..Table::default() };
         for change in changes {
@@ -74,11 +79,16 @@ impl OpenFiles {
                 Change::Closed { handle } => drop(table.remove(handle)),
             }
         }
-        Ok(Self { table: Mutex::new(table), closed: Notify::new(), backings, passthrough: AtomicBool::new(false) })
+        Ok(Self { table: Mutex::new(table), closed: Notify::new(), registrar, passthrough: Arc::default() })
     }
 
     pub(super) fn allow_passthrough(&self) {
         self.passthrough.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the kernel reads cached files itself, as far as is known now.
+    pub(super) fn passthrough(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.passthrough)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -137,7 +147,7 @@ impl OpenFiles {
             return None;
         }
         let file = lease.backup()?.backing()?;
-        match self.backings.open(file) {
+        match self.registrar.open(file.as_fd()) {
             Ok(backing) => Some(backing),
             Err(error) => {
                 // No permission, or a file system it cannot read through (overlayfs): reads come to us instead.
@@ -155,7 +165,9 @@ impl OpenFiles {
             table.note(Change::Closed { handle });
             // After it is noted: an id that is closed must not be found by a later process.
             if let Some(id) = last.as_ref().and_then(|opened| opened.backing) {
-                self.backings.close(id);
+                if let Err(error) = self.registrar.close(id) {
+                    tracing::debug!(id, %error, "the kernel keeps a cached file open");
+                }
             }
             last
         };

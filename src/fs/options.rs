@@ -1,8 +1,10 @@
 //! How a mount looks and behaves.
 
 use super::aftermath::Aftermath;
+use super::backing::Registrar;
 use super::record::Recording;
 use super::waits::Waits;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Options of one mount. The defaults belong to the user who mounts.
@@ -26,8 +28,10 @@ pub struct MountOptions {
     pub waits: Waits,
     /// Threads that take requests from the kernel. The work itself is done on the Tokio runtime.
     pub threads: usize,
-    /// Lets the kernel read cached files itself, where it can (Linux 6.9, CAP_SYS_ADMIN).
+    /// Lets the kernel read cached files itself, where it can (Linux 6.9, root).
     pub passthrough: bool,
+    /// Who registers these files with the kernel; `None`: this process, which takes CAP_SYS_ADMIN.
+    pub registrar: Option<Arc<dyn Registrar>>,
     /// Where to keep what a later process has to know of what the kernel holds.
     pub recording: Recording,
     /// What to do about requests that a process before this one took and did not answer.
@@ -48,6 +52,7 @@ impl Default for MountOptions {
             waits: Waits::default(),
             threads: 2,
             passthrough: true,
+            registrar: None,
             recording: Recording::None,
             aftermath: Aftermath::default(),
         }
