@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use testkit::bucket::{Bucket, sample_keys};
-use testkit::command::Mounted;
+use testkit::command::{Mounted, cassmount};
 use testkit::skip;
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -122,6 +122,43 @@ fn a_kernel_without_landlock_is_told_and_the_rest_is_locked() {
     }
     assert!(fs::read_dir(&mounted.mountpoint).unwrap().count() > 0);
     assert!(mounted.unmount().status.success());
+}
+
+/// All of it in one mount namespace: some machines keep /dev/fuse to root, and there it is for everybody.
+#[test]
+fn an_ordinary_users_worker_has_no_privilege_at_all() {
+    const TEST: &str = "an_ordinary_users_worker_has_no_privilege_at_all";
+    const SCRIPT: &str = r#"mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse && exec setpriv \
+        --reuid=65534 --regid=65534 --clear-groups sh -c '
+        ./cassmount mount bucket mnt $0 || exit 1
+        ls mnt
+        for status in /proc/[0-9]*/status; do
+          grep -qs "^Uid:.65534" $status && grep -qs "^Seccomp:.2" $status && cat $status
+        done
+        ./cassmount unmount mnt' "$0""#;
+    if !skip::fuse_or_skip(TEST) {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/fusermount3").exists() {
+        return skip::skip(TEST, "needs root, to become another user, and fusermount3");
+    }
+    let work = tempfile::tempdir().unwrap();
+    let script = r#"cp -r "$1/bucket" . && cp "$1"/key-2026-*.txt . && cp "$2" cassmount && mkdir mnt home
+        chmod 755 . && chown -R 65534:65534 mnt home bucket key-*.txt && chmod 600 key-*.txt"#;
+    let mut prepare = Command::new("sh");
+    prepare.args(["-euc", script, "sh"]).arg(testkit::project().join("sample")).arg(cassmount().get_program());
+    assert!(prepare.current_dir(work.path()).status().unwrap().success());
+    let options = "--key-file key-2026-a.txt --key-file key-2026-b.txt --cache-dir home/cache --log-directory home/log";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", SCRIPT, options]).current_dir(work.path());
+    command.env("HOME", work.path().join("home")).env("XDG_RUNTIME_DIR", work.path().join("home"));
+    command.env("CASSMOUNT_CONFIG", testkit::project().join("tests/data/empty-config.json"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    for expected in ["cass-a\ncass-b\n", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(said.contains(expected), "{expected}: {output:?}");
+    }
 }
 
 #[test]
