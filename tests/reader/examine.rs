@@ -81,6 +81,9 @@ async fn damage_is_told_by_its_stage() {
     };
     let mut bad_header = tar("./a");
     bad_header[(3 << 20) + 520] ^= 1;
+    // It is the key that fits, whatever comes behind the envelope and the compression.
+    let mut bad_first = tar("./a");
+    bad_first[5] ^= 1;
     let cut_tar = Tar::new().file("./a", content(7, 9000)).into_bytes();
     let len = whole.len();
     for (what, object, seen, glance) in [
@@ -98,6 +101,7 @@ async fn damage_is_told_by_its_stage() {
             None,
         ),
         ("a wrong tar header", encrypt_with(PASSPHRASE, &gzip(&bad_header)), Stage::Tar, None),
+        ("a wrong first tar header", encrypt_with(PASSPHRASE, &gzip(&bad_first)), Stage::Tar, None),
         ("a tar cut short", encrypt_with(PASSPHRASE, &gzip(&cut_tar)), Stage::Tar, None),
     ] {
         let object = world.memory.put("h/t/ks/tab.tar.gz.enc", object);
