@@ -25,7 +25,7 @@ const LOOKS: u32 = 30;
 /// Between two troubles.
 const PAUSE: Duration = Duration::from_secs(3);
 /// No operation may take longer: the timeout of the store is less, and so is a new worker's start.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_mins(2);
 
 fn main() {
     let mebibytes = option("mebibytes").map_or(32, |n| n.parse().expect("--mebibytes N"));
@@ -142,7 +142,7 @@ impl Soak {
         std::thread::sleep(PAUSE / 3);
         self.server.set_faults(Faults::default());
         self.server.restart();
-        std::thread::sleep(PAUSE - PAUSE / 3);
+        std::thread::sleep(PAUSE / 3 * 2);
     }
 }
 

@@ -164,10 +164,10 @@ impl OpenFiles {
             let last = table.remove(handle);
             table.note(Change::Closed { handle });
             // After it is noted: an id that is closed must not be found by a later process.
-            if let Some(id) = last.as_ref().and_then(|opened| opened.backing) {
-                if let Err(error) = self.registrar.close(id) {
-                    tracing::debug!(id, %error, "the kernel keeps a cached file open");
-                }
+            if let Some(id) = last.as_ref().and_then(|opened| opened.backing)
+                && let Err(error) = self.registrar.close(id)
+            {
+                tracing::debug!(id, %error, "the kernel keeps a cached file open");
             }
             last
         };

@@ -58,7 +58,14 @@ impl Fetcher {
         // Half for what is on its way, a quarter for spans that are ready; the rest is what the
         // stages of passes have in hand.
         let memory = Budget::new(options.memory_limit / 2);
-        Self { store, stats, memory, cancel: CancellationToken::new(), timeout: options.timeout, whole_trees: options.whole_trees }
+        Self {
+            store,
+            stats,
+            memory,
+            cancel: CancellationToken::new(),
+            timeout: options.timeout,
+            whole_trees: options.whole_trees,
+        }
     }
 
     /// Names exactly this version of the object in everything that is kept about it.

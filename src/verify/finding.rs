@@ -81,6 +81,7 @@ pub enum Problem {
     StreamDamaged(Compression),
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn damaged<S: Serializer>(compression: &Compression, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{}_damaged", compression.name()))
 }

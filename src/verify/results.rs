@@ -191,7 +191,13 @@ mod tests {
     use super::*;
 
     fn finding(set: &str) -> Finding {
-        Finding::new(Problem::GzipDamaged, &Host::new("h"), &Tag::new(set), "it is damaged").lost("all of it")
+        Finding::new(
+            Problem::StreamDamaged(crate::archive::compression::Compression::Gzip),
+            &Host::new("h"),
+            &Tag::new(set),
+            "it is damaged",
+        )
+        .lost("all of it")
     }
 
     #[test]

@@ -31,9 +31,12 @@ const ID: &str = "763dab90e55511f185a85b65bc0eb462";
 
 /// A bucket as text: the layout, and the objects.
 fn text(layout: &str, objects: &[(&str, &str)]) -> Vec<u8> {
-    let objects: String = objects.iter().map(|(key, content)| format!("{NEXT}{key}{CONTENT}{content}")).collect();
+    let mut text = layout.to_owned();
+    for (key, content) in objects {
+        text.extend([&NEXT.to_string(), *key, &CONTENT.to_string(), *content]);
+    }
     // ID stands for the table's id.
-    format!("{layout}{objects}").replace("ID", ID).into_bytes()
+    text.replace("ID", ID).into_bytes()
 }
 
 fn buckets() -> Vec<Vec<u8>> {
@@ -147,7 +150,7 @@ fn walk<'a>(tree: &'a BackupTree, node: <BackupTree as View>::Node, left: &'a mu
         let Ok(listed) = tree.list(&node).await else { return };
         assert!(listed.windows(2).all(|pair| pair[0].name < pair[1].name), "{listed:?} is not sorted");
         for entry in listed.iter() {
-            assert!(entry.name.to_str().is_some_and(is_name), "{:?} is a name", entry.name);
+            assert!(entry.name.to_str().is_some_and(is_name), "{} is a name", entry.name.display());
             if *left == 0 {
                 return;
             }
@@ -156,12 +159,12 @@ fn walk<'a>(tree: &'a BackupTree, node: <BackupTree as View>::Node, left: &'a mu
             match tree.kind(&entry.node) {
                 NodeKind::Directory => walk(tree, entry.node.clone(), left).await,
                 NodeKind::Symlink => {
-                    assert!(tree.read_link(&entry.node).await.is_ok_and(|to| to.to_str().is_some_and(is_name)))
+                    assert!(tree.read_link(&entry.node).await.is_ok_and(|to| to.to_str().is_some_and(is_name)));
                 }
                 NodeKind::File => {
                     let Ok(file) = tree.open(&entry.node).await else { continue };
                     let read = file.read_at(0, 1 << 20).await;
-                    assert!(attr.is_ok() || read.is_err(), "{:?} is read without a size", entry.name);
+                    assert!(attr.is_ok() || read.is_err(), "{} is read without a size", entry.name.display());
                 }
             }
         }

@@ -20,7 +20,7 @@ const FILES: usize = 1_200;
 fn limited(command: &mut Command) {
     let limit = Rlimit { current: Some(DESCRIPTORS / 4), maximum: Some(DESCRIPTORS) };
     // SAFETY: between fork and exec it makes a system call only.
-    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit.clone())?)) };
+    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?)) };
 }
 
 #[test]

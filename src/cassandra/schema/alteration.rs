@@ -88,7 +88,7 @@ fn changes(before: &Table, after: &Table) -> Vec<String> {
         match before.columns.iter().find(|old| old.name == new.name) {
             None => changes.push(format!("+ {}", column(new))),
             Some(old) if old.data_type != new.data_type => {
-                changes.push(format!("{}: was {}", column(new), old.data_type))
+                changes.push(format!("{}: was {}", column(new), old.data_type));
             }
             Some(old) if old.mask != new.mask => changes.push(format!("mask of {}", new.name)),
             Some(_) => {}

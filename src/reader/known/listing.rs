@@ -33,7 +33,7 @@ impl Listing {
     pub(in crate::reader) fn build(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
         let mut warnings = Warnings::of(warnings);
         let Files { files, directories } = Files::of(members, &mut warnings);
-        Self::of_table(files, directories, plain_size, warnings)
+        Self::of_table(files, &directories, plain_size, warnings)
     }
 
     /// As [`Listing::build`], of an archive that holds a whole tree: all files count, each under its whole path.
@@ -47,7 +47,7 @@ impl Listing {
 
     fn of_table(
         mut files: Vec<(ListedFile, u64)>,
-        directories: BTreeSet<Arc<str>>,
+        directories: &BTreeSet<Arc<str>>,
         plain_size: u64,
         mut warnings: Warnings,
     ) -> (Self, Vec<u64>) {

@@ -98,7 +98,9 @@ impl EsopManifest {
                 let id = if id.is_empty() { Ok(None) } else { TableId::parse(&id).map(Some) };
                 let valid = TableName::is_valid_part(&keyspace) && TableName::is_valid_part(&name);
                 let (Ok(id), true) = (id, valid) else {
-                    entries.iter().for_each(|entry| manifest.unplaced.note(None, &entry.object_key));
+                    for entry in &entries {
+                        manifest.unplaced.note(None, &entry.object_key);
+                    }
                     manifest.odd += entries.len().max(1);
                     continue;
                 };

@@ -99,7 +99,9 @@ impl MedusaManifest {
         };
         let table = table_directory(&columnfamily).filter(|(_, id)| id.is_some() || has_sstables());
         let Some((table, id)) = table.filter(|_| TableName::is_valid_part(&keyspace)) else {
-            objects.iter().for_each(|entry| self.unplaced.note(None, &entry.path));
+            for entry in &objects {
+                self.unplaced.note(None, &entry.path);
+            }
             self.note(format!("{keyspace}/{columnfamily}"));
             return;
         };
@@ -108,15 +110,12 @@ impl MedusaManifest {
         let mut listed =
             ListedTable { table: TableName::new(&*keyspace, table), id, objects: Vec::with_capacity(objects_len) };
         for Entry { path, md5, size } in objects {
-            match place(&path, owner, &directory) {
-                Some((start, length)) => {
-                    listed.push(&path[start..], length, size, sum(md5.as_deref().unwrap_or_default()));
-                }
-                None => {
-                    self.unplaced.note(Some(&listed.table), &path);
-                    self.note(path.into());
-                }
-            }
+            let Some((start, length)) = place(&path, owner, &directory) else {
+                self.unplaced.note(Some(&listed.table), &path);
+                self.note(path.into());
+                continue;
+            };
+            listed.push(&path[start..], length, size, sum(md5.as_deref().unwrap_or_default()));
         }
         self.tables.push(listed);
     }
