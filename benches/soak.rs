@@ -63,6 +63,9 @@ fn main() {
             looks.push(Look::at(&soak.victim, began.elapsed()));
             println!("{}", looks[looks.len() - 1]);
         }
+        // A run that somebody breaks off has said what it saw.
+        let troubles = [readers.troubles(), writers.troubles()].concat();
+        assert!(troubles.is_empty(), "{troubles:#?}");
         assert!(waiting < LONGEST, "an operation takes longer than {LONGEST:?}");
     }
     soak.server.set_faults(Faults::default());

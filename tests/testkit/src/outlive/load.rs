@@ -118,6 +118,11 @@ impl Load {
         self.scene.answered.load(Ordering::Relaxed)
     }
 
+    /// Errors, wrong bytes and wrong names so far.
+    pub fn troubles(&self) -> Vec<String> {
+        self.scene.troubles.lock().unwrap().clone()
+    }
+
     /// How many operations each thread has ended.
     pub fn ended(&self) -> Vec<u64> {
         self.scene.ended.iter().map(|ended| ended.load(Ordering::Relaxed)).collect()
