@@ -237,7 +237,7 @@ fn sweep(parent: &Path) {
 }
 
 /// An entry that was found on disk.
-pub(super) struct Found {
+pub(super) struct FoundEntry {
     pub(super) name: EntryName,
     pub(super) size: u64,
     /// Time of last use, microseconds since the epoch.
@@ -249,7 +249,7 @@ pub(super) struct Look {
     /// Every entry there is.
     pub(super) names: HashSet<CacheKey>,
     /// Those that were not known before.
-    pub(super) new: Vec<Found>,
+    pub(super) new: Vec<FoundEntry>,
 }
 
 /// When each shard was last looked into. A directory's mtime tells whether names came or went since.
@@ -305,7 +305,7 @@ impl Shards {
                     .accessed()
                     .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| ErrorKind::Other.into()));
                 let used = used.map_or(0, |since| since.as_micros() as u64);
-                look.new.push(Found { name, size: meta.len(), used });
+                look.new.push(FoundEntry { name, size: meta.len(), used });
             }
             look.names.insert(name.key);
         }

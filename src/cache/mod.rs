@@ -24,7 +24,7 @@ pub use writer::{CacheWriter, SealedEntry};
 use crate::descriptors::Permit;
 use crate::task::lock;
 use crate::{Error, Result};
-use directory::{Found, Shards, Staging};
+use directory::{FoundEntry, Shards, Staging};
 use entry::{Pinned, Stamp};
 use key::EntryName;
 use rustix::fs::{FlockOperation, flock};
@@ -333,7 +333,7 @@ impl State {
         let Self { table, shards, .. } = self;
         let found = shards.read(shard, |name| table.get(&name.key).is_some_and(|entry| entry.digest == name.digest))?;
         table.keep_only(shard, &found.names);
-        for Found { name, size, used } in found.new {
+        for FoundEntry { name, size, used } in found.new {
             // Two contents under one key: only processes that disagree about a damaged object can
             // do that. The last one found stays.
             if let Some(other) = table.insert(&name, size, used) {

@@ -42,7 +42,7 @@ impl Disk {
     /// What is kept of `host`, and the name of the layout that it was seen in, if anything can be read. Blocks.
     pub(super) fn load(&self, host: &Host) -> Option<(Arc<str>, HostSets)> {
         let path = self.path(host);
-        match FORMAT.read::<Kept>(&path) {
+        match FORMAT.read::<HostRecord>(&path) {
             Ok(Some(kept)) if *kept.source == *self.source && kept.host == *host => kept.unpack(),
             Ok(_) => None,
             Err(e) => {
@@ -54,7 +54,7 @@ impl Disk {
 
     /// Replaces what is kept of the host. Blocks.
     pub(super) fn save(&self, sets: &HostSets, layout: &str) -> Result<()> {
-        FORMAT.write(&self.path(&sets.host), &Kept::pack(&self.source, layout, sets))
+        FORMAT.write(&self.path(&sets.host), &HostRecord::pack(&self.source, layout, sets))
     }
 
     /// Forgets a host that is gone. Blocks.
@@ -65,7 +65,7 @@ impl Disk {
 
 /// A host as it is kept. What repeats stands in a table once.
 #[derive(PartialEq, Debug, Serialize, Deserialize)]
-struct Kept {
+struct HostRecord {
     source: Arc<str>,
     host: Host,
     layout: Arc<str>,
@@ -75,11 +75,11 @@ struct Kept {
     tables: Vec<TableKey>,
     /// Token lists.
     tokens: Vec<Arc<[Arc<str>]>>,
-    sets: Vec<KeptSet>,
+    sets: Vec<SetRecord>,
 }
 
 #[derive(PartialEq, Debug, Serialize, Deserialize)]
-struct KeptSet {
+struct SetRecord {
     tag: Tag,
     prefix: Arc<str>,
     tag_time: Option<LocalTime>,
@@ -92,22 +92,22 @@ struct KeptSet {
     unlisted: Vec<TableName>,
     evidence: Vec<SetEvidence>,
     strays: Strays,
-    archives: Vec<KeptArchive>,
+    archives: Vec<ArchiveRecord>,
 }
 
 #[derive(PartialEq, Debug, Serialize, Deserialize)]
-struct KeptArchive {
+struct ArchiveRecord {
     table: u32,
     size: u64,
     modified: Timestamp,
     e_tag: ETag,
 }
 
-impl Kept {
+impl HostRecord {
     fn pack(source: &Arc<str>, layout: &str, host: &HostSets) -> Self {
         let mut tables: Table<Arc<TableKey>> = Table::default();
         let mut tokens: Table<Arc<[Arc<str>]>> = Table::default();
-        let sets = host.sets.iter().map(|set| KeptSet::pack(set, &mut tables, &mut tokens)).collect();
+        let sets = host.sets.iter().map(|set| SetRecord::pack(set, &mut tables, &mut tokens)).collect();
         Self {
             source: source.clone(),
             host: host.host.clone(),
@@ -134,14 +134,14 @@ impl Kept {
     }
 }
 
-impl KeptSet {
+impl SetRecord {
     fn pack(set: &BackupSet, tables: &mut Table<Arc<TableKey>>, tokens: &mut Table<Arc<[Arc<str>]>>) -> Self {
         let mut manifest = set.manifest.clone();
         let tokens = match &mut manifest {
             ManifestState::Good(Manifest { tokens: list, .. }) => Some(tokens.number(&std::mem::take(list))),
             _ => None,
         };
-        let archive = |archive: &PackedArchive| KeptArchive {
+        let archive = |archive: &PackedArchive| ArchiveRecord {
             table: tables.number(&archive.key),
             size: archive.size,
             modified: archive.modified,
@@ -170,7 +170,7 @@ impl KeptSet {
         tokens: &[Arc<[Arc<str>]>],
         interner: &mut super::packed::Interner,
     ) -> Option<BackupSet> {
-        let archive = |archive: KeptArchive| {
+        let archive = |archive: ArchiveRecord| {
             let key = tables.get(archive.table as usize)?.clone();
             Some(PackedArchive { key, size: archive.size, modified: archive.modified, e_tag: archive.e_tag })
         };
@@ -282,10 +282,10 @@ mod tests {
 
     #[test]
     fn numbers_that_point_nowhere_are_refused() {
-        let mut kept = Kept::pack(&"source".into(), "some", &sample());
+        let mut kept = HostRecord::pack(&"source".into(), "some", &sample());
         kept.sets[0].archives[0].table = 99;
         assert!(kept.unpack().is_none());
-        let mut kept = Kept::pack(&"source".into(), "some", &sample());
+        let mut kept = HostRecord::pack(&"source".into(), "some", &sample());
         kept.tokens.clear();
         assert!(kept.unpack().is_none());
     }
@@ -294,7 +294,7 @@ mod tests {
     /// then put the new hash here.
     #[test]
     fn the_encoding_is_pinned() {
-        let plain = postcard::to_stdvec(&Kept::pack(&"source".into(), "some", &sample())).unwrap();
+        let plain = postcard::to_stdvec(&HostRecord::pack(&"source".into(), "some", &sample())).unwrap();
         assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (5, "dc6c2932eb43031e"));
     }
 }

@@ -127,7 +127,7 @@ pub(super) fn is_settled(set: &BackupSet) -> bool {
 fn settle_times(sets: &mut [Arc<BackupSet>]) -> Offsets {
     let mut order: Vec<usize> = (0..sets.len()).filter(|i| sets[*i].is_finished()).collect();
     order.sort_by_key(|i| (sets[*i].manifest.good().map(|m| m.time), sets[*i].tag.clone()));
-    let told: Vec<Told> = order.iter().map(|i| Told::by(&sets[*i])).collect();
+    let told: Vec<OffsetEvidence> = order.iter().map(|i| OffsetEvidence::by(&sets[*i])).collect();
     let settled: Vec<Option<i32>> = (0..told.len()).map(|i| settle_offset(&told, i)).collect();
     let offsets = Offsets::new(told.iter().zip(&settled).filter_map(|(told, offset)| Some((told.time, (*offset)?))));
 
@@ -155,14 +155,14 @@ fn estimated_time(set: &BackupSet, offsets: &Offsets) -> Timestamp {
 }
 
 /// What one finished set tells of its host's offset.
-struct Told {
+struct OffsetEvidence {
     time: Timestamp,
     offset: Option<i32>,
     /// The manifest itself names it.
     certain: bool,
 }
 
-impl Told {
+impl OffsetEvidence {
     fn by(set: &BackupSet) -> Self {
         let Some(manifest) = set.manifest.good() else {
             return Self { time: set.time, offset: None, certain: false };
@@ -172,7 +172,7 @@ impl Told {
     }
 }
 
-fn settle_offset(told: &[Told], index: usize) -> Option<i32> {
+fn settle_offset(told: &[OffsetEvidence], index: usize) -> Option<i32> {
     let own = told[index].offset?;
     if told[index].certain {
         return Some(own);

@@ -5,7 +5,7 @@ use super::Host;
 use super::completeness::Peers;
 use super::disk::Disk;
 use super::host_sets::HostSets;
-use super::layout::{CassOps, Chosen, Hosts, LayoutChoice, Rename};
+use super::layout::{CassOps, Hosts, LayoutChoice, Rename, SourceLayout};
 use super::load::Lister;
 use super::objects::Objects;
 use super::set::BackupSet;
@@ -87,7 +87,7 @@ impl Catalog {
         Arc::new(Self {
             lister: Lister {
                 objects,
-                layout: Arc::new(Chosen::new(options.layout, options.renames)),
+                layout: Arc::new(SourceLayout::new(options.layout, options.renames)),
                 permits,
                 parallel,
             },

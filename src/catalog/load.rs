@@ -2,7 +2,9 @@
 
 use super::completeness::{Cause, SetEvidence, Subject};
 use super::host_sets::{HostSets, is_settled};
-use super::layout::{Chosen, FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets};
+use super::layout::{
+    FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets, SourceLayout,
+};
 use super::manifest::{Manifest, ParsedManifest, Scope, SetKind};
 use super::missing::{TELLING_FILES, missing_by_schema, missing_from_full};
 use super::objects::Objects;
@@ -24,7 +26,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone)]
 pub(super) struct Lister {
     pub(super) objects: Arc<dyn Objects>,
-    pub(super) layout: Arc<Chosen>,
+    pub(super) layout: Arc<SourceLayout>,
     /// Requests in flight, over all hosts.
     pub(super) permits: Arc<Semaphore>,
     /// Sets of one host listed at once.
@@ -94,9 +96,9 @@ impl Lister {
             .buffer_unordered(self.parallel);
         while let Some((found, known)) = listed.try_next().await? {
             let set = match found {
-                Found::Gone | Found::Unread(_) => continue,
-                Found::New(listed, manifest) => Arc::new(listed.finish(*manifest, &mut interner)),
-                Found::Same => match known {
+                SetListing::Gone | SetListing::Unread(_) => continue,
+                SetListing::New(listed, manifest) => Arc::new(listed.finish(*manifest, &mut interner)),
+                SetListing::Same => match known {
                     Some(mut set) => {
                         Arc::make_mut(&mut set).listed = now;
                         set
@@ -204,18 +206,18 @@ impl Lister {
         place: &SetPlace,
         known: Option<&BackupSet>,
         now: Timestamp,
-    ) -> Result<Found> {
+    ) -> Result<SetListing> {
         // A manifest that was replaced or deleted since it was listed, or that the store fails to
         // give out, is worth another look. If the store then lists the set and still does not give
         // out this one object, that says something of the object, not of the store.
         match self.try_set(layout, host, place, known, now).await? {
-            Found::Unread(_) => {}
+            SetListing::Unread(_) => {}
             found => return Ok(found),
         }
         match self.try_set(layout, host, place, known, now).await? {
-            Found::Unread(unread) => {
+            SetListing::Unread(unread) => {
                 let (listed, reason) = *unread;
-                Ok(Found::New(Box::new(listed), Box::new(Err(ManifestFault::Unreadable(reason)))))
+                Ok(SetListing::New(Box::new(listed), Box::new(Err(ManifestFault::Unreadable(reason)))))
             }
             found => Ok(found),
         }
@@ -228,13 +230,13 @@ impl Lister {
         place: &SetPlace,
         known: Option<&BackupSet>,
         now: Timestamp,
-    ) -> Result<Found> {
+    ) -> Result<SetListing> {
         let _permit = self.permit().await?;
         let listed = self.list(layout, host, place, now).await?;
-        let Some(mut listed) = listed else { return Ok(Found::Gone) };
+        let Some(mut listed) = listed else { return Ok(SetListing::Gone) };
         listed.add_evidence(self.unlisted(&place.prefix));
         if known.is_some_and(|known| listed.is_same_as(known) && !known.manifest.is_unreadable()) {
-            return Ok(Found::Same);
+            return Ok(SetListing::Same);
         }
         let manifest = match listed.file(layout.manifest_name()) {
             None => Ok(None),
@@ -243,7 +245,7 @@ impl Lister {
             }
             Some(object) => match self.objects.read(object).await {
                 Ok(bytes) => layout.manifest(&place.tag, &bytes).map(Some).map_err(ManifestFault::Damaged),
-                Err(e) => return Ok(Found::Unread(Box::new((listed, e.to_string())))),
+                Err(e) => return Ok(SetListing::Unread(Box::new((listed, e.to_string())))),
             },
         };
         if let Ok(Some(ParsedManifest { manifest, .. })) = &manifest {
@@ -251,7 +253,7 @@ impl Lister {
                 self.own_files(manifest, |name| listed.file(name).cloned(), |table| listed.has(table)).await?;
             listed.add_evidence(evidence);
         }
-        Ok(Found::New(Box::new(listed), Box::new(manifest)))
+        Ok(SetListing::New(Box::new(listed), Box::new(manifest)))
     }
 
     /// What a full's own files say that it should hold, and does not. Where the only ones that
@@ -365,7 +367,7 @@ fn is_below(name: &str, host: &Host) -> bool {
 }
 
 /// How a set was found.
-enum Found {
+enum SetListing {
     /// Nothing is left of it.
     Gone,
     /// As it is known already.

@@ -1,7 +1,7 @@
 //! [`Extraction`]: one extract from its options to its report.
 
 use super::estimate::{SizeFrom, TablePlan, estimate};
-use super::journal::{self, Done, Job, Journal};
+use super::journal::{self, Job, Journal, JournalContent};
 use super::report::{ExtractReport, ExtractSubject, SchemaState, TableOutcome};
 use super::source::{PartlyStaged, Staged};
 use super::target::{Access, Dir};
@@ -351,7 +351,7 @@ fn is_directory(path: &Path) -> Result<bool> {
 }
 
 /// What the target holds of the job, bytes in staging, and free bytes. Makes nothing.
-fn look_at(path: &Path, job: &Job) -> Result<(Done, u64, u64)> {
+fn look_at(path: &Path, job: &Job) -> Result<(JournalContent, u64, u64)> {
     let mut existing = path;
     while !existing.try_exists().map_err(|e| Error::io(format_args!("look for {}", existing.display()), e))? {
         existing = existing.parent().unwrap_or(Path::new("/"));
@@ -359,7 +359,7 @@ fn look_at(path: &Path, job: &Job) -> Result<(Done, u64, u64)> {
     let nearest = Dir::open(existing)?;
     let free = nearest.free()?;
     if existing != path {
-        return Ok((Done::default(), 0, free));
+        return Ok((JournalContent::default(), 0, free));
     }
     let hidden = nearest.directory(HIDDEN)?;
     let done = read_journal(hidden.as_ref())?;
@@ -371,15 +371,15 @@ fn look_at(path: &Path, job: &Job) -> Result<(Done, u64, u64)> {
     Ok((done, staged, free))
 }
 
-fn read_journal(hidden: Option<&Dir>) -> Result<Done> {
+fn read_journal(hidden: Option<&Dir>) -> Result<JournalContent> {
     match hidden {
         Some(hidden) if hidden.look(JOURNAL)?.is_some() => Ok(journal::read(&mut hidden.read(JOURNAL)?)?.0),
-        _ => Ok(Done::default()),
+        _ => Ok(JournalContent::default()),
     }
 }
 
 /// Refuses a target that holds anything else.
-fn check(target: &Dir, done: &Done, job: &Job) -> Result<()> {
+fn check(target: &Dir, done: &JournalContent, job: &Job) -> Result<()> {
     match &done.job {
         Some(other) if other == job => Ok(()),
         Some(other) => Err(other.refusal(job)),
@@ -396,7 +396,7 @@ fn check(target: &Dir, done: &Done, job: &Job) -> Result<()> {
     }
 }
 
-fn take_over(path: &Path, job: &Job, access: Access) -> Result<(Dir, Dir, Journal, Done)> {
+fn take_over(path: &Path, job: &Job, access: Access) -> Result<(Dir, Dir, Journal, JournalContent)> {
     let target = Dir::make_at(path, access)?;
     let hidden = target.directory(HIDDEN)?;
     check(&target, &read_journal(hidden.as_ref())?, job)?;

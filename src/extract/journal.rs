@@ -68,7 +68,7 @@ enum Record {
 
 /// What a journal tells.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct JournalContent {
     pub(super) job: Option<Job>,
     pub(super) archives: HashSet<ArchiveId>,
     /// By keyspace and directory; the last word counts.
@@ -84,7 +84,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Takes the journal over, or begins it, for a job. What a crash left of a line at its end is cut off.
-    pub(super) fn open(mut file: File, job: &Job) -> Result<(Self, Done)> {
+    pub(super) fn open(mut file: File, job: &Job) -> Result<(Self, JournalContent)> {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(Error::new(Kind::Busy, "another extract is at work there"));
         }
@@ -146,14 +146,14 @@ impl Job {
 }
 
 /// What the journal says, and how many of its bytes are whole lines.
-pub(super) fn read(file: &mut File) -> Result<(Done, u64)> {
+pub(super) fn read(file: &mut File) -> Result<(JournalContent, u64)> {
     let len = file.metadata().map_err(failed)?.len();
     if len > MAX_LEN {
         return Err(Error::corrupt("the journal of the extract is impossibly long"));
     }
     let mut bytes = Vec::new();
     file.take(len).read_to_end(&mut bytes).map_err(failed)?;
-    let mut done = Done::default();
+    let mut done = JournalContent::default();
     let Some(mut rest) = bytes.strip_prefix(MAGIC.as_bytes()) else {
         // Killed in the midst of its first line, or nothing of ours.
         if MAGIC.as_bytes().starts_with(&bytes) {
@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    fn open(file: &tempfile::NamedTempFile) -> Result<(Journal, Done)> {
+    fn open(file: &tempfile::NamedTempFile) -> Result<(Journal, JournalContent)> {
         Journal::open(File::options().read(true).write(true).open(file.path()).unwrap(), &job("p"))
     }
 

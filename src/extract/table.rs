@@ -220,7 +220,7 @@ impl Extracting<'_> {
         let sink =
             Staging::new(Arc::clone(&self.staging), id.clone(), wanted, work.scope.access, Arc::clone(&work.trouble));
         let streamed = work.scope.reader.stream(&object, sink).await;
-        let (archive, sink) = work.heard_of_the_store(streamed)?;
+        let (archive, sink) = work.note_store_result(streamed)?;
         self.fetched.fetch_add(object.size, Relaxed);
         for warning in &archive.listing().warnings {
             tracing::warn!(object = &*object.key, "{warning}");

@@ -45,7 +45,7 @@ pub(super) struct Dir {
 
 /// What is there under a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Found {
+pub(super) struct TargetEntry {
     pub(super) kind: FileType,
     /// Bytes.
     pub(super) size: u64,
@@ -141,7 +141,7 @@ impl Dir {
     }
 
     /// What has this name, a link as itself; `None` when nothing has.
-    pub(super) fn look(&self, name: &str) -> Result<Option<Found>> {
+    pub(super) fn look(&self, name: &str) -> Result<Option<TargetEntry>> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(found(&stat))),
             Err(Errno::NOENT) => Ok(None),
@@ -273,9 +273,9 @@ fn times(mtime: Timestamp) -> Timestamps {
     }
 }
 
-fn found(stat: &Stat) -> Found {
+fn found(stat: &Stat) -> TargetEntry {
     let mtime = Timestamp(stat.st_mtime.saturating_mul(1_000_000).saturating_add(stat.st_mtime_nsec as i64 / 1000));
-    Found { kind: FileType::from_raw_mode(stat.st_mode), size: stat.st_size as u64, mtime }
+    TargetEntry { kind: FileType::from_raw_mode(stat.st_mode), size: stat.st_size as u64, mtime }
 }
 
 fn not_ours(path: &Path, why: &str) -> Error {

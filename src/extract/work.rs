@@ -1,7 +1,7 @@
 //! What all tables of one extract share: where they are written, what was done, and when to give up.
 
 use super::Layout;
-use super::journal::{Done, DoneTable, Journal};
+use super::journal::{DoneTable, Journal, JournalContent};
 use super::source::Staged;
 use super::staging::{ArchiveId, Trouble};
 use super::target::{Access, Dir};
@@ -25,7 +25,7 @@ pub(super) struct Work {
     pub(super) scope: Scope,
     pub(super) trouble: Arc<Trouble>,
     journal: Arc<Mutex<Journal>>,
-    done: Mutex<Done>,
+    done: Mutex<JournalContent>,
     flush: Flush,
     unreachable: AtomicUsize,
     outage: OnceLock<Error>,
@@ -46,7 +46,7 @@ pub(super) struct Scope {
 }
 
 impl Work {
-    pub(super) fn new(scope: Scope, journal: Journal, done: Done) -> Self {
+    pub(super) fn new(scope: Scope, journal: Journal, done: JournalContent) -> Self {
         Self {
             flush: Flush::new(Arc::clone(&scope.hidden)),
             scope,
@@ -64,7 +64,7 @@ impl Work {
     }
 
     /// Takes note of whether the store could be reached.
-    pub(super) fn heard_of_the_store<T>(&self, result: Result<T>) -> Result<T> {
+    pub(super) fn note_store_result<T>(&self, result: Result<T>) -> Result<T> {
         match &result {
             Err(error) if matches!(error.kind(), Kind::Unreachable | Kind::TimedOut | Kind::Denied) => {
                 if self.unreachable.fetch_add(1, Ordering::Relaxed) + 1 >= OUTAGE {

@@ -41,12 +41,12 @@ pub(super) struct Shared<V: View> {
 
 /// What a change was asked by.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(super) struct ChangeRequest {
     pub(super) by: Caller,
     resent: bool,
 }
 
-impl From<&Request> for Asked {
+impl From<&Request> for ChangeRequest {
     fn from(request: &Request) -> Self {
         let unique = request.unique().0;
         let by = Caller { request: unique & !RESENT, uid: request.uid(), gid: request.gid() };
@@ -85,14 +85,20 @@ impl<V: View> Shared<V> {
     }
 
     /// Whether the change was made already, by a process that was killed before it could say so.
-    pub(super) async fn is_repeat(&self, asked: Asked) -> Result<bool> {
+    pub(super) async fn is_repeat(&self, asked: ChangeRequest) -> Result<bool> {
         if !asked.resent {
             return Ok(false);
         }
         self.overlay.has_done(asked.by.request).await
     }
 
-    pub(super) async fn create(&self, asked: Asked, parent: u64, name: &OsStr, new: New) -> Result<Node<V::Node>> {
+    pub(super) async fn create(
+        &self,
+        asked: ChangeRequest,
+        parent: u64,
+        name: &OsStr,
+        new: New,
+    ) -> Result<Node<V::Node>> {
         let directory = self.node(parent).await?;
         if self.is_repeat(asked).await? {
             return self.overlay.lookup(&directory, name).await;
@@ -313,7 +319,7 @@ impl<V: View> Adapter<V> {
         new: New,
         reply: ReplyEntry,
     ) {
-        let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
+        let (parent, asked, name) = (self.ours(parent), ChangeRequest::from(request), name.to_owned());
         self.run_entry(at(operation, request, parent, &name.clone()), reply, move |fs| async move {
             let node = fs.create(asked, parent, &name, new).await?;
             fs.enter(parent, &name, node).await

@@ -28,7 +28,7 @@ const RECORD: &str = "open";
 /// How long an open for writing waits for the last close of a reader that goes past us: closes are reported late.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-struct Opened {
+struct OpenedFile {
     /// `None`: it was opened by a process before this one, and its content has been removed.
     lease: Option<Lease>,
     handles: usize,
@@ -46,7 +46,7 @@ enum Change {
 #[derive(Default)]
 struct Table {
     handles: HashMap<u64, u64>,
-    opened: HashMap<u64, Opened>,
+    opened: HashMap<u64, OpenedFile>,
     record: Option<Record<Change>>,
 }
 
@@ -184,12 +184,12 @@ impl Table {
 
     fn add(&mut self, handle: u64, ino: u64, backing: Option<u32>, lease: impl FnOnce() -> Option<Lease>) {
         if self.handles.insert(handle, ino).is_none() {
-            self.opened.entry(ino).or_insert_with(|| Opened { lease: lease(), handles: 0, backing }).handles += 1;
+            self.opened.entry(ino).or_insert_with(|| OpenedFile { lease: lease(), handles: 0, backing }).handles += 1;
         }
     }
 
     /// The file, if this was its last handle.
-    fn remove(&mut self, handle: u64) -> Option<Opened> {
+    fn remove(&mut self, handle: u64) -> Option<OpenedFile> {
         // Unknown: its close was done already, by a process that was killed before it could say so.
         let ino = self.handles.remove(&handle)?;
         let entry = self.opened.get_mut(&ino)?;

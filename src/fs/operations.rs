@@ -1,6 +1,6 @@
 //! The operations of the kernel's protocol: each unpacked, handed to the overlay, and answered.
 
-use super::adapter::{Adapter, Asked, GENERATION, Shared, at, attr_ttl, on};
+use super::adapter::{Adapter, ChangeRequest, GENERATION, Shared, at, attr_ttl, on};
 use super::attr::{ABSENT_TTL, file_attr, file_type, placeholder};
 use crate::scratch::{New, SetAttr};
 use crate::view::{NodeKind, View};
@@ -129,7 +129,7 @@ impl<V: View> Filesystem for Adapter<V> {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let (ino, asked) = (self.ours(ino), Asked::from(request));
+        let (ino, asked) = (self.ours(ino), ChangeRequest::from(request));
         let (mode, atime, mtime) = (mode.map(permissions), atime.map(moment), mtime.map(moment));
         let set = SetAttr { mode, uid, gid, size, atime, mtime };
         let work = move |fs: Arc<Shared<V>>| async move {
@@ -176,7 +176,8 @@ impl<V: View> Filesystem for Adapter<V> {
     }
 
     fn link(&self, request: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let (ino, parent, asked, name) = (self.ours(ino), self.ours(parent), Asked::from(request), name.to_owned());
+        let (ino, parent, asked, name) =
+            (self.ours(ino), self.ours(parent), ChangeRequest::from(request), name.to_owned());
         self.run_entry(at("link", request, parent, &name.clone()), reply, move |fs| async move {
             let (node, directory) = (fs.node(ino).await?, fs.node(parent).await?);
             if !fs.is_repeat(asked).await? {
@@ -187,7 +188,7 @@ impl<V: View> Filesystem for Adapter<V> {
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
+        let (parent, asked, name) = (self.ours(parent), ChangeRequest::from(request), name.to_owned());
         self.run_empty(at("unlink", request, parent, &name.clone()), reply, move |fs| async move {
             if fs.is_repeat(asked).await? {
                 return Ok(());
@@ -197,7 +198,7 @@ impl<V: View> Filesystem for Adapter<V> {
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
+        let (parent, asked, name) = (self.ours(parent), ChangeRequest::from(request), name.to_owned());
         self.run_empty(at("rmdir", request, parent, &name.clone()), reply, move |fs| async move {
             if fs.is_repeat(asked).await? {
                 return Ok(());
@@ -220,7 +221,7 @@ impl<V: View> Filesystem for Adapter<V> {
             return reply.error(Errno::EINVAL);
         }
         let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
-        let (from, to, asked) = (self.ours(from), self.ours(to), Asked::from(request));
+        let (from, to, asked) = (self.ours(from), self.ours(to), ChangeRequest::from(request));
         let (from_name, to_name) = (from_name.to_owned(), to_name.to_owned());
         self.run_empty(at("rename", request, from, &from_name.clone()), reply, move |fs| async move {
             if fs.is_repeat(asked).await? {
@@ -232,7 +233,7 @@ impl<V: View> Filesystem for Adapter<V> {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let (ino, handle) = (self.ours(ino), Asked::from(request).by.request);
+        let (ino, handle) = (self.ours(ino), ChangeRequest::from(request).by.request);
         let (read, write) = match flags.acc_mode() {
             OpenAccMode::O_RDONLY => (true, false),
             OpenAccMode::O_WRONLY => (false, true),
@@ -260,7 +261,7 @@ impl<V: View> Filesystem for Adapter<V> {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let (parent, asked, name) = (self.ours(parent), Asked::from(request), name.to_owned());
+        let (parent, asked, name) = (self.ours(parent), ChangeRequest::from(request), name.to_owned());
         let subject = at("create", request, parent, &name);
         let work = move |fs: Arc<Shared<V>>| async move {
             let new = New::File { mode: permissions(mode) };

@@ -25,7 +25,7 @@ pub struct Program {
 
 /// What a program that has ended said.
 #[derive(Debug)]
-pub struct Said {
+pub struct ProgramOutput {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
@@ -54,7 +54,7 @@ impl Program {
     ///
     /// # Errors
     /// `Kind::NotFound` when it cannot be started; `Kind::TimedOut` when it was killed after `deadline`.
-    pub fn run(&self, arguments: &[&str], deadline: Duration) -> Result<Said> {
+    pub fn run(&self, arguments: &[&str], deadline: Duration) -> Result<ProgramOutput> {
         let output = || tempfile::tempfile().map_err(|e| Error::io("make a temporary file", e));
         let (mut stdout, mut stderr) = (output()?, output()?);
         let share = |file: &File| file.try_clone().map_err(|e| Error::io("share a temporary file", e));
@@ -78,7 +78,7 @@ impl Program {
             done.map_err(|e| Error::io("read what a program printed", e))?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
-        Ok(Said { status, stdout: read(&mut stdout)?, stderr: read(&mut stderr)? })
+        Ok(ProgramOutput { status, stdout: read(&mut stdout)?, stderr: read(&mut stderr)? })
     }
 
     /// The whole command, its words apart.
@@ -93,7 +93,7 @@ impl Program {
     }
 }
 
-impl Said {
+impl ProgramOutput {
     /// All lines, of standard output first.
     pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
         self.stdout.lines().chain(self.stderr.lines())

@@ -2,7 +2,7 @@
 
 use super::Mount;
 use super::Program;
-use super::check::prepare::{Prepared, prepare};
+use super::check::prepare::{CheckedRestore, prepare};
 use super::journal::Journal;
 use super::journal::journals::Journals;
 use super::journal::state::{Origin, Plan, State, Step};
@@ -89,7 +89,7 @@ impl InstantReport {
 impl Instant {
     /// Checks everything, and tells what a restore would do. The node flushes; nothing else changes.
     pub fn plan(&self, request: &Request) -> Result<InstantReport> {
-        let Prepared { plans, notes, lacks } = prepare(&self.mount, &self.node, request)?;
+        let CheckedRestore { plans, notes, lacks } = prepare(&self.mount, &self.node, request)?;
         let tables = plans.iter().map(|plan| report(plan, Outcome::Planned)).collect();
         Ok(InstantReport { lacks, ..self.report(true, tables, notes) })
     }
@@ -100,7 +100,7 @@ impl Instant {
     /// # Errors
     /// Before anything was changed. What fails later is in the report.
     pub fn run(&self, request: &Request, tell: &mut dyn FnMut(&str)) -> Result<InstantReport> {
-        let Prepared { plans, notes, lacks } = prepare(&self.mount, &self.node, request)?;
+        let CheckedRestore { plans, notes, lacks } = prepare(&self.mount, &self.node, request)?;
         for note in &notes {
             tell(note);
         }

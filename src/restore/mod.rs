@@ -38,7 +38,7 @@ mod whole;
 pub use abort::{Abort, AbortReport};
 pub use check::backup::{BackupHost, BackupTable, Point, hosts, read_tables};
 pub use check::schema::read as read_schema;
-pub use command::{Program, Said};
+pub use command::{Program, ProgramOutput};
 pub use guard::{GUARD_PATIENCE, GuardReport, drop_in, guard};
 pub use hydrate::{Hydration, HydrationOptions, HydrationReport};
 pub use instant::{Instant, InstantReport, Outcome, TableReport};

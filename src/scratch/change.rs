@@ -4,7 +4,7 @@ use super::lease::Leases;
 use super::node::{Attr, Caller, New, Node, SetAttr};
 use super::overlay::{Overlay, absent};
 use super::record::{Change, Moment, NewBody, Record};
-use super::state::{Seen, State};
+use super::state::{State, UpperEntry};
 use super::upper::{Upper, read_only};
 use crate::task::blocking;
 use crate::view::{NodeKind, View};
@@ -75,7 +75,7 @@ impl<V: View> Overlay<V> {
                 if state.resolve(dir, &raw, below.map(|(ino, _)| ino)).is_some() {
                     return Err(exists(&raw));
                 }
-                let shadows = matches!(state.seen(dir, &raw), Seen::Absent { whiteout: true });
+                let shadows = matches!(state.seen(dir, &raw), UpperEntry::Absent { whiteout: true });
                 let (ino, uid, mode) = (state.next_ino(), by.uid, mode & 0o7777);
                 Ok((vec![Record::Create { dir, name: raw, shadows, ino, body, mode, uid, gid, at }], ino))
             })
@@ -100,7 +100,7 @@ impl<V: View> Overlay<V> {
             if state.inodes.get(&ino).is_some_and(|inode| inode.names == 0) {
                 return Err(Error::not_found("the file was removed"));
             }
-            let shadows = matches!(state.seen(dir, &raw), Seen::Absent { whiteout: true });
+            let shadows = matches!(state.seen(dir, &raw), UpperEntry::Absent { whiteout: true });
             Ok((adopting(state, ino, adoption, Record::Link { dir, name: raw, shadows, ino, at }), ()))
         })
         .await
@@ -208,9 +208,9 @@ impl<V: View> Overlay<V> {
             }
             let whiteout = state.needs_whiteout(from, &from_raw);
             let shadows = match state.seen(to, &to_raw) {
-                Seen::Node { shadows, .. } => shadows,
-                Seen::Absent { whiteout } => whiteout,
-                Seen::Below => target.is_some(),
+                UpperEntry::Node { shadows, .. } => shadows,
+                UpperEntry::Absent { whiteout } => whiteout,
+                UpperEntry::Below => target.is_some(),
             };
             let replaced = replaced.map(|ino| (ino, is_dir));
             let record =
@@ -291,7 +291,7 @@ impl<V: View> Overlay<V> {
         if self.is_read_only() {
             return Err(read_only());
         }
-        if self.seen(dir.ino, name) != Seen::Below {
+        if self.seen(dir.ino, name) != UpperEntry::Below {
             return Ok(None);
         }
         match self.lookup_below(dir, name).await {

@@ -3,7 +3,7 @@
 use super::ScratchOptions;
 use super::lease::{Lease, Leases};
 use super::node::{Attr, Backup, Entry, Node, Place, Shadowed, Usage};
-use super::state::{Body, Dir, Name, Seen, State};
+use super::state::{Body, Dir, Name, State, UpperEntry};
 use super::upper::{Upper, read_only};
 use crate::task::{blocking, lock};
 use crate::view::{NodeKind, OpenFile, View};
@@ -75,16 +75,16 @@ impl<V: View> Overlay<V> {
         self.leases.upper.as_ref().map(|upper| f(&upper.state()))
     }
 
-    pub(super) fn seen(&self, dir: u64, name: &OsStr) -> Seen {
-        self.with_state(|state| state.seen(dir, name.as_bytes())).unwrap_or(Seen::Below)
+    pub(super) fn seen(&self, dir: u64, name: &OsStr) -> UpperEntry {
+        self.with_state(|state| state.seen(dir, name.as_bytes())).unwrap_or(UpperEntry::Below)
     }
 
     /// [`Kind::NotFound`] only if neither layer has the name.
     pub async fn lookup(&self, dir: &Node<V::Node>, name: &OsStr) -> Result<Node<V::Node>> {
         match self.seen(dir.ino, name) {
-            Seen::Node { ino, .. } => self.node(ino).await,
-            Seen::Absent { .. } => Err(absent(name)),
-            Seen::Below => self.lookup_below(dir, name).await,
+            UpperEntry::Node { ino, .. } => self.node(ino).await,
+            UpperEntry::Absent { .. } => Err(absent(name)),
+            UpperEntry::Below => self.lookup_below(dir, name).await,
         }
     }
 
@@ -136,10 +136,10 @@ impl<V: View> Overlay<V> {
     /// Whether a name that was listed still leads to the same node. No I/O.
     pub fn is_current(&self, dir: u64, name: &OsStr, node: &Node<V::Node>) -> bool {
         match self.seen(dir, name) {
-            Seen::Node { ino, .. } => ino == node.ino,
-            Seen::Absent { .. } => false,
+            UpperEntry::Node { ino, .. } => ino == node.ino,
+            UpperEntry::Absent { .. } => false,
             // A node of the backup under a name of the scratch layer's has lost that.
-            Seen::Below => node.backup.as_ref().is_some_and(|(_, place)| place.is_named(name)),
+            UpperEntry::Below => node.backup.as_ref().is_some_and(|(_, place)| place.is_named(name)),
         }
     }
 

@@ -87,7 +87,7 @@ pub(super) struct Dir {
 
 /// What the upper layer knows of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum UpperEntry {
     Node {
         ino: u64,
         shadows: bool,
@@ -111,31 +111,31 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn seen(&self, dir: u64, name: &[u8]) -> Seen {
-        let Some(dir) = self.dirs.get(&dir) else { return Seen::Below };
+    pub(super) fn seen(&self, dir: u64, name: &[u8]) -> UpperEntry {
+        let Some(dir) = self.dirs.get(&dir) else { return UpperEntry::Below };
         match dir.names.get(name) {
-            Some(&Name::Node { ino, shadows }) => Seen::Node { ino, shadows },
-            Some(Name::Whiteout) => Seen::Absent { whiteout: true },
-            None if dir.opaque => Seen::Absent { whiteout: false },
-            None => Seen::Below,
+            Some(&Name::Node { ino, shadows }) => UpperEntry::Node { ino, shadows },
+            Some(Name::Whiteout) => UpperEntry::Absent { whiteout: true },
+            None if dir.opaque => UpperEntry::Absent { whiteout: false },
+            None => UpperEntry::Below,
         }
     }
 
     /// The inode a name leads to, given what the backup has there (`below`).
     pub(super) fn resolve(&self, dir: u64, name: &[u8], below: Option<u64>) -> Option<u64> {
         match self.seen(dir, name) {
-            Seen::Node { ino, .. } => Some(ino),
-            Seen::Absent { .. } => None,
-            Seen::Below => below,
+            UpperEntry::Node { ino, .. } => Some(ino),
+            UpperEntry::Absent { .. } => None,
+            UpperEntry::Below => below,
         }
     }
 
     /// Whether removing this name must leave a whiteout.
     pub(super) fn needs_whiteout(&self, dir: u64, name: &[u8]) -> bool {
         match self.seen(dir, name) {
-            Seen::Node { shadows, .. } => shadows,
-            Seen::Absent { whiteout } => whiteout,
-            Seen::Below => true,
+            UpperEntry::Node { shadows, .. } => shadows,
+            UpperEntry::Absent { whiteout } => whiteout,
+            UpperEntry::Below => true,
         }
     }
 

@@ -49,7 +49,7 @@ fn handled() -> libc::sigset_t {
 }
 
 /// The signal that was sent, if it asks for the end.
-pub(super) fn asks_for_the_end(signals: &OwnedFd) -> bool {
+pub(super) fn is_end_requested(signals: &OwnedFd) -> bool {
     let mut info = [0; size_of::<libc::signalfd_siginfo>()];
     // The signal's number is the first field.
     let read = rustix::io::read(signals, &mut info).unwrap_or(0);
@@ -76,7 +76,7 @@ const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 const SPARED: &str = "-1000";
 
 /// Has the kernel spare this process when memory runs out, where it may; returns what held before.
-pub(super) fn be_spared() -> Option<String> {
+pub(super) fn protect_from_oom_killer() -> Option<String> {
     let before = std::fs::read_to_string(OOM_SCORE).ok()?;
     std::fs::write(OOM_SCORE, SPARED).ok()?;
     Some(before.trim().to_owned())

@@ -104,7 +104,7 @@ impl Supervisor {
         // Below its own mount, whoever is started there would wait for itself.
         let directory = if directory.starts_with(&plan.mountpoint) { PathBuf::from("/") } else { directory };
         let signals = system::signals().map_err(|e| Error::io("listen for signals", e))?;
-        let oom_score = system::be_spared();
+        let oom_score = system::protect_from_oom_killer();
         // Where it may not, it can do without.
         let _ = system::stay_in_memory();
         let history = History { since: Timestamp::from(SystemTime::now()).0, ..History::default() };
@@ -279,7 +279,7 @@ impl Supervisor {
                 Err(error) => return Err(Error::io("wait for the worker", error.into())),
             }
             let [told, _] = fds.map(|fd| fd.any().unwrap_or(false));
-            if system::asks_for_the_end(&self.signals) {
+            if system::is_end_requested(&self.signals) {
                 self.stops += 1;
                 if self.is_ready {
                     let _ = channel.send(&ToWorker::Stop, None);
@@ -308,7 +308,7 @@ impl Supervisor {
             let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
             let _ = poll(&mut [readable(&self.signals)], timeout);
         }
-        self.stops += u32::from(system::asks_for_the_end(&self.signals));
+        self.stops += u32::from(system::is_end_requested(&self.signals));
     }
 
     /// Has the kernel send again what was taken and never answered.

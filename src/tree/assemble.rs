@@ -52,8 +52,8 @@ impl BackupTree {
         pieces: Vec<Piece>,
     ) -> Result<Option<Assembly>> {
         let listings = self.listings(&pieces).await?;
-        if self.hear_schemas(model, &pieces, &listings).await?
-            || self.hear_files(model, dir, &pieces, &listings).await?
+        if self.learn_ids_from_schemas(model, &pieces, &listings).await?
+            || self.learn_id_from_files(model, dir, &pieces, &listings).await?
         {
             return Ok(None);
         }
@@ -89,11 +89,16 @@ impl BackupTree {
 
     /// Takes in the ids that archives of fulls tell in their own schema.cql, where nothing better
     /// is known. Says whether any is news.
-    async fn hear_schemas(&self, model: &HostModel, pieces: &[Piece], listings: &[Arc<Listing>]) -> Result<bool> {
+    async fn learn_ids_from_schemas(
+        &self,
+        model: &HostModel,
+        pieces: &[Piece],
+        listings: &[Arc<Listing>],
+    ) -> Result<bool> {
         let mut news = false;
         for ((set, archive), listing) in pieces.iter().zip(listings) {
             if model.is_weak(set, &archive.table) {
-                news |= self.hear_schema(model, set, archive, listing).await? == Some(true);
+                news |= self.learn_id_from_schema(model, set, archive, listing).await? == Some(true);
             }
         }
         Ok(news)
@@ -102,7 +107,7 @@ impl BackupTree {
     /// Says whether the archive tells another id than was thought; `None` when it tells none, or
     /// can never be read. In an outage this fails, because without it files could be shown where
     /// they do not belong.
-    async fn hear_schema(
+    async fn learn_id_from_schema(
         &self,
         model: &HostModel,
         set: &BackupSet,
@@ -123,7 +128,7 @@ impl BackupTree {
     }
 
     /// Looks whether the files can be of the incarnation that they were taken for. Says whether some are not.
-    async fn hear_files(
+    async fn learn_id_from_files(
         &self,
         model: &HostModel,
         dir: &TableDir,
@@ -137,7 +142,10 @@ impl BackupTree {
         for ((set, _), attributions) in pieces.iter().zip(attribute(candidates, &facts)) {
             // An archive is made of one directory, so all of its SSTables are of one incarnation.
             let Some(told) = attributions.into_iter().next().filter(|told| told.id != dir.id) else { continue };
-            if told.id.is_none() && told.evidence.is_weak() && self.hear_next_full(model, set, &dir.table).await? {
+            if told.id.is_none()
+                && told.evidence.is_weak()
+                && self.learn_id_from_next_full(model, set, &dir.table).await?
+            {
                 return Ok(true);
             }
             if self.state(&set.host).refine(&set.tag, &dir.table, told.id) {
@@ -158,7 +166,7 @@ impl BackupTree {
     /// Where files are of an incarnation that nothing tells of, the next full may: it is the only
     /// archive read for another's sake. In an outage this fails, because without it files could be
     /// shown where they do not belong.
-    async fn hear_next_full(&self, model: &HostModel, set: &BackupSet, table: &TableName) -> Result<bool> {
+    async fn learn_id_from_next_full(&self, model: &HostModel, set: &BackupSet, table: &TableName) -> Result<bool> {
         let after = model.from.sets.sets.partition_point(|other| (other.time, &other.tag) <= (set.time, &set.tag));
         let mut later = model.from.sets.sets[after..].iter();
         let next = later.find(|other| other.is_finished() && other.kind() == SetKind::Full && other.has(table));
@@ -171,7 +179,7 @@ impl BackupTree {
             Err(error) if is_lasting(error.kind()) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let heard = self.hear_schema(model, next, &archive, &listing).await?.is_some();
+        let heard = self.learn_id_from_schema(model, next, &archive, &listing).await?.is_some();
         if heard {
             // Also that it is the same as before is news here: so long it lived.
             self.state(&set.host).outdate();

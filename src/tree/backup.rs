@@ -82,7 +82,7 @@ pub struct BackupTree {
 /// What is known of one host, and the work of finding out.
 pub(super) struct HostState {
     pub(super) history: HostHistory,
-    built: Mutex<Option<Built>>,
+    built: Mutex<Option<BuiltModel>>,
     refined: Mutex<Arc<Refined>>,
     /// Grows with what is learnt that a model must be made anew for.
     revision: AtomicU64,
@@ -95,7 +95,7 @@ pub(super) struct HostState {
 }
 
 #[derive(Clone)]
-struct Built {
+struct BuiltModel {
     model: Arc<HostModel>,
     revision: u64,
     at: Instant,
@@ -245,7 +245,7 @@ impl BackupTree {
     /// For a name that is not there: `NotFound`, or the outage on account of which that cannot be said.
     pub(super) async fn absent(&self, host: &Host, name: &str) -> Error {
         match self.built(host).await {
-            Ok(Built { incomplete: Some(outage), .. }) => outage,
+            Ok(BuiltModel { incomplete: Some(outage), .. }) => outage,
             Ok(_) => Error::not_found(format!("there is no {name} of {host}")),
             Err(error) => error,
         }
@@ -269,7 +269,7 @@ impl BackupTree {
         hosts.entry(host.clone()).or_insert_with(new).clone()
     }
 
-    async fn built(&self, host: &Host) -> Result<Built> {
+    async fn built(&self, host: &Host) -> Result<BuiltModel> {
         let sets = self.source.host(host).await?;
         let state = self.state(host);
         if let Some(built) = fresh(&state, &sets) {
@@ -284,7 +284,7 @@ impl BackupTree {
         Ok(built)
     }
 
-    async fn build(&self, sets: Arc<HostSets>, state: &HostState, findings: &mut Findings) -> Result<Built> {
+    async fn build(&self, sets: Arc<HostSets>, state: &HostState, findings: &mut Findings) -> Result<BuiltModel> {
         // Read first: what is learnt meanwhile is for the next model.
         let revision = state.revision.load(Ordering::Acquire);
         // Even in an outage there are names to show: those that are known, or weaker ones.
@@ -324,7 +324,7 @@ impl BackupTree {
             }
             self.keep_names(&model, findings).await?;
             self.log_lacks(&model);
-            return Ok(Built { model: Arc::new(model), revision, at: Instant::now(), incomplete });
+            return Ok(BuiltModel { model: Arc::new(model), revision, at: Instant::now(), incomplete });
         }
     }
 
@@ -422,7 +422,7 @@ impl BackupTree {
 type MappingRead<'a> = (&'a Arc<BackupSet>, &'a Arc<ObjectMeta>, Result<Bytes>);
 
 /// What was built, if nothing has come that would change it.
-fn fresh(state: &HostState, sets: &Arc<HostSets>) -> Option<Built> {
+fn fresh(state: &HostState, sets: &Arc<HostSets>) -> Option<BuiltModel> {
     let built = lock(&state.built).clone()?;
     let is_fresh = Arc::ptr_eq(&built.model.from.sets, sets)
         && built.revision == state.revision.load(Ordering::Acquire)

@@ -55,7 +55,7 @@ impl fmt::Display for LayoutChoice {
 
 /// The layout of one source.
 #[derive(Debug)]
-pub(in crate::catalog) struct Chosen {
+pub(in crate::catalog) struct SourceLayout {
     choice: LayoutChoice,
     renames: Vec<Rename>,
     found: Mutex<Option<RecognisedLayout>>,
@@ -70,7 +70,7 @@ struct RecognisedLayout {
     seen: bool,
 }
 
-impl Chosen {
+impl SourceLayout {
     pub(in crate::catalog) fn new(choice: LayoutChoice, renames: Vec<Rename>) -> Self {
         let (layout, seen) = match &choice {
             LayoutChoice::Certain(layout) => (Some(layout), true),

@@ -21,8 +21,8 @@ mod table_path;
 mod tests;
 mod tools;
 
-pub(super) use choice::Chosen;
 pub use choice::LayoutChoice;
+pub(super) use choice::SourceLayout;
 pub use gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
 pub(crate) use names::is_safe_name;
 pub use placed::{Part, PlacedSets, SetPlace, SetPlaces};

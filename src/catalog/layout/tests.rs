@@ -1,6 +1,6 @@
 //! Layouts over keys in memory: which one a source has, and what one makes of a host.
 
-use super::choice::Chosen;
+use super::choice::SourceLayout;
 use super::{LayoutChoice, Rename};
 use crate::cassandra::TableName;
 use crate::catalog::testing::MemoryObjects;
@@ -38,7 +38,7 @@ fn with_contents(keys: &[(&str, i64)], contents: &[(&str, &str)]) -> Arc<MemoryO
 }
 
 async fn layout_of(keys: &[(&str, i64)], choice: &str) -> Result<&'static str, String> {
-    let chosen = Chosen::new(choice.parse().unwrap(), Vec::new());
+    let chosen = SourceLayout::new(choice.parse().unwrap(), Vec::new());
     let found = chosen.look(&*objects(keys)).await;
     found.map(|layout| layout.name()).map_err(|error| error.to_string())
 }

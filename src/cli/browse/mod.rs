@@ -20,7 +20,7 @@ const MOST_LINKS: usize = 16;
 
 /// A place in the tree, with the places above it.
 #[derive(Clone)]
-struct Found {
+struct FoundNode {
     /// From the root, which is left out.
     above: Vec<(String, TreeNode)>,
 }
@@ -37,8 +37,8 @@ impl Browser {
     }
 
     /// What a path from the root leads to; links are followed.
-    async fn place(&self, path: &str) -> Result<Found> {
-        let mut found = Found { above: Vec::new() };
+    async fn place(&self, path: &str) -> Result<FoundNode> {
+        let mut found = FoundNode { above: Vec::new() };
         let mut names: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
         let mut links = 0;
         while let Some(name) = names.pop() {
@@ -72,12 +72,12 @@ impl Browser {
         Ok(found)
     }
 
-    fn node(&self, found: &Found) -> TreeNode {
+    fn node(&self, found: &FoundNode) -> TreeNode {
         found.above.last().map_or_else(|| self.tree.root(), |(_, node)| node.clone())
     }
 }
 
-impl Found {
+impl FoundNode {
     /// As it is written on the command line.
     fn path(&self) -> String {
         if self.above.is_empty() {

@@ -21,7 +21,7 @@ pub struct History {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct DrillRecord {
     version: u32,
     /// Of the last drill. One of some hosts only is compared with such.
     hosts: Vec<String>,
@@ -29,7 +29,7 @@ struct Kept {
     tables: BTreeMap<String, LastRead>,
 }
 
-impl Versioned for Kept {
+impl Versioned for DrillRecord {
     const VERSION: u32 = VERSION;
 
     fn version(&self) -> u32 {
@@ -58,7 +58,7 @@ impl History {
             return Ok(());
         }
         make_private(&self.directory)?;
-        let kept = Kept { version: VERSION, hosts: hosts.to_vec(), report: report.clone(), tables };
+        let kept = DrillRecord { version: VERSION, hosts: hosts.to_vec(), report: report.clone(), tables };
         write_record(&path, &path.with_extension(format!("tmp{}", std::process::id())), &kept)
     }
 
@@ -75,7 +75,7 @@ impl History {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Kept>> {
+fn read(path: &Path) -> Result<Option<DrillRecord>> {
     read_record(path, LONGEST, "remove it, and the next drill is compared with nothing")
 }
 

@@ -7,7 +7,7 @@
 //! they say is not read at all.
 
 use super::LooseFiles;
-use super::pieces::Divided;
+use super::pieces::DividedData;
 use crate::cache::CacheFile;
 use crate::cassandra::SstableName;
 use crate::reader::flight::Flight;
@@ -190,7 +190,8 @@ impl LooseFile {
         let list = list.boxed().await?;
         let identity = self.identity().divided_by(&list.identity());
         let (list_key, list) = (Arc::clone(&listed.key), Arc::new(list) as Arc<dyn OpenFile>);
-        let divided = Divided { identity, size: self.size(), sstable, component, list: Arc::clone(&list), list_key };
+        let divided =
+            DividedData { identity, size: self.size(), sstable, component, list: Arc::clone(&list), list_key };
         match self.files.piece_map(divided).await {
             Ok(map) => {
                 let spans = SpanMap::Pieces { map, list };

@@ -54,7 +54,7 @@ impl PieceMaps {
 }
 
 /// A `Data.db` and its list.
-pub(super) struct Divided {
+pub(super) struct DividedData {
     /// As [`Identity::divided_by`] has it.
     pub(in crate::reader) identity: Identity,
     /// Bytes of the `Data.db`.
@@ -73,7 +73,7 @@ impl LooseFiles {
     /// # Errors
     /// `Kind::Corrupt` when its list is damaged, `Kind::Unsupported` when it does not help; else
     /// why it could not be read.
-    pub(super) async fn piece_map(self: &Arc<Self>, divided: Divided) -> Result<Arc<PieceMap>> {
+    pub(super) async fn piece_map(self: &Arc<Self>, divided: DividedData) -> Result<Arc<PieceMap>> {
         let identity = divided.identity;
         if let Some(map) = self.piece_maps.get(&identity) {
             return Ok(map);
@@ -90,8 +90,8 @@ impl LooseFiles {
     }
 }
 
-async fn read_map(divided: &Divided) -> Result<PieceMap> {
-    let Divided { size, sstable, component, list, list_key, .. } = divided;
+async fn read_map(divided: &DividedData) -> Result<PieceMap> {
+    let DividedData { size, sstable, component, list, list_key, .. } = divided;
     let reader = MapReader::new(sstable, component, *size)?;
     let mut reader = reader.ok_or_else(|| Error::invalid(format!("{component} is no list of pieces")))?;
     let named = |error: Error| error.with_object(list_key);

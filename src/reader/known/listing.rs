@@ -2,7 +2,7 @@
 
 use super::listed_file::ListedFile;
 use super::members::Files;
-use super::snapshot::{self, Chosen};
+use super::snapshot::{self, CountedPart};
 use super::warnings::{MAX_WARNINGS, Warnings};
 use crate::archive::{Member, names};
 use crate::reader::digest::{self, Digests};
@@ -53,7 +53,7 @@ impl Listing {
     ) -> (Self, Vec<u64>) {
         let common = names::common_directory(files.iter().map(|(file, _)| &*file.path));
         let chosen = snapshot::choose(&files, common);
-        if let Some(Chosen { root, warnings: told }) = &chosen {
+        if let Some(CountedPart { root, warnings: told }) = &chosen {
             files.retain(|(file, _)| file.path.starts_with(&**root));
             told.iter().cloned().for_each(|warning| warnings.push(warning));
         }

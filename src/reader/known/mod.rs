@@ -214,16 +214,16 @@ pub(super) fn prune(dir: &Path, max_bytes: u64) {
 }
 
 /// Archives in memory, the ones used last.
-pub(super) struct Archives(Mutex<Kept>);
+pub(super) struct Archives(Mutex<ArchiveMemory>);
 
-struct Kept {
+struct ArchiveMemory {
     archives: LruCache<Identity, (Arc<Archive>, usize)>,
     weight: usize,
 }
 
 impl Default for Archives {
     fn default() -> Self {
-        Self(Mutex::new(Kept { archives: LruCache::unbounded(), weight: 0 }))
+        Self(Mutex::new(ArchiveMemory { archives: LruCache::unbounded(), weight: 0 }))
     }
 }
 

@@ -14,7 +14,7 @@ const NAMED: usize = 5;
 
 /// The part of an archive that counts.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Chosen {
+pub(super) struct CountedPart {
     /// Before each path that counts, with a slash behind it.
     pub(in crate::reader) root: String,
     /// What is left out and might be missed.
@@ -23,7 +23,7 @@ pub(super) struct Chosen {
 
 /// The snapshot that counts, where the files below `root`, which all have in common, are those of a
 /// table with snapshots.
-pub(super) fn choose(files: &[(ListedFile, u64)], root: &str) -> Option<Chosen> {
+pub(super) fn choose(files: &[(ListedFile, u64)], root: &str) -> Option<CountedPart> {
     let (table, snapshots) = match root.strip_suffix("snapshots/") {
         Some(table) if table.is_empty() || table.ends_with('/') => (table, root.to_owned()),
         _ => (root, format!("{root}snapshots/")),
@@ -64,7 +64,7 @@ pub(super) fn choose(files: &[(ListedFile, u64)], root: &str) -> Option<Chosen> 
             names.join(", ")
         )
     });
-    Some(Chosen { warnings: warnings.collect(), root })
+    Some(CountedPart { warnings: warnings.collect(), root })
 }
 
 /// The SSTable of a path, without a component's name. Those of indexes do not count: they go with their table's.

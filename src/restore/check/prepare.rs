@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 /// What may be restored, and what a person should know of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::restore) struct Prepared {
+pub(in crate::restore) struct CheckedRestore {
     pub(in crate::restore) plans: Vec<Plan>,
     pub(in crate::restore) notes: Vec<String>,
     /// What the restore points lack of what is asked for.
@@ -32,7 +32,7 @@ pub(in crate::restore) struct Prepared {
 ///
 /// # Errors
 /// All that speaks against it, in one error.
-pub(in crate::restore) fn prepare(mount: &Mount, node: &Node, request: &Request) -> Result<Prepared> {
+pub(in crate::restore) fn prepare(mount: &Mount, node: &Node, request: &Request) -> Result<CheckedRestore> {
     let hosts = backup::hosts(&mount.mountpoint)?;
     if hosts.is_empty() {
         return Err(Error::not_found(format!("{} shows no host with restore points", mount.mountpoint.display())));
@@ -104,7 +104,7 @@ pub(in crate::restore) fn prepare(mount: &Mount, node: &Node, request: &Request)
     if let Some(plan) = plans.first() {
         notes.extend(node_config::notes(request.cassandra_yaml.as_deref(), &plan.directories, &mount.mountpoint));
     }
-    Ok(Prepared { plans, notes, lacks })
+    Ok(CheckedRestore { plans, notes, lacks })
 }
 
 /// What the mount says that the points lack. Refused, unless that is allowed.

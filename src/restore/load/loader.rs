@@ -5,7 +5,7 @@
 //! 5.0.6): `Streaming relevant part of FILE … to [NODE, …]` names each Data.db that it sends,
 //! `Skipping file …` one that it does not, and `Total files transferred : N` counts.
 
-use super::super::command::{Program, Said};
+use super::super::command::{Program, ProgramOutput};
 use super::super::sstables::{DATA, Sstable};
 use super::links::Links;
 use super::plan::LoadJob;
@@ -38,7 +38,7 @@ pub(super) fn run(
 }
 
 /// Why not all of the SSTables were loaded.
-fn judge(said: &Said, sstables: &[Sstable]) -> std::result::Result<(), String> {
+fn judge(said: &ProgramOutput, sstables: &[Sstable]) -> std::result::Result<(), String> {
     if !said.status.success() {
         return Err(said.why());
     }
@@ -75,8 +75,8 @@ mod tests {
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::ExitStatus;
 
-    fn said(status: i32, stdout: &str) -> Said {
-        Said { status: ExitStatus::from_raw(status << 8), stdout: stdout.to_owned(), stderr: String::new() }
+    fn said(status: i32, stdout: &str) -> ProgramOutput {
+        ProgramOutput { status: ExitStatus::from_raw(status << 8), stdout: stdout.to_owned(), stderr: String::new() }
     }
 
     fn sstables(numbers: &[u32]) -> Vec<Sstable> {

@@ -4,7 +4,7 @@ mod parse;
 
 pub(super) use parse::{Identity, RingToken};
 
-use super::command::{Program, Said};
+use super::command::{Program, ProgramOutput};
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// `Kind::NotRunning` where there is no node to talk to.
-    fn say(&self, words: &[&str], deadline: Duration) -> Result<Said> {
+    fn say(&self, words: &[&str], deadline: Duration) -> Result<ProgramOutput> {
         let said = self.nodetool.run(words, deadline).map_err(|error| match error.kind() {
             // It is not the store that is slow.
             Kind::TimedOut => Error::new(Kind::Busy, error.to_string()),
