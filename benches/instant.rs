@@ -71,7 +71,8 @@ fn measure(node: &Node, bucket: &Bucket, repetitions: u64) -> Times {
     Times { indexed: median(indexed), never_read: median(never_read), loader: median(loader), by_hand: median(by_hand) }
 }
 
-/// Times `restore` and the queries after it, on a fresh mount with an empty cache. The table is empty before and after.
+/// Times `restore` and the queries after it, on a fresh mount with an empty cache. The table is
+/// empty before and after.
 fn mounted(node: &Node, bucket: &Bucket, restore: impl Fn(&Mount, &Path)) -> Duration {
     let work = tempfile::tempdir_in(support::data_dir()).expect("create a directory");
     let path = |path: &Path| path.to_str().expect("UTF-8 path").to_owned();

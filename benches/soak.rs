@@ -1,6 +1,6 @@
-//! A mount of a bucket on a local S3 server for as long as asked: readers of every kind and writers,
-//! each byte and name compared, while the cache is too small and its entries are damaged on the
-//! disk, and the server fails, breaks off, dawdles, is silent and goes away.
+//! A mount of a bucket on a local S3 server for as long as asked: readers of every kind and
+//! writers, each byte and name compared, while the cache is too small and its entries are damaged
+//! on the disk, and the server fails, breaks off, dawdles, is silent and goes away.
 //!
 //! In the first and the last tenth of the time the worker is killed and handed over to another
 //! build, over and over. In between one worker goes on: its memory, descriptors, threads and disk,

@@ -41,7 +41,8 @@ impl CacheDir {
         self.0.join(VERIFY)
     }
 
-    /// The journals of instant restores, as earlier versions had them: now they are in the state directory.
+    /// The journals of instant restores, as earlier versions had them: now they are in the state
+    /// directory.
     pub fn restore(&self) -> PathBuf {
         self.0.join(RESTORE)
     }
@@ -71,7 +72,8 @@ impl CacheDir {
 mod tests {
     use super::*;
 
-    /// A restore that is under way, and a worker that takes over, find what an earlier version left.
+    /// A restore that is under way, and a worker that takes over, find what an earlier version
+    /// left.
     #[test]
     fn names_stay_as_they_are() {
         let directory = CacheDir::new("/c");

@@ -39,7 +39,8 @@ static WRITERS: Share = Share { held: AtomicUsize::new(0), part: 4 };
 pub struct Permit(&'static Share);
 
 impl Permit {
-    /// For a file that can be opened again for each read. `None`: so many are held that it should be.
+    /// For a file that can be opened again for each read. `None`: so many are held that it should
+    /// be.
     pub fn to_read() -> Option<Self> {
         READERS.take(limit())
     }

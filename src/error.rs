@@ -1,7 +1,7 @@
 //! The one error type of the library: what happened, to which object, and how a program sees it.
 //!
-//! Every part returns [`Error`]; only `fs` turns its [`Kind`] into an errno, in one place. An error is cheap to clone,
-//! because everyone who waits for the same fetch gets the same one.
+//! Every part returns [`Error`]; only `fs` turns its [`Kind`] into an errno, in one place. An error
+//! is cheap to clone, because everyone who waits for the same fetch gets the same one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, as far as a caller may want to act on it.
 ///
-/// One kind per row of the table in `docs/architecture.md`, "Errors", and the POSIX ones of the scratch layer.
+/// One kind per row of the table in `docs/architecture.md`, "Errors", and the POSIX ones of the
+/// scratch layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// There is no such name. Never used for an outage.
@@ -54,7 +55,8 @@ pub enum Kind {
     NameTooLong,
     /// Cannot be renamed in place; programs then copy and delete.
     CrossDevice,
-    /// No one may do this to such a node, e.g. hard-link a directory; or what is private may not lie there.
+    /// No one may do this to such a node, e.g. hard-link a directory; or what is private may not
+    /// lie there.
     NotPermitted,
     /// What was asked for is not whole, and was not taken for that reason.
     Incomplete,
@@ -99,7 +101,8 @@ impl Error {
         Self::new(Kind::Invalid, message)
     }
 
-    /// Wraps a failed local system call; `what` says what was tried, e.g. "open the cache directory /x".
+    /// Wraps a failed local system call; `what` says what was tried, e.g. "open the cache directory
+    /// /x".
     pub fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
         let kind = match source.raw_os_error() {
             Some(libc::ENOSPC | libc::EDQUOT) => Kind::NoSpace,

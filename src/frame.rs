@@ -22,7 +22,8 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether what is left, of which [`decode`] made nothing, can be a frame that a kill cut off; else it is damaged.
+/// Whether what is left, of which [`decode`] made nothing, can be a frame that a kill cut off; else
+/// it is damaged.
 pub(crate) fn is_torn(rest: &[u8]) -> bool {
     let Some((length, _)) = rest.split_first_chunk::<4>() else { return true };
     let length = u32::from_le_bytes(*length) as usize;

@@ -1,4 +1,5 @@
-//! The file in which a mount says what a restore point lacks: its name, and lines that programs can read.
+//! The file in which a mount says what a restore point lacks: its name, and lines that programs can
+//! read.
 
 use crate::cassandra::TableName;
 

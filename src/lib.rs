@@ -1,6 +1,7 @@
 //! cassmount presents remote Cassandra backup sets as a tree of files.
 //!
-//! The parts, and the one direction in which they may use each other, are drawn in `docs/architecture.md`.
+//! The parts, and the one direction in which they may use each other, are drawn in
+//! `docs/architecture.md`.
 
 pub mod archive;
 pub mod cache;

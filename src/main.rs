@@ -1,4 +1,5 @@
-//! The `cassmount` command. What it does is in the library; what it says, and how it is asked, is in `cli`.
+//! The `cassmount` command. What it does is in the library; what it says, and how it is asked, is
+//! in `cli`.
 
 mod cli;
 

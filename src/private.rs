@@ -1,4 +1,5 @@
-//! Directories and files that the program keeps for itself: nobody else may have a hand in them, or in the way to them.
+//! Directories and files that the program keeps for itself: nobody else may have a hand in them, or
+//! in the way to them.
 //!
 //! A leaf. The way to a directory is walked by descriptor, one name after the other. Each directory
 //! on it belongs to root or to this user, and others may not put names into it, unless it is
@@ -23,7 +24,8 @@ const MOST_LINKS: usize = 40;
 /// The directory of a file as [`open`] wants it.
 const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Makes the directory if it is not there, for this user alone; takes away the access of others if it is.
+/// Makes the directory if it is not there, for this user alone; takes away the access of others if
+/// it is.
 ///
 /// # Errors
 /// [`Kind::NotPermitted`] when it, or a directory on the way to it, belongs to somebody else or may
@@ -56,8 +58,8 @@ pub enum Open {
 /// Opens a file below a directory that only this user, or root, may change.
 ///
 /// # Errors
-/// [`io::ErrorKind::PermissionDenied`] where it is not a plain file of this user, or has a second name;
-/// [`io::ErrorKind::NotFound`] only where there is none.
+/// [`io::ErrorKind::PermissionDenied`] where it is not a plain file of this user, or has a second
+/// name; [`io::ErrorKind::NotFound`] only where there is none.
 pub fn open(path: &Path, how: Open) -> io::Result<File> {
     let (parent, name) = split(path)?;
     let Some(place) = way(&absolute(parent)?, false, End::Way).map_err(io::Error::other)? else {

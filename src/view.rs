@@ -51,7 +51,8 @@ pub trait View: Send + Sync + 'static {
 
     fn kind(&self, node: &Self::Node) -> NodeKind;
 
-    /// `Kind::NotFound` only if the name truly is not there. Finds some names that `list` does not show.
+    /// `Kind::NotFound` only if the name truly is not there. Finds some names that `list` does not
+    /// show.
     fn lookup(&self, dir: &Self::Node, name: &OsStr) -> impl Future<Output = Result<Self::Node>> + Send;
 
     /// Without `.` and `..`; sorted by name, so that offsets are a function of the content.
@@ -71,7 +72,8 @@ pub trait OpenFile: Send + Sync {
     /// Up to `len` bytes at `offset`; fewer only at the end of the file.
     fn read_at(&self, offset: u64, len: u32) -> futures::future::BoxFuture<'_, Result<Bytes>>;
 
-    /// A local file with exactly this content, already verified, where there is one: for FUSE passthrough.
+    /// A local file with exactly this content, already verified, where there is one: for FUSE
+    /// passthrough.
     fn backing(&self) -> Option<&File> {
         None
     }

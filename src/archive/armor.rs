@@ -60,7 +60,8 @@ impl Armor {
         self.chars / 4 * 3 - self.padding
     }
 
-    /// How many of the envelope's first bytes so many bytes of text hold, in whole lines of 64 characters.
+    /// How many of the envelope's first bytes so many bytes of text hold, in whole lines of 64
+    /// characters.
     pub fn decoded_prefix(&self, text: u64) -> u64 {
         const WHOLE: u64 = 48;
         let chars = if self.line == 0 { text } else { text / (self.line + self.newline) * self.line };

@@ -86,7 +86,8 @@ impl CipherKey {
         self.decryptor_at(0, iv)
     }
 
-    /// Decrypts from any block but the first on, where blocks are chained: given the cipher block before it.
+    /// Decrypts from any block but the first on, where blocks are chained: given the cipher block
+    /// before it.
     pub fn decryptor_after(&self, before: [u8; BLOCK_LEN]) -> Decryptor {
         debug_assert!(self.is_padded());
         self.decryptor_at(1, before)
@@ -145,7 +146,8 @@ pub enum Decryptor {
 }
 
 impl Decryptor {
-    /// Turns ciphertext into plain bytes; the object's last block still has its padding (see [`padding`]).
+    /// Turns ciphertext into plain bytes; the object's last block still has its padding (see
+    /// [`padding`]).
     ///
     /// # Panics
     /// When the bytes are not a multiple of [`BLOCK_LEN`] long and the cipher chains blocks: how
@@ -202,9 +204,11 @@ pub fn compression_in(key: &CipherKey, first_object_bytes: &[u8]) -> Option<Comp
     Compression::of(&first_plain_bytes(key, first_object_bytes)?)
 }
 
-/// What the object's first bytes decrypt to, as far as they are whole blocks; enough of it to tell what it is.
+/// What the object's first bytes decrypt to, as far as they are whole blocks; enough of it to tell
+/// what it is.
 pub fn first_plain_bytes(key: &CipherKey, first_object_bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    /// Enough for any real gzip header and a tar header after it; frames of zstd and lz4 may begin with a longer block.
+    /// Enough for any real gzip header and a tar header after it; frames of zstd and lz4 may begin
+    /// with a longer block.
     const PROBE: usize = 128 << 10;
     let body = first_object_bytes.get(HEADER_LEN..)?;
     let whole = body.len().min(PROBE) / BLOCK_LEN * BLOCK_LEN;

@@ -15,7 +15,8 @@ pub enum MemberKind {
     SymbolicLink(Vec<u8>),
     /// A file with holes: only these regions are stored, one after another.
     Sparse(Vec<Region>),
-    /// No member at all: a dumpdir lists the name, and says that an earlier tar of an incremental dump has its data.
+    /// No member at all: a dumpdir lists the name, and says that an earlier tar of an incremental
+    /// dump has its data.
     Elsewhere,
 }
 

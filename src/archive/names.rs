@@ -26,7 +26,8 @@ impl fmt::Display for Reason {
 const MAX_COMPONENT: usize = 255;
 const MAX_PATH: usize = 4095;
 
-/// The member's path: relative, `/`-separated, without empty or `.` components; `""` for the archive's root (`./`).
+/// The member's path: relative, `/`-separated, without empty or `.` components; `""` for the
+/// archive's root (`./`).
 ///
 /// A leading `/` is dropped, as tar does. Control bytes and bytes that are not UTF-8 become `%XX`;
 /// a `%` stays as it is, because `%` is ordinary in real names and these escapes are for the eye
@@ -54,7 +55,8 @@ pub fn safe_path(raw: &[u8]) -> Result<String, Reason> {
     Ok(path)
 }
 
-/// The safe path of what follows the last `..`: where tar x would unpack it. `None` where that is no safe path either.
+/// The safe path of what follows the last `..`: where tar x would unpack it. `None` where that is
+/// no safe path either.
 pub fn behind_parents(raw: &[u8]) -> Option<String> {
     let behind = raw.split(|&b| b == b'/').rev().take_while(|component| *component != b"..").count();
     let names: Vec<&[u8]> = raw.split(|&b| b == b'/').rev().take(behind).collect();

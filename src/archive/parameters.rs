@@ -1,4 +1,5 @@
-//! What `openssl enc` may have been told: cipher, key derivation, digest. The envelope does not say; trial does.
+//! What `openssl enc` may have been told: cipher, key derivation, digest. The envelope does not
+//! say; trial does.
 
 use crate::keys::Passphrase;
 use crate::{Error, Result};
@@ -268,7 +269,8 @@ pub(crate) fn derive(
     out
 }
 
-/// OpenSSL's `EVP_BytesToKey` with a count of 1: hashes of the hash before, passphrase and salt, one after another.
+/// OpenSSL's `EVP_BytesToKey` with a count of 1: hashes of the hash before, passphrase and salt,
+/// one after another.
 fn bytes_to_key<D: digest::Digest>(secret: &[u8], salt: [u8; 8], out: &mut [u8; MATERIAL_LEN]) {
     let mut filled = 0;
     let mut previous = Zeroizing::new(Vec::new());

@@ -1,4 +1,5 @@
-//! The directory on disk: who may see it, where entries lie, the staging area, and what changed since one looked.
+//! The directory on disk: who may see it, where entries lie, the staging area, and what changed
+//! since one looked.
 
 use super::key::{CacheKey, EntryName};
 use crate::cache_dir::CacheDir;
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// First line of `VERSION`. A change of layout changes the number; `docs/formats.md` says what each means.
+/// First line of `VERSION`. A change of layout changes the number; `docs/formats.md` says what each
+/// means.
 pub const VERSION: &str = "cassmount cache 1\n";
 
 /// What starts the `VERSION` of every cache.
@@ -24,7 +26,8 @@ const LONGEST_VERSION: u64 = 4096;
 const ENTRIES: &str = "entries";
 const STAGING: &str = "staging";
 
-/// Writes a small private file so that readers see all of it or none of it. Not fsynced: it must be checked when read.
+/// Writes a small private file so that readers see all of it or none of it. Not fsynced: it must be
+/// checked when read.
 pub fn write_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -252,7 +255,8 @@ pub(super) struct Look {
     pub(super) new: Vec<FoundEntry>,
 }
 
-/// When each shard was last looked into. A directory's mtime tells whether names came or went since.
+/// When each shard was last looked into. A directory's mtime tells whether names came or went
+/// since.
 #[derive(Debug)]
 pub(super) struct Shards {
     root: PathBuf,

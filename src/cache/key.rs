@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The identity of some bytes: a BLAKE3 of what names them, e.g. an object's identity and a file's place in it.
+/// The identity of some bytes: a BLAKE3 of what names them, e.g. an object's identity and a file's
+/// place in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CacheKey([u8; 32]);
 
@@ -54,7 +55,8 @@ impl EntryName {
             key: CacheKey(*blake3::Hash::from_hex(key).ok()?.as_bytes()),
             digest: blake3::Hash::from_hex(digest).ok()?,
         };
-        // One spelling each: from_hex takes capitals, which would be a second name of the same entry.
+        // One spelling each: from_hex takes capitals, which would be a second name of the same
+        // entry.
         (parsed.to_string() == name).then_some(parsed)
     }
 }

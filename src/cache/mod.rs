@@ -36,7 +36,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 use table::{Table, charge};
 
-/// How often, at most, the whole directory is looked through for what other processes put there or took away.
+/// How often, at most, the whole directory is looked through for what other processes put there or
+/// took away.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A cache directory, opened. Cheap to clone.
@@ -182,7 +183,8 @@ impl Cache {
         }
     }
 
-    /// Removes every entry that nobody has in use, in this process or another. Returns how many bytes that freed.
+    /// Removes every entry that nobody has in use, in this process or another. Returns how many
+    /// bytes that freed.
     pub fn clear(&self) -> Result<u64> {
         let mut state = self.0.lock();
         state.refresh(true)?;
@@ -194,11 +196,13 @@ impl Cache {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The table's methods keep it consistent at every step, so a panic elsewhere does not spoil it.
+        // The table's methods keep it consistent at every step, so a panic elsewhere does not spoil
+        // it.
         lock(&self.state)
     }
 
-    /// A file of this name is where a new entry grows. Made anew, with the whole cache, when somebody has deleted that.
+    /// A file of this name is where a new entry grows. Made anew, with the whole cache, when
+    /// somebody has deleted that.
     fn staging_path(&self) -> Result<PathBuf> {
         let mut staging = lock(&self.staging);
         if staging.is_gone() {

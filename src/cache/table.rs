@@ -1,4 +1,5 @@
-//! The accounting of a cache: which entries there are, how big, in which order they were used. Memory only.
+//! The accounting of a cache: which entries there are, how big, in which order they were used.
+//! Memory only.
 
 use super::entry::{Pinned, Stamp};
 use super::key::{CacheKey, EntryName};
@@ -35,7 +36,8 @@ impl Entry {
     }
 }
 
-/// Invariant: `used` is the sum of the entries' charges, and `order` has each entry once, under its `used` time.
+/// Invariant: `used` is the sum of the entries' charges, and `order` has each entry once, under its
+/// `used` time.
 #[derive(Debug)]
 pub(super) struct Table {
     limit: u64,
@@ -105,7 +107,8 @@ impl Table {
         Some(entry)
     }
 
-    /// Records that the entry is checked and in use, unless another one has taken its place meanwhile.
+    /// Records that the entry is checked and in use, unless another one has taken its place
+    /// meanwhile.
     pub(super) fn pin(&mut self, key: &CacheKey, name: &EntryName, stamp: Stamp, pinned: &Arc<Pinned>) {
         if !self.entries.contains_key(key) {
             // Another process dropped it between the check and here; what is open stays readable.
@@ -136,7 +139,8 @@ impl Table {
 
     /// Moves the entry to the end of the eviction order.
     fn touch(&mut self, key: &CacheKey) {
-        // Strictly later than any other use, also when the system's clock stands still or steps back.
+        // Strictly later than any other use, also when the system's clock stands still or steps
+        // back.
         self.clock = (self.clock + 1).max(super::now_micros());
         if let Some(entry) = self.entries.get_mut(key) {
             self.order.remove(&(entry.used, *key));

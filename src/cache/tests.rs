@@ -86,7 +86,8 @@ fn evicts_the_least_recently_used_but_nothing_in_use() {
     assert!(put(&cache, 5, 4096));
     let present: Vec<_> = (0..6).filter(|n| cache.contains(&key(*n))).collect();
     assert_eq!(present, [0, 1, 4, 5]);
-    // Six blocks of what is left cannot be freed while entry 1 is in use and another is being written.
+    // Six blocks of what is left cannot be freed while entry 1 is in use and another is being
+    // written.
     let writer = cache.create(key(6), 4096).unwrap().unwrap();
     assert!(cache.create(key(7), 4 * 4096).unwrap().is_none());
     drop((pinned, writer));
@@ -151,7 +152,8 @@ fn damaged_entries_are_dropped_and_said_so() {
 #[test]
 fn two_processes_share_a_directory() {
     let dir = tempfile::tempdir().unwrap();
-    // flock belongs to the open file, so two caches in one process are to each other what two processes are.
+    // flock belongs to the open file, so two caches in one process are to each other what two
+    // processes are.
     let one = Cache::open(dir.path(), 8 * 4096).unwrap();
     let two = Cache::open(dir.path(), 8 * 4096).unwrap();
     assert!(put(&one, 1, 4096));

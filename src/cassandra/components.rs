@@ -28,7 +28,8 @@ pub enum Effect {
     /// A part of a storage-attached index that says of itself that it is complete: Cassandra finds
     /// it damaged and builds it anew.
     IndexBroken,
-    /// A part of a storage-attached index that was not complete when it was archived: Cassandra builds it.
+    /// A part of a storage-attached index that was not complete when it was archived: Cassandra
+    /// builds it.
     IndexUnfinished,
     /// Only a check that Cassandra could make.
     Unchecked,
@@ -145,7 +146,8 @@ mod tests {
             lacking(Format::Big, &present, Some(&toc(&listed))).into_iter().map(|lack| lack.effect).collect()
         };
         assert_eq!(effects(&[]), []);
-        // Only deletions in the SSTable: the index is empty, and TOC.txt lists what it would have otherwise.
+        // Only deletions in the SSTable: the index is empty, and TOC.txt lists what it would have
+        // otherwise.
         assert_eq!(effects(&["SAI+aa+i+Meta.db"]), []);
         assert_eq!(effects(&["SAI+aa+i+ColumnComplete.db"]), [Effect::IndexUnfinished]);
         assert_eq!(effects(&index), [Effect::IndexUnfinished; 4]);

@@ -1,4 +1,5 @@
-//! What Cassandra itself defines: names of tables and SSTable components, digests, schema history, CQL.
+//! What Cassandra itself defines: names of tables and SSTable components, digests, schema history,
+//! CQL.
 //!
 //! A leaf: it knows nothing of stores, archives or mounts, and does no I/O.
 

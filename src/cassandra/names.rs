@@ -86,7 +86,8 @@ impl TableName {
         (1..=222).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     }
 
-    /// Data directory name: `<table>-<32 hex>`, or the bare table name where no evidence gives an id.
+    /// Data directory name: `<table>-<32 hex>`, or the bare table name where no evidence gives an
+    /// id.
     pub fn directory(&self, id: Option<TableId>) -> String {
         match id {
             Some(id) => format!("{}-{id}", self.table),
@@ -94,7 +95,8 @@ impl TableName {
         }
     }
 
-    /// The table that a directory of this keyspace is of: `<table>-<id>`, or `<table>` as before ids.
+    /// The table that a directory of this keyspace is of: `<table>-<id>`, or `<table>` as before
+    /// ids.
     pub fn of_directory(keyspace: &str, name: &str) -> Option<(Self, Option<TableId>)> {
         if let Some((table, id)) = Self::parse_directory(name) {
             return Some((Self::new(keyspace, table), Some(id)));
@@ -177,7 +179,8 @@ impl SstableName {
         Some(Component { sstable, component })
     }
 
-    /// The same for a path below a table's directory: also gives the sub-directory of a secondary index, or `""`.
+    /// The same for a path below a table's directory: also gives the sub-directory of a secondary
+    /// index, or `""`.
     pub fn parse_path(path: &str) -> Option<(&str, Component<'_>)> {
         let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
         Some((directory, Self::parse_component(file)?))

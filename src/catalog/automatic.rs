@@ -1,4 +1,5 @@
-//! Snapshots that Cassandra makes by itself, told by their tags and by what lies beside their files. Pure.
+//! Snapshots that Cassandra makes by itself, told by their tags and by what lies beside their
+//! files. Pure.
 //!
 //! None of them is a backup of the node: each is of one table, or of Cassandra's own tables, or of
 //! what one repair needed. They can be had by their names; nothing is built on them.
@@ -25,7 +26,8 @@ pub enum Automatic {
     Scrub,
     /// Before each compaction (`snapshot_before_compaction`).
     Compaction,
-    /// Because rows were found that contradict each other (`snapshot_on_duplicate_row_detection` and the like).
+    /// Because rows were found that contradict each other (`snapshot_on_duplicate_row_detection`
+    /// and the like).
     Diagnostic,
 }
 

@@ -1,4 +1,5 @@
-//! Restore points: a full by itself, or an incremental with its base full and every incremental since. Pure.
+//! Restore points: a full by itself, or an incremental with its base full and every incremental
+//! since. Pure.
 //!
 //! Sets are ordered by the absolute times of their manifests (by tag where these are equal), so
 //! neither clocks that were set nor daylight saving matter. A full's manifest is written at its
@@ -78,7 +79,8 @@ impl RestorePoint {
         std::iter::once(self.base()).chain(incrementals.iter().filter(|set| set.kind() == SetKind::Incremental))
     }
 
-    /// Sets that did not finish, started between the base full and this point: what only they held is not in it.
+    /// Sets that did not finish, started between the base full and this point: what only they held
+    /// is not in it.
     pub fn left_out(&self) -> &[Arc<BackupSet>] {
         let unfinished = &self.history.unfinished;
         let from = unfinished.partition_point(|set| set.time < self.base().start());
@@ -94,7 +96,8 @@ impl RestorePoint {
         tables.into_iter().cloned().collect()
     }
 
-    /// The archives of one table, the base full's first. Tables that were made after the full have none there.
+    /// The archives of one table, the base full's first. Tables that were made after the full have
+    /// none there.
     pub fn archives<'a>(&'a self, table: &'a TableName) -> impl Iterator<Item = (&'a Arc<BackupSet>, TableArchive)> {
         self.sets().filter_map(|set| set.archive(table).map(|archive| (set, archive)))
     }
@@ -219,7 +222,8 @@ impl Chains {
         latest(&self.points[..after])
     }
 
-    /// The newest restore point whose set was started not after `time`, which is how tags are compared.
+    /// The newest restore point whose set was started not after `time`, which is how tags are
+    /// compared.
     pub fn started_at(&self, time: Timestamp) -> Option<&RestorePoint> {
         let after = self.by_start.partition_point(|i| self.points[*i as usize].set().start() <= time);
         let points = self.by_start[..after].iter().rev().map(|i| &self.points[*i as usize]);

@@ -144,7 +144,8 @@ fn runs() -> impl Strategy<Value = Vec<Run>> {
     prop::collection::vec(run, 0..24)
 }
 
-/// The sets of `runs`; the host's clock is `zones[i].1` seconds ahead of UTC from run `zones[i].0` on.
+/// The sets of `runs`; the host's clock is `zones[i].1` seconds ahead of UTC from run `zones[i].0`
+/// on.
 fn history(runs: &[Run], zones: &[(usize, i32)], stated: bool) -> Vec<TestSet> {
     let mut start = LocalTime::new(2026, 10, 24, 0, 0, 0).unwrap().0;
     let mut sets: Vec<TestSet> = Vec::new();

@@ -1,4 +1,5 @@
-//! What the catalog knows of a host, on disk: a later process has it at once and lists only what is new.
+//! What the catalog knows of a host, on disk: a later process has it at once and lists only what is
+//! new.
 //!
 //! The file's format is described in `docs/formats.md`. It is a cache: one that cannot be read is
 //! ignored and written anew.
@@ -39,7 +40,8 @@ impl Disk {
         kept::path(&self.directory, &self.source, host, "catalog")
     }
 
-    /// What is kept of `host`, and the name of the layout that it was seen in, if anything can be read. Blocks.
+    /// What is kept of `host`, and the name of the layout that it was seen in, if anything can be
+    /// read. Blocks.
     pub(super) fn load(&self, host: &Host) -> Option<(Arc<str>, HostSets)> {
         let path = self.path(host);
         match FORMAT.read::<HostRecord>(&path) {

@@ -1,4 +1,5 @@
-//! [`HostHistory`]: reads the system_schema archives of a host's sets, each once ever, and keeps what they tell.
+//! [`HostHistory`]: reads the system_schema archives of a host's sets, each once ever, and keeps
+//! what they tell.
 
 use super::Host;
 use super::SetKind;
@@ -106,7 +107,8 @@ impl HostHistory {
                 *loaded = true;
             }
         }
-        // Most sets of a host have no system_schema: batches of those that have it keep the store busy.
+        // Most sets of a host have no system_schema: batches of those that have it keep the store
+        // busy.
         let sets: Vec<&Arc<BackupSet>> = {
             let known = self.known();
             sets.into_iter().filter(|set| !unread(set, depth, &known).is_empty()).collect()

@@ -107,7 +107,8 @@ impl Catalog {
     /// The name of the source's layout, told from its keys if nobody named it.
     ///
     /// # Errors
-    /// `Kind::Invalid` when the keys are not those of the layout that was named, or of more than one.
+    /// `Kind::Invalid` when the keys are not those of the layout that was named, or of more than
+    /// one.
     pub async fn layout(&self) -> Result<&'static str> {
         self.lister.layout.look(&*self.lister.objects).await.map(|layout| layout.name())
     }

@@ -1,4 +1,5 @@
-//! Files that keep what was learnt: versioned, checksummed, replaced whole. A damaged one is no worse than none.
+//! Files that keep what was learnt: versioned, checksummed, replaced whole. A damaged one is no
+//! worse than none.
 
 use super::Host;
 use crate::private;

@@ -1,4 +1,5 @@
-//! What is known of a host's tables beside its listing: schema history and table ids. Pure; it only ever grows.
+//! What is known of a host's tables beside its listing: schema history and table ids. Pure; it only
+//! ever grows.
 
 use super::SetKind;
 use super::Tag;

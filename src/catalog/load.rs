@@ -37,7 +37,8 @@ pub(super) struct Lister {
 const MAX_MANIFEST: u64 = 48 << 20;
 /// Most archives of one set; Cassandra is unusable long before.
 const MAX_ARCHIVES: usize = 1_000_000;
-/// A set is listed again after this long in any case, a few at a refresh, since parts of it may have been deleted.
+/// A set is listed again after this long in any case, a few at a refresh, since parts of it may
+/// have been deleted.
 const AUDIT_US: i64 = 7 * 24 * 3_600_000_000;
 const AUDITED_AT_ONCE: usize = 64;
 /// Expiry takes the oldest sets first, object by object: so many are always looked at.
@@ -300,7 +301,8 @@ impl Lister {
         let mut objects = self.objects.list(&place.prefix);
         let (mut seen, mut archives) = (false, 0);
         while let Some(object) = objects.try_next().await? {
-            // A store that answers with something else than it was asked for is not to be guessed at.
+            // A store that answers with something else than it was asked for is not to be guessed
+            // at.
             let Some(below) = object.key.strip_prefix(&*place.prefix) else { continue };
             seen = true;
             match layout.classify(below) {

@@ -1,4 +1,5 @@
-//! A host's local time: tags are written in it, and nothing but a manifest tells how far from UTC it was.
+//! A host's local time: tags are written in it, and nothing but a manifest tells how far from UTC
+//! it was.
 
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,8 @@ impl Offsets {
         Self { runs, distinct }
     }
 
-    /// The offset that was seen nearest to `time`, the earlier one of two as near; `None` when none was ever seen.
+    /// The offset that was seen nearest to `time`, the earlier one of two as near; `None` when none
+    /// was ever seen.
     pub fn near(&self, time: Timestamp) -> Option<i32> {
         self.nearest(time).map(|(offset, _)| offset)
     }
@@ -140,7 +142,8 @@ mod tests {
 
     #[test]
     fn the_hours_of_a_change() {
-        // Berlin, 2026-10-25: 03:00 summer time becomes 02:00 at 01:00 UTC. A set at every half hour.
+        // Berlin, 2026-10-25: 03:00 summer time becomes 02:00 at 01:00 UTC. A set at every half
+        // hour.
         let change = LocalTime::new(2026, 10, 25, 1, 0, 0).unwrap().0;
         let sets = (-10..10).map(|i| (t(change + i * 1800), if i < 0 { 7200 } else { 3600 }));
         let offsets = Offsets::new(sets);

@@ -71,9 +71,11 @@ pub struct Manifest {
     pub rack: Option<Arc<str>>,
     pub address: Option<Arc<str>>,
     pub tokens: Arc<[Arc<str>]>,
-    /// Incremental: how many tables it lists; [`super::BackupSet::missing`] names those without an archive.
+    /// Incremental: how many tables it lists; [`super::BackupSet::missing`] names those without an
+    /// archive.
     pub tables_listed: Option<u32>,
-    /// Full: how many tables the script counted. It counts excluded keyspaces too, so it is only an upper bound.
+    /// Full: how many tables the script counted. It counts excluded keyspaces too, so it is only an
+    /// upper bound.
     pub table_count: Option<u64>,
     /// What in it is odd, for reports.
     pub warnings: Vec<Arc<str>>,
@@ -150,7 +152,8 @@ pub fn parse(tag: &str, bytes: &[u8]) -> Result<ParsedManifest, String> {
     Ok(ParsedManifest { manifest, tables })
 }
 
-/// RFC 3339, also with a blank for the `T` and without seconds; without an offset it is UTC, as the field's name says.
+/// RFC 3339, also with a blank for the `T` and without seconds; without an offset it is UTC, as the
+/// field's name says.
 fn parse_time(stamp: &str) -> Option<(Timestamp, i32)> {
     let pieces = Pieces::parse(stamp.trim()).ok()?;
     let civil = pieces.date().to_datetime(pieces.time()?);

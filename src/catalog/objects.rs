@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use std::ops::Range;
 
-/// The part of [`Store`] that the catalog uses, so that it can be tried against a million generated keys.
+/// The part of [`Store`] that the catalog uses, so that it can be tried against a million generated
+/// keys.
 pub trait Objects: Send + Sync + 'static {
     /// See [`Store::list`].
     fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>>;
@@ -26,7 +27,8 @@ pub trait Objects: Send + Sync + 'static {
     /// See [`Store::name`].
     fn name(&self) -> &str;
 
-    /// Names that listings had to leave out, although backups may be there; see [`Store::skipped_names`].
+    /// Names that listings had to leave out, although backups may be there; see
+    /// [`Store::skipped_names`].
     fn left_out(&self) -> Vec<SkippedName> {
         Vec::new()
     }

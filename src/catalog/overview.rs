@@ -1,4 +1,5 @@
-//! What a host's restore points come to, each with its whole chain, as far as listings and manifests tell. Pure.
+//! What a host's restore points come to, each with its whole chain, as far as listings and
+//! manifests tell. Pure.
 //!
 //! The points of one full grow by a set each, so that all of a host's are worked out in one walk.
 

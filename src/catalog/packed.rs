@@ -18,7 +18,8 @@ pub(super) struct TableKey {
     pub(super) table: TableName,
     pub(super) below: Arc<str>,
     pub(super) id: Option<TableId>,
-    /// The object is in an archive tier of the store. Here, because few values are shared by many sets.
+    /// The object is in an archive tier of the store. Here, because few values are shared by many
+    /// sets.
     pub(super) archived: bool,
 }
 
@@ -57,7 +58,8 @@ impl PackedArchive {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum ETag {
     None,
-    /// `"<32 hex>"` or `"<32 hex>-<parts>"`, with or without the quotes; 0 parts when none are told.
+    /// `"<32 hex>"` or `"<32 hex>-<parts>"`, with or without the quotes; 0 parts when none are
+    /// told.
     Md5 {
         digest: [u8; 16],
         parts: u16,
@@ -104,7 +106,8 @@ impl ETag {
     }
 }
 
-/// Keeps one copy of equal values while a host is being read; the values live as long as the sets that use them.
+/// Keeps one copy of equal values while a host is being read; the values live as long as the sets
+/// that use them.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
     strings: HashSet<Arc<str>>,

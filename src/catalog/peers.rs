@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 /// Hosts asked at once.
 const AT_ONCE: usize = 8;
-/// Sets of another host that are looked into for the name of its cluster: manifests of incrementals do not give it.
+/// Sets of another host that are looked into for the name of its cluster: manifests of incrementals
+/// do not give it.
 const LOOKED_INTO: usize = 12;
 
 impl Lister {
@@ -80,7 +81,8 @@ fn is_gone(error: &Error) -> bool {
     matches!(error.kind(), crate::Kind::Changed | crate::Kind::NotFound)
 }
 
-/// The sets that most likely are fulls, best first: those nearest to this host's own fulls, then the newest.
+/// The sets that most likely are fulls, best first: those nearest to this host's own fulls, then
+/// the newest.
 fn likely_fulls<'a>(own: &[Arc<BackupSet>], places: &'a [SetPlace]) -> Vec<&'a SetPlace> {
     let is_full = |set: &&Arc<BackupSet>| set.kind() == SetKind::Full && set.automatic().is_none();
     let fulls = own.iter().rev().filter(is_full).filter_map(|set| set.tag_time).take(3);

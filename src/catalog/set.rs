@@ -61,12 +61,14 @@ pub struct BackupSet {
 const MAX_EVIDENCE: usize = 10_000;
 
 impl BackupSet {
-    /// Whether it is complete as far as its own script is concerned: it has a manifest that can be used.
+    /// Whether it is complete as far as its own script is concerned: it has a manifest that can be
+    /// used.
     pub fn is_finished(&self) -> bool {
         self.manifest.good().is_some()
     }
 
-    /// Full or incremental, from the manifest; of a set that did not finish, what its files look like.
+    /// Full or incremental, from the manifest; of a set that did not finish, what its files look
+    /// like.
     pub fn kind(&self) -> SetKind {
         match &self.manifest {
             ManifestState::Good(manifest) => manifest.kind,
@@ -146,7 +148,8 @@ impl BackupSet {
         self.files.iter().find(|file| &*file.name == name).map(|file| &file.object)
     }
 
-    /// The tables whose ids the layout's names give: the sets of a layout with `<table>-<id>` directories.
+    /// The tables whose ids the layout's names give: the sets of a layout with `<table>-<id>`
+    /// directories.
     pub(super) fn named_ids(&self) -> impl Iterator<Item = (&TableName, TableId)> {
         self.archives.iter().filter_map(|archive| Some((&archive.key.table, archive.key.id?)))
     }
@@ -244,7 +247,8 @@ impl SetBuilder {
         self.set.files.push(SetFile { name: name.into(), object: Arc::new(object) });
     }
 
-    /// Something that speaks against the set being whole, and that only the layout or the store can see.
+    /// Something that speaks against the set being whole, and that only the layout or the store can
+    /// see.
     pub(super) fn evidence(&mut self, evidence: SetEvidence) {
         self.set.evidence.push(evidence);
     }

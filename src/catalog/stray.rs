@@ -26,7 +26,8 @@ pub enum StrayReason {
     Duplicate,
     /// Files that a running Cassandra works with; all of them below the key.
     LiveFiles,
-    /// An archive whose name does not tell where its keyspace ends and its table begins, and nothing else does.
+    /// An archive whose name does not tell where its keyspace ends and its table begins, and
+    /// nothing else does.
     Ambiguous,
     /// A name that the store has and that cannot be listed or shown: a directory that may not be
     /// read, a link out of the source, a key that cannot be asked for.
@@ -44,7 +45,8 @@ pub enum StrayReason {
 }
 
 impl StrayReason {
-    /// Whether rows may be in it that are in no restore point, so that whoever restores has to know.
+    /// Whether rows may be in it that are in no restore point, so that whoever restores has to
+    /// know.
     pub fn may_hold_rows(self) -> bool {
         match self {
             Self::Plaintext
@@ -131,7 +133,8 @@ impl fmt::Display for Stray {
     }
 }
 
-/// Strays of one place; only the first [`Strays::KEPT`] are kept, so that a bucket full of them cannot fill memory.
+/// Strays of one place; only the first [`Strays::KEPT`] are kept, so that a bucket full of them
+/// cannot fill memory.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Strays {
     list: Vec<Stray>,

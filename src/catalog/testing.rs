@@ -36,7 +36,8 @@ impl MemoryObjects {
         self.objects.lock().unwrap().retain(|key, _| !key.starts_with(prefix));
     }
 
-    /// A finished set with a one-byte archive of each of `tables` (`ks/table`), started at `time` by a host in UTC.
+    /// A finished set with a one-byte archive of each of `tables` (`ks/table`), started at `time`
+    /// by a host in UTC.
     pub(super) fn put_set(&self, host: &str, time: Timestamp, full: bool, tables: &[&str]) -> String {
         let tag = jiff::Timestamp::from_microsecond(time.0).unwrap().strftime("%Y-%m-%d-%H-%M").to_string();
         for table in tables {
@@ -54,7 +55,8 @@ impl MemoryObjects {
         (take(&self.levels), take(&self.lists), take(&self.reads))
     }
 
-    /// Before the request is counted: who waits for the count may have the store answer again at once.
+    /// Before the request is counted: who waits for the count may have the store answer again at
+    /// once.
     fn check(&self) -> Result<()> {
         if self.down.load(Ordering::SeqCst) { Err(Error::new(Kind::Unreachable, "down")) } else { Ok(()) }
     }

@@ -1,4 +1,5 @@
-//! The broker: a process that does for a mount's worker what that may not do itself, because it is locked up.
+//! The broker: a process that does for a mount's worker what that may not do itself, because it is
+//! locked up.
 //!
 //! The worker starts it before it locks itself up. It does a few things only, each with the
 //! arguments that the mount was made with: a worker that was taken over can have it mount once and
@@ -218,7 +219,8 @@ pub(super) fn run(args: &MountArgs) -> ExitCode {
 
 fn serve(args: &MountArgs) -> Result<()> {
     let channel = Channel::of_stdin()?;
-    // A service that is stopped has all of its processes sent them, and this one is needed for that.
+    // A service that is stopped has all of its processes sent them, and this one is needed for
+    // that.
     supervisor::ignore_signals().map_err(|e| Error::io("leave signals to the supervisor", e))?;
     supervisor::name_this_process();
     let Some((Begin { mountpoint }, _)) = channel.receive()? else { return Ok(()) };
@@ -250,7 +252,8 @@ fn serve(args: &MountArgs) -> Result<()> {
     Ok(())
 }
 
-/// Has the kernel read the files of the cache that the worker names. `backings`: on the mount's device, once that is known.
+/// Has the kernel read the files of the cache that the worker names. `backings`: on the mount's
+/// device, once that is known.
 fn register(backings: &mut Option<Backings>, request: &Request, reply: &Channel) -> Result<Answer> {
     let sent = || match reply.receive::<u8>()? {
         Some((FOLLOWS, Some(fd))) => Ok(fd),

@@ -100,7 +100,8 @@ fn kind(kind: SetKind) -> String {
 }
 
 impl Chain {
-    /// An error when some table's archives could not be read: the report was not all that was asked for.
+    /// An error when some table's archives could not be read: the report was not all that was asked
+    /// for.
     fn readable(&self) -> Result<()> {
         let unreadable: Vec<&TableReport> =
             self.report.tables.iter().filter(|table| table.unreadable.is_some()).collect();

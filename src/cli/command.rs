@@ -1,4 +1,5 @@
-//! The command line as a whole: which commands there are. Each has a file of its own with its options.
+//! The command line as a whole: which commands there are. Each has a file of its own with its
+//! options.
 
 use super::{
     browse, chain, diff, drill, extract, index, list, manual, mount, node, report, restore, schema, status, thaw,
@@ -61,7 +62,8 @@ pub(super) enum Command {
     Report(report::ReportArgs),
     /// Print the CQL that creates the schema of a restore point again
     Schema(schema::SchemaArgs),
-    /// Build the seek indexes of archives ahead of need, so that the first read of any file in them is quick
+    /// Build the seek indexes of archives ahead of need, so that the first read of any file in them
+    /// is quick
     Index(index::IndexArgs),
     /// Check whether backups are good, and say what is lost where they are not
     Verify(verify::VerifyArgs),
@@ -81,7 +83,8 @@ pub(super) enum Command {
     Cache(status::CacheCommandArgs),
     /// Look at a mount's scratch layer, or empty it
     Scratch(status::ScratchCommandArgs),
-    /// Print the completions for a shell: `cassmount completions bash > /etc/bash_completion.d/cassmount`
+    /// Print the completions for a shell: `cassmount completions bash >
+    /// /etc/bash_completion.d/cassmount`
     Completions(manual::CompletionsArgs),
     /// Write the manual pages into a directory
     #[command(hide = true)]
@@ -89,7 +92,8 @@ pub(super) enum Command {
 }
 
 impl Cli {
-    /// Reads a command line. With `--show-config` no place has to be named, because none is looked at.
+    /// Reads a command line. With `--show-config` no place has to be named, because none is looked
+    /// at.
     pub(super) fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
         let mut command = Self::command();
         if arguments.iter().any(|argument| argument == "--show-config") {

@@ -1,4 +1,5 @@
-//! What a mount's worker needs of the system: all else is taken from it (`sandbox`) before it reads a byte of a bucket.
+//! What a mount's worker needs of the system: all else is taken from it (`sandbox`) before it reads
+//! a byte of a bucket.
 
 use super::options::LogFileArgs;
 use super::{logging, runtime_state, session, state_dir};
@@ -8,7 +9,8 @@ use cassmount::store::{Source, Store};
 use cassmount::{Error, Result, private};
 use std::path::{Path, PathBuf};
 
-/// Read by the language's library, the TLS library and the time library; and what the kernel tells of processes.
+/// Read by the language's library, the TLS library and the time library; and what the kernel tells
+/// of processes.
 const OF_SYSTEM: [&str; 20] = [
     "/proc",
     "/usr",
@@ -38,8 +40,8 @@ const READ_AHEAD: &str = "/sys/devices/virtual/bdi";
 const SHARED: [&str; 13] =
     ["/", "/etc", "/home", "/root", "/var", "/var/lib", "/var/run", "/tmp", "/var/tmp", "/run", "/opt", "/srv", "/mnt"];
 
-/// What the worker of a mount needs. Makes the directories that it writes to: a rule is for what is there.
-/// `log`: of a mount in the background; `listen`: the port of its metrics.
+/// What the worker of a mount needs. Makes the directories that it writes to: a rule is for what is
+/// there. `log`: of a mount in the background; `listen`: the port of its metrics.
 pub(super) fn needs(settings: &Settings, log: Option<&LogFileArgs>, listen: Option<u16>) -> Result<Needs> {
     let source = settings.source()?;
     let state = state_dir::state_dir()?;

@@ -28,7 +28,8 @@ const CONVERSATIONS: usize = 8;
 pub(super) enum Request {
     /// Everything that `cassmount status` shows.
     Status,
-    /// Whether what a time means on the hosts is of one run: a sentence for each cluster where it is not.
+    /// Whether what a time means on the hosts is of one run: a sentence for each cluster where it
+    /// is not.
     MixedRuns {
         /// None: whichever there are.
         hosts: Vec<String>,
@@ -60,7 +61,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Makes it at `path`, in place of one that a killed daemon left. A process that is locked up can make none.
+    /// Makes it at `path`, in place of one that a killed daemon left. A process that is locked up
+    /// can make none.
     pub(super) fn bind(path: PathBuf) -> Result<Self> {
         let _ = std::fs::remove_file(&path);
         let failed = |e| Error::io(format_args!("listen on {}", path.display()), e);

@@ -9,12 +9,14 @@ use cassmount::{Error, Kind, Result};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-/// Set in the daemon's environment, to the process that waits for it: its standard output is the readiness pipe.
+/// Set in the daemon's environment, to the process that waits for it: its standard output is the
+/// readiness pipe.
 const READY_VARIABLE: &str = "CASSMOUNT_READY_PIPE";
 /// First byte on the pipe once the mount serves.
 const READY: u8 = b'+';
 
-/// Starts this same command line as a daemon, which becomes the mount's supervisor, and waits until the mount serves.
+/// Starts this same command line as a daemon, which becomes the mount's supervisor, and waits until
+/// the mount serves.
 ///
 /// # Errors
 /// What the daemon says is wrong; or that it died without a word.
@@ -29,7 +31,8 @@ pub(super) fn start() -> Result<()> {
         .spawn()
         .map_err(|e| Error::io("start the daemon", e))?;
     let mut said = Vec::new();
-    // Bounded: the daemon says one character or one error. The read ends when it closes its end or dies.
+    // Bounded: the daemon says one character or one error. The read ends when it closes its end or
+    // dies.
     if let Some(pipe) = daemon.stdout.take() {
         let _ = pipe.take(64 << 10).read_to_end(&mut said);
     }
@@ -47,7 +50,8 @@ pub(super) fn start() -> Result<()> {
     }
 }
 
-/// Lets go of the terminal and of the directory where the process was started: a daemon must keep neither busy.
+/// Lets go of the terminal and of the directory where the process was started: a daemon must keep
+/// neither busy.
 pub(super) fn let_go() -> Result<()> {
     let null = std::fs::File::options()
         .read(true)
@@ -67,13 +71,15 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// In a daemon, leaves the session of the process that started it; in the foreground does nothing.
+    /// In a daemon, leaves the session of the process that started it; in the foreground does
+    /// nothing.
     pub(super) fn of_this_process() -> Self {
         let waiting = std::env::var(READY_VARIABLE);
         if let Ok(waiting) = &waiting {
             // Fails only for a process-group leader, which a spawned child is not.
             let _ = rustix::process::setsid();
-            // Until the mount serves, it is given up along with the command that waits for it, e.g. by Ctrl-C.
+            // Until the mount serves, it is given up along with the command that waits for it, e.g.
+            // by Ctrl-C.
             let followed = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
             if followed.is_err() || std::os::unix::process::parent_id().to_string() != *waiting {
                 std::process::exit(1);
@@ -86,7 +92,8 @@ impl Readiness {
         self.piped
     }
 
-    /// Tells that the mount serves, and lets go of the terminal. Relative paths have been used by then.
+    /// Tells that the mount serves, and lets go of the terminal. Relative paths have been used by
+    /// then.
     pub(super) fn ready(&mut self) -> Result<()> {
         if !std::mem::take(&mut self.piped) {
             return Ok(());

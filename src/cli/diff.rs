@@ -235,7 +235,8 @@ impl Shown for Difference {
     }
 }
 
-/// A line of CQL with its sign in front, in lines of at most `width` characters that keep its indentation.
+/// A line of CQL with its sign in front, in lines of at most `width` characters that keep its
+/// indentation.
 fn signed(sign: char, line: &str, width: Option<usize>) -> Vec<String> {
     let indent = line.len() - line.trim_start().len();
     let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent + 6).max(20));

@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct DrillArgs {
     #[command(flatten)]
     past: PastArgs,
-    /// Of each table of more than 16 MiB, read N of its 4096 token ranges, other ones each time [default: all rows]
+    /// Of each table of more than 16 MiB, read N of its 4096 token ranges, other ones each time
+    /// [default: all rows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(SLICES)))]
     sample: Option<u16>,
     /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with

@@ -41,7 +41,8 @@ pub(super) struct ExtractArgs {
     /// <keyspace>/<table>-<id>/snapshots/<point>/
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     arrange: Arrangement,
-    /// Take a restore point that lacks something all the same; the report says what, and the exit status is 1
+    /// Take a restore point that lacks something all the same; the report says what, and the exit
+    /// status is 1
     #[arg(long)]
     allow_incomplete: bool,
     /// Show what there is to fetch and to write, and whether it fits; write nothing

@@ -24,7 +24,8 @@ impl fmt::Display for MountCopy {
     }
 }
 
-/// Where the file system of this device is mounted, here and in the mount namespaces of processes that we may look at.
+/// Where the file system of this device is mounted, here and in the mount namespaces of processes
+/// that we may look at.
 pub(super) fn copies(device: (u32, u32)) -> Vec<MountCopy> {
     let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
     let ours = namespace(Path::new("/proc/self"));
@@ -51,7 +52,8 @@ fn processes() -> impl Iterator<Item = (u32, PathBuf)> {
     entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
 }
 
-/// Processes that hold something open on the file system mounted at `mountpoint`: pid to program name.
+/// Processes that hold something open on the file system mounted at `mountpoint`: pid to program
+/// name.
 ///
 /// Looks at working directories, roots, descriptors and mapped files. An ordinary user sees only
 /// their own processes. Reads no file on the mount itself, whose daemon may be the very thing that

@@ -1,4 +1,5 @@
-//! `cassmount index`: builds seek indexes ahead of need, and puts them beside the backups on request.
+//! `cassmount index`: builds seek indexes ahead of need, and puts them beside the backups on
+//! request.
 
 use super::interrupt::unless_interrupted;
 use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, TablePatternArgs};

@@ -1,4 +1,5 @@
-//! What packages ship besides the binary, made from the same definitions as `--help`: manual pages and completions.
+//! What packages ship besides the binary, made from the same definitions as `--help`: manual pages
+//! and completions.
 
 use cassmount::{Error, Result};
 use clap::Command;

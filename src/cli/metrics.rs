@@ -119,7 +119,8 @@ pub(super) async fn serve(address: SocketAddr, watched: Watched) -> Result<Servi
                     }
                 });
                 let mut http = hyper::server::conn::http1::Builder::new();
-                // One answer a connection: one that stays open and says nothing would keep others out.
+                // One answer a connection: one that stays open and says nothing would keep others
+                // out.
                 http.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).keep_alive(false);
                 let connection = http.serve_connection(TokioIo::new(stream), service);
                 // A scraper that goes away is no concern here.

@@ -36,7 +36,8 @@ pub(super) struct MountArgs {
     /// that is away, instead of failing
     #[arg(long, value_name = "TIME", default_value = "6h", value_parser = parse_duration, hide_short_help = true)]
     pub(super) live_timeout: Duration,
-    /// Let the process that reads backups reach all that its user can; a last resort, where the sandbox is in the way
+    /// Let the process that reads backups reach all that its user can; a last resort, where the
+    /// sandbox is in the way
     #[arg(long, hide_short_help = true)]
     pub(super) no_sandbox: bool,
     #[command(flatten)]
@@ -71,13 +72,15 @@ pub(super) struct ViewArgs {
 #[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Access")]
 pub(super) struct AccessArgs {
-    /// Refuse every change (EROFS); sstableloader and nodetool import need the scratch layer and fail then
+    /// Refuse every change (EROFS); sstableloader and nodetool import need the scratch layer and
+    /// fail then
     #[arg(long)]
     pub(super) read_only: bool,
     /// Most bytes that programs may write into the mount's private scratch layer
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = parse_size)]
     pub(super) scratch_size: u64,
-    /// Let other users than the one who mounts in (needs user_allow_other in /etc/fuse.conf, or root)
+    /// Let other users than the one who mounts in (needs user_allow_other in /etc/fuse.conf, or
+    /// root)
     #[arg(long)]
     pub(super) allow_other: bool,
     #[command(flatten)]
@@ -199,7 +202,8 @@ fn is_dead(mountpoint: &Path) -> bool {
         && mountpoint.metadata().is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
 }
 
-/// The arguments with the time that --at came to: `2d` must mean the same moment to each worker of the mount.
+/// The arguments with the time that --at came to: `2d` must mean the same moment to each worker of
+/// the mount.
 fn with_fixed_time(arguments: impl Iterator<Item = OsString>, at: Option<&str>) -> Vec<OsString> {
     let Some(at) = at else { return arguments.collect() };
     let mut is_value = false;
@@ -215,7 +219,8 @@ fn with_fixed_time(arguments: impl Iterator<Item = OsString>, at: Option<&str>) 
     arguments.map(fixed).collect()
 }
 
-/// Where no program may lie that is to go on with the mount, without symbolic links: its workers write there.
+/// Where no program may lie that is to go on with the mount, without symbolic links: its workers
+/// write there.
 pub(super) fn not_for_programs(args: &MountArgs, settings: &Settings, mountpoint: &Path) -> Result<Vec<PathBuf>> {
     let mut written = vec![mountpoint.to_owned()];
     if !args.no_sandbox {
@@ -226,7 +231,8 @@ pub(super) fn not_for_programs(args: &MountArgs, settings: &Settings, mountpoint
     Ok(written)
 }
 
-/// Becomes the mount's supervisor: from here on nothing is done that needs much memory, or the mount.
+/// Becomes the mount's supervisor: from here on nothing is done that needs much memory, or the
+/// mount.
 fn supervise(args: &MountArgs, mountpoint: &Path, readiness: &mut Readiness) -> Result<()> {
     let in_background = readiness.in_background();
     let mut arguments = vec!["worker".into()];

@@ -1,4 +1,5 @@
-//! mount(8)'s way of giving options: `mount.cassmount SOURCE MOUNTPOINT -o a,b=c`, from fstab or by hand.
+//! mount(8)'s way of giving options: `mount.cassmount SOURCE MOUNTPOINT -o a,b=c`, from fstab or by
+//! hand.
 
 use std::ffi::{OsStr, OsString};
 

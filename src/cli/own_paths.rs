@@ -17,7 +17,8 @@ const FILES: [&str; 5] = [
     "SSL_CERT_FILE",
 ];
 
-/// What the system gives: its devices, /proc, name resolution and certificates, programs and libraries.
+/// What the system gives: its devices, /proc, name resolution and certificates, programs and
+/// libraries.
 const OF_SYSTEM: [&str; 6] = ["/dev/fuse", "/proc/self", "/sys", "/etc", "/usr", "/bin/sh"];
 
 /// Refuses a mount point (absolute, without links) above anything that the mount's processes use.

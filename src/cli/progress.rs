@@ -1,4 +1,5 @@
-//! Progress of long work on standard error: a bar on a terminal, a line now and then elsewhere, nothing with `--quiet`.
+//! Progress of long work on standard error: a bar on a terminal, a line now and then elsewhere,
+//! nothing with `--quiet`.
 //!
 //! No colours, so there is nothing for NO_COLOR to turn off. What is logged meanwhile comes above
 //! the bar: see [`log_writer`].
@@ -19,7 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 /// How often a bar moves although nothing arrives, so that it does not look dead.
 const TICK: Duration = Duration::from_millis(250);
 
-/// The bar on the terminal, if there is one: whoever else writes there has to get it out of the way first.
+/// The bar on the terminal, if there is one: whoever else writes there has to get it out of the way
+/// first.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// One piece of long work. Clones show the same one.
@@ -85,7 +87,8 @@ impl Progress {
         }
     }
 
-    /// A line for people that stays, above the bar. Not for what has to be seen: with `--quiet` it is not shown.
+    /// A line for people that stays, above the bar. Not for what has to be seen: with `--quiet` it
+    /// is not shown.
     pub(super) fn message(&self, text: &str) {
         if !matches!(self.0.shown, Display::Nothing) {
             above_bar(|| say(text));

@@ -1,4 +1,5 @@
-//! What runs where: one small JSON file per mount in the run-time directory, and what /proc/self/mountinfo says.
+//! What runs where: one small JSON file per mount in the run-time directory, and what
+//! /proc/self/mountinfo says.
 
 use cassmount::private::{self, Open};
 use cassmount::{Error, Kind, Result};
@@ -27,7 +28,8 @@ pub(super) struct RunningMount {
     pub(super) device: Option<(u32, u32)>,
 }
 
-/// `/run/cassmount` for root, `$XDG_RUNTIME_DIR/cassmount` or `/tmp/cassmount-<uid>` for others; 0700.
+/// `/run/cassmount` for root, `$XDG_RUNTIME_DIR/cassmount` or `/tmp/cassmount-<uid>` for others;
+/// 0700.
 pub(super) fn path() -> PathBuf {
     let uid = rustix::process::geteuid();
     if uid.is_root() {
@@ -43,7 +45,8 @@ pub(super) fn path() -> PathBuf {
 /// That directory, made if need be.
 pub(super) fn directory() -> Result<PathBuf> {
     let path = path();
-    // Who has made a directory of this name in /tmp could tell of mounts that are none, and hide those that are.
+    // Who has made a directory of this name in /tmp could tell of mounts that are none, and hide
+    // those that are.
     private::directory(&path).map_err(|error| {
         let hint = "where running mounts are noted: set XDG_RUNTIME_DIR to a directory of yours";
         if rustix::process::geteuid().is_root() { error } else { Error::new(error.kind(), format!("{error} ({hint})")) }
@@ -134,7 +137,8 @@ impl RunningMount {
     }
 }
 
-/// Whether there is such a process, and more of it than the exit status that nobody has asked for yet.
+/// Whether there is such a process, and more of it than the exit status that nobody has asked for
+/// yet.
 fn is_running(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // Behind the name, which may hold anything: the state.
@@ -150,7 +154,8 @@ impl Drop for Announced {
     }
 }
 
-/// Device (major, minor) of the topmost file system mounted exactly at `mountpoint`; `None` if nothing is.
+/// Device (major, minor) of the topmost file system mounted exactly at `mountpoint`; `None` if
+/// nothing is.
 pub(super) fn mounted_device(mountpoint: &Path) -> Option<(u32, u32)> {
     mount_line(mountpoint).map(|(device, _)| device)
 }

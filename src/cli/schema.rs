@@ -7,7 +7,8 @@ use cassmount::reader::ReaderOptions;
 use cassmount::tree::SchemaOptions;
 use cassmount::{Error, Result};
 
-/// Prints the schema as of a restore point, in an order that cqlsh accepts. It comes from the sets' own system_schema.
+/// Prints the schema as of a restore point, in an order that cqlsh accepts. It comes from the sets'
+/// own system_schema.
 #[derive(clap::Args, Debug)]
 pub(super) struct SchemaArgs {
     #[command(flatten)]

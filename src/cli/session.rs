@@ -247,12 +247,14 @@ pub(super) fn cache_dir(settings: &CacheSettings) -> Result<CacheDir> {
     Ok(directory)
 }
 
-/// The cache as it stands, to look at: no limit of ours may evict what a mount with another one keeps.
+/// The cache as it stands, to look at: no limit of ours may evict what a mount with another one
+/// keeps.
 pub(super) fn whole_cache(directory: &CacheDir) -> Result<Cache> {
     Cache::open(&directory.data(), u64::MAX).map_err(|error| unusable(&error))
 }
 
-/// Also a disk that is full, or mounted read-only, is the cause that a person can only see where the option is named.
+/// Also a disk that is full, or mounted read-only, is the cause that a person can only see where
+/// the option is named.
 fn unusable(error: &Error) -> Error {
     Error::new(error.kind(), format!("the cache directory cannot be used (--cache-dir names another): {error}"))
 }

@@ -19,7 +19,8 @@ pub(super) fn state_dir() -> Result<PathBuf> {
     }
     Ok(match std::env::home_dir().filter(|home| !home.as_os_str().is_empty()) {
         Some(home) => home.join(".local/state/cassmount"),
-        // Of a user without a name, as in some containers; unlike /tmp it stays when the machine is started again.
+        // Of a user without a name, as in some containers; unlike /tmp it stays when the machine is
+        // started again.
         None => PathBuf::from(format!("/var/tmp/cassmount-{}", rustix::process::geteuid().as_raw())),
     })
 }

@@ -1,4 +1,5 @@
-//! `cassmount status`, `scratch`, `cache`: what running mounts do, asked over their control sockets.
+//! `cassmount status`, `scratch`, `cache`: what running mounts do, asked over their control
+//! sockets.
 
 use super::control::{self, Request};
 use super::options::{self, CacheDirArgs, OutputArgs};
@@ -33,7 +34,8 @@ pub(super) struct CacheCommandArgs {
 enum CacheAction {
     /// How much it holds, and how often it helped
     Status(CacheStatusArgs),
-    /// Remove everything that nobody has in use, also while mounted; seek indexes and the catalog stay
+    /// Remove everything that nobody has in use, also while mounted; seek indexes and the catalog
+    /// stay
     Clear(CacheStatusArgs),
 }
 
@@ -55,7 +57,8 @@ pub(super) struct ScratchCommandArgs {
 enum ScratchAction {
     /// How much programs wrote into the mount
     Status(ScratchPlaceArgs),
-    /// Forget everything that was written, renamed or removed in the mount: it shows the backup again
+    /// Forget everything that was written, renamed or removed in the mount: it shows the backup
+    /// again
     Reset(ScratchPlaceArgs),
 }
 

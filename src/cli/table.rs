@@ -16,7 +16,8 @@ pub(super) struct Column {
     name: Cow<'static, str>,
     is_right: bool,
     wraps: bool,
-    /// Where the terminal is too narrow, the column with the greatest number is left out first; 0: never.
+    /// Where the terminal is too narrow, the column with the greatest number is left out first; 0:
+    /// never.
     dispensable: u8,
 }
 

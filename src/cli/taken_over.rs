@@ -1,4 +1,5 @@
-//! What a worker would try that somebody else has taken over. Only in builds with the feature `fault-injection`.
+//! What a worker would try that somebody else has taken over. Only in builds with the feature
+//! `fault-injection`.
 
 use std::fs;
 use std::io;

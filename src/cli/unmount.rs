@@ -28,7 +28,8 @@ pub(super) fn run(args: &UnmountArgs) -> Result<()> {
     end(&super::places::absolute(&args.mountpoint)?, args.force)
 }
 
-/// Unmounts what is at an absolute path, and waits until its daemon has gone; `force`: detaches it, and does not wait.
+/// Unmounts what is at an absolute path, and waits until its daemon has gone; `force`: detaches it,
+/// and does not wait.
 pub(super) fn end(mountpoint: &Path, force: bool) -> Result<()> {
     let Some(device) = mounted_device(mountpoint) else { return finish(mountpoint, force) };
     if !is_ours(mountpoint) {
@@ -81,7 +82,8 @@ fn finish(mountpoint: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// Why the daemon does not end although its mount is gone from here: it is mounted elsewhere as well.
+/// Why the daemon does not end although its mount is gone from here: it is mounted elsewhere as
+/// well.
 fn still_running(mountpoint: &Path, device: Option<(u32, u32)>) -> Error {
     let place = mountpoint.display();
     let copies: Vec<String> = device.map(copies).unwrap_or_default().iter().map(ToString::to_string).collect();

@@ -35,7 +35,8 @@ pub(super) struct UpgradeArgs {
     output: OutputArgs,
 }
 
-/// `starts_worker`: whether a command line is one of a worker in this version; the reason where it is none.
+/// `starts_worker`: whether a command line is one of a worker in this version; the reason where it
+/// is none.
 pub(super) fn run(args: &UpgradeArgs, starts_worker: StartsWorker) -> Result<()> {
     let mountpoint = absolute(&args.mountpoint)?;
     if RunningMount::find(&mountpoint).is_none() {
@@ -86,7 +87,8 @@ pub(super) fn run(args: &UpgradeArgs, starts_worker: StartsWorker) -> Result<()>
     Ok(())
 }
 
-/// Whether this version understands how the mount was started: its workers are always started like that.
+/// Whether this version understands how the mount was started: its workers are always started like
+/// that.
 fn understands(status: &Value, starts_worker: StartsWorker) -> Result<()> {
     let process = format!("/proc/{}/cmdline", status["worker_pid"]);
     let line = std::fs::read(&process).map_err(|e| Error::io(format_args!("read {process}"), e))?;

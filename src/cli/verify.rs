@@ -67,7 +67,8 @@ pub(super) struct VerifyArgs {
     /// several (3/7). What sets themselves tell is checked all the same
     #[arg(long, value_name = "SAMPLE")]
     sample: Option<Sample>,
-    /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with POINT, --table or --sample
+    /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with POINT,
+    /// --table or --sample
     #[arg(long, value_name = "FILE", conflicts_with_all = ["point", "patterns", "sample"])]
     prometheus_textfile: Option<PathBuf>,
     #[command(flatten)]
@@ -150,7 +151,8 @@ fn are_whole(wrong: &[(Arc<str>, Error)]) -> Result<()> {
     Err(Error::new(error.kind(), message))
 }
 
-/// The day, in UTC: a sample that is drawn by it stays as it is until tomorrow, so that an interrupted run can go on.
+/// The day, in UTC: a sample that is drawn by it stays as it is until tomorrow, so that an
+/// interrupted run can go on.
 fn today() -> String {
     words::now().to_string().chars().take("2026-11-29".len()).collect()
 }

@@ -35,7 +35,8 @@ impl Drop for WatchedHosts {
 }
 
 impl WatchedHosts {
-    /// Begins to look. `only`: the host that the mount shows. `verified`: where verifications keep what they find.
+    /// Begins to look. `only`: the host that the mount shows. `verified`: where verifications keep
+    /// what they find.
     pub(super) fn watch(catalog: Arc<Catalog>, only: Option<Host>, reader: Arc<Reader>, verified: PathBuf) -> Self {
         let found = Arc::new(Mutex::new(None));
         let last = Arc::clone(&found);

@@ -148,7 +148,8 @@ struct Locked {
     watched: Option<Watched>,
 }
 
-/// Does all that takes the whole system, then locks this process up. To be called while it has one thread.
+/// Does all that takes the whole system, then locks this process up. To be called while it has one
+/// thread.
 fn lock_up(args: &MountArgs, mountpoint: &Path) -> Result<Locked> {
     let mut given = Given::read(args)?;
     let socket = RunningMount::socket(mountpoint).and_then(control::Socket::bind);

@@ -1,4 +1,5 @@
-//! What an option is: one row tells its names, its help, where its value may come from, and what it sets.
+//! What an option is: one row tells its names, its help, where its value may come from, and what it
+//! sets.
 
 use super::given::{Given, Origin};
 use super::values::Settings;

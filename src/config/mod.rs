@@ -1,7 +1,8 @@
-//! Settings and where they come from: flag > environment > `/etc/backup/config.json` of the nodes > default.
+//! Settings and where they come from: flag > environment > `/etc/backup/config.json` of the nodes >
+//! default.
 //!
-//! Every option that is also a setting is declared once, in [`table`]. The environment of the process is read here
-//! ([`Environment::of_process`]) and nowhere else.
+//! Every option that is also a setting is declared once, in [`table`]. The environment of the
+//! process is read here ([`Environment::of_process`]) and nowhere else.
 
 mod declaration;
 mod environment;

@@ -1,4 +1,5 @@
-//! What holds in the end: flag, then environment, then the config file, then a default; and where each value came from.
+//! What holds in the end: flag, then environment, then the config file, then a default; and where
+//! each value came from.
 
 use super::declaration::{Declaration, Takes};
 use super::environment::Environment;

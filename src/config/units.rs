@@ -34,7 +34,8 @@ pub fn parse_rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A time: a number with one of ms, s, m, h, d. A bare number is refused: of `30`, nobody knows whether it means days.
+/// A time: a number with one of ms, s, m, h, d. A bare number is refused: of `30`, nobody knows
+/// whether it means days.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let expected = || format!("{text:?} is not a time; expected something like 90s, 5m or 1h");

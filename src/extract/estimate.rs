@@ -14,7 +14,8 @@ use std::sync::Arc;
 /// Archives asked for their size at the same time.
 const PARALLEL: usize = 16;
 
-/// An archive shorter than this is not asked, bytes; many are, in a large backup, and all of them together are small.
+/// An archive shorter than this is not asked, bytes; many are, in a large backup, and all of them
+/// together are small.
 const WORTH_ASKING: u64 = 64 << 10;
 
 /// So many times its stored size may be written of an archive that nothing is known of: tars of

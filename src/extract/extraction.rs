@@ -253,7 +253,8 @@ impl Extraction {
         Ok(plan)
     }
 
-    /// Does it. When this is dropped, nothing that is not verified has its final name, and another run goes on.
+    /// Does it. When this is dropped, nothing that is not verified has its final name, and another
+    /// run goes on.
     ///
     /// # Errors
     /// Those for which nothing was begun: `Exists` where the target holds something else, `Busy`
@@ -295,7 +296,8 @@ impl Extraction {
         Ok(report)
     }
 
-    /// What the archives turned out to lack while they were read, of tables whose outcome does not tell.
+    /// What the archives turned out to lack while they were read, of tables whose outcome does not
+    /// tell.
     async fn add_late_lacks(&self, report: &mut ExtractReport) {
         let lacks = match self.tree.point_info(&self.host, &self.point.tag.0).await {
             Ok(point) => point.lacks,

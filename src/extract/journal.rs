@@ -1,6 +1,8 @@
-//! What an extract has done so far, in a file of its own below the target: `docs/formats.md`, "Extract journal".
+//! What an extract has done so far, in a file of its own below the target: `docs/formats.md`,
+//! "Extract journal".
 //!
-//! It is appended to, one line for each thing done, and every line has a checksum: what a crash cuts off was not done.
+//! It is appended to, one line for each thing done, and every line has a checksum: what a crash
+//! cuts off was not done.
 
 use super::staging::ArchiveId;
 use super::{Layout, Lost};
@@ -83,7 +85,8 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Takes the journal over, or begins it, for a job. What a crash left of a line at its end is cut off.
+    /// Takes the journal over, or begins it, for a job. What a crash left of a line at its end is
+    /// cut off.
     pub(super) fn open(mut file: File, job: &Job) -> Result<(Self, JournalContent)> {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(Error::new(Kind::Busy, "another extract is at work there"));

@@ -33,7 +33,8 @@ use std::fmt;
 /// The directory of the target that holds what is not final, and the journal.
 const HIDDEN: &str = ".cassmount-extract";
 
-/// Deepest that files lie below their table's directory: an index's directory is one. Hostile archives go to thousands.
+/// Deepest that files lie below their table's directory: an index's directory is one. Hostile
+/// archives go to thousands.
 const MAX_DEPTH: usize = 16;
 
 /// Where a table's files lie below the target.

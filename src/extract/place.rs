@@ -1,4 +1,5 @@
-//! From staged files to a table's directory: which staged file is which of the table's, and moving them there. Blocks.
+//! From staged files to a table's directory: which staged file is which of the table's, and moving
+//! them there. Blocks.
 
 use super::staging::ArchiveId;
 use super::target::{Access, Dir};
@@ -36,7 +37,8 @@ pub(super) struct PlannedFile {
     mtime: Timestamp,
 }
 
-/// Path in the archive, size and CRC-32: two files of one table that agree in these are the same, as in a merge.
+/// Path in the archive, size and CRC-32: two files of one table that agree in these are the same,
+/// as in a merge.
 type Content = (Arc<str>, u64, Option<u32>);
 
 /// Where a planned file is now.

@@ -68,7 +68,8 @@ impl Trouble {
     }
 }
 
-/// Which of a table's archives writes a large file that several may hold: the first that comes to it.
+/// Which of a table's archives writes a large file that several may hold: the first that comes to
+/// it.
 ///
 /// Name and size are all that is known by then. Where that proves too little, because the contents
 /// differ, the archive is read again.
@@ -95,7 +96,8 @@ pub(super) enum Wanted {
     At(HashSet<u64>),
 }
 
-/// Writes an archive's files into staging as they come. What it wrote goes when it is dropped before [`Self::keep`].
+/// Writes an archive's files into staging as they come. What it wrote goes when it is dropped
+/// before [`Self::keep`].
 pub(super) struct Staging {
     pub(super) dir: Arc<Dir>,
     pub(super) archive: ArchiveId,
@@ -142,7 +144,8 @@ impl Staging {
         Ok(())
     }
 
-    /// A size that a header makes up must neither fill the disk before it proves wrong, nor end everything.
+    /// A size that a header makes up must neither fill the disk before it proves wrong, nor end
+    /// everything.
     fn fits(&self, member: &Member) -> Result<()> {
         let free = self.dir.free().map_err(|error| self.trouble.note(error))?;
         if member.size <= free {

@@ -79,7 +79,8 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
     }
 }
 
-/// What an earlier run made of the table, if it is still so. An error when something else has its name.
+/// What an earlier run made of the table, if it is still so. An error when something else has its
+/// name.
 async fn before(work: &Work, table: &PointTable) -> Result<Option<TableOutcome>> {
     let (target, done) = (work.scope.target.clone(), work.done_table(table));
     let directory = done.as_ref().map_or(&table.directory, |done| &done.directory).clone();

@@ -173,7 +173,8 @@ impl Dir {
             .map_err(|e| Error::io(format_args!("set the time of {}", self.path.join(name).display()), e.into()))
     }
 
-    /// Moves `name` to a name in `to` that nothing has: what is there is never replaced, which is `Kind::Exists`.
+    /// Moves `name` to a name in `to` that nothing has: what is there is never replaced, which is
+    /// `Kind::Exists`.
     pub(super) fn rename(&self, name: &str, to: &Self, new: &str) -> Result<()> {
         let (from_path, to_path) = (self.below(name)?, to.below(new)?);
         let renamed = match rustix::fs::renameat_with(&self.fd, name, &to.fd, new, RenameFlags::NOREPLACE) {

@@ -1,4 +1,5 @@
-//! What all tables of one extract share: where they are written, what was done, and when to give up.
+//! What all tables of one extract share: where they are written, what was done, and when to give
+//! up.
 
 use super::Layout;
 use super::journal::{DoneTable, Journal, JournalContent};
@@ -128,7 +129,8 @@ impl Work {
         removed.await.map_err(|error| self.trouble.note(error))
     }
 
-    /// A table is done with, or given up: its staging directory goes, unless it is `of_use` and holds whole archives.
+    /// A table is done with, or given up: its staging directory goes, unless it is `of_use` and
+    /// holds whole archives.
     pub(super) async fn leave_staging(&self, table: &PointTable, of_use: bool) {
         let ids: Vec<ArchiveId> = table.archives.iter().map(|archive| ArchiveId::of(&archive.object)).collect();
         self.staged().retain(|id, _| !ids.contains(id));

@@ -1,4 +1,5 @@
-//! What the operations share: the way from a request to a task on the runtime, and from its result to an answer.
+//! What the operations share: the way from a request to a task on the runtime, and from its result
+//! to an answer.
 
 use super::MountOptions;
 use super::aftermath::{Fingerprint, RESENT, Resent};
@@ -61,7 +62,8 @@ impl<V: View> Shared<V> {
         }
         let known = if self.overlay.knows(ino) { None } else { self.inodes.place(ino) };
         let Some((parent, name)) = known else { return self.overlay.node(ino).await };
-        // The kernel was told of it by the process before this one, or so long ago that it is not held any more.
+        // The kernel was told of it by the process before this one, or so long ago that it is not
+        // held any more.
         let directory = Box::pin(self.node(parent)).await?;
         let gone = || Error::new(Kind::Changed, format!("{} is not what it was any more", name.display()));
         let found = self.overlay.lookup(&directory, &name).await;
@@ -114,7 +116,8 @@ impl<V: View> Shared<V> {
         }
     }
 
-    /// What a directory handle reads from. The start of a directory is always read anew, as `rewinddir` wants it.
+    /// What a directory handle reads from. The start of a directory is always read anew, as
+    /// `rewinddir` wants it.
     pub(super) async fn listing(&self, ino: u64, handle: u64, offset: u64) -> Result<Arc<Listing<V::Node>>> {
         if offset > 0
             && let Some(pinned) = self.directories.get(handle)

@@ -14,7 +14,8 @@ use tokio::sync::Mutex;
 /// Marks a request that the kernel sends again, because the process that took it has gone.
 pub(super) const RESENT: u64 = 1 << 63;
 
-/// Told when a request begins to be tried alone, by its [`Fingerprint`], and with `None` when none is any more.
+/// Told when a request begins to be tried alone, by its [`Fingerprint`], and with `None` when none
+/// is any more.
 pub type TellTrial = Arc<dyn Fn(Option<u64>) + Send + Sync>;
 /// Told of every request that was in flight.
 pub type Note = Arc<dyn Fn(&str) + Send + Sync>;
@@ -49,7 +50,8 @@ impl fmt::Debug for Aftermath {
     }
 }
 
-/// What is asked for, whoever asks, and whenever: the same request has the same number in every process.
+/// What is asked for, whoever asks, and whenever: the same request has the same number in every
+/// process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u64);
 

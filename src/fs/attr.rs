@@ -14,8 +14,8 @@ pub(super) const ABSENT_TTL: Duration = Duration::from_secs(1);
 
 /// How long the kernel may keep a node's name and attributes without asking.
 ///
-/// Files are immutable but for changes made through the kernel itself. Directories fill with new backup sets, and
-/// links to the latest one move on.
+/// Files are immutable but for changes made through the kernel itself. Directories fill with new
+/// backup sets, and links to the latest one move on.
 pub(super) fn ttl(kind: NodeKind) -> Duration {
     match kind {
         NodeKind::File => Duration::from_hours(1),
@@ -58,7 +58,8 @@ pub(super) fn file_attr(attr: &Attr, options: &MountOptions) -> FileAttr {
     }
 }
 
-/// Attributes in place of ones that could not be had; sent with a lifetime of zero, so that whoever needs them asks.
+/// Attributes in place of ones that could not be had; sent with a lifetime of zero, so that whoever
+/// needs them asks.
 pub(super) fn placeholder(ino: u64, kind: NodeKind, options: &MountOptions) -> FileAttr {
     let (mode, uid, gid) = (None, None, None);
     let (atime, mtime, ctime) = (UNIX_EPOCH, UNIX_EPOCH, UNIX_EPOCH);

@@ -36,7 +36,8 @@ impl Registrar for Backings {
     }
 
     fn close(&self, id: u32) -> io::Result<()> {
-        // SAFETY: the descriptor is open, and the kernel reads four bytes from the pointer, which are there.
+        // SAFETY: the descriptor is open, and the kernel reads four bytes from the pointer, which
+        // are there.
         match unsafe { libc::ioctl(self.0.as_raw_fd(), BACKING_CLOSE, &raw const id) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),

@@ -1,7 +1,7 @@
 //! Mounting and unmounting: how a /dev/fuse descriptor comes to serve a directory.
 //!
-//! Done here rather than by fuser, so that the descriptor can be held by a process that outlives the one serving it,
-//! and so that a busy mount is never detached behind its users' backs.
+//! Done here rather than by fuser, so that the descriptor can be held by a process that outlives
+//! the one serving it, and so that a busy mount is never detached behind its users' backs.
 
 use super::MountOptions;
 use crate::{Error, Kind, Result};
@@ -23,7 +23,8 @@ const FUSERMOUNT: &str = "fusermount3";
 const FUSERMOUNT_SOCKET: &str = "_FUSE_COMMFD";
 const SUBTYPE: &str = "cassmount";
 
-/// A mounted directory and the descriptor that its requests come from. Dropping it does not unmount.
+/// A mounted directory and the descriptor that its requests come from. Dropping it does not
+/// unmount.
 #[derive(Debug)]
 pub struct Device {
     pub fd: OwnedFd,
@@ -99,7 +100,8 @@ fn mount_with_helper(mountpoint: &Path, options: &MountOptions) -> Result<OwnedF
     // The socket is its standard input: no other descriptor is passed on by default.
     command.env(FUSERMOUNT_SOCKET, "0").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
     let output = command.output().map_err(|e| Error::io(format!("run {FUSERMOUNT} (of the package fuse3)"), e))?;
-    // Its end of the socket is closed by now, so a missing descriptor is an end of file and never a wait.
+    // Its end of the socket is closed by now, so a missing descriptor is an end of file and never a
+    // wait.
     drop(command);
     if !output.status.success() {
         return Err(helper_error(mountpoint, &output));

@@ -69,7 +69,8 @@ fn is_trouble(kind: Kind) -> bool {
     }
 }
 
-/// The same trouble is logged again only after this long: a reader that retries must not fill the disk with its log.
+/// The same trouble is logged again only after this long: a reader that retries must not fill the
+/// disk with its log.
 const QUIET: Duration = Duration::from_secs(30);
 /// Different troubles remembered at a time.
 const REMEMBERED: usize = 256;
@@ -92,7 +93,8 @@ impl ErrorLog {
         }
     }
 
-    /// How many of the kind were kept back since the last one admitted; `None` keeps this one back too.
+    /// How many of the kind were kept back since the last one admitted; `None` keeps this one back
+    /// too.
     fn admit(&self, kind: Kind, about: String) -> Option<u64> {
         let mut seen = lock(&self.0);
         let now = Instant::now();

@@ -1,4 +1,5 @@
-//! The kernel's greeting (FUSE_INIT): sent once for each mount, kept, and shown again to every process that serves it.
+//! The kernel's greeting (FUSE_INIT): sent once for each mount, kept, and shown again to every
+//! process that serves it.
 //!
 //! fuser wants to be greeted on the descriptor that it then serves. So it is greeted over a socket,
 //! where the kept message can be put before it, and the device takes the socket's place afterwards.
@@ -99,7 +100,8 @@ pub(super) struct Answered {
     pub(super) settled: Greeting,
 }
 
-/// Has `greet` greeted on a descriptor that stands in for the device, and returns what it made of it.
+/// Has `greet` greeted on a descriptor that stands in for the device, and returns what it made of
+/// it.
 pub(super) fn exchange<S>(greeting: &Greeting, greet: impl FnOnce(OwnedFd) -> Result<S>) -> Result<(S, Answered)> {
     let failed = |what: &'static str| move |e: Errno| Error::io(what, e.into());
     let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
@@ -114,7 +116,8 @@ pub(super) fn exchange<S>(greeting: &Greeting, greet: impl FnOnce(OwnedFd) -> Re
 }
 
 impl Answered {
-    /// Answers the kernel, unless an earlier process did, and puts the device in the place of `stand_in`.
+    /// Answers the kernel, unless an earlier process did, and puts the device in the place of
+    /// `stand_in`.
     pub(super) fn deliver(&self, device: impl AsFd, stand_in: BorrowedFd<'_>) -> Result<()> {
         match rustix::io::write(device.as_fd(), &self.answer) {
             // Nobody waits for it: an earlier process' answer was taken.

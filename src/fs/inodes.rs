@@ -18,7 +18,8 @@ const RECORD: &str = "inodes";
 /// Longest path worked out for a log line, in names.
 const MAX_DEPTH: usize = 64;
 
-/// Nodes that are held. A node weighs several times what its place does, and is found again by walking there.
+/// Nodes that are held. A node weighs several times what its place does, and is found again by
+/// walking there.
 const NODES: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
 
 /// With more inodes than this, the kernel is asked to forget those that nobody uses.
@@ -32,7 +33,8 @@ struct Place {
     lookups: u64,
 }
 
-/// What changes of what the kernel knows. Variants and fields are part of the on-disk format: append, never reorder.
+/// What changes of what the kernel knows. Variants and fields are part of the on-disk format:
+/// append, never reorder.
 #[derive(Serialize, Deserialize)]
 enum Change {
     /// Told so many times more, under this name.
@@ -62,7 +64,8 @@ struct Table<N> {
     record: Option<Record<Change>>,
 }
 
-/// Bounded by the kernel's own inode cache, which is kept small where it lets us (`prune`): what it forgets, leaves.
+/// Bounded by the kernel's own inode cache, which is kept small where it lets us (`prune`): what it
+/// forgets, leaves.
 pub(super) struct Inodes<N> {
     root: u64,
     root_node: Node<N>,

@@ -15,8 +15,8 @@ pub(super) struct ListingEntry<N> {
     pub(super) node: Node<N>,
 }
 
-/// Entries by offset. An offset is a hash of the name: it means the same after a rewind, in another handle, after names
-/// have come and gone, and to a process that took over the connection.
+/// Entries by offset. An offset is a hash of the name: it means the same after a rewind, in another
+/// handle, after names have come and gone, and to a process that took over the connection.
 #[derive(Debug)]
 pub(super) struct Listing<N>(Vec<ListingEntry<N>>);
 

@@ -1,12 +1,13 @@
 //! The FUSE adapter: one function per operation, and the one place where errors become errnos.
 //!
-//! It translates and nothing else: names, attributes and contents are the [`Overlay`](crate::scratch::Overlay)'s.
-//! Rules that everything here keeps:
+//! It translates and nothing else: names, attributes and contents are the
+//! [`Overlay`](crate::scratch::Overlay)'s. Rules that everything here keeps:
 //!
 //! - Every request has a deadline; reads of files that live tables link to have one of hours. A
 //!   process that waits can be killed meanwhile.
-//! - Inode numbers and directory offsets are functions of what they name, and file handles hold nothing that could not
-//!   be rebuilt, so that a process that takes over the connection can answer for the one before it.
+//! - Inode numbers and directory offsets are functions of what they name, and file handles hold
+//!   nothing that could not be rebuilt, so that a process that takes over the connection can answer
+//!   for the one before it.
 //! - Contents never change behind the kernel's back, so it may keep what it has read.
 
 mod adapter;

@@ -22,7 +22,8 @@ const END_GRACE: Duration = Duration::from_secs(10);
 
 /// A served mount.
 ///
-/// Dropping one that [`mount`] made unmounts, detaching users that are left: call [`Self::unmount`] to respect them.
+/// Dropping one that [`mount`] made unmounts, detaching users that are left: call [`Self::unmount`]
+/// to respect them.
 #[derive(Debug)]
 pub struct Mounted {
     mountpoint: PathBuf,
@@ -38,7 +39,8 @@ pub struct Mounted {
     ended: watch::Receiver<Option<Result<()>>>,
 }
 
-/// Mounts `overlay` on a directory and serves it on the current Tokio runtime. Blocks for the mount itself.
+/// Mounts `overlay` on a directory and serves it on the current Tokio runtime. Blocks for the mount
+/// itself.
 ///
 /// [`Kind::Denied`] where the user may not, with what to do about it.
 ///
@@ -62,7 +64,8 @@ pub fn mount<V: View>(overlay: Arc<Overlay<V>>, mountpoint: &Path, mut options: 
     }
 }
 
-/// Serves a device that is mounted already, on the current Tokio runtime, from its kept `greeting` on.
+/// Serves a device that is mounted already, on the current Tokio runtime, from its kept `greeting`
+/// on.
 ///
 /// `settled` is given the greeting for whoever serves the device later, when that is known, and
 /// before the kernel is answered.
@@ -78,7 +81,8 @@ pub fn serve<V: View>(
 ) -> Result<Mounted> {
     let Device { fd, mountpoint } = device;
     let mut config = Config::default();
-    // Each thread reads the one descriptor: requests read from a clone of it would die with this process.
+    // Each thread reads the one descriptor: requests read from a clone of it would die with this
+    // process.
     (config.n_threads, config.clone_fd) = (Some(options.threads.max(1)), false);
     // The kernel lets in whom the mount option names.
     let acl = SessionACL::All;
@@ -128,7 +132,8 @@ impl Mounted {
         &self.notifier
     }
 
-    /// Unmounts and waits until the session has ended. [`Kind::Busy`] while anyone uses the mount; it goes on then.
+    /// Unmounts and waits until the session has ended. [`Kind::Busy`] while anyone uses the mount;
+    /// it goes on then.
     pub async fn unmount(&self) -> Result<()> {
         if self.ended.borrow().is_some() {
             return Ok(());

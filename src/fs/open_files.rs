@@ -1,8 +1,9 @@
 //! The files that the kernel has open: what keeps their content, and who reads it. On disk as well,
 //! for the process that takes over.
 //!
-//! The kernel refuses to open an inode through passthrough while it is open otherwise, and the other way round, and
-//! wants one backing id per inode. So how an inode is read is decided by its first open and kept until its last close.
+//! The kernel refuses to open an inode through passthrough while it is open otherwise, and the
+//! other way round, and wants one backing id per inode. So how an inode is read is decided by its
+//! first open and kept until its last close.
 //!
 //! A handle is the number of the request that opened it. So an open that the kernel sends again,
 //! because the process that did it was killed before its answer, gets the same handle, and a close
@@ -25,7 +26,8 @@ use tokio::sync::Notify;
 
 /// Name of the record.
 const RECORD: &str = "open";
-/// How long an open for writing waits for the last close of a reader that goes past us: closes are reported late.
+/// How long an open for writing waits for the last close of a reader that goes past us: closes are
+/// reported late.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 struct OpenedFile {
@@ -100,8 +102,8 @@ impl OpenFiles {
         self.table().opened.get(&ino).and_then(|opened| opened.lease.clone())
     }
 
-    /// Waits until nobody reads the inode past us, for its content is about to change. [`Kind::Busy`] if someone goes
-    /// on reading.
+    /// Waits until nobody reads the inode past us, for its content is about to change.
+    /// [`Kind::Busy`] if someone goes on reading.
     pub(super) async fn wait_for_change(&self, ino: u64) -> Result<()> {
         let is_free = || self.table().opened.get(&ino).is_none_or(|opened| opened.backing.is_none());
         let wait = async {
@@ -150,7 +152,8 @@ impl OpenFiles {
         match self.registrar.open(file.as_fd()) {
             Ok(backing) => Some(backing),
             Err(error) => {
-                // No permission, or a file system it cannot read through (overlayfs): reads come to us instead.
+                // No permission, or a file system it cannot read through (overlayfs): reads come to
+                // us instead.
                 tracing::debug!(%error, "the kernel does not read cached files itself");
                 self.passthrough.store(false, Ordering::Relaxed);
                 None

@@ -27,7 +27,8 @@ const MAX_BACKGROUND: u16 = 64;
 const MAX_NAME: usize = 255;
 /// Unit of the numbers in `statfs`, in bytes.
 const STATFS_BLOCK: u32 = 4096;
-/// Entries whose attributes are gathered for one answer: more than fit into the kernel's usual buffer.
+/// Entries whose attributes are gathered for one answer: more than fit into the kernel's usual
+/// buffer.
 const MAX_PLUS: usize = 256;
 
 fn permissions(mode: u32) -> u16 {
@@ -379,13 +380,15 @@ impl<V: View> Filesystem for Adapter<V> {
                 if shown == MAX_PLUS {
                     break;
                 }
-                // Moved or removed since it was listed: the kernel would take its word for that it is there.
+                // Moved or removed since it was listed: the kernel would take its word for that it
+                // is there.
                 if !fs.overlay.is_current(ino, &entry.name, &entry.node) {
                     entries.push(None);
                     continue;
                 }
                 shown += 1;
-                // One file's trouble must not hide the others: whoever wants its attributes is told then.
+                // One file's trouble must not hide the others: whoever wants its attributes is told
+                // then.
                 let attr = fs.attr(&entry.node).await.inspect_err(|error| {
                     fs.log.note("readdirplus", error, || fs.inodes.path(ino, Some(&entry.name)));
                 });
@@ -421,7 +424,8 @@ impl<V: View> Filesystem for Adapter<V> {
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        // Free is what the scratch layer still takes; the backup itself has no size that could be filled.
+        // Free is what the scratch layer still takes; the backup itself has no size that could be
+        // filled.
         let usage = self.shared.overlay.usage();
         let block = u64::from(STATFS_BLOCK);
         let free = usage.limit_bytes.saturating_sub(usage.bytes) / block;
@@ -430,7 +434,8 @@ impl<V: View> Filesystem for Adapter<V> {
         reply.statfs(blocks, free, free, files, free_names, STATFS_BLOCK, MAX_NAME as u32, STATFS_BLOCK);
     }
 
-    // ENOSYS is an answer that the kernel remembers: it never asks again, and does what is said beside each.
+    // ENOSYS is an answer that the kernel remembers: it never asks again, and does what is said
+    // beside each.
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         reply.error(Errno::ENOSYS); // Succeeds: nothing is held back.

@@ -18,7 +18,8 @@ pub struct MountOptions {
     pub dir_mode: u16,
     /// Mounted read-only (`EROFS`), whatever the overlay could do.
     pub read_only: bool,
-    /// Lets users other than the mounting one in; for an ordinary user /etc/fuse.conf must allow it.
+    /// Lets users other than the mounting one in; for an ordinary user /etc/fuse.conf must allow
+    /// it.
     pub allow_other: bool,
     /// What `mount` and `df` show as the source.
     pub fsname: String,

@@ -191,7 +191,8 @@ mod tests {
         assert!(changes.ends_with(&many));
     }
 
-    /// Pins the format: when this fails, give it a new magic, and say in `docs/formats.md` what changed.
+    /// Pins the format: when this fails, give it a new magic, and say in `docs/formats.md` what
+    /// changed.
     #[test]
     fn the_format_is_what_it_was() {
         let frame = encode(&vec![1_u64, 300]).unwrap();

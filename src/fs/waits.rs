@@ -77,7 +77,8 @@ impl Waits {
         self.0.as_ref().map_or_else(Vec::new, |inner| inner.now().values().cloned().collect())
     }
 
-    /// Makes attempts until one does not fail for want of the store; of a file that no live table reads, one.
+    /// Makes attempts until one does not fail for want of the store; of a file that no live table
+    /// reads, one.
     pub(super) async fn outlast<T, F>(
         &self,
         operation: &'static str,
@@ -180,7 +181,8 @@ pub(super) async fn killed(pid: u32) {
         match std::fs::read_to_string(format!("/proc/{pid}/status")) {
             Ok(status) if has_sigkill(&status) => return,
             Ok(_) => was_seen = true,
-            // A process in the midst of a request does not go; but the kernel also reads ahead for it.
+            // A process in the midst of a request does not go; but the kernel also reads ahead for
+            // it.
             Err(_) if was_seen => return,
             Err(_) => return std::future::pending().await,
         }

@@ -57,7 +57,8 @@ pub(super) fn run(command: &str, timeout: Duration) -> Result<Key> {
 struct Running(Option<Child>);
 
 impl Running {
-    /// Waits for the shell to end, then kills the rest of its group, so that nothing keeps our pipes open.
+    /// Waits for the shell to end, then kills the rest of its group, so that nothing keeps our
+    /// pipes open.
     fn wait(mut self, ends: Instant, timeout: Duration) -> Result<ExitStatus> {
         let failed = |error: io::Error| Error::io("wait for the key command", error);
         while !self.has_ended().map_err(failed)? {
@@ -94,7 +95,8 @@ impl Drop for Running {
     }
 }
 
-/// Reads to the end on a thread of its own, so that a full pipe stops nobody, and keeps the first `keep` bytes.
+/// Reads to the end on a thread of its own, so that a full pipe stops nobody, and keeps the first
+/// `keep` bytes.
 fn collect(pipe: Option<impl Read + Send + 'static>, keep: usize) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     thread::spawn(move || {

@@ -1,8 +1,10 @@
-//! Bytes that the kernel neither writes to swap nor into a core dump, and that are wiped when they are dropped.
+//! Bytes that the kernel neither writes to swap nor into a core dump, and that are wiped when they
+//! are dropped.
 
 use zeroize::Zeroize;
 
-/// A secret in pages of its own: a lock is for whole pages, and undone with the first of two secrets in one page.
+/// A secret in pages of its own: a lock is for whole pages, and undone with the first of two
+/// secrets in one page.
 pub(super) struct LockedBytes {
     /// Never grown. It begins before the first of the pages.
     buffer: Vec<u8>,
@@ -20,7 +22,8 @@ impl LockedBytes {
         let room = secret.len().max(1).next_multiple_of(page);
         let mut buffer = vec![0; room + page];
         let start = buffer.as_ptr().align_offset(page).min(page);
-        // SAFETY: the range lies in the buffer, and the call changes nothing that the program can see.
+        // SAFETY: the range lies in the buffer, and the call changes nothing that the program can
+        // see.
         let is_locked = unsafe { libc::mlock(buffer[start..].as_ptr().cast(), room) } == 0;
         buffer[start..start + secret.len()].copy_from_slice(secret);
         Self { buffer, start, length: secret.len(), locked: if is_locked { room } else { 0 } }
@@ -41,7 +44,8 @@ impl Drop for LockedBytes {
         // The slice: a vector that is wiped has no length any more.
         self.buffer.as_mut_slice().zeroize();
         if self.locked > 0 {
-            // SAFETY: the range is the one that was locked, and lies in the buffer until the end of this call.
+            // SAFETY: the range is the one that was locked, and lies in the buffer until the end of
+            // this call.
             unsafe { libc::munlock(self.buffer[self.start..].as_ptr().cast(), self.locked) };
         }
     }

@@ -1,7 +1,7 @@
 //! Passphrases: where they come from and how they are kept from being seen.
 //!
-//! A leaf. Nothing here prints, logs or formats a passphrase; a key is known to people by its label.
-//! Everything here blocks: it runs once, before anything is served.
+//! A leaf. Nothing here prints, logs or formats a passphrase; a key is known to people by its
+//! label. Everything here blocks: it runs once, before anything is served.
 
 mod command;
 mod file;
@@ -80,7 +80,8 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-/// A passphrase and the name under which errors and logs speak of it, e.g. `key-file /etc/backup/key-2026-a.txt`.
+/// A passphrase and the name under which errors and logs speak of it, e.g.
+/// `key-file /etc/backup/key-2026-a.txt`.
 #[derive(Clone, Debug)]
 pub struct Key {
     pub label: Arc<str>,
@@ -115,7 +116,8 @@ pub struct LoadedKeys {
 }
 
 impl KeySources {
-    /// Reads all of them. The first that fails fails the whole: half of the keys would look like a broken backup.
+    /// Reads all of them. The first that fails fails the whole: half of the keys would look like a
+    /// broken backup.
     pub fn load(&self) -> Result<LoadedKeys> {
         let mut keys = Vec::new();
         let mut warnings = Vec::new();

@@ -1,4 +1,5 @@
-//! Where a node answers: a loopback address that nobody has, so that a Cassandra of this machine keeps its ports.
+//! Where a node answers: a loopback address that nobody has, so that a Cassandra of this machine
+//! keeps its ports.
 
 use crate::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
@@ -36,10 +37,12 @@ pub struct Wish {
     pub port: Option<u16>,
 }
 
-/// Chooses an endpoint that is free now; `taken`: addresses of other nodes, which may not have bound theirs yet.
+/// Chooses an endpoint that is free now; `taken`: addresses of other nodes, which may not have
+/// bound theirs yet.
 ///
 /// # Errors
-/// `Kind::Invalid` for an address that other machines reach; `Kind::Busy` where what was asked for is taken.
+/// `Kind::Invalid` for an address that other machines reach; `Kind::Busy` where what was asked for
+/// is taken.
 pub(super) fn choose(wish: Wish, taken: &BTreeSet<Ipv4Addr>) -> Result<Endpoint> {
     if let Some(address) = wish.address.filter(|address| !address.is_loopback()) {
         let message = format!("--address {address}: a node answers on loopback addresses only, 127.0.0.0/8");

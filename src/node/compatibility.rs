@@ -1,4 +1,5 @@
-//! Whether an installed Cassandra reads the SSTables of a backup, told from their names and from `system_schema`.
+//! Whether an installed Cassandra reads the SSTables of a backup, told from their names and from
+//! `system_schema`.
 
 use super::installation::Version;
 use crate::cassandra::sstable::{self, Files};
@@ -32,7 +33,8 @@ pub(super) fn check(installed: &Version, name: &SstableName) -> Result<()> {
     ))
 }
 
-/// Refuses an installation that does not know every column in which the backup's Cassandra described its tables.
+/// Refuses an installation that does not know every column in which the backup's Cassandra
+/// described its tables.
 pub(super) fn check_schema(installed: &Version, tables: &Path) -> Result<()> {
     let failed = |e| Error::io(format_args!("read {}", tables.display()), e);
     let mut sstables: BTreeMap<SstableName, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
@@ -74,7 +76,8 @@ pub(super) fn check_schema(installed: &Version, tables: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The release that brought a column of `system_schema.tables`. Source: `SchemaKeyspace` of 4.0, 4.1 and 5.0.
+/// The release that brought a column of `system_schema.tables`. Source: `SchemaKeyspace` of 4.0,
+/// 4.1 and 5.0.
 fn column_since(name: &str) -> Option<(u32, u32)> {
     match name {
         "memtable" => Some((4, 1)),

@@ -1,4 +1,5 @@
-//! A CQL session: the little of the native protocol (version 4) that a node of the past is asked with.
+//! A CQL session: the little of the native protocol (version 4) that a node of the past is asked
+//! with.
 //!
 //! A driver would bring a pool, load balancing, and types; here one program asks one node on this
 //! machine, one request at a time, and takes cells as they are. So this is a file of std. Source:

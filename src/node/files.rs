@@ -29,7 +29,8 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(|e| Error::io(format_args!("write {}", path.display()), e))
 }
 
-/// Writes a record as JSON, whole or not at all. `temporary` is a name beside it that nobody else uses.
+/// Writes a record as JSON, whole or not at all. `temporary` is a name beside it that nobody else
+/// uses.
 pub(super) fn write_record<T: Serialize>(path: &Path, temporary: &Path, record: &T) -> Result<()> {
     let text = serde_json::to_vec_pretty(record)
         .map_err(|e| Error::new(Kind::Io, format!("cannot encode {}", path.display())).with_source(e))?;

@@ -91,7 +91,8 @@ fn major_version(program: &Path) -> Result<Option<u32>> {
     Ok(major(&said.stderr).or_else(|| major(&said.stdout)))
 }
 
-// Source: conf/jvm11-server.options of Cassandra 4.1 and conf/jvm17-server.options of 5.0. First what both have.
+// Source: conf/jvm11-server.options of Cassandra 4.1 and conf/jvm17-server.options of 5.0. First
+// what both have.
 const OPENS: &[&str] = &[
     "java.base/java.lang.module",
     "java.base/jdk.internal.loader",

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 
 const DATA: &str = "Data.db";
 
-/// Copies and links everything. Returns the files of the mount that Cassandra has to have open when it is up.
+/// Copies and links everything. Returns the files of the mount that Cassandra has to have open when
+/// it is up.
 pub(super) fn place(data: &Path, plan: &Plan, stopper: &Stopper) -> Result<BTreeSet<PathBuf>> {
     let mut expected = BTreeSet::new();
-    // Every SSTable has a number of its own in its table's directory: those of two hosts may be alike.
+    // Every SSTable has a number of its own in its table's directory: those of two hosts may be
+    // alike.
     let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
     for (placed, is_copy) in
         plan.copies.iter().map(|placed| (placed, true)).chain(plan.links.iter().map(|placed| (placed, false)))

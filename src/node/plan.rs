@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 const SCHEMA: &str = "system_schema";
 const ROLES: &str = "system_auth";
-/// Tables of system_schema whose rows have Cassandra read base tables as it starts, to build what they describe.
+/// Tables of system_schema whose rows have Cassandra read base tables as it starts, to build what
+/// they describe.
 const BUILT: [&str; 3] = ["indexes", "views", "triggers"];
 /// The datacenter of a node whose keyspaces name none.
 const DATACENTER: &str = "datacenter1";
@@ -112,8 +113,8 @@ impl Plan {
 /// Finds what is to be shown, and checks it.
 ///
 /// # Errors
-/// `Kind::Incomplete` where the points lack something and that is not allowed; what cannot be read; what the installed
-/// Cassandra does not open.
+/// `Kind::Incomplete` where the points lack something and that is not allowed; what cannot be read;
+/// what the installed Cassandra does not open.
 pub(super) fn prepare(
     mountpoint: &Path,
     request: &PointRequest,
@@ -348,7 +349,8 @@ fn sstables(table: &BackupTable, installed: &Version) -> Result<Vec<Sstable>> {
     Ok(sstables)
 }
 
-/// The datacenters in which a keyspace has replicas; `None` where that does not depend on datacenters.
+/// The datacenters in which a keyspace has replicas; `None` where that does not depend on
+/// datacenters.
 fn datacenters(keyspace: &Keyspace) -> Option<BTreeSet<&str>> {
     let replication = keyspace.replication.as_ref()?;
     if !replication.get("class")?.ends_with("NetworkTopologyStrategy") {

@@ -1,4 +1,5 @@
-//! A process by its number and the time of its start: a number alone may come to mean another program.
+//! A process by its number and the time of its start: a number alone may come to mean another
+//! program.
 
 use crate::{Error, Kind, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};

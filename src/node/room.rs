@@ -19,7 +19,8 @@ const RECORD: &str = "record.json";
 const UNFINISHED: &str = ".new";
 /// Longest record that is read, bytes.
 const LONGEST: u64 = 1 << 20;
-/// How long another command may hold the lock: it is held for as long as a directory takes to make or remove.
+/// How long another command may hold the lock: it is held for as long as a directory takes to make
+/// or remove.
 const LOCK_DEADLINE: Duration = Duration::from_mins(1);
 /// How long a killed Cassandra may take to end: the kernel has to give its memory back.
 const KILL_PATIENCE: Duration = Duration::from_mins(1);
@@ -78,7 +79,8 @@ impl Room {
         Ok(entries)
     }
 
-    /// Makes a directory for another node. `endpoint` chooses its address, given those that other nodes have.
+    /// Makes a directory for another node. `endpoint` chooses its address, given those that other
+    /// nodes have.
     pub fn begin(
         &self,
         beginning: Beginning,

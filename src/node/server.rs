@@ -1,4 +1,5 @@
-//! A node's Cassandra as a process: its command line, its start, and what its log says when that fails.
+//! A node's Cassandra as a process: its command line, its start, and what its log says when that
+//! fails.
 
 use super::address::Endpoint;
 use super::cql::{Greeting, Session};
@@ -46,7 +47,8 @@ pub(super) fn spawn(installation: &Installation, java: &Java, directory: &Path, 
     let opened = File::create(&out).and_then(|file| Ok((file.try_clone()?, file)));
     let (stdout, stderr) = opened.map_err(|e| Error::io(format_args!("create {}", out.display()), e))?;
     let mut command = Command::new(&java.program);
-    // Nothing of the surroundings reaches it: neither credentials of the store nor another Cassandra's settings.
+    // Nothing of the surroundings reaches it: neither credentials of the store nor another
+    // Cassandra's settings.
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", directory).env("LANG", "C.UTF-8");
     command.args(java.options());
     if let Some(agent) = &installation.agent {

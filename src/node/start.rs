@@ -63,8 +63,8 @@ impl Started {
 }
 
 impl Start {
-    /// Makes a node's directory and chooses its address. `mountpoint`: what it reads, if not a mount of its own;
-    /// `ends_with_starter`: whether it is of no use without this process.
+    /// Makes a node's directory and chooses its address. `mountpoint`: what it reads, if not a
+    /// mount of its own; `ends_with_starter`: whether it is of no use without this process.
     pub fn begin(
         &self,
         source: &str,

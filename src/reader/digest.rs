@@ -51,7 +51,8 @@ pub(super) fn missing_by_manifest<'a>(manifest: &[u8], paths: impl Iterator<Item
     wanted.map(ToOwned::to_owned).collect()
 }
 
-/// Hands files on to `sink`, and keeps what the Digest.crc32 files and manifest.json say that come by.
+/// Hands files on to `sink`, and keeps what the Digest.crc32 files and manifest.json say that come
+/// by.
 pub(super) struct Collector<S> {
     pub(super) sink: S,
     pub(super) digests: Digests,
@@ -93,7 +94,8 @@ pub(super) struct File<'a> {
     pub(super) crc32: u32,
 }
 
-/// For each file: why its SSTable must not be read, if it must not. Second, what could not be checked.
+/// For each file: why its SSTable must not be read, if it must not. Second, what could not be
+/// checked.
 pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String>>, Vec<String>) {
     let mut verdicts: HashMap<(&str, SstableName), String> = HashMap::new();
     let mut warnings = Vec::new();

@@ -39,7 +39,8 @@ pub(super) struct Piece {
     pub(super) reserved: Reserved,
 }
 
-/// Fetches bytes of the store's objects, with bounds on time and memory, and counts what it fetched.
+/// Fetches bytes of the store's objects, with bounds on time and memory, and counts what it
+/// fetched.
 #[derive(Debug)]
 pub(super) struct Fetcher {
     pub(super) store: Store,
@@ -101,9 +102,9 @@ impl Fetcher {
         Ok(bytes)
     }
 
-    /// Sends the object from `start` to its end in order, all but the last piece whole cipher blocks.
-    /// After an error nothing more comes. Ends early when nobody listens. `arrived` hears of all that
-    /// comes.
+    /// Sends the object from `start` to its end in order, all but the last piece whole cipher
+    /// blocks. After an error nothing more comes. Ends early when nobody listens. `arrived` hears
+    /// of all that comes.
     pub(super) async fn in_order(
         &self,
         object: &ObjectMeta,
@@ -120,8 +121,8 @@ impl Fetcher {
             while next < body.size && under_way.count() < pace.in_flight {
                 let wanted = next..body.size.min(next + pace.len);
                 let len = wanted.end - wanted.start;
-                // Only who has nothing waits for memory: pieces that exist are used up without any more
-                // of it, so nobody waits in a circle.
+                // Only who has nothing waits for memory: pieces that exist are used up without any
+                // more of it, so nobody waits in a circle.
                 let reserved = if in_flight.is_empty() {
                     self.memory.reserve(len).await
                 } else if let Some(reserved) = self.memory.try_reserve(len) {

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 /// Work under way. It goes on when nobody waits for it any more.
 pub(super) type Flight<V> = Shared<BoxFuture<'static, Result<V>>>;
 
-/// The work under way, by what it is for. Results are not kept: the work itself puts them where the next one will look.
+/// The work under way, by what it is for. Results are not kept: the work itself puts them where the
+/// next one will look.
 pub(super) struct Flights<K, V>(Mutex<HashMap<K, Flight<V>>>);
 
 impl<K, V> Default for Flights<K, V> {

@@ -4,7 +4,8 @@ use crate::cache::CacheKey;
 use crate::store::ObjectMeta;
 use std::fmt;
 
-/// Which version of which object of which store. Two versions that a store tells apart never share anything.
+/// Which version of which object of which store. Two versions that a store tells apart never share
+/// anything.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Identity(CacheKey);
 

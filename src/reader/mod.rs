@@ -12,7 +12,8 @@
 //! `Data.db` is read in spans too, each checked by the checksums that Cassandra keeps of its
 //! chunks.
 //!
-//! Uses `store` (ranges), `archive` (pure functions over bytes) and `cache`; knows nothing of sets, chains or mounts.
+//! Uses `store` (ranges), `archive` (pure functions over bytes) and `cache`; knows nothing of sets,
+//! chains or mounts.
 
 mod budget;
 mod bundle;
@@ -65,7 +66,8 @@ use std::sync::Arc;
 /// Reads archives and plain objects of one store. Dropping it breaks off what is under way.
 ///
 /// Each part uses those before it only: `fetcher` asks the store; `seals` opens envelopes; `known`
-/// remembers; [`SpanReader`] reads spans, [`Landers`] lands files of them; `files` reads bundles; `passes` makes passes.
+/// remembers; [`SpanReader`] reads spans, [`Landers`] lands files of them; `files` reads bundles;
+/// `passes` makes passes.
 pub struct Reader {
     fetcher: Arc<Fetcher>,
     seals: Arc<Seals>,
@@ -76,7 +78,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Must be called within a Tokio runtime, which does its work. Blocks for a moment on the cache directory.
+    /// Must be called within a Tokio runtime, which does its work. Blocks for a moment on the cache
+    /// directory.
     pub fn new(store: Store, keys: KeyRing, cache: Cache, options: ReaderOptions) -> Result<Arc<Self>> {
         let stats = Arc::new(ReaderStats::default());
         let known = Arc::new(Knowledge::new(&cache, Arc::clone(&stats), &options)?);
@@ -91,13 +94,15 @@ impl Reader {
         Ok(Arc::new(Self { fetcher, seals, known, files, passes: Arc::new(passes), objects }))
     }
 
-    /// What is in the archive. The first time ever, this costs a pass over it; then it is kept on disk.
+    /// What is in the archive. The first time ever, this costs a pass over it; then it is kept on
+    /// disk.
     pub async fn listing(&self, object: &Arc<ObjectMeta>) -> Result<Arc<Listing>> {
         let archive = self.passes.archive(object).await?;
         Ok(Arc::clone(&archive.listing))
     }
 
-    /// The listing, if it is known without asking the store: from memory or from the cache directory.
+    /// The listing, if it is known without asking the store: from memory or from the cache
+    /// directory.
     pub async fn known_listing(&self, object: &ObjectMeta) -> Option<Arc<Listing>> {
         let archive = self.known.archive(self.fetcher.identity(object)).await?;
         Some(Arc::clone(&archive.listing))
@@ -143,7 +148,8 @@ impl Reader {
         file.read(0, fits(file.size(), &file)?).await
     }
 
-    /// All of a plain object such as a manifest; `Kind::Invalid` when it is longer than `max` bytes.
+    /// All of a plain object such as a manifest; `Kind::Invalid` when it is longer than `max`
+    /// bytes.
     pub async fn fetch_object(&self, object: &Arc<ObjectMeta>, max: u64) -> Result<Bytes> {
         self.objects.fetch(object, max).await
     }

@@ -27,9 +27,11 @@ pub struct ReaderOptions {
     pub save_every: Option<u64>,
     /// How archives were encrypted, as far as somebody knows.
     pub envelope: EnvelopeOptions,
-    /// Whether an archive that is not encrypted is read although keys were given and those beside it are.
+    /// Whether an archive that is not encrypted is read although keys were given and those beside
+    /// it are.
     pub allow_plaintext: bool,
-    /// Whether archives hold whole trees: then paths stay as the archive has them, and all of its files count.
+    /// Whether archives hold whole trees: then paths stay as the archive has them, and all of its
+    /// files count.
     pub whole_trees: bool,
     /// Who knows what bundles are made of; `None`: there are none.
     pub bundles: Option<Arc<dyn Bundles>>,

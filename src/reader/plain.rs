@@ -1,4 +1,5 @@
-//! Plain objects such as manifests: each fetched whole, once for everybody who waits for it, and kept in the cache.
+//! Plain objects such as manifests: each fetched whole, once for everybody who waits for it, and
+//! kept in the cache.
 
 use super::fetch::Fetcher;
 use super::flight::Flights;

@@ -46,7 +46,8 @@ const CHUNKS_AT_A_TIME: u64 = 8;
 /// Longest head, bytes.
 const MAX_HEAD: usize = 64 << 20;
 
-/// An index is a small part of its archive; what is larger than this share of it, and this many bytes, is none.
+/// An index is a small part of its archive; what is larger than this share of it, and this many
+/// bytes, is none.
 const MAX_SHARE: u64 = 8;
 const ALWAYS_ALLOWED: u64 = 16 << 20;
 
@@ -59,7 +60,8 @@ struct Head {
     warnings: Vec<String>,
 }
 
-/// Whether the source has published indexes at all: most have none, and should not be asked for every archive.
+/// Whether the source has published indexes at all: most have none, and should not be asked for
+/// every archive.
 #[derive(Debug, Default)]
 struct Presence(tokio::sync::Mutex<Option<(Instant, bool)>>);
 
@@ -90,7 +92,8 @@ impl PublishedIndexes {
         Self { fetcher: Arc::clone(&seals.fetcher), seals, known, presence: Presence::default() }
     }
 
-    /// The archive as a published index has it, now kept here too. `None` when there is none that is genuine and whole.
+    /// The archive as a published index has it, now kept here too. `None` when there is none that
+    /// is genuine and whole.
     pub(super) async fn find(&self, object: &Arc<ObjectMeta>, identity: Identity, ends: &Ends) -> Option<Arc<Archive>> {
         if object.size < MIN_OBJECT_LEN {
             return None;

@@ -43,7 +43,8 @@ pub struct AbortReport {
     pub set_aside: Vec<PathBuf>,
     /// Snapshots taken meanwhile that hold links.
     pub snapshots_with_links: Vec<String>,
-    /// Indexes that lack what was brought back: Cassandra does not index what it finds when it starts.
+    /// Indexes that lack what was brought back: Cassandra does not index what it finds when it
+    /// starts.
     pub rebuild_indexes: Vec<String>,
     pub error: Option<String>,
 }
@@ -272,7 +273,8 @@ fn strangers(state: &State, ours: &Ours) -> Result<Vec<(PathBuf, String)>> {
     Ok(strangers)
 }
 
-/// Moves SSTables out of the live directories: each is whole in the other place before it goes from here.
+/// Moves SSTables out of the live directories: each is whole in the other place before it goes from
+/// here.
 fn set_aside(state: &State, sstables: &[(PathBuf, String)], report: &mut AbortReport) -> Result<()> {
     let aside = format!("cassmount-since-{}", state.plan.started.0);
     for directory in &state.plan.directories {
@@ -292,7 +294,8 @@ fn set_aside(state: &State, sstables: &[(PathBuf, String)], report: &mut AbortRe
     Ok(())
 }
 
-/// Makes a directory that belongs to who the live one belongs to, as its parent does if that has to be made.
+/// Makes a directory that belongs to who the live one belongs to, as its parent does if that has to
+/// be made.
 fn make(target: &Path, live: &Path) -> Result<()> {
     let failed = |e| Error::io(format_args!("create {}", target.display()), e);
     let owner = fs::metadata(live).map_err(failed)?;
@@ -356,7 +359,8 @@ mod tests {
 
     #[test]
     fn what_compaction_has_mixed_meanwhile_is_set_aside() {
-        // Killed after it took one out; then the node ran again, and compacted the other with what was there before.
+        // Killed after it took one out; then the node ran again, and compacted the other with what
+        // was there before.
         let (table, mut journal) = restored();
         journal.step(Step::Aborting).unwrap();
         journal.removing(0).unwrap();

@@ -53,7 +53,8 @@ impl Program {
     /// Runs it with these further arguments to its end, whatever its exit status.
     ///
     /// # Errors
-    /// `Kind::NotFound` when it cannot be started; `Kind::TimedOut` when it was killed after `deadline`.
+    /// `Kind::NotFound` when it cannot be started; `Kind::TimedOut` when it was killed after
+    /// `deadline`.
     pub fn run(&self, arguments: &[&str], deadline: Duration) -> Result<ProgramOutput> {
         let output = || tempfile::tempfile().map_err(|e| Error::io("make a temporary file", e));
         let (mut stdout, mut stderr) = (output()?, output()?);

@@ -1,5 +1,6 @@
-//! `cassmount restore guard`: whether Cassandra may start. It must not where its data directories hold links that lead
-//! nowhere: it would take the SSTables for leftovers, and show tables without their rows.
+//! `cassmount restore guard`: whether Cassandra may start. It must not where its data directories
+//! hold links that lead nowhere: it would take the SSTables for leftovers, and show tables without
+//! their rows.
 
 use super::journal::journals::{Journals, STATE_DIR, STATE_DIR_VARIABLE};
 use super::journal::state::{Plan, State, Step};
@@ -23,7 +24,8 @@ use std::time::{Duration, Instant};
 const AT_ONCE: usize = 8;
 /// From so many links into one directory on, it is listed: one question for many names.
 const LISTED_FROM: usize = 16;
-/// Longest wait for a mount. One that is there and does not answer in time is no reason not to start: its reads wait.
+/// Longest wait for a mount. One that is there and does not answer in time is no reason not to
+/// start: its reads wait.
 pub const GUARD_PATIENCE: Duration = Duration::from_millis(700);
 
 /// What was found below the data directories.
@@ -44,7 +46,8 @@ struct OutwardLink {
     target: PathBuf,
 }
 
-/// Looks at every link in the data directories; those of the tables that the journals know where none is named.
+/// Looks at every link in the data directories; those of the tables that the journals know where
+/// none is named.
 pub fn guard(journals: &Journals, data_dirs: &[PathBuf], patience: Duration) -> Result<GuardReport> {
     let mut report = GuardReport { data_directories: data_dirs.iter().cloned().collect(), ..GuardReport::default() };
     let mut plans: Vec<Plan> = Vec::new();
@@ -218,14 +221,16 @@ fn dangling(links: Vec<OutwardLink>, patience: Duration) -> (BTreeMap<PathBuf, (
     (found, unanswered)
 }
 
-/// Names of the ordinary files in a directory. What is not among them is looked at by itself, all of it after an error.
+/// Names of the ordinary files in a directory. What is not among them is looked at by itself, all
+/// of it after an error.
 fn listed_files(directory: &Path) -> HashSet<OsString> {
     let Ok(entries) = fs::read_dir(directory) else { return HashSet::new() };
     let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
     entries.map_while(io::Result::ok).filter(is_file).map(|entry| entry.file_name()).collect()
 }
 
-/// The drop-in for Cassandra's unit that keeps it from starting without the mounts that its tables read.
+/// The drop-in for Cassandra's unit that keeps it from starting without the mounts that its tables
+/// read.
 ///
 /// # Errors
 /// `Kind::NotFound` where no table reads any.

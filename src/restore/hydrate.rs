@@ -61,7 +61,8 @@ pub struct HydrationReport {
     pub gone: u64,
     /// Links in `backups/` that became files.
     pub in_backups: u64,
-    /// Snapshots that held links, which are files now: a backup that was taken of one before holds links.
+    /// Snapshots that held links, which are files now: a backup that was taken of one before holds
+    /// links.
     pub snapshots: Vec<String>,
     /// Links that are left.
     pub left: u64,
@@ -96,7 +97,8 @@ impl RemoteTable {
     /// Takes a journal over. `None` where its restore came to its end meanwhile.
     ///
     /// # Errors
-    /// Where the table was not opened, somebody is at work on it, or its directories cannot be read.
+    /// Where the table was not opened, somebody is at work on it, or its directories cannot be
+    /// read.
     fn open(path: &Path) -> Result<Option<Self>> {
         let Some(journal) = Journal::open(path)? else { return Ok(None) };
         check_step(&journal.state)?;
@@ -107,10 +109,12 @@ impl RemoteTable {
 }
 
 impl Hydration {
-    /// Takes over what is restored and not local: all, or these tables. Nobody else works on them then.
+    /// Takes over what is restored and not local: all, or these tables. Nobody else works on them
+    /// then.
     ///
     /// # Errors
-    /// `Kind::NotFound` for a table that was not restored. What keeps single tables from it is in [`Self::lost`].
+    /// `Kind::NotFound` for a table that was not restored. What keeps single tables from it is in
+    /// [`Self::lost`].
     pub fn open(journals: &Journals, tables: &[TableName], options: HydrationOptions) -> Result<Self> {
         let mut hydration = Self { tables: Vec::new(), lost: Vec::new(), options };
         for file in of_tables(journals.all()?, tables)? {
@@ -224,7 +228,8 @@ impl Hydration {
             copy::sweep(&place)?;
         }
         let mut snapshots = BTreeSet::new();
-        // Each round sees what Cassandra renamed or linked since; a round in which nothing could be done ends it.
+        // Each round sees what Cassandra renamed or linked since; a round in which nothing could be
+        // done ends it.
         loop {
             let links = all(report)?;
             if links.is_empty() {

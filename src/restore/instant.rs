@@ -87,15 +87,16 @@ impl InstantReport {
 }
 
 impl Instant {
-    /// Checks everything, and tells what a restore would do. The node flushes; nothing else changes.
+    /// Checks everything, and tells what a restore would do. The node flushes; nothing else
+    /// changes.
     pub fn plan(&self, request: &Request) -> Result<InstantReport> {
         let CheckedRestore { plans, notes, lacks } = prepare(&self.mount, &self.node, request)?;
         let tables = plans.iter().map(|plan| report(plan, Outcome::Planned)).collect();
         Ok(InstantReport { lacks, ..self.report(true, tables, notes) })
     }
 
-    /// Restores, table by table. Ends with the first that fails, which is rolled back; those before stay. What a person
-    /// should know is told before anything is changed.
+    /// Restores, table by table. Ends with the first that fails, which is rolled back; those before
+    /// stay. What a person should know is told before anything is changed.
     ///
     /// # Errors
     /// Before anything was changed. What fails later is in the report.
@@ -165,7 +166,8 @@ impl Instant {
         self.journals.begin(Plan { nodetool: self.node.command(), ..plan.clone() })
     }
 
-    /// A table that an earlier run has restored. Cassandra may have been started without the mount since.
+    /// A table that an earlier run has restored. Cassandra may have been started without the mount
+    /// since.
     fn again(&self, journal: &mut Journal) -> TableReport {
         match repair::table(journal, &self.tools()) {
             Ok(RepairOutcome::Sound) => of_state(&journal.state, Outcome::WasOpen),

@@ -1,5 +1,6 @@
-//! What is there. A name that is absent is told apart from one that cannot be looked at: an error that is taken for an
-//! absence would take a table for dropped, a link for local, or a running Cassandra for a stopped one.
+//! What is there. A name that is absent is told apart from one that cannot be looked at: an error
+//! that is taken for an absence would take a table for dropped, a link for local, or a running
+//! Cassandra for a stopped one.
 
 use super::journal::state::Plan;
 use crate::{Error, Kind, Result};

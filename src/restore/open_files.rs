@@ -5,7 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The kernel's number of the first namespace of processes, from which all are seen (`PROC_PID_INIT_INO`).
+/// The kernel's number of the first namespace of processes, from which all are seen
+/// (`PROC_PID_INIT_INO`).
 const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 
 /// What can be seen of who holds files.

@@ -1,4 +1,5 @@
-//! The steps of a restore of one table, forward from wherever its journal says it is, or back to where nothing was.
+//! The steps of a restore of one table, forward from wherever its journal says it is, or back to
+//! where nothing was.
 
 use super::Program;
 use super::journal::state::Step;
@@ -26,7 +27,8 @@ pub(super) struct Tools<'a> {
 /// Makes every step that is left, until Cassandra has opened all.
 ///
 /// # Errors
-/// The journal then says how far it came. `Kind::Busy` where it is not clear what Cassandra has opened.
+/// The journal then says how far it came. `Kind::Busy` where it is not clear what Cassandra has
+/// opened.
 pub(super) fn forward(journal: &mut Journal, tools: &Tools<'_>) -> Result<()> {
     let resumed = journal.state.step >= Step::Linking;
     if journal.state.before.is_none() {
@@ -140,7 +142,8 @@ pub(super) fn never_there(journal: &mut Journal, ours: &Ours) -> Result<()> {
     Ok(())
 }
 
-/// Takes the restored SSTables out of the live directories, each noted before. Returns how many there were.
+/// Takes the restored SSTables out of the live directories, each noted before. Returns how many
+/// there were.
 pub(super) fn take_out(journal: &mut Journal, ours: &Ours) -> Result<usize> {
     for (number, (directory, sstable)) in ours.whole() {
         journal.removing(number)?;

@@ -53,7 +53,8 @@ pub struct Repair {
 
 impl Repair {
     /// # Errors
-    /// `Kind::NotFound` for a table that was not restored; what fails with a table is in its report.
+    /// `Kind::NotFound` for a table that was not restored; what fails with a table is in its
+    /// report.
     pub fn run(&self, journals: &Journals, tables: &[TableName]) -> Result<Vec<RepairReport>> {
         let tools = Tools { node: &self.node, cqlsh: None, refresh: self.refresh };
         let mut reports = Vec::new();
@@ -83,7 +84,8 @@ impl Repair {
     }
 }
 
-/// Gives a table back what it lacks. Works while Cassandra runs as well: it reads none of the SSTables concerned.
+/// Gives a table back what it lacks. Works while Cassandra runs as well: it reads none of the
+/// SSTables concerned.
 pub(super) fn put_back(journal: &Journal) -> Result<Healed> {
     if look::live_directories(&journal.state.plan)?.len() < journal.state.plan.directories.len() {
         // Dropped, or not on one of the disks any more: there is nothing to put back.
@@ -210,7 +212,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
 
-    /// A node that is not there, or one whose nodetool is this shell script; `$1` is its subcommand.
+    /// A node that is not there, or one whose nodetool is this shell script; `$1` is its
+    /// subcommand.
     fn node(script: &str) -> Node {
         Node::new(Program::parse(&format!("sh -c '{script}' nodetool")).unwrap())
     }

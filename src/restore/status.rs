@@ -49,7 +49,8 @@ pub struct TableStatus {
     pub snapshot: Option<String>,
     /// Whether the table was dropped, and its directories are gone.
     pub is_dropped: bool,
-    /// The process that has files of the mount open, if one can be seen: it needs the mount until it is restarted.
+    /// The process that has files of the mount open, if one can be seen: it needs the mount until
+    /// it is restarted.
     pub reader: Option<String>,
 }
 

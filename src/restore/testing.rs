@@ -1,4 +1,5 @@
-//! A live directory and the state of a restore into it, for tests of what happens there. No Cassandra takes part.
+//! A live directory and the state of a restore into it, for tests of what happens there. No
+//! Cassandra takes part.
 
 use super::journal::state::{Before, Linked, Origin, Plan, State};
 use super::links::live;

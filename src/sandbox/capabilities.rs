@@ -1,4 +1,5 @@
-//! Privileges of a process that root started (capabilities): all are given up but those that it names.
+//! Privileges of a process that root started (capabilities): all are given up but those that it
+//! names.
 
 use caps::{CapSet, Capability, CapsHashSet};
 

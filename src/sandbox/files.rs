@@ -70,7 +70,8 @@ impl Watched {
         Self(needs.read.iter().map(watched).collect())
     }
 
-    /// The first name under which there is another file or directory to read now, or a first one. Blocks.
+    /// The first name under which there is another file or directory to read now, or a first one.
+    /// Blocks.
     pub fn replaced(&self) -> Option<&Path> {
         let is_other = |watched: &&WatchedPath| identity(&watched.path).is_some_and(|now| Some(now) != watched.was);
         self.0.iter().find(is_other).map(|watched| watched.path.as_path())

@@ -23,7 +23,8 @@ use std::path::PathBuf;
 pub struct Needs {
     /// Files and directories that are read. What is not there is left out.
     pub read: Vec<PathBuf>,
-    /// Directories in which anything may be made, changed and removed, and files that may be written.
+    /// Directories in which anything may be made, changed and removed, and files that may be
+    /// written.
     pub write: Vec<PathBuf>,
     /// A TCP port to listen on.
     pub listen: Option<u16>,

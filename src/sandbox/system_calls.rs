@@ -195,7 +195,8 @@ const OLDER: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[];
 
-/// `ioctl`s that put characters into a terminal as if somebody had typed them: TIOCSTI and TIOCLINUX.
+/// `ioctl`s that put characters into a terminal as if somebody had typed them: TIOCSTI and
+/// TIOCLINUX.
 const TYPING: [u64; 2] = [0x5412, 0x541c];
 /// The bits of a socket's type that are no flags.
 const TYPE: u64 = 0xf;
@@ -212,7 +213,8 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
     let when = |argument: u8, operation: Op, value: u64| Condition::new(argument, Length::Dword, operation, value);
-    // A thread, not a process. `clone3`, whose flags cannot be seen, is missing, and then this is called instead.
+    // A thread, not a process. `clone3`, whose flags cannot be seen, is missing, and then this is
+    // called instead.
     let thread = libc::CLONE_THREAD.cast_unsigned().into();
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![when(0, Op::MaskedEq(thread), thread)?])?]);
     // Signals of a crash.

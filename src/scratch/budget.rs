@@ -1,9 +1,11 @@
-//! How many bytes the scratch layer may hold: reserved before they are written, given back when files shrink or go.
+//! How many bytes the scratch layer may hold: reserved before they are written, given back when
+//! files shrink or go.
 
 use crate::{Error, Kind, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts logical file sizes, not blocks: predictable, and a sparse file can never outgrow what it was charged for.
+/// Counts logical file sizes, not blocks: predictable, and a sparse file can never outgrow what it
+/// was charged for.
 #[derive(Debug)]
 pub(super) struct Budget {
     used: AtomicU64,
@@ -40,7 +42,8 @@ impl Budget {
         let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
     }
 
-    /// Takes `bytes` even past the limit: for files found on disk when a process resumes another's layer.
+    /// Takes `bytes` even past the limit: for files found on disk when a process resumes another's
+    /// layer.
     pub(super) fn charge(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }

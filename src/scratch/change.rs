@@ -1,4 +1,5 @@
-//! Changes of names and attributes. Each looks at the backup first, then checks and records the whole change at once.
+//! Changes of names and attributes. Each looks at the backup first, then checks and records the
+//! whole change at once.
 
 use super::lease::Leases;
 use super::node::{Attr, Caller, New, Node, SetAttr};
@@ -309,7 +310,8 @@ impl<V: View> Overlay<V> {
         Ok(entries.iter().map(|entry| entry.name.as_bytes().to_vec()).collect())
     }
 
-    /// A file that is open when its last name goes lives on: the upper layer must know that it has no name.
+    /// A file that is open when its last name goes lives on: the upper layer must know that it has
+    /// no name.
     async fn adoption_if_used(&self, node: &Node<V::Node>) -> Result<Option<Record>> {
         if self.leases.is_used(node.ino) { self.adoption(node).await } else { Ok(None) }
     }

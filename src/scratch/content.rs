@@ -85,7 +85,8 @@ impl<V: View> Overlay<V> {
 
     /// Gives the file content of its own: the first `keep` bytes of the backup's.
     ///
-    /// The copy goes on if the caller gives up waiting, so that a large file is copied once, not once per deadline.
+    /// The copy goes on if the caller gives up waiting, so that a large file is copied once, not
+    /// once per deadline.
     async fn copy_up(self: &Arc<Self>, node: &Node<V::Node>, lease: &Lease, keep: u64) -> Result<()> {
         self.attach_own_content(lease).await?;
         if lease.slot.file.get().is_some() {
@@ -124,7 +125,8 @@ impl<V: View> Overlay<V> {
     }
 }
 
-/// Copies up to `keep` bytes into a new file of the scratch directory, paid for before they are fetched.
+/// Copies up to `keep` bytes into a new file of the scratch directory, paid for before they are
+/// fetched.
 async fn copy(
     leases: &Arc<Leases>,
     ino: u64,

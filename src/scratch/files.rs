@@ -1,4 +1,5 @@
-//! The scratch directory on disk: the lock that keeps it to one process, and one file per changed content.
+//! The scratch directory on disk: the lock that keeps it to one process, and one file per changed
+//! content.
 
 use crate::private::{self, Open};
 use crate::{Error, Kind, Result};

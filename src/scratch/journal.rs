@@ -1,6 +1,8 @@
-//! The append-only file that makes the names of the scratch layer survive the process (`docs/formats.md`).
+//! The append-only file that makes the names of the scratch layer survive the process
+//! (`docs/formats.md`).
 //!
-//! It outlives a crash of the daemon, not one of the machine: scratch is gone at unmount anyway, so nothing is synced.
+//! It outlives a crash of the daemon, not one of the machine: scratch is gone at unmount anyway, so
+//! nothing is synced.
 
 use super::record::{Frame, Record};
 use super::state::State;
@@ -82,7 +84,8 @@ impl Journal {
     pub(super) fn append(&mut self, frame: &Frame) -> Result<()> {
         let bytes = encode(frame)?;
         if let Err(error) = self.file.write_all_at(&bytes, self.end) {
-            // Half a frame would be taken for the end of the journal; what follows it must overwrite it.
+            // Half a frame would be taken for the end of the journal; what follows it must
+            // overwrite it.
             let _ = self.file.set_len(self.end);
             return Err(Error::io(format!("write the scratch journal {}", self.path.display()), error));
         }
@@ -91,7 +94,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether it was damaged when it was opened, so that files may be there which it does not name.
+    /// Whether it was damaged when it was opened, so that files may be there which it does not
+    /// name.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged > 0
     }
@@ -246,7 +250,8 @@ mod tests {
         assert_eq!(std::fs::read(path.with_extension("damaged")).unwrap(), damaged[MAGIC.len()..]);
     }
 
-    /// Pins the format: when this fails, give the journal a new magic and say in `docs/formats.md` what changed.
+    /// Pins the format: when this fails, give the journal a new magic and say in `docs/formats.md`
+    /// what changed.
     #[test]
     fn the_format_is_what_it_was() {
         let bytes: Vec<u8> = frames().iter().flat_map(|frame| encode(frame).unwrap()).collect();

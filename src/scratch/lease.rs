@@ -1,4 +1,5 @@
-//! Who uses which content: a lease keeps an inode's content alive and its files open, whatever happens to its names.
+//! Who uses which content: a lease keeps an inode's content alive and its files open, whatever
+//! happens to its names.
 
 use super::state::Body;
 use super::upper::Upper;

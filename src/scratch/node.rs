@@ -101,7 +101,8 @@ impl Attr {
 /// Who asks for a change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Caller {
-    /// The kernel's number of the request, 0 for none: kept in the journal to recognise a request sent again.
+    /// The kernel's number of the request, 0 for none: kept in the journal to recognise a request
+    /// sent again.
     pub request: u64,
     pub uid: u32,
     pub gid: u32,

@@ -23,7 +23,8 @@ pub struct Overlay<V: View> {
 }
 
 impl<V: View> Overlay<V> {
-    /// Starts an empty layer; what an earlier mount left in the directory is removed. Blocks on local files.
+    /// Starts an empty layer; what an earlier mount left in the directory is removed. Blocks on
+    /// local files.
     ///
     /// [`Kind::Busy`] if another process uses the directory.
     pub fn new(view: V, options: &ScratchOptions) -> Result<Self> {
@@ -100,7 +101,8 @@ impl<V: View> Overlay<V> {
         let known = self.with_state(|state| {
             let inode = state.inodes.get(&ino)?;
             let path = if let Body::Backup { path, .. } = &inode.body { Some(path.clone()) } else { None };
-            // A copied-up file is the backup's no more, but its inode still is: keep whatever is known of it.
+            // A copied-up file is the backup's no more, but its inode still is: keep whatever is
+            // known of it.
             Some((inode.kind(), path))
         });
         let Some((kind, path)) = known.flatten() else {
@@ -202,7 +204,8 @@ impl<V: View> Overlay<V> {
         }
     }
 
-    /// Takes a lease on a file's content. With `read`, the backup's content is opened where it is still what counts.
+    /// Takes a lease on a file's content. With `read`, the backup's content is opened where it is
+    /// still what counts.
     pub async fn open(&self, node: &Node<V::Node>, read: bool) -> Result<Lease> {
         match node.kind {
             NodeKind::File => {}
@@ -217,7 +220,8 @@ impl<V: View> Overlay<V> {
         Ok(lease)
     }
 
-    /// Takes a lease on an inode that an earlier process opened. [`Kind::Changed`] if its content has gone.
+    /// Takes a lease on an inode that an earlier process opened. [`Kind::Changed`] if its content
+    /// has gone.
     pub fn hold(&self, ino: u64) -> Result<Lease> {
         self.leases.take(ino)
     }
@@ -227,7 +231,8 @@ impl<V: View> Overlay<V> {
         self.with_state(|state| state.inodes.contains_key(&ino)).unwrap_or(false)
     }
 
-    /// Frees the contents that no name and no lease leads to: an earlier process was stopped before it could.
+    /// Frees the contents that no name and no lease leads to: an earlier process was stopped before
+    /// it could.
     pub fn free_unused(&self) {
         let nameless = |state: &State| -> Vec<u64> {
             state.inodes.iter().filter(|(_, inode)| inode.names == 0).map(|(&ino, _)| ino).collect()
@@ -261,7 +266,8 @@ impl<V: View> Overlay<V> {
         lease.slot.backup.get_or_try_init(|| self.view.open(below)).await.cloned()
     }
 
-    /// Empties the layer, as if nothing had ever been changed, and says what a kernel may still have cached of it.
+    /// Empties the layer, as if nothing had ever been changed, and says what a kernel may still
+    /// have cached of it.
     ///
     /// [`Kind::Busy`] while files of its own are open.
     pub async fn reset(&self) -> Result<Shadowed> {

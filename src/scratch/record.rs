@@ -1,11 +1,13 @@
-//! What the journal of the scratch layer says: one [`Frame`] per operation, described in `docs/formats.md`.
+//! What the journal of the scratch layer says: one [`Frame`] per operation, described in
+//! `docs/formats.md`.
 
 use super::state::State;
 use crate::view::NodeKind;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A time with nanoseconds, as `utimensat` sets them: seconds since 1970 (rounded down) and 0..999,999,999.
+/// A time with nanoseconds, as `utimensat` sets them: seconds since 1970 (rounded down) and
+/// 0..999,999,999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Moment {
     secs: i64,
@@ -57,7 +59,8 @@ pub(super) enum NewBody {
     Symlink(Vec<u8>),
 }
 
-/// One change of the state. Variants and fields are part of the on-disk format: append, never reorder.
+/// One change of the state. Variants and fields are part of the on-disk format: append, never
+/// reorder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Record {
     /// Everything so far; the first record of a compacted journal.
@@ -127,8 +130,8 @@ pub(super) enum Record {
 /// The records of one operation: all of them happened or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Frame {
-    /// The kernel's number of the request that asked for it; 0 for none. A request that the kernel sends again after a
-    /// crash is recognised by it.
+    /// The kernel's number of the request that asked for it; 0 for none. A request that the kernel
+    /// sends again after a crash is recognised by it.
     pub(super) request: u64,
     pub(super) records: Vec<Record>,
 }

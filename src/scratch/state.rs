@@ -1,6 +1,8 @@
-//! The names and attributes of the scratch layer as a plain value: no I/O, changed only by [`Record`]s.
+//! The names and attributes of the scratch layer as a plain value: no I/O, changed only by
+//! [`Record`]s.
 //!
-//! What a process knows is exactly what its journal says, so replaying the journal gives the same state.
+//! What a process knows is exactly what its journal says, so replaying the journal gives the same
+//! state.
 
 use super::record::{Change, Moment, NewBody, Record};
 use crate::view::NodeKind;
@@ -17,12 +19,14 @@ pub(super) enum Body {
     Symlink {
         target: Vec<u8>,
     },
-    /// Content in a file of the scratch directory. `freed`: unlinked and no longer open, the content is gone.
+    /// Content in a file of the scratch directory. `freed`: unlinked and no longer open, the
+    /// content is gone.
     File {
         size: u64,
         freed: bool,
     },
-    /// Still the backup's content, with attributes or names of our own; `path` leads from the root of the tree to it.
+    /// Still the backup's content, with attributes or names of our own; `path` leads from the root
+    /// of the tree to it.
     Backup {
         kind: NodeKind,
         path: Vec<Vec<u8>>,

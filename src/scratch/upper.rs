@@ -1,4 +1,5 @@
-//! The upper layer itself: state, journal and content files kept in step. Everything here may block.
+//! The upper layer itself: state, journal and content files kept in step. Everything here may
+//! block.
 
 use super::ScratchOptions;
 use super::budget::Budget;
@@ -13,8 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 
 /// Names, attributes and contents that differ from the backup's.
 ///
-/// Locks are taken in the order journal, leases ([`super::lease`]), state. The journal's is held through a whole
-/// change, so changes are made one after the other, while readers wait only for the moment of `State::apply`.
+/// Locks are taken in the order journal, leases ([`super::lease`]), state. The journal's is held
+/// through a whole change, so changes are made one after the other, while readers wait only for the
+/// moment of `State::apply`.
 #[derive(Debug)]
 pub(super) struct Upper {
     pub(super) dir: ScratchDir,
@@ -93,7 +95,8 @@ impl Upper {
         lock(&self.journal)
     }
 
-    /// Carries out one operation: `plan` checks it against the state and says what is to be recorded.
+    /// Carries out one operation: `plan` checks it against the state and says what is to be
+    /// recorded.
     pub(super) fn commit<T>(&self, request: u64, plan: impl FnOnce(&State) -> Result<(Vec<Record>, T)>) -> Result<T> {
         let mut journal = self.journal();
         let (records, result) = plan(&self.state())?;

@@ -43,7 +43,8 @@ pub struct Listing {
     pub one_level: bool,
     /// Only keys after this one, in byte order.
     pub after: Option<String>,
-    /// How many entries a page may have at most, where the backend can be told; `None` = its own default.
+    /// How many entries a page may have at most, where the backend can be told; `None` = its own
+    /// default.
     pub limit: Option<usize>,
 }
 

@@ -41,7 +41,8 @@ pub struct BundledFile {
 
 /// Who knows which objects a bundle is made of: a layout.
 pub trait Bundles: Send + Sync + Debug {
-    /// The files of the bundle, as they are now. May differ from what the bundle's digest was made of: [`Tally`] tells.
+    /// The files of the bundle, as they are now. May differ from what the bundle's digest was made
+    /// of: [`Tally`] tells.
     fn files<'a>(&'a self, bundle: &'a ObjectMeta) -> BoxFuture<'a, Result<Vec<BundledFile>>>;
 }
 

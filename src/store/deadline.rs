@@ -1,6 +1,7 @@
 //! How long an operation may take, and when a failed attempt is worth another.
 //!
-//! `object_store`'s own limit is one for the whole request, so that a large range over a slow line never arrives. Here:
+//! `object_store`'s own limit is one for the whole request, so that a large range over a slow line
+//! never arrives. Here:
 //! - an attempt fails when nothing arrives for [`Deadlines::no_progress`];
 //! - the operation fails when its time is over: the timeout, plus what its bytes take at
 //!   [`SLOWEST`], plus what the throttle held it back;

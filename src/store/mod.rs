@@ -61,11 +61,13 @@ const NAMES_IN_MESSAGE: usize = 5;
 /// only ever read If-Match.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObjectMeta {
-    /// Full key below the SOURCE's prefix, `/`-separated, no leading slash; as the store has it (not percent-encoded).
+    /// Full key below the SOURCE's prefix, `/`-separated, no leading slash; as the store has it
+    /// (not percent-encoded).
     pub key: Arc<str>,
     /// Bytes.
     pub size: u64,
-    /// What the store calls this version of the object; for a local file its time of modification and size.
+    /// What the store calls this version of the object; for a local file its time of modification
+    /// and size.
     pub e_tag: Option<Arc<str>>,
     pub modified: Timestamp,
     /// The listing shows a storage class that must be thawed before the object can be read. Of a
@@ -100,7 +102,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens `source`. A local directory must exist; of a bucket nothing is asked yet: see [`Store::check`].
+    /// Opens `source`. A local directory must exist; of a bucket nothing is asked yet: see
+    /// [`Store::check`].
     pub fn open(source: &Source, options: &StoreOptions) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         let (name, backend): (String, Arc<dyn Backend>) = if let Source::Local(directory) = source {
@@ -168,9 +171,11 @@ impl Store {
         self.0.next_page(&mut *pages).await.map(drop)
     }
 
-    /// Every object whose key starts with `prefix` (`""` = all; a path prefix, ending at a `/`), in pages, unordered.
+    /// Every object whose key starts with `prefix` (`""` = all; a path prefix, ending at a `/`), in
+    /// pages, unordered.
     ///
-    /// Names that cannot be a key here are left out and counted: [`Store::stats`]. An error ends the stream.
+    /// Names that cannot be a key here are left out and counted: [`Store::stats`]. An error ends
+    /// the stream.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
         self.stream(Listing::all(prefix))
     }
@@ -178,7 +183,8 @@ impl Store {
     /// As [`Store::list`], of the keys that come after `offset` in byte order; `offset` is a key,
     /// or the beginning of one.
     ///
-    /// The store is asked for those only, except where it cannot (Azure): there the others are skipped on arrival.
+    /// The store is asked for those only, except where it cannot (Azure): there the others are
+    /// skipped on arrival.
     pub fn list_after(&self, prefix: &str, offset: &str) -> BoxStream<'static, Result<ObjectMeta>> {
         self.stream(Listing { after: Some(offset.to_owned()), ..Listing::all(prefix) })
     }
@@ -205,7 +211,8 @@ impl Store {
         Ok(level)
     }
 
-    /// The object's current metadata. `Kind::NotFound` only when the store says that it is not there.
+    /// The object's current metadata. `Kind::NotFound` only when the store says that it is not
+    /// there.
     pub async fn head(&self, key: &str) -> Result<ObjectMeta> {
         let inner = &*self.0;
         let _operation = inner.silence.begin();
@@ -239,7 +246,8 @@ impl Store {
         let mut body = Body::new((range.end - range.start) as usize);
         let mut attempts = inner.deadlines.start(range.end - range.start);
         loop {
-            // A later attempt goes on where the one before broke off: If-Match makes both the same version.
+            // A later attempt goes on where the one before broke off: If-Match makes both the same
+            // version.
             let rest = range.start + body.len() as u64..range.end;
             match inner.get(object, rest, &mut body, &mut attempts).await {
                 Ok(()) => return Ok(body.finish()),
@@ -296,7 +304,8 @@ impl Store {
     /// What the `credential_process` of the AWS profile prints: an [`Outside`] answers with it.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] where the profile names none, [`Kind::Io`] where it fails; the sentence has no secret.
+    /// [`Kind::Invalid`] where the profile names none, [`Kind::Io`] where it fails; the sentence
+    /// has no secret.
     pub async fn credential_process(options: &StoreOptions) -> Result<Zeroizing<Vec<u8>>> {
         remote::credential_process(options).await
     }
@@ -382,7 +391,8 @@ impl Inner {
         Ok(())
     }
 
-    /// After a failed attempt: waits and returns, or returns the error when another attempt would not help or not fit.
+    /// After a failed attempt: waits and returns, or returns the error when another attempt would
+    /// not help or not fit.
     async fn pause(&self, attempts: &mut Attempts, error: Error) -> Result<()> {
         let pause = attempts.pause_after(error)?;
         self.counters.retry();

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Options of a store, each from a flag, the environment or the config file; nothing here reads the environment itself.
+/// Options of a store, each from a flag, the environment or the config file; nothing here reads the
+/// environment itself.
 #[derive(Clone)]
 pub struct StoreOptions {
     /// S3's region; otherwise the environment's, the profile's, `us-east-1`.
     pub region: Option<String>,
-    /// Where an S3-compatible server is, `http(s)://host[:port]`. Plain HTTP is only spoken to an `http://` one.
+    /// Where an S3-compatible server is, `http(s)://host[:port]`. Plain HTTP is only spoken to an
+    /// `http://` one.
     pub endpoint_url: Option<String>,
     /// A profile of `~/.aws/config` and `~/.aws/credentials`. One that is named here goes before
     /// credentials of the environment.
@@ -35,7 +37,8 @@ pub struct StoreOptions {
     pub ca_bundle: Option<PathBuf>,
     /// Bytes per second over all requests.
     pub throttle: Option<u64>,
-    /// How long an operation may go without success, attempts included. A large range is given more: see `deadline`.
+    /// How long an operation may go without success, attempts included. A large range is given
+    /// more: see `deadline`.
     pub timeout: Duration,
     /// Requests in flight.
     pub max_requests: usize,
@@ -69,7 +72,8 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
-    /// The value of an environment variable; an empty one counts as not set, as the AWS tools have it.
+    /// The value of an environment variable; an empty one counts as not set, as the AWS tools have
+    /// it.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         let found = self.environment.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())

@@ -14,7 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Below what key everything is that cassmount itself writes to a source. No layout takes it for a backup.
+/// Below what key everything is that cassmount itself writes to a source. No layout takes it for a
+/// backup.
 pub const OWN_PREFIX: &str = ".cassmount/";
 
 /// Bytes of an upload's part; one that is no longer goes in a single request.
@@ -66,7 +67,8 @@ impl Publisher {
         Upload { publisher: self, path, buffer: Vec::new(), parts: None }
     }
 
-    /// Removes the object of this key, which is below [`OWN_PREFIX`]. One that is not there is no error.
+    /// Removes the object of this key, which is below [`OWN_PREFIX`]. One that is not there is no
+    /// error.
     ///
     /// # Panics
     /// When the key is not below [`OWN_PREFIX`].

@@ -24,9 +24,11 @@ pub enum Source {
 }
 
 impl Source {
-    /// `s3://bucket[/prefix]`, `gs://bucket[/prefix]`, `az://container[/prefix]`, `file:///dir`, or a directory.
+    /// `s3://bucket[/prefix]`, `gs://bucket[/prefix]`, `az://container[/prefix]`, `file:///dir`, or
+    /// a directory.
     ///
-    /// Whether it exists is not looked at. A relative directory may contain `://` when it begins with `./`.
+    /// Whether it exists is not looked at. A relative directory may contain `://` when it begins
+    /// with `./`.
     pub fn parse(text: &str) -> Result<Self> {
         if text.is_empty() {
             return Err(Error::invalid("the source is empty"));
@@ -106,7 +108,8 @@ fn key_prefix(text: &str, prefix: &str) -> Result<String> {
     Ok(prefix.to_owned())
 }
 
-/// The names in a key, or `None` when it has one that no directory could hold: empty, `.`, `..`, with a NUL.
+/// The names in a key, or `None` when it has one that no directory could hold: empty, `.`, `..`,
+/// with a NUL.
 pub(super) fn components(key: &str) -> Option<Vec<&str>> {
     let names: Vec<&str> = key.split('/').collect();
     let fits = |name: &&str| !matches!(*name, "" | "." | "..") && !name.contains('\0');

@@ -21,7 +21,8 @@ impl Throttle {
         (bytes_per_second > 0).then(|| Self { bytes_per_second, paid: Mutex::new(None) })
     }
 
-    /// Takes `bytes`, which have arrived, and waits until that fits the rate. Returns how long it waited.
+    /// Takes `bytes`, which have arrived, and waits until that fits the rate. Returns how long it
+    /// waited.
     pub(super) async fn take(&self, bytes: usize) -> Duration {
         let now = Instant::now();
         let due = {

@@ -60,14 +60,16 @@ impl Channel {
         }
     }
 
-    /// The next message and the descriptor that came with it; `None` once the other end is closed. Blocks.
+    /// The next message and the descriptor that came with it; `None` once the other end is closed.
+    /// Blocks.
     pub fn receive<M: DeserializeOwned>(&self) -> Result<Option<(M, Option<OwnedFd>)>> {
         let mut bytes = [0; LONGEST];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-                // Reset: it died with a message of ours unread. That is told once, before what it said last.
+                // Reset: it died with a message of ours unread. That is told once, before what it
+                // said last.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other.map_err(|e| Error::io("receive a message between our processes", e.into()))?,
             }

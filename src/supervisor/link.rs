@@ -8,7 +8,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Set by the supervisor: what the worker's standing was when memory runs out, before the supervisor changed its own.
+/// Set by the supervisor: what the worker's standing was when memory runs out, before the
+/// supervisor changed its own.
 pub(super) const OOM_SCORE_VARIABLE: &str = "CASSMOUNT_OOM_SCORE";
 
 /// What the worker is asked for while it serves.
@@ -28,7 +29,8 @@ impl Link {
     /// Takes the channel from standard input, where the supervisor put it, and waits for its first
     /// message. With a greeting comes the device.
     ///
-    /// To be called before there are other threads. [`Kind::Invalid`] in a process that was started otherwise.
+    /// To be called before there are other threads. [`Kind::Invalid`] in a process that was started
+    /// otherwise.
     pub fn open() -> Result<(Self, Start, Option<OwnedFd>)> {
         let channel = Channel::of_stdin()?;
         system::unblock_signals().map_err(|e| Error::io("take over from the supervisor", e))?;

@@ -55,9 +55,11 @@ pub struct Start {
     /// Absolute, without symbolic links, as bytes.
     pub mountpoint: Vec<u8>,
     pub history: History,
-    /// The kernel's greeting, if there is a mount; the device comes with it. Else the worker has to make one.
+    /// The kernel's greeting, if there is a mount; the device comes with it. Else the worker has to
+    /// make one.
     pub greeting: Option<Vec<u8>>,
-    /// Workers crash one after the other: for how long each request that was in flight is to be tried alone.
+    /// Workers crash one after the other: for how long each request that was in flight is to be
+    /// tried alone.
     pub trial: Option<Duration>,
     /// Fingerprints of requests that workers died of while they tried them.
     pub condemned: Vec<u64>,

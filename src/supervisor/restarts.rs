@@ -103,7 +103,8 @@ impl Restarts {
         Then::Restart(wait(self.crashes))
     }
 
-    /// For how long the next worker should try each request that was in flight alone; `None`: there is no reason to.
+    /// For how long the next worker should try each request that was in flight alone; `None`: there
+    /// is no reason to.
     pub(super) fn trial(&self) -> Option<Duration> {
         let more = self.crashes.checked_sub(SUSPICIOUS)?;
         Some(SHORTEST_TRIAL.saturating_mul(1 << more.min(10)).min(LONGEST_TRIAL))

@@ -82,7 +82,8 @@ pub(super) fn protect_from_oom_killer() -> Option<String> {
     Some(before.trim().to_owned())
 }
 
-/// What held before the supervisor was spared: a worker inherits that, and is what should be chosen.
+/// What held before the supervisor was spared: a worker inherits that, and is what should be
+/// chosen.
 pub(super) fn be_chosen_as(before: &str) {
     // Only lowering it needs a privilege.
     let _ = std::fs::write(OOM_SCORE, before);

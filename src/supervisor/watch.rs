@@ -37,7 +37,8 @@ pub struct Plan {
     pub mountpoint: PathBuf,
     /// Deaths of workers in a minute that are still put up with.
     pub restart_limit: usize,
-    /// Directories without symbolic links in which workers may write, and the mount: no program is started from there.
+    /// Directories without symbolic links in which workers may write, and the mount: no program is
+    /// started from there.
     pub written: Vec<PathBuf>,
 }
 
@@ -147,7 +148,8 @@ impl Supervisor {
         self.suspects = Suspects::new();
     }
 
-    /// Goes back to the program before, if the one that was handed over to `died` before it did well.
+    /// Goes back to the program before, if the one that was handed over to `died` before it did
+    /// well.
     fn hand_back(&mut self, died: &LastDeath) {
         let Some(previous) = self.previous.take_if(|_| !died.death.is_from_outside()) else { return };
         if died.served.is_none_or(|served| served < LIVED_WELL) {

@@ -1,4 +1,5 @@
-//! A table's files at a restore point or in a set: from its archives' listings to a [`ContentTree`].
+//! A table's files at a restore point or in a set: from its archives' listings to a
+//! [`ContentTree`].
 
 use super::attribution::Piece;
 use super::backup::{BackupTree, is_lasting};
@@ -25,7 +26,8 @@ const MAX_TEXT: u64 = 1 << 20;
 impl BackupTree {
     /// The files of the directory. Needs the listing of every archive that it is made of.
     pub(super) async fn content(&self, place: &ContentPlace) -> Result<Arc<ContentTree>> {
-        // What archives tell of themselves can change whose directory this is. Each is heard once, so this ends.
+        // What archives tell of themselves can change whose directory this is. Each is heard once,
+        // so this ends.
         loop {
             let model = self.model(&place.table.host).await?;
             let (dir, index) = whose(&model, place)?;
@@ -42,7 +44,8 @@ impl BackupTree {
         }
     }
 
-    /// Lists the archives of a directory. `None` when they told something of themselves that changes the model.
+    /// Lists the archives of a directory. `None` when they told something of themselves that
+    /// changes the model.
     pub(super) async fn assemble(
         &self,
         model: &HostModel,
@@ -67,7 +70,8 @@ impl BackupTree {
         Ok(Some(assembly))
     }
 
-    /// Notes what the archives do not give out: files without data, and SSTables that are whole in none of them.
+    /// Notes what the archives do not give out: files without data, and SSTables that are whole in
+    /// none of them.
     fn note_damage(&self, assembly: &Assembly) {
         let merged = assembly.merged().sstables;
         for (source, ((set, archive), listing)) in assembly.pieces.iter().zip(&assembly.listings).enumerate() {
@@ -127,7 +131,8 @@ impl BackupTree {
         Ok(Some(self.state(&set.host).declare(model, set, &archive.table, id).await))
     }
 
-    /// Looks whether the files can be of the incarnation that they were taken for. Says whether some are not.
+    /// Looks whether the files can be of the incarnation that they were taken for. Says whether
+    /// some are not.
     async fn learn_id_from_files(
         &self,
         model: &HostModel,
@@ -209,7 +214,8 @@ impl BackupTree {
 fn whose<'a>(model: &'a HostModel, place: &ContentPlace) -> Result<(&'a TableDir, usize)> {
     let table = &place.table;
     let found = model.index(place.kind, &place.tag.0).and_then(|index| {
-        // The node was given out for some incarnation at this point; if it proved wrong, for the one that is right.
+        // The node was given out for some incarnation at this point; if it proved wrong, for the
+        // one that is right.
         let shown = model.shown_at(&table.table, table.id, place.kind, index);
         let any = || model.table(&table.table).iter().find(|dir| dir.has(place.kind, index));
         Some((shown.or_else(any)?, index))

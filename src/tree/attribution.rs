@@ -7,7 +7,8 @@ use crate::catalog::{BackupSet, HostSets, Knowledge, RestorePoint, Scope, SetKin
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What the files of archives told of their incarnation, where that is not what their sets' times suggest.
+/// What the files of archives told of their incarnation, where that is not what their sets' times
+/// suggest.
 pub(super) type Refined = HashMap<(Tag, TableName), Option<TableId>>;
 
 /// Everything that a host's model is made of.
@@ -86,7 +87,8 @@ impl Attribution {
         self.candidates.get(table)
     }
 
-    /// The incarnation that an archive holds: what its files told, else what its set's time suggests.
+    /// The incarnation that an archive holds: what its files told, else what its set's time
+    /// suggests.
     pub(super) fn archive_id(&self, set: &BackupSet, table: &TableName) -> Option<TableId> {
         let told = self.candidates.get(table)?.of_archive(set);
         if self.from.refined.is_empty()
@@ -121,7 +123,8 @@ impl Attribution {
         if point.kind() == SetKind::Full || base.has(table) {
             return false;
         }
-        // A full of other tables says nothing of this one, as long as something tells that it was still there.
+        // A full of other tables says nothing of this one, as long as something tells that it was
+        // still there.
         if base.scope() == Scope::Some
             && (!base.has_keyspace(&table.keyspace) || point.sets().skip(1).any(|set| set.has(table)))
         {
@@ -140,7 +143,8 @@ impl Attribution {
     }
 }
 
-/// Of every table that has an archive in any of the sets, seen or not: a later set explains earlier ones.
+/// Of every table that has an archive in any of the sets, seen or not: a later set explains earlier
+/// ones.
 fn candidates(from: &Ingredients) -> HashMap<TableName, Candidates> {
     let mut candidates = HashMap::new();
     for table in from.sets.sets.iter().flat_map(|set| set.tables()) {

@@ -42,7 +42,8 @@ pub struct TreeOptions {
     pub live_data_dir: Option<PathBuf>,
     /// Where schema history and table ids are kept once they are known; `None`: nowhere.
     pub directory: Option<PathBuf>,
-    /// Where the names that were shown are kept for a process that takes the mount over; `None`: nowhere.
+    /// Where the names that were shown are kept for a process that takes the mount over; `None`:
+    /// nowhere.
     pub names: Option<PathBuf>,
     /// Directories that live tables link to, by their paths from the root: they are found under
     /// these names, whatever better evidence has said of their ids since.
@@ -168,7 +169,8 @@ impl std::fmt::Debug for BackupTree {
 }
 
 impl BackupTree {
-    /// With `live_data_dir`, blocks on reading that directory, which must be one. `Kind::Invalid` when `at` is no time.
+    /// With `live_data_dir`, blocks on reading that directory, which must be one. `Kind::Invalid`
+    /// when `at` is no time.
     pub fn new(catalog: Arc<Catalog>, reader: Arc<Reader>, options: TreeOptions) -> Result<Self> {
         Self::over(Arc::new(Backups::new(catalog, reader)), options)
     }
@@ -217,7 +219,8 @@ impl BackupTree {
         point.map_or(Visible::nothing(), |point| Visible::until(sets, point))
     }
 
-    /// The names of a host's tree as of now. The first time, this reads what the host's sets hold of `system_schema`.
+    /// The names of a host's tree as of now. The first time, this reads what the host's sets hold
+    /// of `system_schema`.
     pub(super) async fn model(&self, host: &Host) -> Result<Arc<HostModel>> {
         Ok(self.built(host).await?.model)
     }
@@ -242,7 +245,8 @@ impl BackupTree {
         built.map(|(host, built)| (host, (built.model, built.incomplete))).collect()
     }
 
-    /// For a name that is not there: `NotFound`, or the outage on account of which that cannot be said.
+    /// For a name that is not there: `NotFound`, or the outage on account of which that cannot be
+    /// said.
     pub(super) async fn absent(&self, host: &Host, name: &str) -> Error {
         match self.built(host).await {
             Ok(BuiltModel { incomplete: Some(outage), .. }) => outage,
@@ -383,7 +387,8 @@ impl BackupTree {
         self.options.names.as_ref().map(|directory| names::path(directory, self.source.name(), host))
     }
 
-    /// Reads the schema_mapping.json of every set that has one; the reason if some may be read later only.
+    /// Reads the schema_mapping.json of every set that has one; the reason if some may be read
+    /// later only.
     async fn read_mappings(
         &self,
         sets: &HostSets,

@@ -1,4 +1,5 @@
-//! Which incarnations of its tables each restore point has, worked out from one point to the next. Pure.
+//! Which incarnations of its tables each restore point has, worked out from one point to the next.
+//! Pure.
 
 use super::attribution::Attribution;
 use crate::cassandra::{TableId, TableName};
@@ -8,7 +9,8 @@ use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The archives of a chain while it grows: per table the incarnations that they hold, the newest archive's last.
+/// The archives of a chain while it grows: per table the incarnations that they hold, the newest
+/// archive's last.
 #[derive(Default)]
 pub(super) struct Chain {
     base: Option<Arc<BackupSet>>,
@@ -50,7 +52,8 @@ impl Chain {
         held.push(id);
     }
 
-    /// The incarnations that the point has: of a full what it holds, else what lives then and has files in the chain.
+    /// The incarnations that the point has: of a full what it holds, else what lives then and has
+    /// files in the chain.
     pub(super) fn each_alive(
         &self,
         point: &RestorePoint,
@@ -66,7 +69,8 @@ impl Chain {
             }
             let Some(candidates) = attribution.candidates(table) else { continue };
             let alive = match candidates.at(point.time()) {
-                // Nothing weak outlives an archive of which only an unknown incarnation can be the source.
+                // Nothing weak outlives an archive of which only an unknown incarnation can be the
+                // source.
                 Some(candidate) if candidate.evidence.is_weak() && held.last() == Some(&None) => None,
                 Some(candidate) => Some(candidate.id),
                 None if is_dropped(candidates, point.time()) => continue,

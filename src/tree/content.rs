@@ -1,4 +1,5 @@
-//! The files of one table directory, arranged as a tree: paths from archives in, sorted directories out. Pure.
+//! The files of one table directory, arranged as a tree: paths from archives in, sorted directories
+//! out. Pure.
 
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;

@@ -37,7 +37,8 @@ impl ArchiveDamage {
         self.put(set, archive, of_listing(&archive.table, listing, shown));
     }
 
-    /// Notes that it cannot be looked into. An outage shows nothing, nor does a key that does not fit.
+    /// Notes that it cannot be looked into. An outage shows nothing, nor does a key that does not
+    /// fit.
     pub(super) fn note_unreadable(&self, set: &Tag, archive: &TableArchive, error: &Error) {
         if tells(error) {
             let why = error.to_string().into();
@@ -74,7 +75,8 @@ fn tells(error: &Error) -> bool {
     )
 }
 
-/// Files that are named in the archive and cannot be had, and components that no archive has; an SSTable at a time.
+/// Files that are named in the archive and cannot be had, and components that no archive has; an
+/// SSTable at a time.
 fn of_listing<'a>(
     table: &TableName,
     listing: &Listing,

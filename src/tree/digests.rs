@@ -26,7 +26,8 @@ struct Wanted {
 }
 
 impl BackupTree {
-    /// The listings, with the CRC-32 of each Data.db that has to be compared with another and that nobody has read.
+    /// The listings, with the CRC-32 of each Data.db that has to be compared with another and that
+    /// nobody has read.
     pub(super) async fn with_digests(
         &self,
         pieces: &[Piece],

@@ -66,7 +66,8 @@ pub struct PointFile {
 }
 
 impl BackupTree {
-    /// The restore point that a person means: by its tag, `latest`, or any time. `NotFound` where there is none.
+    /// The restore point that a person means: by its tag, `latest`, or any time. `NotFound` where
+    /// there is none.
     pub async fn point_info(&self, host: &Host, point: &str) -> Result<PointInfo> {
         let (sets, visible) = self.sets(host).await?;
         let tag = named_point(&sets, visible, point)?.tag();
@@ -77,7 +78,8 @@ impl BackupTree {
         Ok(PointInfo { tag: point.tag().clone(), kind: point.kind(), time: point.time(), has_schema, lacks })
     }
 
-    /// The restore points nearest to one that have all of these tables; no tables: all of everything.
+    /// The restore points nearest to one that have all of these tables; no tables: all of
+    /// everything.
     pub async fn nearest_whole(&self, host: &Host, point: &Tag, tables: &[TableName]) -> Result<Nearest> {
         let (model, index) = self.point(host, point).await?;
         Ok(model.from.sets.completeness.nearest(model.points(), index, tables))
@@ -117,7 +119,8 @@ impl BackupTree {
         }
     }
 
-    /// Keeps on disk what was learnt of the host meanwhile, so that nothing has to be read for it again.
+    /// Keeps on disk what was learnt of the host meanwhile, so that nothing has to be read for it
+    /// again.
     pub async fn keep(&self, host: &Host) {
         self.state(host).history.keep().await;
     }

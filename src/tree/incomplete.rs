@@ -1,4 +1,5 @@
-//! `restore-points/<point>/INCOMPLETE.txt`: what the point lacks, for people and for programs that see only the mount.
+//! `restore-points/<point>/INCOMPLETE.txt`: what the point lacks, for people and for programs that
+//! see only the mount.
 
 use super::backup::BackupTree;
 use super::model::HostModel;

@@ -107,7 +107,8 @@ mod tests {
         assert_ne!(ino(5, "x", Content::Object(&old)), ino(5, "x", Content::Object(&object(None))));
     }
 
-    /// Pinned: a number that changes between versions breaks open files across an upgrade of the worker.
+    /// Pinned: a number that changes between versions breaks open files across an upgrade of the
+    /// worker.
     #[test]
     fn numbers_are_the_same_in_every_version() {
         assert_eq!(ino(ROOT, "cass-a", Content::Path), 2_017_804_837_255_953_754);

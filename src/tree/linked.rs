@@ -1,4 +1,5 @@
-//! Tables of restore points that live tables link to, under the names that they had when the links were made.
+//! Tables of restore points that live tables link to, under the names that they had when the links
+//! were made.
 
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::{Host, Tag};
@@ -12,7 +13,8 @@ type LinkedName = (Host, Tag, TableName, Option<TableId>);
 pub(super) struct LinkedTables(HashSet<LinkedName>);
 
 impl LinkedTables {
-    /// `directories` are paths from the root, which is the directory of `root_host` if there is one.
+    /// `directories` are paths from the root, which is the directory of `root_host` if there is
+    /// one.
     pub(super) fn new(directories: &BTreeSet<PathBuf>, root_host: Option<&Host>) -> Self {
         Self(directories.iter().filter_map(|directory| parse(directory, root_host)).collect())
     }

@@ -1,4 +1,5 @@
-//! The ids that a node's own tables have now: the names of its data directories, for `--live-data-dir`.
+//! The ids that a node's own tables have now: the names of its data directories, for
+//! `--live-data-dir`.
 
 use crate::cassandra::{TableId, TableName};
 use crate::time::Timestamp;
@@ -6,7 +7,8 @@ use crate::{Error, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Most directories that are looked at: far more tables than a cluster can have, so that a wrong path ends soon.
+/// Most directories that are looked at: far more tables than a cluster can have, so that a wrong
+/// path ends soon.
 const MAX_DIRECTORIES: usize = 100_000;
 
 /// Reads `DIR/<keyspace>/<table>-<32 hex>`. Of several directories of one table (an older

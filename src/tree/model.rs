@@ -1,7 +1,8 @@
 //! One host's tree as names: which table directories there are, and at which restore points and in
 //! which sets each has files. Pure.
 //!
-//! Made anew whenever sets or knowledge of ids change; nodes refer to it by names, so that they outlive it.
+//! Made anew whenever sets or knowledge of ids change; nodes refer to it by names, so that they
+//! outlive it.
 
 use super::attribution::{Attribution, Ingredients, Piece};
 use super::chain::Chain;
@@ -183,7 +184,8 @@ impl HostModel {
         let mut there = self.table(table).iter().filter(|dir| dir.has(kind, index));
         let exact = there.clone().find(|dir| dir.id == id);
         exact.or_else(|| {
-            // A table whose id is not known yet is shown without one. Links that were made then outlive the mount.
+            // A table whose id is not known yet is shown without one. Links that were made then
+            // outlive the mount.
             let only = self.only_one_at(table, kind, index).filter(|_| id.is_none());
             only.or_else(|| there.next().filter(|_| self.was_shown_as(table, id)))
         })
@@ -204,7 +206,8 @@ impl HostModel {
         live.or(dir.id)
     }
 
-    /// The id in the name of its directory in a restore point, where it is the only one of its table.
+    /// The id in the name of its directory in a restore point, where it is the only one of its
+    /// table.
     pub(super) fn id_in_point(&self, dir: &TableDir) -> Option<TableId> {
         self.attribution.from.live.get(&dir.table).copied().or(dir.id)
     }
@@ -238,7 +241,8 @@ impl HostModel {
 fn find_tables(attribution: &Attribution) -> BTreeMap<TableName, Vec<TableDir>> {
     let mut found = TableDirs::default();
     for (index, set) in attribution.sets().iter().enumerate() {
-        // A finished full is a restore point. What did not finish is nothing else, but its files are there.
+        // A finished full is a restore point. What did not finish is nothing else, but its files
+        // are there.
         if set.is_finished() && set.kind() == SetKind::Full {
             continue;
         }

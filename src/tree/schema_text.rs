@@ -17,7 +17,8 @@ use std::sync::Arc;
 const MAX_SCHEMA: u64 = 64 << 20;
 
 impl HostModel {
-    /// A digest of all that the point's schema.cql is made from; `None` if there is nothing to make it from.
+    /// A digest of all that the point's schema.cql is made from; `None` if there is nothing to make
+    /// it from.
     pub(super) fn schema_inputs(&self, point: usize) -> Option<[u8; 32]> {
         let own = self.newest_schema(point);
         let mut hash = blake3::Hasher::new();
@@ -55,8 +56,9 @@ impl Default for SchemaOptions {
 }
 
 impl BackupTree {
-    /// The statements that create the schema of a restore point again; by default exactly the text of
-    /// `restore-points/<point>/schema.cql`. `point` as a person types it: a tag, `latest`, any time.
+    /// The statements that create the schema of a restore point again; by default exactly the text
+    /// of `restore-points/<point>/schema.cql`. `point` as a person types it: a tag, `latest`, any
+    /// time.
     ///
     /// # Errors
     /// `NotFound` where there is no such point or keyspace. `Unsupported` for one keyspace where
@@ -72,7 +74,8 @@ impl BackupTree {
     }
 
     /// Why [`Self::schema_cql`] may not be the schema as of the point: archives of `system_schema`
-    /// that the point stands on, and that cannot be read. A full's own schema.cql makes up for those of that full.
+    /// that the point stands on, and that cannot be read. A full's own schema.cql makes up for
+    /// those of that full.
     pub async fn schema_doubt(&self, host: &Host, point: &str) -> Result<Option<String>> {
         let (sets, visible) = self.sets(host).await?;
         let tag = named_point(&sets, visible, point)?.tag();
@@ -99,7 +102,8 @@ impl BackupTree {
         Ok(text)
     }
 
-    /// Reads what system_schema tells around the point, else one object, else the tables' own schema.cql.
+    /// Reads what system_schema tells around the point, else one object, else the tables' own
+    /// schema.cql.
     async fn write_schema(&self, model: Arc<HostModel>, point: usize, options: &SchemaOptions) -> Result<Bytes> {
         let sets = model.from.sets.clone();
         let (host, tag) = (&sets.host, model.points()[point].tag().clone());

@@ -28,7 +28,8 @@ pub trait Source: Send + Sync + 'static {
     /// See [`Reader::listing`].
     fn listing<'a>(&'a self, object: &'a Arc<ObjectMeta>) -> BoxFuture<'a, Result<Arc<Listing>>>;
 
-    /// See [`Reader::known_listing`]. Without one of its own, a source knows nothing before it is asked.
+    /// See [`Reader::known_listing`]. Without one of its own, a source knows nothing before it is
+    /// asked.
     fn known_listing<'a>(&'a self, _object: &'a ObjectMeta) -> BoxFuture<'a, Option<Arc<Listing>>> {
         futures::future::ready(None).boxed()
     }
@@ -97,7 +98,8 @@ impl Source for Backups {
 /// Reads the archives of system_schema for [`crate::catalog::HostHistory`].
 pub(super) struct SchemaArchives(pub(super) Arc<dyn Source>);
 
-/// Longest component of an SSTable of system_schema that is read, bytes: the largest schemas have some MB.
+/// Longest component of an SSTable of system_schema that is read, bytes: the largest schemas have
+/// some MB.
 const MAX_COMPONENT: u64 = 64 << 20;
 
 impl SchemaReader for SchemaArchives {

@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// Tables that a warning names; the rest is counted.
 const NAMED: usize = 5;
 
-/// What the restore points of a host that was looked at come to. Points that stand apart are not counted.
+/// What the restore points of a host that was looked at come to. Points that stand apart are not
+/// counted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct HostJudgement {
     pub host: Host,
@@ -48,7 +49,8 @@ fn seconds(time: Timestamp) -> i64 {
 }
 
 impl BackupTree {
-    /// Of the hosts that were looked at so far: how many of their restore points lack something. No I/O.
+    /// Of the hosts that were looked at so far: how many of their restore points lack something. No
+    /// I/O.
     pub fn judgements(&self) -> Vec<HostJudgement> {
         let hosts = self.built_hosts().into_iter();
         hosts.map(|(host, (model, _))| HostJudgement::of(host, &model)).collect()
@@ -76,7 +78,8 @@ impl BackupTree {
 }
 
 impl BackupTree {
-    /// What this tree's time means on the hosts of that one's cluster, where it is not one run. No I/O.
+    /// What this tree's time means on the hosts of that one's cluster, where it is not one run. No
+    /// I/O.
     pub(super) fn mixed_run(&self, model: &HostModel) -> Option<MixedRuns> {
         let (at, meant) = self.time();
         // It was read before, when the tree was made.

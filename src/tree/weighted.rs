@@ -1,4 +1,5 @@
-//! Values that may be made again, the least recently used ones dropped when they weigh too much together.
+//! Values that may be made again, the least recently used ones dropped when they weigh too much
+//! together.
 
 use crate::task::lock;
 use lru::LruCache;

@@ -50,7 +50,8 @@ impl Placed {
         &self.directory[..end]
     }
 
-    /// The archive itself, directly below the directory at the top: what is shown of one that cannot be opened.
+    /// The archive itself, directly below the directory at the top: what is shown of one that
+    /// cannot be opened.
     pub(super) fn closed(&self) -> ObjectMeta {
         let key = format!("{}{}", self.top(), self.object.key.replace('/', "_"));
         ObjectMeta { key: key.into(), ..ObjectMeta::clone(&self.object) }

@@ -18,7 +18,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 const PACKED: &str = ".gz";
-/// What the ETag of a log begins with that is a gzip in the store; those of stores are quoted, or begin with a number.
+/// What the ETag of a log begins with that is a gzip in the store; those of stores are quoted, or
+/// begin with a number.
 const MARK: &str = "gzip:";
 /// Bytes behind the data of a gzip that tell its length.
 const LENGTH: u64 = 4;
@@ -199,7 +200,8 @@ impl Pages for LogPages {
     }
 }
 
-/// How long the log is, as the end of its gzip says; `None` where that cannot be read, and it is shown as it is.
+/// How long the log is, as the end of its gzip says; `None` where that cannot be read, and it is
+/// shown as it is.
 async fn length(backend: &dyn Backend, lengths: &Lengths, log: &ObjectMeta) -> Result<Option<u64>> {
     if let Some(length) = lock(lengths).get(log) {
         return Ok(Some(*length));

@@ -184,7 +184,8 @@ impl Archives {
         Ok(Some(members))
     }
 
-    /// Whether no key opens any of some archives, so that the keys are wrong and not one archive is old.
+    /// Whether no key opens any of some archives, so that the keys are wrong and not one archive is
+    /// old.
     async fn opens_none(&self, contents: &Contents) -> bool {
         for placed in contents.archives.iter().rev().take(KEY_SAMPLES) {
             let ends = self.reader.check_ends(&placed.object).await;

@@ -138,7 +138,8 @@ impl Subject<'_> {
             Stage::Decompress(Compression::None) | Stage::Tar => (Problem::TarDamaged, sentence(&error, object)),
             Stage::Decompress(compression) => (Problem::StreamDamaged(compression), sentence(&error, object)),
         };
-        // What was in it is known for certain where this version was read before, else as far as it could be read now.
+        // What was in it is known for certain where this version was read before, else as far as it
+        // could be read now.
         let known = reader.known_listing(object).await;
         let mut content = match (&known, seen) {
             (Some(listing), _) => contents_of(listing),

@@ -64,7 +64,8 @@ pub enum Problem {
     Oddity,
     /// The snapshot's manifest.json lists an SSTable that is not in the archive.
     SstableMissing,
-    /// The archive names a file whose data it does not hold: a link that leads nowhere, a piece of a multi-volume tar.
+    /// The archive names a file whose data it does not hold: a link that leads nowhere, a piece of
+    /// a multi-volume tar.
     DataMissing,
     /// An SSTable lacks components that Cassandra needs.
     ComponentMissing,
@@ -144,7 +145,8 @@ pub struct Copy {
     pub key: Arc<str>,
 }
 
-/// The nearest finished sets with an archive of the table in which nothing was found. They need not hold the same rows.
+/// The nearest finished sets with an archive of the table in which nothing was found. They need not
+/// hold the same rows.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Neighbours {
     pub before: Option<Tag>,

@@ -1,4 +1,5 @@
-//! Is the backup good? Looks for everything that would spoil a restore, and says what is lost and where else it may be.
+//! Is the backup good? Looks for everything that would spoil a restore, and says what is lost and
+//! where else it may be.
 //!
 //! [`Verification::prepare`] finds out what there is to check, [`Verification::run`] checks it and
 //! makes the [`Report`].
@@ -10,7 +11,8 @@
 //! - What a damaged archive held, and who else has it ([`copies`]).
 //!
 //! Archives found good are remembered ([`state`]), so that a verification that was broken off goes
-//! on. What was found is remembered for reports ([`results`]). Uses `catalog` and `reader`; reads from the store, never from the cache, what it judges.
+//! on. What was found is remembered for reports ([`results`]). Uses `catalog` and `reader`; reads
+//! from the store, never from the cache, what it judges.
 
 mod archives;
 mod copies;

@@ -45,7 +45,8 @@ pub struct VerifyOptions {
     pub max_age: Option<Duration>,
     /// Where it is kept what was found good; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
-    /// Some of the archives only, and by which word they are drawn; sets are looked at all the same.
+    /// Some of the archives only, and by which word they are drawn; sets are looked at all the
+    /// same.
     pub sample: Option<(Sample, String)>,
 }
 
@@ -86,7 +87,8 @@ pub(super) struct HostWork {
     pub(super) parts: Vec<Part>,
     /// Of the sets that are no part of the restore point.
     pub(super) left_out: Vec<Note>,
-    /// What the restore points that are asked for lack, beside what the sets in `parts` tell themselves.
+    /// What the restore points that are asked for lack, beside what the sets in `parts` tell
+    /// themselves.
     pub(super) lacks: Vec<Lack>,
     pub(super) state: State,
     /// The archives that are looked at; `None`: all.
@@ -132,7 +134,8 @@ impl Verification {
     /// Lists what there is, now. `keys` are those that the reader has.
     ///
     /// # Errors
-    /// `NotFound` where there is no such host or restore point, and what the store says when it cannot be listed.
+    /// `NotFound` where there is no such host or restore point, and what the store says when it
+    /// cannot be listed.
     pub async fn prepare(
         catalog: &Arc<Catalog>,
         reader: Arc<Reader>,
@@ -215,7 +218,8 @@ impl Verification {
         blocking(move || State::open(directory.as_deref(), &source, &host, &keys, since)).await
     }
 
-    /// Counts what there is to do. `all`: these are all of the hosts' sets, so that what is not among them is gone.
+    /// Counts what there is to do. `all`: these are all of the hosts' sets, so that what is not
+    /// among them is gone.
     fn count(&mut self, all: bool) {
         if let Some((sample, word)) = &self.options.sample {
             let (sample, drawn_by) = (sample.to_string(), sample.word(word).map(str::to_owned));

@@ -90,8 +90,8 @@ impl HostResults {
     }
 }
 
-/// What is kept in `directory` of a host of the source. `version`: of an object, as `Reader::version` has it.
-/// Blocks.
+/// What is kept in `directory` of a host of the source. `version`: of an object, as
+/// `Reader::version` has it. Blocks.
 pub fn results(
     directory: &Path,
     source: &str,

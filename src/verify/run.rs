@@ -48,7 +48,8 @@ pub struct Report {
     /// In the same order.
     pub notes: Vec<Note>,
     pub more_notes: u64,
-    /// Why it ended before everything was checked: the store cannot be reached any more. A second run goes on.
+    /// Why it ended before everything was checked: the store cannot be reached any more. A second
+    /// run goes on.
     pub stopped: Option<String>,
     /// SSTables named so far.
     #[serde(skip)]
@@ -108,7 +109,8 @@ impl Report {
 }
 
 impl Verification {
-    /// Checks everything. When the store fails on the way, the report says so and holds what was found by then.
+    /// Checks everything. When the store fails on the way, the report says so and holds what was
+    /// found by then.
     pub async fn run(mut self, observer: &dyn Observer) -> Report {
         let mut report = Report {
             source: self.catalog.source().to_owned(),

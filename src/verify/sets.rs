@@ -1,4 +1,5 @@
-//! A set by itself: whether it finished, and whether it has what it says it has. No archive is looked into.
+//! A set by itself: whether it finished, and whether it has what it says it has. No archive is
+//! looked into.
 
 use super::finding::{Finding, Note, Problem, Severity};
 use super::prepare::wants;

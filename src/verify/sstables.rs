@@ -1,4 +1,5 @@
-//! The SSTables of one archive, seen while its tar streams past: what each consists of, and whether its parts agree.
+//! The SSTables of one archive, seen while its tar streams past: what each consists of, and whether
+//! its parts agree.
 //!
 //! Bounded whatever the archive holds: lists of checksums and texts have a budget each; what does
 //! not fit is checked in another way ([`crate::cassandra::sstable::checksums`]) or, for a hostile

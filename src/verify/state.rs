@@ -190,7 +190,8 @@ pub(super) fn path(directory: &Path, source: &str, host: &Host) -> PathBuf {
     directory.join(format!("{}.verified", &name.finalize().to_hex()[..32]))
 }
 
-/// What is kept there, whatever the keys: of each version that was found good whether all of it was read, and when.
+/// What is kept there, whatever the keys: of each version that was found good whether all of it was
+/// read, and when.
 pub(super) fn known(directory: &Path, source: &str, host: &Host) -> HashMap<Version, (bool, i64)> {
     let file = read(&path(directory, source, host), source, &host.0).unwrap_or_default();
     file.good.into_iter().map(|(version, good)| (version, (good.deep, good.when))).collect()

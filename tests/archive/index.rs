@@ -1,4 +1,5 @@
-//! Seek indexes over gzips of every making: every span read by itself equals the plain data, also after kills.
+//! Seek indexes over gzips of every making: every span read by itself equals the plain data, also
+//! after kills.
 
 use testkit::archive as archive_support;
 
@@ -317,7 +318,8 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/seek-ind
 /// Written by a release that knew no links.
 const GOLDEN_V1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/seek-index-v1");
 
-/// Fails when the format changes: then raise the version, and keep this file for a test that it is refused.
+/// Fails when the format changes: then raise the version, and keep this file for a test that it is
+/// refused.
 #[test]
 fn the_format_is_the_one_of_version_2() {
     let golden = std::fs::read(GOLDEN).unwrap();

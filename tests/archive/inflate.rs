@@ -189,7 +189,8 @@ fn dynamic(deflate: &mut Deflate, litlens: &[u8], distances: &[u8]) {
     }
 }
 
-/// Lengths of a complete code for `count` symbols or a few more, in random order; spoilt now and then.
+/// Lengths of a complete code for `count` symbols or a few more, in random order; spoilt now and
+/// then.
 fn lens(random: &mut Random, count: usize) -> Vec<u8> {
     let mut lens = vec![1, 1];
     while lens.len() < count.min(2 + random.below(300)) {

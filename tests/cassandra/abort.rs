@@ -97,7 +97,8 @@ fn tables_go_back_to_how_they_were_and_keep_what_was_written_since() {
     }
 }
 
-/// Kills the command at moments after its only question, to a node that is down, until it is done all the same.
+/// Kills the command at moments after its only question, to a node that is down, until it is done
+/// all the same.
 fn kill_again_and_again(scene: &Scene<'_>) {
     let (mut kills, mut delay) = (0, 0.000_2);
     loop {

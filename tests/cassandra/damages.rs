@@ -1,4 +1,5 @@
-//! A damaged bucket: what Cassandra reads of a restore from it is the truth, or the restore was refused.
+//! A damaged bucket: what Cassandra reads of a restore from it is the truth, or the restore was
+//! refused.
 
 use std::fs;
 use std::path::Path;

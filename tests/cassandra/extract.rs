@@ -10,7 +10,8 @@ use super::support::Version;
 use super::support::sample::{self, HOSTS, POINT, Tree};
 use super::{assert_truth, node};
 
-/// Extracts the restore point of both hosts, in both layouts, to where a mount of them would have it.
+/// Extracts the restore point of both hosts, in both layouts, to where a mount of them would have
+/// it.
 fn extracted(work: &Path) -> Tree {
     for host in HOSTS {
         let snapshots = work.join(host);

@@ -1,4 +1,5 @@
-//! The harness proves itself, without cassmount: the sample, extracted with openssl and tar, restores to the truth.
+//! The harness proves itself, without cassmount: the sample, extracted with openssl and tar,
+//! restores to the truth.
 
 use super::support::Version;
 use super::support::sample::{self, POINT};

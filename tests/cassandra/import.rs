@@ -1,4 +1,5 @@
-//! `nodetool import` on a live node, straight from a mount, with every option that changes what it writes there.
+//! `nodetool import` on a live node, straight from a mount, with every option that changes what it
+//! writes there.
 
 use super::mount::Mount;
 use super::support::process::run_all;
@@ -78,7 +79,8 @@ fn import_of_4_1_restores_from_the_flat_view() {
     mount.unmount();
 }
 
-/// Imports every table of both hosts, several at once, and asks for the rows; through the indexes too.
+/// Imports every table of both hosts, several at once, and asks for the rows; through the indexes
+/// too.
 pub(crate) fn import(node: &Node, tree: &Tree, options: &[&str]) {
     let imports = TABLES.iter().map(|table| node.import_command(options, table, &tree.flat_of_both(POINT, table)));
     run_all(imports, AT_ONCE, TOOL_DEADLINE);

@@ -1,4 +1,5 @@
-//! sstablemetadata and sstabledump say of every SSTable on a mount what they say of the extracted files.
+//! sstablemetadata and sstabledump say of every SSTable on a mount what they say of the extracted
+//! files.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! `cassmount restore`: live tables that read the sample through links, compared with what the cluster held.
+//! `cassmount restore`: live tables that read the sample through links, compared with what the
+//! cluster held.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,8 @@ impl<'a> Scene<'a> {
         Self { node, mount, work: tempfile::tempdir().unwrap() }
     }
 
-    /// `cassmount restore <words>`, with a nodetool that first does `before` (shell; `$1` is its subcommand).
+    /// `cassmount restore <words>`, with a nodetool that first does `before` (shell; `$1` is its
+    /// subcommand).
     pub(crate) fn command(&self, before: &str, words: &[&str]) -> std::process::Command {
         let nodetool = self.node.nodetool_script(self.work.path(), before);
         let mut command = cassmount();

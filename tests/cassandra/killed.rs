@@ -12,13 +12,15 @@ const TABLE: &str = "shop.orders";
 /// The restore point before.
 const EARLIER: &str = "2026-11-21-02-47";
 
-/// Kills the command that runs nodetool when it comes to a subcommand: before that does anything, or when it has.
+/// Kills the command that runs nodetool when it comes to a subcommand: before that does anything,
+/// or when it has.
 fn kill_at(subcommand: &str, after: bool) -> String {
     let run = if after { "real \"$@\";" } else { "" };
     format!("case $1 in {subcommand}) {run} grep -qx cassmount /proc/$PPID/comm && kill -9 $PPID; exit;; esac")
 }
 
-/// The table has the rows of the backup; each SSTable that was linked is there once, and Cassandra has it open.
+/// The table has the rows of the backup; each SSTable that was linked is there once, and Cassandra
+/// has it open.
 #[track_caller]
 fn assert_restored(node: &Node, scene: &Scene<'_>) {
     assert_truth(node, POINT, TABLE);
@@ -146,7 +148,8 @@ fn a_killed_rollback_is_completed() {
     let words = instant_words(POINT, &[TABLE]);
     let live = node.live_directory(TABLE);
     let kill = |delay: &str| {
-        // It does not open them, is asked how many it has, and the command dies while it takes the links out.
+        // It does not open them, is asked how many it has, and the command dies while it takes the
+        // links out.
         format!(
             "case $1 in refresh) exit 2;; tablestats) real \"$@\"; (sleep {delay}; grep -qx cassmount /proc/$PPID/comm && kill -9 $PPID) & exit 0;; clearsnapshot) kill -9 $PPID; exit;; esac"
         )

@@ -1,4 +1,5 @@
-//! `cassmount restore load`: every host's tables into a cluster that has nothing, through sstableloader.
+//! `cassmount restore load`: every host's tables into a cluster that has nothing, through
+//! sstableloader.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -12,8 +13,8 @@ use super::support::sample::{KEYSPACES, POINT, TABLES};
 use super::support::{Cqlsh, Node, TOOL_DEADLINE, Version};
 use super::{assert_truth, node};
 
-/// `cassmount restore load <words> --json`, with an sstableloader that first does `before`. It is always one path: the
-/// command goes on with what it did before only if it is typed alike.
+/// `cassmount restore load <words> --json`, with an sstableloader that first does `before`. It is
+/// always one path: the command goes on with what it did before only if it is typed alike.
 fn load(node: &Node, mount: &Mount, cqlsh: &Cqlsh, before: &str, words: &[&str]) -> Finished {
     let loader = node.sstableloader_script(&node.conf_directory(), before);
     // The node's address comes last, which its port has to follow.

@@ -7,7 +7,8 @@ use super::support::sample::{self, POINT, TABLES, Tree};
 use super::support::{Node, Version};
 use super::{assert_truth, node};
 
-/// All but docs: sstableloader itself cannot load a table with an SAI index, from a local disk neither.
+/// All but docs: sstableloader itself cannot load a table with an SAI index, from a local disk
+/// neither.
 const LOADABLE: [&str; 6] = {
     let [users, carts, orders, hits, events, mixed_case, _docs] = TABLES;
     [users, carts, orders, hits, events, mixed_case]

@@ -1,4 +1,5 @@
-//! What Cassandra's own tools make of the backups: restores compared, row by row, with what the cluster held.
+//! What Cassandra's own tools make of the backups: restores compared, row by row, with what the
+//! cluster held.
 //!
 //! One node serves all tests of a release, so a test that uses it holds it alone and starts from a
 //! schema of its own. A test that mounts has a mount to itself, because the tools write beside what
@@ -50,7 +51,8 @@ use support::{Missing, Node, NodeOptions, Version, sample};
 
 type Shared = OnceLock<Result<Mutex<Node>, Missing>>;
 
-/// The node of `version` that all tests share, for `test` alone; `None`, said loudly, where it cannot be had.
+/// The node of `version` that all tests share, for `test` alone; `None`, said loudly, where it
+/// cannot be had.
 fn node(version: Version, test: &str) -> Option<MutexGuard<'static, Node>> {
     static V5_0: Shared = OnceLock::new();
     static V4_1: Shared = OnceLock::new();

@@ -1,4 +1,5 @@
-//! A node that is started without the mount in the midst of hydrate: after every single file that became local.
+//! A node that is started without the mount in the midst of hydrate: after every single file that
+//! became local.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,8 @@ fn sweep(version: Version, test: &str) {
     assert_truth(&node, &truth);
     assert!(has_role(&node));
 
-    // Of the last table every file, one by one; of the one before all but one, and so on; of the first none.
+    // Of the last table every file, one by one; of the one before all but one, and so on; of the
+    // first none.
     let order = every_file(&scene);
     assert_eq!(order.len(), FILES);
     assert!(order[0] == "Data.db" && order[FILES - 1] == "Index.db", "{order:?}");
@@ -50,7 +52,8 @@ fn sweep(version: Version, test: &str) {
         some_files(&scene, local, &order);
     }
 
-    // Cassandra starts all the same: every table is as it was, or empty, and nothing is taken for what it is not.
+    // Cassandra starts all the same: every table is as it was, or empty, and nothing is taken for
+    // what it is not.
     node.shut_down();
     scene.mount.force_unmount();
     node.start_again();
@@ -65,7 +68,8 @@ fn sweep(version: Version, test: &str) {
     }
     assert!(has_role(&node));
 
-    // The policy that packages have. 5.0 does not start, 4.1 does. The files are put back while it is stopped.
+    // The policy that packages have. 5.0 does not start, 4.1 does. The files are put back while it
+    // is stopped.
     node.shut_down();
     scene.mount.force_unmount();
     policy.set("stop");
@@ -115,7 +119,8 @@ fn has_role(node: &Node) -> bool {
     !node.json_rows(&format!("role FROM system_auth.roles WHERE role = '{ROLE}'")).is_empty()
 }
 
-/// The backup of tables of one compressed SSTable each, and of a role. Leaves them empty. Returns their rows as well.
+/// The backup of tables of one compressed SSTable each, and of a role. Leaves them empty. Returns
+/// their rows as well.
 fn back_up(node: &Node) -> (Bucket, Vec<Vec<String>>) {
     node.cql(&format!("DROP KEYSPACE IF EXISTS {KEYSPACE}"));
     let replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}";

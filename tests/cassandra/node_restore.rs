@@ -1,4 +1,5 @@
-//! `cassmount restore node`: a host of the sample on a new machine, compared with what the cluster held.
+//! `cassmount restore node`: a host of the sample on a new machine, compared with what the cluster
+//! held.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,4 +1,5 @@
-//! A live table that reads a backup through links while the store is away: it waits, and the node stays up.
+//! A live table that reads a backup through links while the store is away: it waits, and the node
+//! stays up.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! `cassmount node` and `cassmount drill`: the sample's cluster as of a time, compared with what it held.
+//! `cassmount node` and `cassmount drill`: the sample's cluster as of a time, compared with what it
+//! held.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -196,8 +197,8 @@ fn a_file(parent: &Path, parts: &[&str]) -> PathBuf {
     found.into_iter().next().unwrap_or_else(|| panic!("no {parts:?} in {}", parent.display()))
 }
 
-/// The command where there is no network but loopback: nothing that it starts can send a packet elsewhere, or needs to.
-/// As it is, said loudly, where no such namespace can be made.
+/// The command where there is no network but loopback: nothing that it starts can send a packet
+/// elsewhere, or needs to. As it is, said loudly, where no such namespace can be made.
 fn alone(command: Command, test: &str) -> Command {
     const LOOPBACK: &str = "ip link set lo up";
     let mut alone = Command::new("unshare");

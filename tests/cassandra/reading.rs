@@ -1,4 +1,5 @@
-//! One large SSTable, read as hard as tools can: mapped, at random, by many at once; and an unmount meanwhile.
+//! One large SSTable, read as hard as tools can: mapped, at random, by many at once; and an unmount
+//! meanwhile.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +17,8 @@ const DEADLINE: Duration = Duration::from_mins(2);
 /// Large enough for many spans of the seek index, small enough to be packed in a second.
 const SIZE: &str = "--size=32M";
 
-/// A mounted bucket with one table, `ks.large`, whose Data.db fio wrote: each 4 KiB carry their own checksum.
+/// A mounted bucket with one table, `ks.large`, whose Data.db fio wrote: each 4 KiB carry their own
+/// checksum.
 struct Large {
     mounted: Mounted,
     _bucket: Bucket,

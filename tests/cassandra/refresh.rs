@@ -1,4 +1,5 @@
-//! `nodetool refresh` through links: the live directory of a table holds links into the mount, no copies.
+//! `nodetool refresh` through links: the live directory of a table holds links into the mount, no
+//! copies.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,7 +18,8 @@ fn refreshes_through_links(version: Version, tables: &[&str], test: &str) {
     for table in tables {
         let live = node.live_directory(table);
         let (keyspace, name) = table.split_once('.').unwrap();
-        // One host after the other: refresh gives the links new generations, which makes room for the next host's.
+        // One host after the other: refresh gives the links new generations, which makes room for
+        // the next host's.
         for directory in mount.tree().flat_of_both(POINT, table) {
             link(&directory, &live);
             node.nodetool(&["refresh", keyspace, name]).expect_success();
@@ -43,7 +45,8 @@ fn refresh_of_4_1_reads_through_links() {
     refreshes_through_links(Version::V4_1, &["shop.users", "shop.orders"], "refresh_of_4_1_reads_through_links");
 }
 
-/// Links every SSTable component of `directory`. What is below it belongs to secondary indexes, which Cassandra builds.
+/// Links every SSTable component of `directory`. What is below it belongs to secondary indexes,
+/// which Cassandra builds.
 fn link(directory: &Path, live: &Path) {
     for (name, path) in sample::files(directory) {
         if !name.contains('/') && name != "schema.cql" && name != "manifest.json" {

@@ -1,4 +1,5 @@
-//! A table of large rows and its backup as the scripts make it, for tests in which reading takes a while.
+//! A table of large rows and its backup as the scripts make it, for tests in which reading takes a
+//! while.
 
 use super::bucket::{Bucket, HOST, PASSPHRASE};
 use super::random::Random;
@@ -60,7 +61,8 @@ impl Rows {
     }
 }
 
-/// How many rows the table has. A `count(*)` would want more of them in memory at once than a small node has.
+/// How many rows the table has. A `count(*)` would want more of them in memory at once than a small
+/// node has.
 fn found(node: &Node) -> usize {
     let (mut count, mut last) = (0, i64::MIN);
     loop {
@@ -91,7 +93,8 @@ fn payload(id: usize) -> String {
 
 /// Packs the table's snapshot.
 pub(crate) fn pack(table: &Path, archive: &Path) {
-    // Compaction unlinks the live file meanwhile, which changes its ctime: tar says so, with status 1.
+    // Compaction unlinks the live file meanwhile, which changes its ctime: tar says so, with status
+    // 1.
     const SCRIPT: &str = r#"set -o pipefail
         { tar -C "$0" -c . || [ $? = 1 ]; } | gzip -1 | openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256 -pass env:PASSPHRASE -out "$1""#;
     fs::create_dir_all(archive.parent().unwrap()).unwrap();

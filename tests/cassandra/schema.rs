@@ -1,4 +1,5 @@
-//! The schema.cql of a restore point, fed to an empty node, makes the schema that the backed-up node had then.
+//! The schema.cql of a restore point, fed to an empty node, makes the schema that the backed-up
+//! node had then.
 //!
 //! What it had, Cassandra itself tells: the sets' own system_schema SSTables, unpacked with openssl
 //! and tar, are imported into tables of their shape in another keyspace, where the node merges them
@@ -34,7 +35,8 @@ fn schema_cql_makes_the_tables_of_5_0_again_on_4_1() {
     check(Version::V4_1, "schema_cql_makes_the_tables_of_5_0_again_on_4_1");
 }
 
-/// At 02-48 users has its new column and everything is still there; at 02-49 a table is gone and one was made anew.
+/// At 02-48 users has its new column and everything is still there; at 02-49 a table is gone and
+/// one was made anew.
 fn check(version: Version, test: &str) {
     let Some(node) = node(version, test) else { return };
     let shell = Cqlsh::find().inspect_err(|missing| missing.skip(&format!("{test} (through cqlsh)"))).ok();
@@ -113,7 +115,8 @@ fn told(node: &Node, host: &str, point: &str) -> Rows {
     rows
 }
 
-/// The system_schema SSTables of the sets of a chain, each set's in directories of its own, by table.
+/// The system_schema SSTables of the sets of a chain, each set's in directories of its own, by
+/// table.
 fn unpack(host: &str, point: &str, into: &Path) -> BTreeMap<String, Vec<PathBuf>> {
     let mut tables = BTreeMap::<String, Vec<PathBuf>>::new();
     for set in sample::restore_points(host).into_iter().filter(|set| set.as_str() <= point) {

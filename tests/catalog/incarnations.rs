@@ -88,7 +88,8 @@ async fn host_sets(host: &str) -> Arc<HostSets> {
     Catalog::open(Arc::new(store), CatalogOptions::default()).host(&Host::new(host)).await.unwrap()
 }
 
-/// What the sets tell without system_schema: each full's mapping, and `WITH ID` of each of its archives.
+/// What the sets tell without system_schema: each full's mapping, and `WITH ID` of each of its
+/// archives.
 fn without_system_schema(sets: &HostSets) -> Knowledge {
     let mut knowledge = Knowledge::default();
     let unpacker = Unpacker::default();
@@ -106,7 +107,8 @@ fn without_system_schema(sets: &HostSets) -> Knowledge {
     knowledge
 }
 
-/// The table's archives in the point's chain, each SSTable's incarnation, and what is shown of incarnation `id`.
+/// The table's archives in the point's chain, each SSTable's incarnation, and what is shown of
+/// incarnation `id`.
 fn table_at(
     point: &RestorePoint,
     table: &TableName,
@@ -201,7 +203,8 @@ async fn without_system_schema_ids_and_times_decide() {
     }
 }
 
-/// `sample/README.md`: events was dropped and made anew between 02-48 and 02-49, "MixedCase" dropped.
+/// `sample/README.md`: events was dropped and made anew between 02-48 and 02-49, "MixedCase"
+/// dropped.
 fn check_tables(sets: &HostSets, knowledge: &Knowledge, exact: bool) {
     let old = TableId::parse(OLD_EVENTS).unwrap();
     let events = TableName::new("shop", "events");

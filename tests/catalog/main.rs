@@ -1,4 +1,5 @@
-//! Backup sets, incarnations and schema history, on the sample bucket, on real SSTables and at scale.
+//! Backup sets, incarnations and schema history, on the sample bucket, on real SSTables and at
+//! scale.
 
 mod incarnations;
 mod sample;

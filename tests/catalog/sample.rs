@@ -1,4 +1,5 @@
-//! The catalog of the sample bucket, through the real store: every set, kind, time, offset and count.
+//! The catalog of the sample bucket, through the real store: every set, kind, time, offset and
+//! count.
 
 use cassmount::catalog::{Catalog, CatalogOptions, Host, SetKind, missing_from_full, tables_of};
 use cassmount::store::{Source, Store, StoreOptions};

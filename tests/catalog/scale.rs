@@ -1,4 +1,5 @@
-//! The catalog of a bucket with a million keys, and of a host with a set every hour for two years: memory and time.
+//! The catalog of a bucket with a million keys, and of a host with a set every hour for two years:
+//! memory and time.
 
 use bytes::Bytes;
 use cassmount::Result;
@@ -165,7 +166,8 @@ async fn very_many_archives_and_two_years_of_hours() {
     let chains = cassmount::catalog::Chains::new(&sets.sets);
     assert_eq!(chains.points().len(), again);
     println!("warm: loaded in {loaded:?}, newest restore point after {total:?}; chains alone {:?}", started.elapsed());
-    // On a machine that has nothing else to do it is half a second; to list all again takes minutes.
+    // On a machine that has nothing else to do it is half a second; to list all again takes
+    // minutes.
     assert!(total < Duration::from_secs(30), "{total:?}");
     // Refreshing costs a listing of the host and of its two oldest sets.
     objects.requests.store(0, Ordering::Relaxed);

@@ -203,7 +203,8 @@ fn damaged_rows_under_right_checksums_give_errors_or_rows_but_no_panic() {
     }
 }
 
-/// Statements without what a description may or may not have: white space and options that have their default.
+/// Statements without what a description may or may not have: white space and options that have
+/// their default.
 fn normal<'a>(statements: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     const DEFAULTS: [&str; 4] = [
         " AND allow_auto_snapshot = true",

@@ -1,4 +1,5 @@
-//! The SSTable reader against Cassandra's own `sstabledump` on real `system_schema` SSTables, row by row.
+//! The SSTable reader against Cassandra's own `sstabledump` on real `system_schema` SSTables, row
+//! by row.
 
 use testkit::schema_fixtures;
 
@@ -158,7 +159,8 @@ fn value(class: &str, bytes: &[u8]) -> Value {
             let millis = i64::from_be_bytes(bytes.try_into().unwrap());
             match jiff::Timestamp::from_millisecond(millis) {
                 Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S%.3fZ").to_string().into(),
-                // The columns that system tables had in older versions were dropped "at the end of time".
+                // The columns that system tables had in older versions were dropped "at the end of
+                // time".
                 Err(_) if millis == i64::MAX / 1000 => "+294247-01-10 04:00:54.775Z".into(),
                 Err(error) => panic!("{error}"),
             }

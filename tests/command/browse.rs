@@ -1,4 +1,5 @@
-//! `ls`, `cat`, `find`, `diff` and `report` on the sample bucket: what a mount would show, without a mount.
+//! `ls`, `cat`, `find`, `diff` and `report` on the sample bucket: what a mount would show, without
+//! a mount.
 
 use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::cassmount;

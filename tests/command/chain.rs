@@ -189,7 +189,8 @@ fn the_schema_as_of_a_point() {
     assert!(without.contains("CREATE TABLE shop.carts") && !without.contains("ID = "), "{without}");
     assert!(!without.contains("media."), "{without}");
 
-    // Without a key the full's own text is all there is: right for the full, doubtful for what came after.
+    // Without a key the full's own text is all there is: right for the full, doubtful for what came
+    // after.
     let unopened = User::new();
     for (point, status) in [("2026-11-21-02-45", 0), ("2026-11-21-02-48", 3)] {
         let output = unopened.run(&["schema", SAMPLE, "cass-a", point]);
@@ -244,7 +245,8 @@ fn other_sstables_of_one_name_are_renumbered_and_incomplete_ones_named() {
     bucket.add_set("2026-01-01-00-00", "full");
     bucket.add_archive("2026-01-01-00-00", "ks", "t", &sstable(Tar::new(), 1, b"one").end());
     bucket.add_set("2026-01-01-01-00", "incremental");
-    // The same SSTable, one with another content under the name of the first's, and one without its Index.db.
+    // The same SSTable, one with another content under the name of the first's, and one without its
+    // Index.db.
     let tar = sstable(sstable(Tar::new(), 1, b"another"), 2, b"two").file("./nb-3-big-Data.db", b"three");
     bucket.add_archive("2026-01-01-01-00", "ks", "t", &tar.end());
     let unfinished = bucket.path().join(HOST).join("2026-01-01-00-30/ks");

@@ -1,4 +1,5 @@
-//! Links of a live table into a mount that was made again: what they lead to, and what keeps Cassandra from starting.
+//! Links of a live table into a mount that was made again: what they lead to, and what keeps
+//! Cassandra from starting.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,7 +10,8 @@ use testkit::bucket::sample_keys;
 use testkit::command::{Mounted, cassmount};
 use testkit::skip::fuse_or_skip;
 
-/// What the only evidence that can be had without reading an archive takes the table for, and what it is.
+/// What the only evidence that can be had without reading an archive takes the table for, and what
+/// it is.
 const WRONG: &str = "events-77bbc010e55511f185a85b65bc0eb462";
 const RIGHT: &str = "events-fe786540e55511f185a85b65bc0eb462";
 const SHOP: &str = "cass-a/restore-points/2026-11-21-02-49/shop";
@@ -102,7 +104,8 @@ fn links_lead_to_their_files_again_and_until_then_cassandra_does_not_start() {
     assert!(fs::metadata(live.join("nb-1-big-Data.db")).unwrap().len() > 0);
     assert_eq!(status(&start()), 0, "{:?}", start());
 
-    // What it cannot look at, it does not let pass; and what it does not understand, it refuses as every command does.
+    // What it cannot look at, it does not let pass; and what it does not understand, it refuses as
+    // every command does.
     let missing: PathBuf = work.path().join("none");
     let cannot = guard(&["--data-dir", missing.to_str().unwrap()]);
     assert!(status(&cannot) == 1 && String::from_utf8_lossy(&cannot.stderr).contains("none"), "{cannot:?}");

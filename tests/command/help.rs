@@ -1,4 +1,5 @@
-//! What the command line says of itself: help, completions, manual pages. UPDATE_GOLDEN=1 writes the help texts anew.
+//! What the command line says of itself: help, completions, manual pages. UPDATE_GOLDEN=1 writes
+//! the help texts anew.
 
 use testkit::command;
 

@@ -1,4 +1,5 @@
-//! `cassmount list` on the sample bucket and on damaged copies of it, as a user runs it: with no key.
+//! `cassmount list` on the sample bucket and on damaged copies of it, as a user runs it: with no
+//! key.
 
 use testkit::bucket;
 use testkit::command;

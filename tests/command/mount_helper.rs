@@ -1,4 +1,5 @@
-//! `mount.cassmount`, as mount(8) runs it for a line of fstab, and readiness as systemd wants to hear it.
+//! `mount.cassmount`, as mount(8) runs it for a line of fstab, and readiness as systemd wants to
+//! hear it.
 
 use testkit::bucket;
 use testkit::command;

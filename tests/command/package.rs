@@ -9,7 +9,8 @@ use std::process::{Command, Output};
 
 const NAME: &str = "the_package_installs_mounts_and_leaves_nothing_behind";
 
-/// What a user of the package does, and what is to be seen. `/sample` is the sample bucket with its keys.
+/// What a user of the package does, and what is to be seen. `/sample` is the sample bucket with its
+/// keys.
 const SESSION: &str = r"
 set -eu
 export DEBIAN_FRONTEND=noninteractive

@@ -1,4 +1,5 @@
-//! What the program keeps for itself is nobody else's: directories of others, links, planted files, command lines.
+//! What the program keeps for itself is nobody else's: directories of others, links, planted files,
+//! command lines.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

@@ -1,6 +1,7 @@
-//! The commands of docs/guide.md, taken from the file itself and run word by word, block by block, on
-//! the sample bucket: in a shell, with mounts. sstableloader, nodetool and cqlsh are scripts that look
-//! at what they are given; those that need a live Cassandra are run by tests/cassandra, here their options are known.
+//! The commands of docs/guide.md, taken from the file itself and run word by word, block by block,
+//! on the sample bucket: in a shell, with mounts. sstableloader, nodetool and cqlsh are scripts
+//! that look at what they are given; those that need a live Cassandra are run by tests/cassandra,
+//! here their options are known.
 
 use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::cassmount;
@@ -24,7 +25,8 @@ const OF_FILES: [&str; 5] = [
     "#",
 ];
 
-/// A script in the place of a program of Cassandra's: the directory that it is given last must hold an SSTable.
+/// A script in the place of a program of Cassandra's: the directory that it is given last must hold
+/// an SSTable.
 const LOADER: &str = r#"#!/bin/sh
 for last in "$@"; do :; done
 ls "$last"/*-Data.db >/dev/null || { echo "$0 $*: no SSTable there" >&2; exit 1; }
@@ -37,7 +39,8 @@ case $1 in
 esac
 "#;
 
-/// Each command line of the guide, without its comment; what goes on in the next line is put behind it.
+/// Each command line of the guide, without its comment; what goes on in the next line is put behind
+/// it.
 fn recipes() -> Vec<String> {
     let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md")).unwrap();
     let mut lines: Vec<String> = Vec::new();

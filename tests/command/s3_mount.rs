@@ -43,7 +43,8 @@ fn everything(directory: &Path) -> BTreeMap<PathBuf, (String, i64)> {
             } else {
                 blake3::hash(&fs::read(&path).unwrap()).to_string()
             };
-            // Directories and links have times of sets and objects, to the fraction that the store knows.
+            // Directories and links have times of sets and objects, to the fraction that the store
+            // knows.
             let time = if metadata.is_file() { metadata.mtime() } else { 0 };
             found.insert(path.strip_prefix(directory).unwrap().to_owned(), (content, time));
         }

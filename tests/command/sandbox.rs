@@ -92,7 +92,8 @@ fn kernel() -> (u32, u32) {
 
 /// Has a program find a kernel without Landlock.
 fn without_landlock(command: &mut Command) {
-    // landlock_create_ruleset, landlock_add_rule, landlock_restrict_self: the same numbers everywhere.
+    // landlock_create_ruleset, landlock_add_rule, landlock_restrict_self: the same numbers
+    // everywhere.
     let rules = (444..=446).map(|call| (call, Vec::new())).collect();
     let missing = SeccompAction::Errno(libc::EOPNOTSUPP.cast_unsigned());
     let architecture = std::env::consts::ARCH.try_into().unwrap();
@@ -124,7 +125,8 @@ fn a_kernel_without_landlock_is_told_and_the_rest_is_locked() {
     assert!(mounted.unmount().status.success());
 }
 
-/// All of it in one mount namespace: some machines keep /dev/fuse to root, and there it is for everybody.
+/// All of it in one mount namespace: some machines keep /dev/fuse to root, and there it is for
+/// everybody.
 #[test]
 fn an_ordinary_users_worker_has_no_privilege_at_all() {
     const TEST: &str = "an_ordinary_users_worker_has_no_privilege_at_all";

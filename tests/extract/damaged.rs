@@ -1,4 +1,5 @@
-//! Archives that are broken, locked or hostile: what could not be had is told, and the rest is there.
+//! Archives that are broken, locked or hostile: what could not be had is told, and the rest is
+//! there.
 
 use super::bucket::{Bucket, HOST, Header, Tar, encrypt, encrypt_with, gzip, sstable};
 use super::user::{HIDDEN, User, noise, shown};
@@ -9,7 +10,8 @@ use std::fs;
 const TAG: &str = "2026-11-20-03-00";
 const DATA: &[u8] = b"rows of the good table";
 
-/// Extracts a bucket with `odd` as the archive of ks.odd and a good table beside it; the good one must be there.
+/// Extracts a bucket with `odd` as the archive of ks.odd and a good table beside it; the good one
+/// must be there.
 fn extract(odd: &[u8], more: &[&str]) -> (User, i32, Value) {
     let bucket = Bucket::new();
     bucket.add_set(TAG, "full");
@@ -164,7 +166,8 @@ async fn hostile_names_stay_inside_and_are_those_of_the_mount() {
     assert_eq!(fs::read(user.target().join("ks/odd/twice")).unwrap(), b"second");
 }
 
-/// What a mount shows of the point: by the crate's own reader, as tar cannot be made to unpack such archives whole.
+/// What a mount shows of the point: by the crate's own reader, as tar cannot be made to unpack such
+/// archives whole.
 async fn reader_tree(bucket: &Bucket) -> Vec<(String, Seen)> {
     use cassmount::cache::Cache;
     use cassmount::catalog::{Catalog, CatalogOptions};

@@ -1,4 +1,5 @@
-//! Killed, interrupted, and run again: nothing unverified has a final name, and the end is the same.
+//! Killed, interrupted, and run again: nothing unverified has a final name, and the end is the
+//! same.
 
 use super::bucket::{Bucket, HOST, Tar};
 use super::user::{HIDDEN, User, noise, shown, text};
@@ -70,7 +71,8 @@ fn wait_for(child: &mut Child, target: &Path, bytes: u64) -> bool {
     true
 }
 
-/// Whatever has a final name is whole: every table directory that is there is as it will be in the end.
+/// Whatever has a final name is whole: every table directory that is there is as it will be in the
+/// end.
 #[track_caller]
 fn assert_whole_as_far_as_it_goes(extracted: &Tree, expected: &Tree) {
     for (path, seen) in extracted {
@@ -140,7 +142,8 @@ async fn ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on() {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert!(text(&output.stderr).contains("the same command goes on"), "{output:?}");
     assert_whole_as_far_as_it_goes(&user.extracted(), &expected);
-    // Threads that were at work have cleaned up: what is staged belongs to archives that the journal knows.
+    // Threads that were at work have cleaned up: what is staged belongs to archives that the
+    // journal knows.
     let journal = std::fs::read_to_string(user.target().join(HIDDEN).join("journal")).unwrap();
     for path in walk_path(&user.target().join(HIDDEN)).into_keys() {
         if let Some((_, staged)) = path.split_once('/') {

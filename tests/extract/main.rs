@@ -1,4 +1,5 @@
-//! `cassmount extract`, as a user runs it: the same tree as the mount's, whatever happens on the way.
+//! `cassmount extract`, as a user runs it: the same tree as the mount's, whatever happens on the
+//! way.
 
 use testkit::bucket;
 use testkit::command;

@@ -1,4 +1,5 @@
-//! Chains in which archives hold the same SSTables, or others of the same name: every one once, as a mount shows them.
+//! Chains in which archives hold the same SSTables, or others of the same name: every one once, as
+//! a mount shows them.
 
 use super::bucket::{Bucket, HOST, Tar};
 use super::user::{User, assert_success, noise, shown, text};
@@ -75,7 +76,8 @@ async fn what_several_archives_hold_is_there_once_from_the_newest() {
     files.insert("./schema.cql".into(), format!("CREATE TABLE ks.t (k int PRIMARY KEY) WITH ID = {id};").into_bytes());
     sstable(&mut files, 1, &one, b"as flushed");
     add(&bucket, FULL, "full", &files);
-    // Clean-up missed the first: it is in the next again, with another Statistics.db of the same length.
+    // Clean-up missed the first: it is in the next again, with another Statistics.db of the same
+    // length.
     let mut files = Files::new();
     sstable(&mut files, 1, &one, b"repaired!!");
     sstable(&mut files, 2, &two, b"x");

@@ -1,4 +1,5 @@
-//! Random operations on a mount and on a plain directory: the same results, the same errnos, the same trees.
+//! Random operations on a mount and on a plain directory: the same results, the same errnos, the
+//! same trees.
 
 use testkit::memory;
 use testkit::{mount, needs_fuse};
@@ -15,7 +16,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// One program's action; numbers choose among the few paths and handles there are, so that they meet.
+/// One program's action; numbers choose among the few paths and handles there are, so that they
+/// meet.
 #[derive(Clone, Debug)]
 enum Action {
     Create(usize),

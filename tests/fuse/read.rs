@@ -204,7 +204,8 @@ fn seekdir_comes_back_to_its_place_whatever_was_removed_meanwhile() {
     mount.unmount();
 }
 
-/// The test program runs itself again as an ordinary user: only a process that is one can show that it works for one.
+/// The test program runs itself again as an ordinary user: only a process that is one can show that
+/// it works for one.
 #[test]
 fn an_ordinary_user_mounts_through_fusermount3() {
     needs_fuse!("an_ordinary_user_mounts_through_fusermount3");
@@ -213,7 +214,8 @@ fn an_ordinary_user_mounts_through_fusermount3() {
         fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let copy = program.path().join("test");
         fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-        // Some machines keep /dev/fuse to root; in a mount namespace of its own the test has one for everybody.
+        // Some machines keep /dev/fuse to root; in a mount namespace of its own the test has one
+        // for everybody.
         let script = "mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse && exec setpriv \
             --reuid=65534 --regid=65534 --clear-groups ./test --exact an_ordinary_user_mounts_through_fusermount3 --nocapture";
         let output = Command::new("unshare").args(["-m", "sh", "-c", script]).current_dir(program.path()).output();

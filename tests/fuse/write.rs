@@ -1,4 +1,5 @@
-//! What programs that write find in the scratch layer, each compared with what a plain directory gives.
+//! What programs that write find in the scratch layer, each compared with what a plain directory
+//! gives.
 
 use testkit::memory;
 use testkit::skip::skip;

@@ -1,7 +1,8 @@
 //! Every layout, by one suite (`suite`): each module writes one Cassandra history (`history`) as
 //! its tool would, and says what that cannot express.
 //!
-//! A new layout is a new module here: implement `LayoutCase`, and let `layout_tests!` make the tests.
+//! A new layout is a new module here: implement `LayoutCase`, and let `layout_tests!` make the
+//! tests.
 
 use testkit::command;
 use testkit::layouts::case;

@@ -1,5 +1,5 @@
-//! Archives of whole nodes: what they hold is what it is in every other layout. What only they have:
-//! an archive that cannot be opened, and that somebody has to ask for them.
+//! Archives of whole nodes: what they hold is what it is in every other layout. What only they
+//! have: an archive that cannot be opened, and that somebody has to ask for them.
 
 use crate::command::cassmount;
 use crate::node_archives::ByDate;

@@ -84,7 +84,8 @@ pub(crate) fn is_recognised<L: LayoutCase>() {
     assert!(String::from_utf8_lossy(&mount.stderr).contains(&format!("--layout {}", L::NAME)), "{mount:?}");
 }
 
-/// Each restore point shows what the same sets show in every other layout, name by name and byte by byte.
+/// Each restore point shows what the same sets show in every other layout, name by name and byte by
+/// byte.
 pub(crate) fn shows_the_same_tree<L: LayoutCase>() {
     let written = Written::new::<L>();
     let mounted = written.mount();

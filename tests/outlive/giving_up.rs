@@ -106,7 +106,8 @@ fn giving_up_is_a_failure_with_a_reason() {
     assert_mounts_again(&backup, &place);
 }
 
-/// Tells of it when it mounts, and ends at the first death instead of leaving readers waiting for ever.
+/// Tells of it when it mounts, and ends at the first death instead of leaving readers waiting for
+/// ever.
 #[test]
 fn a_kernel_that_cannot_resend_is_told_of_and_ends_the_mount_with_its_worker() {
     let Some(_alone) = can_mount("a_kernel_that_cannot_resend_is_told_of_and_ends_the_mount_with_its_worker") else {

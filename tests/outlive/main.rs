@@ -1,4 +1,5 @@
-//! The mount outlives its daemon: whatever happens to the worker, programs get every byte, and get it in time.
+//! The mount outlives its daemon: whatever happens to the worker, programs get every byte, and get
+//! it in time.
 
 use testkit::bucket;
 use testkit::command;
@@ -74,7 +75,8 @@ fn readers_under_kills(test: &str, kills: u64, options: &[&str]) {
     assert_unmounts(&victim);
 }
 
-/// Files come whole into the cache: for root, the kernel reads them by itself, and goes on without any worker.
+/// Files come whole into the cache: for root, the kernel reads them by itself, and goes on without
+/// any worker.
 #[test]
 fn readers_of_cached_files_notice_nothing_of_50_kills() {
     readers_under_kills("readers_of_cached_files_notice_nothing_of_50_kills", 50, &[]);

@@ -1,4 +1,5 @@
-//! Names from before better evidence came: programs that found them go on with them, whoever serves the mount.
+//! Names from before better evidence came: programs that found them go on with them, whoever serves
+//! the mount.
 
 use super::bucket::{Bucket, HOST, Tar, sstable};
 use super::scene::{Backup, TAG};

@@ -1,4 +1,5 @@
-//! A mount is handed over to another version of the program while programs use it; or it is not, and goes on as it was.
+//! A mount is handed over to another version of the program while programs use it; or it is not,
+//! and goes on as it was.
 
 use super::command::cassmount;
 use super::load::Load;

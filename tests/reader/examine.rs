@@ -1,4 +1,5 @@
-//! Passes and glances that only look: each kind of damage is told by the stage that it shows in, and nothing is landed.
+//! Passes and glances that only look: each kind of damage is told by the stage that it shows in,
+//! and nothing is landed.
 
 use super::bucket::{Tar, encrypt_with, gzip};
 use super::support::{PASSPHRASE, World, content, seal, table, walk};

@@ -31,7 +31,8 @@ fn lz4(args: &[&str], plain: &[u8]) -> Option<Vec<u8>> {
     Some(filter(Command::new("lz4").args(args).args(["-c", "-q"]), plain))
 }
 
-/// The tar in each packing: its name, the stage in which damage shows, and whether it can be entered in the middle.
+/// The tar in each packing: its name, the stage in which damage shows, and whether it can be
+/// entered in the middle.
 fn packings(plain: &[u8]) -> Vec<(&'static str, Stage, bool, Vec<u8>)> {
     let mut all = vec![
         ("tar", Stage::Tar, true, plain.to_vec()),

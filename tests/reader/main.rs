@@ -87,7 +87,8 @@ async fn a_flipped_byte_is_never_served() {
                     assert_eq!(error.object(), Some("a.enc"));
                     let requests = reader.stats().requests;
                     assert!(reader.listing(&object).await.is_err());
-                    // That a plain object is refused costs its first bytes each time: the option may change that.
+                    // That a plain object is refused costs its first bytes each time: the option
+                    // may change that.
                     assert!(is_named || reader.stats().requests == requests, "not fetched again for each stat");
                 }
             }

@@ -87,7 +87,8 @@ impl Plain {
         Self { world: World::new(), files }
     }
 
-    /// Puts the files into the store. What stands for all of them, and a reader of a process of its own.
+    /// Puts the files into the store. What stands for all of them, and a reader of a process of its
+    /// own.
     fn open(&mut self) -> (Arc<ObjectMeta>, Arc<Reader>) {
         let mut table = Table::default();
         for (name, bytes) in &self.files {

@@ -1,4 +1,5 @@
-//! A store in memory whose faults are to order, archives made by the tools that make real ones, and readers over both.
+//! A store in memory whose faults are to order, archives made by the tools that make real ones, and
+//! readers over both.
 
 use bytes::Bytes;
 use cassmount::cache::Cache;

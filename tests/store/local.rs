@@ -91,7 +91,8 @@ async fn nothing_waits_longer_than_its_deadline() {
         assert_eq!(operation.await.unwrap_err().kind(), Kind::TimedOut, "{name}");
         assert!(started.elapsed() < PATIENCE, "{name}: {:?}", started.elapsed());
     }
-    // And those that wait for a place among the requests in flight: for one deadline, not each for another's.
+    // And those that wait for a place among the requests in flight: for one deadline, not each for
+    // another's.
     let started = Instant::now();
     let reads = futures::future::join_all((0..100).map(|_| store.get_range(&object, 0..10))).await;
     assert!(reads.iter().all(|read| read.as_ref().is_err_and(|error| error.kind() == Kind::TimedOut)));

@@ -1,4 +1,5 @@
-//! The store over a real S3 server on loopback: what works, and what every kind of failure looks like.
+//! The store over a real S3 server on loopback: what works, and what every kind of failure looks
+//! like.
 
 use testkit::s3;
 

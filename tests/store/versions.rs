@@ -1,4 +1,5 @@
-//! `--as-of` on a real server that keeps versions: what was deleted or overwritten since is there again, byte by byte.
+//! `--as-of` on a real server that keeps versions: what was deleted or overwritten since is there
+//! again, byte by byte.
 
 use cassmount::Kind;
 use cassmount::store::{Source, Store, StoreOptions, ThawRequest, ThawTier, Thawer, Thawing};

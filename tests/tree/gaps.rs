@@ -71,7 +71,8 @@ async fn what_was_read_corrects_the_names_and_the_old_ones_still_resolve() {
     let read = source.take_read();
     assert!(read.iter().all(|key| key.ends_with("schema_mapping.json")), "names cost mappings only: {read:?}");
 
-    // The first reader of the directory finds out: an SSTable of that name is another one in an older set.
+    // The first reader of the directory finds out: an SSTable of that name is another one in an
+    // older set.
     let first_shown = node_at(&tree, &format!("{shop}/{OLD}")).await.unwrap();
     let listed = tree.list(&first_shown).await.unwrap();
     assert!(listed.len() == 8 && listed.iter().all(|entry| entry.name.to_str().unwrap().starts_with("nb-1-big-")));
@@ -84,7 +85,8 @@ async fn what_was_read_corrects_the_names_and_the_old_ones_still_resolve() {
         assert!(names(&tree, &format!("cass-a/shop/{OLD}/snapshots/{point}")).await.is_ok(), "{point}");
     }
 
-    // Once everything was read, everything is right, here and in the next process, which has to read nothing for it.
+    // Once everything was read, everything is right, here and in the next process, which has to
+    // read nothing for it.
     walk_view(&tree, "").await;
     let expected = Oracle::of(&copy.path()).expected();
     assert_same(&but_lacks(comparable(&walk_view(&tree, "").await, &expected)), &expected);
@@ -246,7 +248,8 @@ async fn new_sets_appear_and_what_is_open_stays() {
     );
 }
 
-/// A table that was truncated counts its generations anew: two SSTables of one name, both of one incarnation.
+/// A table that was truncated counts its generations anew: two SSTables of one name, both of one
+/// incarnation.
 #[tokio::test]
 async fn different_sstables_of_one_name_are_both_shown() {
     let orders = "orders-771e4790e55511f185a85b65bc0eb462";

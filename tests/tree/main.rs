@@ -1,4 +1,5 @@
-//! The tree of names: against an oracle of openssl and tar, on random histories, and over a store with faults.
+//! The tree of names: against an oracle of openssl and tar, on random histories, and over a store
+//! with faults.
 
 mod faults;
 mod gaps;

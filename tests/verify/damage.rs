@@ -79,7 +79,8 @@ fn flip(path: &Path, at: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Makes the digest fit its Data.db again: the damage was there before Cassandra wrote it, or is Cassandra's own.
+/// Makes the digest fit its Data.db again: the damage was there before Cassandra wrote it, or is
+/// Cassandra's own.
 fn fit_digest(directory: &Path, sstable: &str) {
     let data = fs::read(directory.join(format!("{sstable}-Data.db"))).unwrap();
     fs::write(directory.join(format!("{sstable}-Digest.crc32")), crc32fast::hash(&data).to_string()).unwrap();
@@ -213,7 +214,8 @@ fn a_full_without_its_own_files() {
     ];
     assert_eq!(problems, expected, "{report:#}");
 
-    // With the mapping alone, a dropped table is no missing one, but a table that the sets around have is.
+    // With the mapping alone, a dropped table is no missing one, but a table that the sets around
+    // have is.
     let sample = Sample::new();
     let later = sample.set(later);
     fs::remove_file(later.join("schema.cql")).unwrap();
@@ -241,7 +243,8 @@ fn sstables_that_contradict_themselves() {
         let sample = Sample::new();
         // The digest is wrong, nothing else.
         sample.edit(FULL, "shop.users", order, |dir| fs::write(dir.join("nb-1-big-Digest.crc32"), "1234567").unwrap());
-        // A chunk that Cassandra itself wrote wrong, or that was damaged before its digest was made.
+        // A chunk that Cassandra itself wrote wrong, or that was damaged before its digest was
+        // made.
         sample.edit(FULL, "shop.orders", order, |dir| {
             flip(&dir.join("nb-1-big-Data.db"), 1000);
             fit_digest(dir, "nb-1-big");

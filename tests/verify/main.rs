@@ -1,4 +1,5 @@
-//! `cassmount verify` on the sample bucket and on damaged copies of it: each kind of damage is found, and nothing else.
+//! `cassmount verify` on the sample bucket and on damaged copies of it: each kind of damage is
+//! found, and nothing else.
 
 use testkit::bucket;
 use testkit::command;

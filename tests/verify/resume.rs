@@ -1,4 +1,5 @@
-//! A verification that was broken off goes on, and what was found good is good only as long as nothing changes.
+//! A verification that was broken off goes on, and what was found good is good only as long as
+//! nothing changes.
 
 use super::bucket::{Bucket, HOST, Tar};
 use super::support::{User, bucket_of, found, noise, report_of, set_of, sstable};

@@ -21,7 +21,8 @@ fn bucket() -> Bucket {
         (TWO, vec![("users", users(&[2, 3])), ("orders", users(&[7]))]),
         (THREE, vec![("users", users(&[3, 4])), ("orders", users(&[8]))]),
     ]);
-    // The tar is cut behind the second SSTable: what it held can be told, and nothing of it can be trusted.
+    // The tar is cut behind the second SSTable: what it held can be told, and nothing of it can be
+    // trusted.
     let tar = sstable(sstable(Tar::new(), 2, b"rows of 2"), 3, b"rows of 3").into_bytes();
     bucket.add_object(TWO, "ks", "users", &encrypt_with(super::bucket::PASSPHRASE, &gzip(&tar)));
     bucket

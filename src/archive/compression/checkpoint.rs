@@ -39,7 +39,8 @@ impl PendingEntry {
         Self { checkpoint, pack: Box::new(pack) }
     }
 
-    /// The packed form of the [`Entry`](super::Entry). May take a fraction of a millisecond; any thread may do it.
+    /// The packed form of the [`Entry`](super::Entry). May take a fraction of a millisecond; any
+    /// thread may do it.
     pub fn pack(self) -> Vec<u8> {
         (self.pack)()
     }
@@ -65,7 +66,8 @@ impl Spacing {
     /// The closest, for all but huge archives.
     pub const MIN: u64 = 2 << 20;
 
-    /// An object is not cut into (many) more spans than this: 300 GB end up at 8 MiB and ~270 MB of windows.
+    /// An object is not cut into (many) more spans than this: 300 GB end up at 8 MiB and ~270 MB of
+    /// windows.
     const SPANS: u64 = 24 << 10;
 
     /// The farthest apart: a span is inflated as a whole, into memory.
@@ -93,7 +95,8 @@ impl Spacing {
     /// The spacing that holds from this plain offset on.
     pub fn at(self, plain: u64) -> u64 {
         let mut spacing = self.base;
-        // Each further 2 * SPANS of the current spacing double it, so their number grows with the logarithm only.
+        // Each further 2 * SPANS of the current spacing double it, so their number grows with the
+        // logarithm only.
         while spacing < Self::MAX && plain / spacing >= 2 * Self::SPANS {
             spacing *= 2;
         }
@@ -101,7 +104,8 @@ impl Spacing {
     }
 }
 
-/// Where a decoder is, and whether a checkpoint is due there: for those whose places to start from come by themselves.
+/// Where a decoder is, and whether a checkpoint is due there: for those whose places to start from
+/// come by themselves.
 #[derive(Debug)]
 pub(super) struct Progress {
     spacing: Spacing,
@@ -130,7 +134,8 @@ impl Progress {
         plain.saturating_add(self.spacing.at(self.plain)).saturating_sub(self.plain)
     }
 
-    /// A checkpoint right here, if one is wanted. A stream that yields hardly anything is cut by its compressed length.
+    /// A checkpoint right here, if one is wanted. A stream that yields hardly anything is cut by
+    /// its compressed length.
     pub(super) fn checkpoint(&mut self, packed: impl FnOnce() -> Vec<u8>) -> Option<PendingEntry> {
         let starved = |(consumed, _)| self.consumed - consumed >= self.spacing.at(self.plain).saturating_mul(2);
         if self.room() > 0 && !self.last.is_some_and(starved) {

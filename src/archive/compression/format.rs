@@ -1,4 +1,5 @@
-//! What a compression tells of itself, and what decodes it: a [`Format`] in its own file, and a row in [`super`].
+//! What a compression tells of itself, and what decodes it: a [`Format`] in its own file, and a row
+//! in [`super`].
 
 use super::gzip::Helpers;
 use super::{Checkpoint, Compression, Segment, Spacing, Summary};
@@ -10,10 +11,12 @@ pub(super) trait Decode: fmt::Debug + Send {
     /// Decodes all of `compressed` into segments.
     fn push(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()>;
 
-    /// Checks that the stream ended where it may. `out` gets what became known of the last checkpoints.
+    /// Checks that the stream ended where it may. `out` gets what became known of the last
+    /// checkpoints.
     fn finish(self: Box<Self>, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<Summary>;
 
-    /// Has other threads help, where the format allows it: what is pushed may then be queued for a while.
+    /// Has other threads help, where the format allows it: what is pushed may then be queued for a
+    /// while.
     fn set_helpers(&mut self, _helpers: Helpers) {}
 
     /// Decodes some of what is queued, for want of more input. False when nothing is.
@@ -35,7 +38,8 @@ pub(super) trait Decode: fmt::Debug + Send {
     }
 }
 
-/// Makes a decoder at a checkpoint. An index keeps what that takes in a packed form, the format's own.
+/// Makes a decoder at a checkpoint. An index keeps what that takes in a packed form, the format's
+/// own.
 type Resume = fn(&Checkpoint, &[u8], Spacing) -> Result<Box<dyn Decode>>;
 
 /// A compression, for [`Compression`] and [`super::Decoder`].
@@ -47,12 +51,14 @@ pub(super) struct Format {
     pub(super) starts: fn(&[u8]) -> bool,
     /// Plain bytes of the first frame, where its header, which these bytes begin with, says so.
     pub(super) content_size: fn(&[u8]) -> Option<u64>,
-    /// First bytes of its packed checkpoints, which no other format has (`docs/formats.md`, "Windows").
+    /// First bytes of its packed checkpoints, which no other format has (`docs/formats.md`,
+    /// "Windows").
     pub(super) tags: &'static [u8],
     pub(super) start: fn(Spacing) -> Box<dyn Decode>,
     /// With all checks and further checkpoints.
     pub(super) resume: Resume,
-    /// For the bytes up to the next checkpoint only: what could be checked only at a later end is not.
+    /// For the bytes up to the next checkpoint only: what could be checked only at a later end is
+    /// not.
     pub(super) enter: Resume,
 }
 

@@ -1,4 +1,5 @@
-//! Frames that decoders pass over: zstd and lz4 have them in common, and a stream may begin with some (pzstd's do).
+//! Frames that decoders pass over: zstd and lz4 have them in common, and a stream may begin with
+//! some (pzstd's do).
 
 /// Whether a frame with this magic number is one of them.
 pub(super) fn is_skippable(magic: u32) -> bool {

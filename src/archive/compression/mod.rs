@@ -1,4 +1,5 @@
-//! How the tar in an archive is compressed, told by its first bytes, and one decoder for all of the ways.
+//! How the tar in an archive is compressed, told by its first bytes, and one decoder for all of the
+//! ways.
 //!
 //! A [`Decoder`] takes compressed bytes in any pieces and hands out the plain ones in [`Segment`]s,
 //! with the places from which a later reader can start. How many of these there are is the format's
@@ -46,7 +47,8 @@ impl Compression {
         FORMATS.iter().find(|format| (format.starts)(first_bytes)).map(|format| format.compression)
     }
 
-    /// Plain bytes of the first frame, where its header, which these bytes begin with, says so: few tools can know.
+    /// Plain bytes of the first frame, where its header, which these bytes begin with, says so: few
+    /// tools can know.
     pub fn content_size(self, first_bytes: &[u8]) -> Option<u64> {
         /// What says that it is larger than this lies.
         const BELIEVED: u64 = 1 << 56;
@@ -116,7 +118,8 @@ impl Decoder {
         self.stream.span(compressed, len)
     }
 
-    /// Checks that the stream ended where it may. `out` gets what became known of the last checkpoints.
+    /// Checks that the stream ended where it may. `out` gets what became known of the last
+    /// checkpoints.
     pub fn finish(self, out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<Summary> {
         self.stream.finish(out)
     }

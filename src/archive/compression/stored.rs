@@ -1,4 +1,5 @@
-//! A tar without any compression: its bytes are the plain ones, and every place is one to start from.
+//! A tar without any compression: its bytes are the plain ones, and every place is one to start
+//! from.
 
 use super::checkpoint::Progress;
 use super::format::{Decode, Format, bad_entry, no_content_size};
@@ -9,7 +10,8 @@ use crate::archive::tar;
 /// What is packed for a checkpoint: nothing else is needed.
 const ANYWHERE: u8 = 2;
 
-/// A tar of nothing is so many zeros, as tar writes it. More of them are no archive, but a hole where one should be.
+/// A tar of nothing is so many zeros, as tar writes it. More of them are no archive, but a hole
+/// where one should be.
 const EMPTY_TAR: usize = 20 * tar::BLOCK_LEN;
 
 pub(super) const FORMAT: Format = Format {

@@ -2,7 +2,8 @@
 
 use super::{Checkpoint, PendingEntry};
 
-/// Plain bytes in a full [`Segment`]: large enough for a decoder's speed, small enough for the CPU's caches.
+/// Plain bytes in a full [`Segment`]: large enough for a decoder's speed, small enough for the
+/// CPU's caches.
 pub const SEGMENT_LEN: usize = 512 << 10;
 
 /// A piece of the plain stream.

@@ -1,7 +1,8 @@
 //! zstd (RFC 8878) as a stream: any number of frames, each with its own checks. Decoding can start
 //! only where a frame does.
 //!
-//! A frame may ask for a window of any size; one of more than [`MAX_WINDOW_LOG`] is refused before memory is taken.
+//! A frame may ask for a window of any size; one of more than [`MAX_WINDOW_LOG`] is refused before
+//! memory is taken.
 
 use super::checkpoint::Progress;
 use super::format::{Decode, Format, bad_entry};
@@ -35,7 +36,8 @@ fn resume(checkpoint: &Checkpoint, packed: &[u8], spacing: Spacing) -> Result<Bo
     Ok(Box::new(ZstdDecoder::new(Progress::at(checkpoint, spacing))))
 }
 
-/// The largest window, as a power of two: 128 MiB, which is also where the `zstd` command stops by itself.
+/// The largest window, as a power of two: 128 MiB, which is also where the `zstd` command stops by
+/// itself.
 const MAX_WINDOW_LOG: u32 = 27;
 
 /// Decodes zstd.
@@ -92,7 +94,8 @@ impl ZstdDecoder {
 impl Decode for ZstdDecoder {
     fn push(&mut self, compressed: &[u8], out: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
         let mut input = InBuffer::around(compressed);
-        // A full buffer may leave more behind in the decoder: it is called again until it has room to spare.
+        // A full buffer may leave more behind in the decoder: it is called again until it has room
+        // to spare.
         let mut more = true;
         while more || input.pos() < compressed.len() {
             let checkpoint = if self.in_frame { None } else { self.progress.checkpoint(|| vec![FRAME]) };

@@ -12,7 +12,8 @@ use std::mem;
 /// Plain bytes between two save points: what a kill may cost.
 const SAVE_EVERY: u64 = 256 << 20;
 
-/// Takes the [`Segment`]s of a pass and gives the bytes of the index file, to be appended as they come.
+/// Takes the [`Segment`]s of a pass and gives the bytes of the index file, to be appended as they
+/// come.
 #[derive(Debug)]
 pub struct IndexBuilder {
     identity: Identity,
@@ -29,7 +30,8 @@ pub struct IndexBuilder {
     saved: (u64, usize, usize),
     /// Waits for its checkpoint's window.
     pending_save: Option<PendingSave>,
-    /// There is a span that cannot be read by itself: whoever went on from behind it could not read what it missed.
+    /// There is a span that cannot be read by itself: whoever went on from behind it could not read
+    /// what it missed.
     has_long_span: bool,
 }
 
@@ -119,8 +121,8 @@ impl IndexBuilder {
         mem::take(&mut self.output)
     }
 
-    /// Completes the file: its last bytes are the [`Self::take_output`] that this returns. Call it only when everything
-    /// about the archive was verified.
+    /// Completes the file: its last bytes are the [`Self::take_output`] that this returns. Call it
+    /// only when everything about the archive was verified.
     pub fn finish(mut self, stream: Summary, tar: TarSummary) -> Result<(Index, Vec<u8>)> {
         self.close_hash();
         // Behind a checkpoint at the very end there is nothing to read.

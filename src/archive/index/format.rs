@@ -98,7 +98,8 @@ pub(super) fn push_record(out: &mut Vec<u8>, kind: RecordKind, payload: &[u8]) -
     start
 }
 
-/// The next record's kind and payload; `None` at the end and at anything that is not a whole, undamaged record.
+/// The next record's kind and payload; `None` at the end and at anything that is not a whole,
+/// undamaged record.
 pub(super) fn read_record(file: &mut dyn Read) -> Result<Option<(RecordKind, Vec<u8>)>> {
     let mut header = [0; RECORD_HEADER_LEN];
     if !fill(file, &mut header)? {
@@ -158,7 +159,8 @@ impl Footer {
         bytes
     }
 
-    /// `Kind::Corrupt` when this is not the end of an index of this version in a file of this length.
+    /// `Kind::Corrupt` when this is not the end of an index of this version in a file of this
+    /// length.
     pub fn parse(bytes: &[u8; FOOTER_LEN], file_len: u64) -> Result<Self> {
         let (start, hash): (&[u8; 24], _) = bytes.split_first_chunk().expect("56 bytes");
         let number = |range: Range<usize>| start[range].iter().rev().fold(0, |value, &b| value << 8 | u64::from(b));

@@ -23,7 +23,8 @@ pub struct Resumption {
     pub file_len: u64,
 }
 
-/// Reads an unfinished index file from its start; `None` when it has no save point for this archive.
+/// Reads an unfinished index file from its start; `None` when it has no save point for this
+/// archive.
 ///
 /// What is before the save point was checked only as far as a stream can be before its end: the
 /// checksum of the whole of it is still to come, and includes it.

@@ -29,7 +29,8 @@ use std::ops::Range;
 /// whole zstd frames, and huge blocks of a gzip.
 pub const MAX_SPAN_LEN: u64 = 64 << 20;
 
-/// What tells one archive from another without reading it: with CBC the last block depends on all before it.
+/// What tells one archive from another without reading it: with CBC the last block depends on all
+/// before it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Identity {
     /// Bytes of the object.
@@ -103,7 +104,8 @@ impl Index {
         self.spans.partition_point(|span| span.plain <= plain_offset).checked_sub(1)
     }
 
-    /// The regions of the sparse file whose data starts at this plain byte; `None` for any other file.
+    /// The regions of the sparse file whose data starts at this plain byte; `None` for any other
+    /// file.
     pub fn sparse_regions(&self, plain_offset: u64) -> Option<&[Region]> {
         self.members.iter().filter(|member| member.offset == plain_offset).find_map(|member| match &member.kind {
             MemberKind::Sparse(regions) => Some(&regions[..]),

@@ -1,4 +1,5 @@
-//! A seek index as it is published beside the backups: sealed with a key that only who can open the archive has.
+//! A seek index as it is published beside the backups: sealed with a key that only who can open the
+//! archive has.
 //!
 //! `docs/formats.md`, "Published seek index". A [`Sealer`] turns the content into chunks that are
 //! encrypted one by one (AES-256-GCM), an [`Opener`] gives each back once it has proved genuine and
@@ -10,7 +11,8 @@ use crate::{Error, Kind, Result};
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 
-/// What a published index starts with; the last byte goes up with every change that an older reader would get wrong.
+/// What a published index starts with; the last byte goes up with every change that an older reader
+/// would get wrong.
 const MAGIC: &[u8; 8] = b"CMPUBIX\x01";
 
 /// Magic and salt.

@@ -81,7 +81,8 @@ impl Code {
     pub(super) fn decode(&self, bits: u64, known: u32) -> Result<Decoded, NoSymbol> {
         match self.longer_than(0, bits) {
             Some(decoded) if decoded.len <= known => Ok(decoded),
-            // Zeros for the unknown bits make the first of all codes that begin like this. So if even that is none …
+            // Zeros for the unknown bits make the first of all codes that begin like this. So if
+            // even that is none …
             None if known > 0 => Err(NoSymbol::Invalid),
             _ => Err(NoSymbol::Incomplete),
         }
@@ -98,7 +99,8 @@ impl Code {
         Some(Decoded { symbol: self.symbols[usize::from(index)], len: len as u32 })
     }
 
-    /// The symbols whose codes have this length, each with its code as it stands in the stream: first bit lowest.
+    /// The symbols whose codes have this length, each with its code as it stands in the stream:
+    /// first bit lowest.
     pub(super) fn with_len(&self, len: usize) -> impl Iterator<Item = (u16, u16)> + Clone {
         let end = self.end[len] >> (MAX_CODE_LEN - len);
         let codes = end - self.counts[len]..end;

@@ -10,7 +10,8 @@ use super::table::Codes;
 
 /// Input that must be there before each turn, bytes: two refills.
 const MIN_INPUT: usize = 16;
-/// Reads symbols up to the end of the block, or until input or room are nearly used up. Tells whether the block ended.
+/// Reads symbols up to the end of the block, or until input or room are nearly used up. Tells
+/// whether the block ended.
 #[inline(never)] // With the caller's variables in it, there are too few registers.
 pub(super) fn read<T: Symbol>(
     reader: &mut BitReader<'_>,
@@ -26,7 +27,8 @@ pub(super) fn read<T: Symbol>(
     let mut count = reader.hold.count;
     let mut input = &reader.input[reader.at..];
     let mut writer = history.writer();
-    // Only the lowest six bits of `count` are of meaning: then neither they nor an entry's need a mask before a shift.
+    // Only the lowest six bits of `count` are of meaning: then neither they nor an entry's need a
+    // mask before a shift.
     macro_rules! refill {
         () => {
             // At least 56 bits are held after it. Those above `count` are the next byte's: or-ing

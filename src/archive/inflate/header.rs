@@ -63,7 +63,8 @@ impl Header {
         self.last
     }
 
-    /// Reads on. `None` when the input ends before the header does. A dynamic block's codes are put into `codes`.
+    /// Reads on. `None` when the input ends before the header does. A dynamic block's codes are put
+    /// into `codes`.
     pub(super) fn read(&mut self, reader: &mut BitReader<'_>, codes: &mut Codes) -> Result<Option<Kind>, BadDeflate> {
         loop {
             self.next = match self.next {

@@ -16,7 +16,8 @@ const PIECE: usize = 32;
 
 pub(super) const TOO_FAR: BadDeflate = BadDeflate("invalid distance too far back");
 
-/// What a decoder makes: bytes, or bytes and marks for those that it cannot know ([`super::guess`]).
+/// What a decoder makes: bytes, or bytes and marks for those that it cannot know
+/// ([`super::guess`]).
 pub trait Symbol: Copy + Default + From<u8> {
     /// Copies bytes to as many symbols.
     fn copy_bytes(to: &mut [Self], bytes: &[u8]);
@@ -67,7 +68,8 @@ impl<T: Symbol> History<T> {
         &self.buffer[start..self.at]
     }
 
-    /// Makes room if there is little, and returns up to where it may be filled, if `room` more bytes are wanted.
+    /// Makes room if there is little, and returns up to where it may be filled, if `room` more
+    /// bytes are wanted.
     pub(super) fn make_room(&mut self, room: usize) -> usize {
         if self.at + MIN_ROOM > END {
             self.buffer.copy_within(self.at - WINDOW_LEN..self.at, 0);
@@ -76,7 +78,8 @@ impl<T: Symbol> History<T> {
         END.min(self.at.saturating_add(room))
     }
 
-    /// Whether it is time to [make room](Self::make_room), before bytes must be counted one by one up to this end.
+    /// Whether it is time to [make room](Self::make_room), before bytes must be counted one by one
+    /// up to this end.
     pub(super) fn is_scarce(&self, end: usize) -> bool {
         end == END && self.at < end && self.at + MIN_ROOM > end
     }
@@ -134,7 +137,8 @@ impl<T: Symbol> Writer<'_, T> {
     }
 }
 
-/// Copies in pieces of `N` bytes, which must not be more than the distance; the last one may be too long.
+/// Copies in pieces of `N` bytes, which must not be more than the distance; the last one may be too
+/// long.
 #[inline(always)]
 fn copy_pieces<T: Symbol, const N: usize>(buffer: &mut [T; LEN], mut from: usize, mut to: usize, end: usize) {
     buffer.copy_within(from..from + N, to);

@@ -171,8 +171,8 @@ impl<T: Symbol> RawInflate<T> {
         self.history.window().to_vec()
     }
 
-    /// Inflates as much as input and spare capacity of `output` allow, or up to `stop_at`; appends to `output`, at most
-    /// `limit` bytes.
+    /// Inflates as much as input and spare capacity of `output` allow, or up to `stop_at`; appends
+    /// to `output`, at most `limit` bytes.
     pub fn inflate(
         &mut self,
         input: &[u8],

@@ -18,7 +18,8 @@ const DISTANCE_WIDTH: usize = 9;
 
 pub(super) const END_OF_BLOCK: u16 = 256;
 
-/// What a symbol above 256 or a distance symbol means: a first value, and how many bits follow to be added to it.
+/// What a symbol above 256 or a distance symbol means: a first value, and how many bits follow to
+/// be added to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Extra {
     pub(super) base: u16,
@@ -151,8 +152,8 @@ impl Litlen {
     }
 }
 
-/// A distance. Bits 0-7: bits of its code and its extra bits, 8-15: bits of its code, 16-31: mask of its extra bits,
-/// 32-47: its base. All zero: its code is longer, or there is none.
+/// A distance. Bits 0-7: bits of its code and its extra bits, 8-15: bits of its code, 16-31: mask
+/// of its extra bits, 32-47: its base. All zero: its code is longer, or there is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Distance(u64);
 

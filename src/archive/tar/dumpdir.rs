@@ -1,7 +1,8 @@
 //! What an incremental tar (`--listed-incremental`) says of a directory: its names, and which of
 //! them it does not hold itself. (GNU tar's manual, "Dumpdir".)
 
-/// The names in a dumpdir whose data should be in this tar or in an earlier one, each with the directory before it.
+/// The names in a dumpdir whose data should be in this tar or in an earlier one, each with the
+/// directory before it.
 ///
 /// Entries are a letter and a name, ended by NUL: `Y` is in this tar, `N` was not dumped because it
 /// has not changed. Others name directories and renames.

@@ -54,7 +54,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The sum over the block with the checksum field taken as spaces; some old tars summed signed bytes.
+/// The sum over the block with the checksum field taken as spaces; some old tars summed signed
+/// bytes.
 pub(super) fn checksum_matches(block: &[u8; BLOCK_LEN]) -> bool {
     const FIELD: std::ops::Range<usize> = 148..156;
     let Some(stored) = number(&block[FIELD]) else { return false };

@@ -1,4 +1,5 @@
-//! A tar as a stream: takes plain bytes in any pieces, hands out the members' data without copying it.
+//! A tar as a stream: takes plain bytes in any pieces, hands out the members' data without copying
+//! it.
 //!
 //! Reads what GNU tar, bsdtar, busybox and pax write: V7, ustar, GNU long names, pax records,
 //! base-256 sizes, sparse files, links, volume labels, the dumpdirs of incremental tars. Tars
@@ -141,7 +142,8 @@ impl TarReader {
         &self.members
     }
 
-    /// The file whose data comes next, after [`Self::resume`] in the midst of one: `begin` is not called again.
+    /// The file whose data comes next, after [`Self::resume`] in the midst of one: `begin` is not
+    /// called again.
     pub fn current(&self) -> Option<(&Member, u64)> {
         match &self.state.at {
             At::Data { member, left } => Some((member, member.size - left)),
@@ -274,7 +276,8 @@ impl TarReader {
             self.state.at = if self.state.at == At::Header { At::OneZeroBlock } else { At::End };
             return Ok(());
         }
-        // Behind zeros another tar may begin: `tar -A`, or `cat`. Reading on never shows less than stopping would.
+        // Behind zeros another tar may begin: `tar -A`, or `cat`. Reading on never shows less than
+        // stopping would.
         match Header::parse(block) {
             Ok(header) => self.header(&header, sink),
             Err(_) if self.state.at != At::Header => {
@@ -349,8 +352,9 @@ impl TarReader {
             b'5' | b'D' => MemberKind::Directory,
             other => MemberKind::Unsupported(other),
         };
-        // Links, devices, FIFOs and directories have no data, even when their size (of the target, of the room to set
-        // aside) is given. A tar that has some is told by the next header's checksum.
+        // Links, devices, FIFOs and directories have no data, even when their size (of the target,
+        // of the room to set aside) is given. A tar that has some is told by the next header's
+        // checksum.
         let mut size = match header.kind() {
             b'1'..=b'6' => 0,
             0 | b'0' if kind == MemberKind::Directory => 0,

@@ -1,4 +1,5 @@
-//! pax extended headers: `<length> <key>=<value>\n`, where the length counts the whole record (POSIX.1-2001, `pax`).
+//! pax extended headers: `<length> <key>=<value>\n`, where the length counts the whole record
+//! (POSIX.1-2001, `pax`).
 
 use super::header::decimal;
 use super::sparse;
@@ -7,7 +8,8 @@ use crate::time::Timestamp;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The records that matter here; `None` where there was none (or an empty one, which takes back an earlier one).
+/// The records that matter here; `None` where there was none (or an empty one, which takes back an
+/// earlier one).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Records {
     pub(super) path: Option<Vec<u8>>,
@@ -115,7 +117,8 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((record, rest))
 }
 
-/// Seconds with a fraction, e.g. `-1.25`; digits past the microseconds are cut off towards the past, as tar does.
+/// Seconds with a fraction, e.g. `-1.25`; digits past the microseconds are cut off towards the
+/// past, as tar does.
 fn time(text: &[u8]) -> Option<Timestamp> {
     let (negative, text) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),

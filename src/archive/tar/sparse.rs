@@ -1,5 +1,5 @@
-//! Files with holes, as GNU tar and bsdtar store them: the old GNU format ('S') and pax 0.0, 0.1 and 1.0.
-//! (GNU tar's manual, "Sparse Formats".)
+//! Files with holes, as GNU tar and bsdtar store them: the old GNU format ('S') and pax 0.0, 0.1
+//! and 1.0. (GNU tar's manual, "Sparse Formats".)
 
 use super::BLOCK_LEN;
 use super::header::{decimal, number};

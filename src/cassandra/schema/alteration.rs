@@ -1,7 +1,8 @@
 //! What ALTER TABLE, CREATE INDEX and DROP INDEX did to tables, and when.
 //!
-//! Each statement's rows carry its time. So the moments of change are the times of rows about a table
-//! between its CREATE and its DROP, and what changed is the difference of the schema around them.
+//! Each statement's rows carry its time. So the moments of change are the times of rows about a
+//! table between its CREATE and its DROP, and what changed is the difference of the schema around
+//! them.
 
 use super::definition::{Column, Table};
 use super::facts::{Facts, Row, SchemaTable};
@@ -41,7 +42,8 @@ impl Timeline {
                 moments.entry(at).or_default().insert(table);
             }
         }
-        // A statement deletes what it replaces a microsecond before it writes: that is no moment of its own.
+        // A statement deletes what it replaces a microsecond before it writes: that is no moment of
+        // its own.
         let written_at: BTreeSet<Timestamp> = moments.keys().copied().collect();
         moments.retain(|at, _| !written_at.contains(&Timestamp(at.0.saturating_add(1))));
         let mut alterations = Vec::new();

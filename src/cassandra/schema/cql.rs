@@ -16,8 +16,8 @@ pub struct CqlOptions<'a> {
     /// Tables and views get the ids that they had (`WITH ID`): their SSTables then belong into
     /// directories of the same name.
     pub ids: bool,
-    /// Columns that were dropped are created and dropped again at the time they were, as SSTables that still hold them
-    /// require.
+    /// Columns that were dropped are created and dropped again at the time they were, as SSTables
+    /// that still hold them require.
     pub dropped_columns: bool,
     /// These keyspaces only; none: all.
     pub keyspaces: &'a [String],
@@ -315,7 +315,8 @@ impl Compact {
     }
 }
 
-/// `TableMetadata.Flag.isCQLTable`, the other way round: made through Thrift or with COMPACT STORAGE before 4.0.
+/// `TableMetadata.Flag.isCQLTable`, the other way round: made through Thrift or with COMPACT
+/// STORAGE before 4.0.
 fn is_compact(table: &Table) -> bool {
     let has = |flag: &str| table.flags.iter().any(|own| own == flag);
     has("super") || has("dense") || !has("compound")
@@ -509,7 +510,8 @@ mod tests {
         };
         let key = ("k", PartitionKey, "int");
         let tables = [
-            // `CREATE TABLE (k int PRIMARY KEY, a int, b text) WITH COMPACT STORAGE`, as 3.x keeps it.
+            // `CREATE TABLE (k int PRIMARY KEY, a int, b text) WITH COMPACT STORAGE`, as 3.x keeps
+            // it.
             table(
                 "narrow",
                 &[],

@@ -70,7 +70,8 @@ pub struct Table {
     pub indexes: Vec<Index>,
     /// Names and classes.
     pub triggers: Vec<(String, String)>,
-    /// As `WITH` takes them, sorted as Cassandra prints them; those that the node did not store have their default.
+    /// As `WITH` takes them, sorted as Cassandra prints them; those that the node did not store
+    /// have their default.
     pub options: Vec<(&'static str, OptionValue)>,
 }
 
@@ -188,7 +189,8 @@ enum OptionType {
     BlobMap,
 }
 
-/// The columns of `tables` and `views` that are options of a table, as `TableParams.appendCqlTo` orders them.
+/// The columns of `tables` and `views` that are options of a table, as `TableParams.appendCqlTo`
+/// orders them.
 const OPTIONS: [(&str, OptionType); 19] = [
     ("additional_write_policy", OptionType::Text),
     ("allow_auto_snapshot", OptionType::Boolean),
@@ -323,7 +325,8 @@ fn option_value(option_type: &OptionType, bytes: &[u8]) -> Result<OptionValue> {
     })
 }
 
-/// As Cassandra orders columns: key columns by position, the others by name, those of several cells last.
+/// As Cassandra orders columns: key columns by position, the others by name, those of several cells
+/// last.
 fn column_order(column: &Column) -> (ColumnKind, i32, bool, &[u8]) {
     let in_key = matches!(column.kind, ColumnKind::PartitionKey | ColumnKind::Clustering);
     let multi_cell = !in_key && is_multi_cell(&column.data_type);

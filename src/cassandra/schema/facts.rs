@@ -1,4 +1,5 @@
-//! What SSTables of `system_schema` tell: writes and deletions, each with its time. Nothing is ever resolved away here.
+//! What SSTables of `system_schema` tell: writes and deletions, each with its time. Nothing is ever
+//! resolved away here.
 //!
 //! A set of facts is a grow-only set: [`Facts::merge`] is a union, so it is commutative,
 //! associative and idempotent. What the node saw at a moment follows from the facts up to that
@@ -97,7 +98,8 @@ pub(super) struct RangeDeletion {
     pub(super) at: Timestamp,
 }
 
-/// One end of a range of rows: the first clustering values of a row, which stand for every row that has them.
+/// One end of a range of rows: the first clustering values of a row, which stand for every row that
+/// has them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub(super) struct RangeEnd {
     pub(super) prefix: RowKey,
@@ -196,7 +198,8 @@ impl Partition {
 }
 
 impl RangeDeletion {
-    /// Clustering columns of schema tables sort by their bytes (texts) as far as a range can name them.
+    /// Clustering columns of schema tables sort by their bytes (texts) as far as a range can name
+    /// them.
     fn covers(&self, key: &RowKey) -> bool {
         let compare = |end: &RangeEnd| key[..end.prefix.len().min(key.len())].cmp(&end.prefix[..]);
         let (after_start, before_end) = (compare(&self.start), compare(&self.end));
@@ -218,7 +221,8 @@ impl Row {
         }
     }
 
-    /// Two writes at one time are resolved as Cassandra does: a deletion wins, else the greater value.
+    /// Two writes at one time are resolved as Cassandra does: a deletion wins, else the greater
+    /// value.
     pub(super) fn write(&mut self, column: &Arc<str>, at: Timestamp, value: Option<Vec<u8>>) {
         let values = match self.cells.get_mut(column) {
             Some(values) => values,

@@ -20,12 +20,14 @@ pub enum TableKind {
 pub struct Incarnation {
     pub id: TableId,
     pub kind: TableKind,
-    /// The time of the CREATE; exact unless every set that held it is gone (then the first time at which it is known).
+    /// The time of the CREATE; exact unless every set that held it is gone (then the first time at
+    /// which it is known).
     pub created: Timestamp,
     /// The time of the DROP, or, where no set holds the DROP itself, the first time at which the
     /// table is known to be gone. Compare [`Self::known_alive`].
     pub dropped: Option<Timestamp>,
-    /// The last time at which something shows that it existed. Same as `dropped` where that is exact.
+    /// The last time at which something shows that it existed. Same as `dropped` where that is
+    /// exact.
     pub known_alive: Timestamp,
 }
 
@@ -38,7 +40,8 @@ impl Incarnation {
         self.dropped == Some(self.known_alive)
     }
 
-    /// Whether it existed at this time; between [`Self::known_alive`] and a `dropped` that is not exact it may have.
+    /// Whether it existed at this time; between [`Self::known_alive`] and a `dropped` that is not
+    /// exact it may have.
     pub fn lives_at(&self, at: Timestamp) -> bool {
         self.created <= at && self.dropped.is_none_or(|dropped| at < dropped)
     }
@@ -109,7 +112,8 @@ pub(super) fn live_ids(facts: &Facts) -> impl Iterator<Item = TableId> + '_ {
         .filter_map(|row| Some(TableId(row.get("id")?.try_into().ok()?)))
 }
 
-/// Only DROP KEYSPACE deletes a whole partition, and it does so in every schema table, so any of them tells.
+/// Only DROP KEYSPACE deletes a whole partition, and it does so in every schema table, so any of
+/// them tells.
 fn keyspace_drops(facts: &Facts, keyspace: &str) -> BTreeSet<Timestamp> {
     let partitions = facts.keyspaces.get(keyspace).into_iter().flat_map(BTreeMap::values);
     partitions.flat_map(|partition| partition.deletions.iter().copied()).collect()
@@ -211,7 +215,8 @@ impl Evidence<'_> {
     /// Ends a life of which no deletion is known, because another id took its name at `by`.
     fn replace(&self, life: &mut Incarnation, by: Timestamp) {
         let after = Timestamp(life.known_alive.0.saturating_add(1));
-        // The DROP deleted all columns, which the new table need not have. It came after every ALTER.
+        // The DROP deleted all columns, which the new table need not have. It came after every
+        // ALTER.
         if after < by
             && let Some(&dropped) = self.columns.deletions.range(after..by).next_back()
             && dropped.0 + 1 < by.0

@@ -1,4 +1,5 @@
-//! Random DDL histories, written to facts as Cassandra writes them, against the plain list of what was alive when.
+//! Random DDL histories, written to facts as Cassandra writes them, against the plain list of what
+//! was alive when.
 
 use super::facts::{Facts, Partition, Row, SchemaTable};
 use super::{Incarnation, Timeline};
@@ -165,7 +166,8 @@ fn name(table: usize) -> TableName {
 }
 
 fn history() -> impl Strategy<Value = Vec<(Ddl, i64)>> {
-    // Statements are never closer than the microsecond in which a row is deleted before it is written.
+    // Statements are never closer than the microsecond in which a row is deleted before it is
+    // written.
     proptest::collection::vec((ddl(), 2_i64..50), 1..40)
 }
 
@@ -204,7 +206,8 @@ proptest! {
             for life in timeline.incarnations(&name(table)) {
                 let truth = node.lives[table].iter().find(|truth| truth.0 == life.id).unwrap();
                 prop_assert_eq!(life.created, truth.1);
-                // Where a name was dropped twice between two sets, compaction left the second DROP only.
+                // Where a name was dropped twice between two sets, compaction left the second DROP
+                // only.
                 let alive_too_long = truth.2.is_some_and(|dropped| dropped < life.known_alive);
                 prop_assert!(!alive_too_long || life.drop_is_exact(), "{:?} {:?}", life, truth);
                 if let Some(by) = life.dropped {

@@ -83,13 +83,15 @@ fn add_row(partition: &mut Partition, row: sstable::Row, columns: &[Arc<str>]) {
     let facts: &mut Row = partition.rows.entry(row_key(row.clustering)).or_default();
     facts.inserts.extend(row.liveness.map(|liveness| Timestamp(liveness.timestamp)));
     facts.deletions.extend(row.deletion.map(|deletion| Timestamp(deletion.timestamp)));
-    // All collections in these tables are frozen: a column is one cell. (And nothing in them expires.)
+    // All collections in these tables are frozen: a column is one cell. (And nothing in them
+    // expires.)
     for cell in row.cells.into_iter().filter(|cell| cell.path.is_none()) {
         facts.write(&columns[cell.column], Timestamp(cell.timestamp), cell.value);
     }
 }
 
-/// Markers come in the order of the rows, and ranges do not overlap: a start, then its end, or both in one.
+/// Markers come in the order of the rows, and ranges do not overlap: a start, then its end, or both
+/// in one.
 fn add_marker(partition: &mut Partition, open: &mut Option<(RangeEnd, Timestamp)>, marker: RangeMarker) -> Result<()> {
     let (end_inclusive, start_inclusive) = match marker.bound {
         Bound::ExclusiveEnd | Bound::InclusiveStart | Bound::ExclusiveEndInclusiveStart => (false, true),

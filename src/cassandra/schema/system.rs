@@ -12,8 +12,8 @@ pub fn is_system_keyspace(keyspace: &str) -> bool {
     SYSTEM_KEYSPACES.contains(&keyspace)
 }
 
-/// The id of a system table: the same on every node, for ever (`TableId.forSystemTable`: a UUID of version 3 over the
-/// keyspace's and the table's name).
+/// The id of a system table: the same on every node, for ever (`TableId.forSystemTable`: a UUID of
+/// version 3 over the keyspace's and the table's name).
 ///
 /// `None` for a table of a user's keyspace: its id is in its history alone.
 pub fn system_table_id(name: &TableName) -> Option<TableId> {

@@ -42,7 +42,8 @@ impl Timeline {
         self.incarnations.take();
     }
 
-    /// Adds all that another timeline knows: that of another host of the same cluster, for instance.
+    /// Adds all that another timeline knows: that of another host of the same cluster, for
+    /// instance.
     pub fn merge(&mut self, other: &Self) {
         self.facts.merge(&other.facts);
         self.sightings.merge(&other.sightings);
@@ -63,13 +64,14 @@ impl Timeline {
         self.all().iter().map(|(name, incarnations)| (name, &incarnations[..]))
     }
 
-    /// The incarnations of a name, by creation; none for Cassandra's own tables, which are always there (see
-    /// [`Self::id_at`]).
+    /// The incarnations of a name, by creation; none for Cassandra's own tables, which are always
+    /// there (see [`Self::id_at`]).
     pub fn incarnations(&self, name: &TableName) -> &[Incarnation] {
         self.all().get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The incarnation that lived at this time. Where a DROP's time is only bounded, the table lives up to the bound.
+    /// The incarnation that lived at this time. Where a DROP's time is only bounded, the table
+    /// lives up to the bound.
     pub fn at(&self, name: &TableName, at: Timestamp) -> Option<&Incarnation> {
         self.incarnations(name).iter().rev().find(|incarnation| incarnation.lives_at(at))
     }

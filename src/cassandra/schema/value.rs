@@ -1,4 +1,5 @@
-//! Values of the types that `system_schema` has, from their bytes. Every function takes untrusted bytes.
+//! Values of the types that `system_schema` has, from their bytes. Every function takes untrusted
+//! bytes.
 
 use crate::{Error, Result};
 use std::collections::BTreeMap;

@@ -61,7 +61,8 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// `VIntCoding.readUnsignedVInt`: the leading one bits of the first byte count the bytes after it, big-endian.
+    /// `VIntCoding.readUnsignedVInt`: the leading one bits of the first byte count the bytes after
+    /// it, big-endian.
     pub(super) fn vint(&mut self) -> Result<u64> {
         let first = self.u8()?;
         let extra = first.leading_ones();
@@ -73,7 +74,8 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    /// A variable-length integer that Cassandra keeps in an `int` and that must not be negative: lengths and counts.
+    /// A variable-length integer that Cassandra keeps in an `int` and that must not be negative:
+    /// lengths and counts.
     pub(super) fn vint32(&mut self) -> Result<u32> {
         let value = self.vint()?;
         match i32::try_from(value) {

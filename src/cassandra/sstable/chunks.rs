@@ -42,7 +42,8 @@ impl<'a> InfoHead<'a> {
         let max_compressed = if layout.checked_metadata { bytes.i32()? } else { i32::MAX };
         let plain_size = bytes.u64()?;
         let chunks = bytes.u32()?;
-        // Cassandra appends an empty chunk when it flushes at a chunk's end; there can be more chunks than needed.
+        // Cassandra appends an empty chunk when it flushes at a chunk's end; there can be more
+        // chunks than needed.
         if chunk_length == 0 || u64::from(chunks) < plain_size.div_ceil(chunk_length.into()) {
             let message = format!("{chunks} chunks of {chunk_length} bytes do not make {plain_size}");
             return Err(Error::corrupt(message));
@@ -154,7 +155,8 @@ impl Info {
                 plain.extend_from_slice(&chunk);
             }
         }
-        // A chunk that is stored as it is may be padded to the size from which chunks are stored so.
+        // A chunk that is stored as it is may be padded to the size from which chunks are stored
+        // so.
         if plain.len() - before > wanted && matches!(compressor, Compressor::None) {
             plain.truncate(before + wanted);
         }

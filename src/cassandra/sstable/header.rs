@@ -1,4 +1,5 @@
-//! The serialization header in `Statistics.db`: which columns the rows have, and the bases of their times.
+//! The serialization header in `Statistics.db`: which columns the rows have, and the bases of their
+//! times.
 
 use super::Layout;
 use super::bytes::Cursor;
@@ -11,7 +12,8 @@ const EPOCH_SECONDS: i64 = 1_442_880_000;
 /// `MetadataType.HEADER.ordinal()`.
 const HEADER_COMPONENT: u32 = 3;
 
-/// Far more columns than a table of `system_schema` has (30); bounds the work that a few bytes of a row can ask for.
+/// Far more columns than a table of `system_schema` has (30); bounds the work that a few bytes of a
+/// row can ask for.
 const MAX_COLUMNS: usize = 1024;
 
 /// A column of the serialization header.
@@ -47,7 +49,8 @@ fn in_statistics(error: Error) -> Error {
     Error::new(error.kind(), "Statistics.db cannot be read").with_source(error)
 }
 
-/// Finds the header among the components, checking the CRC-32s of the table of contents and of the component.
+/// Finds the header among the components, checking the CRC-32s of the table of contents and of the
+/// component.
 fn find_component(layout: Layout, statistics: &[u8]) -> Result<&[u8]> {
     let mut toc = Cursor::new(statistics);
     let count = toc.u32()?;

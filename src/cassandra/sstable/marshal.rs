@@ -2,15 +2,16 @@
 
 /// How values of a type are laid out.
 ///
-/// From the type's class name in the serialization header (Cassandra's `AbstractType.toString`), such as
-/// `org.apache.cassandra.db.marshal.MapType(…)`.
+/// From the type's class name in the serialization header (Cassandra's `AbstractType.toString`),
+/// such as `org.apache.cassandra.db.marshal.MapType(…)`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DataType {
     /// As it stands in the header.
     pub class: String,
     /// The length of every value, where the type has one (`AbstractType.valueLengthIfFixed`).
     pub fixed_length: Option<usize>,
-    /// Whether the column consists of several cells: a collection or user-defined type that is not frozen.
+    /// Whether the column consists of several cells: a collection or user-defined type that is not
+    /// frozen.
     pub multi_cell: bool,
 }
 

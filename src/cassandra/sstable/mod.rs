@@ -24,7 +24,8 @@ use crate::{Error, Kind, Result};
 /// tables is about half of it.
 pub const MAX_PLAIN_SIZE: usize = 64 << 20;
 
-/// The components of one SSTable that a full read needs. All but `data` and `statistics` may be missing.
+/// The components of one SSTable that a full read needs. All but `data` and `statistics` may be
+/// missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Files<'a> {
     pub data: &'a [u8],
@@ -62,9 +63,11 @@ pub fn read(name: &SstableName, files: &Files<'_>) -> Result<Sstable> {
 /// What differs between the versions of the format, as far as a read cares.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
-    /// `Statistics.db` has checksums and `CompressionInfo.db` a largest chunk size (from `na`, 4.0).
+    /// `Statistics.db` has checksums and `CompressionInfo.db` a largest chunk size (from `na`,
+    /// 4.0).
     checked_metadata: bool,
-    /// A partition's deletion time is one byte when there is none, else has an unsigned local time (`oa`, `da`: 5.0).
+    /// A partition's deletion time is one byte when there is none, else has an unsigned local time
+    /// (`oa`, `da`: 5.0).
     short_deletion: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Partitions, rows, cells and deletions, as `UnfilteredSerializer` and `Cell.Serializer` lay them out.
+//! Partitions, rows, cells and deletions, as `UnfilteredSerializer` and `Cell.Serializer` lay them
+//! out.
 
 use super::Layout;
 use super::bytes::Cursor;
@@ -83,7 +84,8 @@ pub struct Row {
 pub struct Cell {
     /// The number of the column among the header's static or regular ones.
     pub column: usize,
-    /// Where in a column of several cells: a map's key, a set's element, a list's time UUID, a field's number.
+    /// Where in a column of several cells: a map's key, a set's element, a list's time UUID, a
+    /// field's number.
     pub path: Option<Vec<u8>>,
     pub timestamp: i64,
     pub expiry: Option<Expiry>,
@@ -240,7 +242,8 @@ impl<'a> Reader<'a> {
         Ok(RangeMarker { bound, clustering, ends, starts })
     }
 
-    /// The body of a row or marker: its size stands before it, and the size of the one before as its first field.
+    /// The body of a row or marker: its size stands before it, and the size of the one before as
+    /// its first field.
     fn sized_body(&mut self) -> Result<Cursor<'a>> {
         let size = usize::try_from(self.bytes.vint()?).map_err(|_| Error::corrupt("a row's size is out of range"))?;
         let mut body = Cursor::new(self.bytes.take(size)?);
@@ -341,7 +344,8 @@ fn expect_end(body: &Cursor<'_>) -> Result<()> {
     }
 }
 
-/// Clustering values: per 32 of them, a bitmap that tells null, empty and present ones apart, then the present ones.
+/// Clustering values: per 32 of them, a bitmap that tells null, empty and present ones apart, then
+/// the present ones.
 fn clustering(bytes: &mut Cursor<'_>, types: &[DataType]) -> Result<Vec<Option<Vec<u8>>>> {
     let mut values = Vec::with_capacity(types.len());
     for batch in types.chunks(32) {

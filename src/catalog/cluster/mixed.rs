@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// Whom a time is meant for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Meant {
-    /// One host: where it is the name of a set of that host, others are meant to have a set of that run.
+    /// One host: where it is the name of a set of that host, others are meant to have a set of that
+    /// run.
     Host,
     /// Every host, each by its own clock and names.
     Cluster,
@@ -119,8 +120,8 @@ impl<'a> Starts<'a> {
 }
 
 impl HostSets {
-    /// What `at` means on the hosts of this one's cluster, where that is not one run; `None` where it
-    /// is, and where nothing tells. `at`: as for [`Self::find_point`].
+    /// What `at` means on the hosts of this one's cluster, where that is not one run; `None` where
+    /// it is, and where nothing tells. `at`: as for [`Self::find_point`].
     ///
     /// # Errors
     /// `Kind::Invalid` where it is no time.

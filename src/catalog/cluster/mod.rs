@@ -25,7 +25,8 @@ use rhythm::Rhythm;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Hosts that a host is compared with for sets that it lacks. Those with the most sets tell what there is to tell.
+/// Hosts that a host is compared with for sets that it lacks. Those with the most sets tell what
+/// there is to tell.
 const PEERS: usize = 16;
 
 /// Hosts of one cluster, and what they come to together.
@@ -101,7 +102,8 @@ fn by_cluster(hosts: &[Arc<HostSets>]) -> BTreeMap<Option<Arc<str>>, Vec<Arc<Hos
     groups
 }
 
-/// Judges what each host's restore points lack with what the others tell, without asking the store anything.
+/// Judges what each host's restore points lack with what the others tell, without asking the store
+/// anything.
 fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
     let runs = |host: &Arc<HostSets>| {
         let made = host.sets.iter().filter(|set| set.automatic().is_none());

@@ -81,7 +81,8 @@ pub(super) fn of(hosts: &[Arc<HostSets>], usual: Option<i64>) -> Vec<ClusterPoin
     points
 }
 
-/// How many of the starts are of the first one's run: each host once, and before the next run is due.
+/// How many of the starts are of the first one's run: each host once, and before the next run is
+/// due.
 fn length_of_run(starts: &[Start], usual: Option<i64>, hosts: usize) -> usize {
     let mut seen = vec![false; hosts];
     let is_next = |start: &Start, before: Option<&Start>| {

@@ -15,7 +15,8 @@ pub(super) struct Rhythm {
     pub(super) fulls: Vec<Timestamp>,
 }
 
-/// The usual pause between two sets, and between two fulls, microseconds; `None` where there are too few.
+/// The usual pause between two sets, and between two fulls, microseconds; `None` where there are
+/// too few.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Usual {
     pub(super) sets: Option<i64>,
@@ -63,7 +64,8 @@ pub(super) fn is_clearly_longer(pause: i64, than: i64) -> bool {
     pause.saturating_mul(2) >= than.saturating_mul(3) && pause.saturating_sub(than) >= JITTER
 }
 
-/// The longest pause that has a part in common with `from..=to`; `None` where there is no start within.
+/// The longest pause that has a part in common with `from..=to`; `None` where there is no start
+/// within.
 pub(super) fn longest_around(starts: &[Timestamp], from: Timestamp, to: Timestamp) -> Option<i64> {
     let first = starts.partition_point(|start| *start <= from);
     let end = starts.partition_point(|start| *start < to);

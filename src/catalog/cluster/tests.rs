@@ -197,7 +197,8 @@ fn a_time_that_means_several_runs_is_told() {
     // Within the pause of one, and where another made no full.
     let paused = mixed(&fleet, "cass-01", "2026-11-15-12", Meant::Cluster);
     assert!(paused.contains("11 of 12") && paused.contains("cass-07 has 2026-11-13-20-02 (1 day older)"), "{paused}");
-    // A moment while the hosts back up means two runs; so does a set's name, where it is a time for all.
+    // A moment while the hosts back up means two runs; so does a set's name, where it is a time for
+    // all.
     let moment = mixed(&fleet, "cass-01", "2026-11-20T08:03:30Z", Meant::Cluster);
     assert!(moment.contains("5 hours older"), "{moment}");
     assert!(mixed(&fleet, "cass-01", "2026-11-20-08-01", Meant::Cluster).contains("5 hours older"));

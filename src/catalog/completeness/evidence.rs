@@ -1,4 +1,5 @@
-//! One piece of evidence that a set does not hold all that it should. A new kind of evidence is a new [`Cause`].
+//! One piece of evidence that a set does not hold all that it should. A new kind of evidence is a
+//! new [`Cause`].
 
 use crate::cassandra::TableName;
 use serde::{Deserialize, Serialize};
@@ -56,23 +57,28 @@ pub enum Cause {
     NoManifest,
     /// The set has a manifest that cannot be used.
     ManifestDamaged { why: Arc<str> },
-    /// The set has a manifest that the store does not give out: refused, failing, deleted since it was listed.
+    /// The set has a manifest that the store does not give out: refused, failing, deleted since it
+    /// was listed.
     ManifestUnreadable { why: Arc<str> },
     /// The manifest lists the table, and there is no archive of it.
     ManifestList,
-    /// The manifest counts more tables, compared with the fulls before and after, than there are archives.
+    /// The manifest counts more tables, compared with the fulls before and after, than there are
+    /// archives.
     ManifestCount { missing: u64 },
     /// The set's schema.cql has the table, and there is no archive of it.
     SchemaCql,
-    /// The set's schema_mapping.json and the sets before and after have the table, and there is no archive of it.
+    /// The set's schema_mapping.json and the sets before and after have the table, and there is no
+    /// archive of it.
     SchemaMapping,
     /// The schema history says that the table existed, and there is no archive of it.
     SchemaHistory,
-    /// The full before has this table of Cassandra's own, which nobody drops, and this one has no archive of it.
+    /// The full before has this table of Cassandra's own, which nobody drops, and this one has no
+    /// archive of it.
     SystemTable { full: Arc<str> },
     /// Another host of the cluster has a set of this time, and this host has none.
     OtherHost { host: Arc<str>, set: Arc<str> },
-    /// The object is in a storage class that gives out nothing before it was restored there (Glacier, Azure Archive).
+    /// The object is in a storage class that gives out nothing before it was restored there
+    /// (Glacier, Azure Archive).
     Archived,
     /// The object is there and cannot be read.
     Unreadable { why: Arc<str> },

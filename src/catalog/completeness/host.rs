@@ -13,14 +13,16 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// What the restore points of a host lack. The restore points of one full share a list that grows from point to point.
+/// What the restore points of a host lack. The restore points of one full share a list that grows
+/// from point to point.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct HostCompleteness {
     /// One for each full with restore points, in order.
     chains: Vec<Vec<Lack>>,
     /// For each restore point: its list, and how much of that it lacks.
     points: Vec<(u32, u32)>,
-    /// Data beside all sets. Which restore point should have it nobody can tell, so only `verify` does.
+    /// Data beside all sets. Which restore point should have it nobody can tell, so only `verify`
+    /// does.
     everywhere: Vec<Lack>,
     /// Sets that no restore point stands on, and that are not being uploaded.
     outside: Vec<Lack>,
@@ -141,7 +143,8 @@ impl HostCompleteness {
         }
     }
 
-    /// Names what has again what the restore points of one full lack: the next full, unless that lacks it as well.
+    /// Names what has again what the restore points of one full lack: the next full, unless that
+    /// lacks it as well.
     fn find_cures(&mut self, points: &[RestorePoint]) {
         let mut fulls: Vec<(usize, Tag)> = Vec::new();
         let mut last: Vec<Option<Tag>> = vec![None; self.chains.len()];

@@ -19,7 +19,8 @@ pub struct Lack {
     pub cause: Cause,
     /// The set before: rows that were written after it may be missing. `None`: all rows may be.
     pub since: Option<Tag>,
-    /// The first and the last restore point that lack it; `None`: no restore point stands on the set.
+    /// The first and the last restore point that lack it; `None`: no restore point stands on the
+    /// set.
     pub points: Option<(Tag, Tag)>,
     /// The full whose restore points have it again.
     pub healed_by: Option<Tag>,
@@ -32,7 +33,8 @@ impl Lack {
     }
 }
 
-/// `2026-11-21-02-48 lacks shop.users: why (what, which, until when)`. Everything that shows a lack shows this.
+/// `2026-11-21-02-48 lacks shop.users: why (what, which, until when)`. Everything that shows a lack
+/// shows this.
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { set, subject, cause, .. } = self;

@@ -1,4 +1,5 @@
-//! Completeness: what each restore point lacks, why, since when, and from when on it is whole again. Pure.
+//! Completeness: what each restore point lacks, why, since when, and from when on it is whole
+//! again. Pure.
 //!
 //! This is the only place that judges it. `list`, `chain`, `verify`, `extract`, `restore`, the
 //! mount, `status`, the log and the metrics all ask here and print a [`Lack`] with its `Display`.

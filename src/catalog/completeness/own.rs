@@ -167,7 +167,8 @@ fn lacking_of_schema(set: &BackupSet, after: Option<&BackupSet>) -> impl Iterato
     SCHEMA_TABLES.into_iter().filter(expected).map(table).filter(|table| !set.has(table))
 }
 
-/// What the fulls tell about each other: by their manifests' counts, and by the tables that nobody drops.
+/// What the fulls tell about each other: by their manifests' counts, and by the tables that nobody
+/// drops.
 fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
     let is_full = |set: &BackupSet| set.is_finished() && set.kind() == SetKind::Full && set.scope() == Scope::Whole;
     let fulls: Vec<usize> = (0..sets.len()).filter(|index| is_full(&sets[*index])).collect();

@@ -233,7 +233,8 @@ mod property {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
-        /// A restore point that is called whole has the rows of every set until then, whatever was taken away.
+        /// A restore point that is called whole has the rows of every set until then, whatever was
+        /// taken away.
         #[test]
         fn what_is_called_whole_is_whole(fates in proptest::collection::vec(fate(), SETS)) {
             // So many deleted sets look like another rhythm.

@@ -45,7 +45,8 @@ const SECOND_US: i64 = 999_999;
 /// incarnation that nothing knows of.
 const LAST_FLUSH_US: i64 = 600_000_000;
 
-/// The incarnation of each SSTable of each archive, in the order given: that of the sets' times, oldest first.
+/// The incarnation of each SSTable of each archive, in the order given: that of the sets' times,
+/// oldest first.
 pub fn attribute(candidates: &Candidates, archives: &[ArchiveFacts]) -> Vec<Vec<Attribution>> {
     let mut found: Vec<Vec<Attribution>> = archives.iter().map(|archive| one_archive(candidates, archive)).collect();
     split_at_collisions(candidates, archives, &mut found);
@@ -63,7 +64,8 @@ fn one_archive(candidates: &Candidates, archive: &ArchiveFacts) -> Vec<Attributi
     }
     let mut found: Vec<Attribution> =
         archive.sstables.iter().map(|sstable| by_time(candidates, sstable, archive.time)).collect();
-    // The directory is that of the newest: it may hold files from before its time, but none from after.
+    // The directory is that of the newest: it may hold files from before its time, but none from
+    // after.
     let order = |id: TableId| candidates.list.iter().rposition(|candidate| candidate.id == id);
     let newest = found.iter().filter(|one| one.id.is_some()).max_by_key(|one| one.id.and_then(order)).cloned();
     let too_new = found.iter().any(|one| matches!(one.evidence, Evidence::TooNew { .. }));
@@ -107,7 +109,8 @@ fn by_time(candidates: &Candidates, sstable: &SstableFacts, set_time: Timestamp)
     let chosen = match (from, to) {
         (_, None) => return unknown(Evidence::TooOld { written: first }),
         (Some(from), Some(to)) if from != to => {
-            // The second in which a table was created: an old one that was gone before had nothing to write any more.
+            // The second in which a table was created: an old one that was gone before had nothing
+            // to write any more.
             if from.dropped.is_some_and(|dropped| dropped < first) {
                 to
             } else {

@@ -91,7 +91,8 @@ impl Candidates {
         self.list.iter().any(|candidate| candidate.dropped.is_some_and(|dropped| dropped <= time))
     }
 
-    /// The last one created not after `time`. One without a time of creation counts only where it is alone.
+    /// The last one created not after `time`. One without a time of creation counts only where it
+    /// is alone.
     pub(super) fn last_created(&self, time: Timestamp) -> Option<&Candidate> {
         match &self.list[..] {
             [only] if only.created.is_none() => Some(only),

@@ -19,7 +19,8 @@ pub enum Evidence {
     SchemaHistory { created: Timestamp, dropped: Option<Timestamp> },
     /// `WITH ID` in the table's archive of another set, and the creation time inside that id.
     OtherSchema { tag: Tag, created: Option<Timestamp> },
-    /// schema_mapping.json of a set, which may name a predecessor, and the creation time inside the id.
+    /// schema_mapping.json of a set, which may name a predecessor, and the creation time inside the
+    /// id.
     Mapping { tag: Tag, created: Option<Timestamp> },
     /// Other SSTables of the archive: it was made of one directory.
     SameArchive { better: Box<Evidence> },

@@ -24,7 +24,8 @@ pub struct PointTables {
     pub tables: Vec<PointTable>,
     /// Tables with archives in its chain that had been dropped by then.
     pub dropped: Vec<TableName>,
-    /// Tables that lived then and have no archive in its chain: they were empty, or their archives are missing.
+    /// Tables that lived then and have no archive in its chain: they were empty, or their archives
+    /// are missing.
     pub without_archive: Vec<TableName>,
 }
 

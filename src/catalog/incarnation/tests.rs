@@ -78,7 +78,8 @@ fn an_sstable_belongs_to_the_last_incarnation_created_before_it() {
     ] {
         assert_eq!(of(written), expected, "{written}");
     }
-    // Created at 300.5: a file of "300 s" is of the new one, since the old one was gone long before.
+    // Created at 300.5: a file of "300 s" is of the new one, since the old one was gone long
+    // before.
     let lives =
         candidates(vec![history(1, 100 * SECOND, Some(200 * SECOND)), history(2, 300 * SECOND + 500_000, None)]);
     assert_eq!(ids(&lives, &[archive("s", 9_000, &[sstable(1, 300 * SECOND, 1)])]), [[Some(2)]]);
@@ -214,7 +215,8 @@ proptest! {
         let mut now = 1_000_000_000;
         let mut lives: Vec<(i64, Option<i64>)> = Vec::new();
         let mut declared: BTreeMap<usize, i64> = BTreeMap::new();
-        // Generation, time and incarnation of what lies in the table's directory and in its backups directory.
+        // Generation, time and incarnation of what lies in the table's directory and in its backups
+        // directory.
         let (mut live, mut backups): (Vec<SstableFacts>, Vec<SstableFacts>) = (Vec::new(), Vec::new());
         let (mut generation, mut content) = (0, 0);
         let mut archives: Vec<(ArchiveFacts, usize, bool)> = Vec::new();

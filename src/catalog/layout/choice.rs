@@ -115,7 +115,8 @@ impl SourceLayout {
     /// The layout, once the source's keys were looked at.
     ///
     /// # Errors
-    /// `Kind::Invalid` when the keys are not those of the layout that was named, or of more than one.
+    /// `Kind::Invalid` when the keys are not those of the layout that was named, or of more than
+    /// one.
     pub(in crate::catalog) async fn look(&self, objects: &dyn Objects) -> Result<Arc<dyn Layout>> {
         let seen = || self.get().filter(|found| found.seen).map(|found| found.layout);
         if let Some(layout) = seen() {

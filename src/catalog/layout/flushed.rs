@@ -60,7 +60,8 @@ impl Step {
 /// When the SSTable that the file is of was flushed, as well as this file tells.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Moment {
-    /// Better evidence is greater: the SSTable's id, the time of its Data.db, that of any component.
+    /// Better evidence is greater: the SSTable's id, the time of its Data.db, that of any
+    /// component.
     rank: u8,
     time: Timestamp,
 }
@@ -77,7 +78,8 @@ impl Moment {
     }
 }
 
-/// What all components of one SSTable have in common: its directory and name; a file that is none is by itself.
+/// What all components of one SSTable have in common: its directory and name; a file that is none
+/// is by itself.
 fn sstable_of(file: &str) -> &str {
     match SstableName::parse_path(file) {
         Some((_, parsed)) => &file[..file.len() - parsed.component.len()],
@@ -157,7 +159,8 @@ impl Flushes {
     }
 }
 
-/// Those files of a `backups` directory that belong to the set of that name; each with its path below the directory.
+/// Those files of a `backups` directory that belong to the set of that name; each with its path
+/// below the directory.
 pub(super) fn files_of(set: &str, files: Vec<BundledFile>) -> Vec<BundledFile> {
     let mut moments: HashMap<Arc<str>, Moment> = HashMap::new();
     for file in &files {

@@ -42,7 +42,8 @@ pub struct HostScan<'a> {
 }
 
 impl HostScan<'_> {
-    /// Whether the set cannot have changed since it was last looked at, so that [`Gathered::settled`] may name it.
+    /// Whether the set cannot have changed since it was last looked at, so that
+    /// [`Gathered::settled`] may name it.
     pub fn is_settled(&self, tag: &str) -> bool {
         self.settled.contains(tag)
     }
@@ -53,7 +54,8 @@ impl HostScan<'_> {
 pub struct Gathered {
     /// Each tag once, here or in `settled`.
     pub sets: Vec<FoundSet>,
-    /// Sets that are still there and were not looked at, because nothing about them can have changed.
+    /// Sets that are still there and were not looked at, because nothing about them can have
+    /// changed.
     pub settled: Vec<Tag>,
     /// Archived commit logs of the host: a bundle.
     pub logs: Option<ObjectMeta>,
@@ -62,7 +64,8 @@ pub struct Gathered {
 }
 
 impl Gathered {
-    /// Takes in the sets of another part of the host; those whose tags are taken get `suffix` behind them.
+    /// Takes in the sets of another part of the host; those whose tags are taken get `suffix`
+    /// behind them.
     pub(super) fn add(&mut self, other: Self, suffix: &str) {
         let taken: HashSet<Tag> = self.sets.iter().map(|set| set.tag.clone()).collect();
         for mut set in other.sets {

@@ -44,7 +44,8 @@ pub(super) struct ListedObject {
 }
 
 impl ListedTable {
-    /// Adds the object at `key`, of which the first `directory` bytes are the prefix that is listed to find it.
+    /// Adds the object at `key`, of which the first `directory` bytes are the prefix that is listed
+    /// to find it.
     pub(super) fn push(&mut self, key: &str, directory: usize, size: u64, sum: Sum) {
         let (directory, below) = key.split_at(directory);
         let last = self.objects.last().map(|last| &last.directory).filter(|last| ***last == *directory);
@@ -59,7 +60,8 @@ impl ListedObject {
         format!("{}{}", self.directory, self.below)
     }
 
-    /// Below the table's directory: `<file>` or `.<index>/<file>`. What tools put between is left out.
+    /// Below the table's directory: `<file>` or `.<index>/<file>`. What tools put between is left
+    /// out.
     pub(super) fn path(&self) -> Cow<'_, str> {
         match self.below.split_once('/') {
             None => Cow::Borrowed(&self.below),

@@ -1,4 +1,5 @@
-//! Archived commit logs of a host: a directory of `CommitLog-7-<milliseconds>.log`, which Cassandra itself replays.
+//! Archived commit logs of a host: a directory of `CommitLog-7-<milliseconds>.log`, which Cassandra
+//! itself replays.
 
 use super::is_safe_name;
 use crate::Result;
@@ -15,7 +16,8 @@ pub(super) fn is_below(below: &str) -> bool {
     below.split_once('/').is_some_and(|(directory, _)| DIRECTORIES.contains(&directory))
 }
 
-/// The logs in the first such directory directly below `base` that has any; `names` are all directories there.
+/// The logs in the first such directory directly below `base` that has any; `names` are all
+/// directories there.
 pub(super) async fn find(objects: &dyn Objects, base: &str, names: &[String]) -> Result<Option<ObjectMeta>> {
     for name in DIRECTORIES.into_iter().filter(|name| names.iter().any(|there| there == name)) {
         let prefix = format!("{base}{name}/");

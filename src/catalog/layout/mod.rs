@@ -58,7 +58,8 @@ pub enum Sets<'a> {
     Gathered(&'a dyn GatheredSets),
 }
 
-/// One backup tool's way of naming objects. No key may break a listing: what fits nothing is a stray.
+/// One backup tool's way of naming objects. No key may break a listing: what fits nothing is a
+/// stray.
 pub trait Layout: Debug + Send + Sync + 'static {
     /// Its name in `--layout` and in reports.
     fn name(&self) -> &'static str;

@@ -13,7 +13,8 @@ pub(super) fn is_own(name: &str) -> bool {
     Some(name) == OWN_PREFIX.strip_suffix('/')
 }
 
-/// Whether a host's name, as a directory name, can do no harm: no path, no control bytes, no hidden file.
+/// Whether a host's name, as a directory name, can do no harm: no path, no control bytes, no hidden
+/// file.
 pub(crate) fn is_safe_name(name: &str) -> bool {
     (1..=255).contains(&name.len())
         && !name.starts_with('.')
@@ -60,7 +61,8 @@ pub(super) fn key_reason(below: &str) -> StrayReason {
     }
 }
 
-/// The hosts of a layout whose hosts are the directories at the top of the source, but for those that `is_other`.
+/// The hosts of a layout whose hosts are the directories at the top of the source, but for those
+/// that `is_other`.
 pub(super) async fn hosts_at_top(objects: &dyn Objects, is_other: impl Fn(&str) -> bool) -> Result<Hosts> {
     let mut found = Hosts::default();
     for name in directories(objects, "", &mut found.strays).await?.into_iter().filter(|name| !is_other(name)) {
@@ -70,7 +72,8 @@ pub(super) async fn hosts_at_top(objects: &dyn Objects, is_other: impl Fn(&str) 
     Ok(found)
 }
 
-/// The directories that lie directly below a prefix, except cassmount's own. An object beside them is a stray.
+/// The directories that lie directly below a prefix, except cassmount's own. An object beside them
+/// is a stray.
 pub(super) async fn directories(objects: &dyn Objects, prefix: &str, strays: &mut Strays) -> Result<Vec<String>> {
     let level = objects.list_level(prefix).await?;
     strays.add_beside(level.objects);

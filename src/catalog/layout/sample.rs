@@ -9,13 +9,15 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use std::sync::Arc;
 
-/// Names of one level below which is looked: from all over it, because a bucket may hold several layouts side by side.
+/// Names of one level below which is looked: from all over it, because a bucket may hold several
+/// layouts side by side.
 const NAMES: usize = 5;
 /// Names that are looked at besides where none of these tells anything.
 const MORE_NAMES: usize = 64;
 /// Keys that are looked at below each of them, no more than a page of a listing.
 const KEYS: usize = 300;
-/// Levels that are gone down where nothing is recognised: what comes first may be a directory of something else.
+/// Levels that are gone down where nothing is recognised: what comes first may be a directory of
+/// something else.
 const LEVELS: usize = 3;
 /// Keys that are shown to a person.
 const SHOWN: usize = 3;
@@ -73,7 +75,8 @@ impl Sample {
         self.places.iter().flat_map(|place| &place.keys).map(String::as_str).find(|key| is_archive(key))
     }
 
-    /// Whether all of it would be recognised one directory further down: somebody named a host's directory.
+    /// Whether all of it would be recognised one directory further down: somebody named a host's
+    /// directory.
     pub(super) fn is_of_one_host(&self, layouts: &[Arc<dyn Layout>]) -> bool {
         let is_dated = |key: &String| key.split('/').next().and_then(local_time).is_some();
         let keys = || self.places.iter().flat_map(|place| &place.keys);
@@ -107,7 +110,8 @@ async fn look_into(objects: &dyn Objects, names: Vec<String>, layouts: &[Arc<dyn
     futures::stream::iter(looks).buffered(NAMES).try_collect().await
 }
 
-/// The first keys below `prefix`, or, where nobody recognises any of them, below some of its directories.
+/// The first keys below `prefix`, or, where nobody recognises any of them, below some of its
+/// directories.
 fn look<'a>(
     objects: &'a dyn Objects,
     prefix: String,

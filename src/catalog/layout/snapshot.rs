@@ -1,4 +1,5 @@
-//! Snapshots as Cassandra makes them: which tables, when, by whom, and what their manifest.json list that is not there.
+//! Snapshots as Cassandra makes them: which tables, when, by whom, and what their manifest.json
+//! list that is not there.
 
 use super::files::{SEPARATOR, files_below};
 use super::gathered::{FoundSet, FoundTable, HostScan};
@@ -46,7 +47,8 @@ struct SnapshotTable {
     /// What the keys of its files start with: one, or one for each disk of the node.
     prefixes: Vec<Arc<str>>,
     manifest: Option<ObjectMeta>,
-    /// What describes the table's snapshot lies in one directory only, whatever the number of disks.
+    /// What describes the table's snapshot lies in one directory only, whatever the number of
+    /// disks.
     descriptions: usize,
     names: DataNames,
     tally: Tally,
@@ -93,7 +95,8 @@ impl Snapshot {
         is_first
     }
 
-    /// Whether both can be parts of one snapshot of one node with several disks: no table is described in both.
+    /// Whether both can be parts of one snapshot of one node with several disks: no table is
+    /// described in both.
     pub(super) fn may_unite(&self, other: &Self) -> bool {
         let described = |snapshot: &Self| -> HashSet<(TableName, Option<TableId>)> {
             let tables = snapshot.tables.values().filter(|table| table.descriptions > 0);

@@ -1,4 +1,5 @@
-//! manifest.json of a table's snapshot, which Cassandra writes: the Data.db files that the snapshot has. Pure.
+//! manifest.json of a table's snapshot, which Cassandra writes: the Data.db files that the snapshot
+//! has. Pure.
 //!
 //! ```text
 //! {"files": ["nb-1-big-Data.db", ".users_email/nb-1-big-Data.db"], "created_at": "2026-11-21T02:45:06.123Z", "expires_at": null, "ephemeral": false}

@@ -41,14 +41,16 @@ impl<'a> TablePath<'a> {
             (Place::Live, rest)
         };
         let path = Self { keyspace, table, id, place, file };
-        // Any directory may be called like a table: only what Cassandra writes tells that it is one, and where.
+        // Any directory may be called like a table: only what Cassandra writes tells that it is
+        // one, and where.
         let is_part = |name: &str| matches!(name, "snapshots" | "backups");
         let is_tables =
             id.is_some() || ((place != Place::Live || is_sstable(file)) && !is_part(keyspace) && !is_part(table));
         (TableName::is_valid_part(keyspace) && is_table_file(file) && is_tables).then_some(path)
     }
 
-    /// Whether it is something that only Cassandra writes there: a component, or what describes a snapshot.
+    /// Whether it is something that only Cassandra writes there: a component, or what describes a
+    /// snapshot.
     pub(super) fn is_telling(&self) -> bool {
         is_sstable(self.file) || (is_of_snapshot(self.file) && (self.id.is_some() || self.place != Place::Live))
     }

@@ -1,4 +1,5 @@
-//! One table's files over a chain: every SSTable once, each from one archive, none lost, none mixed. Pure.
+//! One table's files over a chain: every SSTable once, each from one archive, none lost, none
+//! mixed. Pure.
 //!
 //! Two copies are the same SSTable when name, size of Data.db and its CRC-32 are the same. Of these
 //! the newest complete copy is shown, whole: Data.db is equal in all of them, but Statistics.db is

@@ -1,11 +1,13 @@
-//! The merge itself: copies of a name, groups of copies that are one SSTable, and which copy is shown under which name.
+//! The merge itself: copies of a name, groups of copies that are one SSTable, and which copy is
+//! shown under which name.
 
 use super::{Merged, MergedFile, MergedSstable, Notice, Source, SourceFile};
 use crate::cassandra::{SstableId, SstableName, missing_components};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Files of a snapshot that describe the snapshot, not the table: wrong beside the files of other sets.
+/// Files of a snapshot that describe the snapshot, not the table: wrong beside the files of other
+/// sets.
 const OF_THE_SNAPSHOT: [&str; 2] = ["manifest.json", "schema.cql"];
 /// Components that never change once written, so that they tell whether two copies are one SSTable.
 const IMMUTABLE: [&str; 7] =
@@ -103,7 +105,8 @@ impl<'a> Copy<'a> {
         Self { source, components, missing }
     }
 
-    /// The newest complete copy is the best; of incomplete ones that with the data, then that with most components.
+    /// The newest complete copy is the best; of incomplete ones that with the data, then that with
+    /// most components.
     fn merit(&self) -> (bool, bool, usize, usize) {
         let complete = self.missing.is_empty();
         let components = if complete { 0 } else { self.components.len() };
@@ -172,7 +175,8 @@ impl FreeGenerations {
         Self { used, next }
     }
 
-    /// A UUID names one SSTable in the world, so two of one UUID mean that somebody made one up: it gets a number too.
+    /// A UUID names one SSTable in the world, so two of one UUID mean that somebody made one up: it
+    /// gets a number too.
     fn take(&mut self, name: &SstableName) -> SstableName {
         // Past the last that Cassandra can read, the gaps below are what is left.
         while self.next > MAX_GENERATION || self.used.contains(&self.next) {

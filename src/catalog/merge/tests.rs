@@ -177,7 +177,8 @@ proptest! {
             }
         }
 
-        // Every Data.db content of a name is shown exactly once, complete if it is complete anywhere.
+        // Every Data.db content of a name is shown exactly once, complete if it is complete
+        // anywhere.
         let mut contents: BTreeMap<(&str, u32), bool> = BTreeMap::new();
         for source in &sources {
             for data in source.files.iter().filter(|f| f.path.ends_with("Data.db")) {

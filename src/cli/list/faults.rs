@@ -31,7 +31,8 @@ fn incomplete(host: &HostView) -> String {
 /// What is said of one host and of several, and which they are.
 type FaultKind = (&'static str, &'static str, fn(&HostView) -> bool);
 
-/// What is wrong with which hosts, a line for each kind: rows of a large cluster run off the screen.
+/// What is wrong with which hosts, a line for each kind: rows of a large cluster run off the
+/// screen.
 pub(super) fn hosts_with_faults(view: &ClusterView) -> Vec<String> {
     let kinds: [FaultKind; 5] = [
         ("has no finished set", "have no finished set", |host| has(host, |fault| matches!(fault, HostFault::Nothing))),

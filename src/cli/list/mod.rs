@@ -1,4 +1,5 @@
-//! `cassmount list`: hosts at a glance, or one host's backup sets and restore points and what is wrong with them.
+//! `cassmount list`: hosts at a glance, or one host's backup sets and restore points and what is
+//! wrong with them.
 
 mod faults;
 mod hosts;
@@ -30,7 +31,8 @@ pub(super) struct ListArgs {
     /// Whose sets
     #[arg(value_parser = parse_host)]
     host: Option<String>,
-    /// The times to which the hosts of a cluster can be restored together, and on how many hosts each is complete
+    /// The times to which the hosts of a cluster can be restored together, and on how many hosts
+    /// each is complete
     #[arg(long, conflicts_with_all = ["host", "patterns"])]
     cluster: bool,
     /// Only sets of this time and later: a date, an hour or a minute (2026-11-21-03-15) of the

@@ -1,4 +1,5 @@
-//! `cassmount list SOURCE --cluster`: times to which the hosts of a cluster can be restored together.
+//! `cassmount list SOURCE --cluster`: times to which the hosts of a cluster can be restored
+//! together.
 
 use super::hosts::{Hosts, PointLine, absent, head, of_hosts};
 use crate::cli::output::Shown;

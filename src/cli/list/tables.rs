@@ -1,4 +1,5 @@
-//! `cassmount list SOURCE --table KS.TABLE`: which hosts have a table, in which restore points, and how large it is.
+//! `cassmount list SOURCE --table KS.TABLE`: which hosts have a table, in which restore points, and
+//! how large it is.
 
 use crate::cli::options::TablePatternArgs;
 use crate::cli::output::Shown;

@@ -23,7 +23,8 @@ pub(in crate::cli) struct PastArgs {
     /// Where the backups are; `-` for the configuration's bucket
     #[arg(value_name = "SOURCE")]
     pub(in crate::cli) source_place: String,
-    /// Which restore points: `latest`, a set's name, or any time for each host's newest one not after it
+    /// Which restore points: `latest`, a set's name, or any time for each host's newest one not
+    /// after it
     #[arg(long, value_name = "TIME", default_value = "latest")]
     pub(in crate::cli) at: String,
     /// Only the backups of this host. Repeatable [default: all hosts]

@@ -6,7 +6,8 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// CASSANDRA_HOME, where packages install, and where people unpack tarballs; of several versions the newest first.
+/// CASSANDRA_HOME, where packages install, and where people unpack tarballs; of several versions
+/// the newest first.
 pub(in crate::cli) fn installations() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = variable("CASSANDRA_HOME").into_iter().collect();
     places.push("/usr/share/cassandra".into());

@@ -23,15 +23,18 @@ pub(super) struct StartArgs {
     /// report says what, and the exit status is 1
     #[arg(long)]
     allow_incomplete: bool,
-    /// Have secondary indexes and materialized views too: Cassandra builds them, which reads their tables whole
+    /// Have secondary indexes and materialized views too: Cassandra builds them, which reads their
+    /// tables whole
     #[arg(long)]
     with_indexes: bool,
-    /// Ask for the passwords and permissions of the backup's roles [default: everybody on this machine may read all]
+    /// Ask for the passwords and permissions of the backup's roles [default: everybody on this
+    /// machine may read all]
     #[arg(long, conflicts_with_all = ["tables", "keyspaces"])]
     with_roles: bool,
     #[command(flatten)]
     server: ServerArgs,
-    /// Read this mount, which runs and has to stay [default: one of its own, which ends with the node]
+    /// Read this mount, which runs and has to stay [default: one of its own, which ends with the
+    /// node]
     #[arg(long, value_name = "MOUNTPOINT")]
     mount: Option<PathBuf>,
     #[command(flatten)]

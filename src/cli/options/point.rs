@@ -27,7 +27,8 @@ pub(in crate::cli) struct ScopeArgs {
     /// This host only
     #[arg(value_parser = parse_host)]
     pub(in crate::cli) host: Option<String>,
-    /// Only what this restore point of HOST needs: a set's name, `latest`, or any time as for `chain`
+    /// Only what this restore point of HOST needs: a set's name, `latest`, or any time as for
+    /// `chain`
     pub(in crate::cli) point: Option<String>,
 }
 

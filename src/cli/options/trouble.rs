@@ -1,4 +1,5 @@
-//! Trouble that is made on purpose, to see what comes of it. Only in builds with the feature `fault-injection`.
+//! Trouble that is made on purpose, to see what comes of it. Only in builds with the feature
+//! `fault-injection`.
 
 #[derive(clap::Args, Debug, Clone, Default)]
 pub(in crate::cli) struct TroubleArgs {
@@ -8,7 +9,8 @@ pub(in crate::cli) struct TroubleArgs {
     /// Act as on a kernel that cannot send requests again
     #[arg(long, hide = true)]
     pub(in crate::cli) no_resend: bool,
-    /// Try, once the mount serves, what a worker would that was taken over; DIR is for what it makes
+    /// Try, once the mount serves, what a worker would that was taken over; DIR is for what it
+    /// makes
     #[arg(long, hide = true, value_name = "DIR")]
     pub(in crate::cli) taken_over: Option<std::path::PathBuf>,
 }

@@ -13,7 +13,8 @@ const HIGH: u64 = 16;
 const NARROWEST: u64 = 2;
 
 /// The chain that ends with a restore point: a box for each set, as wide as its share of the bytes.
-/// Each box is a restore point as well, made of what is left of it. Hatched is what was never verified.
+/// Each box is a restore point as well, made of what is left of it. Hatched is what was never
+/// verified.
 pub(super) fn chain(sets: &HostSets, point: &RestorePoint, results: Option<&HostResults>) -> String {
     let chain: Vec<_> = point.sets().collect();
     let total: u64 = chain.iter().map(|set| set.stored_size()).sum::<u64>().max(1);

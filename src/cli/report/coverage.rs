@@ -61,8 +61,8 @@ impl Days {
     }
 }
 
-/// A row of days, a letter each. One path for each style, so that 200 hosts stay quick to draw. What
-/// a day holds, the page's script tells from the letters, by what is `told` of.
+/// A row of days, a letter each. One path for each style, so that 200 hosts stay quick to draw.
+/// What a day holds, the page's script tells from the letters, by what is `told` of.
 pub(super) fn draw(
     days: &Days,
     host: &Host,

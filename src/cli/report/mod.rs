@@ -26,7 +26,8 @@ use std::path::Path;
 /// Writes a page about the backups of SOURCE to standard output: which host has which days, to
 /// which times all hosts can be restored, of what the newest restore points are made, and what
 /// `verify` and `drill` found on this machine. With HOST, all chains of that host and the lives of
-/// its tables, for which it reads the schema's own archives. The page is one file that needs no network.
+/// its tables, for which it reads the schema's own archives. The page is one file that needs no
+/// network.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  cassmount report s3://cass-backups > backups.html")]
 pub(super) struct ReportArgs {

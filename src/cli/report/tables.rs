@@ -37,7 +37,8 @@ impl Axis<'_> {
     }
 }
 
-/// One row for each table of the user's: its archive in each set, as tall as it is large; below, its lives.
+/// One row for each table of the user's: its archive in each set, as tall as it is large; below,
+/// its lives.
 pub(super) fn section(sets: &HostSets, lives: &TableLives) -> String {
     let shown: Vec<_> = sets.sets.iter().filter(|set| set.is_finished() && set.automatic().is_none()).collect();
     let shown = &shown[shown.len().saturating_sub(MOST_BARS)..];

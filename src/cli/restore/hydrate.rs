@@ -51,7 +51,8 @@ pub(super) fn run(args: &HydrateArgs) -> Result<()> {
     }
     let prepared = prepare(args);
     if !stays {
-        // What is plainly wrong is said here; then the locks are let go for the process in the background.
+        // What is plainly wrong is said here; then the locks are let go for the process in the
+        // background.
         let prepared = prepared?;
         for (table, why) in prepared.lost() {
             eprintln!("cassmount: {table} is left as it is: {why}");

@@ -28,7 +28,8 @@ pub(super) struct InstantArgs {
     /// All tables of all keyspaces but Cassandra's own
     #[arg(long, required_unless_present_any = ["tables", "keyspaces"], conflicts_with_all = ["tables", "keyspaces"])]
     all: bool,
-    /// Which restore point: a set's name, `latest`, or any time for the newest restore point not after it
+    /// Which restore point: a set's name, `latest`, or any time for the newest restore point not
+    /// after it
     #[arg(long, value_name = "TIME", default_value = "latest", allow_hyphen_values = true)]
     at: String,
     /// Whose backup, as the mount shows it; may be given several times where every node has every
@@ -38,7 +39,8 @@ pub(super) struct InstantArgs {
     /// Only into this one of the node's data directories [default: the one with the most room]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Truncate the tables before, on all nodes of the cluster; `restore abort` brings back what this node had
+    /// Truncate the tables before, on all nodes of the cluster; `restore abort` brings back what
+    /// this node had
     #[arg(long)]
     truncate_first: bool,
     /// The node's cassandra.yaml, which tells what it does when files cannot be read [default: that
@@ -53,7 +55,8 @@ pub(super) struct InstantArgs {
     /// Give up on one `nodetool refresh` after this long; building secondary indexes takes its time
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
     refresh_timeout: Duration,
-    /// Take a restore point that lacks something all the same; the report says what, and the exit status is 1
+    /// Take a restore point that lacks something all the same; the report says what, and the exit
+    /// status is 1
     #[arg(long)]
     allow_incomplete: bool,
     /// Check everything and show what would be done; change nothing

@@ -27,10 +27,12 @@ pub(super) struct LoadArgs {
     /// All tables of all keyspaces but Cassandra's own
     #[arg(long, required_unless_present_any = ["tables", "keyspaces"], conflicts_with_all = ["tables", "keyspaces"])]
     all: bool,
-    /// Which restore point of each host: a set's name, `latest`, or any time for the newest restore point not after it
+    /// Which restore point of each host: a set's name, `latest`, or any time for the newest restore
+    /// point not after it
     #[arg(long, value_name = "TIME", default_value = "latest")]
     at: String,
-    /// Only this host's backup; may be given several times [default: every host that the mount shows]
+    /// Only this host's backup; may be given several times [default: every host that the mount
+    /// shows]
     #[arg(long, value_name = "HOST")]
     source_host: Vec<String>,
     /// Create tables that the cluster has not, with the ids that they had (through cqlsh)
@@ -45,7 +47,8 @@ pub(super) struct LoadArgs {
     /// Give up on one loader after this long
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration, hide_short_help = true)]
     load_timeout: Duration,
-    /// Take a restore point that lacks something all the same; the report says what, and the exit status is 1
+    /// Take a restore point that lacks something all the same; the report says what, and the exit
+    /// status is 1
     #[arg(long)]
     allow_incomplete: bool,
     /// Load what an interrupted run of this command has loaded, too: after a TRUNCATE since

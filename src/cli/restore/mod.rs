@@ -40,7 +40,8 @@ Examples:
 enum RestoreAction {
     /// Link tables to a restore point, and have Cassandra open it
     Instant(instant::InstantArgs),
-    /// Put a whole node together before its first start: a new cluster, or in the place of a dead node
+    /// Put a whole node together before its first start: a new cluster, or in the place of a dead
+    /// node
     Node(node::WholeNodeArgs),
     /// Load a restore point into a running cluster of any topology, with sstableloader
     Load(load::LoadArgs),
@@ -52,14 +53,16 @@ enum RestoreAction {
     Abort(abort::AbortArgs),
     /// Give tables back what they lost because Cassandra was started without the mount
     Repair(repair::RepairArgs),
-    /// Tell whether Cassandra may start: exit 1 with the reason if links in its data directories lead nowhere
+    /// Tell whether Cassandra may start: exit 1 with the reason if links in its data directories
+    /// lead nowhere
     Guard(guard::GuardArgs),
 }
 
 /// How the node is talked to.
 #[derive(clap::Args, Debug, Clone)]
 pub(super) struct NodeArgs {
-    /// Command that runs nodetool: a path, or words as in a shell, e.g. "nodetool -u admin -pwf /etc/jmx.password"
+    /// Command that runs nodetool: a path, or words as in a shell, e.g. "nodetool -u admin -pwf
+    /// /etc/jmx.password"
     #[arg(long, value_name = "CMD", default_value = "nodetool")]
     nodetool: String,
 }

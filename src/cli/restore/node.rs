@@ -34,7 +34,8 @@ pub(super) struct WholeNodeArgs {
     /// Whose backup this node gets [default: the only host that the mount shows]
     #[arg(long, value_name = "HOST")]
     source_host: Option<String>,
-    /// Which restore point: a set's name, `latest`, or any time for the newest restore point not after it
+    /// Which restore point: a set's name, `latest`, or any time for the newest restore point not
+    /// after it
     #[arg(long, value_name = "TIME", default_value = "latest")]
     at: String,
     /// Copy every file instead of linking it: the mount is not needed afterwards
@@ -49,19 +50,24 @@ pub(super) struct WholeNodeArgs {
     /// The node's tokens, where the backup does not tell them
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', allow_hyphen_values = true)]
     tokens: Vec<String>,
-    /// The installation of Cassandra, whose version is compared with the SSTables' [default: in a usual place]
+    /// The installation of Cassandra, whose version is compared with the SSTables' [default: in a
+    /// usual place]
     #[arg(long, value_name = "DIR")]
     cassandra: Option<PathBuf>,
-    /// Command that runs nodetool on a node that is up, e.g. "ssh HOST nodetool": tells whose tokens are whose
+    /// Command that runs nodetool on a node that is up, e.g. "ssh HOST nodetool": tells whose
+    /// tokens are whose
     #[arg(long, value_name = "CMD")]
     nodetool: Option<String>,
-    /// Take a restore point that lacks something all the same; the report says what, and the exit status is 1
+    /// Take a restore point that lacks something all the same; the report says what, and the exit
+    /// status is 1
     #[arg(long)]
     allow_incomplete: bool,
-    /// With --replace of this machine's own address: lose what was added to counters since the restore point
+    /// With --replace of this machine's own address: lose what was added to counters since the
+    /// restore point
     #[arg(long, requires = "replace")]
     accept_counter_loss: bool,
-    /// With --replace: take a restore point older than gc_grace_seconds, from which deleted rows can come back
+    /// With --replace: take a restore point older than gc_grace_seconds, from which deleted rows
+    /// can come back
     #[arg(long, requires = "replace")]
     accept_deleted_rows: bool,
     /// Change cassandra.yaml and the JVM's options, beside copies of them; with links, also install

@@ -36,7 +36,8 @@ const FIXED: [&str; 14] = [
 /// Types whose cells have one write time each, and any size.
 const SIZED: [&str; 6] = ["ascii", "blob", "decimal", "text", "varchar", "varint"];
 
-/// Rows of a page, where each is small, and where they may be of any size: all of a page is in the node's memory.
+/// Rows of a page, where each is small, and where they may be of any size: all of a page is in the
+/// node's memory.
 const SMALL_ROWS: i32 = 1000;
 const ANY_ROWS: i32 = 100;
 
@@ -109,7 +110,8 @@ impl TableColumns {
         !self.timed.is_empty()
     }
 
-    /// Asks for a write time of each column. Cassandra reads all of a row for that, and no value has to be sent.
+    /// Asks for a write time of each column. Cassandra reads all of a row for that, and no value
+    /// has to be sent.
     pub(super) fn statement(&self, table: &TableName, range: Option<TokenRange>) -> String {
         let key: Vec<String> = self.partition_key.values().map(|name| quoted(name)).collect();
         let asked = if self.timed.is_empty() {

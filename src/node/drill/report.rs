@@ -4,7 +4,8 @@ use crate::restore::Origin;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One drill. Kept on disk: a change of its fields needs another version of the [`History`](super::History).
+/// One drill. Kept on disk: a change of its fields needs another version of the
+/// [`History`](super::History).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DrillReport {
     pub source: String,

@@ -57,7 +57,8 @@ enum Content {
     /// From where they lie, which was not changed since it was listed.
     Local(Arc<LocalFile>),
     Cached(CacheFile),
-    /// From the store, range by range: the cache has no room for the file, and all of this version was checked.
+    /// From the store, range by range: the cache has no room for the file, and all of this version
+    /// was checked.
     Ranges,
 }
 
@@ -174,7 +175,8 @@ impl LooseFile {
         Ok(())
     }
 
-    /// Where it can be read in spans. `None`: all of it has to be there before any of it can be checked.
+    /// Where it can be read in spans. `None`: all of it has to be there before any of it can be
+    /// checked.
     async fn pieces(&self) -> Result<Option<&Arc<SpanSource>>> {
         if self.files.known.condemned.contains(&self.identity()) {
             return Ok(None);
@@ -280,7 +282,8 @@ impl LooseFile {
         }))
     }
 
-    /// What is known of the file's content: its MD5, and of Data.db what Digest.crc32 beside it says.
+    /// What is known of the file's content: its MD5, and of Data.db what Digest.crc32 beside it
+    /// says.
     async fn known_sums(&self) -> Result<Expected> {
         let listed = &self.archive.listing.files[self.number];
         let mut expected = Expected { crc32: listed.crc32, md5: self.archive.loose[self.number].md5 };
@@ -288,7 +291,8 @@ impl LooseFile {
             && let Some((digest, loose)) = self.digest()
         {
             let file = Self::open(Arc::clone(&self.files), Arc::clone(&self.archive), digest, &loose.object).await?;
-            // By way of the trait, whose future is boxed: reading a file is part of reading a file here.
+            // By way of the trait, whose future is boxed: reading a file is part of reading a file
+            // here.
             let text = file.read_at(0, MAX_DIGEST).await?;
             expected.crc32 = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
             if expected.crc32.is_none() {

@@ -84,7 +84,8 @@ impl LooseFiles {
     }
 }
 
-/// What the files of a bundle make. A file has no place in any stream; its offset is a number that no other one has.
+/// What the files of a bundle make. A file has no place in any stream; its offset is a number that
+/// no other one has.
 fn archive(identity: Identity, mut files: Vec<BundledFile>) -> Archive {
     files.sort_by(|a, b| (&a.path, &a.object.key).cmp(&(&b.path, &b.object.key)));
     let mut total = 0;

@@ -1,4 +1,5 @@
-//! All bytes of a bundle's files: one of them into the cache, or all in order for somebody who wants them.
+//! All bytes of a bundle's files: one of them into the cache, or all in order for somebody who
+//! wants them.
 
 use super::LooseFiles;
 use crate::archive::tar::MemberSink;
@@ -23,7 +24,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::mpsc;
 
-/// Objects up to this many bytes are fetched whole, [`AT_ONCE`] at a time; larger ones in ranges, one object at a time.
+/// Objects up to this many bytes are fetched whole, [`AT_ONCE`] at a time; larger ones in ranges,
+/// one object at a time.
 const SMALL: u64 = 1 << 20;
 const AT_ONCE: usize = 16;
 

@@ -35,7 +35,8 @@ const SAY_AGAIN: Duration = Duration::from_mins(1);
 /// Archives whose failure is remembered.
 const FAILURES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
-/// Seek indexes may take an eighth of the cache's size besides it, or this many bytes if that is more.
+/// Seek indexes may take an eighth of the cache's size besides it, or this many bytes if that is
+/// more.
 const MIN_INDEX_BYTES: u64 = 1 << 30;
 
 /// The memory of a reader, partly on disk.
@@ -44,7 +45,8 @@ pub(in crate::reader) struct Knowledge {
     pub(in crate::reader) archives: Archives,
     /// Versions of files that were read to their end and found right.
     pub(in crate::reader) checked: VersionSet,
-    /// Files that were not what their checksums say: all of one has to be right before any of it is read again.
+    /// Files that were not what their checksums say: all of one has to be right before any of it is
+    /// read again.
     pub(in crate::reader) condemned: VersionSet,
     failures: Mutex<LruCache<Identity, (Error, Instant)>>,
     /// Whether the log has that an archive is locked.

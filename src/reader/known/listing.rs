@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What an archive holds. A file's number is its place in `files`; it never changes for one version of the object.
+/// What an archive holds. A file's number is its place in `files`; it never changes for one version
+/// of the object.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Listing {
-    /// In the order of the archive; each path once. Of an archive with live files and a snapshot those of the snapshot.
+    /// In the order of the archive; each path once. Of an archive with live files and a snapshot
+    /// those of the snapshot.
     pub files: Vec<ListedFile>,
-    /// Paths of its directories, without the archive's root; not every file's parent has to be among them.
+    /// Paths of its directories, without the archive's root; not every file's parent has to be
+    /// among them.
     pub directories: Vec<Arc<str>>,
     /// What was left out, and what was odd, for people.
     pub warnings: Vec<String>,
@@ -36,7 +39,8 @@ impl Listing {
         Self::of_table(files, &directories, plain_size, warnings)
     }
 
-    /// As [`Listing::build`], of an archive that holds a whole tree: all files count, each under its whole path.
+    /// As [`Listing::build`], of an archive that holds a whole tree: all files count, each under
+    /// its whole path.
     pub(in crate::reader) fn of_tree(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
         let mut warnings = Warnings::of(warnings);
         let Files { files, directories } = Files::of(members, &mut warnings);
@@ -93,7 +97,8 @@ impl Listing {
         self.files.push(file);
     }
 
-    /// Records what Digest.crc32 files said: the files of an SSTable that they condemn cannot be read.
+    /// Records what Digest.crc32 files said: the files of an SSTable that they condemn cannot be
+    /// read.
     pub(in crate::reader) fn check_digests(&mut self, offsets: &[u64], digests: &Digests) {
         let files: Vec<_> = self
             .files

@@ -163,7 +163,8 @@ impl<'a> Links<'a> {
         Self { members, by_path }
     }
 
-    /// The file that the link of this number names: as tar x finds it the last one before, else the first one behind.
+    /// The file that the link of this number names: as tar x finds it the last one before, else the
+    /// first one behind.
     fn resolve(&self, number: usize, target: &[u8]) -> Data<'a> {
         let missing = |target: &[u8]| format!("it is a hard link to {}, which is not in the archive", shown(target));
         let (mut number, mut name) = (number, target);

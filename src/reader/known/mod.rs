@@ -25,7 +25,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// A record file's first bytes; the number goes up with every change that an older reader would get wrong.
+/// A record file's first bytes; the number goes up with every change that an older reader would get
+/// wrong.
 const MAGIC: &[u8; 20] = b"cassmount listing 3\n";
 
 /// Longest record that is read, bytes: some million files.
@@ -39,7 +40,8 @@ const MEMORY: usize = 24 << 20;
 pub struct Archive {
     pub(super) identity: Identity,
     pub(super) listing: Arc<Listing>,
-    /// Where each file's data starts in the plain stream; of a bundle, numbers that tell its files apart.
+    /// Where each file's data starts in the plain stream; of a bundle, numbers that tell its files
+    /// apart.
     pub(super) offsets: Vec<u64>,
     /// Of a bundle, the object that each file is; of an archive nothing.
     pub(super) loose: Vec<LooseObject>,

@@ -1,4 +1,5 @@
-//! An archive of a whole table directory: live files, and snapshots of them, which are links to the same data.
+//! An archive of a whole table directory: live files, and snapshots of them, which are links to the
+//! same data.
 //!
 //! The snapshot counts: it is of one moment, while live files were packed as they came and went.
 //! What else the archive has must be said.
@@ -67,7 +68,8 @@ pub(super) fn choose(files: &[(ListedFile, u64)], root: &str) -> Option<CountedP
     Some(CountedPart { warnings: warnings.collect(), root })
 }
 
-/// The SSTable of a path, without a component's name. Those of indexes do not count: they go with their table's.
+/// The SSTable of a path, without a component's name. Those of indexes do not count: they go with
+/// their table's.
 fn sstable(path: &str) -> Option<&str> {
     let name = path.rsplit('/').next()?;
     let component = SstableName::parse_component(name)?.component;

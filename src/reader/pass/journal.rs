@@ -1,4 +1,5 @@
-//! The seek index's file while a pass writes it. What a killed pass leaves is where the next one goes on.
+//! The seek index's file while a pass writes it. What a killed pass leaves is where the next one
+//! goes on.
 
 use crate::archive::index::{self, Resumption};
 use crate::private::{self, Open};
@@ -21,7 +22,8 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal whose complete file will be `target`, and finds out whether one can go on from it.
+    /// Opens the journal whose complete file will be `target`, and finds out whether one can go on
+    /// from it.
     pub(in crate::reader) fn open(target: &Path, archive: &index::Identity) -> (Self, Option<Resumption>) {
         let mut this = Self { open: None, target: target.to_owned() };
         let opened = this.open_shared(archive);
@@ -99,7 +101,8 @@ fn options() -> OpenOptions {
     options
 }
 
-/// Whether `path` still leads to this file: between opening and locking, another process may have completed it.
+/// Whether `path` still leads to this file: between opening and locking, another process may have
+/// completed it.
 fn same_file(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),

@@ -1,4 +1,5 @@
-//! Where a pass puts the files it comes by: into the cache, but out of sight until the whole archive has proved right.
+//! Where a pass puts the files it comes by: into the cache, but out of sight until the whole
+//! archive has proved right.
 //!
 //! What somebody waits for comes first (`readahead::wanted`); then, as far as there is room, what
 //! follows it, because who reads one file mostly goes on to the next.
@@ -21,7 +22,8 @@ pub(in crate::reader) struct Landing<'a> {
     identity: Identity,
     /// Bytes that may still be landed.
     room: u64,
-    /// Plain offset before which nothing is landed: where the first file begins that somebody waits for.
+    /// Plain offset before which nothing is landed: where the first file begins that somebody waits
+    /// for.
     from: u64,
     writer: Option<CacheWriter>,
     sealed: Vec<(u64, SealedEntry)>,
@@ -34,7 +36,8 @@ impl<'a> Landing<'a> {
         Self { passes, identity, room, from, writer: None, sealed: Vec::new() }
     }
 
-    /// Shows the landed files to everybody, but for those whose data starts at one of these plain offsets.
+    /// Shows the landed files to everybody, but for those whose data starts at one of these plain
+    /// offsets.
     pub(in crate::reader) fn publish(self, damaged: &HashSet<u64>) {
         for (offset, entry) in self.sealed {
             if damaged.contains(&offset) {

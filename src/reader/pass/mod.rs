@@ -1,4 +1,5 @@
-//! A pass: all of an archive, once, from the store to verified files in the cache and a seek index beside it.
+//! A pass: all of an archive, once, from the store to verified files in the cache and a seek index
+//! beside it.
 
 pub(super) mod journal;
 mod landing;
@@ -215,8 +216,8 @@ impl Passes {
         read.map_err(|error| Failure { error, resumed })
     }
 
-    /// Who inflates ahead of a pass over an object of so many bytes: the cores that no pass needs. All
-    /// other stages together take one, so on two cores nobody does.
+    /// Who inflates ahead of a pass over an object of so many bytes: the cores that no pass needs.
+    /// All other stages together take one, so on two cores nobody does.
     fn helpers(&self, size: u64) -> Helpers {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let passes = self.fetcher.stats.passes_running.load(Relaxed).max(1) as usize;

@@ -1,4 +1,5 @@
-//! The stages of a pass, a thread each: decrypt, decompress, and the last, which makes something of the plain bytes.
+//! The stages of a pass, a thread each: decrypt, decompress, and the last, which makes something of
+//! the plain bytes.
 //!
 //! Bounded channels tie them together. An error travels down the channels to the last stage; a
 //! stage whose receiver is gone stops. So there is one result, the last stage's, and it is the

@@ -32,7 +32,8 @@ pub struct Examined<S> {
 struct Splitting<S> {
     tar: TarReader,
     sink: Collector<S>,
-    /// A tar that breaks does not end the pass: what comes of the compressed stream tells whose fault it is.
+    /// A tar that breaks does not end the pass: what comes of the compressed stream tells whose
+    /// fault it is.
     to_the_end: bool,
     broken: Option<Error>,
 }
@@ -66,7 +67,8 @@ impl Reader {
     /// Digest.crc32 condemns. After an error, or when this is dropped, the sink is dropped, on a
     /// thread that may still work on it for a moment.
     ///
-    /// The archive is known from then on. Nothing of it is in the cache, and there is no seek index.
+    /// The archive is known from then on. Nothing of it is in the cache, and there is no seek
+    /// index.
     pub async fn stream<S>(&self, object: &Arc<ObjectMeta>, sink: S) -> Result<(Arc<Archive>, S)>
     where
         S: MemberSink + Send + 'static,

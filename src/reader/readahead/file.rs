@@ -1,4 +1,5 @@
-//! One file of an archive, open for reading: whole from the cache, else by spans; another pass where neither is there.
+//! One file of an archive, open for reading: whole from the cache, else by spans; another pass
+//! where neither is there.
 
 use super::span_source::{SpanMap, SpanSource};
 use super::spanned::{Spanned, SpannedFile};
@@ -94,7 +95,8 @@ impl ArchiveFile {
         Err(error)
     }
 
-    /// `None`: neither the file nor the archive's index is there, or the index leads to no place near enough.
+    /// `None`: neither the file nor the archive's index is there, or the index leads to no place
+    /// near enough.
     async fn read_somehow(&self, offset: u64, len: u64) -> Result<Option<Bytes>> {
         if let Some(bytes) = self.content.read_whole(offset, len).await? {
             return Ok(Some(bytes));

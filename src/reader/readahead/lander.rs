@@ -1,4 +1,5 @@
-//! Lands a file whole in the cache while it is read in order: its spans, several at a time, ahead of who reads.
+//! Lands a file whole in the cache while it is read in order: its spans, several at a time, ahead
+//! of who reads.
 //!
 //! That is the read-ahead of files that fit into the cache. It is shared by all who have the file
 //! open, runs ahead of the foremost of them by no more than they have asked for, and stops when
@@ -20,7 +21,8 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// Who reads from no more than this many bytes beyond what is there waits; others fetch spans of their own.
+/// Who reads from no more than this many bytes beyond what is there waits; others fetch spans of
+/// their own.
 const NEAR: u64 = 8 << 20;
 
 /// One file on its way into the cache.
@@ -86,7 +88,8 @@ impl Landers {
         lock(&self.running)
     }
 
-    /// The lander of this file, started if there is none. `None`: the file does not fit into the cache.
+    /// The lander of this file, started if there is none. `None`: the file does not fit into the
+    /// cache.
     pub(in crate::reader) async fn land(self: &Arc<Self>, target: Target) -> Option<Arc<Lander>> {
         let find = |landers: &mut HashMap<CacheKey, Weak<Lander>>| landers.get(&target.key).and_then(Weak::upgrade);
         if let Some(lander) = find(&mut self.lock()) {
@@ -132,7 +135,8 @@ impl Landers {
     }
 }
 
-/// Lands the file; returns early, with nothing landed, when nobody has it open and not all of it was wanted.
+/// Lands the file; returns early, with nothing landed, when nobody has it open and not all of it
+/// was wanted.
 async fn run(
     reader: &Arc<SpanReader>,
     lander: &Weak<Lander>,

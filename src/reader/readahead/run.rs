@@ -14,7 +14,8 @@ pub(in crate::reader) const LANDING: u64 = 1 << 20;
 /// 100 MB/s with 50 ms of latency, doubling takes five round trips to fill it.
 const LANDING_GROWTH: u64 = 4;
 
-/// How far ahead a landing file is fetched at most, bytes: it goes to the disk, so this costs no memory.
+/// How far ahead a landing file is fetched at most, bytes: it goes to the disk, so this costs no
+/// memory.
 const MAX_AHEAD: u64 = 64 << 20;
 
 /// How the file has been read lately.

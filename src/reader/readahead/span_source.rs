@@ -1,4 +1,5 @@
-//! What can be read span by span: an archive by its seek index, a plain `Data.db` by the checksums of its pieces.
+//! What can be read span by span: an archive by its seek index, a plain `Data.db` by the checksums
+//! of its pieces.
 
 use crate::archive::index::Index;
 use crate::cache::CacheKey;

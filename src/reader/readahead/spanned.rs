@@ -76,7 +76,8 @@ impl SpannedFile {
         }
         let (cache, key) = (self.landers.spans.cache.clone(), self.key);
         let found = tokio::task::spawn_blocking(move || cache.get(&key)).await.ok().flatten();
-        // Its digest was right, so its length is the one it was written with; a wrong one would be a mix-up of keys.
+        // Its digest was right, so its length is the one it was written with; a wrong one would be
+        // a mix-up of keys.
         match found.filter(|file| file.size() == self.size) {
             Some(file) => {
                 let _ = self.whole.set(file);

@@ -265,7 +265,8 @@ impl SpanReader {
     ) -> Result<Bytes> {
         let opened = self.inflate_span(source, index, number, bytes.clone(), None).await;
         match opened {
-            // No key gave the right bytes: the start of the object tells whether there is no key, or damage.
+            // No key gave the right bytes: the start of the object tells whether there is no key,
+            // or damage.
             Err(error) if error.kind() == Kind::NoKey => {
                 let body = self.body(source).await?;
                 let first = body.range(&self.fetcher, &source.object, 0..body.size.min(PROBE_LEN)).await?;
@@ -344,7 +345,8 @@ impl SpanReader {
         .await
     }
 
-    /// The span's packed window, from the index's file. A damaged file is forgotten, so that the archive is read again.
+    /// The span's packed window, from the index's file. A damaged file is forgotten, so that the
+    /// archive is read again.
     fn window(&self, source: &SpanSource, index: &Index, number: usize) -> Result<Vec<u8>> {
         let path = known::index_path(&self.known.index_dir, &source.identity);
         let range = index.window_range(number);
@@ -359,7 +361,8 @@ impl SpanReader {
         Err(Error::new(Kind::CacheLost, "the seek index is damaged"))
     }
 
-    /// Reads spans in order as somebody is about to want them. What goes wrong, they will see themselves.
+    /// Reads spans in order as somebody is about to want them. What goes wrong, they will see
+    /// themselves.
     pub(super) fn prefetch(self: &Arc<Self>, source: &Arc<SpanSource>, spans: Range<usize>) {
         for number in spans {
             let (reader, source) = (Arc::clone(self), Arc::clone(source));

@@ -17,7 +17,8 @@ use tokio::task::JoinHandle;
 /// Requests in flight at most.
 const MAX_FETCHES: usize = 6;
 
-/// The share of the memory for what is on its way that one request's bytes and the spans inflated from them may take.
+/// The share of the memory for what is on its way that one request's bytes and the spans inflated
+/// from them may take.
 const FETCH_SHARE: u64 = 6;
 
 /// What [`Sweep::next`] came to.

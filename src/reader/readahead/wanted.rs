@@ -27,7 +27,8 @@ pub(in crate::reader) struct Waiting {
 }
 
 impl WantedFiles {
-    /// Asks for the file whose data starts at `offset` of the plain stream, for as long as the answer lives.
+    /// Asks for the file whose data starts at `offset` of the plain stream, for as long as the
+    /// answer lives.
     pub(in crate::reader) fn ask(&self, archive: Identity, offset: u64) -> Waiting {
         let file = (offset, archive.file(offset));
         self.lock().entry(archive).or_default().push(file);

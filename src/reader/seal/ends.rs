@@ -16,16 +16,19 @@ use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Objects up to this many bytes are fetched in one go; of larger ones the ends come first, to know key and identity.
+/// Objects up to this many bytes are fetched in one go; of larger ones the ends come first, to know
+/// key and identity.
 const ONE_GO: u64 = 1 << 20;
 
-/// Shorter than this is no archive: openssl's header and a gzip of two cipher blocks, to begin with.
+/// Shorter than this is no archive: openssl's header and a gzip of two cipher blocks, to begin
+/// with.
 const SHORTEST: u64 = 48;
 
 /// Bytes at the end: the last block, and the one before, without which it cannot be decrypted.
 const TAIL: u64 = 32;
 
-/// First bytes for [`Reader::check_ends`]: they hold the first tar header, but for long blocks of zstd and lz4.
+/// First bytes for [`Reader::check_ends`]: they hold the first tar header, but for long blocks of
+/// zstd and lz4.
 pub(super) const GLANCE: u64 = 4 << 10;
 
 /// How an archive is protected.
@@ -192,7 +195,8 @@ impl Reader {
     /// last block. Of one that is not sealed there is nothing to be seen but what it is. At most
     /// two small ranges are fetched; nothing is kept.
     ///
-    /// Of a bundle it is checked that its files are there, each in the version and of the size that was listed.
+    /// Of a bundle it is checked that its files are there, each in the version and of the size that
+    /// was listed.
     pub async fn check_ends(&self, object: &Arc<ObjectMeta>) -> Result<Seal, Broken> {
         if object.is_bundle() {
             return self.files.check(object).await.map_err(|error| Stage::Fetch.failed(error));

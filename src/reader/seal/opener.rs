@@ -33,7 +33,8 @@ pub(super) fn check_size(size: u64, key: &CipherKey) -> Result<()> {
 }
 
 impl Opener {
-    /// Opens the object from the byte `compressed_offset` of what is sealed on. Its key is needed if it is sealed.
+    /// Opens the object from the byte `compressed_offset` of what is sealed on. Its key is needed
+    /// if it is sealed.
     pub(in crate::reader) fn new(archive: &Identity, key: Option<CipherKey>, compressed_offset: u64) -> Result<Self> {
         let size = archive.object_size;
         if !archive.is_sealed() {

@@ -104,7 +104,8 @@ impl Unlocker {
         trial: Trial,
         mut fits: impl FnMut(&CipherKey) -> bool,
     ) -> Result<FittingKey> {
-        // In a statement of its own: in the condition, the lock would be held while `fits` inflates a span.
+        // In a statement of its own: in the condition, the lock would be held while `fits` inflates
+        // a span.
         let known = lock(&self.memory).opened.get(header).cloned();
         if let Some(known) = known
             && fits(&known.key)

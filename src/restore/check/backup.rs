@@ -15,7 +15,8 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 const POINTS: &str = "restore-points";
-/// Tables whose directories are read at a time. A first read of one may be a pass over its archives.
+/// Tables whose directories are read at a time. A first read of one may be a pass over its
+/// archives.
 const READERS: usize = 8;
 /// Longest manifest that is read, bytes; the catalog reads no longer ones either.
 const MAX_MANIFEST: u64 = 16 << 20;
@@ -23,7 +24,8 @@ const MAX_MANIFEST: u64 = 16 << 20;
 /// One host's backups.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BackupHost {
-    /// Its directory's name in the mount; of a mount that shows one host as its root, the mount point.
+    /// Its directory's name in the mount; of a mount that shows one host as its root, the mount
+    /// point.
     pub name: String,
     root: PathBuf,
 }
@@ -226,7 +228,8 @@ impl Point {
         Ok((lacks.map(|(_, sentence)| sentence.to_owned()).collect(), instead))
     }
 
-    /// Says that the point lacks something, what is whole instead, and the way to take it all the same.
+    /// Says that the point lacks something, what is whole instead, and the way to take it all the
+    /// same.
     pub fn is_incomplete(&self, lacks: &[String], instead: &str) -> String {
         let (tag, host, lacks) = (&self.tag, &self.host, lacks.join("\n  "));
         format!("{tag} of {host} is incomplete:\n  {lacks}\n{instead}; --allow-incomplete takes it all the same")

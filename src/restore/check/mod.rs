@@ -1,8 +1,8 @@
 //! What is found out and checked before a restore touches anything.
 //!
-//! [`prepare`] asks all others and tells all that speaks against the restore at once: [`backup`] looks into
-//! the mount, [`node_facts`] and [`node_config`] ask the node and its configuration, [`schema`] compares
-//! columns, [`topology`] tokens, [`access`] the rights of Cassandra's user.
+//! [`prepare`] asks all others and tells all that speaks against the restore at once: [`backup`]
+//! looks into the mount, [`node_facts`] and [`node_config`] ask the node and its configuration,
+//! [`schema`] compares columns, [`topology`] tokens, [`access`] the rights of Cassandra's user.
 
 pub(super) mod access;
 pub(super) mod backup;

@@ -14,7 +14,8 @@ pub(super) struct NodeConfig {
     disk_access_mode: Option<String>,
 }
 
-/// What will be when the store is away, and when Cassandra starts without the mount: sentences for a person.
+/// What will be when the store is away, and when Cassandra starts without the mount: sentences for
+/// a person.
 pub(in crate::restore) fn notes(named: Option<&Path>, directories: &[PathBuf], mountpoint: &Path) -> Vec<String> {
     match find(named, directories) {
         Ok(config) => config.notes(mountpoint),
@@ -24,7 +25,8 @@ pub(in crate::restore) fn notes(named: Option<&Path>, directories: &[PathBuf], m
     }
 }
 
-/// Reads the file that was named, that of the process that has the directories open, or one in a usual place.
+/// Reads the file that was named, that of the process that has the directories open, or one in a
+/// usual place.
 fn find(named: Option<&Path>, directories: &[PathBuf]) -> Result<NodeConfig, String> {
     let candidates = if let Some(named) = named {
         vec![named.to_owned()]

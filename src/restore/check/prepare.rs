@@ -37,7 +37,8 @@ pub(in crate::restore) fn prepare(mount: &Mount, node: &Node, request: &Request)
     if hosts.is_empty() {
         return Err(Error::not_found(format!("{} shows no host with restore points", mount.mountpoint.display())));
     }
-    // The own host is known only once the node has told its tokens; what keyspaces there are, any host tells.
+    // The own host is known only once the node has told its tokens; what keyspaces there are, any
+    // host tells.
     let keyspaces = keyspaces(&hosts, request)?;
     let facts = NodeFacts::gather(node, &keyspaces, &request.selection)?;
     let tokens = tokens(&hosts, &request.at)?;
@@ -93,7 +94,8 @@ pub(in crate::restore) fn prepare(mount: &Mount, node: &Node, request: &Request)
         }));
         plans.push(plan(mount, request, &facts, &name, &tables, indexes)?);
     }
-    // The archives were looked into by now, and may have turned out not to give out what their names promise.
+    // The archives were looked into by now, and may have turned out not to give out what their
+    // names promise.
     let lacks = self::lacks(&points, request)?;
     for plan in &plans {
         if let Some(first) = plan.sstables.first() {
@@ -138,7 +140,8 @@ fn keyspaces(hosts: &[BackupHost], request: &Request) -> Result<BTreeSet<String>
     }
 }
 
-/// The tokens of every host at its restore point of that time; of one without such a point nothing is known.
+/// The tokens of every host at its restore point of that time; of one without such a point nothing
+/// is known.
 fn tokens(hosts: &[BackupHost], at: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut all = BTreeMap::new();
     for host in hosts {

@@ -1,7 +1,8 @@
 //! Whether a table of the node is the one that the backup is of: their columns, as both tell in
 //! their own system_schema SSTables.
 //!
-//! Reading the node's files needs no CQL and no credentials; a flush of system_schema brings them up to date.
+//! Reading the node's files needs no CQL and no credentials; a flush of system_schema brings them
+//! up to date.
 
 use super::topology::Replication;
 use crate::cassandra::schema::{

@@ -13,7 +13,8 @@ pub(super) struct Topology<'a> {
     pub node: &'a Identity,
     /// For the keyspace concerned.
     pub ring: &'a [RingToken],
-    /// Tokens of every host that has backups, by name, at the restore point; those of which nothing is known are empty.
+    /// Tokens of every host that has backups, by name, at the restore point; those of which nothing
+    /// is known are empty.
     pub hosts: &'a BTreeMap<String, BTreeSet<String>>,
     /// Replication of the keyspace as of the restore point and now, where both are told.
     pub replication: Option<(&'a Replication, &'a Replication)>,
@@ -23,7 +24,8 @@ pub(super) struct Topology<'a> {
 const ALL: f64 = 100.0;
 
 impl Topology<'_> {
-    /// Whether every node of the data centre has every row: then any backup's rows are the node's as well.
+    /// Whether every node of the data centre has every row: then any backup's rows are the node's
+    /// as well.
     pub(super) fn has_all(&self) -> bool {
         let mut ours = self.ring.iter().filter(|token| token.datacenter == self.node.datacenter).peekable();
         ours.peek().is_some() && ours.all(|token| token.owns.is_some_and(|percent| percent >= ALL))

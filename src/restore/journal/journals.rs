@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 /// Where root's journals are, if the variable does not name another place.
 pub const STATE_DIR: &str = "/var/lib/cassmount";
 pub const STATE_DIR_VARIABLE: &str = "CASSMOUNT_STATE_DIR";
-/// The directory of journals in a state directory; earlier versions had it in their cache directories.
+/// The directory of journals in a state directory; earlier versions had it in their cache
+/// directories.
 const DIRECTORY: &str = "restore";
 
 /// The places of journals: one where new ones are put, and those where earlier versions put theirs.

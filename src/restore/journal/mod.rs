@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// First line; the number goes up with every change that an older version would get wrong.
 const MAGIC: &str = "cassmount restore 1\n";
-/// Longest journal that is read, bytes: a line with every file of the table, and one for each SSTable.
+/// Longest journal that is read, bytes: a line with every file of the table, and one for each
+/// SSTable.
 const MAX_LEN: u64 = 1 << 30;
 const EXTENSION: &str = "journal";
 

@@ -1,4 +1,5 @@
-//! What a restore of one table is to do, and how far it has come: the records of its journal, and what they add up to.
+//! What a restore of one table is to do, and how far it has come: the records of its journal, and
+//! what they add up to.
 
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
@@ -32,8 +33,8 @@ pub(in crate::restore) struct Plan {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nodetool: String,
     pub sstables: Vec<Linked>,
-    /// Those of secondary indexes, in hidden directories below the live one. Only a whole node gets them: elsewhere,
-    /// Cassandra builds indexes itself.
+    /// Those of secondary indexes, in hidden directories below the live one. Only a whole node gets
+    /// them: elsewhere, Cassandra builds indexes itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub index_sstables: Vec<Linked>,
 }

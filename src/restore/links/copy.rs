@@ -119,7 +119,8 @@ impl Copy {
             Ok(true) => Ok(Replaced::Copied),
             Ok(false) => self.put_back(link),
             Err(error) => {
-                // What is under the copy's name now may be the only one of its kind: the next run looks again.
+                // What is under the copy's name now may be the only one of its kind: the next run
+                // looks again.
                 std::mem::forget(self);
                 Err(error)
             }
@@ -162,8 +163,8 @@ impl Copy {
     }
 }
 
-/// Makes a file of that name. What an earlier run left under it goes first, and a link that somebody put there is not
-/// followed: the directory belongs to Cassandra's user.
+/// Makes a file of that name. What an earlier run left under it goes first, and a link that
+/// somebody put there is not followed: the directory belongs to Cassandra's user.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -217,7 +218,8 @@ pub(in crate::restore) fn sweep(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The inode of a copy that was whole, and the component that it is of, from what follows [`TEMPORARY`].
+/// The inode of a copy that was whole, and the component that it is of, from what follows
+/// [`TEMPORARY`].
 fn whole_copy(name: &str) -> Option<(u64, &str)> {
     let (inode, component) = name.split_once('-')?;
     Some((inode.parse().ok()?, component))
@@ -311,7 +313,8 @@ mod tests {
 
     #[test]
     fn a_kill_between_two_exchanges_loses_no_file_of_cassandra() {
-        // Cassandra put a file there while the link was being copied, and the run was killed after the first exchange.
+        // Cassandra put a file there while the link was being copied, and the run was killed after
+        // the first exchange.
         let killed = |place: &Place| {
             let mut copy = copy(place);
             fs::remove_file(&place.link).unwrap();

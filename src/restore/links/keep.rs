@@ -66,7 +66,8 @@ pub(in crate::restore) fn check(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Links what was kept, and is not there, into the live directories again. Returns how many SSTables that were.
+/// Links what was kept, and is not there, into the live directories again. Returns how many
+/// SSTables that were.
 pub(in crate::restore) fn bring_back(state: &State) -> Result<usize> {
     let mut brought = 0;
     for (directory, sstable) in state.before.iter().flat_map(|before| &before.sstables) {

@@ -26,9 +26,11 @@ const DEPTH: usize = 3;
 pub(in crate::restore) struct Link {
     pub(in crate::restore) path: PathBuf,
     pub(in crate::restore) target: PathBuf,
-    /// Where it is below the table's directory: `""` for the live SSTables, `backups`, `snapshots/<tag>`, …
+    /// Where it is below the table's directory: `""` for the live SSTables, `backups`,
+    /// `snapshots/<tag>`, …
     pub(in crate::restore) below: String,
-    /// When it got its inode's last change: of several, the one that was put in first is the oldest.
+    /// When it got its inode's last change: of several, the one that was put in first is the
+    /// oldest.
     pub(in crate::restore) changed: SystemTime,
 }
 

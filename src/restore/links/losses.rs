@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 
 /// How files begin that are not in their place yet.
 const TEMPORARY: &str = "cassmount-hydrate-";
-/// Longest file that is kept, bytes. What Cassandra makes of links has a few KB, or 1/100 of an index.
+/// Longest file that is kept, bytes. What Cassandra makes of links has a few KB, or 1/100 of an
+/// index.
 const MAX_LEN: u64 = 256 << 20;
 
 /// An SSTable of a restore without a component that nothing opens it without.
@@ -66,7 +67,8 @@ pub(in crate::restore) fn broken(state: &State, ours: &Ours) -> Result<Vec<Broke
             let lacks = lacking(parsed.sstable.format, present, None).into_iter();
             lacks.filter(|lack| lack.effect == Effect::Unreadable).map(|lack| lack.component).collect::<BTreeSet<_>>()
         };
-        // Compaction removes Data.db before the others: an SSTable that is on its way out is not broken.
+        // Compaction removes Data.db before the others: an SSTable that is on its way out is not
+        // broken.
         if lacks(&there) != lacks(&was) && look::exists(&directory.join(&data))? {
             let missing = components.keys().filter(|component| !is_there(component)).cloned().collect();
             found.push(BrokenSstable { number, directory: directory.clone(), name: name.clone(), missing });
@@ -105,7 +107,8 @@ pub(in crate::restore) fn keep(state: &State, copies: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives SSTables back what they lack: the copies that were kept, and links in the place of all others.
+/// Gives SSTables back what they lack: the copies that were kept, and links in the place of all
+/// others.
 pub(in crate::restore) fn put_back(state: &State, broken: &[BrokenSstable], copies: &Path) -> Result<Healed> {
     let mut healed = Healed::default();
     for sstable in broken {
@@ -171,7 +174,8 @@ mod tests {
     use super::*;
     use crate::restore::testing::Table;
 
-    /// A restored table whose first SSTable has a Statistics.db of Cassandra's, as a refresh leaves it.
+    /// A restored table whose first SSTable has a Statistics.db of Cassandra's, as a refresh leaves
+    /// it.
     fn refreshed() -> (Table, State, PathBuf) {
         let table = Table::new();
         let state = table.state(2);

@@ -48,7 +48,8 @@ struct Existing {
     indexes: BTreeSet<String>,
 }
 
-/// The definitions of those of `wanted` that the cluster has not, with the types, functions and views that they need.
+/// The definitions of those of `wanted` that the cluster has not, with the types, functions and
+/// views that they need.
 pub(super) fn missing(cqlsh: &Program, schema: &Schema, wanted: &BTreeSet<TableName>) -> Result<Definitions> {
     let existing = Existing {
         tables: names(cqlsh, "tables", "table_name")?.into_iter().chain(names(cqlsh, "views", "view_name")?).collect(),
@@ -113,7 +114,8 @@ impl Definitions {
             .map_err(|why| Error::new(Kind::Io, format!("cqlsh did not create {names}: {why}; nothing was loaded")))
     }
 
-    /// Creates the storage-attached indexes of the tables that are loaded; tells what could not be created.
+    /// Creates the storage-attached indexes of the tables that are loaded; tells what could not be
+    /// created.
     pub(super) fn create_indexes(&self, cqlsh: &Program, is_loaded: impl Fn(&TableName) -> bool) -> Vec<String> {
         let mut failures = Vec::new();
         for index in self.indexes.iter().filter(|index| is_loaded(&index.table)) {

@@ -1,7 +1,9 @@
-//! A table's SSTables as sstableloader wants them: links into the mount, in a directory `<keyspace>/<table>-<id>`.
+//! A table's SSTables as sstableloader wants them: links into the mount, in a directory
+//! `<keyspace>/<table>-<id>`.
 //!
-//! The loader makes temporary links beside what it reads, so the mount would have to be writable. And its 5.0 sends no
-//! components of a storage-attached index (SAI): these are left out, also from TOC.txt.
+//! The loader makes temporary links beside what it reads, so the mount would have to be writable.
+//! And its 5.0 sends no components of a storage-attached index (SAI): these are left out, also from
+//! TOC.txt.
 
 use super::plan::{LoadJob, is_attached};
 use crate::{Error, Result};

@@ -15,10 +15,12 @@ use std::time::Duration;
 /// Bits in a megabit, the unit of `--throttle` in every version.
 const MEGABIT: u64 = 1_000_000;
 
-/// Loads the SSTables behind `links` into the cluster of which `contacts` are nodes, at `rate` bytes a second.
+/// Loads the SSTables behind `links` into the cluster of which `contacts` are nodes, at `rate`
+/// bytes a second.
 ///
 /// # Errors
-/// `Kind::Io` where not each of them was sent; `Kind::NotFound` where sstableloader cannot be run; `Kind::TimedOut`.
+/// `Kind::Io` where not each of them was sent; `Kind::NotFound` where sstableloader cannot be run;
+/// `Kind::TimedOut`.
 pub(super) fn run(
     program: &Program,
     contacts: &[String],

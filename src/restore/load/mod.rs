@@ -1,5 +1,5 @@
-//! `cassmount restore load`: a restore point into a running cluster of any topology, through the cluster's own
-//! sstableloader.
+//! `cassmount restore load`: a restore point into a running cluster of any topology, through the
+//! cluster's own sstableloader.
 //!
 //! One loader runs for each table of each host: it reads the SSTables in the mount and sends every
 //! row to the nodes that own it now. Its exit status says little (it is 0 when nothing was loaded),
@@ -97,7 +97,8 @@ pub struct LoadReport {
     pub source: String,
     /// Tables that were created, or would be.
     pub created: Vec<TableName>,
-    /// Storage-attached indexes that could not be created after the load: a sentence each, with the statement.
+    /// Storage-attached indexes that could not be created after the load: a sentence each, with the
+    /// statement.
     pub missing_indexes: Vec<String>,
     pub tables: Vec<LoadedTable>,
     pub notes: Vec<String>,
@@ -121,7 +122,8 @@ impl Load {
     /// Finds what is to be loaded, and checks what can be checked from here. Changes nothing.
     ///
     /// # Errors
-    /// `Kind::Incomplete` for a restore point that lacks something; all else that speaks against it, in one error.
+    /// `Kind::Incomplete` for a restore point that lacks something; all else that speaks against
+    /// it, in one error.
     pub fn plan(&self, request: &LoadRequest) -> Result<LoadPlan> {
         plan::plan(self, request)
     }
@@ -132,7 +134,8 @@ impl Load {
         self.report_of(plan, true, tables)
     }
 
-    /// Creates missing tables if that was asked for, then runs the loaders. A table that fails holds up no other.
+    /// Creates missing tables if that was asked for, then runs the loaders. A table that fails
+    /// holds up no other.
     ///
     /// # Errors
     /// Before anything was loaded. What fails later is in the report.

@@ -12,7 +12,8 @@ use crate::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Beginnings of the names of components that belong to an index attached to SSTables: SAI, and the older SASI.
+/// Beginnings of the names of components that belong to an index attached to SSTables: SAI, and the
+/// older SASI.
 const ATTACHED: [&str; 2] = ["SAI", "SI_"];
 
 /// All that is to be done.

@@ -1,4 +1,5 @@
-//! The Cassandra node, through its own nodetool: what it knows of itself, and the few things it is asked to do.
+//! The Cassandra node, through its own nodetool: what it knows of itself, and the few things it is
+//! asked to do.
 
 mod parse;
 
@@ -11,7 +12,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Longest wait for a question, or for something that takes a moment. Refreshing has a deadline of its own.
+/// Longest wait for a question, or for something that takes a moment. Refreshing has a deadline of
+/// its own.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Longest wait for a flush: a full memtable on a slow disk.
 const FLUSH: Duration = Duration::from_mins(10);

@@ -20,7 +20,8 @@ pub struct RingToken {
     pub address: String,
     /// Whether the others see its node as up.
     pub is_up: bool,
-    /// Percent of the keyspace that the node holds, replicas counted; `None` where nodetool shows `?`.
+    /// Percent of the keyspace that the node holds, replicas counted; `None` where nodetool shows
+    /// `?`.
     pub owns: Option<f64>,
     pub token: String,
 }
@@ -67,7 +68,8 @@ pub(super) fn ring(text: &str) -> Result<Vec<RingToken>> {
             continue;
         }
         let words: Vec<&str> = line.split_whitespace().collect();
-        // Everything else (headings, the wrapped-around token, notes at the end) has no status in the third place.
+        // Everything else (headings, the wrapped-around token, notes at the end) has no status in
+        // the third place.
         let [address, _, status @ ("Up" | "Down" | "?"), _, .., owns, token] = words[..] else { continue };
         let owns = match owns.strip_suffix('%') {
             Some(percent) => Some(percent.parse().map_err(|_| not_understood("ring", line))?),

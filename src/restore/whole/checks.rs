@@ -1,4 +1,5 @@
-//! What speaks against putting a backup onto a node: each check says all that it finds, and changes nothing.
+//! What speaks against putting a backup onto a node: each check says all that it finds, and changes
+//! nothing.
 
 use super::journal::Manner;
 use super::settings::Settings;

@@ -16,7 +16,8 @@ const BEGIN: &str = "# BEGIN cassmount restore node";
 const END: &str = "# END cassmount restore node";
 /// In front of a line that was there before.
 const WAS: &str = "# before cassmount: ";
-/// Files with options of the JVM, beside cassandra.yaml: of 4.0 and later, and as some packagers call it.
+/// Files with options of the JVM, beside cassandra.yaml: of 4.0 and later, and as some packagers
+/// call it.
 const JVM_OPTIONS: [&str; 2] = ["jvm-server.options", "jvm.options"];
 
 /// What each file needs.

@@ -122,7 +122,8 @@ pub(in crate::restore) struct ConfigChange {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Record {
     Work(Box<Work>),
-    /// The table's real files are whole in the staging directory: their inodes, by name below the table's directory.
+    /// The table's real files are whole in the staging directory: their inodes, by name below the
+    /// table's directory.
     Files(String, BTreeMap<String, u64>),
     Step(NodeStep),
     Config(ConfigChange),

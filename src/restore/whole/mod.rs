@@ -1,4 +1,5 @@
-//! `cassmount restore node`: a whole node from a backup, put onto a stopped Cassandra before its first start.
+//! `cassmount restore node`: a whole node from a backup, put onto a stopped Cassandra before its
+//! first start.
 //!
 //! Every table of one restore point gets its directory in the data directory: as links into a
 //! running mount, or as copies. Cassandra finds them when it starts, as it finds its own. What says
@@ -186,7 +187,8 @@ impl NodeRestore {
         Ok(NodeWork::Begun(NodePlan { work: state.work.clone(), notes, lacks }))
     }
 
-    /// Refuses to go on with other work than an earlier run has begun. Returns what the restore point lacks.
+    /// Refuses to go on with other work than an earlier run has begun. Returns what the restore
+    /// point lacks.
     fn check_same(&self, work: &Work, request: &NodeRequest) -> Result<Vec<String>> {
         let same_host = request.source_host.as_ref().is_none_or(|host| *host == work.from.host);
         let hosts = backup::hosts(&self.mount.mountpoint)?;
@@ -313,7 +315,8 @@ pub(super) fn statuses(state_dir: &std::path::Path) -> Result<Vec<(PathBuf, Resu
     Ok(journals(state_dir)?.into_iter().map(|(path, state)| (path, state.and_then(|state| of(&state)))).collect())
 }
 
-/// Forgets nodes of which nothing is left to do but what cannot be seen from here. Returns their data directories.
+/// Forgets nodes of which nothing is left to do but what cannot be seen from here. Returns their
+/// data directories.
 ///
 /// # Errors
 /// `Kind::NotFound` where there is none; `Kind::Busy` with what is left to do.
@@ -338,7 +341,8 @@ pub fn forget_nodes(journals: &Journals) -> Result<Vec<PathBuf>> {
     Ok(forgotten)
 }
 
-/// Data directories on which no Cassandra was started since a node was put there: nothing can have them open.
+/// Data directories on which no Cassandra was started since a node was put there: nothing can have
+/// them open.
 pub(super) fn idle(journals: &Journals) -> Result<Vec<PathBuf>> {
     let mut idle = Vec::new();
     for (_, state) in self::journals(journals.state_dir())? {

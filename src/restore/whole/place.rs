@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Tables that are put together at a time.
 const WORKERS: usize = 4;
 
-/// Is told of every file that was put together, with its bytes if they were copied. Its error ends the work.
+/// Is told of every file that was put together, with its bytes if they were copied. Its error ends
+/// the work.
 pub(super) type Tell<'a> = &'a (dyn Fn(u64) -> Result<()> + Sync);
 
 /// User and group of what is made.

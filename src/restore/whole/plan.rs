@@ -1,4 +1,5 @@
-//! What is to be put onto a node, found in the mount, and checked together with the node before anything is written.
+//! What is to be put onto a node, found in the mount, and checked together with the node before
+//! anything is written.
 
 use super::checks;
 use super::config;
@@ -26,7 +27,8 @@ const SCHEMA: &str = "system_schema";
 const CASSANDRAS: [&str; 3] = [SCHEMA, "system_auth", "system_distributed"];
 /// Keyspaces that Cassandra makes and that say nothing of the cluster's data.
 const LEFT_OUT: [&str; 2] = ["system_traces", "system_cluster_metadata"];
-/// Tables of keyspace `system` that say which indexes and views are built. All else there is a node's own.
+/// Tables of keyspace `system` that say which indexes and views are built. All else there is a
+/// node's own.
 const BUILT: [&str; 2] = ["IndexInfo", "built_views"];
 
 /// Finds what is to be put where, and checks everything. Changes nothing.

@@ -4,12 +4,15 @@
 //! listing for one name with a control byte, follows links out of the directory, and walks the
 //! whole tree to list one level.
 //!
-//! - The directory is held open, so that a disk that is unmounted under us is an error and not an empty backup.
+//! - The directory is held open, so that a disk that is unmounted under us is an error and not an
+//!   empty backup.
 //! - A link to a directory of the source is followed, once on the way to a file: keyspaces and
 //!   tables lie on other disks through such links. Any other link, and what is neither a file nor a
 //!   directory, is never opened: both are reported as skipped.
-//! - Names are taken byte for byte. One that is not UTF-8 cannot be a key and is reported as skipped.
-//! - All system calls run on blocking threads; of those that hang (a dead NFS server) there is a bounded number.
+//! - Names are taken byte for byte. One that is not UTF-8 cannot be a key and is reported as
+//!   skipped.
+//! - All system calls run on blocking threads; of those that hang (a dead NFS server) there is a
+//!   bounded number.
 
 mod file;
 mod walk;
@@ -102,7 +105,8 @@ where
     let permit = Arc::clone(threads).acquire_owned().await.expect("the semaphore is never closed");
     let root = Arc::clone(root);
     task::blocking(move || {
-        // The thread gives it back, not its caller: a wait may end at a deadline, the system call does not.
+        // The thread gives it back, not its caller: a wait may end at a deadline, the system call
+        // does not.
         let _permit = permit;
         work(&root)
     })
@@ -272,8 +276,8 @@ fn names(key: &str) -> Result<Vec<&str>> {
 fn metadata(key: Arc<str>, stat: &Stat) -> ObjectMeta {
     let (secs, nanos) = (stat.st_mtime, stat.st_mtime_nsec as i64);
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    // Neither the inode, which changes from mount to mount on some network file systems, nor the change time, which a
-    // hard link changes.
+    // Neither the inode, which changes from mount to mount on some network file systems, nor the
+    // change time, which a hard link changes.
     let e_tag = format!("{secs:x}.{nanos:x}-{size:x}");
     let modified = Timestamp(secs.saturating_mul(1_000_000).saturating_add(nanos / 1000));
     ObjectMeta { key, size, e_tag: Some(e_tag.into()), modified, archived: false }
@@ -293,7 +297,8 @@ fn failed(what: impl fmt::Display, error: &io::Error) -> Error {
         }
         Errno::ACCESS | Errno::PERM => Kind::Denied,
         Errno::STALE => Kind::Changed,
-        // Never a kind that is tried again: of a network file system the kernel has done that already.
+        // Never a kind that is tried again: of a network file system the kernel has done that
+        // already.
         _ => Kind::Io,
     };
     Error::new(kind, format!("cannot {what}")).with_source(io::Error::from(errno))

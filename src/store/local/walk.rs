@@ -1,4 +1,5 @@
-//! Lists a directory, one level or all below it, in memory bounded by the depth and not by the number of files.
+//! Lists a directory, one level or all below it, in memory bounded by the depth and not by the
+//! number of files.
 
 use super::{Descent, OPEN_DIRECTORY, Root, failed, metadata};
 use crate::cassandra::SstableName;
@@ -19,7 +20,8 @@ const LOST_AND_FOUND: &str = "lost+found";
 /// No layout is nearly as deep; each level of a walk holds a descriptor.
 const DEEPEST: usize = 100;
 
-/// Walks and sends pages, the last of them an error if the walk fails. Returns early when nobody receives any more.
+/// Walks and sends pages, the last of them an error if the walk fails. Returns early when nobody
+/// receives any more.
 pub(super) fn run(root: &Root, listing: &Listing, counters: &Counters, pages: &mpsc::Sender<Result<Page>>) {
     let page = listing.limit.unwrap_or(PAGE).clamp(1, PAGE);
     let mut walk = Walk { root, listing, counters, pages, page_size: page, page: Page::default(), is_linked: false };
@@ -28,7 +30,8 @@ pub(super) fn run(root: &Root, listing: &Listing, counters: &Counters, pages: &m
             walk.is_linked = is_linked;
             walk.directory(directory, &mut listing.prefix.clone(), 0).and_then(|()| walk.flush())
         }
-        // As in a bucket: a prefix without objects is an empty listing. The root is held open and always there.
+        // As in a bucket: a prefix without objects is an empty listing. The root is held open and
+        // always there.
         Err(error) if error.kind() == Kind::NotFound && !listing.prefix.is_empty() => Ok(()),
         Err(error) => Err(Halt::Failed(error)),
     };
@@ -175,7 +178,8 @@ impl Walk<'_> {
                          holds both, or bind-mount what it leads to in its place"
                     }
                 };
-                // What is listed anyway, and a file that is no part of a backup, takes nothing away.
+                // What is listed anyway, and a file that is no part of a backup, takes nothing
+                // away.
                 if errno == Errno::ALREADY || errno == Errno::NOTDIR && !is_of_backup(key) {
                     self.counters.skip(key, reason);
                 } else {
@@ -238,7 +242,8 @@ fn is_of_backup(key: &str) -> bool {
 
 fn broken(key: &str, errno: Errno) -> Halt {
     let error = failed(format_args!("list {key:?}"), &errno.into());
-    // Names that vanish are dealt with where that may happen; a listing that breaks off is no missing name.
+    // Names that vanish are dealt with where that may happen; a listing that breaks off is no
+    // missing name.
     let error = if error.kind() == Kind::NotFound { Error::new(Kind::Io, error.to_string()) } else { error };
     Halt::Failed(error)
 }

@@ -14,13 +14,15 @@ pub(super) struct Address {
 /// The user's choice of style.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
-    /// Path style for an endpoint of one's own and for names that are no host's, else virtual-hosted style.
+    /// Path style for an endpoint of one's own and for names that are no host's, else
+    /// virtual-hosted style.
     Auto,
     Path,
     VirtualHosted,
 }
 
-/// The domains of AWS's partitions by the beginning of a region's name; all others are in `amazonaws.com`.
+/// The domains of AWS's partitions by the beginning of a region's name; all others are in
+/// `amazonaws.com`.
 const PARTITIONS: [(&str, &str); 7] = [
     ("cn-", "amazonaws.com.cn"),
     ("eusc-", "amazonaws.eu"),
@@ -64,7 +66,8 @@ fn fits_a_host(bucket: &str) -> bool {
         && bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// The region in the name of a host of S3: `s3.<region>.amazonaws.com`, with a bucket before it or not.
+/// The region in the name of a host of S3: `s3.<region>.amazonaws.com`, with a bucket before it or
+/// not.
 pub(super) fn region_of_host(host: &str) -> Option<&str> {
     let host = host.strip_suffix(".cn").unwrap_or(host).strip_suffix(".amazonaws.com")?;
     let (before, region) = host.rsplit_once(['.']).unwrap_or(("s3", host));

@@ -99,7 +99,8 @@ impl Client {
     }
 }
 
-/// A client that may write, with retries of its own, and the prefix of all keys: `""` or a path ending in `/`.
+/// A client that may write, with retries of its own, and the prefix of all keys: `""` or a path
+/// ending in `/`.
 pub(in crate::store) fn writer(source: &Source, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, String)> {
     let unbuildable = |error: object_store::Error| Error::invalid(format!("cannot open {source}: {error}"));
     let retry = RetryConfig { retry_timeout: options.timeout, ..RetryConfig::default() };

@@ -1,12 +1,15 @@
-//! The HTTP client under `object_store`, with additions for the requests that this module makes itself.
+//! The HTTP client under `object_store`, with additions for the requests that this module makes
+//! itself.
 //!
 //! - A status other than success becomes a [`Refusal`] in the error's chain: `object_store` keeps
 //!   its own type for it private.
-//! - Only GET and HEAD leave: that no backup is ever written to does not rest on the code above alone.
+//! - Only GET and HEAD leave: that no backup is ever written to does not rest on the code above
+//!   alone.
 //! - The document of a listing is handed over as it came ([`ListingTap`]).
 //! - No redirect is followed: it would carry credentials and session tokens to another host.
 //!
-//! Requests that fetch credentials (some are POST and PUT) come through the same client and are left as they are.
+//! Requests that fetch credentials (some are POST and PUT) come through the same client and are
+//! left as they are.
 
 use super::raw::Dialect;
 use super::refusal::{Refusal, WholeAnswer};
@@ -29,7 +32,8 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an error document that are looked at.
 const LONGEST_ERROR: usize = 64 << 10;
-/// Bytes of a listing's page. One of 5000 keys of 1024 characters each, all of them escaped, is shorter.
+/// Bytes of a listing's page. One of 5000 keys of 1024 characters each, all of them escaped, is
+/// shorter.
 const LONGEST_PAGE: usize = 64 << 20;
 
 /// Marks a request as one for objects.
@@ -54,7 +58,8 @@ pub(super) enum Question {
     Versioning,
 }
 
-/// Takes the document of a listing out of the answer, and puts into the question what `object_store` does not ask.
+/// Takes the document of a listing out of the answer, and puts into the question what
+/// `object_store` does not ask.
 #[derive(Clone, Debug)]
 pub(super) struct ListingTap {
     pub(super) dialect: Dialect,

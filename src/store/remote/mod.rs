@@ -58,7 +58,8 @@ use std::time::{Duration, Instant};
 use tags::Tags;
 use versions::{Marker, Versioning, VersionsPage};
 
-/// How often one attempt may be made anew with another client: for a region, for renewed credentials, and once more.
+/// How often one attempt may be made anew with another client: for a region, for renewed
+/// credentials, and once more.
 const TURNS: usize = 3;
 /// How often a service is asked for credentials again because those that it gave are refused.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
@@ -76,7 +77,8 @@ struct Client {
     region: Option<String>,
 }
 
-/// Makes a client from what is configured, and from files as they are now; for another region where one is given.
+/// Makes a client from what is configured, and from files as they are now; for another region where
+/// one is given.
 type MakeClient = dyn Fn(Option<&str>) -> Result<Client> + Send + Sync;
 
 struct Bucket {
@@ -138,7 +140,8 @@ impl Bucket {
         }
     }
 
-    /// Another client than the one that was refused with `error`, where there is reason to think that it does better.
+    /// Another client than the one that was refused with `error`, where there is reason to think
+    /// that it does better.
     async fn better_client(&self, refused: &Arc<Client>, error: &object_store::Error) -> Result<Option<Arc<Client>>> {
         let Some(refusal) = find::<Refusal>(error) else { return Ok(None) };
         let elsewhere = refusal.region().filter(|region| refused.region.as_ref().is_some_and(|now| now != region));
@@ -152,7 +155,8 @@ impl Bucket {
             return Ok(Some(now));
         }
         if elsewhere.is_none() && refused.signer.as_ref().is_some_and(|signer| !signer.is_static) {
-            // A refusal may be meant: the service that gives credentials is not asked at each of them.
+            // A refusal may be meant: the service that gives credentials is not asked at each of
+            // them.
             if renewal.is_some_and(|last| last.elapsed() < RENEWAL_PAUSE) {
                 return Ok(None);
             }
@@ -204,7 +208,8 @@ impl Bucket {
         }
         match self.page_once(asked, true).await {
             Ok(page) => Ok(page),
-            // Not every server knows the question: thawed objects then count as archived, and can be read all the same.
+            // Not every server knows the question: thawed objects then count as archived, and can
+            // be read all the same.
             Err(error) => {
                 tracing::debug!("{} does not tell which objects are thawed: {error}", self.name);
                 self.asks_restore_status.store(false, Relaxed);
@@ -323,7 +328,8 @@ impl Bucket {
         };
         let is_as_listed = head.size == object.size && head.modified == object.modified && head.e_tag != object.e_tag;
         let Some(tag) = head.e_tag.filter(|_| is_as_listed) else { return Err(replaced()) };
-        // Size and time are equal for a version that was put there within one second as well: the listing knows.
+        // Size and time are equal for a version that was put there within one second as well: the
+        // listing knows.
         let key = format!("{}{}", self.prefix, object.key);
         let asked =
             PageRequest { prefix: &key, one_level: false, after: None, token: None, marker: None, limit: Some(1) };
@@ -339,7 +345,8 @@ impl Bucket {
     }
 }
 
-/// Whether two clients sign with different keys. Where the keys cannot be had, nothing would be better.
+/// Whether two clients sign with different keys. Where the keys cannot be had, nothing would be
+/// better.
 async fn differ(one: &Client, other: &Client) -> bool {
     let (Some(one), Some(other)) = (&one.signer, &other.signer) else { return false };
     let (before, after) = (one.credentials.get_credential().await, other.credentials.get_credential().await);

@@ -170,7 +170,8 @@ impl RemotePages {
         page.objects.extend(self.markers.pass(&object.key));
         let is_asked_for = object.key.starts_with(&self.prefix);
         let Some(key) = object.key.strip_prefix(&*self.bucket.prefix).filter(|_| is_asked_for) else { return };
-        // A store that does not know offsets, or includes the offset itself, sends what was not asked for.
+        // A store that does not know offsets, or includes the offset itself, sends what was not
+        // asked for.
         if self.after_key.as_deref().is_some_and(|after| key <= after) {
             return;
         }

@@ -51,7 +51,8 @@ impl Past {
         lock(&self.versions).put(object.key.clone(), version);
     }
 
-    /// Refuses a bucket that keeps no versions: it would be shown as it is now, without what was deleted.
+    /// Refuses a bucket that keeps no versions: it would be shown as it is now, without what was
+    /// deleted.
     async fn check(&self, bucket: &Bucket) -> Result<()> {
         let asked = self.has_versions.get_or_try_init(async || {
             let name = &bucket.name;
@@ -148,7 +149,8 @@ impl Place {
     }
 }
 
-/// A listing of the moment under way. Each call makes one round of requests, and what it has learnt stays.
+/// A listing of the moment under way. Each call makes one round of requests, and what it has learnt
+/// stays.
 #[derive(Default)]
 pub(super) struct PastPages {
     place: Place,

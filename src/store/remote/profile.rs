@@ -1,5 +1,5 @@
-//! A profile of the AWS tools: `~/.aws/config` and `~/.aws/credentials` (or where AWS_CONFIG_FILE and
-//! AWS_SHARED_CREDENTIALS_FILE say), as the AWS SDKs' reference guide describes them.
+//! A profile of the AWS tools: `~/.aws/config` and `~/.aws/credentials` (or where AWS_CONFIG_FILE
+//! and AWS_SHARED_CREDENTIALS_FILE say), as the AWS SDKs' reference guide describes them.
 //!
 //! Taken from it: static keys (`aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`),
 //! `region`, `endpoint_url` (also of `s3` in a `services` section), `ca_bundle`, and
@@ -38,7 +38,8 @@ pub(super) struct Keys {
 
 const UNSUPPORTED: [&str; 5] = ["role_arn", "sso_session", "sso_start_url", "login_session", "web_identity_token_file"];
 
-/// Reads the profile that `options` or the environment names, else `default`. Only a named one must exist.
+/// Reads the profile that `options` or the environment names, else `default`. Only a named one must
+/// exist.
 pub(super) fn load(options: &StoreOptions) -> Result<Profile> {
     let named = options.profile.as_deref().or_else(|| options.variable("AWS_PROFILE"));
     let name = named.unwrap_or("default");

@@ -47,7 +47,8 @@ impl Progress {
                 Some(last) if key < last => {
                     return Err(format!("{key:?} comes after {last:?}: its keys do not ascend"));
                 }
-                // Some servers give a directory at the end of a page and at the beginning of the next one.
+                // Some servers give a directory at the end of a page and at the beginning of the
+                // next one.
                 Some(last) if key == last && !key.ends_with('/') => return Err(format!("{key:?} comes twice")),
                 _ => last = Some(key),
             }

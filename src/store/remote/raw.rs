@@ -45,7 +45,8 @@ pub(super) struct RawPage {
     pub(super) is_truncated: bool,
     /// What to ask the next page with.
     pub(super) token: Option<String>,
-    /// What to ask the next page with where the store speaks the first version of the protocol only.
+    /// What to ask the next page with where the store speaks the first version of the protocol
+    /// only.
     pub(super) marker: Option<String>,
 }
 
@@ -62,7 +63,8 @@ pub(super) struct RawObject {
 
 /// Reads a page; the error is a sentence about the document.
 pub(super) fn parse(document: &[u8], dialect: Dialect) -> Result<RawPage, String> {
-    // Any other document reads as a page without objects, and an empty bucket is not what a proxy's login page means.
+    // Any other document reads as a page without objects, and an empty bucket is not what a proxy's
+    // login page means.
     let root = root(document).unwrap_or_default();
     if root != dialect.root() {
         return Err(format!("{root:?} in place of a listing"));

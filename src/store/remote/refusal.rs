@@ -85,7 +85,8 @@ impl fmt::Display for WholeAnswer {
 
 impl StdError for WholeAnswer {}
 
-/// The text of the first `<name>` in an error document. No more of it is shown: it may repeat what was signed.
+/// The text of the first `<name>` in an error document. No more of it is shown: it may repeat what
+/// was signed.
 pub(super) fn tag<'a>(body: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;

@@ -1,4 +1,5 @@
-//! Asks S3 for copies of archived objects (`RestoreObject`), by requests that are signed in their URLs.
+//! Asks S3 for copies of archived objects (`RestoreObject`), by requests that are signed in their
+//! URLs.
 
 use super::connect::{S3, http_connector, s3};
 use super::failure::{During, answered, explain};

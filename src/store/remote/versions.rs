@@ -87,7 +87,8 @@ pub(super) fn parse(document: &[u8]) -> Result<VersionsPage, String> {
         };
         entries.push(entry(element, is_object)?);
     }
-    // Some servers send all versions first, then all delete markers. What is equal stays as it was sent: newest first.
+    // Some servers send all versions first, then all delete markers. What is equal stays as it was
+    // sent: newest first.
     entries.sort_by(|a, b| {
         let newest_first = |entry: &Entry| (Reverse(entry.written), Reverse(entry.is_latest));
         a.key.cmp(&b.key).then_with(|| newest_first(a).cmp(&newest_first(b)))

@@ -1,4 +1,5 @@
-//! The top: hosts, and what is below a host whatever its restore points are: its backup sets and its commit logs.
+//! The top: hosts, and what is below a host whatever its restore points are: its backup sets and
+//! its commit logs.
 
 use super::{gone, missing};
 use crate::catalog::{Host, HostSets, Tag};

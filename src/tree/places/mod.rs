@@ -102,7 +102,8 @@ impl BackupTree {
         sets.set(&tag.0).map(|set| set.time).ok_or_else(|| gone(host, tag))
     }
 
-    /// A table's directory that is not there: while evidence of ids is out of reach, that cannot be said.
+    /// A table's directory that is not there: while evidence of ids is out of reach, that cannot be
+    /// said.
     async fn absent_table(&self, model: &HostModel, table: &TableName, name: &str) -> Error {
         if model.table(table).is_empty() { missing(name) } else { self.absent(&model.from.sets.host, name).await }
     }

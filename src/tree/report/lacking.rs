@@ -6,7 +6,8 @@ use crate::tree::attribution::Piece;
 use crate::tree::model::{ContentKind, HostModel};
 
 impl HostModel {
-    /// What the restore point of that index lacks. Tables that the schema history alone knows of come last.
+    /// What the restore point of that index lacks. Tables that the schema history alone knows of
+    /// come last.
     pub(in crate::tree) fn lacks(&self, index: usize) -> Vec<Lack> {
         let point = &self.points()[index];
         let mut lacks: Vec<Lack> = self.from.sets.completeness.of_point(index).cloned().collect();

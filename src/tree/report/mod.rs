@@ -1,4 +1,5 @@
-//! What a restore point is made of, for people and programs: sets, tables, SSTables, and the evidence for each.
+//! What a restore point is made of, for people and programs: sets, tables, SSTables, and the
+//! evidence for each.
 //!
 //! [`BackupTree::chain_report`] tells of every table what its directory under
 //! `restore-points/<point>` shows. It asks the very function that makes this directory, so that the
@@ -117,7 +118,8 @@ pub struct TableReport {
     pub archives: Vec<ArchiveReport>,
     /// Their size as stored.
     pub bytes: u64,
-    /// Size of those that were never read on this machine: what has to be fetched to read all of the table, at least.
+    /// Size of those that were never read on this machine: what has to be fetched to read all of
+    /// the table, at least.
     pub unread_bytes: u64,
     /// Why its archives cannot be read: no key, damaged, deleted.
     pub unreadable: Option<String>,
@@ -215,7 +217,8 @@ impl BackupTree {
     pub async fn chain_report(&self, host: &Host, point: &str, options: &ReportOptions) -> Result<ChainReport> {
         let (sets, visible) = self.sets(host).await?;
         let tag = named_point(&sets, visible, point)?.tag();
-        // What archives tell of themselves can change which tables there are. Each is heard once, so this ends.
+        // What archives tell of themselves can change which tables there are. Each is heard once,
+        // so this ends.
         loop {
             let (model, index) = self.point(host, tag).await?;
             let Some(tables) = self.table_reports(&model, index, options).await? else { continue };
@@ -252,7 +255,8 @@ impl BackupTree {
 }
 
 impl ChainReport {
-    /// Tells as unread what was unread when `before` was made: this report's own making may have read all of it.
+    /// Tells as unread what was unread when `before` was made: this report's own making may have
+    /// read all of it.
     pub fn unread_as(&mut self, before: &Self) {
         let was_unread: HashSet<&Arc<str>> = before
             .tables

@@ -1,4 +1,5 @@
-//! Buckets made by hand, packed by the real gzip and openssl; tars built byte by byte where no tar would write them.
+//! Buckets made by hand, packed by the real gzip and openssl; tars built byte by byte where no tar
+//! would write them.
 
 use std::fs;
 use std::io::Write;

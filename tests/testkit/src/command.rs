@@ -15,7 +15,8 @@ pub struct Mounted {
     work: tempfile::TempDir,
 }
 
-/// The binary under test: what `CASSMOUNT` names, as for `scripts/bench`; else the one built along with the test.
+/// The binary under test: what `CASSMOUNT` names, as for `scripts/bench`; else the one built along
+/// with the test.
 pub fn cassmount() -> Command {
     let named = std::env::var_os("CASSMOUNT");
     let mut command = Command::new(named.map_or_else(crate::built_program, PathBuf::from));

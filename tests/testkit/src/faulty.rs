@@ -1,4 +1,5 @@
-//! A backend that forwards to another and lets things go wrong on the way: what no real server can be made to do.
+//! A backend that forwards to another and lets things go wrong on the way: what no real server can
+//! be made to do.
 
 use bytes::Bytes;
 use cassmount::store::{Backend, Chunks, Listing, ObjectMeta, Page, Pages};

@@ -1,4 +1,5 @@
-//! A fleet: twelve hosts of one cluster that back up four times a day, 28 days long, four of them with a fault each.
+//! A fleet: twelve hosts of one cluster that back up four times a day, 28 days long, four of them
+//! with a fault each.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Fuzzing on stable Rust: seeds, changed at random, are given to a target that must take any bytes without a panic.
+//! Fuzzing on stable Rust: seeds, changed at random, are given to a target that must take any bytes
+//! without a panic.
 //!
 //! A run in the suite takes a moment. `scripts/fuzz` sets `CASSMOUNT_FUZZ_SECONDS` to go on for as
 //! long as asked. What fails is made as small as proptest can, and kept in

@@ -41,7 +41,8 @@ pub fn project() -> PathBuf {
 
 /// The program that Cargo built beside the running test or benchmark: `target/<profile>/cassmount`.
 ///
-/// Cargo builds it before any test of the package and before `cargo bench`; a test runs from `target/<profile>/deps`.
+/// Cargo builds it before any test of the package and before `cargo bench`; a test runs from
+/// `target/<profile>/deps`.
 pub fn built_program() -> PathBuf {
     let test = std::env::current_exe().expect("the path of the running test");
     test.ancestors().nth(2).expect("target/<profile>").join("cassmount")

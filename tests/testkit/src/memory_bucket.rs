@@ -1,4 +1,5 @@
-//! A bucket in memory whose archives are lists of files: what a tree needs, without tar, gzip and openssl.
+//! A bucket in memory whose archives are lists of files: what a tree needs, without tar, gzip and
+//! openssl.
 
 use crate::in_memory::InMemory;
 use bytes::Bytes;

@@ -59,7 +59,8 @@ impl<V: View> TestMount<V> {
         self.path.join(path)
     }
 
-    /// Unmounts and insists that it works. Closes are reported late, so a moment of being busy is none.
+    /// Unmounts and insists that it works. Closes are reported late, so a moment of being busy is
+    /// none.
     pub fn unmount(&mut self) {
         let Some(mounted) = self.mounted.take() else { return };
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -72,7 +73,8 @@ impl<V: View> TestMount<V> {
 
 impl<V: View> Drop for TestMount<V> {
     fn drop(&mut self) {
-        // `Mounted` unmounts when dropped, by detaching if it must; the temporary directory goes only after that.
+        // `Mounted` unmounts when dropped, by detaching if it must; the temporary directory goes
+        // only after that.
         drop(self.mounted.take());
     }
 }

@@ -1,4 +1,5 @@
-//! What the mounted sample bucket must look like, worked out with openssl, tar and the bucket's README alone.
+//! What the mounted sample bucket must look like, worked out with openssl, tar and the bucket's
+//! README alone.
 //!
 //! Nothing here uses the crate's chains, merges or incarnations: sets are ordered by name, table
 //! ids come from the unpacked schema.cql files and the time inside them, and a restore point is put
@@ -10,7 +11,8 @@ use cassmount::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// `MixedCase` was dropped, and `events` dropped and made anew, between the sets of these minutes (README.md).
+/// `MixedCase` was dropped, and `events` dropped and made anew, between the sets of these minutes
+/// (README.md).
 const DROPPED_AFTER: &str = "2026-11-21-02-48";
 
 pub struct Oracle {
@@ -133,7 +135,8 @@ impl HostOracle {
         by_then.max().unwrap_or_else(|| panic!("{table:?} at {tag}")).1.clone()
     }
 
-    /// Only system_schema tells that a table was dropped; the next full, which lacks it, does not tell when.
+    /// Only system_schema tells that a table was dropped; the next full, which lacks it, does not
+    /// tell when.
     fn tells_drops(&self) -> bool {
         self.sets.values().any(|set| set.archives.keys().any(|table| table.0 == "system_schema"))
     }

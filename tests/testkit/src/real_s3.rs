@@ -1,4 +1,5 @@
-//! S3 servers of other people, which `scripts/test` installs below `target/`: nothing here answers for them.
+//! S3 servers of other people, which `scripts/test` installs below `target/`: nothing here answers
+//! for them.
 //!
 //! - versitygw (Go) serves a directory, and checks signatures.
 //! - moto (Python) keeps versions with the times at which they were written, and has storage
@@ -161,7 +162,8 @@ impl RealS3 {
         self.send(&keys.into_iter().map(delete).collect::<Vec<_>>());
     }
 
-    /// Sends requests one after the other, signed, and panics unless all succeed. Works within a Tokio runtime as well.
+    /// Sends requests one after the other, signed, and panics unless all succeed. Works within a
+    /// Tokio runtime as well.
     pub fn send(&self, requests: &[(&str, String, Vec<u8>)]) {
         let send = async {
             let client = HttpClient::new(reqwest::Client::new());

@@ -1,4 +1,5 @@
-//! Archives of the sample bucket, unpacked by openssl and tar, changed, and packed again as the backup scripts do.
+//! Archives of the sample bucket, unpacked by openssl and tar, changed, and packed again as the
+//! backup scripts do.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +13,8 @@ pub enum Order {
     Reversed,
 }
 
-/// Changes the files of an archive in place. The new one is right in every respect but what `edit` did to its files.
+/// Changes the files of an archive in place. The new one is right in every respect but what `edit`
+/// did to its files.
 pub fn repack(archive: &Path, keys: &[PathBuf], order: Order, edit: impl FnOnce(&Path)) {
     let work = tempfile::tempdir().unwrap();
     let key = keys.iter().find(|key| super::unpacked::unpack(archive, std::slice::from_ref(key), work.path()));

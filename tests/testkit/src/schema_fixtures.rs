@@ -1,5 +1,5 @@
-//! The fixtures of `tests/data/system_schema`: SSTables of real nodes with what sstabledump says of each.
-//! `tests/data/system_schema/README.md` tells how they were made.
+//! The fixtures of `tests/data/system_schema`: SSTables of real nodes with what sstabledump says of
+//! each. `tests/data/system_schema/README.md` tells how they were made.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ pub fn archives() -> Vec<String> {
     names
 }
 
-/// The files of an archive: `<host>/<set>/system_schema/<table>/<component>`, and `<sstable>-Data.json` as dumped.
+/// The files of an archive: `<host>/<set>/system_schema/<table>/<component>`, and
+/// `<sstable>-Data.json` as dumped.
 pub fn files(archive: &str) -> BTreeMap<String, Vec<u8>> {
     let tar = zstd::decode_all(std::fs::File::open(directory().join(archive)).unwrap()).unwrap();
     let mut files = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! Writes SSTables of `system_schema.tables` as a node flushes them: one row of one CREATE TABLE or DROP TABLE each.
+//! Writes SSTables of `system_schema.tables` as a node flushes them: one row of one CREATE TABLE or
+//! DROP TABLE each.
 //!
 //! Version `me` (3.11), not compressed, because it has the fewest checksums; `schema_history.rs`
 //! reads what real nodes of all versions wrote. The layout follows Cassandra's

@@ -1,4 +1,5 @@
-//! What a tree shows: every path with what can be seen of it, of a [`View`] in process or of a directory on the disk.
+//! What a tree shows: every path with what can be seen of it, of a [`View`] in process or of a
+//! directory on the disk.
 
 use cassmount::Result;
 use cassmount::time::Timestamp;

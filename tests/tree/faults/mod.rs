@@ -151,7 +151,8 @@ struct World<'a> {
     process: Option<Process>,
     /// Versions of each archive that a reader may see, by set and table.
     versions: BTreeMap<(usize, usize), Vec<usize>>,
-    /// Kinds of errors that what went wrong explains: of faults that are there, and of those that were.
+    /// Kinds of errors that what went wrong explains: of faults that are there, and of those that
+    /// were.
     active: Vec<Kind>,
     remembered: Vec<Kind>,
     /// Names may be missing, if that is told.
@@ -271,7 +272,8 @@ impl<'a> World<'a> {
         self.active.contains(&kind) || self.remembered.contains(&kind)
     }
 
-    /// Whether what is missing is told to whoever looks: as what the point lacks, or as a set that is in none.
+    /// Whether what is missing is told to whoever looks: as what the point lacks, or as a set that
+    /// is in none.
     async fn tells(&self) -> bool {
         let catalog = &self.process.as_ref().expect("a process").catalog;
         let Ok(sets) = catalog.host(&Host::new(HOST)).await else { return false };
@@ -360,7 +362,8 @@ impl<'a> World<'a> {
             }
             Operation::Heal => {
                 self.store.heal();
-                // What an archive was found to be is believed for a while; what a listing said, until the next.
+                // What an archive was found to be is believed for a while; what a listing said,
+                // until the next.
                 self.remembered.append(&mut self.active);
             }
             Operation::Evict => self.evict(),

@@ -35,7 +35,8 @@ pub(crate) struct Run {
     pub(crate) finishes: bool,
     /// Whether an incremental removes what it has archived.
     pub(crate) cleans: bool,
-    /// Of several directories of one table, an incremental archives the oldest with files in it; else the newest.
+    /// Of several directories of one table, an incremental archives the oldest with files in it;
+    /// else the newest.
     pub(crate) oldest_first: bool,
     /// Archives that do not arrive, or are deleted later: a bit for each of `TABLES`, then for
     /// `tables` and `views` of system_schema.
@@ -98,7 +99,8 @@ pub(crate) struct Node {
     pub(crate) incarnations: Vec<Incarnation>,
     pub(crate) sets: Vec<Set>,
     pub(crate) bucket: Bucket,
-    /// Every statement, which is an SSTable of system_schema.tables each, and those that no incremental has removed.
+    /// Every statement, which is an SSTable of system_schema.tables each, and those that no
+    /// incremental has removed.
     statements: Vec<(usize, Statement)>,
     unarchived: Vec<usize>,
     rows: u32,

@@ -1,4 +1,5 @@
-//! What the tree must show of a node's backups, from what the node did: by the definition of a restore point alone.
+//! What the tree must show of a node's backups, from what the node did: by the definition of a
+//! restore point alone.
 
 use super::memory_bucket::Member;
 use super::node::{Archive, Incarnation, KEYSPACE, Node, Set, TABLES};

@@ -91,13 +91,16 @@ pub struct Inflater {
     members_end: u64,
     /// Plain bytes before the current member, as far as known.
     member_start: u64,
-    /// CRC-32 and length of the current member's plain bytes; `None` when it was entered without knowing them.
+    /// CRC-32 and length of the current member's plain bytes; `None` when it was entered without
+    /// knowing them.
     check: Option<MemberCheck>,
     /// Where the last checkpoint was: gzip bytes and plain bytes.
     last: Option<(u64, u64)>,
-    /// The start of the current block, while blocks are watched one by one (which costs some 8 % of the speed).
+    /// The start of the current block, while blocks are watched one by one (which costs some 8 % of
+    /// the speed).
     block: Option<BlockStart>,
-    /// A block much longer than the spacing was seen: all further ones are watched, so that they can be cut.
+    /// A block much longer than the spacing was seen: all further ones are watched, so that they
+    /// can be cut.
     endless_blocks: bool,
     recent: Recent,
     collecting: Option<PendingWindow>,
@@ -134,7 +137,8 @@ const TRAILER_LEN: usize = 8;
 /// does so from the start.
 const WATCHED: u64 = 1 << 20;
 
-/// Input given to the decoder at once: bounds how late a checkpoint comes in a stream that yields (nearly) nothing.
+/// Input given to the decoder at once: bounds how late a checkpoint comes in a stream that yields
+/// (nearly) nothing.
 const MAX_INPUT: usize = 256 << 10;
 
 impl Inflater {
@@ -261,8 +265,8 @@ impl Inflater {
         mem::take(&mut self.windows).into_iter().map(PendingWindow::into_entry).collect()
     }
 
-    /// The low-level way: appends plain bytes to `plain`, up to its capacity, and takes what it used off `input`.
-    /// Windows pile up until the next push.
+    /// The low-level way: appends plain bytes to `plain`, up to its capacity, and takes what it
+    /// used off `input`. Windows pile up until the next push.
     pub fn inflate(&mut self, input: &mut &[u8], plain: &mut Vec<u8>) -> Result<Stop> {
         loop {
             if input.is_empty() {
@@ -284,7 +288,8 @@ impl Inflater {
                     }
                 }
                 Phase::Body => {
-                    // A last block may end, and a trailer follow, without any output: input comes first.
+                    // A last block may end, and a trailer follow, without any output: input comes
+                    // first.
                     if plain.len() == plain.capacity() {
                         return Ok(Stop::Output);
                     }

@@ -15,10 +15,12 @@ pub const MAX_PACKED_LEN: usize = 48 << 10;
 pub(super) const WINDOW: u8 = 0;
 pub(super) const WINDOW_IN_BLOCK: u8 = 1;
 
-/// The longest block header: 3 + 14 bits, 19 code lengths of 3 bits, 320 lengths of at most 14 bits; rounded up.
+/// The longest block header: 3 + 14 bits, 19 code lengths of 3 bits, 320 lengths of at most 14
+/// bits; rounded up.
 const MAX_BLOCK_HEADER: usize = 640;
 
-/// Compressed bytes kept to find out what the 32 KiB behind a checkpoint refer to. Deflate expands by far less.
+/// Compressed bytes kept to find out what the 32 KiB behind a checkpoint refer to. Deflate expands
+/// by far less.
 const MAX_TAIL: usize = 40 << 10;
 
 /// The plain bytes before a checkpoint, as far as they are needed.

@@ -28,7 +28,8 @@ pub(super) struct BlockStart {
     checksum: Option<Xxh32>,
 }
 
-/// Bytes of a descriptor with these flags: the flags, the block size, what the flags announce, a checksum.
+/// Bytes of a descriptor with these flags: the flags, the block size, what the flags announce, a
+/// checksum.
 pub(super) fn descriptor_len(flags: u8) -> usize {
     3 + if flags & CONTENT_SIZE != 0 { 8 } else { 0 } + if flags & DICTIONARY != 0 { 4 } else { 0 }
 }

@@ -1,4 +1,5 @@
-//! `CompressionInfo.db` and `CRC.db`, read as they stream past. A short one is kept, of a long one only its [`Trail`].
+//! `CompressionInfo.db` and `CRC.db`, read as they stream past. A short one is kept, of a long one
+//! only its [`Trail`].
 
 use super::super::Layout;
 use super::super::bytes::Cursor;

@@ -36,7 +36,8 @@ pub struct PieceMap {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    /// `CompressionInfo.db`; the starts of chunks follow after `head` bytes. The CRC-32 of a chunk is behind it.
+    /// `CompressionInfo.db`; the starts of chunks follow after `head` bytes. The CRC-32 of a chunk
+    /// is behind it.
     Chunks { head: u64 },
     /// `CRC.db`: CRC-32s of pieces of this length.
     Plain { length: u32 },
@@ -73,7 +74,8 @@ impl PieceMap {
         self.pieces[span]..self.pieces.get(span + 1).copied().unwrap_or(self.count)
     }
 
-    /// Compares each piece of a span with its checksum. `list` are the bytes of [`Self::list_range`].
+    /// Compares each piece of a span with its checksum. `list` are the bytes of
+    /// [`Self::list_range`].
     ///
     /// # Errors
     /// `Kind::Corrupt` names the first piece that is wrong.

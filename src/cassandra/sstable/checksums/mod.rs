@@ -1,4 +1,5 @@
-//! The checksums that Cassandra keeps of a `Data.db`, piece by piece, checked while its bytes stream past.
+//! The checksums that Cassandra keeps of a `Data.db`, piece by piece, checked while its bytes
+//! stream past.
 //!
 //! A compressed `Data.db` is a row of chunks, each with its CRC-32 behind it; `CompressionInfo.db`
 //! says where each begins. Of a plain one `CRC.db` holds a CRC-32 for each piece of some length. In
@@ -11,7 +12,8 @@
 //!   be read again with the list at hand, which tells the piece that is wrong. So a sound SSTable
 //!   is read once, in whatever order its components are, with next to no memory.
 //!
-//! Where any part of the file can be asked for, [`PieceMap`] says what has to be read to check that part.
+//! Where any part of the file can be asked for, [`PieceMap`] says what has to be read to check that
+//! part.
 //!
 //! Pure: bytes in, verdicts out.
 
@@ -102,7 +104,8 @@ enum Outcome {
 }
 
 impl DataCheck {
-    /// For a file of `size` bytes. `list` is what its CompressionInfo.db or CRC.db says, if it came already.
+    /// For a file of `size` bytes. `list` is what its CompressionInfo.db or CRC.db says, if it came
+    /// already.
     pub fn new(size: u64, list: Option<&List>) -> Self {
         let known = list.and_then(|list| Known::new(list, size));
         Self { size, way: known.map_or_else(|| Way::Scan(Box::default()), Way::Known) }
@@ -129,7 +132,8 @@ impl DataCheck {
 }
 
 impl Checked {
-    /// By what the list says of a file of `size` bytes; it is not looked at where it was known while the file was read.
+    /// By what the list says of a file of `size` bytes; it is not looked at where it was known
+    /// while the file was read.
     pub fn verdict(&self, list: &List, size: u64) -> Verdict {
         match &self.0 {
             Outcome::Told(verdict) => verdict.clone(),

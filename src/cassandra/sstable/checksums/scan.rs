@@ -1,4 +1,5 @@
-//! A `Data.db` of which nothing is known: finds the chunks that it must consist of, if it is compressed.
+//! A `Data.db` of which nothing is known: finds the chunks that it must consist of, if it is
+//! compressed.
 //!
 //! A chunk may end wherever the next four bytes are the CRC-32 of those since its start. One place
 //! in 2^32 looks so by chance, which a few GB have. So a place is only a candidate until a chunk
@@ -9,7 +10,8 @@ use super::Trail;
 /// Piece of a plain file (`CRC.db`): the buffer of Cassandra's `SequentialWriter`.
 pub(super) const USUAL_PIECE: u32 = 64 << 10;
 
-/// No chunk is longer: Cassandra's largest `chunk_length_in_kb` that anybody uses is a small part of it.
+/// No chunk is longer: Cassandra's largest `chunk_length_in_kb` that anybody uses is a small part
+/// of it.
 pub(super) const LONGEST_CHUNK: u64 = 8 << 20;
 
 /// More candidates than this within one chunk are no chance: the bytes were made so.
@@ -143,14 +145,16 @@ impl Scan {
         !paths.candidates.is_empty() || self.at - paths.current.start <= LONGEST_CHUNK
     }
 
-    /// Takes the bytes up to the next one behind which a chunk can end. Nearly all of them, so this decides the speed.
+    /// Takes the bytes up to the next one behind which a chunk can end. Nearly all of them, so this
+    /// decides the speed.
     fn skip_quiet(&mut self, paths: &mut Paths, bytes: &[u8]) -> usize {
         let Paths { current, candidates } = paths;
         let waits = current.wait > 0 || candidates.iter().any(|candidate| candidate.wait > 0);
         let (tail, skipped) = match &mut candidates[..] {
             _ if waits => return 0,
             [] => quiet([&mut current.crc], self.tail, bytes),
-            // The usual case: the chunk that the file is in, while the one before it may still go on.
+            // The usual case: the chunk that the file is in, while the one before it may still go
+            // on.
             [one] => quiet([&mut current.crc, &mut one.crc], self.tail, bytes),
             [one, two] => quiet([&mut current.crc, &mut one.crc, &mut two.crc], self.tail, bytes),
             _ => return 0,
@@ -160,7 +164,8 @@ impl Scan {
         skipped
     }
 
-    /// The trail of the chunks' ends, if the file of `size` bytes is a row of chunks, and of the CRC-32s of its pieces.
+    /// The trail of the chunks' ends, if the file of `size` bytes is a row of chunks, and of the
+    /// CRC-32s of its pieces.
     pub(super) fn finish(mut self, size: u64) -> (Option<Trail>, Trail) {
         if self.piece_len > 0 {
             self.end_piece();

@@ -120,7 +120,8 @@ fn a_wrong_list_is_found() {
 
 #[test]
 fn chance_ends_of_chunks_do_not_mislead() {
-    // A chunk in which four bytes are the CRC-32 of those before them, and then again of those behind them.
+    // A chunk in which four bytes are the CRC-32 of those before them, and then again of those
+    // behind them.
     let mut tricky = noise(1, 3000);
     for end in [500, 1200, 2000] {
         let crc = crc32fast::hash(&tricky[..end]);

@@ -1,4 +1,5 @@
-//! The primary format: `<host>/<tag>/<keyspace>/<table>.tar.gz.enc`, the tag `%Y-%m-%d-%H-%M` in the host's local time.
+//! The primary format: `<host>/<tag>/<keyspace>/<table>.tar.gz.enc`, the tag `%Y-%m-%d-%H-%M` in
+//! the host's local time.
 
 use crate::Result;
 use crate::cassandra::TableName;
@@ -139,7 +140,8 @@ fn contradicts(local: LocalTime, time: Timestamp) -> bool {
     !(EARLIEST..=LONGEST_RUN + 13 * HOUR_US).contains(&after)
 }
 
-/// `hostname -s` gives letters, digits and `-`; what else is harmless in a directory's name is shown rather than lost.
+/// `hostname -s` gives letters, digits and `-`; what else is harmless in a directory's name is
+/// shown rather than lost.
 fn is_host(name: &str) -> bool {
     is_safe_name(name)
 }

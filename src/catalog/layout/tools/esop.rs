@@ -1,4 +1,5 @@
-//! Esop (`instaclustr/esop`): `<cluster>/<dc>/<hostId>/manifests/<tag>-<schema>-<ms>.json`, and what these list below
+//! Esop (`instaclustr/esop`): `<cluster>/<dc>/<hostId>/manifests/<tag>-<schema>-<ms>.json`, and
+//! what these list below
 //! `<cluster>/<dc>/<hostId>/data/<ks>/<table>-<id>/(.<index>/)?<generation>-<digest>/<file>`.
 //!
 //! As its source has the manifest (`Manifest`, `Snapshots`, `ManifestEntry`): all that a backup
@@ -127,7 +128,8 @@ impl EsopManifest {
     }
 }
 
-/// Whether an entry lies in the table's directory. Which SSTable it is of, a directory in its key tells again.
+/// Whether an entry lies in the table's directory. Which SSTable it is of, a directory in its key
+/// tells again.
 fn is_file_of(key: &str, directory: &str) -> bool {
     let Some(below) = key.strip_prefix(directory) else { return false };
     let parts: Vec<&str> = below.split('/').collect();

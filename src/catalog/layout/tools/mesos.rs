@@ -2,7 +2,8 @@
 //! `<cluster>/<executorId>/<backupName>/<keyspace>/<table>/(.<index>/)?<file>`, plain files without
 //! ids, schema or manifest.
 //!
-//! A node that was given a new executor goes on under another name: see [`crate::catalog::layout::Renamed`].
+//! A node that was given a new executor goes on under another name: see
+//! [`crate::catalog::layout::Renamed`].
 
 use crate::Result;
 use crate::cassandra::{SstableName, TableName};
@@ -78,7 +79,8 @@ async fn executors(objects: &dyn Objects, strays: &mut Strays) -> Result<Vec<(Ho
 fn parse(below: &str) -> Option<SnapshotFile<'_>> {
     let mut parts = below.splitn(3, '/');
     let (keyspace, table, file) = (parts.next()?, parts.next()?, parts.next()?);
-    // `<keyspace>/<table>/snapshots/<tag>/<file>` is Cassandra's own tree, of a table from before ids.
+    // `<keyspace>/<table>/snapshots/<tag>/<file>` is Cassandra's own tree, of a table from before
+    // ids.
     let valid = TableName::is_valid_part(keyspace) && TableName::is_valid_part(table) && is_table_file(file);
     let valid = valid && keyspace != "snapshots";
     valid.then_some(SnapshotFile { keyspace, table, id: None, file })

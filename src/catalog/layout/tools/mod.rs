@@ -1,4 +1,5 @@
-//! The tools whose backups are read, one module each. A new one is a line here and a line in [`all`].
+//! The tools whose backups are read, one module each. A new one is a line here and a line in
+//! [`all`].
 
 mod cass_ops;
 mod data_dir;

@@ -2,8 +2,9 @@
 //! `<date>/<host>.tar.gz`, `<host>/<date>/<keyspace>.tar.gz` and the like.
 //!
 //! Names tell neither tables nor snapshots, so the archives have to be looked into. Who does that
-//! shows their files as objects, below the directory that [`NodeArchives::directory`] names. What is
-//! in there is read as Cassandra's own tree is ([`DataDir`]), the archives of each date by themselves.
+//! shows their files as objects, below the directory that [`NodeArchives::directory`] names. What
+//! is in there is read as Cassandra's own tree is ([`DataDir`]), the archives of each date by
+//! themselves.
 
 use super::DataDir;
 use crate::Result;
@@ -75,7 +76,8 @@ impl Layout for NodeArchives {
         Self::NAME
     }
 
-    /// Nothing: to look into such archives costs a reading of all of each, so somebody has to ask for it.
+    /// Nothing: to look into such archives costs a reading of all of each, so somebody has to ask
+    /// for it.
     fn recognises(&self, _: &str) -> bool {
         false
     }

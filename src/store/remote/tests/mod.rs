@@ -160,7 +160,8 @@ async fn a_store_that_lists_other_etags_can_be_read() {
         assert_eq!(store.get_range(&object, 1..3).await.unwrap(), key.as_bytes()[1..3]);
         assert_eq!(server.seen().len(), before + 1, "what HEAD calls it is remembered");
     }
-    // One that was replaced, by as many bytes within the same second, is another version all the same.
+    // One that was replaced, by as many bytes within the same second, is another version all the
+    // same.
     let object = listed(&store, "host/2/a").await;
     server.put("host/2/a", "HOST/2/A");
     assert_eq!(store.get_range(&object, 0..3).await.unwrap_err().kind(), Kind::Changed);

@@ -29,7 +29,8 @@ pub struct Inflater(Box<z::z_stream>);
 impl Inflater {
     pub fn new() -> Self {
         let mut stream = Box::<z::z_stream>::default();
-        // SAFETY: a default stream is what inflateInit2_ expects; version and size are the library's own.
+        // SAFETY: a default stream is what inflateInit2_ expects; version and size are the
+        // library's own.
         let code =
             unsafe { z::inflateInit2_(&raw mut *stream, -15, z::zlibVersion(), size_of::<z::z_stream>() as c_int) };
         assert_eq!(code, z::Z_OK);
@@ -49,7 +50,8 @@ impl Inflater {
     }
 
     fn message(&self) -> String {
-        // SAFETY: zlib's messages are static, NUL-terminated strings; there is one after a data error.
+        // SAFETY: zlib's messages are static, NUL-terminated strings; there is one after a data
+        // error.
         unsafe { CStr::from_ptr(self.0.msg) }.to_string_lossy().into_owned()
     }
 }
@@ -95,7 +97,8 @@ pub fn inflate(deflate: &[u8]) -> Inflated {
 pub fn deflate(plain: &[u8], level: c_int, strategy: c_int, mut next: impl FnMut() -> (usize, c_int)) -> Vec<u8> {
     let mut stream = z::z_stream::default();
     let size = size_of::<z::z_stream>() as c_int;
-    // SAFETY: a default stream is what deflateInit2_ expects; version and size are the library's own.
+    // SAFETY: a default stream is what deflateInit2_ expects; version and size are the library's
+    // own.
     let code =
         unsafe { z::deflateInit2_(&raw mut stream, level, z::Z_DEFLATED, -15, 8, strategy, z::zlibVersion(), size) };
     assert_eq!(code, z::Z_OK);

@@ -1,4 +1,5 @@
-//! A backup bucket with one large table: SSTable-like data, packed by the real tar, gzip and openssl.
+//! A backup bucket with one large table: SSTable-like data, packed by the real tar, gzip and
+//! openssl.
 
 use super::{Random, data_dir, shell};
 use std::fs::{self, File};
@@ -40,7 +41,8 @@ impl Bucket {
     }
 }
 
-/// Makes a bucket with one table of `mebibytes` MiB in SSTables of 256 MiB, or takes the one that an earlier run made.
+/// Makes a bucket with one table of `mebibytes` MiB in SSTables of 256 MiB, or takes the one that
+/// an earlier run made.
 pub fn bucket(mebibytes: u64) -> Bucket {
     let base = data_dir().join(format!("bucket-{mebibytes}"));
     let bucket = Bucket { path: base.join("bucket"), key_file: base.join("key.txt"), plain_size: mebibytes << 20 };
@@ -82,7 +84,8 @@ pub fn bucket(mebibytes: u64) -> Bucket {
     bucket
 }
 
-/// A bucket with several tables `t0`, `t1`, …, each a copy of the one that [`bucket`] makes; made once.
+/// A bucket with several tables `t0`, `t1`, …, each a copy of the one that [`bucket`] makes; made
+/// once.
 pub fn bucket_of_tables(mebibytes: u64, tables: usize) -> Bucket {
     let one = bucket(mebibytes);
     let archive = one.archive();
@@ -101,7 +104,8 @@ pub fn bucket_of_tables(mebibytes: u64, tables: usize) -> Bucket {
     several
 }
 
-/// Makes a bucket of one full set below `base`: `tables` tables with `files` small files each. Second, its key file.
+/// Makes a bucket of one full set below `base`: `tables` tables with `files` small files each.
+/// Second, its key file.
 pub fn many_files(base: &Path, tables: usize, files: usize) -> (PathBuf, PathBuf) {
     let (bucket, key_file, plain) = (base.join("bucket"), base.join("key.txt"), base.join("plain"));
     let set = bucket.join(HOST).join(TAG);

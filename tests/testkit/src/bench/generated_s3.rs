@@ -1,4 +1,5 @@
-//! An S3 server whose bucket is a formula: hosts x sets x tables, nothing stored. Listings are paged as S3 pages them.
+//! An S3 server whose bucket is a formula: hosts x sets x tables, nothing stored. Listings are
+//! paged as S3 pages them.
 
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};

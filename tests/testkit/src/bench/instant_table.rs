@@ -1,4 +1,5 @@
-//! A table of a real Cassandra, `bench.readings`, in a backup as the scripts make it, and what each of its rows holds.
+//! A table of a real Cassandra, `bench.readings`, in a backup as the scripts make it, and what each
+//! of its rows holds.
 
 use super::{Random, data_dir, shell};
 use crate::cassandra::process::run;
@@ -102,7 +103,8 @@ impl Bucket {
         let _ = fs::remove_dir_all(self.path.join(".cassmount"));
     }
 
-    /// Queries rows from all over the table, and fails the benchmark where one is not what was backed up.
+    /// Queries rows from all over the table, and fails the benchmark where one is not what was
+    /// backed up.
     pub fn check(&self, node: &Node) {
         for n in 0..20 {
             let id = n * (self.rows - 1) / 19;

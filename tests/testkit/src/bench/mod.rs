@@ -50,7 +50,8 @@ pub fn settle(mebibytes: u64) {
     std::hint::black_box(&taken);
 }
 
-/// Takes a file, or those of a directory and its file system, out of the page cache, as far as they are written back.
+/// Takes a file, or those of a directory and its file system, out of the page cache, as far as they
+/// are written back.
 pub fn drop_pages(path: &Path) {
     let script = r#"sync; find "$0" -xdev -type f -exec sh -c 'for f; do dd if="$f" iflag=nocache count=0 status=none; done' sh {} +"#;
     let status = Command::new("bash").args(["-c", script]).arg(path).status().expect("run bash");

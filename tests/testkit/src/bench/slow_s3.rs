@@ -1,4 +1,5 @@
-//! The tests' S3 server behind a link with latency and a limited rate, which counts what it carries.
+//! The tests' S3 server behind a link with latency and a limited rate, which counts what it
+//! carries.
 
 use crate::s3::{Faults, S3Server};
 use std::net::SocketAddr;
@@ -79,7 +80,8 @@ async fn accept(listener: TcpListener, target: SocketAddr, rate: Option<u64>, by
                 if let Some(rate) = rate {
                     let done = {
                         let mut free_at = free_at.lock().await;
-                        // Timers fire up to a millisecond late: that must not cost the link any of its rate.
+                        // Timers fire up to a millisecond late: that must not cost the link any of
+                        // its rate.
                         let start = (*free_at).max(Instant::now() - LATENESS);
                         *free_at = start + Duration::from_secs_f64(length as f64 / rate as f64);
                         *free_at

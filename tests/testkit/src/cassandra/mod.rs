@@ -1,4 +1,5 @@
-//! A real Cassandra for tests: fetched through Maven, run on a loopback address, asked with its own tools and in CQL.
+//! A real Cassandra for tests: fetched through Maven, run on a loopback address, asked with its own
+//! tools and in CQL.
 //!
 //! ```ignore
 //! let node = Node::start(Version::V5_0, &NodeOptions::default())?;
@@ -8,8 +9,9 @@
 //! ```
 //!
 //! What is missing on a machine (Java, Maven) is a [`Missing`], and the test says so by name with
-//! [`Missing::skip`]. Everything else that goes wrong is a panic with the output of the tool in it: this is test code.
-//! A node never outlives the test process, not even one that was killed (see [`node`]).
+//! [`Missing::skip`]. Everything else that goes wrong is a panic with the output of the tool in it:
+//! this is test code. A node never outlives the test process, not even one that was killed (see
+//! [`node`]).
 
 mod config;
 mod cql;

@@ -1,9 +1,10 @@
 //! One Cassandra node on a loopback address.
 //!
-//! A node must not outlive the tests, and a test process may end in any way: a shared node lives in a `static`, which
-//! Rust never drops, and a run that hangs is killed. So the server is the child of a small shell script, the guardian,
-//! whose standard input is a pipe from the test process. When that pipe closes, for whatever reason, the guardian kills
-//! the server and removes its directory. After a panic the directory's logs stay, and their path is printed.
+//! A node must not outlive the tests, and a test process may end in any way: a shared node lives in
+//! a `static`, which Rust never drops, and a run that hangs is killed. So the server is the child
+//! of a small shell script, the guardian, whose standard input is a pipe from the test process.
+//! When that pipe closes, for whatever reason, the guardian kills the server and removes its
+//! directory. After a panic the directory's logs stay, and their path is printed.
 
 use std::fs;
 use std::io::Write as _;
@@ -51,7 +52,8 @@ fi
 exit "$status"
 "#;
 
-/// The directories of the nodes that this process started, so that a panic anywhere keeps their logs.
+/// The directories of the nodes that this process started, so that a panic anywhere keeps their
+/// logs.
 static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// How a node is set up.
@@ -111,7 +113,8 @@ impl Node {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Away from the terminal's Ctrl-C: the pipe says when to end, and then everything is cleaned up.
+            // Away from the terminal's Ctrl-C: the pipe says when to end, and then everything is
+            // cleaned up.
             .process_group(0)
             .spawn()
             .unwrap();
@@ -269,7 +272,8 @@ fn wait_until_ready(guardian: &mut Child, native: SocketAddr, directory: &Path) 
             let log = fs::read_to_string(directory.join("logs/system.log")).unwrap_or_default();
             let lines: Vec<_> = log.lines().rev().take(40).collect();
             let tail: Vec<_> = lines.into_iter().rev().collect();
-            // Dropping a Child does not close its pipe's other uses, but the guardian reads only this one.
+            // Dropping a Child does not close its pipe's other uses, but the guardian reads only
+            // this one.
             drop(guardian.stdin.take());
             panic!("Cassandra did not come up ({ended:?}; {error}); the end of its log:\n{}", tail.join("\n"));
         }
@@ -277,7 +281,8 @@ fn wait_until_ready(guardian: &mut Child, native: SocketAddr, directory: &Path) 
     }
 }
 
-/// 127.0.0.x, another for every node of this process; nodes of other processes differ in their ports.
+/// 127.0.0.x, another for every node of this process; nodes of other processes differ in their
+/// ports.
 fn address() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));

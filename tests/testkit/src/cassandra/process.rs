@@ -33,7 +33,8 @@ impl Finished {
         self.stdout
     }
 
-    /// Standard output and standard error, one after the other: the tools do not agree on where a message goes.
+    /// Standard output and standard error, one after the other: the tools do not agree on where a
+    /// message goes.
     pub fn printed(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }

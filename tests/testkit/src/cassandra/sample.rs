@@ -1,5 +1,5 @@
-//! The sample bucket (`sample/README.md`): its truth, its schema, and its contents laid out with nothing but openssl
-//! and tar, as an oracle that shares no code with what is tested.
+//! The sample bucket (`sample/README.md`): its truth, its schema, and its contents laid out with
+//! nothing but openssl and tar, as an oracle that shares no code with what is tested.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +26,8 @@ pub const HOSTS: [&str; 2] = ["cass-a", "cass-b"];
 /// The keyspaces with the sample's own tables.
 pub const KEYSPACES: [&str; 2] = ["media", "shop"];
 
-/// The full sets, and the first restore point at which `shop.events` is the one created anew and `"MixedCase"` is gone.
+/// The full sets, and the first restore point at which `shop.events` is the one created anew and
+/// `"MixedCase"` is gone.
 const FIRST_FULL: &str = "2026-11-21-02-45";
 const SECOND_FULL: [&str; 2] = ["2026-11-21-02-50", "2026-11-21-02-51"];
 const RECREATED: &str = "2026-11-21-02-49";
@@ -149,7 +150,8 @@ impl Tree {
         HOSTS.map(|host| self.snapshot(host, point_of(host, time), table)).to_vec()
     }
 
-    /// The `Data.db` of every SSTable of the sample's tables, those of secondary indexes too, by its path in the tree.
+    /// The `Data.db` of every SSTable of the sample's tables, those of secondary indexes too, by
+    /// its path in the tree.
     pub fn data_files(&self) -> BTreeMap<String, PathBuf> {
         let mut found = BTreeMap::new();
         for host in HOSTS {
@@ -212,7 +214,8 @@ fn merge(root: &Path, host: &str, points: &[String], table: &str) {
             // What the sample's history says was dropped at this point.
             alive &= !(point.as_str() == RECREATED && !backup.exists() && matches!(name, "events" | "MixedCase"));
             for (name, path) in files(&backup) {
-                // The clean-up between two sets misses index directories, so their files come again.
+                // The clean-up between two sets misses index directories, so their files come
+                // again.
                 let same = chain.get(&name).is_none_or(|known| fs::read(known).unwrap() == fs::read(&path).unwrap());
                 assert!(same, "{table}: two different {name} in the sample's sets up to {point}");
                 chain.insert(name, path);
@@ -236,7 +239,8 @@ fn link_all(files: &BTreeMap<String, PathBuf>, into: &Path) {
     }
 }
 
-/// All files below `directory`, by their path from there, links not followed; none when it does not exist.
+/// All files below `directory`, by their path from there, links not followed; none when it does not
+/// exist.
 pub fn files(directory: &Path) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     for name in entries(directory) {
@@ -266,7 +270,8 @@ fn split(table: &str) -> (&str, &str) {
     (keyspace, table.trim_matches('"'))
 }
 
-/// The restore point of `host` that belongs to a set of `time`: the second full crossed a minute on cass-b.
+/// The restore point of `host` that belongs to a set of `time`: the second full crossed a minute on
+/// cass-b.
 pub fn point_of<'a>(host: &str, time: &'a str) -> &'a str {
     match (host, time) {
         ("cass-b", "2026-11-21-02-50") => SECOND_FULL[1],
@@ -295,7 +300,8 @@ pub fn unpack(object: &Path, into: &Path) {
     run(&mut command, Duration::from_mins(1)).expect_success();
 }
 
-/// Which table directory a name means before and after the re-creation, from `WITH ID` in the fulls' archives.
+/// Which table directory a name means before and after the re-creation, from `WITH ID` in the
+/// fulls' archives.
 struct Ids {
     before: BTreeMap<String, String>,
     after: BTreeMap<String, String>,

@@ -38,7 +38,8 @@ impl Node {
         script(&directory.join("nodetool"), &self.nodetool_command(), before)
     }
 
-    /// A script in `directory` that is an sstableloader with this node's ports; see [`Self::nodetool_script`].
+    /// A script in `directory` that is an sstableloader with this node's ports; see
+    /// [`Self::nodetool_script`].
     pub fn sstableloader_script(&self, directory: &Path, before: &str) -> PathBuf {
         let mut command = self.tool("org.apache.cassandra.tools.BulkLoader");
         command.args(["-p", &self.ports.native.to_string(), "-sp", &self.ports.storage.to_string()]);
@@ -58,7 +59,8 @@ impl Node {
         command
     }
 
-    /// `sstableloader <options> <directory>` into this node, for each of `directories`, several at once.
+    /// `sstableloader <options> <directory>` into this node, for each of `directories`, several at
+    /// once.
     ///
     /// # Panics
     /// When one of them fails.
@@ -93,11 +95,13 @@ impl Node {
         run(self.java_source(&source, 256).arg(list), TOOL_DEADLINE)
     }
 
-    /// The command line that runs a Java program from its source, with Cassandra's classes at hand and so much heap.
+    /// The command line that runs a Java program from its source, with Cassandra's classes at hand
+    /// and so much heap.
     pub fn java_source(&self, source: &Path, heap_mib: u32) -> Command {
         let mut command = self.configured(self.installation.tool(&self.conf_directory()));
         command
-            // Beans are registered with the right of their class, and a class launched from source has none.
+            // Beans are registered with the right of their class, and a class launched from source
+            // has none.
             .arg("-Dorg.apache.cassandra.disable_mbean_registration=true")
             .arg("-Djava.security.manager=allow")
             .arg(format!("-Xmx{heap_mib}M"))
@@ -153,7 +157,8 @@ impl Node {
         cells.map(|cell| String::from_utf8(cell).expect("JSON is UTF-8")).collect()
     }
 
-    /// The statement that creates `table`, a qualified name as CQL writes it, again; `None` where there is none.
+    /// The statement that creates `table`, a qualified name as CQL writes it, again; `None` where
+    /// there is none.
     pub fn try_describe(&self, table: &str) -> Option<String> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = session.execute(&format!("DESCRIBE TABLE {table}")).ok()?;

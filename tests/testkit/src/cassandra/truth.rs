@@ -1,8 +1,10 @@
-//! What a table holds, as a number of rows and a hash that the sample's `truth/` files can be compared with.
+//! What a table holds, as a number of rows and a hash that the sample's `truth/` files can be
+//! compared with.
 //!
-//! The recipe, found by matching those files: one JSON object a row, keys sorted, `", "` and `": "` between; a null
-//! column stays `null`; every other scalar is text (`"7"`, `"True"`, `"30.5"`); a map or a user type is an object, a
-//! list, set or tuple an array, of scalars as text. The rows, sorted and joined with `\n`, through SHA-256.
+//! The recipe, found by matching those files: one JSON object a row, keys sorted, `", "` and `": "`
+//! between; a null column stays `null`; every other scalar is text (`"7"`, `"True"`, `"30.5"`); a
+//! map or a user type is an object, a list, set or tuple an array, of scalars as text. The rows,
+//! sorted and joined with `\n`, through SHA-256.
 
 use std::fmt::Write as _;
 
@@ -45,13 +47,15 @@ fn canonical(row: &str) -> String {
     Scanner { rest: row }.value(true)
 }
 
-/// Rewrites JSON value by value. Not through [`Value`]: it would read a decimal of 28 digits as a float.
+/// Rewrites JSON value by value. Not through [`Value`]: it would read a decimal of 28 digits as a
+/// float.
 struct Scanner<'a> {
     rest: &'a str,
 }
 
 impl<'a> Scanner<'a> {
-    /// The next value, rewritten; `row` says that it is the row itself, whose fields alone may stay null.
+    /// The next value, rewritten; `row` says that it is the row itself, whose fields alone may stay
+    /// null.
     fn value(&mut self, row: bool) -> String {
         self.rest = self.rest.trim_start();
         match self.rest.as_bytes().first() {

@@ -45,6 +45,7 @@ pub trait LayoutCase {
         if Self::DESCRIBED { tree } else { undescribed(tree) }
     }
 
-    /// A Data.db, or the archive that holds it, that the restore point `latest` of some host needs; returns that host.
+    /// A Data.db, or the archive that holds it, that the restore point `latest` of some host needs;
+    /// returns that host.
     fn a_data_file(into: &Path) -> (String, PathBuf);
 }

@@ -1,4 +1,5 @@
-//! Cassandra's own tree, a copy of each host's data directory: snapshots, and in `backups` all that was ever flushed.
+//! Cassandra's own tree, a copy of each host's data directory: snapshots, and in `backups` all that
+//! was ever flushed.
 
 use crate::layouts::case::LayoutCase;
 use crate::layouts::history::{History, copy};

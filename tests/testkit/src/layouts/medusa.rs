@@ -1,4 +1,5 @@
-//! What cassandra-medusa writes, full and differential. `medusa_itself` holds the writer here against Medusa.
+//! What cassandra-medusa writes, full and differential. `medusa_itself` holds the writer here
+//! against Medusa.
 
 use crate::layouts::case::LayoutCase;
 use crate::layouts::history::{History, Set};
@@ -38,7 +39,8 @@ pub fn back_up(set: &Set, into: &Path, differential: bool) {
                 continue;
             }
             let key = format!("{directory}/{path}");
-            // A differential backup leaves what is there in this size; local storage then does not know its MD5.
+            // A differential backup leaves what is there in this size; local storage then does not
+            // know its MD5.
             let is_there = fs::metadata(into.join(&key)).is_ok_and(|there| there.len() == content.len() as u64);
             if !is_there {
                 put(&into.join(&key), &content);

@@ -1,4 +1,5 @@
-//! What people's scripts write that pack a node's data directory: an archive for each date and keyspace, with whole paths in it.
+//! What people's scripts write that pack a node's data directory: an archive for each date and
+//! keyspace, with whole paths in it.
 
 use crate::layouts::case::LayoutCase;
 use crate::layouts::history::{History, copy, names, run};

@@ -1,4 +1,5 @@
-//! What people's own scripts write: each table's directory by tar, packed and sealed in all the ways that are read.
+//! What people's own scripts write: each table's directory by tar, packed and sealed in all the
+//! ways that are read.
 
 use crate::layouts::case::LayoutCase;
 use crate::layouts::history::{History, Set, Table, run};
@@ -12,7 +13,8 @@ fn date(set: &Set) -> String {
     format!("{}-{}00", &digits[..8], &digits[8..])
 }
 
-/// How one set is packed: what its archives' names end in, and the shell command that makes a tar of it.
+/// How one set is packed: what its archives' names end in, and the shell command that makes a tar
+/// of it.
 const PACKINGS: [(&str, &str); 6] = [
     (".tgz", "gzip -1"),
     (".tar", "cat"),

@@ -1,4 +1,5 @@
-//! Programs at work on a mount: every byte, name and size that they get is checked, and every operation timed.
+//! Programs at work on a mount: every byte, name and size that they get is checked, and every
+//! operation timed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -54,7 +55,8 @@ pub struct Scene {
     done: AtomicU64,
     slowest_us: AtomicU64,
     troubles: Mutex<Vec<String>>,
-    /// Per thread, when its present operation began: milliseconds since `began`, plus 1; 0 between operations.
+    /// Per thread, when its present operation began: milliseconds since `began`, plus 1; 0 between
+    /// operations.
     since: Vec<AtomicU64>,
     /// Per thread, operations that have ended.
     ended: Vec<AtomicU64>,

@@ -21,7 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 /// Tables of the bucket: name, SSTables, bytes of each one's Data.db.
 const TABLES: [(&str, u32, usize); 2] = [("big", 2, 600_000), ("many", 80, 2_000)];
 
-/// Options under which hardly anything is read by the kernel itself: no large file fits into the cache.
+/// Options under which hardly anything is read by the kernel itself: no large file fits into the
+/// cache.
 pub const NO_CACHE: [&str; 2] = ["--cache-size", "256K"];
 
 /// Moments to kill a worker at.
@@ -141,7 +142,8 @@ impl Victim {
             match when {
                 When::Whenever => std::thread::sleep(Duration::from_millis(random.below(600) as u64)),
                 When::Answered => {
-                    // Else what takes longer than to start a worker would not be done before the last kill.
+                    // Else what takes longer than to start a worker would not be done before the
+                    // last kill.
                     Self::wait_for_everybody(load, &ended);
                     Self::settle(load);
                 }
@@ -160,7 +162,8 @@ impl Victim {
         pauses
     }
 
-    /// Waits for an answer to something that was asked after now: the first one to be seen may have been on its way.
+    /// Waits for an answer to something that was asked after now: the first one to be seen may have
+    /// been on its way.
     pub fn settle(load: &Load) {
         let before = load.answered();
         while load.answered() < before + 2 {
@@ -211,7 +214,8 @@ pub fn another_build(place: &Path, from: &str, to: &str) -> PathBuf {
     place.to_owned()
 }
 
-/// A build of another version: that which `CASSMOUNT_OTHER_BUILD` names, or a copy with other digits.
+/// A build of another version: that which `CASSMOUNT_OTHER_BUILD` names, or a copy with other
+/// digits.
 pub fn other_version(place: &Path) -> PathBuf {
     if let Some(build) = std::env::var_os("CASSMOUNT_OTHER_BUILD") {
         fs::copy(build, place).unwrap();

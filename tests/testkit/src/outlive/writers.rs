@@ -1,4 +1,5 @@
-//! Programs that write into a mount's scratch layer: what they made, changed, renamed and removed is what they find.
+//! Programs that write into a mount's scratch layer: what they made, changed, renamed and removed
+//! is what they find.
 
 use super::load::{Scene, failed};
 use super::random::Random;

@@ -1,4 +1,5 @@
-//! What a data directory holds, as it is listed; that of several disks of one node, united; and the sets that it makes.
+//! What a data directory holds, as it is listed; that of several disks of one node, united; and the
+//! sets that it makes.
 
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::layout::files::SEPARATOR;

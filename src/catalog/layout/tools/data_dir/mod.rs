@@ -1,4 +1,5 @@
-//! Cassandra's own tree: a data directory, live or copied, of one host or below one directory for each.
+//! Cassandra's own tree: a data directory, live or copied, of one host or below one directory for
+//! each.
 //!
 //! ```text
 //! [<host>/][<path>/]<keyspace>/<table>(-<id>)?/snapshots/<tag>/(.<index>/)?<file>

@@ -27,7 +27,8 @@ const NO_DATA: [&str; 5] = ["hints", "saved_caches", "cdc_raw", "metadata", "acc
 /// The data directories of one host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Places {
-    /// What their keys start with: `""`, or ending in `/`. In order; several for a node with several disks.
+    /// What their keys start with: `""`, or ending in `/`. In order; several for a node with
+    /// several disks.
     pub(super) prefixes: Vec<String>,
     /// Directories that were not looked into.
     pub(super) unseen: Vec<String>,
@@ -53,7 +54,8 @@ impl<'a> Search<'a> {
         Ok(level)
     }
 
-    /// The data directories of a source that has those of one host only; `None` when there are directories for hosts.
+    /// The data directories of a source that has those of one host only; `None` when there are
+    /// directories for hosts.
     pub(super) async fn only_host(&mut self) -> Result<Option<Places>> {
         if self.has_tables("").await? {
             return Ok(Some(Places { prefixes: vec![String::new()], ..Places::default() }));

@@ -4,7 +4,8 @@
 //! [{"keyspace": "ks", "columnfamily": "table-<id>", "objects": [{"path": "[<prefix>/]<fqdn>/…/<file>", "MD5": "…", "size": 7}]}]
 //! ```
 //!
-//! `MD5` is in hex (local storage, S3) or base64 (GCS, Azure), or an ETag of S3 that is no MD5 (`<hex>-<parts>`).
+//! `MD5` is in hex (local storage, S3) or base64 (GCS, Azure), or an ETag of S3 that is no MD5
+//! (`<hex>-<parts>`).
 
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::layout::listed::{ListedTable, Sum, Unplaced};

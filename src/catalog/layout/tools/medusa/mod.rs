@@ -183,7 +183,8 @@ impl Medusa {
     }
 }
 
-/// When Medusa says that it finished. The time of the manifest's object is only as good as whoever copied it.
+/// When Medusa says that it finished. The time of the manifest's object is only as good as whoever
+/// copied it.
 async fn finished(objects: &dyn Objects, host: &Host, backup: &str) -> Result<Option<Timestamp>> {
     let directory = format!("{INDEX}/backup_index/{backup}/");
     let prefix = format!("{directory}finished_{host}_");

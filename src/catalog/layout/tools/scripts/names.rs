@@ -9,7 +9,8 @@ use crate::catalog::local::LocalTime;
 const SEALED: &str = ".enc";
 const INCREMENTAL: &str = "_incr";
 
-/// An archive by its name: `<ks>_<table>-<id>.tar.gz`, with `_incr` behind the id where it is incremental.
+/// An archive by its name: `<ks>_<table>-<id>.tar.gz`, with `_incr` behind the id where it is
+/// incremental.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ArchiveName {
     /// Keyspace and table with a `_` between them, and maybe others within them.

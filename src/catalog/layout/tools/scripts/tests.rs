@@ -71,7 +71,8 @@ async fn a_date_may_hold_a_full_and_what_came_after() {
     assert_eq!(points(&sets), ["20261121", "20261121+20261121_incr+20261122_incr"]);
     assert_eq!(sets.chains.problems.len(), 2, "no base: {:?}", sets.chains.problems);
 
-    // Copied since, so that the store does not tell any more which came first: what was flushed is never left out.
+    // Copied since, so that the store does not tell any more which came first: what was flushed is
+    // never left out.
     let copied = objects.map(|(key, _)| (key, "2027-03-01T00:00:00Z"));
     let sets = host(&source(&copied)).await;
     assert_eq!(points(&sets), ["20261121", "20261121+20261121_incr", "20261121+20261121_incr+20261122_incr"]);
