@@ -251,6 +251,7 @@ fn first_of(finished: &[Arc<BackupSet>], base: usize) -> usize {
 fn problems(sets: &[Arc<BackupSet>], first: Option<&RestorePoint>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut failed_full: Option<&Tag> = None;
+    let mut unusable: Option<&Tag> = None;
     for set in sets {
         let tag = || set.tag.clone();
         let manifest = match &set.manifest {
@@ -265,14 +266,18 @@ fn problems(sets: &[Arc<BackupSet>], first: Option<&RestorePoint>) -> Vec<Proble
                 if set.kind() == SetKind::Full {
                     failed_full = Some(&set.tag);
                 }
+                unusable = Some(&set.tag);
                 continue;
             }
         };
         let before_first = first.is_none_or(|point| (set.time, &set.tag) < (point.time(), point.tag()));
         if before_first {
-            let reason = match failed_full {
-                Some(full) => format!("the full backup {full} before it cannot be used").into(),
-                None => "there is no full backup before it; it may have expired".into(),
+            let reason = match (failed_full, unusable) {
+                (Some(full), _) => format!("the full backup {full} before it cannot be used").into(),
+                (None, Some(set)) => {
+                    format!("the set {set} before it cannot be used, and may be its full backup").into()
+                }
+                (None, None) => "there is no full backup before it; it may have expired".into(),
             };
             problems.push(Problem::NoBase { tag: tag(), reason });
         }

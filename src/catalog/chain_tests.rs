@@ -67,6 +67,23 @@ fn unfinished_sets_are_left_out_and_named() {
 }
 
 #[test]
+fn a_full_whose_manifest_is_refused_is_not_called_expired() {
+    let sets = host_sets(&[
+        TestSet { damaged: true, ..set(0, 60, SetKind::Incremental) },
+        set(HOUR, 60, SetKind::Incremental),
+    ]);
+    let problems: Vec<String> = sets.chains.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "2026-11-21-00-00: left out of every restore point: its manifest cannot be used: it is bad",
+            "2026-11-21-01-00: no restore point: the set 2026-11-21-00-00 before it cannot be used, and may be \
+             its full backup",
+        ]
+    );
+}
+
+#[test]
 fn an_incremental_during_a_full_is_in_the_chains_of_both_fulls() {
     let sets = host_sets(&[
         set(0, 60, SetKind::Full),

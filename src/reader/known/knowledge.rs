@@ -18,9 +18,19 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// A failed reading of an archive.
+struct Failure {
+    error: Error,
+    when: Instant,
+    /// Whether the time before came to an error of this kind, too.
+    again: bool,
+}
+
 /// How long an archive's failure is taken for granted. A replaced object is another one at once.
-fn remembered_for(kind: Kind) -> Duration {
-    match kind {
+fn remembered_for(failure: &Failure) -> Duration {
+    match failure.error.kind() {
+        // What was damaged on its way only is right the next time.
+        Kind::Corrupt if !failure.again => Duration::from_secs(30),
         Kind::Corrupt | Kind::NoKey | Kind::Unsupported => Duration::from_hours(1),
         // There may be room again at any time, but each try costs a pass.
         Kind::NoSpace => Duration::from_secs(5),
@@ -48,7 +58,7 @@ pub(in crate::reader) struct Knowledge {
     /// Files that were not what their checksums say: all of one has to be right before any of it is
     /// read again.
     pub(in crate::reader) condemned: VersionSet,
-    failures: Mutex<LruCache<Identity, (Error, Instant)>>,
+    failures: Mutex<LruCache<Identity, Failure>>,
     /// Whether the log has that an archive is locked.
     said_locked: AtomicBool,
     stats: Arc<ReaderStats>,
@@ -105,8 +115,8 @@ impl Knowledge {
 
     pub(in crate::reader) fn remembered_failure(&self, identity: &Identity) -> Option<Error> {
         let mut failures = lock(&self.failures);
-        let (error, when) = failures.get(identity)?;
-        (when.elapsed() < remembered_for(error.kind())).then(|| error.clone())
+        let failure = failures.get(identity)?;
+        (failure.when.elapsed() < remembered_for(failure)).then(|| failure.error.clone())
     }
 
     /// Whatever another try could not change is not tried again for every stat of a file, and
@@ -114,8 +124,9 @@ impl Knowledge {
     pub(in crate::reader) fn remember_failure(&self, identity: Identity, error: &Error) {
         self.stats.count_error(error);
         let mut failures = lock(&self.failures);
-        let before = failures.put(identity, (error.clone(), Instant::now()));
-        let is_news = before.is_none_or(|(before, when)| before.kind() != error.kind() || when.elapsed() > SAY_AGAIN);
+        let before = failures.pop(&identity).filter(|before| before.error.kind() == error.kind());
+        failures.put(identity, Failure { error: error.clone(), when: Instant::now(), again: before.is_some() });
+        let is_news = before.is_none_or(|before| before.when.elapsed() > SAY_AGAIN);
         // Where one archive is locked, most are: whoever asked tells of each, the log of the first.
         let is_known = error.kind() == Kind::NoKey && self.said_locked.swap(true, Relaxed);
         if is_news && !is_known {
@@ -127,5 +138,19 @@ impl Knowledge {
     pub(in crate::reader) fn condemn(&self, identity: Identity, error: &Error) {
         self.condemned.insert(identity);
         self.remember_failure(identity, error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_that_was_seen_once_is_looked_at_again_soon() {
+        let failure = |error: Error, again| Failure { error, when: Instant::now(), again };
+        let soon = remembered_for(&failure(Error::corrupt("a bit"), false));
+        let late = remembered_for(&failure(Error::corrupt("a bit"), true));
+        assert!(soon <= Duration::from_mins(1) && late >= Duration::from_hours(1));
+        assert_eq!(remembered_for(&failure(Error::new(Kind::Io, "away"), true)), Duration::ZERO);
     }
 }
