@@ -329,16 +329,14 @@ fn plan(
 
 /// Of the table's live directories the one that was asked for, or the one with the most room.
 fn live_directory(name: &TableName, directories: &[PathBuf], data_dir: Option<&Path>) -> Result<PathBuf> {
-    let free =
-        |directory: &Path| rustix::fs::statvfs(directory).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     let wanted = |directory: &&PathBuf| data_dir.is_none_or(|data_dir| directory.starts_with(data_dir));
     let mut there = Vec::new();
     for directory in directories.iter().filter(wanted) {
         if look::is_directory(directory)? {
-            there.push(directory.clone());
+            there.push((look::free_bytes(directory)?, directory.clone()));
         }
     }
-    there.into_iter().max_by_key(|directory| free(directory)).ok_or_else(|| {
+    there.into_iter().max_by_key(|(free, _)| *free).map(|(_, directory)| directory).ok_or_else(|| {
         let list = directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         Error::not_found(match (directories, data_dir) {
             ([], _) => format!("the node has no table {name}: `cassmount schema` prints the CQL that creates it"),
