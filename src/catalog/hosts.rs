@@ -33,11 +33,20 @@ pub struct CatalogOptions {
     pub layout: LayoutChoice,
     /// Hosts under other names.
     pub renames: Vec<Rename>,
+    /// Whether every set is listed, also those that have not changed for long. Else such a set is
+    /// looked at again within a week.
+    pub lists_all: bool,
 }
 
 impl Default for CatalogOptions {
     fn default() -> Self {
-        Self { directory: None, parallel: 32, layout: LayoutChoice::Certain(Arc::new(CassOps)), renames: Vec::new() }
+        Self {
+            directory: None,
+            parallel: 32,
+            layout: LayoutChoice::Certain(Arc::new(CassOps)),
+            renames: Vec::new(),
+            lists_all: false,
+        }
     }
 }
 
@@ -90,6 +99,7 @@ impl Catalog {
                 layout: Arc::new(SourceLayout::new(options.layout, options.renames)),
                 permits,
                 parallel,
+                lists_all: options.lists_all,
             },
             disk,
             hosts: Mutex::default(),

@@ -31,6 +31,8 @@ pub(super) struct Lister {
     pub(super) permits: Arc<Semaphore>,
     /// Sets of one host listed at once.
     pub(super) parallel: usize,
+    /// As [`super::CatalogOptions`] has it.
+    pub(super) lists_all: bool,
 }
 
 /// Largest manifest that is read, bytes: one of a million tables has some 40 MB.
@@ -83,7 +85,12 @@ impl Lister {
         for (position, place) in places.into_iter().enumerate() {
             let known = old.get(&place.tag).copied();
             match known {
-                Some(set) if position >= OLDEST_WATCHED && is_settled(set) && !audited.contains(&set.tag) => {
+                Some(set)
+                    if !self.lists_all
+                        && position >= OLDEST_WATCHED
+                        && is_settled(set)
+                        && !audited.contains(&set.tag) =>
+                {
                     sets.push(set.clone());
                 }
                 _ => to_list.push((place, known.cloned())),
@@ -129,7 +136,8 @@ impl Lister {
     ) -> Result<HostSets> {
         let audited = known.map(|known| to_audit(known, now)).unwrap_or_default();
         let all = known.map(|known| &known.sets[..]).unwrap_or_default();
-        let settled = all.iter().skip(OLDEST_WATCHED).filter(|set| is_settled(set) && !audited.contains(&set.tag));
+        let is_taken_over = |set: &&Arc<BackupSet>| !self.lists_all && is_settled(set) && !audited.contains(&set.tag);
+        let settled = all.iter().skip(OLDEST_WATCHED).filter(is_taken_over);
         let settled = settled.map(|set| set.tag.clone()).collect();
         let found = {
             let _permit = self.permit().await?;

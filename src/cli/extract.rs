@@ -146,7 +146,7 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
     let (uid, gid) = args.owner.ids()?;
     let access = Access { uid, gid, file_mode: args.owner.file_mode, dir_mode: args.owner.dir_mode };
     let live_data_dir = settings.live_data_dir()?;
-    let session = Session::open(settings).await?;
+    let session = Session::open_anew(settings).await?;
     refuse_below_source(&session.settings, &args.directory)?;
     let reader = ReaderOptions { max_passes: jobs, ..ReaderOptions::default() };
     let reader = session.reader(session.keys()?, session.cache()?, reader)?;

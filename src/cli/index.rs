@@ -43,7 +43,7 @@ pub(super) struct IndexArgs {
     #[arg(long, conflicts_with_all = ["publish", "host", "point", "patterns"])]
     prune: bool,
     /// With --prune: say what would be removed, and remove nothing
-    #[arg(long, requires = "prune")]
+    #[arg(long, requires = "prune", conflicts_with_all = ["publish", "host", "point", "patterns"])]
     dry_run: bool,
     #[command(flatten)]
     jobs: JobsArgs,

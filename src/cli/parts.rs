@@ -239,12 +239,14 @@ impl Parts {
         let (overlay, mounted) = (Arc::clone(&self.overlay), Arc::downgrade(mounted));
         let (state, history, supervisor) = (state.clone(), history.clone(), supervisor.clone());
         let waits = self.options.waits.clone();
+        let source: Arc<str> = self.session.catalog.source().into();
         Arc::new(move |request| {
             let (store, cache, reader, overlay) =
                 (store.clone(), cache.clone(), Arc::clone(&reader), Arc::clone(&overlay));
             let (state, history, mounted) = (state.clone(), history.clone(), mounted.clone());
             let (supervisor, waits) = (supervisor.clone(), waits.clone());
             let not_for_programs = not_for_programs.clone();
+            let source = Arc::clone(&source);
             async move {
                 match request {
                     Request::Status => {
@@ -263,7 +265,7 @@ impl Parts {
                         let hosts: Vec<Host> = hosts.into_iter().map(Host::new).collect();
                         let meant = if is_for_all { Meant::Cluster } else { Meant::Host };
                         let mixed = overlay.view().mixed_runs(&hosts, &at, meant).await?;
-                        Ok(mixed.iter().map(|mixed| mixed::sentence(&at, mixed)).collect())
+                        Ok(mixed.iter().map(|mixed| mixed::sentence(&at, mixed, &source)).collect())
                     }
                     Request::CacheClear => blocking(move || cache.clear()).await.map(|freed| json!({ "freed_bytes": freed })),
                     Request::Upgrade(successor) => {
@@ -311,7 +313,10 @@ async fn what_is_odd(session: &Session, args: &MountArgs) -> Result<Option<Strin
             Ok(_) => {
                 let meant = if args.view.source_host.is_some() { Meant::Host } else { Meant::Cluster };
                 let judged = session.catalog.host_judged(&host).await?;
-                return Ok(judged.mixed_runs(at, meant)?.map(|mixed| format!("--{}", mixed::sentence(at, &mixed))));
+                let source = session.catalog.source();
+                return Ok(judged
+                    .mixed_runs(at, meant)?
+                    .map(|mixed| format!("--{}", mixed::sentence(at, &mixed, source))));
             }
         }
     }

@@ -76,7 +76,15 @@ pub(super) struct Session {
 impl Session {
     /// Opens the source, and makes sure that it is there and lets us in.
     pub(super) async fn open(settings: Settings) -> Result<Self> {
-        let mut session = Self::open_unchecked(settings, None)?;
+        Self::checked(Self::open_unchecked(settings, None)?).await
+    }
+
+    /// As [`Self::open`], and lists every set: somebody relies on what is there now.
+    pub(super) async fn open_anew(settings: Settings) -> Result<Self> {
+        Self::checked(Self::open_with(settings, None, true)?).await
+    }
+
+    async fn checked(mut session: Self) -> Result<Self> {
         session.silence = Some(wait::tell_of_silence(&session.store, session.settings.store.timeout));
         session.store.check().await?;
         Ok(session)
@@ -84,6 +92,10 @@ impl Session {
 
     /// Opens the source without asking it anything. `keys`: where somebody has read them already.
     pub(super) fn open_unchecked(settings: Settings, keys: Option<KeyRing>) -> Result<Self> {
+        Self::open_with(settings, keys, false)
+    }
+
+    fn open_with(settings: Settings, keys: Option<KeyRing>, lists_all: bool) -> Result<Self> {
         let store = with_plain_logs(&Store::open(&settings.source()?, &settings.store)?, &settings.store);
         let cache_dir = cache_dir(&settings.cache)?;
         let (mut layout, mut keys, mut unpacked) = (settings.layout.clone(), keys, None);
@@ -97,7 +109,7 @@ impl Session {
             layout = LayoutChoice::Certain(Arc::new(NodeArchives));
         }
         let (directory, renames) = (Some(cache_dir.catalog()), settings.rename_hosts.clone());
-        let options = CatalogOptions { directory, layout, renames, ..CatalogOptions::default() };
+        let options = CatalogOptions { directory, layout, renames, lists_all, ..CatalogOptions::default() };
         let catalog = Catalog::open(objects, options);
         Ok(Self { settings, store, catalog, cache_dir, unpacked, keys, silence: None })
     }

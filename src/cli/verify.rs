@@ -6,7 +6,7 @@ use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, 
 use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
-use super::{table, words};
+use super::{mixed, table, words};
 use cassmount::catalog::{Host, Tag};
 use cassmount::config::parse_duration;
 use cassmount::reader::ReaderOptions;
@@ -42,7 +42,7 @@ Examples:
   cassmount verify s3://cass-backups --deep --max-age 30d -q
                                                    for cron: all, each month
   cassmount verify s3://cass-backups --deep --sample 10%
-                                                   another tenth each day"
+                                                   a random tenth each day"
     };
 }
 
@@ -101,13 +101,19 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     let Some(settings) = session::begin(args.scope.source_place.as_deref(), &args.backups)? else { return Ok(()) };
     let jobs = args.jobs.or(if args.deep { JOBS_DEEP } else { JOBS });
     let work = async {
-        let session = Session::open(settings).await?;
+        let session = Session::open_anew(settings).await?;
         let keys = session.keys()?;
         let options = ReaderOptions { max_passes: jobs, ..ReaderOptions::default() };
         let reader = session.reader(keys.clone(), session.cache()?, options)?;
         let hosts = session.hosts(args.scope.host.as_deref()).await?;
         let tables = session.tables(&args.only, &hosts).await?;
         let host = args.scope.host.as_ref().and_then(|_| hosts.first().cloned());
+        if let (false, Some(host), Some(point)) = (args.progress.quiet, &host, &args.scope.point) {
+            let told = [mixed::taken(&session, host, point).await?, mixed::of_host(&session, host, point).await?];
+            for told in told.iter().flatten() {
+                eprintln!("cassmount: {told}");
+            }
+        }
         let only_host = host.clone();
         let scope = Scope { host, point: args.scope.point.clone(), tables };
         let options = VerifyOptions {

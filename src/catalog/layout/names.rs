@@ -43,6 +43,27 @@ pub(super) fn archive_name(key: &str) -> Option<&str> {
     ARCHIVES.iter().find_map(|suffix| packed.strip_suffix(suffix))
 }
 
+/// How archives' names end that nothing here unpacks.
+const OTHER_ARCHIVES: [&str; 12] =
+    [".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.lzma", ".tar.Z", ".zip", ".7z", ".rar", ".cpio", ".cpio.gz"];
+
+/// Whether a key looks like an archive's in a packing that is not read, or like a part of an
+/// archive, as `split` and backup tools name them: `.aa`, `.001`, `.part1`.
+pub(super) fn is_other_archive(key: &str) -> bool {
+    let bare = |key: &str| {
+        [".enc", ".gpg", ".age"].iter().find_map(|suffix| key.strip_suffix(suffix)).unwrap_or(key).to_owned()
+    };
+    let is_packed = |key: &str| is_archive(key) || OTHER_ARCHIVES.iter().any(|suffix| bare(key).ends_with(suffix));
+    let is_part = |part: &str| {
+        let number = part.strip_prefix("part").unwrap_or(part);
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let is_letters = part.bytes().all(|byte| byte.is_ascii_lowercase());
+        is_number || is_letters && (part.len() == 2 || part.len() == 3 && part.starts_with("aa"))
+    };
+    let is_part_of_one = key.rsplit_once('.').is_some_and(|(rest, part)| is_part(part) && is_packed(rest));
+    is_packed(key) || is_part_of_one || bare(key) != key && is_archive(&bare(key))
+}
+
 /// Why a name is not used: the bytes in it, or `otherwise`.
 pub(super) fn name_reason(name: &str, otherwise: StrayReason) -> StrayReason {
     if name.chars().any(char::is_control) { StrayReason::Hostile } else { otherwise }
@@ -56,6 +77,8 @@ pub(super) fn key_reason(below: &str) -> StrayReason {
         StrayReason::DirectoryMarker
     } else if SstableName::parse_component(below.rsplit('/').next().unwrap_or(below)).is_some() {
         StrayReason::Sstable
+    } else if is_other_archive(below) {
+        StrayReason::OtherArchive
     } else {
         StrayReason::Unknown
     }
@@ -104,6 +127,33 @@ impl Strays {
         for object in objects {
             let reason = if is_archive(&object.key) { StrayReason::Misplaced } else { key_reason(&object.key) };
             self.push(object.key, Some(object.size), reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_that_are_not_read_are_told_by_their_names() {
+        for name in
+            ["t.tar.bz2", "t.tar.xz.enc", "t.zip", "t.tar.gz.aa", "t.tgz.001", "t.tar.gz.enc.part2", "t.tar.gz.gpg"]
+        {
+            assert!(is_other_archive(name), "{name}");
+        }
+        for name in [
+            "backup.log",
+            "t.tar.gz.sig",
+            "t.tar.gz.md5",
+            "schema.cql",
+            "t.tar.gz.part",
+            "README.md",
+            "t.aa",
+            "nb-1-big-Data.db",
+            "v1.001",
+        ] {
+            assert!(!is_other_archive(name), "{name}");
         }
     }
 }

@@ -10,6 +10,7 @@ pub(super) fn host_state(host: &HostView) -> String {
     if host.lacking > 0 {
         parts.push(incomplete(host));
     }
+    parts.extend(unfinished(host));
     if parts.is_empty() { terminal::good("ok") } else { parts.join("; ") }
 }
 
@@ -26,6 +27,12 @@ fn incomplete(host: &HostView) -> String {
         Some(whole) => format!("INCOMPLETE: {count}; the newest whole one is {whole}"),
         None => format!("INCOMPLETE: {count}; none is whole"),
     })
+}
+
+/// Of the newest set, which may be on its way.
+fn unfinished(host: &HostView) -> Option<String> {
+    let newest = host.sets.sets.iter().rfind(|set| set.automatic().is_none())?;
+    (!newest.is_finished()).then(|| terminal::odd(&format!("UNFINISHED: {}", newest.tag)))
 }
 
 /// What is said of one host and of several, and which they are.

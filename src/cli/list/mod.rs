@@ -14,8 +14,8 @@ use super::exposition;
 use super::options::{BackupArgs, OutputArgs, TablePatternArgs, parse_host};
 use super::output::print;
 use super::session::{self, Session};
-use cassmount::Result;
 use cassmount::catalog::SetKind;
+use cassmount::{Error, Result};
 use std::path::PathBuf;
 
 /// Lists the hosts of SOURCE: to which time all of them can be restored, which sets each made on
@@ -37,10 +37,10 @@ pub(super) struct ListArgs {
     cluster: bool,
     /// Only sets of this time and later: a date, an hour or a minute (2026-11-21-03-15) of the
     /// host's time, RFC 3339, unix seconds, `yesterday`, or a time ago: 2d
-    #[arg(long, value_name = "TIME", requires = "host")]
+    #[arg(long, value_name = "TIME", requires = "host", conflicts_with = "cluster")]
     since: Option<String>,
     /// Only sets of this time and earlier
-    #[arg(long, value_name = "TIME", requires = "host")]
+    #[arg(long, value_name = "TIME", requires = "host", conflicts_with = "cluster")]
     until: Option<String>,
     #[command(flatten)]
     only: TablePatternArgs,
@@ -65,6 +65,12 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
             let hosts = hosts::hosts(session.store.name(), &session.catalog).await?;
             hosts.verdict()?;
             if let Some(path) = &args.prometheus_textfile {
+                if hosts.views.is_empty() {
+                    // A file without a host would tell the alert rules that all is well.
+                    let message =
+                        format!("there are no backups in {}: {} stays as it is", session.store.name(), path.display());
+                    return Err(Error::not_found(message));
+                }
                 exposition::write_clusters(path, &hosts.views)?;
             }
             if args.cluster {

@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::cassandra::TableName;
-use crate::catalog::layout::names::is_archive;
+use crate::catalog::layout::names::is_other_archive;
 use crate::catalog::layout::{
     Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, directories, is_safe_name, name_reason,
 };
@@ -104,7 +104,7 @@ impl PlacedSets for CassOps {
         let Some(name) = below.strip_suffix(ARCHIVE) else {
             return Err(match below {
                 _ if below.ends_with(PLAINTEXT) => StrayReason::Plaintext,
-                _ if is_archive(below) => StrayReason::OtherArchive,
+                _ if is_other_archive(below) => StrayReason::OtherArchive,
                 _ => StrayReason::Unknown,
             });
         };
@@ -198,6 +198,8 @@ mod tests {
             ("shop/backup_manifest.json", Err(StrayReason::Unknown)),
             ("shop/users.tar.gz", Err(StrayReason::Plaintext)),
             ("shop/users.tar.gz.enc.part", Err(StrayReason::Unknown)),
+            ("shop/users.tar.gz.enc.aa", Err(StrayReason::OtherArchive)),
+            ("shop/users.tar.bz2", Err(StrayReason::OtherArchive)),
             ("errors/shop.log", Err(StrayReason::Unknown)),
             ("shop/.tar.gz.enc", Err(StrayReason::NotATable)),
             ("users.tar.gz.enc", Err(StrayReason::NotATable)),
