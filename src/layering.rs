@@ -76,8 +76,10 @@ fn architecture(text: &str) -> (BTreeMap<String, BTreeSet<String>>, BTreeSet<Str
             allowed.extend(quoted(parts).into_iter().map(|part| (part, quoted(uses))));
         }
     }
-    let leaves = text.lines().find(|line| line.contains("are leaves that every part may use"));
-    (allowed, quoted(leaves.expect("a sentence names the leaves")))
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (before, _) = flat.split_once(" are leaves that every part may use").expect("a sentence names the leaves");
+    let leaves = before.rsplit(". ").next().unwrap_or(before);
+    (allowed, quoted(leaves))
 }
 
 fn forbidden(arrows: &Arrows, allowed: &BTreeMap<String, BTreeSet<String>>, leaves: &BTreeSet<String>) -> Vec<String> {
