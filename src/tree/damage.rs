@@ -37,8 +37,7 @@ impl ArchiveDamage {
         self.put(set, archive, of_listing(&archive.table, listing, shown));
     }
 
-    /// Notes that it cannot be looked into. An outage shows nothing, nor does a key that does not
-    /// fit.
+    /// Notes that it cannot be looked into. An outage shows nothing, nor does a key that does not fit.
     pub(super) fn note_unreadable(&self, set: &Tag, archive: &TableArchive, error: &Error) {
         if tells(error) {
             let why = error.to_string().into();
@@ -75,11 +74,7 @@ fn tells(error: &Error) -> bool {
     )
 }
 
-/// Components without which neither Cassandra nor its tools open an SSTable ([`crate::cassandra`]'s `components`).
-const UNREADABLE_WITHOUT: [&str; 5] = ["Data.db", "Statistics.db", "CompressionInfo.db", "Partitions.db", "Rows.db"];
-
-/// Files that are named in the archive and cannot be had, and components that no archive has; an
-/// SSTable at a time.
+/// Files that are named in the archive and cannot be had, and components that no archive has; an SSTable at a time.
 fn of_listing<'a>(
     table: &TableName,
     listing: &Listing,
@@ -96,12 +91,12 @@ fn of_listing<'a>(
         let subject = Subject::Sstable { table: table.clone(), name };
         found.entry(subject).or_insert_with(|| why.clone());
     }
-    // Without other components Cassandra opens the SSTable, or says that it does not; `verify` tells
-    // of them. Secondary indexes Cassandra builds anew.
+    // Without other components rows can be saved still, and `verify` tells of them. Secondary
+    // indexes Cassandra builds anew.
     for sstable in shown.filter(|sstable| sstable.directory.is_empty()) {
-        if let Some(component) = sstable.missing.iter().find(|component| UNREADABLE_WITHOUT.contains(&&***component)) {
+        if sstable.missing.iter().any(|component| component == "Data.db") {
             let name = sstable.renumbered_from.as_ref().unwrap_or(&sstable.name).to_string().into();
-            let why = format!("{component} is in no archive").into();
+            let why = "Data.db is in no archive".into();
             found.entry(Subject::Sstable { table: table.clone(), name }).or_insert(why);
         }
     }
@@ -178,10 +173,6 @@ mod tests {
             (
                 &["Data.db", "Filter.db"][..],
                 &["SSTable nb-2-big of ks.t: a member of its archive cannot be read: Data.db is in no archive"][..],
-            ),
-            (
-                &["Statistics.db"],
-                &["SSTable nb-2-big of ks.t: a member of its archive cannot be read: Statistics.db is in no archive"],
             ),
             (&["Index.db", "Digest.crc32"], &[]),
         ] {

@@ -418,7 +418,9 @@ async fn run(operations: &[Operation], cache: &Path) -> Result<(u64, u64), Strin
     Ok(seen)
 }
 
+// Random, and its deadlines are short: a machine that does much else breaks them.
 #[test]
+#[ignore = "scripts/fuzz faults runs it"]
 fn whatever_a_store_does_a_reader_gets_the_right_byte_or_the_right_error() {
     let runtime = Runtime::new().unwrap();
     let cache = tempfile::tempdir().unwrap();
