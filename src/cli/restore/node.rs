@@ -158,12 +158,6 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
     for note in plan.notes() {
         eprintln!("note: {note}");
     }
-    if args.write_config && !args.copy {
-        // Before there is a link: Cassandra must not start in the midst either.
-        let unit = UnitArgs { write_config: true, unit: args.unit.clone(), unit_dir: args.unit_dir.clone() };
-        let data_dir = plan.data_directory().to_owned();
-        eprintln!("{}", guard::install(&restore.journals, &[data_dir], &unit)?);
-    }
     let progress = Progress::start("node", Some(plan.copied_bytes()), args.progress);
     let report = restore.run(work, &request, &|bytes| {
         progress.add(bytes);
@@ -172,6 +166,10 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
     progress.finish();
     let report = report?;
     print(args.output, &report)?;
+    if args.write_config && report.tables.iter().any(|table| table.linked) {
+        let unit = UnitArgs { write_config: true, unit: args.unit.clone(), unit_dir: args.unit_dir.clone() };
+        eprintln!("{}", guard::install(&restore.journals, std::slice::from_ref(&report.data_directory), &unit)?);
+    }
     verdict(&report)
 }
 
