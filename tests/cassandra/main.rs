@@ -1,8 +1,8 @@
 //! What Cassandra's own tools make of the backups: restores compared, row by row, with what the
 //! cluster held.
 //!
-//! One node serves all tests of a release, so a test that uses it holds it alone and starts from a
-//! schema of its own. A test that mounts has a mount to itself, because the tools write beside what
+//! A node or two serve all tests of a release, so a test that uses one holds it alone and starts from
+//! a schema of its own. A test that mounts has a mount to itself, because the tools write beside what
 //! they read, and at its end the bucket must be bit by bit what it was ([`mount::Mount::unmount`]).
 
 use testkit::bucket;
@@ -45,28 +45,44 @@ mod rows;
 mod schema;
 mod unmounted;
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
+use std::time::Duration;
 
 use support::{Missing, Node, NodeOptions, Version, sample};
 
 type Shared = OnceLock<Result<Mutex<Node>, Missing>>;
 
-/// The node of `version` that all tests share, for `test` alone; `None`, said loudly, where it
-/// cannot be had.
+/// A node of `version` that tests share, for `test` alone; `None`, said loudly, where it cannot be
+/// had.
 fn node(version: Version, test: &str) -> Option<MutexGuard<'static, Node>> {
-    static V5_0: Shared = OnceLock::new();
-    static V4_1: Shared = OnceLock::new();
-    let shared = match version {
-        Version::V5_0 => &V5_0,
+    // Most tests want 5.0, and mostly wait for its programs: the second starts when it is needed.
+    static V5_0: [Shared; 2] = [const { OnceLock::new() }; 2];
+    static V4_1: [Shared; 1] = [const { OnceLock::new() }; 1];
+    let slots = match version {
+        Version::V5_0 => &V5_0[..],
         Version::V4_1 => &V4_1,
     };
-    match shared.get_or_init(|| Node::start(version, &NodeOptions::default()).map(Mutex::new)) {
-        // A test that failed leaves nothing behind that the next one's schema does not replace.
-        Ok(node) => Some(node.lock().unwrap_or_else(PoisonError::into_inner)),
-        Err(missing) => {
-            missing.skip(test);
-            None
+    loop {
+        for slot in slots {
+            match slot.get_or_init(|| Node::start(version, &NodeOptions::default()).map(Mutex::new)) {
+                Ok(shared) => match shared.try_lock() {
+                    Ok(node) => return Some(node),
+                    // Nobody knows what a test left that failed.
+                    Err(TryLockError::Poisoned(poisoned)) => {
+                        let mut node = poisoned.into_inner();
+                        *node = Node::start(version, &NodeOptions::default()).expect("it could be had before");
+                        shared.clear_poison();
+                        return Some(node);
+                    }
+                    Err(TryLockError::WouldBlock) => {}
+                },
+                Err(missing) => {
+                    missing.skip(test);
+                    return None;
+                }
+            }
         }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
