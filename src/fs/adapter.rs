@@ -15,7 +15,7 @@ use crate::view::{NodeKind, View};
 use crate::{Error, Kind, Result};
 use fuser::{
     Errno, FileAttr, FileType, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
 };
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -144,7 +144,7 @@ macro_rules! refuse {
     })* };
 }
 refuse!(ReplyEntry, ReplyAttr, ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite, ReplyCreate, ReplyDirectory);
-refuse!(ReplyDirectoryPlus);
+refuse!(ReplyDirectoryPlus, ReplyLseek, ReplyStatfs, ReplyXattr);
 
 /// What is asked for: named in the log when an operation fails, or when a process dies of it.
 pub(super) struct Subject {
