@@ -4,7 +4,7 @@
 
 use super::journal::Journal;
 use super::journal::journals::{Journals, of_tables};
-use super::journal::state::{Hydrated, Origin, Step};
+use super::journal::state::{Hydrated, Origin, State, Step};
 use super::links::copy;
 use super::links::live;
 use super::links::losses::{self, Healed};
@@ -57,7 +57,7 @@ impl Repair {
     /// report.
     pub fn run(&self, journals: &Journals, tables: &[TableName]) -> Result<Vec<RepairReport>> {
         let tools = Tools { node: &self.node, cqlsh: None, refresh: self.refresh };
-        let mut reports = Vec::new();
+        let (mut reports, mut opened) = (Vec::new(), Vec::new());
         for file in of_tables(journals.all()?, tables)? {
             let mut report = RepairReport {
                 table: file.table().to_string(),
@@ -66,19 +66,25 @@ impl Repair {
                 outcome: None,
                 error: None,
             };
-            let repaired = file.state.and_then(|state| {
+            let journal = file.state.and_then(|state| {
                 report.table = state.plan.table.to_string();
                 report.directory = Some(state.plan.live.clone());
                 report.from = state.plan.from;
-                let Some(mut journal) = Journal::open(&file.path)? else { return Ok(None) };
-                table(&mut journal, &tools).map(Some)
+                Journal::open(&file.path)
             });
-            match repaired {
+            match journal {
+                Ok(Some(journal)) => opened.push((reports.len(), journal)),
                 Ok(None) => continue,
-                Ok(outcome) => report.outcome = outcome,
                 Err(error) => report.error = Some(error.to_string()),
             }
             reports.push(report);
+        }
+        let (numbers, mut journals): (Vec<usize>, Vec<Journal>) = opened.into_iter().unzip();
+        for (number, repaired) in numbers.into_iter().zip(self::tables(&mut journals, &tools)) {
+            match repaired {
+                Ok(outcome) => reports[number].outcome = Some(outcome),
+                Err(error) => reports[number].error = Some(error.to_string()),
+            }
         }
         Ok(reports)
     }
@@ -113,51 +119,115 @@ pub(super) fn put_back(journal: &Journal) -> Result<Healed> {
 
 /// Repairs one table.
 pub(super) fn table(journal: &mut Journal, tools: &Tools<'_>) -> Result<RepairOutcome> {
-    let table = journal.state.plan.table.clone();
-    if journal.state.step != Step::Open {
-        let message = format!(
-            "the restore of {table} did not come to its end: run `cassmount restore instant` again, or `cassmount restore abort`"
+    let mut outcomes = tables(std::slice::from_mut(journal), tools);
+    outcomes.pop().unwrap_or_else(|| Err(Error::new(Kind::Io, "the table was not looked at")))
+}
+
+/// Repairs tables. What all of them want to know of the node is asked once: each question takes a
+/// JVM.
+fn tables(journals: &mut [Journal], tools: &Tools<'_>) -> Vec<Result<RepairOutcome>> {
+    let mut outcomes: Vec<Option<Result<RepairOutcome>>> = Vec::new();
+    let mut is_up = None;
+    for journal in journals.iter() {
+        outcomes.push(
+            complete(journal)
+                .and_then(|healed| match *is_up.get_or_insert_with(|| tools.node.is_up()) {
+                    Some(true) => Ok(None),
+                    Some(false) if healed.sstables > 0 => Ok(Some(RepairOutcome::PutBack)),
+                    Some(false) => Ok(Some(RepairOutcome::Sound)),
+                    None => Err(not_told(journal)),
+                })
+                .transpose(),
         );
-        return Err(Error::new(Kind::Busy, message));
     }
-    let healed = put_back(journal)?;
-    match tools.node.is_up() {
-        Some(true) => {}
-        Some(false) if healed.sstables > 0 => return Ok(RepairOutcome::PutBack),
-        Some(false) => return Ok(RepairOutcome::Sound),
-        None => {
-            let message = format!(
-                "the files of {table} are complete, but whether Cassandra has opened them, nodetool does not tell: name the right one with --nodetool"
-            );
-            return Err(Error::new(Kind::NotRunning, message));
+    settle(journals, &mut outcomes, tools, |journal, (opened, ours)| {
+        if opened == Opened::All {
+            return Ok(Some(RepairOutcome::Sound));
         }
-    }
-    let (opened, ours) = verdict::ask(&journal.state, tools.node)?;
-    if opened == Opened::All {
-        return Ok(RepairOutcome::Sound);
-    }
-    if let Some(missing) = dangling(journal, &ours)? {
-        let message = format!(
-            "Cassandra does not read all of {table}, and cannot while the mount is not there ({}): mount {} on {}, then run this again",
-            missing.display(),
-            journal.state.plan.source,
-            journal.state.plan.mountpoint.display()
-        );
-        return Err(Error::new(Kind::NotRunning, message));
-    }
-    reopen(journal, tools)?;
-    match verdict::ask(&journal.state, tools.node)?.0 {
+        if let Some(missing) = dangling(journal, &ours)? {
+            return Err(away(journal, &missing));
+        }
+        reopen(journal, tools).map(|()| None)
+    });
+    settle(journals, &mut outcomes, tools, |journal, (opened, _)| match opened {
         Opened::All => {
             losses::keep(&journal.state, &journal.copies())?;
-            Ok(RepairOutcome::Opened)
+            Ok(Some(RepairOutcome::Opened))
         }
-        _ => Err(Error::new(
-            Kind::Io,
-            format!(
-                "Cassandra has not opened all SSTables of {table}, though nothing is missing: restart it, and run this again"
-            ),
-        )),
+        _ => Err(not_opened(journal)),
+    });
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap_or_else(|| Err(Error::new(Kind::Io, "it was not looked at"))))
+        .collect()
+}
+
+/// Asks Cassandra of all tables that have no outcome yet, and has `then` say what that means.
+fn settle(
+    journals: &mut [Journal],
+    outcomes: &mut [Option<Result<RepairOutcome>>],
+    tools: &Tools<'_>,
+    mut then: impl FnMut(&mut Journal, (Opened, live::Ours)) -> Result<Option<RepairOutcome>>,
+) {
+    let open =
+        |outcomes: &[Option<_>]| (0..outcomes.len()).filter(|&number| outcomes[number].is_none()).collect::<Vec<_>>();
+    let left = open(outcomes);
+    let states: Vec<&State> = left.iter().map(|&number| &journals[number].state).collect();
+    let answers = match verdict::ask_all(&states, tools.node) {
+        Ok(answers) => answers,
+        // One table that nodetool does not know must not hide the others.
+        Err(error) if left.len() == 1 => return outcomes[left[0]] = Some(Err(error)),
+        Err(_) => {
+            for number in left {
+                let answer = verdict::ask(&journals[number].state, tools.node);
+                outcomes[number] = answer.and_then(|answer| then(&mut journals[number], answer)).transpose();
+            }
+            return;
+        }
+    };
+    for (number, answer) in left.into_iter().zip(answers) {
+        outcomes[number] = then(&mut journals[number], answer).transpose();
     }
+}
+
+/// Puts back what a table lacks whose restore has come to its end.
+fn complete(journal: &Journal) -> Result<Healed> {
+    if journal.state.step == Step::Open {
+        return put_back(journal);
+    }
+    let message = format!(
+        "the restore of {} did not come to its end: run `cassmount restore instant` again, or `cassmount restore abort`",
+        journal.state.plan.table
+    );
+    Err(Error::new(Kind::Busy, message))
+}
+
+fn not_told(journal: &Journal) -> Error {
+    let message = format!(
+        "the files of {} are complete, but whether Cassandra has opened them, nodetool does not tell: name the right one with --nodetool",
+        journal.state.plan.table
+    );
+    Error::new(Kind::NotRunning, message)
+}
+
+fn away(journal: &Journal, missing: &Path) -> Error {
+    let plan = &journal.state.plan;
+    let message = format!(
+        "Cassandra does not read all of {}, and cannot while the mount is not there ({}): mount {} on {}, then run this again",
+        plan.table,
+        missing.display(),
+        plan.source,
+        plan.mountpoint.display()
+    );
+    Error::new(Kind::NotRunning, message)
+}
+
+fn not_opened(journal: &Journal) -> Error {
+    let message = format!(
+        "Cassandra has not opened all SSTables of {}, though nothing is missing: restart it, and run this again",
+        journal.state.plan.table
+    );
+    Error::new(Kind::Io, message)
 }
 
 /// A file of the mount that a link leads to and that cannot be reached.
@@ -262,6 +332,24 @@ mod tests {
         let error = super::table(&mut journal, &tools(&up)).unwrap_err();
         assert!(error.to_string().contains("mount /bucket on"), "{error}");
         assert!(!refreshed.exists());
+    }
+
+    #[test]
+    fn the_node_is_asked_once_for_all_tables() {
+        let ((first, one), (_second, two)) = (restored(), restored());
+        let asked = first.work.path().join("asked");
+        // Opens nothing before it is refreshed twice.
+        let script = format!(
+            r#"echo $1 >> {0}; [ $(grep -c refresh {0}) = 2 ] && n=2 || n=0; [ $1 != tablestats ] || echo "{{\"shop\":{{\"tables\":{{\"users\":{{\"sstable_count\":$n}}}}}}}}""#,
+            asked.display()
+        );
+        let outcomes = tables(&mut [one, two], &tools(&node(&script)));
+        assert!(outcomes.into_iter().all(|outcome| outcome.unwrap() == RepairOutcome::Opened));
+        let asked = fs::read_to_string(asked).unwrap();
+        assert_eq!(
+            asked.lines().collect::<Vec<_>>(),
+            ["statusbinary", "tablestats", "refresh", "refresh", "tablestats"]
+        );
     }
 
     #[test]

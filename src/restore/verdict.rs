@@ -5,7 +5,9 @@
 use super::journal::state::{State, Step};
 use super::links::live::{self, Ours};
 use super::node::Node;
-use crate::Result;
+use crate::cassandra::TableName;
+use crate::{Error, Kind, Result};
+use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -35,25 +37,46 @@ fn opened(open: u64, files: u64, ours: u64, vanished: bool) -> Opened {
     }
 }
 
-/// Asks until it is clear, or for a while.
+/// Asks of one table until it is clear, or for a while.
 pub(super) fn ask(state: &State, node: &Node) -> Result<(Opened, Ours)> {
+    let mut answers = ask_all(&[state], node)?;
+    answers.pop().ok_or_else(|| Error::new(Kind::Io, "nodetool has told of no table"))
+}
+
+/// Asks of all of the tables at once, as each question takes a JVM; again of those that are not
+/// clear, for a while. The answers are in the order of `states`.
+pub(super) fn ask_all(states: &[&State], node: &Node) -> Result<Vec<(Opened, Ours)>> {
     let until = Instant::now() + PATIENCE;
-    loop {
-        let before = live::ours(state)?;
-        let open = node.open_sstables(&state.plan.table)?;
-        let mut files = 0;
-        for directory in &state.plan.directories {
-            files += live::sstables(directory)?.len() as u64;
+    let mut answers = BTreeMap::new();
+    while answers.len() < states.len() {
+        let left: Vec<usize> = (0..states.len()).filter(|number| !answers.contains_key(number)).collect();
+        let before = left.iter().map(|&number| live::ours(states[number])).collect::<Result<Vec<_>>>()?;
+        let tables: Vec<&TableName> = left.iter().map(|&number| &states[number].plan.table).collect();
+        let open = node.open_sstables(&tables)?;
+        for ((number, before), open) in left.into_iter().zip(before).zip(open) {
+            let (seen, ours) = compare(states[number], open)?;
+            // What changed meanwhile is counted again.
+            let seen = if ours == before { seen } else { Opened::Unclear };
+            if seen != Opened::Unclear || Instant::now() >= until {
+                answers.insert(number, (seen, ours));
+            }
         }
-        let ours = live::ours(state)?;
-        let vanished = state.step >= Step::Refreshing && !ours.missing(state).is_empty();
-        let seen = opened(open, files, ours.whole().count() as u64, vanished);
-        // What changed meanwhile is counted again.
-        if (seen != Opened::Unclear && ours == before) || Instant::now() >= until {
-            return Ok((if ours == before { seen } else { Opened::Unclear }, ours));
+        if answers.len() < states.len() {
+            sleep(POLL);
         }
-        sleep(POLL);
     }
+    Ok(answers.into_values().collect())
+}
+
+/// What the directories say of a table of which so many SSTables are open.
+fn compare(state: &State, open: u64) -> Result<(Opened, Ours)> {
+    let mut files = 0;
+    for directory in &state.plan.directories {
+        files += live::sstables(directory)?.len() as u64;
+    }
+    let ours = live::ours(state)?;
+    let vanished = state.step >= Step::Refreshing && !ours.missing(state).is_empty();
+    Ok((opened(open, files, ours.whole().count() as u64, vanished), ours))
 }
 
 #[cfg(test)]

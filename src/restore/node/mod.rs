@@ -89,10 +89,12 @@ impl Node {
         self.ask(&words, deadline).map(drop)
     }
 
-    /// How many SSTables of the table are open.
-    pub fn open_sstables(&self, table: &TableName) -> Result<u64> {
-        let text = self.ask(&["tablestats", "-F", "json", &table.to_string()], PATIENCE)?;
-        parse::open_sstables(&text, table)
+    /// How many SSTables of each of the tables are open.
+    pub(super) fn open_sstables(&self, tables: &[&TableName]) -> Result<Vec<u64>> {
+        let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+        let words: Vec<&str> =
+            ["tablestats", "-F", "json"].into_iter().chain(names.iter().map(|name| &**name)).collect();
+        parse::open_sstables(&self.ask(&words, PATIENCE)?, tables)
     }
 
     /// Whether it is up. `None` where nodetool does not say that it is not.

@@ -87,11 +87,14 @@ pub(super) fn ring(text: &str) -> Result<Vec<RingToken>> {
     if tokens.is_empty() { Err(not_understood("ring", "no token in it")) } else { Ok(tokens) }
 }
 
-/// Of `nodetool tablestats -F json KEYSPACE.TABLE`.
-pub(super) fn open_sstables(text: &str, table: &TableName) -> Result<u64> {
+/// Of `nodetool tablestats -F json KEYSPACE.TABLE …`, by the order of `tables`.
+pub(super) fn open_sstables(text: &str, tables: &[&TableName]) -> Result<Vec<u64>> {
     let json: Value = serde_json::from_str(text).map_err(|e| not_understood("tablestats", &e.to_string()))?;
-    let count = &json[&*table.keyspace]["tables"][&*table.table]["sstable_count"];
-    count.as_u64().ok_or_else(|| not_understood("tablestats", &format!("no sstable_count of {table}")))
+    let count = |table: &&TableName| {
+        let count = &json[&*table.keyspace]["tables"][&*table.table]["sstable_count"];
+        count.as_u64().ok_or_else(|| not_understood("tablestats", &format!("no sstable_count of {table}")))
+    };
+    tables.iter().map(count).collect()
 }
 
 #[cfg(test)]
@@ -149,8 +152,9 @@ Address            Rack        Status State   Load            Owns              
     #[test]
     fn how_many_sstables_are_open() {
         let text = r#"{"shop": {"read_count": 600, "tables": {"users": {"sstable_count": 2, "twcs": null}}}, "total_number_of_tables": 1}"#;
-        assert_eq!(open_sstables(text, &TableName::new("shop", "users")).unwrap(), 2);
-        assert!(open_sstables(text, &TableName::new("shop", "orders")).is_err());
-        assert!(open_sstables("{", &TableName::new("shop", "users")).is_err());
+        let (users, orders) = (TableName::new("shop", "users"), TableName::new("shop", "orders"));
+        assert_eq!(open_sstables(text, &[&users]).unwrap(), [2]);
+        assert!(open_sstables(text, &[&users, &orders]).is_err());
+        assert!(open_sstables("{", &[&users]).is_err());
     }
 }

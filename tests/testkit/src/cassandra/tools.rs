@@ -12,7 +12,7 @@ use super::process::{Finished, run, run_all};
 use super::truth::Truth;
 
 /// Longest run of one tool.
-pub const TOOL_DEADLINE: Duration = Duration::from_mins(4);
+pub const TOOL_DEADLINE: Duration = Duration::from_mins(10);
 
 /// How many tools run side by side: they sleep for most of their seconds.
 pub const AT_ONCE: usize = 4;
