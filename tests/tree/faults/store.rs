@@ -181,6 +181,12 @@ impl FaultStore {
         self.0.lock().unwrap().faults.clear();
     }
 
+    /// Whether listings leave the object out.
+    pub(super) fn hides(&self, key: &str) -> bool {
+        let faults = &self.0.lock().unwrap().faults;
+        faults.iter().any(|fault| fault.trouble == Trouble::Hidden && fault.aim == Aim::Object(key.to_owned()))
+    }
+
     /// The trouble that a request meets now.
     fn meet(&self, aim: &Aim) -> Option<Fault> {
         let faults = &mut self.0.lock().unwrap().faults;
