@@ -152,8 +152,10 @@ impl Soak {
 /// What the mount uses at one moment.
 struct Look {
     after: Duration,
-    /// Of the worker: bytes of memory.
+    /// Of the worker: bytes of memory, and of these those that are no pages of a file. Parts of the
+    /// program, too, come into memory only when they are first run.
     resident: u64,
+    own: u64,
     descriptors: u64,
     threads: u64,
     /// Bytes of the cache directory.
@@ -166,11 +168,11 @@ impl Look {
     fn at(victim: &Victim, after: Duration) -> Self {
         let status = victim.status();
         let (worker, supervisor) = (process(&status["worker_pid"]), process(&status["pid"]));
-        let (resident, descriptors) = (resident(&worker), count(&worker, "fd"));
-        let threads = count(&worker, "task");
+        let (resident, own) = (memory(&worker, "VmRSS:"), memory(&worker, "RssAnon:"));
+        let (descriptors, threads) = (count(&worker, "fd"), count(&worker, "task"));
         let disk = size(&victim.mounted.cache_dir());
-        let supervisor = (self::resident(&supervisor), count(&supervisor, "fd"));
-        Self { after, resident, descriptors, threads, disk, supervisor }
+        let supervisor = (memory(&supervisor, "VmRSS:"), count(&supervisor, "fd"));
+        Self { after, resident, own, descriptors, threads, disk, supervisor }
     }
 }
 
@@ -182,10 +184,11 @@ fn count(process: &Path, name: &str) -> u64 {
     fs::read_dir(process.join(name)).expect("look at a process").count() as u64
 }
 
-fn resident(process: &Path) -> u64 {
+/// Bytes.
+fn memory(process: &Path, what: &str) -> u64 {
     let status = fs::read_to_string(process.join("status")).expect("look at a process");
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    resident.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") << 10
+    let memory = status.lines().find_map(|line| line.strip_prefix(what)).expect("Linux tells");
+    memory.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") << 10
 }
 
 impl std::fmt::Display for Look {
@@ -193,9 +196,10 @@ impl std::fmt::Display for Look {
         let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
         write!(
             f,
-            "{:>6} s: worker {}, {} descriptors, {} threads; disk {}; supervisor {}, {} descriptors",
+            "{:>6} s: worker {} ({} its own), {} descriptors, {} threads; disk {}; supervisor {}, {} descriptors",
             self.after.as_secs(),
             mebibytes(self.resident),
+            mebibytes(self.own),
             self.descriptors,
             self.threads,
             mebibytes(self.disk),
@@ -212,8 +216,9 @@ type Use = fn(&Look) -> u64;
 fn assert_flat(looks: &[Look]) {
     let (before, after) = looks.split_at(looks.len() / 2);
     let most = |looks: &[Look], of: Use| looks.iter().map(of).max().unwrap_or(0);
-    let uses: [(&str, Use, u64); 6] = [
+    let uses: [(&str, Use, u64); 7] = [
         ("memory", |look| look.resident, 32 << 20),
+        ("memory of its own", |look| look.own, 16 << 20),
         ("descriptors", |look| look.descriptors, 32),
         ("threads", |look| look.threads, 8),
         ("disk", |look| look.disk, 64 << 20),
