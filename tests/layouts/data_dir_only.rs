@@ -9,6 +9,7 @@ use crate::skip;
 use crate::walk::{Seen, walk_path};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// `/var/lib/cassandra` of one host.
 fn one_host() -> tempfile::TempDir {
@@ -94,9 +95,23 @@ fn a_file_that_is_replaced_under_the_mount_is_stale_and_not_another() {
     let shown = mounted.path("node").join(below);
     let before = fs::read(&shown).unwrap();
     assert!(!before.is_empty());
+    let held = fs::File::open(&shown).unwrap();
     fs::remove_file(data.join("manifest.json")).unwrap();
     fs::write(data.join("manifest.json"), "another").unwrap();
-    assert_eq!(fs::read(&shown).unwrap_err().raw_os_error(), Some(libc::ESTALE));
+    // As long as somebody has it open, all get what was listed.
+    assert_eq!(fs::read(&shown).unwrap(), before);
+    drop(held);
+    // The kernel reports a close when it gets to it; until then it is open.
+    let ends = Instant::now() + Duration::from_mins(2);
+    let error = loop {
+        match fs::read(&shown) {
+            Ok(content) => assert_eq!(content, before, "another"),
+            Err(error) => break error,
+        }
+        assert!(Instant::now() < ends, "what was replaced is still open");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(error.raw_os_error(), Some(libc::ESTALE));
 }
 
 #[test]
