@@ -1,5 +1,6 @@
-//! The store over a real S3 server on loopback: what works, and what every kind of failure looks
-//! like.
+//! The store over an S3 server of the tests' own on loopback: what works, and what every kind of
+//! failure looks like. `versions.rs` and `tests/command/real_servers.rs` have servers of other
+//! people.
 
 use testkit::s3;
 

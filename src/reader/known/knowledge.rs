@@ -144,6 +144,8 @@ impl Knowledge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ObjectMeta;
+    use crate::time::Timestamp;
 
     #[test]
     fn damage_that_was_seen_once_is_looked_at_again_soon() {
@@ -152,5 +154,28 @@ mod tests {
         let late = remembered_for(&failure(Error::corrupt("a bit"), true));
         assert!(soon <= Duration::from_mins(1) && late >= Duration::from_hours(1));
         assert_eq!(remembered_for(&failure(Error::new(Kind::Io, "away"), true)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_full_disk_is_tried_again_after_five_seconds() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&directory.path().join("cache"), 1 << 20).unwrap();
+        let known = Knowledge::new(&cache, Arc::default(), &ReaderOptions::default()).unwrap();
+        let object = ObjectMeta {
+            key: "h/t/ks/t.tar.gz".into(),
+            size: 7,
+            e_tag: None,
+            modified: Timestamp::default(),
+            archived: false,
+        };
+        let identity = Identity::new("memory://", &object);
+        let failed = |seconds_ago| {
+            let when = Instant::now().checked_sub(Duration::from_secs(seconds_ago)).unwrap();
+            let failure = Failure { error: Error::new(Kind::NoSpace, "full"), when, again: true };
+            lock(&known.failures).put(identity, failure);
+            known.remembered_failure(&identity).map(|error| error.kind())
+        };
+        assert_eq!(failed(0), Some(Kind::NoSpace), "each try costs the reading of an archive");
+        assert_eq!(failed(6), None);
     }
 }
