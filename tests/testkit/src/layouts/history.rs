@@ -1,10 +1,11 @@
 //! One Cassandra history, as every layout gets it: the sample bucket's sets, unpacked by openssl
-//! and tar, under the ids that the mounted bucket gives their tables.
+//! and tar, under the ids that the mounted bucket gives their tables. What the mount shows is held
+//! against what was unpacked, and ids against Cassandra's own schema.cql.
 
 use crate::bucket::sample_keys;
 use crate::command::Mounted;
 use crate::unpacked;
-use crate::walk::{Seen, Tree, walk_path};
+use crate::walk::{Seen, Tree, assert_same, walk_path};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,9 @@ impl History {
                 let point = mounted.path(format!("{host}/restore-points/{tag}"));
                 let schema = fs::read_to_string(point.join("schema.cql")).unwrap();
                 schemas.insert((host.clone(), tag.clone()), schema);
-                points.insert((host.clone(), tag), walk_path(&point));
+                let shown = walk_path(&point);
+                set.assert_shown(&shown);
+                points.insert((host.clone(), tag), shown);
                 sets.push(set);
             }
         }
@@ -93,6 +96,46 @@ impl History {
 }
 
 impl Set {
+    /// A full's tables are at its restore point as they were unpacked, and nothing else is; an
+    /// incremental's files are there beside others.
+    fn assert_shown(&self, point: &Tree) {
+        let is_file = |(_, seen): &(&String, &Seen)| matches!(seen, Seen::File(..));
+        let mut files = 0;
+        for Table { keyspace, name, directory, files: unpacked } in &self.tables {
+            // Snapshots of Cassandra's own tables have no schema.cql.
+            if self.full && !is_system(keyspace) {
+                let schema = fs::read_to_string(unpacked.join("schema.cql")).unwrap();
+                let id = directory.rsplit_once('-').unwrap().1;
+                let is_of_table = |part: &&str| {
+                    let first = part.lines().next().unwrap_or_default().replace('"', "");
+                    (part.starts_with("TABLE") || part.starts_with("MATERIALIZED"))
+                        && first.contains(&format!(".{name} "))
+                };
+                let of_table = schema.split("CREATE ").find(is_of_table);
+                assert!(of_table.unwrap().replace('-', "").contains(&format!("ID = {id}")), "{directory}: {schema}");
+            }
+            let below = format!("{keyspace}/{directory}/");
+            let shown: Tree = point
+                .iter()
+                .filter(is_file)
+                .filter_map(|(path, seen)| Some((path.strip_prefix(&below)?.to_owned(), seen.clone())))
+                .collect();
+            let mut expected = walk_path(unpacked);
+            expected.retain(|_, seen| matches!(seen, Seen::File(..)));
+            if self.full {
+                assert_same(&shown, &expected);
+            }
+            // Another SSTable may have its name.
+            let missing = expected.iter().find(|(_, seen)| !shown.values().any(|shown| shown == *seen));
+            assert_eq!(missing, None, "{} {} {below}", self.host, self.tag);
+            files += expected.len();
+        }
+        if self.full {
+            let shown = point.iter().filter(is_file).filter(|(path, _)| path.contains('/'));
+            assert_eq!(shown.count(), files, "{} {}", self.host, self.tag);
+        }
+    }
+
     fn unpack(mounted: &Mounted, files: &Path, host: &str, tag: &str) -> Self {
         let directory = Path::new(SAMPLE).join(host).join(tag);
         let manifest = fs::read_to_string(directory.join("backup_manifest.json")).unwrap();
