@@ -21,6 +21,9 @@ pub struct ReaderOptions {
     pub helpers: Option<usize>,
     /// Whether a pass lands the archive's files in the cache, or only indexes them.
     pub land_files: bool,
+    /// Small files of an archive that have a cache file each; those beyond stay together where they
+    /// lie in a row.
+    pub single_files: usize,
     /// How far apart the checkpoints of new indexes are; `None` follows from the object's size.
     pub spacing: Option<Spacing>,
     /// Plain bytes between the save points of a pass; `None` is what `archive::index` has.
@@ -46,6 +49,7 @@ impl Default for ReaderOptions {
             max_passes: 4,
             helpers: None,
             land_files: true,
+            single_files: 16 << 10,
             spacing: None,
             save_every: None,
             envelope: EnvelopeOptions::default(),

@@ -65,6 +65,25 @@ async fn open_files_have_a_local_file_behind_them() {
     assert_eq!(read.unwrap_err().kind(), Kind::Invalid);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_files_beyond_a_number_are_kept_together() {
+    let mut world = World::new();
+    world.options = ReaderOptions { single_files: 3, spacing: Some(Spacing::every(128 << 10)), ..world.options };
+    let file = |n: u64| (format!("nb-{n}-big-Statistics.db"), content(n, 700));
+    let mut files: support::Files = (100..700).map(file).collect();
+    files.insert("nb-300-big-Data.db".to_owned(), content(0, 100_000));
+    let tar = files.iter().fold(Tar::new(), |tar, (name, content)| tar.file(format!("./{name}"), content));
+    let object = world.memory.put("a.enc", encrypt_with(PASSPHRASE, &tar.end()));
+    let reader = world.reader();
+    reader.listing(&object).await.unwrap();
+    let entries = world.cache().status().entries;
+    assert!((4..200).contains(&entries), "{entries} entries of the cache for {} files", files.len());
+    let requests = reader.stats().requests;
+    assert_same(&read_all(&reader, &object).await.unwrap(), &files);
+    let stats = reader.stats();
+    assert_eq!((stats.requests, stats.passes), (requests, 1), "all of it is in the cache");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_byte_is_never_served() {
     let files = table(100_000);

@@ -115,6 +115,11 @@ impl IndexBuilder {
         Ok(saved)
     }
 
+    /// The number of the span that the next plain bytes belong to, once there is one.
+    pub fn span(&self) -> Option<usize> {
+        (self.spans.len() + self.open.len()).checked_sub(1)
+    }
+
     /// Bytes to append to the file.
     pub fn take_output(&mut self) -> Vec<u8> {
         self.output_offset += self.output.len() as u64;

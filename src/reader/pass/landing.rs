@@ -2,14 +2,16 @@
 //! archive has proved right.
 //!
 //! What somebody waits for comes first (`readahead::wanted`); then, as far as there is room, what
-//! follows it, because who reads one file mostly goes on to the next.
+//! follows it, because who reads one file mostly goes on to the next. Where there are very many
+//! small files, those beyond a number stay together in the spans that they lie in.
 
 use super::Passes;
+use super::together::SmallFiles;
 use crate::archive::Member;
 use crate::archive::tar::MemberSink;
 use crate::cache::{CacheWriter, SealedEntry};
 use crate::reader::identity::Identity;
-use crate::{Kind, Result};
+use crate::{Error, Kind, Result};
 use std::collections::HashSet;
 
 /// The share of the cache that one pass may fill: an archive larger than that must not push out its
@@ -26,27 +28,55 @@ pub(in crate::reader) struct Landing<'a> {
     /// for.
     from: u64,
     writer: Option<CacheWriter>,
-    sealed: Vec<(u64, SealedEntry)>,
+    small: SmallFiles,
+    /// Files, each with the plain offset of its data, and spans.
+    sealed: Vec<(Option<u64>, SealedEntry)>,
 }
 
 impl<'a> Landing<'a> {
-    pub(in crate::reader) fn new(passes: &'a Passes, identity: Identity) -> Self {
+    /// Gives a cache file each to the first `single` small files.
+    pub(in crate::reader) fn new(passes: &'a Passes, identity: Identity, single: usize) -> Self {
         let room = if passes.options.land_files { passes.cache.limit() / SHARE.1 * SHARE.0 } else { 0 };
         let from = passes.wanted.first(&identity).unwrap_or_default();
-        Self { passes, identity, room, from, writer: None, sealed: Vec::new() }
+        Self { passes, identity, room, from, writer: None, small: SmallFiles::new(single), sealed: Vec::new() }
     }
 
     /// Shows the landed files to everybody, but for those whose data starts at one of these plain
     /// offsets.
     pub(in crate::reader) fn publish(self, damaged: &HashSet<u64>) {
         for (offset, entry) in self.sealed {
-            if damaged.contains(&offset) {
+            if offset.is_some_and(|offset| damaged.contains(&offset)) {
                 continue;
             }
             if let Err(error) = entry.publish() {
-                tracing::warn!("{error}; the file will be read by spans");
+                tracing::warn!("{error}; what is in it will be fetched when it is read");
             }
         }
+    }
+
+    /// Hears of plain bytes after their members: of the span of this number, which may end with
+    /// them.
+    pub(in crate::reader) fn passed(&mut self, plain: &[u8], span: Option<usize>, ends: bool) {
+        self.small.add(plain);
+        if ends
+            && let Some(bytes) = self.small.next_span()
+            && let Some(number) = span
+            && let Err(error) = self.land_span(number, &bytes)
+        {
+            self.give_up(&error);
+        }
+    }
+
+    fn land_span(&mut self, number: usize, bytes: &[u8]) -> Result<()> {
+        let (key, size) = (self.identity.span(number as u64), bytes.len() as u64);
+        if size > self.room || self.passes.cache.contains(&key) {
+            return Ok(());
+        }
+        let Some(mut writer) = self.passes.cache.create(key, size)? else { return Ok(()) };
+        writer.write(bytes)?;
+        self.sealed.push((None, writer.seal()?));
+        self.room -= size;
+        Ok(())
     }
 
     fn room_for(&mut self, member: &Member) -> Option<CacheWriter> {
@@ -54,6 +84,9 @@ impl<'a> Landing<'a> {
         let is_wanted = self.passes.wanted.has(&self.identity, &key);
         let has_room = member.offset >= self.from && member.size <= self.room;
         if member.size == 0 || !(is_wanted || has_room) || self.passes.cache.contains(&key) {
+            return None;
+        }
+        if !is_wanted && self.small.take(member) {
             return None;
         }
         let writer = self.passes.cache.create(key, member.size);
@@ -66,7 +99,7 @@ impl<'a> Landing<'a> {
     }
 
     /// A cache that cannot be written to makes reading slower, not wrong.
-    fn give_up(&mut self, error: &crate::Error) {
+    fn give_up(&mut self, error: &Error) {
         if error.kind() != Kind::NoSpace || self.room > 0 {
             tracing::warn!("{error}; the rest of this archive is not cached");
         }
@@ -91,9 +124,10 @@ impl MemberSink for Landing<'_> {
     }
 
     fn end(&mut self, member: &Member) -> Result<()> {
+        self.small.end();
         if let Some(writer) = self.writer.take() {
             match writer.seal() {
-                Ok(entry) => self.sealed.push((member.offset, entry)),
+                Ok(entry) => self.sealed.push((Some(member.offset), entry)),
                 Err(error) => self.give_up(&error),
             }
         }

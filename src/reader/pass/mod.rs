@@ -5,6 +5,7 @@ pub(super) mod journal;
 mod landing;
 pub(super) mod pipeline;
 pub(super) mod stream;
+mod together;
 
 use super::bundle::LooseFiles;
 use super::digest::{self, Collector};
@@ -23,7 +24,7 @@ use super::seal::ends::Ends;
 use super::seal::opener::Opener;
 use super::stats::Gauge;
 use crate::archive::compression::gzip::Helpers;
-use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
+use crate::archive::compression::{Compression, Decoder, Segment, Spacing, Summary};
 use crate::archive::index::{self, Index, IndexBuilder};
 use crate::archive::tar::TarReader;
 use crate::cache::Cache;
@@ -262,12 +263,14 @@ impl LastStage for Indexing<'_, '_> {
 
     fn segment(&mut self, segment: Segment) -> Result<()> {
         self.tar.push(&segment.plain, self.landing)?;
+        self.landing.sink.passed(&segment.plain, self.builder.span(), segment.checkpoint.is_some());
         self.builder.segment(segment, &self.tar)?;
         self.journal.append(&self.builder.take_output());
         Ok(())
     }
 
     fn end(self, stream: Summary) -> Result<Index> {
+        self.landing.sink.passed(&[], self.builder.span(), true);
         let (index, output) = self.builder.finish(stream, self.tar.finish()?)?;
         self.journal.append(&output);
         Ok(index)
@@ -309,7 +312,10 @@ impl PreparedPass {
         identity: Identity,
         pieces: mpsc::Receiver<Result<Piece>>,
     ) -> Result<Arc<Archive>> {
-        let mut landing = Collector::new(Landing::new(passes, identity));
+        // Of a frame that is read from its start only, a file that is not landed costs a pass.
+        let has_spans = matches!(self.decoder.compression(), Compression::Gzip | Compression::None);
+        let single = if has_spans { passes.options.single_files } else { usize::MAX };
+        let mut landing = Collector::new(Landing::new(passes, identity, single));
         let indexing =
             Indexing { tar: self.tar, builder: self.builder, journal: &mut self.journal, landing: &mut landing };
         let read = pipeline::run(self.opener, self.decoder, pieces, indexing, &passes.fetcher.stats.plain_bytes);
