@@ -4,6 +4,7 @@ use super::options::{BackupArgs, OutputArgs, TablePatternArgs, parse_host};
 use super::output::{Shown, print};
 use super::session::{self, Session};
 use super::table::{self, Column, Table};
+use super::terminal::say;
 use super::{mixed, terminal, words};
 use cassmount::cassandra::schema::is_system_keyspace;
 use cassmount::catalog::SetKind;
@@ -77,7 +78,7 @@ fn announce(report: &ChainReport) {
     if report.unread_archives > 0 && io::stderr().is_terminal() {
         let size = table::bytes(report.unread_bytes);
         let archives = words::count(report.unread_archives, "archive");
-        eprintln!("reading {archives} ({size}) for the first time; without --sstables none is read");
+        say!("reading {archives} ({size}) for the first time; without --sstables none is read");
     }
 }
 

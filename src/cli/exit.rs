@@ -1,6 +1,6 @@
 //! The exit status of a command: the only place that turns an outcome into a number.
 
-use super::{terminal, words};
+use super::terminal::say;
 use cassmount::{Kind, Result};
 use std::process::ExitCode;
 
@@ -22,8 +22,7 @@ const INTERRUPTED: u8 = 130;
 /// Says what went wrong, if anything did, and returns the status.
 pub(super) fn end(outcome: &Result<()>) -> ExitCode {
     if let Err(error) = outcome {
-        let text = format!("cassmount: {error}");
-        eprintln!("{}", terminal::error_width().map_or_else(|| text.clone(), |width| words::fitted(&text, width)));
+        say!("cassmount: {error}");
     }
     status(outcome)
 }

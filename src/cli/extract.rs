@@ -7,6 +7,7 @@ use super::options::{
 use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
+use super::terminal::say;
 use super::{mixed, table, words};
 use cassmount::config::Settings;
 use cassmount::extract::{
@@ -153,7 +154,7 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
     let host = session.host(&args.point.host).await?;
     session.check_keys(&reader, &host).await?;
     if let Some(mixed) = mixed::of_host(&session, &host, &args.point.point).await? {
-        eprintln!("cassmount: warning: {mixed}");
+        say!("cassmount: warning: {mixed}");
     }
     let options = ExtractOptions {
         tables: session.tables(&args.only, std::slice::from_ref(&host)).await?,

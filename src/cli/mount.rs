@@ -3,6 +3,7 @@
 use super::daemon::Readiness;
 use super::options::{self, BackupArgs, LiveIdArgs, LogFileArgs, OwnerArgs};
 use super::runtime_state::{self, RunningMount};
+use super::terminal::say;
 use super::{confinement, daemon, logging, mount_helper, own_paths, session, unmount};
 use cassmount::config::{CommandLine, Settings, parse_duration, parse_size};
 use cassmount::supervisor::{self, Plan};
@@ -164,7 +165,7 @@ fn prepare(args: &MountArgs, is_told: bool) -> Result<PathBuf> {
                 format!("{place} is mounted already; unmount it first: cassmount unmount {place}"),
             ));
         }
-        eprintln!("cassmount: the processes that served {place} are gone: what is left of that mount is detached");
+        say!("cassmount: the processes that served {place} are gone: what is left of that mount is detached");
         unmount::detach(&mountpoint, true)?;
     }
     let mountpoint =
@@ -178,7 +179,7 @@ fn prepare(args: &MountArgs, is_told: bool) -> Result<PathBuf> {
     own_paths::refuse_above(&mountpoint, &args.command_line(), args.log())?;
     if is_told && !is_empty(&mountpoint)? {
         let place = mountpoint.display();
-        eprintln!("cassmount: warning: {place} is not empty: what is in it is hidden until it is unmounted");
+        say!("cassmount: warning: {place} is not empty: what is in it is hidden until it is unmounted");
     }
     if !Path::new("/dev/fuse").exists() {
         return Err(Error::new(

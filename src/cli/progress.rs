@@ -5,7 +5,7 @@
 //! the bar: see [`log_writer`].
 
 use super::options::ProgressArgs;
-use super::table;
+use super::{table, terminal, words};
 use cassmount::task::lock;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
@@ -188,7 +188,8 @@ fn above_bar<T>(write: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Standard error for log messages: they come above the bar, if there is one.
+/// Standard error for log messages: they come above the bar, if there is one, and are broken
+/// between words where a person reads them.
 pub(super) fn log_writer() -> impl Write {
     LogWriter
 }
@@ -197,7 +198,11 @@ struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        above_bar(|| io::stderr().write(bytes))
+        // A message comes whole. One in JSON stays a line.
+        let width = terminal::error_width().filter(|_| !bytes.starts_with(b"{"));
+        let shown = width.map(|width| words::fitted(&String::from_utf8_lossy(bytes), width));
+        let shown = shown.as_ref().map_or(bytes, |shown| shown.as_bytes());
+        above_bar(|| io::stderr().write_all(shown)).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use super::options::{BackupArgs, KeyspaceArgs, PointArgs};
 use super::session::{self, Session};
+use super::terminal::say;
 use super::{mixed, output};
 use cassmount::reader::ReaderOptions;
 use cassmount::tree::SchemaOptions;
@@ -30,7 +31,7 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
         let session = Session::open(settings).await?;
         let host = session.host(host).await?;
         if let Some(mixed) = mixed::of_host(&session, &host, point).await? {
-            eprintln!("cassmount: warning: {mixed}");
+            say!("cassmount: warning: {mixed}");
         }
         let tree = session.tree()?;
         output::write(&tree.schema_cql(&host, point, &options).await?)?;

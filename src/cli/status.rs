@@ -6,7 +6,7 @@ use super::options::{self, CacheDirArgs, OutputArgs};
 use super::places::{absolute, not_mounted};
 use super::runtime_state::RunningMount;
 use super::table::bytes;
-use super::{output, session, waits};
+use super::{output, session, terminal, waits, words};
 use cassmount::Result;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -91,13 +91,29 @@ pub(super) fn run(args: &StatusArgs) -> Result<()> {
             println!("nothing is mounted by this user (mounts of others are shown to root and to them)");
         }
         for status in &statuses {
-            print!("{}", text(status));
+            let text = text(status);
+            print!("{}", terminal::width().map_or_else(|| text.clone(), |width| fitted(&text, width)));
         }
         if !args.watch {
             return Ok(());
         }
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// Where values begin.
+const VALUES: usize = 12;
+
+/// A text whose long values go on below their beginnings.
+fn fitted(text: &str, width: usize) -> String {
+    let line = |line: &str| match line.split_at_checked(VALUES) {
+        Some((name, value)) if line.starts_with("  ") => {
+            let value = words::wrapped(value, width.saturating_sub(VALUES)).join(&format!("\n{}", " ".repeat(VALUES)));
+            format!("{name}{value}\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 /// What the mount says; of one that does not answer, what was announced and why there is no more.
@@ -235,4 +251,23 @@ pub(super) fn cache(args: &CacheCommandArgs) -> Result<()> {
     }
     println!("{}: {} in {} entries", directory.path().display(), bytes(status.used_bytes), status.entries);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_warnings_go_on_below_their_beginning() {
+        let warning =
+            "cass-a: 2026-11-21-02-52 is incomplete: 2026-11-21-02-48 lacks shop.users: it is listed in the manifest";
+        let shown = text(&json!({ "mountpoint": "/m", "source": "s3://b", "pid": 1, "warnings": [warning] }));
+        let narrow = fitted(&shown, 80);
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        let (_, told) = narrow.split_once("  warning   ").unwrap();
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines.len() > 1 && lines[1..].iter().all(|line| line.starts_with("            ")), "{narrow}");
+        assert_eq!(lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "), warning);
+        assert_eq!(fitted(&shown, 1000), shown);
+    }
 }

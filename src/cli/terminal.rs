@@ -1,7 +1,9 @@
 //! What the terminal can show: how wide it is, and colours. Colours are always written;
 //! [`super::output`] takes them out where nobody wants them (NO_COLOR, CLICOLOR, no terminal).
 
+use super::words;
 use anstyle::{AnsiColor, Style};
+use std::io::{self, Write};
 
 /// The narrowest that is believed.
 const NARROWEST: usize = 40;
@@ -18,6 +20,19 @@ pub(super) fn width() -> Option<usize> {
 pub(super) fn error_width() -> Option<usize> {
     let own = terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
     own.filter(|columns| *columns > 0).map(|columns| columns.max(NARROWEST))
+}
+
+/// Tells a person something on standard error, broken between words where that is a terminal.
+macro_rules! say {
+    ($($words:tt)*) => { $crate::cli::terminal::tell(&format!($($words)*)) };
+}
+pub(in crate::cli) use say;
+
+/// As [`say!`].
+pub(in crate::cli) fn tell(text: &str) {
+    let text = error_width().map_or_else(|| text.to_owned(), |width| words::fitted(text, width));
+    // Who closed standard error does not want to know.
+    drop(writeln!(io::stderr(), "{text}"));
 }
 
 const fn colour(colour: AnsiColor) -> Style {

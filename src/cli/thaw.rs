@@ -5,6 +5,7 @@ use super::options::{BackupArgs, OutputArgs, ScopeArgs, TablePatternArgs};
 use super::output::{Shown, print};
 use super::session::{self, Session};
 use super::table;
+use super::terminal::say;
 use cassmount::store::{Bundles, ObjectMeta, ThawRequest, ThawTier, Thawer, Thawing};
 use cassmount::{Error, Result};
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -152,7 +153,7 @@ async fn thaw(
             return Ok(outcome);
         }
         let (objects, bytes) = (cold.len(), table::bytes(waiting));
-        eprintln!("cassmount: objects still being thawed: {objects}, {bytes}; asked again in {} s …", pause.as_secs());
+        say!("cassmount: objects still being thawed: {objects}, {bytes}; asked again in {} s …", pause.as_secs());
         tokio::time::sleep(pause).await;
         (pause, is_first) = ((pause * 2).min(LONGEST_PAUSE), false);
     }

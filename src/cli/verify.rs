@@ -6,6 +6,7 @@ use super::options::{BackupArgs, JobsArgs, OutputArgs, ProgressArgs, ScopeArgs, 
 use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
+use super::terminal::say;
 use super::{mixed, table, words};
 use cassmount::catalog::{Host, Tag};
 use cassmount::config::parse_duration;
@@ -111,7 +112,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         if let (false, Some(host), Some(point)) = (args.progress.quiet, &host, &args.scope.point) {
             let told = [mixed::taken(&session, host, point).await?, mixed::of_host(&session, host, point).await?];
             for told in told.iter().flatten() {
-                eprintln!("cassmount: {told}");
+                say!("cassmount: {told}");
             }
         }
         let only_host = host.clone();

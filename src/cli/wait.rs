@@ -1,7 +1,8 @@
 //! A word to people who wait: nobody should look at an empty screen for long.
 
+use super::terminal::say;
 use cassmount::store::Store;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -16,8 +17,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub(super) fn for_answer(what: impl Into<String>) -> Word {
     let patience = if io::stderr().is_terminal() { SILENCE } else { LONG_SILENCE };
     let what = what.into();
-    // Who closed standard error does not want to know.
-    after(patience, move || drop(writeln!(io::stderr(), "cassmount: {what} …")))
+    after(patience, move || say!("cassmount: {what} …"))
 }
 
 /// From now on says on standard error, once for each time, when the store does not answer: for how
@@ -33,12 +33,10 @@ pub(super) fn tell_of_silence(store: &Store, timeout: Duration) -> Teller {
             let silence = store.silence().filter(|silence| *silence >= patience);
             if let Some(silence) = silence.filter(|_| !said) {
                 let (lasts, limit) = (silence.as_secs(), timeout.as_secs());
-                // Who closed standard error does not want to know.
-                drop(writeln!(
-                    io::stderr(),
+                say!(
                     "cassmount: waiting for {}, which does not answer: {lasts} s so far; tried for {limit} s (--timeout) …",
                     store.name()
-                ));
+                );
             }
             said = silence.is_some();
         }

@@ -124,19 +124,17 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
 pub(super) fn fitted(text: &str, width: usize) -> String {
     let mut fitted = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        let content = line.trim_end_matches('\n');
+        let (content, end) = line.strip_suffix('\n').map_or((line, ""), |content| (content, "\n"));
         if visible(content) <= width {
             fitted.push_str(line);
             continue;
         }
         let indent = content.len() - content.trim_start_matches(' ').len();
         let room = width.saturating_sub(indent + 2).max(width / 2);
-        for (at, part) in wrapped(&content[indent..], room).iter().enumerate() {
-            let inset = if at == 0 { indent } else { indent + 2 };
-            fitted.push_str(&" ".repeat(inset));
-            fitted.push_str(part);
-            fitted.push('\n');
-        }
+        let parts = wrapped(&content[indent..], room);
+        fitted.push_str(&" ".repeat(indent));
+        fitted.push_str(&parts.join(&format!("\n{}", " ".repeat(indent + 2))));
+        fitted.push_str(end);
     }
     fitted
 }
@@ -169,6 +167,7 @@ mod tests {
         let text = "short\n  one two three four five six seven\nend";
         assert_eq!(fitted(text, 20), "short\n  one two three\n    four five six\n    seven\nend");
         assert_eq!(fitted(text, 100), text);
+        assert_eq!(fitted("one two three", 9), "one two\n  three", "no line is added at the end");
         assert_eq!(wrapped("a verylongword b", 5), ["a", "verylongword", "b"]);
         assert_eq!(visible("\x1b[1m\x1b[31mred\x1b[0m"), 3);
     }

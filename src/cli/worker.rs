@@ -5,6 +5,7 @@ use super::broker::{Broker, Outside};
 use super::mount::MountArgs;
 use super::parts::{Given, Parts};
 use super::runtime_state::{RunningMount, mounted_device};
+use super::terminal::say;
 use super::unconfined::Unconfined;
 use super::{confinement, control, crash_report, daemon, exit, logging, metrics};
 use cassmount::catalog::Host;
@@ -114,7 +115,7 @@ fn serve(
         tracing::info!("{} is mounted on {}", state.source, mountpoint.display());
         if !resumed && let Some(said) = outside.live_tables() {
             tracing::warn!("{said}");
-            eprintln!("cassmount: {said}");
+            say!("cassmount: {said}");
         }
         if !args.foreground {
             daemon::let_go()?;

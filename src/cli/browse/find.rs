@@ -2,6 +2,7 @@
 
 use super::{Browser, letter};
 use crate::cli::options::{BackupArgs, TablePattern, TablePatternArgs};
+use crate::cli::terminal::say;
 use crate::cli::{output, session};
 use cassmount::cassandra::TableName;
 use cassmount::tree::TreeNode;
@@ -62,7 +63,7 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
                 Ok(entries) => entries,
                 // One table that cannot be read hides no other.
                 Err(error) if is_of_one_table(error.kind()) => {
-                    eprintln!("cassmount: {path}: {error}");
+                    say!("cassmount: {path}: {error}");
                     failed = failed.or(Some(error));
                     continue;
                 }

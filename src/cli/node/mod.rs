@@ -10,6 +10,7 @@ pub(super) use launch::{Launch, PastArgs, Running, ServerArgs};
 
 use super::runtime_state::{is_ours, mounted_device};
 use super::{state_dir, unmount};
+use crate::cli::terminal::say;
 use cassmount::node::Room;
 use cassmount::{Error, Kind, Result};
 use std::path::Path;
@@ -53,7 +54,7 @@ pub(super) fn run(args: &NodeArgs) -> Result<()> {
 fn swept_room() -> Result<Room> {
     let room = Room::open(&state_dir::state_dir()?)?;
     for record in room.sweep(&mut take_away)? {
-        eprintln!("cassmount: {} had ended: what it left was removed", record.name);
+        say!("cassmount: {} had ended: what it left was removed", record.name);
     }
     Ok(room)
 }

@@ -2,6 +2,7 @@
 
 use super::mounts;
 use crate::cli::options::CacheDirArgs;
+use crate::cli::terminal::say;
 use cassmount::restore::{DROP_IN, GUARD_PATIENCE, Journals, drop_in, guard};
 use cassmount::{Error, Kind, Result};
 use std::fs;
@@ -56,9 +57,10 @@ pub(super) fn run(args: &GuardArgs) -> Result<()> {
     }
     let report = guard(&journals, &args.data_dir, GUARD_PATIENCE)?;
     if report.unanswered > 0 {
-        eprintln!(
+        say!(
             "cassmount: warning: {} of {} links were not answered for in time; reads of them will wait for the store",
-            report.unanswered, report.links
+            report.unanswered,
+            report.links
         );
     }
     match &report.reasons[..] {

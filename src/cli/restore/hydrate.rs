@@ -6,6 +6,7 @@ use crate::cli::daemon::{self, Readiness};
 use crate::cli::options::{CacheDirArgs, LogArgs, LogFileArgs, OutputArgs, ProgressArgs, TableArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::progress::Progress;
+use crate::cli::terminal::say;
 use crate::cli::{logging, table};
 use cassmount::config::{parse_rate, parse_size};
 use cassmount::restore::{Hydration, HydrationOptions, HydrationReport};
@@ -55,7 +56,7 @@ pub(super) fn run(args: &HydrateArgs) -> Result<()> {
         // background.
         let prepared = prepared?;
         for (table, why) in prepared.lost() {
-            eprintln!("cassmount: {table} is left as it is: {why}");
+            say!("cassmount: {table} is left as it is: {why}");
         }
         let bytes = prepared.remote_bytes();
         if !prepared.has_links()? {

@@ -5,6 +5,7 @@ use super::guard::{self, UnitArgs};
 use super::mounts::{self, MountArg};
 use crate::cli::options::{CacheDirArgs, KeyspaceArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
+use crate::cli::terminal::say;
 use crate::cli::{logging, mixed, table, wait, waits, words};
 use cassmount::catalog::cluster::Meant;
 use cassmount::config::parse_duration;
@@ -106,26 +107,23 @@ pub(super) fn run(args: &InstantArgs) -> Result<()> {
         allow_incomplete: args.allow_incomplete,
     };
     for line in waits::at(&restore.mount.mountpoint) {
-        eprintln!("note: waiting for the store: {line}");
+        say!("note: waiting for the store: {line}");
     }
     for note in mixed::of_mount(&restore.mount.mountpoint, &args.source_host, &args.at, Meant::Host) {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
     let word = wait::for_answer("asking nodetool about the node and its tables, and reading the restore point");
-    let report = if args.dry_run {
-        restore.plan(&request)?
-    } else {
-        restore.run(&request, &mut |note| eprintln!("note: {note}"))?
-    };
+    let report =
+        if args.dry_run { restore.plan(&request)? } else { restore.run(&request, &mut |note| say!("note: {note}"))? };
     drop(word);
     print(args.output, &report)?;
     let depends = report.tables.iter().any(|table| matches!(table.outcome, Outcome::Open | Outcome::Repaired));
     if args.unit.write_config && !args.dry_run {
-        eprintln!("{}", guard::install(&restore.journals, &[], &args.unit)?);
+        say!("{}", guard::install(&restore.journals, &[], &args.unit)?);
     } else if depends && Path::new("/run/systemd/system").is_dir() && !is_guarded()? {
         let unit = &args.unit.unit;
         let named = if unit == "cassandra.service" { String::new() } else { format!(" --unit {unit}") };
-        eprintln!(
+        say!(
             "to keep {unit} from starting while the mount is not there: cassmount restore guard --write-config{named}"
         );
     }

@@ -4,6 +4,7 @@ use super::mounts::{self, MountArg};
 use crate::cli::options::{KeyspaceArgs, LogArgs, OutputArgs, ProgressArgs, TableArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::progress::Progress;
+use crate::cli::terminal::say;
 use crate::cli::{logging, mixed, state_dir, table, wait, words};
 use cassmount::catalog::cluster::Meant;
 use cassmount::config::{parse_duration, parse_rate};
@@ -116,7 +117,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<()> {
         return verdict(&report);
     }
     for note in &plan.notes {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
     let progress = Progress::start("load", Some(plan.bytes()), args.progress);
     let report = load.run(&plan, &request, &|table: &LoadedTable| {

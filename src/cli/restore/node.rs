@@ -6,6 +6,7 @@ use crate::cli::node::places;
 use crate::cli::options::{CacheDirArgs, LogArgs, OutputArgs, ProgressArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::progress::Progress;
+use crate::cli::terminal::say;
 use crate::cli::{logging, mixed, table, wait, words};
 use cassmount::cassandra::schema::is_system_keyspace;
 use cassmount::catalog::cluster::Meant;
@@ -147,7 +148,7 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
     let hosts = args.source_host.as_slice();
     let of_hosts = mixed::of_mount(&restore.mount.mountpoint, hosts, &args.at, Meant::Host);
     for note in note.into_iter().chain(of_hosts) {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
     if args.dry_run {
         let report = restore.report(&work)?;
@@ -156,7 +157,7 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
     }
     let (NodeWork::New(plan) | NodeWork::Begun(plan)) = &work;
     for note in plan.notes() {
-        eprintln!("note: {note}");
+        say!("note: {note}");
     }
     let progress = Progress::start("node", Some(plan.copied_bytes()), args.progress);
     let report = restore.run(work, &request, &|bytes| {
@@ -168,7 +169,7 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
     print(args.output, &report)?;
     if args.write_config && report.tables.iter().any(|table| table.linked) {
         let unit = UnitArgs { write_config: true, unit: args.unit.clone(), unit_dir: args.unit_dir.clone() };
-        eprintln!("{}", guard::install(&restore.journals, std::slice::from_ref(&report.data_directory), &unit)?);
+        say!("{}", guard::install(&restore.journals, std::slice::from_ref(&report.data_directory), &unit)?);
     }
     verdict(&report)
 }
