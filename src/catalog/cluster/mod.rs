@@ -144,7 +144,7 @@ fn view(name: Option<Arc<str>>, hosts: &[Arc<HostSets>], now: Timestamp) -> Clus
     ClusterView {
         name,
         hosts: hosts.iter().enumerate().map(host_view).collect(),
-        points: points::of(hosts, usual.sets),
+        points: points::of(hosts, usual),
         faults: fault::of_cluster(&rhythms, usual, now),
     }
 }

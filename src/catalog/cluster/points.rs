@@ -1,6 +1,7 @@
 //! Runs of a cluster's backup: each host's set of one moment, however much their tags differ.
 
 use super::finished;
+use super::rhythm::Usual;
 use crate::catalog::{Host, HostSets, SetKind, Tag};
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -53,8 +54,8 @@ struct Start<'a> {
     bytes: u64,
 }
 
-/// All runs, by time. `usual`: the pause between two, microseconds.
-pub(super) fn of(hosts: &[Arc<HostSets>], usual: Option<i64>) -> Vec<ClusterPoint> {
+/// All runs, by time.
+pub(super) fn of(hosts: &[Arc<HostSets>], usual: Usual) -> Vec<ClusterPoint> {
     let mut starts: Vec<Start> = Vec::new();
     for (host, sets) in hosts.iter().enumerate() {
         starts.extend(finished(sets).map(|set| Start {
@@ -82,11 +83,12 @@ pub(super) fn of(hosts: &[Arc<HostSets>], usual: Option<i64>) -> Vec<ClusterPoin
 }
 
 /// How many of the starts are of the first one's run: each host once, and before the next run is
-/// due.
-fn length_of_run(starts: &[Start], usual: Option<i64>, hosts: usize) -> usize {
+/// due. Fulls are further apart than sets: two are of one run where other sets would not be.
+fn length_of_run(starts: &[Start], usual: Usual, hosts: usize) -> usize {
     let mut seen = vec![false; hosts];
     let is_next = |start: &Start, before: Option<&Start>| {
-        let Some(usual) = usual else { return false };
+        let are_fulls = [&starts[0], start].into_iter().all(|start| start.kind == SetKind::Full);
+        let Some(usual) = (if are_fulls { usual.fulls.max(usual.sets) } else { usual.sets }) else { return false };
         let since = |time: Timestamp| start.time.0.saturating_sub(time.0);
         since(starts[0].time) > usual / 4 * 3 || before.is_some_and(|before| since(before.time) > usual / 2)
     };

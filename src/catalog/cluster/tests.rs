@@ -104,6 +104,30 @@ fn all_hosts_go_back_to_the_last_set_of_the_one_that_stopped() {
 }
 
 #[test]
+fn fulls_of_neighbouring_minutes_are_one_run_however_often_sets_are_made() {
+    let host = |name: &str, full: i64| {
+        let set = |minute: i64| TestSet {
+            start: NOVEMBER + minute * 60,
+            length: 10,
+            kind: Some(if [0, full].contains(&minute) { SetKind::Full } else { SetKind::Incremental }),
+            ..TestSet::default()
+        };
+        Arc::new(host_sets_of(name, &[0, 2, 3, 4, full, 7].map(set)))
+    };
+    let view = only_view(&[host("a", 5), host("b", 6)]);
+    let runs: Vec<(&str, usize, SetKind)> =
+        view.points.iter().map(|point| (&*point.tag.0, point.whole(), point.kind)).collect();
+    assert_eq!(runs.len(), 6, "{runs:?}");
+    assert_eq!(runs[4], ("2026-11-01-00-06", 2, SetKind::Full));
+    // A host that made no set then does not take part with its next.
+    let mut sets =
+        [0, 2, 3, 4, 6, 7].map(|minute| TestSet { start: NOVEMBER + minute * 60, length: 10, ..month(0)[1].clone() });
+    sets[0].kind = Some(SetKind::Full);
+    let view = only_view(&[host("a", 5), Arc::new(host_sets_of("b", &sets))]);
+    assert_eq!(view.points.len(), 7, "{:?}", view.points);
+}
+
+#[test]
 fn days_have_their_sets() {
     let view = only_view(&fleet());
     let first = NOVEMBER / DAY;
