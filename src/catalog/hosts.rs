@@ -109,6 +109,19 @@ impl Catalog {
         })
     }
 
+    /// Another catalog of this source, for what need not be kept in memory, nor fresh: it has
+    /// listed nothing yet.
+    pub fn apart(&self) -> Arc<Self> {
+        Arc::new(Self {
+            lister: self.lister.clone(),
+            disk: self.disk.clone(),
+            hosts: Mutex::default(),
+            sets: Mutex::default(),
+            peers: Mutex::default(),
+            generation: watch::Sender::new(0),
+        })
+    }
+
     /// The source's name, as the store tells it.
     pub fn source(&self) -> &str {
         self.lister.objects.name()

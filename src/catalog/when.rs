@@ -215,6 +215,21 @@ impl HostSets {
             Error::not_found(format!("nothing of {} is as old as {text}: {why}", self.host))
         })
     }
+
+    /// How many of its restore points there were at a time: those that a mount shows with `--at`.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` where it is no time.
+    pub fn points_until(&self, at: &str) -> Result<usize> {
+        let points = self.chains.points();
+        let newest = match parse_time(at, &self.offsets)? {
+            When::Latest => return Ok(points.len()),
+            other => self.chains.resolve(other),
+        };
+        let is_there =
+            |point: &RestorePoint, newest: &RestorePoint| (point.time(), point.tag()) <= (newest.time(), newest.tag());
+        Ok(newest.map_or(0, |newest| points.partition_point(|point| is_there(point, newest))))
+    }
 }
 
 #[cfg(test)]

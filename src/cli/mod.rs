@@ -17,6 +17,7 @@ mod drill;
 mod exit;
 mod exposition;
 mod extract;
+mod glance;
 mod holders;
 mod index;
 mod interrupt;

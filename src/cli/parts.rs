@@ -2,12 +2,13 @@
 
 use super::broker::Outside;
 use super::control::{Handler, Request};
-use super::mount::MountArgs;
+use super::mount::{MountArgs, ViewArgs};
 use super::options;
 use super::runtime_state::RunningMount;
 use super::session::Session;
+use super::terminal::say;
 use super::watched_hosts::WatchedHosts;
-use super::{mixed, session, state_dir};
+use super::{glance, mixed, session, state_dir};
 use cassmount::cache::Cache;
 use cassmount::catalog::Host;
 use cassmount::catalog::cluster::Meant;
@@ -98,7 +99,7 @@ impl Warnings {
     fn warning(self, text: &str) {
         tracing::warn!("{text}");
         if self.on_stderr {
-            eprintln!("cassmount: warning: {text}");
+            say!("cassmount: warning: {text}");
         }
     }
 }
@@ -116,7 +117,7 @@ impl Parts {
         let Given { settings, keys, uid, gid } = given;
         let say = Warnings { on_stderr: !args.foreground && !resumed };
         if say.on_stderr {
-            settings.warnings.iter().for_each(|warning| eprintln!("cassmount: warning: {warning}"));
+            settings.warnings.iter().for_each(|warning| say!("cassmount: warning: {warning}"));
         }
         let timeout = settings.store.timeout;
         let live_data_dir = settings.live_data_dir()?;
@@ -128,11 +129,8 @@ impl Parts {
             if keys.is_empty() && OF_ARCHIVES.contains(&layout) {
                 say.warning(NO_KEY);
             }
-            if (args.view.source_host.is_some() || args.view.at.is_some())
-                && let Some(odd) = what_is_odd(&session, args).await?
-            {
-                say.warning(&odd);
-            }
+            let odd = what_is_odd(&session, args).await?;
+            odd.into_iter().for_each(|odd| say.warning(&odd));
         }
         let cache = session.cache()?;
         let options = ReaderOptions { wait_limit: LONGEST_WAIT, ..ReaderOptions::default() };
@@ -292,18 +290,22 @@ impl Parts {
 }
 
 /// Why the mount will show nothing, as far as what was asked for tells: a host or a time for which
-/// there is no backup. Else, whether the time means several runs of a cluster.
-async fn what_is_odd(session: &Session, args: &MountArgs) -> Result<Option<String>> {
-    let hosts = match &args.view.source_host {
+/// there is no backup. Else what is odd about the hosts that it shows.
+async fn what_is_odd(session: &Session, args: &MountArgs) -> Result<Vec<String>> {
+    let ViewArgs { source_host, at, .. } = &args.view;
+    if source_host.is_none() && at.is_none() {
+        return Ok(glance::at_hosts(session, &args.view).await);
+    }
+    let hosts = match source_host {
         None => session.catalog.hosts().await?.hosts.clone(),
         Some(name) => match session.host(name).await {
             Ok(host) => vec![host],
             // It may come later: a new host's first backup.
-            Err(error) if error.kind() == Kind::NotFound => return Ok(Some(format!("--source-host: {error}"))),
+            Err(error) if error.kind() == Kind::NotFound => return Ok(vec![format!("--source-host: {error}")]),
             Err(error) => return Err(error),
         },
     };
-    let Some(at) = &args.view.at else { return Ok(None) };
+    let Some(at) = at else { return Ok(glance::at_hosts(session, &args.view).await) };
     let mut why = None;
     // The first that has a restore point ends this.
     for host in hosts {
@@ -311,16 +313,20 @@ async fn what_is_odd(session: &Session, args: &MountArgs) -> Result<Option<Strin
             Err(error) if error.kind() == Kind::NotFound => why = why.or(Some(error)),
             Err(error) => return Err(error),
             Ok(_) => {
-                let meant = if args.view.source_host.is_some() { Meant::Host } else { Meant::Cluster };
-                let judged = session.catalog.host_judged(&host).await?;
-                let source = session.catalog.source();
-                return Ok(judged
-                    .mixed_runs(at, meant)?
-                    .map(|mixed| format!("--{}", mixed::sentence(at, &mixed, source))));
+                let mut odd = Vec::new();
+                if source_host.is_some() {
+                    // The others are not shown: that they made sets then is all there is to know of them.
+                    let judged = session.catalog.host_judged(&host).await?;
+                    let mixed = judged.mixed_runs(at, Meant::Host)?;
+                    let source = session.catalog.source();
+                    odd.extend(mixed.map(|mixed| format!("--{}", mixed::sentence(at, &mixed, source))));
+                }
+                odd.extend(glance::at_hosts(session, &args.view).await);
+                return Ok(odd);
             }
         }
     }
-    Ok(why.map(|error| format!("--at {at} shows no restore point: {error}")))
+    Ok(why.map(|error| format!("--at {at} shows no restore point: {error}")).into_iter().collect())
 }
 
 fn scratch(overlay: &Overlay<BackupTree>) -> Value {

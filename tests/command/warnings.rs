@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::bucket::sample_keys;
+use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::{Mounted, cassmount};
-use testkit::skip;
+use testkit::{fleet, skip};
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/bucket");
 
@@ -41,6 +41,25 @@ fn what_will_surprise_is_said_when_it_mounts() {
     let mixed = said(&[&["--at", "2026-11-21-02-50"], &keys[..]].concat());
     assert!(mixed.contains("hosts of cluster prod are not of one run: 1 of 2 have 2026-11-21-02-50"), "{mixed}");
     assert_eq!(said(&[&["--at", "2026-11-22", "--source-host", "cass-a"], &keys[..]].concat()), "");
+}
+
+#[test]
+fn hosts_whose_newest_backup_is_not_as_expected_are_named_when_it_mounts() {
+    if !skip::fuse_or_skip("hosts_whose_newest_backup_is_not_as_expected_are_named_when_it_mounts") {
+        return;
+    }
+    let fleet = Bucket::new();
+    fleet::write(&fleet.path());
+    let keys = sample_keys();
+    let said = |arguments: &[&str]| Mounted::start(&fleet.source(), &[arguments, &keys[..]].concat()).said.clone();
+    let stopped = "warning: cass-03: it stopped: its last set 2026-11-25-20-03 is 3 days older";
+    let latest = said(&[]);
+    assert!(latest.contains(stopped) && latest.matches("cass-").count() == 1, "{latest}");
+    assert!(!said(&["--source-host", "cass-02"]).contains("cass-"));
+    // A restore point that lacks something is not what a mount takes for the latest.
+    let past = said(&["--at", "2026-11-11-12"]);
+    assert!(past.contains("cass-05: 2026-11-11-08-00 is incomplete: `latest` is 2026-11-10-20-00"), "{past}");
+    assert!(past.contains("11 of 12 have") && past.contains("cass-05 has 2026-11-10-20-00 (12 hours older)"), "{past}");
 }
 
 #[test]

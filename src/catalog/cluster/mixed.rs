@@ -3,6 +3,7 @@
 //! Of the other hosts, only the times are known when they made sets (`completeness::peers`): that
 //! costs a listing of names, whatever the size of the cluster.
 
+use super::{ClusterView, HostView};
 use crate::Result;
 use crate::catalog::completeness::{PeerRuns, cluster};
 use crate::catalog::{Host, HostSets, LocalTime, Tag, When, parse_time};
@@ -67,7 +68,8 @@ impl fmt::Display for MixedRuns {
     }
 }
 
-fn span(seconds: i64) -> String {
+/// `3 days`.
+pub(super) fn span(seconds: i64) -> String {
     let units = [(24 * 3600, "day"), (3600, "hour"), (60, "minute")];
     let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1, "second"));
     let count = seconds / unit;
@@ -119,6 +121,56 @@ impl<'a> Starts<'a> {
     }
 }
 
+impl ClusterView {
+    /// What `at` means on its hosts, where that is not one run: each host by its own clock and
+    /// names. All of them are listed, so what `latest` passes over, because it lacks something, is
+    /// not taken for what a host has.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` where it is no time.
+    pub fn mixed_runs(&self, at: &str) -> Result<Option<MixedRuns>> {
+        let Some(name) = &self.name else { return Ok(None) };
+        let (mut hosts, mut chosen) = (Vec::new(), Vec::new());
+        for HostView { sets, .. } in &self.hosts {
+            let starts = Starts::of_own(sets);
+            if !starts.by_time.is_empty() {
+                let taken = sets.latest(sets.points_until(at)?);
+                chosen.push(taken.map(|point| (point.set().local_start().0, point.tag())));
+                hosts.push(starts);
+            }
+        }
+        Ok(compared(name, &hosts, &chosen))
+    }
+}
+
+/// `chosen`: what is taken of each host.
+fn compared(name: &str, hosts: &[Starts], chosen: &[Option<(i64, &Tag)>]) -> Option<MixedRuns> {
+    let (newest, tag) = chosen.iter().flatten().max()?;
+    let is_older = |time: i64| {
+        let others = hosts.iter().zip(chosen).filter_map(|(host, chosen)| Some((host, (*chosen)?.0)));
+        others.into_iter().any(|(host, own)| host.is_later(own, time))
+    };
+    let (mut older, mut without) = (Vec::new(), Vec::new());
+    for (host, chosen) in hosts.iter().zip(chosen) {
+        match chosen {
+            None => without.push(host.host.clone()),
+            Some((time, set)) if is_older(*time) => {
+                let seconds = newest.saturating_sub(*time);
+                older.push(OlderSet { host: host.host.clone(), set: (*set).clone(), seconds });
+            }
+            Some(_) => {}
+        }
+    }
+    if older.is_empty() && without.is_empty() {
+        return None;
+    }
+    older.sort_by(|a, b| (b.seconds, &a.host).cmp(&(a.seconds, &b.host)));
+    without.sort();
+    let of = hosts.len();
+    let hosts = of - older.len() - without.len();
+    Some(MixedRuns { cluster: name.into(), newest: (*tag).clone(), hosts, of, older, without })
+}
+
 impl HostSets {
     /// What `at` means on the hosts of this one's cluster, where that is not one run; `None` where
     /// it is, and where nothing tells. `at`: as for [`Self::find_point`].
@@ -137,32 +189,9 @@ impl HostSets {
         // What is taken of this host is a restore point, which not every set is.
         let taken = self.find_point(at).ok().map(|point| (point.set().local_start().0, point.tag()));
         hosts.insert(0, own);
-        let chosen: Vec<Option<(i64, &Tag)>> =
-            hosts.iter().enumerate().map(|(index, host)| if index == 0 { taken } else { host.newest(limit) }).collect();
-        let Some((newest, tag)) = chosen.iter().flatten().max() else { return Ok(None) };
-        let is_older = |time: i64| {
-            let others = hosts.iter().zip(&chosen).filter_map(|(host, chosen)| Some((host, (*chosen)?.0)));
-            others.into_iter().any(|(host, own)| host.is_later(own, time))
-        };
-        let (mut older, mut without) = (Vec::new(), Vec::new());
-        for (host, chosen) in hosts.iter().zip(&chosen) {
-            match chosen {
-                None => without.push(host.host.clone()),
-                Some((time, set)) if is_older(*time) => {
-                    let seconds = newest.saturating_sub(*time);
-                    older.push(OlderSet { host: host.host.clone(), set: (*set).clone(), seconds });
-                }
-                Some(_) => {}
-            }
-        }
-        if older.is_empty() && without.is_empty() {
-            return Ok(None);
-        }
-        older.sort_by(|a, b| (b.seconds, &a.host).cmp(&(a.seconds, &b.host)));
-        without.sort();
-        let of = hosts.len();
-        let hosts = of - older.len() - without.len();
-        Ok(Some(MixedRuns { cluster: name.into(), newest: (*tag).clone(), hosts, of, older, without }))
+        let others = hosts.iter().skip(1).map(|host| host.newest(limit));
+        let chosen: Vec<Option<(i64, &Tag)>> = std::iter::once(taken).chain(others).collect();
+        Ok(compared(name, &hosts, &chosen))
     }
 
     /// Until when sets of other hosts are meant, by the clocks of this cluster.

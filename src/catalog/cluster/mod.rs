@@ -7,6 +7,7 @@
 mod days;
 mod fault;
 mod mixed;
+mod newest;
 mod points;
 mod rhythm;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 pub use days::{Day, days, first_and_last_day};
 pub use fault::{ClusterFault, HostFault};
 pub use mixed::{Meant, MixedRuns, OlderSet};
+pub use newest::{NewestFault, NewestFaults};
 pub use points::{Absence, ClusterPoint};
 
 use super::completeness::{PeerRuns, Peers, cluster};
@@ -61,6 +63,12 @@ impl HostView {
     /// What `latest` means; `None` where there is no restore point.
     pub fn latest(&self) -> Option<&Tag> {
         Some(self.sets.latest(self.sets.chains.points().len())?.tag())
+    }
+
+    /// The newest set, where it has not finished: it may be on its way.
+    pub fn unfinished(&self) -> Option<&Arc<BackupSet>> {
+        let newest = self.sets.sets.iter().rfind(|set| set.automatic().is_none())?;
+        (!newest.is_finished()).then_some(newest)
     }
 
     /// Whether the newest restore point lacks nothing.

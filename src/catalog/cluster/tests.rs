@@ -234,6 +234,43 @@ fn a_time_that_means_several_runs_is_told() {
 }
 
 #[test]
+fn what_is_wrong_with_newest_restore_points_is_told() {
+    let made = |name: &str, change: fn(&mut TestSet)| {
+        let mut sets = month(1);
+        sets.last_mut().into_iter().for_each(change);
+        Arc::new(host_sets_of(name, &sets))
+    };
+    let mut hosts = fleet();
+    hosts.push(made("lacks", |newest| newest.listed = Some(vec!["t", "gone"])));
+    hosts.push(made("never", |newest| newest.kind = None));
+    hosts.push(Arc::new(host_sets_of("none", &[])));
+    let view = only_view(&hosts);
+    let told = |at: Option<&str>, hours: i64| -> Vec<String> {
+        let now = Timestamp::from_secs(end().secs() + hours * HOUR);
+        view.newest_faults(at, now).unwrap().iter().map(ToString::to_string).collect()
+    };
+    let stopped = "cass-03: it stopped: its last set 2026-11-25-20-03 is 3 days older than the newest of its cluster";
+    let lacks = "lacks: 2026-11-28-20-01 is incomplete: `latest` is 2026-11-28-14-01";
+    // The newest set of the one may still be on its way.
+    assert_eq!(told(None, 0), [stopped, lacks, "none: it has no finished set"]);
+    let never = "never: 2026-11-28-20-01 was started 7 hours ago and has not finished";
+    assert_eq!(told(None, 4), [stopped, lacks, never, "none: it has no finished set"]);
+    // As of a time, what came later does not count.
+    let before = "cass-05: 2026-11-11-08-00 is incomplete: `latest` is 2026-11-10-20-00";
+    assert_eq!(told(Some("2026-11-11-12"), 4), [before]);
+
+    // What `latest` passes over is not taken for what a host has.
+    let mixed = view.mixed_runs("latest").unwrap().unwrap().to_string();
+    for older in ["cass-03 has 2026-11-25-20-03", "lacks has 2026-11-28-14-01", "never has 2026-11-28-14-01"] {
+        assert!(mixed.contains(older), "{mixed}");
+    }
+    let mixed = view.mixed_runs("2026-11-11-12").unwrap().unwrap().to_string();
+    assert!(mixed.contains("13 of 14") && mixed.contains("cass-05 has 2026-11-10-20-00 (12 hours older)"), "{mixed}");
+    assert_eq!(view.mixed_runs("2026-11-10").unwrap(), None);
+    assert!(view.mixed_runs("someday").is_err());
+}
+
+#[test]
 fn hosts_that_take_turns_are_of_one_run() {
     let sets: BTreeMap<i64, Vec<TestSet>> = (0..12).map(|number| (number, month(number * 30))).collect();
     // As of each hour of a day, some have made the newest run already and some have not.

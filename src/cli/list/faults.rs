@@ -31,8 +31,7 @@ fn incomplete(host: &HostView) -> String {
 
 /// Of the newest set, which may be on its way.
 fn unfinished(host: &HostView) -> Option<String> {
-    let newest = host.sets.sets.iter().rfind(|set| set.automatic().is_none())?;
-    (!newest.is_finished()).then(|| terminal::odd(&format!("UNFINISHED: {}", newest.tag)))
+    host.unfinished().map(|newest| terminal::odd(&format!("UNFINISHED: {}", newest.tag)))
 }
 
 /// What is said of one host and of several, and which they are.
