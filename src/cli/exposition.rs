@@ -87,6 +87,10 @@ fn of_host(gauges: &mut Gauges, cluster: &str, host: &HostView) {
     }
     let lacking = i64::try_from(host.lacking).unwrap_or(i64::MAX);
     gauges.set("incomplete_restore_points", "Restore points that lack something", &labels(None), lacking);
+    if let Some(set) = host.unfinished() {
+        let help = "When the newest set was started, where it has not finished";
+        gauges.set("unfinished_set_timestamp_seconds", help, &labels(None), set.start().secs());
+    }
     for fault in ["stopped", "pause", "full_missed", "nothing"] {
         let is_it = |own: &&HostFault| name(own) == fault;
         let count = host.faults.iter().filter(is_it).count() as i64;

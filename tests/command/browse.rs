@@ -141,6 +141,7 @@ fn cron_writes_metrics_into_a_file() {
         "cassmount_cluster_complete_timestamp_seconds{cluster=\"prod\"} 1795637040",
         "cassmount_incomplete_restore_points{cluster=\"prod\",host=\"cass-05\"} 16",
         "# TYPE cassmount_restore_point_bytes gauge",
+        "cassmount_unfinished_set_timestamp_seconds{cluster=\"prod\",host=\"cass-04\"} 1795896240",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in\n{metrics}");
     }
