@@ -163,7 +163,9 @@ async fn page(watched: &Watched) -> (StatusCode, &'static str, String) {
     let source = watched.source.clone();
     let results = watched.hosts.results();
     let made = blocking(move || {
-        let (drill, host, lives, now) = (None, None, None, words::now());
+        let (host, lives, now) = (None, None, words::now());
+        let unknown = |error| Some(format!("What it found is not known: {error}"));
+        let drill = report::last_drill(&source).unwrap_or_else(unknown);
         Ok(report::page(&Page { source: &source, views: &views, results: &results, drill, host, lives, now }))
     });
     match made.await {

@@ -122,12 +122,20 @@ fn the_report_is_one_page_that_needs_nothing_else() {
     assert!(page.len() < 1 << 20, "{}", page.len());
     let host = user.text(&["report", &fleet.source(), "cass-05"]);
     assert!(host.contains("<h2>What is missing</h2>") && host.contains("shop.users"), "{host}");
+    assert!(!host.contains("a set of about"), "{host}");
+    // A set that only another host tells of has a place in its chain.
+    let paused = user.text(&["report", &fleet.source(), "cass-07"]);
+    assert!(
+        paused.contains("<rect class=\"gap\"") && paused.contains("data-tip=\"a set of about 2026-11-1"),
+        "{paused}"
+    );
 }
 
 #[test]
 fn cron_writes_metrics_into_a_file() {
     let fleet = Bucket::new();
     fleet::write(&fleet.path());
+    std::fs::remove_file(fleet.path().join("cass-04/2026-11-28-20-04/backup_manifest.json")).unwrap();
     let (user, directory) = (User::new(), tempfile::tempdir().unwrap());
     let file = directory.path().join("list.prom");
     let path = file.to_str().unwrap();

@@ -2,7 +2,7 @@
 
 use super::html::Text;
 use crate::cli::{table, words};
-use cassmount::catalog::{HostSets, RestorePoint, SetKind};
+use cassmount::catalog::{Cause, HostSets, Lack, RestorePoint, SetKind, Subject, Tag};
 use cassmount::verify::{HostResults, SetResults};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,10 +11,12 @@ const WIDE: u64 = 640;
 const HIGH: u64 = 16;
 /// The narrowest box, pixels.
 const NARROWEST: u64 = 2;
+/// Of a set that is missing, pixels: nobody knows how large it was.
+const GAP: u64 = 8;
 
 /// The chain that ends with a restore point: a box for each set, as wide as its share of the bytes.
 /// Each box is a restore point as well, made of what is left of it. Hatched is what was never
-/// verified.
+/// verified; an empty frame is a set that is missing.
 pub(super) fn chain(sets: &HostSets, point: &RestorePoint, results: Option<&HostResults>) -> String {
     let chain: Vec<_> = point.sets().collect();
     let total: u64 = chain.iter().map(|set| set.stored_size()).sum::<u64>().max(1);
@@ -57,9 +59,26 @@ pub(super) fn chain(sets: &HostSets, point: &RestorePoint, results: Option<&Host
             );
         }
         x += wide;
+        for lack in missing(sets, &set.tag) {
+            let tip = Text(&lack);
+            let _ = write!(
+                boxes,
+                "<rect class=\"gap\" x=\"{}\" y=\"1\" width=\"{}\" height=\"{}\" data-tip=\"{tip}\"><title>{tip}</title></rect>",
+                x + 1,
+                GAP - 2,
+                HIGH - 2
+            );
+            x += GAP;
+        }
     }
     let wide = x.max(WIDE);
     format!("<svg width=\"{wide}\" height=\"{HIGH}\" role=\"img\">{boxes}</svg>")
+}
+
+/// What is missing after the set of that name, because another host of the cluster has it.
+fn missing<'a>(sets: &'a HostSets, after: &'a Tag) -> impl Iterator<Item = &'a Lack> {
+    let is_set = |lack: &&Lack| matches!((&lack.subject, &lack.cause), (Subject::Set, Cause::OtherHost { .. }));
+    sets.completeness.lacks().filter(is_set).filter(move |lack| lack.since.as_ref() == Some(after))
 }
 
 /// The last restore point of each full, newest first.

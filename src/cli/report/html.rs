@@ -42,6 +42,7 @@ svg { display: block; } svg text { fill: var(--faint); font: 10px system-ui, san
 .full { fill: var(--full); } .incr { fill: var(--incr); } .none { fill: var(--none); } .lack { fill: var(--bad); }
 .base { fill: var(--base); } .next { fill: var(--next); } .deep { fill: var(--full); } .glance { fill: var(--incr); } .part { fill: var(--odd); }
 .never { fill: url(#never); } .hatch { stroke: var(--hatch); } .life { fill: var(--none); } .event { fill: var(--ink); } .end { fill: var(--bad); } .box { stroke: var(--paper); }
+.gap { fill: none; stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 2 1; pointer-events: all; } .key.gap { border: 1.5px dashed var(--bad); box-sizing: border-box; }
 .key { display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 1em; vertical-align: -.05em; }
 .key.full { background: var(--full); } .key.incr { background: var(--incr); } .key.none { background: var(--none); } .key.lack { background: var(--bad); }
 .key.deep { background: var(--full); } .key.glance { background: var(--incr); } .key.part { background: var(--odd); }

@@ -75,8 +75,8 @@ pub(super) fn results(views: &[ClusterView], reader: &Reader, directory: &Path, 
     hosts.map(|host| (host.sets.host.clone(), of(&host.sets))).collect()
 }
 
-/// What the last drill of all hosts on this machine found, a sentence.
-fn last_drill(source: &str) -> Result<Option<String>> {
+/// What the last drill of all hosts on this machine found, a sentence. Blocks.
+pub(super) fn last_drill(source: &str) -> Result<Option<String>> {
     let Some(report) = History::new(&state_dir::state_dir()?).last(source)? else { return Ok(None) };
     let found = if report.is_good() {
         "all was good".to_owned()

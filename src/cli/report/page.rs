@@ -6,12 +6,13 @@ use super::verified::{self, Results};
 use super::{boxes, tables, view_of};
 use crate::cli::list::{cluster_fault, host_fault};
 use crate::cli::{table, words};
-use cassmount::catalog::Host;
 use cassmount::catalog::cluster::{ClusterPoint, ClusterView, HostView};
+use cassmount::catalog::{BackupSet, Host};
 use cassmount::time::Timestamp;
 use cassmount::tree::TableLives;
 use cassmount::verify::HostResults;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Runs of a cluster that are listed.
 const RUNS: usize = 20;
@@ -124,7 +125,7 @@ fn cluster(view: &ClusterView, results: &Results, now: Timestamp) -> String {
 }
 
 const BOXES: &str = "<p class=\"faint\"><span class=\"key base\"></span>full<span class=\"key next\"></span>incremental\
-     <span class=\"key lack\"></span>lost, or a restore point that lacks something<span class=\"key never\"></span>never verified; as wide as its share of the bytes</p>\n";
+     <span class=\"key lack\"></span>lost, or a restore point that lacks something<span class=\"key gap\"></span>a set is missing<span class=\"key never\"></span>never verified; as wide as its share of the bytes</p>\n";
 
 fn state(host: &HostView) -> String {
     let mut parts: Vec<String> = host
@@ -137,6 +138,8 @@ fn state(host: &HostView) -> String {
         parts
             .push(format!("<span class=\"{class}\">{} incomplete</span>", words::count(host.lacking, "restore point")));
     }
+    let unfinished = |set: &Arc<BackupSet>| format!("<span class=\"odd\">UNFINISHED: {}</span>", Text(&set.tag));
+    parts.extend(host.unfinished().map(unfinished));
     if parts.is_empty() { "ok".to_owned() } else { parts.join("<br>") }
 }
 
