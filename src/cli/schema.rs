@@ -1,6 +1,6 @@
 //! `cassmount schema`: the CQL that creates the schema of a restore point again.
 
-use super::options::{BackupArgs, KeyspaceArgs, PointArgs};
+use super::options::{BackupArgs, KeyspaceArgs, PointArgs, TableArgs};
 use super::session::{self, Session};
 use super::terminal::say;
 use super::{mixed, output};
@@ -16,6 +16,8 @@ pub(super) struct SchemaArgs {
     point: PointArgs,
     #[command(flatten)]
     only: KeyspaceArgs,
+    #[command(flatten)]
+    table: TableArgs,
     /// Let Cassandra give the tables new ids: no WITH ID
     #[arg(long)]
     no_ids: bool,
@@ -26,7 +28,11 @@ pub(super) struct SchemaArgs {
 pub(super) fn run(args: &SchemaArgs) -> Result<()> {
     let PointArgs { source_place, host, point } = &args.point;
     let Some(settings) = session::begin(Some(source_place), &args.backups)? else { return Ok(()) };
-    let options = SchemaOptions { ids: !args.no_ids, keyspaces: args.only.keyspaces.clone() };
+    if !(args.only.keyspaces.is_empty() || args.table.tables.is_empty()) {
+        return Err(Error::invalid("--keyspace and --table: name either keyspaces or tables"));
+    }
+    let (keyspaces, tables) = (args.only.keyspaces.clone(), args.table.tables.clone());
+    let options = SchemaOptions { ids: !args.no_ids, keyspaces, tables };
     session::block_on(async {
         let session = Session::open(settings).await?;
         let host = session.host(host).await?;

@@ -42,6 +42,7 @@ impl BackupTree {
     ) -> Result<Bytes> {
         let (host, tag) = (&model.from.sets.host, model.points()[point].tag());
         let is_wanted = |dir: &&TableDir| match &options.keyspaces[..] {
+            _ if !options.tables.is_empty() => options.tables.contains(&dir.table),
             [] => !is_system_keyspace(&dir.table.keyspace),
             some => some.iter().any(|keyspace| *dir.table.keyspace == **keyspace),
         };
@@ -49,6 +50,9 @@ impl BackupTree {
         let is_gone = |keyspace: &&String| !dirs.iter().any(|dir| *dir.table.keyspace == ***keyspace);
         if let Some(keyspace) = options.keyspaces.iter().find(is_gone) {
             return Err(Error::not_found(format!("{host} had no keyspace {keyspace:?} at {tag}")));
+        }
+        if let Some(gone) = options.tables.iter().find(|table| !dirs.iter().any(|dir| dir.table == **table)) {
+            return Err(Error::not_found(format!("{host} had no table {gone} at {tag}")));
         }
         let mut by_keyspace: BTreeMap<Arc<str>, (Vec<String>, Vec<String>)> = BTreeMap::new();
         let (mut from_sets, mut untold) = (BTreeSet::new(), Vec::new());

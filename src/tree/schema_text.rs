@@ -4,6 +4,7 @@ use super::backup::BackupTree;
 use super::ino::identity;
 use super::model::{HostModel, TableDir};
 use super::places::named_point;
+use crate::cassandra::TableName;
 use crate::cassandra::schema::{CqlOptions, Timeline, compact_tables, is_system_keyspace, write_cql};
 use crate::catalog::{Depth, Host, RestorePoint, Tag};
 use crate::store::ObjectMeta;
@@ -47,11 +48,13 @@ pub struct SchemaOptions {
     pub ids: bool,
     /// These keyspaces only; none: all.
     pub keyspaces: Vec<String>,
+    /// These tables and their views only, without their keyspaces; none: everything.
+    pub tables: Vec<TableName>,
 }
 
 impl Default for SchemaOptions {
     fn default() -> Self {
-        Self { ids: true, keyspaces: Vec::new() }
+        Self { ids: true, keyspaces: Vec::new(), tables: Vec::new() }
     }
 }
 
@@ -61,7 +64,7 @@ impl BackupTree {
     /// time.
     ///
     /// # Errors
-    /// `NotFound` where there is no such point or keyspace. `Unsupported` for one keyspace where
+    /// `NotFound` where there is no such point, keyspace or table. `Unsupported` for a part where
     /// only a full's own schema.cql is left.
     pub async fn schema_cql(&self, host: &Host, point: &str, options: &SchemaOptions) -> Result<Bytes> {
         let (sets, visible) = self.sets(host).await?;
@@ -121,11 +124,11 @@ impl BackupTree {
             let gaps: Vec<String> = gaps.collect();
             return self.own_schemas(&model, point, options, &gaps).await;
         };
-        if !options.keyspaces.is_empty() {
+        if !(options.keyspaces.is_empty() && options.tables.is_empty()) {
             return Err(Error::new(
                 Kind::Unsupported,
                 format!(
-                    "no system_schema can be read that tells one keyspace's schema as of {tag}; the schema.cql of {from} has all of them"
+                    "no system_schema can be read that tells a part of the schema as of {tag}; the schema.cql of {from} has all of it: ask for it without --keyspace and --table"
                 ),
             ));
         }
@@ -152,6 +155,13 @@ fn from_history(model: &HostModel, timeline: &Timeline, point: usize, options: &
         let names: Vec<&str> = schema.keyspaces.iter().map(|keyspace| &*keyspace.name).collect();
         return Err(Error::not_found(format!("{host} had no keyspace {name:?} at {tag}; it had {}", names.join(", "))));
     }
+    let is_there = |wanted: &TableName| {
+        let keyspace = schema.keyspace(&wanted.keyspace);
+        keyspace.is_some_and(|keyspace| keyspace.table(&wanted.table).is_some())
+    };
+    if let Some(gone) = options.tables.iter().find(|wanted| !is_there(wanted)) {
+        return Err(Error::not_found(format!("{host} had no table {gone} at {tag}")));
+    }
     for table in compact_tables(&schema, keyspaces) {
         tracing::warn!(
             "{table} was made with COMPACT STORAGE: Cassandra 3.x makes it from the statement, 4.0 and later refuse it. Restore it into 3.x, \
@@ -159,8 +169,12 @@ fn from_history(model: &HostModel, timeline: &Timeline, point: usize, options: &
         );
     }
     let mut text = format!("-- The schema of {host} as of {tag} ({at}), from system_schema in its backup sets.\n");
+    if !options.tables.is_empty() {
+        text.push_str("-- Only these tables: their keyspaces, and types of these that they use, have to be there.\n");
+    }
     // A comment, because half a schema is worth more than none.
     let is_wanted = |dir: &&TableDir| match keyspaces {
+        _ if !options.tables.is_empty() => options.tables.contains(&dir.table),
         [] => !is_system_keyspace(&dir.table.keyspace),
         some => some.iter().any(|keyspace| *dir.table.keyspace == **keyspace),
     };
@@ -168,6 +182,7 @@ fn from_history(model: &HostModel, timeline: &Timeline, point: usize, options: &
         let _ = writeln!(text, "-- It does not tell of {}.", dir.table);
     }
     text.push('\n');
-    text.push_str(&write_cql(&schema, &CqlOptions { ids: options.ids, keyspaces, ..CqlOptions::default() }));
+    let SchemaOptions { ids, tables, .. } = options;
+    text.push_str(&write_cql(&schema, &CqlOptions { ids: *ids, keyspaces, tables, ..CqlOptions::default() }));
     Ok(Bytes::from(text))
 }

@@ -165,14 +165,33 @@ async fn the_schema_is_that_of_the_tree() {
 }
 
 #[tokio::test]
+async fn the_schema_of_a_table_is_its_statement_and_its_views() {
+    let (tree, host) = (tree(&Unpacked::sample()), Host::new("cass-a"));
+    let of = async |table: &str| {
+        let options = SchemaOptions { tables: vec![TableName::new("shop", table)], ..SchemaOptions::default() };
+        tree.schema_cql(&host, POINT, &options).await.map(|text| String::from_utf8(text.to_vec()).unwrap())
+    };
+    let users = of("users").await.unwrap();
+    let made: Vec<&str> = users.lines().filter(|line| line.starts_with("CREATE ")).collect();
+    assert!(made[0].starts_with("CREATE TABLE shop.users ("), "{users}");
+    assert!(made.iter().any(|line| line.starts_with("CREATE MATERIALIZED VIEW shop.users_by_name")), "{users}");
+    assert!(made.iter().all(|line| line.contains("shop.") && !line.contains("KEYSPACE")), "{users}");
+    assert!(!users.contains("shop.orders") && users.contains("WITH ID = "), "{users}");
+    let error = of("nosuch").await.unwrap_err();
+    assert_eq!((error.kind(), error.to_string().contains("no table shop.nosuch")), (Kind::NotFound, true));
+}
+
+#[tokio::test]
 async fn without_history_the_schema_is_a_full_ones() {
     let copy = sample_without("system_schema");
     let tree = tree(&Unpacked::new(copy.path(), sample_keys()));
     let host = Host::new("cass-a");
-    let text = tree.schema_cql(&host, POINT, &SchemaOptions { ids: false, keyspaces: Vec::new() }).await.unwrap();
+    let text = tree.schema_cql(&host, POINT, &SchemaOptions { ids: false, ..SchemaOptions::default() }).await.unwrap();
     assert!(text.starts_with(b"-- The schema that the full backup 2026-11-21-02-45"));
     let shop = SchemaOptions { keyspaces: vec!["shop".into()], ..SchemaOptions::default() };
     assert_eq!(tree.schema_cql(&host, POINT, &shop).await.unwrap_err().kind(), Kind::Unsupported);
+    let users = SchemaOptions { tables: vec![TableName::new("shop", "users")], ..SchemaOptions::default() };
+    assert_eq!(tree.schema_cql(&host, POINT, &users).await.unwrap_err().kind(), Kind::Unsupported);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 use super::definition::{
     Aggregate, Column, ColumnKind, Function, Index, Keyspace, Mask, OptionValue, Schema, Table, UserType, View,
 };
+use crate::cassandra::TableName;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -21,13 +22,15 @@ pub struct CqlOptions<'a> {
     pub dropped_columns: bool,
     /// These keyspaces only; none: all.
     pub keyspaces: &'a [String],
+    /// These tables and their views only, without the keyspaces that they are in; none: everything.
+    pub tables: &'a [TableName],
     /// A keyspace is created only if it is not there.
     pub keyspaces_if_missing: bool,
 }
 
 impl Default for CqlOptions<'_> {
     fn default() -> Self {
-        Self { ids: true, dropped_columns: true, keyspaces: &[], keyspaces_if_missing: false }
+        Self { ids: true, dropped_columns: true, keyspaces: &[], tables: &[], keyspaces_if_missing: false }
     }
 }
 
@@ -36,7 +39,9 @@ impl Default for CqlOptions<'_> {
 pub fn write_cql(schema: &Schema, options: &CqlOptions<'_>) -> String {
     let mut writer = Writer { cql: String::new(), options };
     for keyspace in &schema.keyspaces {
-        if options.keyspaces.is_empty() || options.keyspaces.iter().any(|wanted| *wanted == *keyspace.name) {
+        if !options.tables.is_empty() {
+            writer.tables(keyspace);
+        } else if options.keyspaces.is_empty() || options.keyspaces.iter().any(|wanted| *wanted == *keyspace.name) {
             writer.keyspace(keyspace);
         }
     }
@@ -94,6 +99,19 @@ impl Writer<'_> {
             self.table(&name, table);
         }
         for view in &keyspace.views {
+            self.view(&name, view);
+        }
+    }
+
+    /// Those of the tables that are wanted, and their views.
+    fn tables(&mut self, keyspace: &Keyspace) {
+        let name = identifier(&keyspace.name);
+        let wanted = self.options.tables.iter().filter(|table| *table.keyspace == *keyspace.name);
+        let is_wanted = |name: &str| wanted.clone().any(|table| *table.table == *name);
+        for table in keyspace.tables.iter().filter(|table| is_wanted(&table.name)) {
+            self.table(&name, table);
+        }
+        for view in keyspace.views.iter().filter(|view| is_wanted(&view.base_table)) {
             self.view(&name, view);
         }
     }
