@@ -22,18 +22,20 @@ impl BackupTree {
         Ok(with_latest(tags, |tag| Place::Point(host.clone(), tag)))
     }
 
-    /// A restore point by its tag, or, unlisted, by any time.
+    /// A restore point by its tag; `latest` and, unlisted, any time as a link to one, so that
+    /// `readlink` tells which it is.
     pub(super) async fn find_point(&self, host: &Host, name: &str) -> Result<Child> {
         let (sets, visible) = self.sets(host).await?;
-        if name == LATEST {
+        let point = if name == LATEST {
             let latest = sets.latest(visible.points);
-            let latest = latest.ok_or_else(|| Error::not_found(format!("{host} has no restore point")))?;
-            return Ok(Child::link(LATEST, latest.tag().0.clone(), latest.time()));
+            latest.ok_or_else(|| Error::not_found(format!("{host} has no restore point")))?
+        } else {
+            named_point(&sets, visible, name).inspect_err(|error| tracing::info!("{error}"))?
+        };
+        if &*point.tag().0 == name {
+            return Ok(Child::new(name, Place::Point(host.clone(), point.tag().clone())));
         }
-        let point = named_point(&sets, visible, name).inspect_err(|error| tracing::info!("{error}"))?;
-        let is_exact = &*point.tag().0 == name;
-        let made_from = if is_exact { MadeFrom::Itself } else { MadeFrom::Alias(point.tag().0.clone()) };
-        Ok(Child { name: name.into(), place: Place::Point(host.clone(), point.tag().clone()), made_from })
+        Ok(Child::link(name, point.tag().0.clone(), point.time()))
     }
 
     pub(super) async fn list_point(&self, host: &Host, tag: &Tag) -> Result<Vec<Child>> {
