@@ -29,7 +29,16 @@ First steps:
   cassmount unmount /mnt/backups
 
 On a node with /etc/backup/config.json the bucket and the key are taken from
-there: `cassmount mount /mnt/backups`.";
+there: `cassmount mount /mnt/backups`.
+
+Exit statuses:
+  0    done, whole and good
+  1    something is lost or damaged, or could not be done
+  2    wrong usage
+  3    no key opens the archives
+  4    the store cannot be reached, or refuses the credentials
+  5    refused, because what was asked for is incomplete
+  130  interrupted";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {

@@ -33,6 +33,7 @@ mod options;
 mod output;
 mod own_paths;
 mod parts;
+mod peers;
 mod places;
 mod progress;
 mod prune;
@@ -97,6 +98,7 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // Printing fails only when nobody listens any more.
             let _ = error.print();
+            peers::tell(&error);
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
         }
     };

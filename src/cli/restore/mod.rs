@@ -69,7 +69,7 @@ pub(super) struct NodeArgs {
 
 /// What is said where there is nothing to show.
 const NO_TABLES: &str =
-    "no table reads a backup through links, as far as the journals know (--cache-dir names another place)\n";
+    "no table reads a backup through links, as far as the journals know (CASSMOUNT_STATE_DIR names another place)\n";
 
 /// Names the snapshots that would be lost with the mount.
 fn note_snapshots(text: &mut String, table: &TableName, with_links: &[String]) {
