@@ -224,11 +224,8 @@ fn tables(reports: &[&TableReport]) -> String {
     text
 }
 
-/// Digits of an id that tell one incarnation from another to a person.
-const ID_DIGITS: usize = 8;
-
 fn short_id(id: Option<&cassmount::cassandra::TableId>) -> String {
-    id.map_or_else(|| "unknown".to_owned(), |id| id.to_string().chars().take(ID_DIGITS).collect())
+    id.map_or_else(|| "unknown".to_owned(), |id| id.to_string().chars().take(words::ID_DIGITS).collect())
 }
 
 /// What tells an incarnation, in short; the sentence is in JSON.

@@ -7,8 +7,9 @@ use super::options::{
 use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
+use super::table::{self, Column, Table};
 use super::terminal::say;
-use super::{mixed, table, words};
+use super::{mixed, words};
 use cassmount::config::Settings;
 use cassmount::extract::{
     Access, ExtractOptions, ExtractPlan, ExtractReport, Extraction, Layout, SchemaState, SizeFrom, State, TableOutcome,
@@ -258,8 +259,15 @@ impl Shown for DryRun {
     fn text(&self) -> String {
         let plan = &self.plan;
         let rows: Vec<Vec<String>> = plan.tables.iter().map(plan_row).collect();
-        let right = ["SETS", "ARCHIVES", "FETCH", "WRITE"];
-        let mut text = table::render(&["DIRECTORY", "SETS", "ARCHIVES", "FETCH", "WRITE", ""], &right, &rows);
+        let columns = vec![
+            Column::new("DIRECTORY").shortens(words::short_directory),
+            Column::new("SETS").right().dispensable(1),
+            Column::new("ARCHIVES").right().dispensable(2),
+            Column::new("FETCH").right(),
+            Column::new("WRITE").right(),
+            Column::new("").wraps(),
+        ];
+        let mut text = Table { columns, rows }.text();
         let todo = plan.tables.iter().filter(|table| !table.done).count();
         let _ = write!(
             text,
@@ -349,7 +357,13 @@ impl Shown for Run {
         let there: Vec<&TableOutcome> = report.tables.iter().filter(|table| table.state != State::Failed).collect();
         if !there.is_empty() {
             let rows: Vec<Vec<String>> = there.iter().map(|table| outcome_row(table)).collect();
-            text += &table::render(&["DIRECTORY", "FILES", "SIZE", ""], &["FILES", "SIZE"], &rows);
+            let columns = vec![
+                Column::new("DIRECTORY").shortens(words::short_directory),
+                Column::new("FILES").right(),
+                Column::new("SIZE").right(),
+                Column::new("").wraps(),
+            ];
+            text += &Table { columns, rows }.text();
             text.push('\n');
         }
         for outcome in report.tables.iter().filter(|table| !table.is_whole()) {

@@ -19,11 +19,13 @@ pub(super) struct Column {
     /// Where the terminal is too narrow, the column with the greatest number is left out first; 0:
     /// never.
     dispensable: u8,
+    /// What stands for a cell where the terminal is too narrow: tried before columns are left out.
+    short: Option<fn(&str) -> String>,
 }
 
 impl Column {
     pub(super) fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: name.into(), is_right: false, wraps: false, dispensable: 0 }
+        Self { name: name.into(), is_right: false, wraps: false, dispensable: 0, short: None }
     }
 
     /// Numbers, flush right.
@@ -42,6 +44,14 @@ impl Column {
     #[must_use]
     pub(super) fn dispensable(self, order: u8) -> Self {
         Self { dispensable: order, ..self }
+    }
+}
+
+impl Column {
+    /// Shortened where there is no room for it.
+    #[must_use]
+    pub(super) fn shortens(self, short: fn(&str) -> String) -> Self {
+        Self { short: Some(short), ..self }
     }
 }
 
@@ -65,6 +75,10 @@ impl Table {
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
         let mut widths = natural.clone();
         if let Some(width) = width {
+            let all = natural.iter().map(|natural| natural + GAP).sum::<usize>().saturating_sub(GAP);
+            if all > width && self.columns.iter().any(|column| column.short.is_some()) {
+                return self.shortened().fitted(Some(width));
+            }
             let least = |column: usize| {
                 if self.columns[column].wraps { natural[column].min(LEAST_WRAPPED) } else { natural[column] }
             };
@@ -91,6 +105,16 @@ impl Table {
             text += &self.lines(row, &shown, &widths);
         }
         text
+    }
+
+    /// With the short forms of all cells that have one.
+    fn shortened(&self) -> Self {
+        let mut table = self.clone();
+        for (index, column) in table.columns.iter_mut().enumerate() {
+            let Some(short) = column.short.take() else { continue };
+            table.rows.iter_mut().filter_map(|row| row.get_mut(index)).for_each(|cell| *cell = short(cell));
+        }
+        table
     }
 
     fn natural(&self, column: usize) -> usize {
@@ -157,6 +181,7 @@ pub(super) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::words;
 
     fn table() -> Table {
         let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
@@ -206,6 +231,16 @@ long   9  three days without a set, and
             let word = |word: &str| text.split_whitespace().any(|found| found == word);
             assert!(["without", "missed", "three"].into_iter().all(word), "{width}: {text}");
         }
+    }
+
+    #[test]
+    fn cells_are_shortened_before_columns_are_left_out() {
+        let directory = "shop/users-763dab90e55511f185a85b65bc0eb462".to_owned();
+        let columns =
+            vec![Column::new("DIRECTORY").shortens(words::short_directory), Column::new("SIZE").right().dispensable(1)];
+        let table = Table { columns, rows: vec![vec![directory.clone(), "1 MB".to_owned()]] };
+        assert!(table.fitted(Some(60)).contains(&directory));
+        assert_eq!(table.fitted(Some(40)), "DIRECTORY             SIZE\nshop/users-763dab90*  1 MB\n");
     }
 
     #[test]

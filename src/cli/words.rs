@@ -38,6 +38,19 @@ pub(super) fn some(names: &[String]) -> String {
     some.join(", ")
 }
 
+/// Digits of an id that tell one incarnation from another to a person.
+pub(super) const ID_DIGITS: usize = 8;
+
+/// `shop/users-763dab90*` for a table's directory with its whole id: a shell knows what that means.
+pub(super) fn short_directory(directory: &str) -> String {
+    let is_id = |id: &str| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let short = |name: &str| match name.rsplit_once('-') {
+        Some((table, id)) if is_id(id) => format!("{table}-{}*", &id[..ID_DIGITS]),
+        _ => name.to_owned(),
+    };
+    directory.split('/').map(short).collect::<Vec<_>>().join("/")
+}
+
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
