@@ -37,7 +37,7 @@ pub(super) async fn at_hosts(session: &Session, view: &ViewArgs) -> Vec<String> 
 
 async fn look(session: &Session, view: &ViewArgs) -> Result<Vec<String>> {
     let hosts = match &view.source_host {
-        Some(host) => vec![Host::new(host)],
+        Some(host) => vec![Host::new(host.as_str())],
         None => session.catalog.hosts().await?.hosts.clone(),
     };
     let listed = Listed::within(session, hosts, patience()).await;

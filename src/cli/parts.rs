@@ -129,8 +129,9 @@ impl Parts {
             if keys.is_empty() && OF_ARCHIVES.contains(&layout) {
                 say.warning(NO_KEY);
             }
-            let odd = what_is_odd(&session, args).await?;
-            odd.into_iter().for_each(|odd| say.warning(&odd));
+            for odd in what_is_odd(&session, args).await? {
+                say.warning(&odd);
+            }
         }
         let cache = session.cache()?;
         let options = ReaderOptions { wait_limit: LONGEST_WAIT, ..ReaderOptions::default() };

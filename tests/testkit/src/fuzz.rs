@@ -133,9 +133,9 @@ pub fn run(target: &str, mut seeds: Vec<Vec<u8>>, check: impl Fn(&[u8])) {
         }
         count += u64::from(cases);
         assert!(tried.get() >= count, "{} inputs were tried of {count}", tried.get());
-        let spent = cpu_time() - began;
+        let spent = cpu_time().saturating_sub(began);
         let is_over = spent >= whole;
-        if seconds.is_some() && (is_over || spent - said >= SAY_AGAIN) {
+        if seconds.is_some() && (is_over || spent.saturating_sub(said) >= SAY_AGAIN) {
             println!("{target}: {count} inputs in {} s of CPU time, no finding", spent.as_secs());
             said = spent;
         }
