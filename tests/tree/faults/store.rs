@@ -181,10 +181,10 @@ impl FaultStore {
         self.0.lock().unwrap().faults.clear();
     }
 
-    /// Whether listings leave the object out.
-    pub(super) fn hides(&self, key: &str) -> bool {
+    /// Whether this goes wrong with the object.
+    pub(super) fn has(&self, key: &str, trouble: Trouble) -> bool {
         let faults = &self.0.lock().unwrap().faults;
-        faults.iter().any(|fault| fault.trouble == Trouble::Hidden && fault.aim == Aim::Object(key.to_owned()))
+        faults.iter().any(|fault| fault.trouble == trouble && fault.aim == Aim::Object(key.to_owned()))
     }
 
     /// The trouble that a request meets now.

@@ -106,7 +106,7 @@ impl<'a> World<'a> {
             let kind = ["full", "incremental"][set];
             let time = format!("{}T03:00:09Z", &tag[..10]);
             let manifest = format!(
-                r#"{{"backup_id":"{tag}","backup_type":"{kind}","timestamp_utc":"{time}","tables_backed_up":["ks.carts","ks.users"],
+                r#"{{"backup_id":"{tag}","backup_type":"{kind}","timestamp_utc":"{time}","tables_backed_up":["ks/carts","ks/users"],
                     "tables_backed_up_count":2}}"#
             );
             store.put(&manifest_key(set), manifest.into());
@@ -292,6 +292,21 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Whether nobody could tell what is missing then: of a set that is nowhere in the listings, and
+    /// of an archive that a manifest may not name any more.
+    fn is_beyond_telling(&self, set: usize, key: &str, trouble: Trouble) -> bool {
+        let (archives, manifest) = ([archive_key(set, 0), archive_key(set, 1)], manifest_key(set));
+        let hides = |other: &String| *other != key && self.store.has(other, Trouble::Hidden);
+        match trouble {
+            Trouble::Hidden if *key == manifest => archives.iter().all(hides),
+            Trouble::Hidden => {
+                self.store.has(&manifest, Trouble::Flipped) || (hides(&manifest) && archives.iter().any(hides))
+            }
+            Trouble::Flipped => *key == manifest && archives.iter().any(hides),
+            _ => false,
+        }
+    }
+
     fn order(&mut self, fault: Fault) {
         self.active.extend(fault.trouble.kinds());
         // Listings and manifests decide what there is.
@@ -309,10 +324,7 @@ impl<'a> World<'a> {
                     0..4 => (object >> 1, archive_key(object >> 1, object & 1)),
                     _ => (object & 1, manifest_key(object & 1)),
                 };
-                // Of a set that is nowhere in the listings nobody can tell.
-                let others = [archive_key(set, 0), archive_key(set, 1), manifest_key(set)];
-                let mut others = others.iter().filter(|other| **other != key);
-                if OF_OBJECTS[trouble] == Trouble::Hidden && others.all(|other| self.store.hides(other)) {
+                if self.is_beyond_telling(set, &key, OF_OBJECTS[trouble]) {
                     return Ok(());
                 }
                 self.order(Fault { aim: Aim::Object(key), trouble: OF_OBJECTS[trouble], times, at });
