@@ -201,7 +201,7 @@ impl Write for LogWriter {
         // A message comes whole. One in JSON stays a line.
         let width = terminal::error_width().filter(|_| !bytes.starts_with(b"{"));
         let shown = width.map(|width| words::fitted(&String::from_utf8_lossy(bytes), width));
-        let shown = shown.as_ref().map_or(bytes, |shown| shown.as_bytes());
+        let shown = shown.as_ref().map_or(bytes, String::as_bytes);
         above_bar(|| io::stderr().write_all(shown)).map(|()| bytes.len())
     }
 

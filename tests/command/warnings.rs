@@ -6,6 +6,12 @@ use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::{Mounted, cassmount};
 use testkit::{fleet, skip};
 
+/// What the mount says when all hosts can be listed in time, however busy the machine is.
+fn said(source: &str, arguments: &[&str]) -> String {
+    let patience = [("CASSMOUNT_PATIENCE".to_owned(), "600".to_owned())];
+    Mounted::start_with(source, arguments, &patience).unwrap_or_else(|output| panic!("{output:?}")).said.clone()
+}
+
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/bucket");
 
 #[test]
@@ -29,7 +35,7 @@ fn what_will_surprise_is_said_when_it_mounts() {
     if !skip::fuse_or_skip("what_will_surprise_is_said_when_it_mounts") {
         return;
     }
-    let said = |arguments: &[&str]| Mounted::start(SAMPLE, arguments).said.clone();
+    let said = |arguments: &[&str]| said(SAMPLE, arguments);
     assert!(said(&[]).contains("warning: no key was given"));
     let keys = sample_keys();
     assert_eq!(said(&keys), "");
@@ -51,7 +57,7 @@ fn hosts_whose_newest_backup_is_not_as_expected_are_named_when_it_mounts() {
     let fleet = Bucket::new();
     fleet::write(&fleet.path());
     let keys = sample_keys();
-    let said = |arguments: &[&str]| Mounted::start(&fleet.source(), &[arguments, &keys[..]].concat()).said.clone();
+    let said = |arguments: &[&str]| said(&fleet.source(), &[arguments, &keys[..]].concat());
     let stopped = "warning: cass-03: it stopped: its last set 2026-11-25-20-03 is 3 days older";
     let latest = said(&[]);
     assert!(latest.contains(stopped) && latest.matches("cass-").count() == 1, "{latest}");
