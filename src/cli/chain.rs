@@ -56,7 +56,7 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
         let host = session.host(&args.host).await?;
         let tables = session.tables(&args.only, std::slice::from_ref(&host)).await?;
         let options = ReportOptions { tables, summary: true };
-        let tree = session.tree()?;
+        let tree = session.unlogged_tree()?;
         let mut report = tree.chain_report(&host, &args.point, &options).await?;
         if reads {
             announce(&report);

@@ -39,7 +39,7 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
         if let Some(mixed) = mixed::of_host(&session, &host, point).await? {
             say!("cassmount: warning: {mixed}");
         }
-        let tree = session.tree()?;
+        let tree = session.unlogged_tree()?;
         output::write(&tree.schema_cql(&host, point, &options).await?)?;
         let Some(doubt) = tree.schema_doubt(&host, point).await? else { return Ok(()) };
         // Where it is for want of a key, that one sentence says more.

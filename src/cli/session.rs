@@ -149,6 +149,13 @@ impl Session {
         BackupTree::new(Arc::clone(&self.catalog), reader, self.tree_options())
     }
 
+    /// As [`Self::tree`], for who reports by itself what restore points lack.
+    pub(super) fn unlogged_tree(&self) -> Result<BackupTree> {
+        let reader = self.reader(self.keys()?, self.cache()?, ReaderOptions::default())?;
+        let options = TreeOptions { logs_lacks: false, ..self.tree_options() };
+        BackupTree::new(Arc::clone(&self.catalog), reader, options)
+    }
+
     /// Makes sure that some key opens the host's archives, before anything else of them is fetched.
     ///
     /// # Errors

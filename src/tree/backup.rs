@@ -50,6 +50,9 @@ pub struct TreeOptions {
     pub linked: BTreeSet<PathBuf>,
     /// Bytes of memory for listings that may be made again.
     pub memory_limit: usize,
+    /// Whether what restore points lack, and which are of several runs, is logged. Who reports it
+    /// needs no second word.
+    pub logs_lacks: bool,
 }
 
 impl Default for TreeOptions {
@@ -62,6 +65,7 @@ impl Default for TreeOptions {
             names: None,
             linked: BTreeSet::new(),
             memory_limit: 32 << 20,
+            logs_lacks: true,
         }
     }
 }
@@ -327,7 +331,9 @@ impl BackupTree {
                 tracing::warn!("table ids of {} may be missing: {outage}", sets.host);
             }
             self.keep_names(&model, findings).await?;
-            self.log_lacks(&model);
+            if self.options.logs_lacks {
+                self.log_lacks(&model);
+            }
             return Ok(BuiltModel { model: Arc::new(model), revision, at: Instant::now(), incomplete });
         }
     }

@@ -76,7 +76,7 @@ pub(super) async fn listing(args: &ListArgs, session: &Session, name: &str) -> R
     let sets = catalog.host(&host).await?;
     let mut only: Option<HashSet<Tag>> = None;
     if !args.only.is_all() {
-        let tree = session.tree()?;
+        let tree = session.unlogged_tree()?;
         let tables = session.tables(&args.only, std::slice::from_ref(&host)).await?;
         // What is named must be there, all of it; of a pattern any.
         for pattern in args.only.patterns() {

@@ -55,7 +55,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
         let source = session.store.name();
         let (results, drill) = (results(&views, &reader, &session.cache_dir.verify(), source), last_drill(source)?);
         let lives = match &host {
-            Some(host) => match session.tree()?.lives(host).await {
+            Some(host) => match session.unlogged_tree()?.lives(host).await {
                 // The page tells why; all else of it needs no key.
                 Err(error) if error.kind() == Kind::Corrupt => Some(Err(error.to_string())),
                 lives => Some(Ok(lives?)),
