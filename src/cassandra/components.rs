@@ -40,6 +40,10 @@ pub enum Effect {
 const DATA: &str = "Data.db";
 const COMPRESSION_INFO: &str = "CompressionInfo.db";
 const CRC: &str = "CRC.db";
+/// Stands for either, where nothing tells which of them an SSTable had.
+const NEITHER_LIST: &str = "CompressionInfo.db or CRC.db";
+/// What no format does without, and what a format that has it does not do without.
+const NEEDED: [&str; 6] = [DATA, "Statistics.db", COMPRESSION_INFO, "Index.db", "Partitions.db", "Rows.db"];
 
 /// What an SSTable with the components `present` lacks: those without which none of its format
 /// opens, and those that its TOC.txt lists.
@@ -56,7 +60,7 @@ pub fn lacking(format: Format, present: &[&str], toc: Option<&[String]>) -> Vec<
     // One says how to cut a compressed file, the other holds the checksums of a plain one. Where
     // TOC.txt does not tell which it is, it may be the one that nothing opens without.
     if !has(COMPRESSION_INFO) && !has(CRC) && !listed.contains(&COMPRESSION_INFO) && !listed.contains(&CRC) {
-        lacks.push(unreadable("CompressionInfo.db or CRC.db"));
+        lacks.push(unreadable(NEITHER_LIST));
     }
     let mut seen: BTreeSet<&str> = needed.iter().copied().collect();
     for name in listed {
@@ -72,6 +76,12 @@ pub fn lacking(format: Format, present: &[&str], toc: Option<&[String]>) -> Vec<
         }
     }
     lacks
+}
+
+/// Whether an SSTable without this component, of those that [`missing_components`] names, is one
+/// that Cassandra does not open, or takes for another.
+pub fn is_needed(component: &str) -> bool {
+    component == NEITHER_LIST || NEEDED.contains(&component)
 }
 
 /// The names of [`lacking`]'s components.
@@ -129,6 +139,7 @@ mod tests {
         ] {
             let present: Vec<&str> = all.iter().copied().filter(|name| *name != gone).collect();
             assert_eq!(effects(&present, &all), [effect], "{gone}");
+            assert_eq!(is_needed(gone), effect == Effect::Unreadable, "{gone}");
         }
         // A plain Data.db is read without its checksums.
         assert_eq!(effects(&all[..3], &["Data.db", "Statistics.db", "Index.db", "CRC.db"]), [Effect::Unchecked]);

@@ -9,6 +9,6 @@ mod releases;
 pub mod schema;
 pub mod sstable;
 
-pub use components::{Effect, Lack, lacking, missing_components};
+pub use components::{Effect, Lack, is_needed, lacking, missing_components};
 pub use names::{Component, Format, SstableId, SstableName, TableId, TableName};
 pub use releases::opened_since;

@@ -1,7 +1,7 @@
 //! What archives that were looked into turned out not to give out. Listings of names cannot tell
 //! that; a restore point that needs such an archive lacks something from then on.
 
-use crate::cassandra::{SstableName, TableName};
+use crate::cassandra::{SstableName, TableName, is_needed};
 use crate::catalog::merge::MergedSstable;
 use crate::catalog::{Cause, SetEvidence, Subject, TableArchive, Tag};
 use crate::reader::Listing;
@@ -37,7 +37,8 @@ impl ArchiveDamage {
         self.put(set, archive, of_listing(&archive.table, listing, shown));
     }
 
-    /// Notes that it cannot be looked into. An outage shows nothing, nor does a key that does not fit.
+    /// Notes that it cannot be looked into. An outage shows nothing, nor does a key that does not
+    /// fit.
     pub(super) fn note_unreadable(&self, set: &Tag, archive: &TableArchive, error: &Error) {
         if tells(error) {
             let why = error.to_string().into();
@@ -74,7 +75,8 @@ fn tells(error: &Error) -> bool {
     )
 }
 
-/// Files that are named in the archive and cannot be had, and components that no archive has; an SSTable at a time.
+/// Files that are named in the archive and cannot be had, and components that no archive has and
+/// that no Cassandra does without; an SSTable at a time.
 fn of_listing<'a>(
     table: &TableName,
     listing: &Listing,
@@ -91,12 +93,12 @@ fn of_listing<'a>(
         let subject = Subject::Sstable { table: table.clone(), name };
         found.entry(subject).or_insert_with(|| why.clone());
     }
-    // Without other components rows can be saved still, and `verify` tells of them. Secondary
-    // indexes Cassandra builds anew.
+    // What Cassandra makes anew, or does without, `verify` tells of. Secondary indexes it builds
+    // anew.
     for sstable in shown.filter(|sstable| sstable.directory.is_empty()) {
-        if sstable.missing.iter().any(|component| component == "Data.db") {
+        if let Some(component) = sstable.missing.iter().find(|component| is_needed(component)) {
             let name = sstable.renumbered_from.as_ref().unwrap_or(&sstable.name).to_string().into();
-            let why = "Data.db is in no archive".into();
+            let why = format!("{component} is in no archive").into();
             found.entry(Subject::Sstable { table: table.clone(), name }).or_insert(why);
         }
     }
@@ -174,7 +176,11 @@ mod tests {
                 &["Data.db", "Filter.db"][..],
                 &["SSTable nb-2-big of ks.t: a member of its archive cannot be read: Data.db is in no archive"][..],
             ),
-            (&["Index.db", "Digest.crc32"], &[]),
+            (
+                &["Statistics.db", "Filter.db"],
+                &["SSTable nb-2-big of ks.t: a member of its archive cannot be read: Statistics.db is in no archive"],
+            ),
+            (&["Filter.db", "Digest.crc32"], &[]),
         ] {
             damage.note(&Tag::new("s"), &archive(), &listing(&files), [sstable(missing)].iter());
             assert_eq!(told(&damage), expected);

@@ -84,7 +84,9 @@ impl Kitchen {
         fs::create_dir_all(&live).unwrap();
         fs::write(live.join("manifest.json"), r#"{"files":["nb-1-big-Data.db"],"created_at":"2026-11-21T02:00:00Z"}"#)
             .unwrap();
-        fs::write(live.join("nb-1-big-Data.db"), "x").unwrap();
+        for component in ["Data.db", "Index.db", "Statistics.db", "CRC.db"] {
+            fs::write(live.join(format!("nb-1-big-{component}")), "x").unwrap();
+        }
         fs::write(this.path("updatedb.conf"), "PRUNEFS = \"NFS afs\"\n").unwrap();
         this
     }

@@ -1,6 +1,6 @@
 //! A target without room, on a file system of its own.
 
-use super::bucket::{Bucket, HOST, Tar};
+use super::bucket::{Bucket, HOST, Tar, sstable};
 use super::skip::skip;
 use super::user::{HIDDEN, User, assert_success, noise, shown, text};
 use std::path::{Path, PathBuf};
@@ -44,10 +44,7 @@ fn bucket() -> Bucket {
     bucket.add_set(TAG, "full");
     for n in 0..4 {
         let data = noise(n, 3 << 20);
-        let tar = Tar::new()
-            .file("./nb-1-big-Data.db", &data)
-            .file("./nb-1-big-Digest.crc32", crc32fast::hash(&data).to_string());
-        bucket.add_archive(TAG, "ks", &format!("t{n}"), &tar.end());
+        bucket.add_archive(TAG, "ks", &format!("t{n}"), &sstable(Tar::new(), 1, &data).end());
     }
     bucket
 }

@@ -1,7 +1,7 @@
 //! Killed, interrupted, and run again: nothing unverified has a final name, and the end is the
 //! same.
 
-use super::bucket::{Bucket, HOST, Tar};
+use super::bucket::{Bucket, HOST, Tar, crc_db};
 use super::user::{HIDDEN, User, noise, shown, text};
 use super::walk::{Seen, Tree, walk_path};
 use rustix::process::{Pid, Signal, kill_process};
@@ -27,7 +27,8 @@ fn bucket() -> Bucket {
                 .file(name("Digest.crc32"), crc32fast::hash(&data).to_string())
                 .file(name("Data.db"), &data)
                 .file(name("Index.db"), noise(n as u64, MIB / 2))
-                .file(name("Statistics.db"), "statistics");
+                .file(name("Statistics.db"), "statistics")
+                .file(name("CRC.db"), crc_db(&data));
             bucket.add_archive(tag, "ks", table, &tar.end());
         }
     }

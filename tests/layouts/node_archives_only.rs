@@ -17,6 +17,9 @@ fn pack(archive: &Path, keyspace: &str, tag: &str, content: &str) {
     fs::create_dir_all(&snapshot).unwrap();
     fs::write(snapshot.join("nb-1-big-Data.db"), content).unwrap();
     fs::write(snapshot.join("nb-1-big-Digest.crc32"), crc32fast::hash(content.as_bytes()).to_string()).unwrap();
+    for component in ["Index.db", "Statistics.db", "CRC.db"] {
+        fs::write(snapshot.join(format!("nb-1-big-{component}")), component).unwrap();
+    }
     fs::write(snapshot.join("manifest.json"), r#"{"files":["nb-1-big-Data.db"]}"#).unwrap();
     fs::create_dir_all(archive.parent().unwrap()).unwrap();
     let script = if archive.extension().is_some_and(|extension| extension == "enc") {

@@ -200,12 +200,19 @@ impl Tar {
     }
 }
 
-/// A small SSTable's files, digest and all.
+/// The CRC.db of an uncompressed Data.db.
+pub fn crc_db(data: &[u8]) -> Vec<u8> {
+    let crcs = data.chunks(64 << 10).map(crc32fast::hash);
+    std::iter::once(64 << 10).chain(crcs).flat_map(u32::to_be_bytes).collect()
+}
+
+/// All files of a small uncompressed SSTable that Cassandra needs or checks.
 pub fn sstable(tar: Tar, generation: u32, data: &[u8]) -> Tar {
     let name = |component: &str| format!("./nb-{generation}-big-{component}");
     tar.file(name("Data.db"), data)
+        .file(name("CRC.db"), crc_db(data))
         .file(name("Digest.crc32"), crc32fast::hash(data).to_string())
         .file(name("Statistics.db"), b"statistics")
         .file(name("Index.db"), b"index")
-        .file(name("TOC.txt"), b"Data.db\nDigest.crc32\nStatistics.db\nIndex.db\nTOC.txt\n")
+        .file(name("TOC.txt"), b"Data.db\nDigest.crc32\nStatistics.db\nIndex.db\nTOC.txt\nCRC.db\n")
 }

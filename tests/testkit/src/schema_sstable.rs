@@ -5,6 +5,8 @@
 //! reads what real nodes of all versions wrote. The layout follows Cassandra's
 //! `UnfilteredSerializer` and `SerializationHeader`.
 
+use crate::bucket::crc_db;
+
 /// From which `EncodingStats` counts, seconds.
 const EPOCH: i64 = 1_442_880_000;
 
@@ -22,9 +24,16 @@ pub enum Statement {
 }
 
 /// File names and contents of the SSTable of this generation.
-pub fn sstable(generation: usize, keyspace: &str, table: &str, statement: Statement) -> [(String, Vec<u8>); 2] {
+pub fn sstable(generation: usize, keyspace: &str, table: &str, statement: Statement) -> [(String, Vec<u8>); 4] {
     let name = |component: &str| format!("me-{generation}-big-{component}");
-    [(name("Data.db"), data(keyspace, table, statement)), (name("Statistics.db"), statistics())]
+    let data = data(keyspace, table, statement);
+    let crcs = crc_db(&data);
+    [
+        (name("Data.db"), data),
+        (name("Statistics.db"), statistics()),
+        (name("Index.db"), b"index".to_vec()),
+        (name("CRC.db"), crcs),
+    ]
 }
 
 fn data(keyspace: &str, table: &str, statement: Statement) -> Vec<u8> {

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use testkit::bucket::{HOST, PASSPHRASE, Tar, encrypt, gzip};
+use testkit::bucket::{HOST, PASSPHRASE, Tar, crc_db, encrypt, gzip};
 use testkit::walk::node_at;
 
 /// A full and an incremental.
@@ -43,6 +43,8 @@ impl Archive {
                 ("Data.db", data.clone()),
                 ("Digest.crc32", crc32fast::hash(&data).to_string().into_bytes()),
                 ("Index.db", random.bytes(100)),
+                ("Statistics.db", random.bytes(50)),
+                ("CRC.db", crc_db(&data)),
             ];
             for (component, content) in components {
                 let name = format!("nb-{generation}-big-{component}");

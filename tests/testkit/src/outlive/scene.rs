@@ -2,7 +2,7 @@
 
 use super::load::{Expected, Load};
 use super::random::Random;
-use crate::bucket::{Bucket, HOST, Tar};
+use crate::bucket::{Bucket, HOST, Tar, crc_db};
 use crate::command::{Mounted, cassmount};
 use rustix::process::{Pid, Signal, kill_process};
 use std::cell::Cell;
@@ -50,8 +50,11 @@ impl Backup {
             for generation in 1..=sstables {
                 let data = random.bytes(size);
                 let digest = crc32fast::hash(&data).to_string().into_bytes();
+                let crcs = crc_db(&data);
                 let components = [
                     ("Data.db", data),
+                    ("CRC.db", crcs),
+                    ("Statistics.db", random.bytes(100)),
                     ("Digest.crc32", digest),
                     ("Index.db", random.bytes(size / 10)),
                     ("TOC.txt", b"Data.db\n".to_vec()),
