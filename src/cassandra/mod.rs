@@ -3,6 +3,7 @@
 //!
 //! A leaf: it knows nothing of stores, archives or mounts, and does no I/O.
 
+pub mod commit_log;
 mod components;
 mod names;
 mod releases;

@@ -29,6 +29,8 @@ pub enum Automatic {
     /// Because rows were found that contradict each other (`snapshot_on_duplicate_row_detection`
     /// and the like).
     Diagnostic,
+    /// Somebody made it of some tables (`nodetool snapshot --table`).
+    SomeTables,
 }
 
 /// `a snapshot that …`
@@ -42,6 +44,7 @@ impl fmt::Display for Automatic {
             Self::Scrub => "made by Cassandra before a scrub",
             Self::Compaction => "made by Cassandra before a compaction, of one table",
             Self::Diagnostic => "made by Cassandra for diagnosis, of one table",
+            Self::SomeTables => "made of some tables only: an earlier snapshot has more of their keyspaces",
         })
     }
 }

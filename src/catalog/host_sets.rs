@@ -7,10 +7,11 @@ use super::local::Offsets;
 use super::manifest::own_offset;
 use super::set::BackupSet;
 use super::stray::Strays;
+use super::verified::VerifiedEvidence;
 use crate::cassandra::TableName;
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A set may still be written, or cleaned up, this long after its last upload.
@@ -38,6 +39,7 @@ pub struct HostSets {
     pub listed: Timestamp,
     /// When the other hosts of the source made sets, as far as they were asked.
     peers: Vec<Arc<PeerRuns>>,
+    verified: Arc<VerifiedEvidence>,
     /// Indices into `sets`, by tag.
     by_tag: Vec<u32>,
 }
@@ -50,14 +52,29 @@ impl HostSets {
         let mut by_tag: Vec<u32> = (0..sets.len() as u32).collect();
         by_tag.sort_by(|a, b| sets[*a as usize].tag.cmp(&sets[*b as usize].tag));
         let chains = Chains::new(&sets);
-        let completeness = HostCompleteness::judge(&host, &sets, &chains, &strays, &[]);
-        Self { host, chains, completeness, sets, strays, offsets, logs: None, listed, peers: Vec::new(), by_tag }
+        let completeness = HostCompleteness::judge(&host, &sets, &chains, &strays, &[], &HashMap::new());
+        let (peers, verified) = (Vec::new(), Arc::default());
+        Self { host, chains, completeness, sets, strays, offsets, logs: None, listed, peers, verified, by_tag }
+    }
+
+    /// Judges again what its restore points lack, with what verifications found before.
+    pub(super) fn with_verified(self, verified: VerifiedEvidence) -> Self {
+        let Self { host, sets, chains, strays, peers, .. } = &self;
+        let unasked = self.completeness.unasked().to_vec();
+        let completeness = HostCompleteness::judge(host, sets, chains, strays, peers, &verified).with_unasked(unasked);
+        Self { completeness, verified: Arc::new(verified), ..self }
+    }
+
+    /// What verifications found before.
+    pub(super) fn verified(&self) -> &VerifiedEvidence {
+        &self.verified
     }
 
     /// Judges again what its restore points lack, with what other hosts of the source tell.
     pub(super) fn with_peers(self, Peers { runs, unasked }: &Peers) -> Self {
-        let Self { host, sets, chains, strays, .. } = &self;
-        let completeness = HostCompleteness::judge(host, sets, chains, strays, runs).with_unasked(unasked.clone());
+        let Self { host, sets, chains, strays, verified, .. } = &self;
+        let completeness =
+            HostCompleteness::judge(host, sets, chains, strays, runs, verified).with_unasked(unasked.clone());
         Self { completeness, peers: runs.clone(), ..self }
     }
 
@@ -95,6 +112,7 @@ impl HostSets {
         let same = |(a, b): (&Arc<BackupSet>, &Arc<BackupSet>)| Arc::ptr_eq(a, b) || a.is_same_but_listed(b);
         self.strays != other.strays
             || self.logs != other.logs
+            || self.verified != other.verified
             || self.sets.len() != other.sets.len()
             || !self.sets.iter().zip(&other.sets).all(same)
     }

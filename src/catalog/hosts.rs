@@ -9,14 +9,16 @@ use super::layout::{CassOps, Hosts, LayoutChoice, Rename, SourceLayout};
 use super::load::Lister;
 use super::objects::Objects;
 use super::set::BackupSet;
+use super::verified::Verified;
 use crate::store::{BundledFile, Bundles, ObjectMeta};
-use crate::task::lock;
+use crate::task::{blocking, lock};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -36,6 +38,8 @@ pub struct CatalogOptions {
     /// Whether every set is listed, also those that have not changed for long. Else such a set is
     /// looked at again within a week.
     pub lists_all: bool,
+    /// Who knows what verifications found before; `None`: nobody.
+    pub verified: Option<Arc<dyn Verified>>,
 }
 
 impl Default for CatalogOptions {
@@ -46,6 +50,7 @@ impl Default for CatalogOptions {
             layout: LayoutChoice::Certain(Arc::new(CassOps)),
             renames: Vec::new(),
             lists_all: false,
+            verified: None,
         }
     }
 }
@@ -62,6 +67,7 @@ pub struct Catalog {
     sets: Mutex<HashMap<Host, Slot<HostSets>>>,
     /// What other hosts told about a host.
     peers: Mutex<HashMap<Host, Arc<Peers>>>,
+    verified: Option<Arc<dyn Verified>>,
     /// Counts the changes that were noticed.
     generation: watch::Sender<u64>,
 }
@@ -105,6 +111,7 @@ impl Catalog {
             hosts: Mutex::default(),
             sets: Mutex::default(),
             peers: Mutex::default(),
+            verified: options.verified,
             generation: watch::Sender::new(0),
         })
     }
@@ -198,6 +205,14 @@ impl Catalog {
             Some(object) => self.lister.objects.read(object).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// A part of an archived commit log ([`HostSets::logs`]).
+    pub async fn log_bytes(&self, log: &ObjectMeta, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        self.lister.objects.read_range(log, range).await
     }
 
     /// The host's sets if they are in memory. No I/O.
@@ -318,6 +333,10 @@ impl Catalog {
                 found
             }
         };
+        let found = match found {
+            Ok(found) => self.with_verified(found).await,
+            Err(error) => Err(error),
+        };
         let peers = lock(&self.peers).get(&host).cloned();
         let found = match peers {
             Some(peers) => found.map(|found| Arc::new(HostSets::clone(&found).with_peers(&peers))),
@@ -356,6 +375,19 @@ impl Catalog {
             });
         }
         found
+    }
+
+    /// The host's sets, judged with what verifications have found until now.
+    async fn with_verified(&self, sets: Arc<HostSets>) -> Result<Arc<HostSets>> {
+        let Some(verified) = self.verified.clone() else { return Ok(sets) };
+        blocking(move || {
+            let evidence = verified.evidence(&sets.host, &sets.sets);
+            if evidence == *sets.verified() {
+                return Ok(sets);
+            }
+            Ok(Arc::new(HostSets::clone(&sets).with_verified(evidence)))
+        })
+        .await
     }
 
     async fn load(&self, host: &Host) -> Option<Arc<HostSets>> {

@@ -37,6 +37,7 @@ mod set;
 mod stray;
 #[cfg(test)]
 pub(crate) mod testing;
+mod verified;
 pub mod when;
 
 pub use automatic::Automatic;
@@ -54,5 +55,6 @@ pub use names::{Host, Tag};
 pub use objects::Objects;
 pub use overview::{PointOverview, names, overview};
 pub use set::{BackupSet, SetFile, TableArchive};
-pub use stray::{Stray, StrayReason, Strays};
+pub use stray::{Stray, StrayReason, Strays, lines as stray_lines};
+pub use verified::{Verified, VerifiedEvidence};
 pub use when::{Period, When, parse_time};

@@ -1,6 +1,7 @@
 //! Keys that fit nothing: reported, never shown, and never a reason to fail.
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub enum StrayReason {
     Misplaced,
     /// An archive that is packed in another way than this layout's are.
     OtherArchive,
+    /// A directory that is no backup set's, with archives in it.
+    Archives,
 }
 
 impl StrayReason {
@@ -59,7 +62,8 @@ impl StrayReason {
             | Self::NotLookedAt
             | Self::ManyTables
             | Self::Misplaced
-            | Self::OtherArchive => true,
+            | Self::OtherArchive
+            | Self::Archives => true,
             Self::NotAHost | Self::NotATag | Self::Unknown | Self::DirectoryMarker | Self::LiveFiles => false,
         }
     }
@@ -77,6 +81,7 @@ impl StrayReason {
                 | Self::NotLookedAt
                 | Self::ManyTables
                 | Self::OtherArchive
+                | Self::Archives
         )
     }
 }
@@ -94,6 +99,7 @@ impl fmt::Display for StrayReason {
             Self::Duplicate => "a second archive of one table",
             Self::Unreadable => "its name cannot be shown, or it may not be looked into",
             Self::OtherArchive => "an archive that is packed in another way than this layout's are",
+            Self::Archives => "archives where no backup set has any: their rows are in no restore point",
             Self::Sstable => "an SSTable's file where no backup set has one: its rows are in no restore point",
             Self::Misplaced => "an archive where no backup set has one: its rows are in no restore point",
             Self::NotLookedAt => {
@@ -133,6 +139,32 @@ impl fmt::Display for Stray {
     }
 }
 
+/// As many strays of one directory and reason are still told one by one.
+const TOLD_APART: usize = 3;
+
+/// A line each, for a person; many of one directory and reason are one line. In order of their keys.
+pub fn lines(strays: &[Stray]) -> Vec<String> {
+    let mut groups: Vec<Vec<&Stray>> = Vec::new();
+    let mut places: HashMap<(&str, StrayReason), usize> = HashMap::new();
+    for stray in strays {
+        let key = stray.key.strip_suffix('/').unwrap_or(&stray.key);
+        let directory = &stray.key[..key.rfind('/').map_or(0, |slash| slash + 1)];
+        let place = *places.entry((directory, stray.reason)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push(stray),
+            None => groups.push(vec![stray]),
+        }
+    }
+    let line = |group: &Vec<&Stray>| match group[..] {
+        [first, .., last] if group.len() > TOLD_APART => {
+            let [first_key, last_key] = [first, last].map(|stray| stray.key.escape_debug().to_string());
+            vec![format!("{first_key} to {last_key}, {} objects: {}", group.len(), first.reason)]
+        }
+        _ => group.iter().map(ToString::to_string).collect(),
+    };
+    groups.iter().flat_map(line).collect()
+}
+
 /// Strays of one place; only the first [`Strays::KEPT`] are kept, so that a bucket full of them
 /// cannot fill memory.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -166,6 +198,11 @@ impl Strays {
         &self.list
     }
 
+    /// A line each, for a person; many of one directory and reason are one line.
+    pub fn lines(&self) -> Vec<String> {
+        lines(&self.list)
+    }
+
     /// How many there are besides.
     pub fn more(&self) -> u64 {
         self.more
@@ -179,5 +216,26 @@ impl Strays {
     pub(super) fn sort(&mut self) {
         self.list.sort_by(|a, b| a.key.cmp(&b.key));
         self.list.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_strays_of_a_directory_are_one_line() {
+        let mut strays = Strays::default();
+        for number in 100..200 {
+            strays.push(format!("h/data/nb-{number}-big-Data.db"), Some(1), StrayReason::Sstable);
+        }
+        strays.push("h/data/notes.txt", Some(1), StrayReason::Unknown);
+        strays.push("h/old/", None, StrayReason::NotATag);
+        let lines = strays.lines();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(
+            lines[0].starts_with("h/data/nb-100-big-Data.db to h/data/nb-199-big-Data.db, 100 objects: an SSTable")
+        );
+        assert_eq!(lines[2], "h/old/: not a backup set's name");
     }
 }

@@ -14,6 +14,7 @@ use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Bundles, Store};
 use cassmount::tree::{BackupTree, TreeOptions};
 use cassmount::unpacked::{Unpacked, with_plain_logs};
+use cassmount::verify::FoundBefore;
 use cassmount::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,8 @@ impl Session {
             layout = LayoutChoice::Certain(Arc::new(NodeArchives));
         }
         let (directory, renames) = (Some(cache_dir.catalog()), settings.rename_hosts.clone());
-        let options = CatalogOptions { directory, layout, renames, lists_all, ..CatalogOptions::default() };
+        let verified = Some(Arc::new(FoundBefore::new(cache_dir.verify(), store.name())) as _);
+        let options = CatalogOptions { directory, layout, renames, lists_all, verified, ..CatalogOptions::default() };
         let catalog = Catalog::open(objects, options);
         Ok(Self { settings, store, catalog, cache_dir, unpacked, keys, silence: None })
     }

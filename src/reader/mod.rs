@@ -51,6 +51,7 @@ use bundle::LooseFiles;
 use bundle::loose::LooseFile;
 use bytes::Bytes;
 use fetch::Fetcher;
+use identity::Identity;
 use known::Knowledge;
 use pass::Passes;
 use plain::PlainObjects;
@@ -157,6 +158,12 @@ impl Reader {
     /// Names exactly this version of the object in this store, in everything that is kept about it.
     pub fn version(&self, object: &ObjectMeta) -> [u8; 32] {
         *self.fetcher.identity(object).bytes()
+    }
+
+    /// The version of an object of the source of that name, as [`Self::version`] has it where tables'
+    /// archives are read.
+    pub fn version_in(source: &str, object: &ObjectMeta) -> [u8; 32] {
+        *Identity::new(source, object).bytes()
     }
 
     /// What it did so far.

@@ -77,6 +77,10 @@ pub enum Problem {
     ChunkDamaged,
     /// CompressionInfo.db or CRC.db makes no sense, or is not of this Data.db.
     ChunkListDamaged,
+    /// An archived commit log is empty, cut short, or another than its name says.
+    LogDamaged,
+    /// An earlier run that read all of the archive found it damaged, and it is as it was then.
+    FoundBefore,
     /// The structure, a checksum or a length of what is compressed: `gzip_damaged` and the like.
     #[serde(untagged, serialize_with = "damaged")]
     StreamDamaged(Compression),
@@ -98,6 +102,24 @@ impl Problem {
             | Self::IndexIncomplete => Severity::Warning,
             _ => Severity::Error,
         }
+    }
+
+    /// Whether an archive is so whenever it is read, as long as its object is the one that it is.
+    pub(super) fn is_of_bytes(self) -> bool {
+        matches!(
+            self,
+            Self::CutShort
+                | Self::NotAnArchive
+                | Self::PaddingWrong
+                | Self::TarDamaged
+                | Self::SstableMissing
+                | Self::DataMissing
+                | Self::ComponentMissing
+                | Self::DigestDiffers
+                | Self::ChunkDamaged
+                | Self::ChunkListDamaged
+                | Self::StreamDamaged(_)
+        )
     }
 
     /// Whether nothing of the archive can be read because of it, or not with certainty.

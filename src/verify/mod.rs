@@ -8,6 +8,7 @@
 //! - An archive ([`archives`]): at a glance its two ends; in depth all of its bytes, once, and in
 //!   it every SSTable ([`sstables`]).
 //! - Of a [`Sample`] of archives instead of all: which ones ([`sample`]).
+//! - The archived commit logs of a host ([`logs`]).
 //! - What a damaged archive held, and who else has it ([`copies`]).
 //!
 //! Archives found good are remembered ([`state`]), so that a verification that was broken off goes
@@ -17,6 +18,7 @@
 mod archives;
 mod copies;
 mod finding;
+mod logs;
 mod prepare;
 mod results;
 mod run;
@@ -27,6 +29,6 @@ mod state;
 
 pub use finding::{Copy, Finding, Neighbours, Note, Problem, Severity, SstableRef};
 pub use prepare::{Scope, Todo, Verification, VerifyOptions};
-pub use results::{HostResults, KeptFinding, SetResults, results};
+pub use results::{FoundBefore, HostResults, KeptFinding, SetResults, results};
 pub use run::{CheckCounts, HostReport, Observer, Report};
 pub use sample::{Sample, SampleReport};

@@ -3,19 +3,22 @@
 //!
 //! A cache: where it is damaged or gone, a report says that nothing was verified here.
 
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Problem, Severity};
 use super::state;
 use crate::cache::write_atomically;
-use crate::catalog::{Host, HostSets, Tag};
+use crate::cassandra::TableName;
+use crate::catalog::{BackupSet, Cause, Host, HostSets, SetEvidence, Subject, Tag, Verified, VerifiedEvidence};
 use crate::private;
+use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-const MAGIC: &[u8; 21] = b"cassmount findings 1\n";
+const MAGIC: &[u8; 21] = b"cassmount findings 2\n";
 /// Longest file that is read, bytes.
 const MAX_FILE: u64 = 16 << 20;
 /// Findings of one host that are kept; the others are counted.
@@ -32,9 +35,44 @@ pub struct KeptFinding {
     pub is_error: bool,
     /// Unix seconds.
     pub when: i64,
+    /// The SSTable, where it is about one.
+    sstable: Option<String>,
+    /// The version of the archive whose bytes it is about.
+    archive: Option<[u8; 16]>,
+    /// Whether the archive was read whole.
+    is_deep: bool,
 }
 
 impl KeptFinding {
+    /// Whether it is about the bytes of that archive, in its version of now.
+    pub(super) fn is_about(&self, version: &[u8; 32]) -> bool {
+        self.archive == Some(state::short(version))
+    }
+
+    /// Whether only a whole reading of the archive could have found it.
+    pub(super) fn is_deep(&self) -> bool {
+        self.is_deep
+    }
+
+    /// The day, in UTC.
+    pub(super) fn day(&self) -> String {
+        Timestamp::from_secs(self.when).to_string().chars().take("2026-11-29".len()).collect()
+    }
+
+    /// As evidence that restore points lack something.
+    fn evidence(&self) -> Option<SetEvidence> {
+        let (keyspace, name) = self.table.as_ref()?.split_once('.')?;
+        let table = TableName::new(keyspace, name);
+        let cause = Cause::Verified { on: self.day().into(), why: self.message.as_str().into() };
+        let subject = match self.sstable.as_deref() {
+            // Secondary indexes Cassandra builds anew.
+            Some(name) if name.contains('/') => return None,
+            Some(name) => Subject::Sstable { table, name: name.into() },
+            None => Subject::Table { table },
+        };
+        Some(SetEvidence::new(subject, cause))
+    }
+
     /// Whether that one says the same of the same thing.
     pub(super) fn is_of(&self, finding: &Finding) -> bool {
         let table = finding.table_name().map(|table| table.to_string());
@@ -126,25 +164,71 @@ pub fn results(
     results
 }
 
+/// What verifications of this machine found before.
+#[derive(Debug)]
+pub struct FoundBefore {
+    directory: PathBuf,
+    source: String,
+}
+
+impl FoundBefore {
+    /// `directory`: where [`super::VerifyOptions::state_dir`] is. Does no I/O yet.
+    pub fn new(directory: PathBuf, source: &str) -> Self {
+        Self { directory, source: source.to_owned() }
+    }
+}
+
+impl Verified for FoundBefore {
+    fn evidence(&self, host: &Host, sets: &[Arc<BackupSet>]) -> VerifiedEvidence {
+        let mut found = VerifiedEvidence::new();
+        let before = findings_before(&self.directory, &self.source, host);
+        let damages: Vec<KeptFinding> =
+            before.into_iter().filter(|finding| finding.is_error && finding.archive.is_some()).collect();
+        if damages.is_empty() {
+            return found;
+        }
+        let sets: HashMap<&str, &Arc<BackupSet>> = sets.iter().map(|set| (&*set.tag.0, set)).collect();
+        for damage in damages {
+            let (Some(set), Some(evidence)) = (sets.get(&*damage.set), damage.evidence()) else { continue };
+            let archive = evidence.subject.table().and_then(|table| set.archive(table));
+            if archive.is_some_and(|archive| damage.is_about(&Reader::version_in(&self.source, &archive.object))) {
+                found.entry(set.tag.clone()).or_default().push(evidence);
+            }
+        }
+        found
+    }
+}
+
+/// What was found of a host until now, of sets that may be gone.
+pub(super) fn findings_before(directory: &Path, source: &str, host: &Host) -> Vec<KeptFinding> {
+    read(&path(directory, source, host), source, host).unwrap_or_default().findings
+}
+
 /// Keeps what was found of a host in place of what an earlier run found of the same things.
+/// `version`: of the archive whose bytes a finding is about.
 /// `was_looked_at`: whether this run looked at the set and the table that an earlier finding names.
 pub(super) fn keep(
     directory: &Path,
     (source, host): (&str, &Host),
-    findings: &[Finding],
+    (findings, is_deep): (&[Finding], bool),
     now: Timestamp,
+    version: &dyn Fn(&Finding) -> Option<[u8; 32]>,
     was_looked_at: &dyn Fn(&KeptFinding) -> bool,
 ) {
     let path = path(directory, source, host);
     let before = read(&path, source, host).unwrap_or_default();
     let mut kept: Vec<KeptFinding> = before.findings.into_iter().filter(|finding| !was_looked_at(finding)).collect();
-    kept.extend(findings.iter().map(|finding| KeptFinding {
+    let new = findings.iter().filter(|finding| finding.problem != Problem::FoundBefore);
+    kept.extend(new.map(|finding| KeptFinding {
         set: finding.set.to_string(),
         table: finding.table_name().map(|table| table.to_string()),
         message: finding.message.clone(),
         lost: finding.lost.clone(),
         is_error: finding.severity == Severity::Error,
         when: now.secs(),
+        sstable: finding.sstable.as_ref().map(ToString::to_string),
+        archive: version(finding).map(|version| state::short(&version)),
+        is_deep,
     }));
     let more = kept.len().saturating_sub(MAX_KEPT) as u64;
     kept.truncate(MAX_KEPT);
@@ -167,6 +251,10 @@ fn read(path: &Path, source: &str, host: &Host) -> Option<File> {
             return None;
         }
     };
+    // An earlier version's file says less: a verification makes it anew.
+    if !bytes.starts_with(MAGIC) && bytes.starts_with(b"cassmount findings ") {
+        return None;
+    }
     let file = decode(&bytes);
     if file.is_none() {
         tracing::warn!("{} is damaged, so what was found before is not known", path.display());
@@ -205,7 +293,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (at, host) = (directory.path(), Host::new("h"));
         let keep = |findings: &[Finding], looked_at: &dyn Fn(&KeptFinding) -> bool| {
-            super::keep(at, ("s3://b", &host), findings, Timestamp::from_secs(7), looked_at);
+            let (findings, now) = ((findings, true), Timestamp::from_secs(7));
+            super::keep(at, ("s3://b", &host), findings, now, &|_| None, looked_at);
             let file = read(&path(at, "s3://b", &host), "s3://b", &host).unwrap();
             file.findings.into_iter().map(|finding| finding.set).collect::<Vec<_>>()
         };

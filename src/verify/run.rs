@@ -1,12 +1,12 @@
 //! Carries a verification out, several archives at a time, and reports.
 
 use super::archives::{Outcome, Subject};
-use super::copies;
 use super::finding::{Finding, Note, Problem};
 use super::prepare::{HostWork, Part, Verification};
 use super::results::{self, KeptFinding};
 use super::sample::SampleReport;
 use super::sets;
+use super::{copies, logs};
 use crate::cassandra::TableName;
 use crate::catalog::{BackupSet, Host, HostCompleteness, SetEvidence, TableArchive, Tag};
 use crate::time::Timestamp;
@@ -153,10 +153,19 @@ impl Verification {
             let Some(table) = &kept.table else { return part.is_whole() && self.tables.is_empty() };
             let archive = part.archives(&self.tables).find(|archive| archive.table.to_string() == *table);
             // A table that has no archive any more is of the set.
-            archive.map_or_else(|| part.is_whole(), |archive| host.samples(&self.reader.version(&archive.object)))
+            let Some(archive) = archive else { return part.is_whole() };
+            let version = self.reader.version(&archive.object);
+            // A glance sees nothing of what a whole reading found.
+            let is_beyond = !self.options.deep && kept.is_deep() && kept.is_about(&version);
+            host.samples(&version) && !is_beyond
+        };
+        let version = |finding: &Finding| {
+            let set = host.sets.set(&finding.set.0).filter(|_| finding.problem.is_of_bytes())?;
+            Some(self.reader.version(&set.archive(&finding.table_name()?)?.object))
         };
         let (source, now) = (self.catalog.source(), Timestamp::from(SystemTime::now()));
-        results::keep(directory, (source, &host.sets.host), findings, now, &was_looked_at);
+        let findings = (findings, self.options.deep);
+        results::keep(directory, (source, &host.sets.host), findings, now, &version, &was_looked_at);
     }
 
     async fn host(&self, host: &mut HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
@@ -168,6 +177,10 @@ impl Verification {
             last_check: None,
         });
         self.sets(host, report, observer).await?;
+        report.add(self.found_before(host), Vec::new(), observer);
+        if self.covers_all {
+            report.add(logs::check(&self.catalog, &host.sets, self.options.deep).await?, Vec::new(), observer);
+        }
         let tables = &self.tables;
         let mut todo = Vec::new();
         let (mut checked, mut last_check) = (CheckCounts::default(), None);
@@ -220,6 +233,23 @@ impl Verification {
         report.checked.bytes += checked.bytes;
         report.checked.skipped += checked.skipped;
         result
+    }
+
+    /// What an earlier run found in archives that this one does not read whole.
+    fn found_before(&self, host: &HostWork) -> Vec<Finding> {
+        let Some(directory) = self.options.state_dir.as_ref().filter(|_| !self.options.deep) else { return Vec::new() };
+        let before = results::findings_before(directory, self.catalog.source(), &host.sets.host);
+        let as_finding = |kept: &KeptFinding| {
+            let part = host.parts.iter().find(|part| *part.set.tag.0 == *kept.set)?;
+            let table = kept.table.as_ref()?;
+            let archive = part.archives(&self.tables).find(|archive| archive.table.to_string() == *table)?;
+            kept.is_about(&self.reader.version(&archive.object)).then(|| {
+                let message = format!("found on {} by --deep: {}", kept.day(), kept.message);
+                let finding = Finding::new(Problem::FoundBefore, &host.sets.host, &part.set.tag, message);
+                Finding { key: Some(archive.object.key.clone()), ..finding.of_table(&archive.table).lost(&kept.lost) }
+            })
+        };
+        before.iter().filter(|kept| kept.is_deep() && kept.is_error).filter_map(as_finding).collect()
     }
 
     async fn sets(&self, host: &HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {

@@ -5,8 +5,8 @@ use super::finding::{Finding, Note, Problem, Severity};
 use super::prepare::wants;
 use crate::cassandra::TableName;
 use crate::catalog::{
-    BackupSet, Catalog, Cause, HostSets, Lack, ManifestState, Problem as SetProblem, SetEvidence, SetKind, Subject,
-    parse_mapping, tables_of,
+    BackupSet, Catalog, Cause, HostSets, Lack, ManifestState, Problem as SetProblem, SetEvidence, SetKind, Stray,
+    Subject, parse_mapping, stray_lines, tables_of,
 };
 use crate::store::ObjectMeta;
 use crate::{Error, Kind, Result};
@@ -52,11 +52,9 @@ pub(super) async fn check(
     if set.kind() == SetKind::Full && set.is_finished() {
         full(catalog, set, &mut found).await?;
     }
-    for stray in set.strays.list() {
-        if stray.reason.hides_rows() {
-            continue;
-        }
-        found.note(set, None, format!("belongs to no backup: {stray}"));
+    let harmless: Vec<Stray> = set.strays.list().iter().filter(|stray| !stray.reason.hides_rows()).cloned().collect();
+    for line in stray_lines(&harmless) {
+        found.note(set, None, format!("belongs to no backup: {line}"));
     }
     Ok(found)
 }
@@ -129,6 +127,7 @@ fn problem(cause: &Cause) -> Problem {
         Cause::SnapshotManifest | Cause::BackupManifest => Problem::FileMissing,
         Cause::Stray { .. } => Problem::NameAmbiguous,
         Cause::Member { .. } => Problem::MemberUnreadable,
+        Cause::Verified { .. } => Problem::FoundBefore,
     }
 }
 

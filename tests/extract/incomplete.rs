@@ -1,7 +1,8 @@
 //! A restore point that lacks something is refused, with the reason and with what is whole instead,
 //! and taken only when that is asked for.
 
-use super::bucket::{Bucket, sample_keys};
+use super::bucket::{Bucket, HOST, Tar, sample_keys, sstable};
+use super::command::cassmount;
 use super::user::User;
 use std::fs;
 
@@ -68,5 +69,70 @@ fn a_manifest_that_is_damaged_empty_or_gone_is_no_way_to_fewer_rows() {
         let (status, _, said) = extract(&bucket, "cass-a", POINT, &["--table", "shop.users"]);
         assert_eq!(status, 5, "{why}: {said}");
         assert!(said.contains("2026-11-21-02-48 is left out") && said.contains(why), "{why}: {said}");
+    }
+}
+
+const TAG: &str = "2026-11-20-03-00";
+
+#[test]
+fn an_sstable_without_a_component_that_cassandra_needs_is_a_lack() {
+    for (gone, is_needed) in [("Statistics.db", true), ("Index.db", true), ("CRC.db", true), ("Filter.db", false)] {
+        let bucket = Bucket::new();
+        bucket.add_set(TAG, "full");
+        let components = ["Data.db", "Statistics.db", "Index.db", "CRC.db", "Filter.db"];
+        let there = components.into_iter().filter(|component| *component != gone);
+        let tar = there.fold(Tar::new(), |tar, component| tar.file(format!("./nb-1-big-{component}"), component));
+        bucket.add_archive(TAG, "ks", "t", &tar.end());
+        let (status, report) = User::new().json(&bucket.source(), HOST, TAG, &["--key-file", &bucket.key_file()]);
+        assert_eq!(status, i32::from(is_needed), "{gone}: {report}");
+        assert_eq!(report["lacks"].as_array().unwrap().len(), usize::from(is_needed), "{gone}: {report}");
+    }
+}
+
+#[test]
+fn what_verify_found_counts_until_the_archive_is_another() {
+    let bucket = Bucket::new();
+    bucket.add_set(TAG, "full");
+    let rotten = sstable(Tar::new(), 1, b"rows").file("./nb-1-big-Digest.crc32", "1");
+    bucket.add_archive(TAG, "ks", "t", &rotten.end());
+    let (user, key, source) = (User::new(), bucket.key_file(), bucket.source());
+    let run = |arguments: &[&str]| {
+        let mut command = cassmount();
+        command.args(arguments).args(["--key-file", &key, "--cache-dir"]).arg(user.work.path().join("cache"));
+        let output = command.output().unwrap();
+        let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (output.status.code().unwrap(), told.concat())
+    };
+    let target = user.target();
+    let extract = ["extract", &source, HOST, "latest", target.to_str().unwrap()];
+    assert_eq!(run(&["list", &source]).0, 0);
+    assert_eq!(run(&["verify", &source, "--deep"]).0, 1);
+    let lack = "lacks SSTable nb-1-big of ks.t: `cassmount verify` found on 20";
+    // A glance sees nothing of it by itself, and does not forget it.
+    for _ in 0..2 {
+        let (status, told) = run(&["verify", &source]);
+        assert!(status == 1 && told.contains("by --deep: "), "{status}: {told}");
+    }
+    for (arguments, expected) in [(&["list", &source, HOST][..], 1), (&["list", &source][..], 1), (&extract[..], 5)] {
+        let (status, told) = run(arguments);
+        assert_eq!(status, expected, "{arguments:?}: {told}");
+        assert!(told.contains(lack) || arguments.len() == 2, "{arguments:?}: {told}");
+    }
+    bucket.add_archive(TAG, "ks", "t", &sstable(Tar::new(), 1, b"all of the rows").end());
+    let (status, told) = run(&extract);
+    assert_eq!(status, 0, "{told}");
+}
+
+#[test]
+fn a_dry_run_with_a_wrong_key_says_so() {
+    let bucket = Bucket::new();
+    bucket.add_set(TAG, "full");
+    bucket.add_archive(TAG, "ks", "t", &sstable(Tar::new(), 1, b"rows").end());
+    let user = User::new();
+    let wrong = user.work.path().join("wrong");
+    fs::write(&wrong, "another passphrase\n").unwrap();
+    for (key, expected) in [(wrong.to_str().unwrap(), 3), (&*bucket.key_file(), 0)] {
+        let output = user.extract(&bucket.source(), HOST, TAG, &["--key-file", key, "--dry-run"]);
+        assert_eq!(output.status.code(), Some(expected), "{output:?}");
     }
 }

@@ -53,6 +53,13 @@ fn a_host_without_a_name_its_live_files_and_its_commit_logs() {
     let listed = list(&["node"]);
     assert!(listed.contains("data/: live files are in no restore point"), "{listed}");
     assert_eq!(listed.matches("live files").count(), 1, "{listed}");
+    // Neither of them is what Cassandra writes.
+    let cache = tempfile::tempdir().unwrap();
+    let verify = cassmount().arg("verify").arg(source.path()).arg("--cache-dir").arg(cache.path()).output().unwrap();
+    let told = String::from_utf8(verify.stdout).unwrap();
+    for log in ["CommitLog-7-1795229000000.log", "CommitLog-7-1795229000001.log"] {
+        assert!(told.contains(&format!("{log}: the checksum of its header is wrong")), "{told}");
+    }
 
     let Some(mounted) = mount(source.path(), "a_host_without_a_name_its_live_files_and_its_commit_logs") else {
         return;

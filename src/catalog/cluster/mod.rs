@@ -21,7 +21,7 @@ pub use points::{Absence, ClusterPoint};
 
 use super::completeness::{PeerRuns, Peers, cluster};
 use super::set::BackupSet;
-use super::{Host, HostSets, Tag};
+use super::{Host, HostSets, RestorePoint, Tag};
 use crate::time::Timestamp;
 use rhythm::Rhythm;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +76,13 @@ impl HostView {
         let points = self.sets.chains.points();
         let newest = (0..points.len()).rev().find(|at| !points[*at].is_apart());
         newest.is_some_and(|at| self.sets.completeness.is_whole(at))
+    }
+
+    /// Whether a set that is in no restore point is newer than all of them, and not being uploaded.
+    pub fn has_newer_outside(&self) -> bool {
+        let newest = self.sets.chains.points().iter().filter(|point| !point.is_apart()).map(RestorePoint::time).max();
+        let mut outside = self.sets.completeness.outside().iter().filter_map(|lack| self.sets.set(&lack.set.0));
+        outside.any(|set| newest.is_none_or(|newest| newest < set.time))
     }
 }
 

@@ -72,8 +72,8 @@ pub enum Cause {
     SchemaMapping,
     /// The schema history says that the table existed, and there is no archive of it.
     SchemaHistory,
-    /// The full before has this table of Cassandra's own, which nobody drops, and this one has no
-    /// archive of it.
+    /// The full before or after has this table of Cassandra's own, which nobody drops, and this one
+    /// has no archive of it.
     SystemTable { full: Arc<str> },
     /// Another host of the cluster has a set of this time, and this host has none.
     OtherHost { host: Arc<str>, set: Arc<str> },
@@ -92,6 +92,8 @@ pub enum Cause {
     Member { why: Arc<str> },
     /// Every Cassandra keeps its schema in this table too, and there is no archive of it.
     SchemaTable,
+    /// A verification found it damaged, and the archive is as it was then. `on`: the day.
+    Verified { on: Arc<str>, why: Arc<str> },
 }
 
 impl Cause {
@@ -115,6 +117,7 @@ impl Cause {
             Self::Stray { .. } => "stray",
             Self::Member { .. } => "member",
             Self::SchemaTable => "schema_table",
+            Self::Verified { .. } => "verified",
         }
     }
 }
@@ -136,7 +139,7 @@ impl fmt::Display for Cause {
             ),
             Self::SchemaHistory => f.write_str("the table existed then, and there is no archive of it"),
             Self::SystemTable { full } => {
-                write!(f, "the full {full} before has this table of Cassandra's own, and here is no archive of it")
+                write!(f, "the full {full} has this table of Cassandra's own, and here is no archive of it")
             }
             Self::OtherHost { host, set } => {
                 write!(f, "{host} of the same cluster has the set {set}, and this host has none of that time")
@@ -149,6 +152,7 @@ impl fmt::Display for Cause {
             }
             Self::Stray { why } => write!(f, "it may hold rows, and no restore point shows it: {why}"),
             Self::Member { why } => write!(f, "a member of its archive cannot be read: {why}"),
+            Self::Verified { on, why } => write!(f, "`cassmount verify` found on {on}: {why}"),
             Self::SchemaTable => {
                 f.write_str("every Cassandra keeps its schema there too, and there is no archive of it")
             }

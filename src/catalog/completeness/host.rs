@@ -7,7 +7,7 @@ use super::peers::{Gap, PeerRuns, gaps};
 use crate::cassandra::TableName;
 use crate::catalog::set::BackupSet;
 use crate::catalog::stray::Strays;
-use crate::catalog::{Chains, Host, RestorePoint, SetKind, Tag};
+use crate::catalog::{Chains, Host, RestorePoint, SetKind, Tag, VerifiedEvidence};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::fmt;
@@ -51,16 +51,17 @@ impl fmt::Display for Nearest {
 
 impl HostCompleteness {
     /// Judges the host's sets, which are in order of time. `peers`: the other hosts of the source,
-    /// as far as they are known.
+    /// as far as they are known. `verified`: what verifications found before.
     pub(in crate::catalog) fn judge(
         host: &Host,
         sets: &[Arc<BackupSet>],
         chains: &Chains,
         strays: &Strays,
         peers: &[Arc<PeerRuns>],
+        verified: &VerifiedEvidence,
     ) -> Self {
-        let (unlisted, beside): (Vec<_>, Vec<_>) = of_strays(strays, None).partition(SetEvidence::may_pass);
-        let judge = Judge { host, sets, context: Context::new(sets), gaps: gaps(sets, peers), unlisted };
+        let (unlisted, beside): (Vec<_>, Vec<_>) = of_strays(strays, None).into_iter().partition(SetEvidence::may_pass);
+        let judge = Judge { host, sets, context: Context::new(sets), gaps: gaps(sets, peers), unlisted, verified };
         let mut this = Self::default();
         let mut hit: HashSet<&Tag> = HashSet::new();
         let mut growing: Option<Growing> = None;
@@ -184,6 +185,7 @@ struct Judge<'a> {
     gaps: Vec<Gap>,
     /// Names that could not be listed: any restore point may need what is there.
     unlisted: Vec<SetEvidence>,
+    verified: &'a VerifiedEvidence,
 }
 
 /// Stands for a set's name where nothing tells which set it is.
@@ -222,7 +224,9 @@ impl Judge<'_> {
     }
 
     fn of_set(&self, set: &BackupSet) -> impl Iterator<Item = SetEvidence> + use<> {
-        self.context.of_set(self.index(set), set).into_iter()
+        let mut found = self.context.of_set(self.index(set), set);
+        found.extend(self.verified.get(&set.tag).into_iter().flatten().cloned());
+        found.into_iter()
     }
 
     fn lack(&self, set: &BackupSet, evidence: SetEvidence, since: Option<Tag>) -> Lack {

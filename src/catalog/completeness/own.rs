@@ -31,8 +31,45 @@ pub(super) fn is_running(set: &BackupSet) -> bool {
     matches!(set.manifest, ManifestState::Missing) && !is_quiet && (0..RUNNING_US).contains(&age(set.time.0))
 }
 
-/// What strays may hold, of a set or beside all of them.
-pub(super) fn of_strays<'a>(strays: &'a Strays, set: Option<&'a BackupSet>) -> impl Iterator<Item = SetEvidence> + 'a {
+/// What strays may hold, of a set or beside all of them. Many of one directory are one piece of
+/// evidence.
+pub(super) fn of_strays(strays: &Strays, set: Option<&BackupSet>) -> Vec<SetEvidence> {
+    let each: Vec<SetEvidence> = each_stray(strays, set).collect();
+    let mut counts: HashMap<(&str, &Cause), usize> = HashMap::new();
+    for place in each.iter().filter_map(place_of_stray) {
+        *counts.entry(place).or_default() += 1;
+    }
+    let mut united = HashSet::new();
+    let mut found = Vec::new();
+    for evidence in &each {
+        let place = place_of_stray(evidence).filter(|place| counts[place] > NAMED_STRAYS);
+        let Some((directory, Cause::Stray { why })) = place else {
+            found.push(evidence.clone());
+            continue;
+        };
+        let why = format!("{why} ({} objects)", counts[&(directory, &evidence.cause)]).into();
+        let subject = Subject::Object { key: directory.into(), table: None };
+        if united.insert((directory, &evidence.cause)) {
+            found.push(SetEvidence::new(subject, Cause::Stray { why }));
+        }
+    }
+    found
+}
+
+/// The directory of a stray that is of no table, and what it is.
+fn place_of_stray(evidence: &SetEvidence) -> Option<(&str, &Cause)> {
+    let (Subject::Object { key, table: None }, cause @ Cause::Stray { .. }) = (&evidence.subject, &evidence.cause)
+    else {
+        return None;
+    };
+    let slash = key.strip_suffix('/').unwrap_or(key).rfind('/')?;
+    Some((&key[..=slash], cause))
+}
+
+/// Strays of one directory that are named one by one.
+const NAMED_STRAYS: usize = 3;
+
+fn each_stray<'a>(strays: &'a Strays, set: Option<&'a BackupSet>) -> impl Iterator<Item = SetEvidence> + 'a {
     // Where everything is there that the manifest lists, an archive of an odd name is one too many.
     let is_all_there = |set: &BackupSet| {
         set.missing.is_empty() && set.manifest.good().is_some_and(|manifest| manifest.tables_listed.is_some())
@@ -192,8 +229,18 @@ fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
                 of_set.push(SetEvidence::of_table(&table, Cause::SchemaTable));
             }
         }
-        let beside = [number.checked_sub(1), Some(number + 1)];
-        let beside = beside.map(|at| uncounted(&sets[*fulls.get(at?)?]));
+        let beside = [number.checked_sub(1), Some(number + 1)].map(|at| Some(&*sets[*fulls.get(at?)?]));
+        // The first and the last full have one beside them, and their own counts.
+        for other in beside.into_iter().flatten() {
+            for table in lost_by_count(set, other) {
+                let of_set = found.entry(*index).or_default();
+                if !of_set.iter().any(|evidence| evidence.subject.table() == Some(table)) {
+                    let cause = Cause::SystemTable { full: other.tag.0.clone() };
+                    of_set.push(SetEvidence::of_table(table, cause));
+                }
+            }
+        }
+        let beside = beside.map(|other| uncounted(other?));
         if let ([Some(before), Some(after)], Some(own)) = (beside, uncounted(set))
             && before == after
             && own > before
@@ -215,6 +262,14 @@ fn uncounted(set: &BackupSet) -> Option<i64> {
     let counted = i64::try_from(set.manifest.good()?.table_count?).ok()?;
     let named = set.evidence.iter().filter(|evidence| evidence.cause == Cause::SchemaCql).count();
     Some(counted - set.archive_count() as i64 - named as i64)
+}
+
+/// The tables of Cassandra's own that `other` has and `set` lacks, where the manifests count them on
+/// both: what was left out by intent is not counted.
+fn lost_by_count<'a>(set: &BackupSet, other: &'a BackupSet) -> Vec<&'a TableName> {
+    let lacking: Vec<&TableName> = system_tables(other).filter(|table| !set.has(table)).collect();
+    let more = uncounted(set).zip(uncounted(other)).map_or(0, |(own, others)| own - others);
+    if more >= lacking.len() as i64 { lacking } else { Vec::new() }
 }
 
 fn system_tables(set: &BackupSet) -> impl Iterator<Item = &TableName> {

@@ -3,6 +3,7 @@ use crate::cassandra::TableName;
 use crate::catalog::local::LocalTime;
 use crate::catalog::testing::{TestSet, host_sets};
 use crate::catalog::{Host, HostSets, SetKind, Tag};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const FULL: Option<SetKind> = Some(SetKind::Full);
@@ -43,7 +44,7 @@ fn gaps_in(own: &[i64], peers: &[Arc<PeerRuns>]) -> Vec<Lack> {
     tests[0].kind = FULL;
     let sets = host_sets(&tests);
     let HostSets { host, sets, chains, strays, .. } = &sets;
-    HostCompleteness::judge(host, sets, chains, strays, peers).lacks().cloned().collect()
+    HostCompleteness::judge(host, sets, chains, strays, peers, &HashMap::new()).lacks().cloned().collect()
 }
 
 #[test]
@@ -96,6 +97,17 @@ fn fulls_contradict_each_other_by_count_and_by_tables_that_nobody_drops() {
     assert_eq!(judged([5, 6, 5]), [(0, vec![]), (1, vec![1]), (2, vec![])]);
     // Whether a table came or an archive is missing nothing tells.
     assert_eq!(judged([5, 5, 6]), [(0, vec![]), (1, vec![]), (2, vec![])]);
+
+    // The first and the last full have one beside them; what was left out by intent is not counted.
+    let all: &[_] = &["system_auth"];
+    let of_two = |others: [&'static [&'static str]; 2], counts: [u64; 2]| {
+        let full = |at: usize| TestSet { count: Some(counts[at]), others: others[at], ..set(at as i64, FULL) };
+        lacks(&host_sets(&[full(0), full(1)])).into_iter().map(|(_, hours)| hours).collect::<Vec<_>>()
+    };
+    assert_eq!(of_two([all, all], [9, 9]), [[0; 0], [0; 0]]);
+    assert_eq!(of_two([&[], all], [9, 9]), [vec![0], vec![]]);
+    assert_eq!(of_two([all, &[]], [9, 9]), [vec![], vec![1]]);
+    assert_eq!(of_two([all, &[]], [9, 8]), [[0; 0], [0; 0]]);
 
     let auth =
         |hour, tables: &[&'static str]| TestSet { keyspace: "system_auth", tables: tables.to_vec(), ..set(hour, FULL) };
@@ -244,7 +256,7 @@ mod property {
             let sets = host_sets(&left.map(|(set, _)| set.clone()).collect::<Vec<_>>());
             let peers = [peer((0..SETS as i64).map(|hour| (hour + 1) * 60))];
             let HostSets { host, sets: listed, chains, strays, .. } = &sets;
-            let judged = HostCompleteness::judge(host, listed, chains, strays, &peers);
+            let judged = HostCompleteness::judge(host, listed, chains, strays, &peers, &HashMap::new());
             for (at, point) in chains.points().iter().enumerate() {
                 let last = hour(point.tag()) - 1;
                 for table in TABLES {

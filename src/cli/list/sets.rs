@@ -7,7 +7,7 @@ use crate::cli::table::{self, Column, Table};
 use crate::cli::{terminal, words};
 use cassmount::catalog::{
     Automatic, BackupSet, HostSets, Lack, LocalTime, ManifestState, Period, PointOverview, SetKind, Stray, Tag, names,
-    overview,
+    overview, stray_lines,
 };
 use cassmount::{Error, Kind, Result};
 use serde::Serialize;
@@ -179,7 +179,7 @@ fn problems(set: &BackupSet) -> Vec<String> {
     if !set.unlisted.is_empty() {
         problems.push(format!("its manifest does not list {}", names(&set.unlisted)));
     }
-    problems.extend(set.strays.list().iter().map(ToString::to_string));
+    problems.extend(set.strays.lines());
     if set.strays.more() > 0 {
         problems.push(format!("and {} more objects that do not belong", set.strays.more()));
     }
@@ -296,8 +296,8 @@ impl Shown for HostListing {
                 let _ = writeln!(text, "{}: {problem}", set.tag);
             }
         }
-        for stray in &self.strays {
-            let _ = writeln!(text, "{stray}");
+        for line in stray_lines(&self.strays) {
+            let _ = writeln!(text, "{line}");
         }
         if self.more_strays > 0 {
             let _ = writeln!(text, "and {} more objects that belong to no set", self.more_strays);

@@ -30,7 +30,7 @@ use journal::{NodeJournal, NodeState, PlacedTable, Work};
 use next::Remains;
 use serde::Serialize;
 use settings::Settings;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a node is to be made of.
 #[derive(Clone, Debug)]
@@ -75,11 +75,6 @@ impl NodePlan {
 
     pub fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    /// Where it is put.
-    pub fn data_directory(&self) -> &Path {
-        &self.work.data_dir
     }
 }
 

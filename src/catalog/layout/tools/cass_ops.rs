@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::cassandra::TableName;
-use crate::catalog::layout::names::is_other_archive;
+use crate::catalog::layout::names::{is_archive, is_other_archive};
 use crate::catalog::layout::{
     Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, directories, is_safe_name, name_reason,
 };
@@ -14,11 +14,17 @@ use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
 use crate::time::Timestamp;
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
 
 const ARCHIVE: &str = ".tar.gz.enc";
 const PLAINTEXT: &str = ".tar.gz";
 const MANIFEST: &str = "backup_manifest.json";
 const FILES: [&str; 3] = [MANIFEST, "schema.cql", "schema_mapping.json"];
+/// Bytes of a set's name.
+const TAG_LEN: usize = 16;
+/// Directories of a host that are no sets, and are looked into; and how far.
+const LOOKED_INTO: usize = 32;
+const FIRST_OBJECTS: usize = 1000;
 /// Where the format's scripts put what went wrong.
 const ERRORS: &str = "errors";
 
@@ -69,6 +75,7 @@ impl PlacedSets for CassOps {
             let level = objects.list_level(&format!("{host}/")).await?;
             let mut sets = Vec::with_capacity(level.prefixes.len());
             let mut strays = Strays::default();
+            let mut odd = Vec::new();
             for name in level.prefixes {
                 match parse_tag(&name) {
                     Some(local) => sets.push(SetPlace {
@@ -76,7 +83,24 @@ impl PlacedSets for CassOps {
                         tag: Tag::new(name),
                         local: Some(local),
                     }),
-                    None => strays.push(format!("{host}/{name}/"), None, name_reason(&name, StrayReason::NotATag)),
+                    None => odd.push(name),
+                }
+            }
+            for name in odd {
+                let prefix = format!("{host}/{name}/");
+                let renamed = renamed(&name).filter(|(tag, _)| sets.iter().all(|set| *set.tag.0 != **tag));
+                // What cannot be looked into all the same is said by its name.
+                let looks = is_safe_name(&name) && name != ERRORS && strays.list().len() < LOOKED_INTO;
+                match renamed {
+                    _ if !looks || !self.has_archives(objects, &prefix).await? => {
+                        strays.push(prefix, None, name_reason(&name, StrayReason::NotATag));
+                    }
+                    Some((_, local)) => {
+                        sets.push(SetPlace { prefix: prefix.into(), tag: Tag::new(name), local: Some(local) });
+                    }
+                    // A copy beside what it is a copy of.
+                    None if self::renamed(&name).is_some() => strays.push(prefix, None, StrayReason::NotATag),
+                    None => strays.push(prefix, None, StrayReason::Archives),
                 }
             }
             for object in level.objects {
@@ -121,12 +145,36 @@ impl PlacedSets for CassOps {
     }
 
     fn manifest(&self, tag: &Tag, bytes: &[u8]) -> Result<ParsedManifest, String> {
+        if let (None, Some((name, _))) = (parse_tag(&tag.0), renamed(&tag.0)) {
+            return Err(format!(
+                "the set was renamed, so that it is no restore point: name it {name}, or move it away"
+            ));
+        }
         let parsed = manifest::parse(&tag.0, bytes)?;
         match parse_tag(&tag.0).filter(|local| contradicts(*local, parsed.manifest.time)) {
             Some(_) => Err(format!("its time, {}, contradicts the name of the set", parsed.manifest.time)),
             None => Ok(parsed),
         }
     }
+}
+
+impl CassOps {
+    /// Whether one of the first objects below the prefix is an archive.
+    async fn has_archives(&self, objects: &dyn Objects, prefix: &str) -> Result<bool> {
+        let mut listed = objects.list(prefix).take(FIRST_OBJECTS);
+        while let Some(object) = listed.try_next().await? {
+            if is_archive(&object.key) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The name that a set had before somebody put something behind it: `2026-11-21-02-45.bak`.
+fn renamed(name: &str) -> Option<(&str, LocalTime)> {
+    let tag = name.get(..TAG_LEN).filter(|_| name.len() > TAG_LEN)?;
+    Some((tag, parse_tag(tag)?))
 }
 
 /// Whether no zone and no run makes a set that was begun at `local` end at `time`: such a time
@@ -148,7 +196,7 @@ fn is_host(name: &str) -> bool {
 
 /// Exactly `%Y-%m-%d-%H-%M` of a date that exists.
 fn parse_tag(tag: &str) -> Option<LocalTime> {
-    let shape = tag.len() == 16
+    let shape = tag.len() == TAG_LEN
         && tag
             .bytes()
             .enumerate()
@@ -164,6 +212,9 @@ fn parse_tag(tag: &str) -> Option<LocalTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::testing::MemoryObjects;
+    use crate::catalog::{Catalog, CatalogOptions};
+    use std::sync::Arc;
 
     #[test]
     fn tags_are_exact() {
@@ -185,6 +236,39 @@ mod tests {
         ] {
             assert_eq!(parse_tag(bad), None, "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_renamed_set_is_a_lack_of_the_points_after_it_and_a_copy_is_none() {
+        let hour = |hour: i64| Timestamp::from_secs(1_795_226_400 + hour * 3600);
+        let objects = MemoryObjects::default();
+        let mut tags: Vec<String> =
+            (0..4).map(|at| objects.put_set("node1", hour(at), at == 0, &["shop/users"])).collect();
+        let archives = |directory: &str| objects.put(format!("{directory}/shop/users.tar.gz.enc"), "x", hour(1));
+        let renamed = format!("{}.bak", tags.remove(1));
+        objects.remove(&format!("node1/{}/", &renamed[..16]));
+        let manifest = format!("{{\"backup_type\":\"incremental\",\"timestamp_utc\":\"{}\"}}", hour(1));
+        objects.put(format!("node1/{renamed}/backup_manifest.json"), manifest, hour(1));
+        archives(&format!("node1/{renamed}"));
+        archives(&format!("node1/{}.copy", tags[0]));
+        archives("node1/old/2026-11-01-02-45");
+        objects.put("node1/errors/shop.log", "x", hour(1));
+        let host = Catalog::open(Arc::new(objects), CatalogOptions::default()).host(&Host::new("node1")).await.unwrap();
+        let lacks = |at: usize| host.completeness.of_point(at).map(ToString::to_string).collect::<Vec<_>>();
+        let points: Vec<&str> = host.chains.points().iter().map(|point| &*point.tag().0).collect();
+        assert_eq!((points, lacks(0)), (tags.iter().map(String::as_str).collect(), vec![]));
+        for at in [1, 2] {
+            assert!(lacks(at)[0].starts_with(&format!("{renamed} is left out: ")), "{:?}", lacks(at));
+        }
+        let strays: Vec<(&str, StrayReason)> =
+            host.strays.list().iter().map(|stray| (&*stray.key, stray.reason)).collect();
+        let copy = format!("node1/{}.copy/", tags[0]);
+        let expected = [
+            (&*copy, StrayReason::NotATag),
+            ("node1/errors/", StrayReason::NotATag),
+            ("node1/old/", StrayReason::Archives),
+        ];
+        assert_eq!(strays, expected);
     }
 
     #[test]

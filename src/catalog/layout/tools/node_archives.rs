@@ -8,20 +8,22 @@
 
 use super::DataDir;
 use crate::Result;
-use crate::catalog::Host;
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
-use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::gathered::{FoundSet, Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::names::{archive_name, hosts_at_top, is_archive};
-use crate::catalog::layout::snapshot::local_time;
+use crate::catalog::layout::snapshot::{local_time, without_manifest};
 use crate::catalog::layout::{Hosts, Layout, Sets};
+use crate::catalog::manifest::Scope;
 use crate::catalog::objects::Objects;
-use crate::catalog::stray::StrayReason;
+use crate::catalog::{Host, SetKind, Strays, Tag};
 use crate::store::{BundledFile, ObjectMeta};
 use futures::future::BoxFuture;
 use std::collections::HashSet;
 
 /// The host of archives whose names tell none.
 const ONLY_HOST: &str = "node";
+/// The set of archives whose names tell no backup, where none can be opened.
+const ONLY_BACKUP: &str = "backup";
 /// Between a host and what tells its backups apart, in the name of a directory.
 const OF: char = '@';
 /// What people call an archive that is named after no host.
@@ -124,14 +126,15 @@ impl GatheredSets for NodeArchives {
                     HostScan { objects: scan.objects, host: &directory, known: scan.known, settled: HashSet::new() };
                 let mut found = DataDir.gather(within).await?;
                 let beside = scan.objects.list_level(&format!("{name}/")).await?.objects;
-                for archive in beside.into_iter().filter(|object| is_archive(&object.key)) {
+                let unopened: Vec<ObjectMeta> = beside.into_iter().filter(|object| is_archive(&object.key)).collect();
+                if let (true, Some(first)) = (found.sets.is_empty(), unopened.first()) {
+                    found.sets.push(lost(backup, first));
+                }
+                for archive in unopened {
                     // Which of the tables were in it, nobody can tell.
-                    let subject = Subject::Object { key: archive.key.clone(), table: None };
+                    let subject = Subject::Object { key: archive.key, table: None };
                     let evidence = SetEvidence::new(subject, Cause::Unreadable { why: WHY.into() });
                     found.sets.iter_mut().for_each(|set| set.evidence.push(evidence.clone()));
-                    if found.sets.is_empty() {
-                        found.strays.push(archive.key, Some(archive.size), StrayReason::Unreadable);
-                    }
                 }
                 all.add(found, backup);
             }
@@ -141,9 +144,55 @@ impl GatheredSets for NodeArchives {
     }
 }
 
+/// A backup of which no archive can be opened: a set without tables, so that it is known of what
+/// time they are.
+fn lost(backup: &str, archive: &ObjectMeta) -> FoundSet {
+    let local = local_time(backup);
+    let time = local.map_or(archive.modified, |local| local.at_offset(0));
+    FoundSet {
+        tag: Tag::new(if backup.is_empty() { ONLY_BACKUP } else { backup }),
+        local,
+        manifest: Ok(Some(without_manifest(SetKind::Full, time, Scope::Some))),
+        tables: Vec::new(),
+        files: Vec::new(),
+        strays: Strays::default(),
+        evidence: Vec::new(),
+        schema_tables: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::testing::MemoryObjects;
+    use crate::catalog::{Catalog, CatalogOptions, LayoutChoice};
+    use crate::time::Timestamp;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn an_archive_that_cannot_be_opened_is_the_matter_of_its_date_alone() {
+        let objects = MemoryObjects::default();
+        let snapshot = "shop/users-763dab90e55511f185a85b65bc0eb462/snapshots/daily";
+        let at = Timestamp::from_secs(1_795_229_160);
+        for date in ["20261120", "20261122"] {
+            objects.put(format!("node1@{date}/{snapshot}/nb-1-big-Data.db"), date, at);
+            objects.put(format!("node1@{date}/{snapshot}/manifest.json"), r#"{"files":["nb-1-big-Data.db"]}"#, at);
+        }
+        objects.put("node1@20261121/20261121_node1.tar.gz", "x", at);
+        let options =
+            CatalogOptions { layout: LayoutChoice::Certain(Arc::new(NodeArchives)), ..CatalogOptions::default() };
+        let host = Catalog::open(Arc::new(objects), options).host(&Host::new("node1")).await.unwrap();
+        let points = host.chains.points().iter().enumerate();
+        let found: Vec<(&str, Vec<String>)> = points
+            .map(|(at, point)| {
+                (&*point.tag().0, host.completeness.of_point(at).map(|lack| lack.cause.to_string()).collect())
+            })
+            .collect();
+        let whole = |tag| found.iter().any(|(of, lacks)| *of == tag && lacks.is_empty());
+        assert!(whole("daily") && whole("daily_20261122"), "{found:?}");
+        let (_, lacks) = found.iter().find(|(of, _)| *of == "20261121").unwrap();
+        assert_eq!(*lacks, [format!("it cannot be read: {WHY}")]);
+    }
 
     #[test]
     fn names_tell_host_and_backup() {

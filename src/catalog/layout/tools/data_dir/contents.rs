@@ -1,13 +1,14 @@
 //! What a data directory holds, as it is listed; that of several disks of one node, united; and the
 //! sets that it makes.
 
+use super::places::DEEPEST;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::layout::files::SEPARATOR;
 use crate::catalog::layout::flushed::{Flush, Flushes};
 use crate::catalog::layout::gathered::{FoundSet, FoundTable, Gathered, HostScan};
 use crate::catalog::layout::logs;
 use crate::catalog::layout::names::{is_safe_name, key_reason, name_reason};
-use crate::catalog::layout::snapshot::{Snapshot, without_manifest};
+use crate::catalog::layout::snapshot::{Snapshot, set_partial_apart, without_manifest};
 use crate::catalog::layout::table_path::{Place, TablePath};
 use crate::catalog::manifest::Scope;
 use crate::catalog::stray::{StrayReason, Strays};
@@ -15,7 +16,7 @@ use crate::catalog::{SetKind, Tag};
 use crate::store::ObjectMeta;
 use crate::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The link to the newest restore point has this name.
@@ -36,6 +37,16 @@ pub(super) struct Contents {
     numbers: HashMap<Arc<str>, u32>,
     has_live_files: bool,
     strays: Strays,
+    /// Data directories that lie deeper than this one.
+    pub(super) nested: BTreeSet<String>,
+}
+
+/// What is above a table's snapshot or `backups` that lies deeper than a data directory has them;
+/// ends in `/`.
+fn above_tables(below: &str) -> Option<&str> {
+    let is_data = |path: TablePath<'_>| path.id.is_some() && path.is_telling() && path.place != Place::Live;
+    let mut above = below.match_indices('/').take(DEEPEST).map(|(slash, _)| below.split_at(slash + 1));
+    above.find_map(|(above, rest)| TablePath::parse(rest).is_some_and(is_data).then_some(above))
 }
 
 struct TableDirectory {
@@ -50,7 +61,9 @@ impl Contents {
     pub(super) fn add(&mut self, place: &str, object: &ObjectMeta) -> Result<()> {
         let Some(below) = object.key.strip_prefix(place) else { return Ok(()) };
         let Some(path) = TablePath::parse(below) else {
-            if !logs::is_below(below) {
+            if let Some(above) = above_tables(below) {
+                self.nested.insert(format!("{place}{above}"));
+            } else if !logs::is_below(below) {
                 // A data directory has files of Cassandra's beside the tables that nobody backs up;
                 // a tree of something else should show.
                 self.strays.push(object.key.clone(), Some(object.size), key_reason(below));
@@ -128,6 +141,7 @@ impl Contents {
             numbers.push(number);
         }
         self.flushes.unite(other.flushes, &numbers);
+        self.nested.extend(other.nested);
         self.tables += other.tables;
         self.has_live_files |= other.has_live_files;
         self.strays.extend(&other.strays);
@@ -149,6 +163,7 @@ impl Contents {
             snapshot.set(scan, &tag, shown).await
         });
         let mut sets: Vec<FoundSet> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
+        set_partial_apart(&mut sets);
         let taken: HashSet<Tag> = sets.iter().map(|set| set.tag.clone()).collect();
         sets.extend(incrementals(&flushes, &directories, &taken));
         Ok(Gathered { sets, strays, ..Gathered::default() })

@@ -31,11 +31,14 @@ use contents::Contents;
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use places::{Places, Search};
+use std::collections::{HashSet, VecDeque};
 
 /// The host of a tree that names none.
 const ONLY_HOST: &str = "node";
 /// What tablesnap puts between a host and the path.
 const AFTER_HOST: char = ':';
+/// Data directories of one host that are listed.
+const MAX_PLACES: usize = 256;
 
 /// Cassandra's own tree.
 #[derive(Clone, Copy, Debug, Default)]
@@ -215,8 +218,17 @@ async fn disks(
     for host in hosts {
         let Some(HostPlaces { places, base, beside }) = places_of(objects, host).await? else { continue };
         any = true;
-        for prefix in &places.prefixes {
-            contents.push(contents_of(objects, prefix).await?);
+        let mut todo: VecDeque<String> = places.prefixes.into();
+        let mut known: HashSet<String> = todo.iter().cloned().collect();
+        while let Some(prefix) = todo.pop_front() {
+            let found = contents_of(objects, &prefix).await?;
+            for nested in &found.nested {
+                if !known.insert(nested.clone()) {
+                    continue;
+                }
+                if known.len() <= MAX_PLACES { todo.push_back(nested.clone()) } else { unseen.push(nested.clone()) }
+            }
+            contents.push(found);
         }
         unseen.extend(places.unseen);
         if logs.is_none() {

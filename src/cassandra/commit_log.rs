@@ -1,0 +1,125 @@
+//! A commit log as Cassandra writes it: whether its header and its sections fit together. Pure.
+//!
+//! Follows `CommitLogDescriptor` (the header) and `CommitLogSegmentReader` (the markers before each
+//! section) of 3.0 to 5.0. What is in a section is Cassandra's to check.
+
+/// Bytes of the header before its parameters, and of the checksum behind them.
+const FIXED: usize = 4 + 8 + 2;
+const CRC: usize = 4;
+/// Bytes of a section's marker: where it ends, and a checksum.
+const MARKER: usize = 8;
+/// First version that has this header.
+const OLDEST: u32 = 6;
+
+/// Bytes of the start of a log that hold any header that was seen.
+pub const HEADER: u64 = 4096;
+
+/// What is wrong with the commit log of that file name, as a sentence; `None`: nothing. `bytes`: the
+/// first ones of `size`.
+pub fn damage(name: &str, bytes: &[u8], size: u64) -> Option<String> {
+    if size == 0 {
+        return Some("it is empty".into());
+    }
+    let Some(header) = bytes.first_chunk::<FIXED>() else {
+        return Some(format!("it ends in its header, after {size} bytes"));
+    };
+    let version = number(&header[..4]);
+    let id = &header[4..12];
+    if version < OLDEST {
+        return None;
+    }
+    let length = usize::from(u16::from_be_bytes([header[12], header[13]]));
+    let Some(rest) = bytes.get(FIXED..FIXED + length + CRC) else {
+        let is_cut = size < (FIXED + length + CRC) as u64;
+        return is_cut.then(|| format!("it ends in its header, after {size} bytes"));
+    };
+    let (parameters, told) = rest.split_at(length);
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&header[..4]);
+    update_with_id(&mut crc, id);
+    crc.update(&(length as u32).to_be_bytes());
+    crc.update(parameters);
+    if crc.finalize() != number(told) {
+        return Some("the checksum of its header is wrong".into());
+    }
+    let told = format!("CommitLog-{version}-{}.log", u64::from_be_bytes(id.try_into().ok()?));
+    if name != told {
+        return Some(format!("by its header it is {told}"));
+    }
+    if bytes.len() as u64 == size { sections(bytes, id, FIXED + length + CRC) } else { None }
+}
+
+/// What is wrong with the markers of the sections that begin at `at`.
+fn sections(bytes: &[u8], id: &[u8], mut at: usize) -> Option<String> {
+    while let Some(marker) = bytes.get(at..at + MARKER) {
+        let (end, told) = (number(&marker[..4]), number(&marker[4..]));
+        if (end, told) == (0, 0) {
+            return None;
+        }
+        let mut crc = crc32fast::Hasher::new();
+        update_with_id(&mut crc, id);
+        crc.update(&(at as u32).to_be_bytes());
+        if crc.finalize() != told || (end as usize) < at + MARKER {
+            return Some(format!("what begins at byte {at} is damaged"));
+        }
+        let end = end as usize;
+        if end > bytes.len() {
+            return Some(format!("it is cut short: it has {} bytes, and a section ends at byte {end}", bytes.len()));
+        }
+        at = end;
+    }
+    None
+}
+
+/// The id's lower half comes first.
+fn update_with_id(crc: &mut crc32fast::Hasher, id: &[u8]) {
+    crc.update(&id[4..]);
+    crc.update(&id[..4]);
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0, |number, byte| (number << 8) | u32::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "CommitLog-7-1795229000000.log";
+
+    /// A log with two sections and room behind them, as Cassandra lays it out.
+    fn log() -> Vec<u8> {
+        let id = 1_795_229_000_000_u64.to_be_bytes();
+        let mut bytes = [&7_u32.to_be_bytes()[..], &id, &2_u16.to_be_bytes(), b"{}"].concat();
+        let summed = [&7_u32.to_be_bytes()[..], &id[4..], &id[..4], &2_u32.to_be_bytes(), b"{}"].concat();
+        bytes.extend(crc32fast::hash(&summed).to_be_bytes());
+        for length in [100, 300] {
+            let at = bytes.len() as u32;
+            bytes.extend((at + 8 + length).to_be_bytes());
+            bytes.extend(crc32fast::hash(&[&id[4..], &id[..4], &at.to_be_bytes()].concat()).to_be_bytes());
+            bytes.resize(bytes.len() + length as usize, 5);
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_is_cut_or_damaged_is_said() {
+        let log = log();
+        let of = |bytes: &[u8]| damage(NAME, bytes, bytes.len() as u64);
+        assert_eq!(of(&log), None);
+        assert_eq!(of(&[&log[..], &[0; 1000]].concat()), None);
+        // Only the start was read.
+        assert_eq!(damage(NAME, &log[..60], log.len() as u64), None);
+        assert_eq!(of(&[]).unwrap(), "it is empty");
+        assert_eq!(of(&log[..15]).unwrap(), "it ends in its header, after 15 bytes");
+        let cut = of(&log[..log.len() - 1]).unwrap();
+        assert!(cut.starts_with("it is cut short"), "{cut}");
+        for (at, why) in [(5, "checksum"), (15, "checksum"), (25, "what begins at byte 20")] {
+            let mut flipped = log.clone();
+            flipped[at] ^= 1;
+            assert!(of(&flipped).unwrap().contains(why), "{at}: {:?}", of(&flipped));
+        }
+        let other = damage("CommitLog-7-1795229000001.log", &log, log.len() as u64).unwrap();
+        assert_eq!(other, format!("by its header it is {NAME}"));
+    }
+}
