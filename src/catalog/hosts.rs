@@ -125,6 +125,7 @@ impl Catalog {
             hosts: Mutex::default(),
             sets: Mutex::default(),
             peers: Mutex::default(),
+            verified: self.verified.clone(),
             generation: watch::Sender::new(0),
         })
     }

@@ -113,7 +113,10 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
             let (extraction, reader) = open(args, settings).await?;
             let plan = extraction.plan().await?;
             if args.dry_run {
-                let refusal = extraction.check_completeness().await.err();
+                let refusal = match extraction.check_keys().await {
+                    Err(error) => Some(error),
+                    Ok(()) => extraction.check_completeness().await.err(),
+                };
                 return Ok(Done::Planned(DryRun {
                     is_dry: true,
                     refusal,

@@ -21,6 +21,7 @@ mod glance;
 mod holders;
 mod index;
 mod interrupt;
+mod key_check;
 mod list;
 mod logging;
 mod manual;

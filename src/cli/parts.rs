@@ -8,7 +8,7 @@ use super::runtime_state::RunningMount;
 use super::session::Session;
 use super::terminal::say;
 use super::watched_hosts::WatchedHosts;
-use super::{glance, mixed, session, state_dir};
+use super::{glance, key_check, mixed, session, state_dir};
 use cassmount::cache::Cache;
 use cassmount::catalog::Host;
 use cassmount::catalog::cluster::Meant;
@@ -40,6 +40,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(30);
 /// What is said at mount time on a kernel before Linux 6.9.
 const NO_RESEND: &str = "this kernel cannot send requests again that a process took and never answered (Linux 6.9 can): \
     if the mount's daemon dies, the mount ends with it, and whoever uses it gets errors";
+
+/// How long a mount waits until it is known whether its keys are right.
+const KEY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Layouts whose backups are archives, which mostly are encrypted.
 const OF_ARCHIVES: [&str; 3] = ["cass_ops", "scripts", "node_archives"];
@@ -135,7 +138,22 @@ impl Parts {
         }
         let cache = session.cache()?;
         let options = ReaderOptions { wait_limit: LONGEST_WAIT, ..ReaderOptions::default() };
-        let reader = session.reader(keys, cache.clone(), options)?;
+        let reader = session.reader(keys.clone(), cache.clone(), options)?;
+        // To list what lies in archives of whole nodes means to read them.
+        if !resumed && !keys.is_empty() && session.unpacked.is_none() {
+            // The mount's own catalog keeps fresh what somebody looked at.
+            let (catalog, reader) = (session.catalog.apart(), Arc::clone(&reader));
+            let check = tokio::spawn(async move {
+                match key_check::unopened(&catalog, &reader, &keys).await {
+                    Ok(told) => told.iter().for_each(|told| say.warning(told)),
+                    Err(error) => tracing::warn!("whether the keys are right is not known: {error}"),
+                }
+            });
+            // It goes on in the background where the store is slow, and tells the log.
+            if let Ok(Err(error)) = tokio::time::timeout(KEY_PATIENCE, check).await {
+                tracing::warn!("whether the keys are right is not known: {error}");
+            }
+        }
         let known = session.cache_dir.known(mountpoint);
         if !resumed {
             cassmount::tree::forget_names(&known)?;

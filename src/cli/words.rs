@@ -22,7 +22,7 @@ pub(super) fn count(number: usize, what: &str) -> String {
 
 /// The verdict on what was taken although so many things are missing from it.
 pub(super) fn incomplete(lacks: usize) -> Error {
-    Error::new(Kind::Corrupt, format!("the restore point is incomplete: {lacks} things are missing from it"))
+    Error::new(Kind::Corrupt, format!("the restore point is incomplete: it lacks {}", count(lacks, "thing")))
 }
 
 /// Names in one line.

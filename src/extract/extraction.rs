@@ -8,14 +8,15 @@ use super::target::{Access, Dir};
 use super::work::{Scope, Work};
 use super::{HIDDEN, Layout, schema, table};
 use crate::cassandra::TableName;
-use crate::catalog::{Catalog, Host, Lack};
+use crate::catalog::{Catalog, Host, Lack, Tag};
 use crate::reader::Reader;
+use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::tree::{BackupTree, Backups, PointInfo, PointTable, ReportOptions, TreeOptions};
 use crate::{Error, Kind, Result};
 use futures::StreamExt;
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +24,10 @@ const JOURNAL: &str = "journal";
 
 /// Lacks that an error names.
 const REASONS: usize = 12;
+
+/// Sets of which an archive is tried with the keys, and how many at a time.
+const KEY_SAMPLES: usize = 64;
+const KEYS_AT_ONCE: usize = 8;
 
 /// What every new ext file system has in it.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -181,6 +186,38 @@ impl Extraction {
             Kind::Incomplete,
             format!("{tag} of {host} is incomplete:\n  {why}\n{nearest}; --allow-incomplete takes it all the same"),
         ))
+    }
+
+    /// Looks at the ends of one archive of each set: whether some key opens it.
+    ///
+    /// # Errors
+    /// `NoKey`, in one sentence.
+    pub async fn check_keys(&self) -> Result<()> {
+        let mut archives: BTreeMap<Tag, Arc<ObjectMeta>> = BTreeMap::new();
+        for archive in self.tables().await?.into_iter().flat_map(|table| table.archives) {
+            if !archive.object.is_bundle() && (archives.len() < KEY_SAMPLES || archives.contains_key(&archive.set)) {
+                archives.insert(archive.set, archive.object);
+            }
+        }
+        let tried = archives.len();
+        let looks = archives.into_values().map(|object| async move {
+            let ends = self.reader.check_ends(&object).await;
+            ends.err().filter(|broken| broken.error.kind() == Kind::NoKey).map(|broken| broken.error)
+        });
+        let mut looks = futures::stream::iter(looks).buffered(KEYS_AT_ONCE);
+        let (mut locked, mut count) = (None, 0);
+        while let Some(error) = looks.next().await {
+            count += usize::from(error.is_some());
+            locked = locked.or(error);
+        }
+        match locked {
+            Some(error) if tried == 1 => Err(error),
+            Some(error) => {
+                let message = format!("no key opens the archives of {count} of {tried} sets: {error}");
+                Err(Error::new(Kind::NoKey, message))
+            }
+            None => Ok(()),
+        }
     }
 
     fn job(&self) -> Job {

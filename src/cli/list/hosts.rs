@@ -9,7 +9,7 @@ use cassmount::catalog::cluster::{
 };
 use cassmount::catalog::{Catalog, Host, HostSets, LocalTime, Manifest, Tag};
 use cassmount::time::Timestamp;
-use cassmount::{Error, Result};
+use cassmount::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use std::fmt::Write;
@@ -108,6 +108,22 @@ impl Hosts {
              --layout names how the backups are laid out",
             self.source
         )))
+    }
+}
+
+impl Hosts {
+    /// An error where the newest restore point of a host lacks something, or a newer set is in none.
+    pub(super) fn newest_are_whole(&self) -> Result<()> {
+        let hosts = || self.views.iter().flat_map(|view| &view.hosts).filter(|host| !host.sets.sets.is_empty());
+        let lacking = hosts().filter(|host| !host.newest_is_whole() || host.has_newer_outside());
+        let names: Vec<String> = lacking.map(|host| host.sets.host.to_string()).collect();
+        let of = match names.len() {
+            0 => return Ok(()),
+            1 => format!("the newest backup of {} is", names[0]),
+            count => format!("the newest backups of {count} hosts are ({})", words::some(&names)),
+        };
+        let message = format!("{of} not whole; `cassmount list SOURCE HOST` says what is missing");
+        Err(Error::new(Kind::Corrupt, message))
     }
 }
 

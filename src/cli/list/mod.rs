@@ -18,12 +18,16 @@ use cassmount::catalog::SetKind;
 use cassmount::{Error, Result};
 use std::path::PathBuf;
 
+const STATUSES: &str = "Exit status: 0 all is whole; 1 the newest backup of a host is not whole, or, with HOST, something \
+is missing.";
+
 /// Lists the hosts of SOURCE: to which time all of them can be restored, which sets each made on
 /// which day, and which host stopped, paused, missed a full or lacks something. With HOST, the
 /// backup sets of that host: what can be restored with each, from how many sets and bytes in all,
 /// and what is wrong with them. With --table and no HOST, which hosts have the table, in which
 /// restore points, and how large it is.
 #[derive(clap::Args, Debug)]
+#[command(after_help = STATUSES)]
 pub(super) struct ListArgs {
     /// Where the backups are; `-`, or nothing, for the configuration's bucket
     #[arg(value_name = "SOURCE")]
@@ -73,12 +77,13 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
                 }
                 exposition::write_clusters(path, &hosts.views)?;
             }
+            let whole = hosts.newest_are_whole();
             if args.cluster {
                 print(args.output, &points::ClusterPoints::of(session.store.name(), hosts))?;
             } else {
                 print(args.output, &hosts)?;
             }
-            return session.store.nothing_left_out();
+            return whole.and_then(|()| session.store.nothing_left_out());
         };
         let listing = sets::listing(args, &session, host).await?;
         print(args.output, &listing)?;
