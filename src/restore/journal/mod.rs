@@ -17,6 +17,8 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// First line; the number goes up with every change that an older version would get wrong.
 const MAGIC: &str = "cassmount restore 1\n";
@@ -171,7 +173,20 @@ impl Journal {
 }
 
 fn lock(file: &File, path: &Path) -> Result<()> {
-    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|_| at_work(path))
+    if is_locked(file) { Ok(()) } else { Err(at_work(path)) }
+}
+
+/// Locks a journal for this process, unless another has it. A program that is being started holds
+/// the locks of its parent until it runs: what this process has just let go is waited for.
+pub(super) fn is_locked(file: &File) -> bool {
+    const POLL: Duration = Duration::from_millis(20);
+    const TRIES: usize = 25;
+    (0..TRIES).any(|number| {
+        if number > 0 {
+            sleep(POLL);
+        }
+        flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
 }
 
 fn at_work(path: &Path) -> Error {

@@ -3,8 +3,8 @@
 //! Frames of identities, each on the disk before the next table begins. A frame that a crash cut
 //! off means that its table is loaded once more, which does no harm.
 
+use crate::restore::journal::is_locked;
 use crate::{Error, Kind, Result, frame};
-use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -45,9 +45,10 @@ impl LoadJournal {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(failed)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            Error::new(Kind::Busy, format!("another process is at this work (it holds {})", path.display()))
-        })?;
+        if !is_locked(&file) {
+            let message = format!("another process is at this work (it holds {})", path.display());
+            return Err(Error::new(Kind::Busy, message));
+        }
         let mut bytes = Vec::new();
         (&file).take(MAX_LEN).read_to_end(&mut bytes).map_err(failed)?;
         let mut done = BTreeSet::new();

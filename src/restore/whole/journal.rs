@@ -6,10 +6,9 @@
 
 use crate::private::{self, Open};
 use crate::restore::journal::state::Origin;
-use crate::restore::journal::sync_directory;
+use crate::restore::journal::{is_locked, sync_directory};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result, frame};
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -324,7 +323,7 @@ impl NodeState {
 }
 
 fn lock(file: &File, path: &Path) -> Result<()> {
-    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|_| at_work(path))
+    if is_locked(file) { Ok(()) } else { Err(at_work(path)) }
 }
 
 fn at_work(path: &Path) -> Error {
