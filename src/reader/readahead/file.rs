@@ -102,7 +102,7 @@ impl ArchiveFile {
             return Ok(Some(bytes));
         }
         match self.read_parts(offset, len).await {
-            Err(error) if matches!(error.kind(), Kind::CacheLost | Kind::Unsupported) => Ok(None),
+            Err(error) if error.kind() == Kind::CacheLost => Ok(None),
             result => result.map(Some),
         }
     }

@@ -175,8 +175,9 @@ impl SpanReader {
 
     async fn load_span(self: Arc<Self>, source: Arc<SpanSource>, number: usize, keep: Keep) -> Result<Bytes> {
         let key = (source.identity, number);
-        // Before anything is fetched for it.
-        source.check_length(number)?;
+        // Before anything is fetched for it. An index that leads to no place near is of no more use
+        // than one that is not there; what the store answers is another matter.
+        source.check_length(number).map_err(|error| Error::new(Kind::CacheLost, error.to_string()))?;
         // It may have come in between looking and flying.
         if let Some(span) = self.in_memory(&key) {
             self.fetcher.stats.span_hits.fetch_add(1, Relaxed);

@@ -170,3 +170,17 @@ fn whatever_a_store_does_a_reader_gets_the_right_byte_or_the_right_error() {
     println!("faults: {right} reads with the right bytes, {errors} errors, each explained; no finding");
     assert!(right > 0 && errors > 0, "{right} right, {errors} errors: that shows nothing");
 }
+
+/// What was found once.
+#[test]
+fn what_a_store_says_of_a_span_is_not_taken_for_a_full_disk() {
+    let unsupported = OF_OBJECTS.iter().position(|trouble| format!("{trouble:?}").contains("Unsupported")).unwrap();
+    let operations = [
+        Operation::Read { file: 4_693_983_631_277_794_989, at: 6911, len: 42115 },
+        Operation::Break { object: 1, trouble: unsupported, times: 3, at: 92 },
+        Operation::ReadWhole { file: 10_657_123_618_903_733_110 },
+    ];
+    let cache = tempfile::tempdir().unwrap();
+    let (right, errors) = Runtime::new().unwrap().block_on(run(&operations, cache.path())).unwrap();
+    assert!(right > 0 && errors > 0, "{right} right, {errors} errors");
+}
