@@ -298,13 +298,20 @@ impl Shown for DryRun {
 fn plan_row(plan: &cassmount::extract::TablePlan) -> Vec<String> {
     let counts = [plan.sets.len().to_string(), plan.archives.to_string()];
     let (fetch, write, note) = if plan.done {
-        (String::new(), String::new(), "is there".to_owned())
+        (String::new(), String::new(), "there")
     } else {
-        let note = if plan.size_from == SizeFrom::Listings { "" } else { how_known(plan.size_from) };
-        (table::bytes(plan.fetch_bytes), table::bytes(plan.write_bytes), note.to_owned())
+        (table::bytes(plan.fetch_bytes), table::bytes(plan.write_bytes), note(plan.size_from))
     };
     let [sets, archives] = counts;
-    vec![plan.directory.clone(), sets, archives, fetch, write, note]
+    vec![plan.directory.clone(), sets, archives, fetch, write, note.to_owned()]
+}
+
+/// What [`how_known`] says, in the room that a row has.
+fn note(from: SizeFrom) -> &'static str {
+    match from {
+        SizeFrom::Listings | SizeFrom::Files | SizeFrom::GzipLengths => "",
+        SizeFrom::Guess => "guess",
+    }
 }
 
 fn how_known(from: SizeFrom) -> &'static str {

@@ -113,21 +113,28 @@ pub(super) fn visible(text: &str) -> usize {
     count
 }
 
-/// Lines of at most `width` characters, broken between words. A longer word has a line of its own.
+/// Lines of at most `width` characters, broken between words; a line keeps the spaces between its
+/// own. A longer word has a line of its own.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     if visible(text) <= width {
         return vec![text.to_owned()];
     }
     let mut lines = Vec::new();
     let mut line = String::new();
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        if !line.is_empty() && visible(&line) + 1 + visible(word) > width {
+    let mut spaces = 0;
+    for word in text.split(' ') {
+        if word.is_empty() {
+            spaces += 1;
+            continue;
+        }
+        if !line.is_empty() && visible(&line) + spaces + visible(word) > width {
             lines.push(std::mem::take(&mut line));
         }
         if !line.is_empty() {
-            line.push(' ');
+            line.extend(std::iter::repeat_n(' ', spaces));
         }
         line.push_str(word);
+        spaces = 1;
     }
     lines.push(line);
     lines
@@ -180,6 +187,7 @@ mod tests {
         let text = "short\n  one two three four five six seven\nend";
         assert_eq!(fitted(text, 20), "short\n  one two three\n    four five six\n    seven\nend");
         assert_eq!(fitted(text, 100), text);
+        assert_eq!(fitted("name      5 kB  and more", 16), "name      5 kB\n  and more");
         assert_eq!(fitted("one two three", 9), "one two\n  three", "no line is added at the end");
         assert_eq!(wrapped("a verylongword b", 5), ["a", "verylongword", "b"]);
         assert_eq!(visible("\x1b[1m\x1b[31mred\x1b[0m"), 3);

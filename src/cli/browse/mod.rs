@@ -55,7 +55,7 @@ impl Browser {
                 return Err(Error::new(Kind::NotDirectory, format!("{} is no directory", found.path())));
             }
             let node = self.tree.lookup(&dir, OsStr::new(&name)).await.map_err(|e| match e.kind() {
-                Kind::NotFound => Error::not_found(format!("there is no {name:?} in {}: {e}", found.path())),
+                Kind::NotFound => Error::not_found(format!("there is no {name:?} in {}", found.path())),
                 _ => e,
             })?;
             if self.tree.kind(&node) == NodeKind::Symlink {

@@ -10,12 +10,13 @@ mod truth;
 
 use cassmount::catalog::Host;
 use cassmount::tree::{BackupTree, TreeOptions};
+use cassmount::view::View;
 use memory_bucket::MemorySource;
-use node::{Action, HOST, KEYSPACE, Node, Run, TABLES};
+use node::{Action, HOST, Node, Run, TABLES};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use truth::Point;
-use walk::{Seen, assert_same, names, walk_view};
+use walk::{Seen, assert_same, node_at, walk_view};
 
 const HOUR: i64 = 3600;
 
@@ -83,11 +84,8 @@ async fn check(node: &Node) {
     for point in &points {
         // Any time names the newest that was finished not after it.
         let newest = points.iter().rev().find(|other| other.set.end <= point.set.end).unwrap();
-        let tables = |point: String| {
-            let tree = &tree;
-            async move { names(tree, &format!("restore-points/{point}/{KEYSPACE}")).await.ok() }
-        };
-        assert_eq!(tables(point.set.end.to_string()).await, tables(newest.set.tag.clone()).await);
+        let time = node_at(&tree, &format!("restore-points/{}", point.set.end)).await.unwrap();
+        assert_eq!(tree.read_link(&time).await.unwrap().to_str(), Some(&*newest.set.tag));
     }
     if let Some(point) = points.get(points.len() / 2) {
         let seen = walk_view(&tree_of(node, Some(point.set.end.to_string())), "").await;
