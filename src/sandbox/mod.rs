@@ -17,6 +17,8 @@ pub use files::Watched;
 
 use crate::{Error, Kind, Result};
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// What a process needs of the system.
 #[derive(Clone, Debug, Default)]
@@ -41,14 +43,25 @@ pub struct Sandbox {
     pub watched: Watched,
 }
 
+/// Longest wait for threads that have ended.
+const LEAVING: Duration = Duration::from_secs(2);
+
 /// Puts the sandbox up. To be called while this is the only thread.
 ///
 /// # Errors
 /// Where there are other threads, which would stay outside. What the kernel lacks is no error, but
 /// in [`Sandbox::lacks`].
 pub fn enter(needs: &Needs) -> Result<Sandbox> {
-    let threads =
-        std::fs::read_dir("/proc/self/task").map_err(|e| Error::io("count this process's threads", e))?.count();
+    // One that has ended and was joined is counted until the kernel has done with it.
+    let until = Instant::now() + LEAVING;
+    let threads = loop {
+        let tasks = std::fs::read_dir("/proc/self/task");
+        let threads = tasks.map_err(|e| Error::io("count this process's threads", e))?.count();
+        if threads == 1 || Instant::now() >= until {
+            break threads;
+        }
+        sleep(Duration::from_millis(5));
+    };
     if threads != 1 {
         let message = format!("{threads} threads run already: those would stay outside of the sandbox");
         return Err(Error::new(Kind::Io, message));
