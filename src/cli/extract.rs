@@ -298,7 +298,7 @@ impl Shown for DryRun {
 fn plan_row(plan: &cassmount::extract::TablePlan) -> Vec<String> {
     let counts = [plan.sets.len().to_string(), plan.archives.to_string()];
     let (fetch, write, note) = if plan.done {
-        (String::new(), String::new(), "there")
+        (String::new(), String::new(), "is there")
     } else {
         (table::bytes(plan.fetch_bytes), table::bytes(plan.write_bytes), note(plan.size_from))
     };
