@@ -1,11 +1,16 @@
 //! Where a node answers: a loopback address that nobody has, so that a Cassandra of this machine
 //! keeps its ports.
 
+use crate::task::lock;
 use crate::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::sync::Mutex;
 
 /// Cassandra's own port for CQL.
 pub const DEFAULT_PORT: u16 = 9042;
@@ -13,6 +18,11 @@ const STORAGE_PORT: u16 = 7000;
 /// The first address that is tried, and how many.
 const FIRST: u8 = 77;
 const TRIED: u8 = 100;
+
+/// The addresses that this process has chosen, until it ends: a Cassandra takes half a minute to bind
+/// its ports, and what answers there meanwhile must not be another's. The names are of the network
+/// namespace, as the addresses are.
+static CHOSEN: Mutex<BTreeMap<Ipv4Addr, UnixListener>> = Mutex::new(BTreeMap::new());
 
 /// Where a node answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -54,7 +64,7 @@ pub(super) fn choose(wish: Wish, taken: &BTreeSet<Ipv4Addr>) -> Result<Endpoint>
         None => (FIRST..FIRST + TRIED).map(|last| Ipv4Addr::new(127, 0, 0, last)).collect(),
     };
     for address in addresses.iter().copied().filter(|address| !taken.contains(address)) {
-        if is_free(address, port) {
+        if is_free(address, port) && reserve(address) {
             let storage_port = if is_free(address, STORAGE_PORT) { STORAGE_PORT } else { any_port(address)? };
             return Ok(Endpoint { address, port, storage_port });
         }
@@ -85,6 +95,22 @@ fn is_free(address: Ipv4Addr, port: u16) -> bool {
     TcpListener::bind((address, port)).is_ok()
 }
 
+/// False where another process has chosen the address.
+fn reserve(address: Ipv4Addr) -> bool {
+    let mut chosen = lock(&CHOSEN);
+    if chosen.contains_key(&address) {
+        return true;
+    }
+    let name = SocketAddr::from_abstract_name(format!("cassmount-node-{address}"));
+    match name.and_then(|name| UnixListener::bind_addr(&name)) {
+        Ok(listener) => {
+            chosen.insert(address, listener);
+            true
+        }
+        Err(e) => e.kind() != io::ErrorKind::AddrInUse,
+    }
+}
+
 fn any_port(address: Ipv4Addr) -> Result<u16> {
     TcpListener::bind((address, 0))
         .and_then(|listener| listener.local_addr())
@@ -102,6 +128,17 @@ mod tests {
         assert!(first.address.is_loopback() && first.address != Ipv4Addr::LOCALHOST);
         let second = choose(Wish::default(), &BTreeSet::from([first.address])).unwrap();
         assert_ne!(first.address, second.address);
+    }
+
+    #[test]
+    fn what_another_process_has_chosen_is_left_to_it() {
+        let address = Ipv4Addr::new(127, 0, 0, 63);
+        let name = SocketAddr::from_abstract_name(format!("cassmount-node-{address}")).unwrap();
+        let other = UnixListener::bind_addr(&name).unwrap();
+        assert!(!reserve(address));
+        drop(other);
+        assert!(reserve(address) && reserve(address));
+        assert_eq!(UnixListener::bind_addr(&name).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

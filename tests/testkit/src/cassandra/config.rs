@@ -26,7 +26,7 @@ fn yaml(directory: &Path, address: Ipv4Addr, ports: &Ports, options: &NodeOption
     let incremental = options.incremental_backups;
     let extra = &options.extra_yaml;
     // auto_snapshot is off because tests truncate a lot, and a snapshot each time costs time and
-    // shows nothing.
+    // shows nothing. A busy machine is slower than the timeouts of a server.
     format!(
         "cluster_name: cassmount-tests
 num_tokens: 4
@@ -52,6 +52,9 @@ memtable_heap_space: 96MiB
 memtable_offheap_space: 96MiB
 materialized_views_enabled: true
 auto_snapshot: false
+read_request_timeout: 60s
+range_request_timeout: 60s
+write_request_timeout: 60s
 incremental_backups: {incremental}
 {extra}
 "
