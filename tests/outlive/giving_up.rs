@@ -9,7 +9,7 @@ use rustix::fs::{Advice, fadvise};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 fn is_mounted(place: &Path) -> bool {
@@ -41,8 +41,9 @@ fn assert_ended_with_errors(load: Load, held: &File) {
 }
 
 fn held(backup: &Backup, victim: &Victim) -> File {
-    let path = victim.mounted.path(backup.expected.files.keys().next().unwrap());
-    File::open(path).unwrap()
+    let is_data = |path: &&PathBuf| path.to_str().is_some_and(|path| path.ends_with("-Data.db"));
+    let data = backup.expected.files.keys().find(is_data).unwrap();
+    File::open(victim.mounted.path(data)).unwrap()
 }
 
 /// Mounts again what was given up, at the same place, as if nothing had been there.
