@@ -62,6 +62,14 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// A time span in seconds, in words: `5 minutes`, `6 hours`, `3 days`.
+pub fn span(seconds: i64) -> String {
+    let units = [(24 * 3600, "day"), (3600, "hour"), (60, "minute")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1, "second"));
+    let count = (seconds / unit).max(0);
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

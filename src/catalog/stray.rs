@@ -140,16 +140,20 @@ impl fmt::Display for Stray {
 }
 
 /// As many strays of one directory and reason are still told one by one.
-const TOLD_APART: usize = 3;
+pub(super) const TOLD_APART: usize = 3;
+
+/// The directory that a key lies in, with its slash; nothing at the top.
+pub(super) fn directory_of(key: &str) -> &str {
+    let name = key.strip_suffix('/').unwrap_or(key);
+    &key[..name.rfind('/').map_or(0, |slash| slash + 1)]
+}
 
 /// A line each, for a person; many of one directory and reason are one line. In order of their keys.
 pub fn lines(strays: &[Stray]) -> Vec<String> {
     let mut groups: Vec<Vec<&Stray>> = Vec::new();
     let mut places: HashMap<(&str, StrayReason), usize> = HashMap::new();
     for stray in strays {
-        let key = stray.key.strip_suffix('/').unwrap_or(&stray.key);
-        let directory = &stray.key[..key.rfind('/').map_or(0, |slash| slash + 1)];
-        let place = *places.entry((directory, stray.reason)).or_insert(groups.len());
+        let place = *places.entry((directory_of(&stray.key), stray.reason)).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => group.push(stray),
             None => groups.push(vec![stray]),

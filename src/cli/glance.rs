@@ -2,10 +2,9 @@
 //! stopped, and whether a time means one run. A large source is not waited for.
 
 use super::mount::ViewArgs;
-use super::session::Session;
 use super::{mixed, words};
 use cassmount::catalog::cluster::{ClusterView, clusters};
-use cassmount::catalog::{Host, HostSets};
+use cassmount::catalog::{Catalog, Host, HostSets};
 use cassmount::task::blocking;
 use cassmount::time::Timestamp;
 use cassmount::{Error, Kind, Result};
@@ -23,25 +22,21 @@ const AT_ONCE: usize = 8;
 /// Hosts that have a line of their own.
 const LINES: usize = 12;
 
-/// What is odd about the hosts that a mount shows, a sentence each.
-pub(super) async fn at_hosts(session: &Session, view: &ViewArgs) -> Vec<String> {
-    if session.unpacked.is_some() {
-        // To list such a host means to read its archives.
-        return Vec::new();
-    }
-    match look(session, view).await {
+/// What is odd about the hosts that a mount shows, a sentence each. They are listed in `catalog`.
+pub(super) async fn at_hosts(catalog: &Arc<Catalog>, view: &ViewArgs) -> Vec<String> {
+    match look(catalog, view).await {
         Ok(said) => said,
         Err(error) => vec![format!("how the backups of the hosts are is not known: {error}")],
     }
 }
 
-async fn look(session: &Session, view: &ViewArgs) -> Result<Vec<String>> {
+async fn look(catalog: &Arc<Catalog>, view: &ViewArgs) -> Result<Vec<String>> {
     let hosts = match &view.source_host {
         Some(host) => vec![Host::new(host.as_str())],
-        None => session.catalog.hosts().await?.hosts.clone(),
+        None => catalog.hosts().await?.hosts.clone(),
     };
-    let listed = Listed::within(session, hosts, patience()).await;
-    let (source, view) = (session.catalog.source().to_owned(), view.clone());
+    let listed = Listed::within(catalog, hosts, patience()).await;
+    let (source, view) = (catalog.source().to_owned(), view.clone());
     blocking(move || listed.sentences(&source, &view)).await
 }
 
@@ -63,13 +58,11 @@ struct Listed {
 }
 
 impl Listed {
-    async fn within(session: &Session, hosts: Vec<Host>, patience: Duration) -> Self {
-        // The mount's own catalog keeps fresh what somebody looked at.
-        let catalog = session.catalog.apart();
+    async fn within(catalog: &Arc<Catalog>, hosts: Vec<Host>, patience: Duration) -> Self {
         let mut listed = Self { hosts: Vec::new(), late: hosts.len(), failed: Vec::new() };
         let deadline = Instant::now() + patience;
         let ask = |host: Host| {
-            let catalog = Arc::clone(&catalog);
+            let catalog = Arc::clone(catalog);
             async move { catalog.host_now(&host).await }
         };
         let mut answers = futures::stream::iter(hosts.into_iter().map(ask)).buffer_unordered(AT_ONCE);

@@ -10,8 +10,8 @@ use super::terminal::say;
 use super::watched_hosts::WatchedHosts;
 use super::{glance, key_check, mixed, session, state_dir};
 use cassmount::cache::Cache;
-use cassmount::catalog::Host;
 use cassmount::catalog::cluster::Meant;
+use cassmount::catalog::{Catalog, Host};
 use cassmount::config::Settings;
 use cassmount::fs::{Aftermath, Device, Greeting, MountOptions, Mounted, Recording, Waits};
 use cassmount::keys::KeyRing;
@@ -125,6 +125,9 @@ impl Parts {
         let timeout = settings.store.timeout;
         let live_data_dir = settings.live_data_dir()?;
         let session = Session::open_unchecked(settings, Some(keys.clone()))?;
+        // The mount's own catalog keeps fresh what somebody looked at. To list what lies in archives
+        // of whole nodes means to read them.
+        let looked_at = session.unpacked.is_none().then(|| session.catalog.apart());
         if !resumed {
             session.check().await?;
             // A wrong --layout is told now, and not by an empty mount.
@@ -132,17 +135,15 @@ impl Parts {
             if keys.is_empty() && OF_ARCHIVES.contains(&layout) {
                 say.warning(NO_KEY);
             }
-            for odd in what_is_odd(&session, args).await? {
+            for odd in what_is_odd(&session, looked_at.as_ref(), args).await? {
                 say.warning(&odd);
             }
         }
         let cache = session.cache()?;
         let options = ReaderOptions { wait_limit: LONGEST_WAIT, ..ReaderOptions::default() };
         let reader = session.reader(keys.clone(), cache.clone(), options)?;
-        // To list what lies in archives of whole nodes means to read them.
-        if !resumed && !keys.is_empty() && session.unpacked.is_none() {
-            // The mount's own catalog keeps fresh what somebody looked at.
-            let (catalog, reader) = (session.catalog.apart(), Arc::clone(&reader));
+        if let Some(catalog) = looked_at.filter(|_| !resumed && !keys.is_empty()) {
+            let reader = Arc::clone(&reader);
             let check = tokio::spawn(async move {
                 match key_check::unopened(&catalog, &reader, &keys).await {
                     Ok(told) => told.iter().for_each(|told| say.warning(told)),
@@ -309,11 +310,17 @@ impl Parts {
 }
 
 /// Why the mount will show nothing, as far as what was asked for tells: a host or a time for which
-/// there is no backup. Else what is odd about the hosts that it shows.
-async fn what_is_odd(session: &Session, args: &MountArgs) -> Result<Vec<String>> {
+/// there is no backup. Else what is odd about the hosts that it shows, looked at in that catalog.
+async fn what_is_odd(session: &Session, looked_at: Option<&Arc<Catalog>>, args: &MountArgs) -> Result<Vec<String>> {
     let ViewArgs { source_host, at, .. } = &args.view;
+    let at_hosts = || async {
+        match looked_at {
+            Some(catalog) => glance::at_hosts(catalog, &args.view).await,
+            None => Vec::new(),
+        }
+    };
     if source_host.is_none() && at.is_none() {
-        return Ok(glance::at_hosts(session, &args.view).await);
+        return Ok(at_hosts().await);
     }
     let hosts = match source_host {
         None => session.catalog.hosts().await?.hosts.clone(),
@@ -324,7 +331,7 @@ async fn what_is_odd(session: &Session, args: &MountArgs) -> Result<Vec<String>>
             Err(error) => return Err(error),
         },
     };
-    let Some(at) = at else { return Ok(glance::at_hosts(session, &args.view).await) };
+    let Some(at) = at else { return Ok(at_hosts().await) };
     let mut why = None;
     // The first that has a restore point ends this.
     for host in hosts {
@@ -340,7 +347,7 @@ async fn what_is_odd(session: &Session, args: &MountArgs) -> Result<Vec<String>>
                     let source = session.catalog.source();
                     odd.extend(mixed.map(|mixed| format!("--{}", mixed::sentence(at, &mixed, source))));
                 }
-                odd.extend(glance::at_hosts(session, &args.view).await);
+                odd.extend(at_hosts().await);
                 return Ok(odd);
             }
         }

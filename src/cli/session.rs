@@ -147,14 +147,16 @@ impl Session {
 
     /// The source's backups as a mount would show them.
     pub(super) fn tree(&self) -> Result<BackupTree> {
-        let reader = self.reader(self.keys()?, self.cache()?, ReaderOptions::default())?;
-        BackupTree::new(Arc::clone(&self.catalog), reader, self.tree_options())
+        self.tree_of(self.tree_options())
     }
 
     /// As [`Self::tree`], for who reports by itself what restore points lack.
     pub(super) fn unlogged_tree(&self) -> Result<BackupTree> {
+        self.tree_of(TreeOptions { logs_lacks: false, ..self.tree_options() })
+    }
+
+    fn tree_of(&self, options: TreeOptions) -> Result<BackupTree> {
         let reader = self.reader(self.keys()?, self.cache()?, ReaderOptions::default())?;
-        let options = TreeOptions { logs_lacks: false, ..self.tree_options() };
         BackupTree::new(Arc::clone(&self.catalog), reader, options)
     }
 

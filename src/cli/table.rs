@@ -45,9 +45,7 @@ impl Column {
     pub(super) fn dispensable(self, order: u8) -> Self {
         Self { dispensable: order, ..self }
     }
-}
 
-impl Column {
     /// Shortened where there is no room for it.
     #[must_use]
     pub(super) fn shortens(self, short: fn(&str) -> String) -> Self {

@@ -2,6 +2,7 @@
 
 use cassmount::catalog::LocalTime;
 use cassmount::time::Timestamp;
+pub(super) use cassmount::time::span;
 use cassmount::{Error, Kind};
 use std::time::SystemTime;
 
@@ -63,13 +64,6 @@ pub(super) fn age(seconds: i64) -> String {
         seconds if seconds < 1000 * DAY => format!("{}d", seconds / DAY),
         seconds => format!("{}y", seconds / (365 * DAY)),
     }
-}
-
-/// A time span in seconds, in words: `5 minutes`, `6 hours`, `3 days`.
-pub(super) fn span(seconds: i64) -> String {
-    let units = [(DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1, "second"));
-    count(usize::try_from(seconds / unit).unwrap_or(0), name)
 }
 
 /// `21 Nov 02:52`.

@@ -169,24 +169,16 @@ fn settle(
     tools: &Tools<'_>,
     mut then: impl FnMut(&mut Journal, (Opened, live::Ours)) -> Result<Option<RepairOutcome>>,
 ) {
-    let open =
-        |outcomes: &[Option<_>]| (0..outcomes.len()).filter(|&number| outcomes[number].is_none()).collect::<Vec<_>>();
-    let left = open(outcomes);
+    let left: Vec<usize> = (0..outcomes.len()).filter(|&number| outcomes[number].is_none()).collect();
     let states: Vec<&State> = left.iter().map(|&number| &journals[number].state).collect();
     let answers = match verdict::ask_all(&states, tools.node) {
-        Ok(answers) => answers,
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+        Err(error) if left.len() == 1 => vec![Err(error)],
         // One table that nodetool does not know must not hide the others.
-        Err(error) if left.len() == 1 => return outcomes[left[0]] = Some(Err(error)),
-        Err(_) => {
-            for number in left {
-                let answer = verdict::ask(&journals[number].state, tools.node);
-                outcomes[number] = answer.and_then(|answer| then(&mut journals[number], answer)).transpose();
-            }
-            return;
-        }
+        Err(_) => states.iter().map(|state| verdict::ask(state, tools.node)).collect::<Vec<_>>(),
     };
     for (number, answer) in left.into_iter().zip(answers) {
-        outcomes[number] = then(&mut journals[number], answer).transpose();
+        outcomes[number] = answer.and_then(|answer| then(&mut journals[number], answer)).transpose();
     }
 }
 
@@ -204,7 +196,8 @@ fn complete(journal: &Journal) -> Result<Healed> {
 
 fn not_told(journal: &Journal) -> Error {
     let message = format!(
-        "the files of {} are complete, but whether Cassandra has opened them, nodetool does not tell: name the right one with --nodetool",
+        "the files of {} are complete; nodetool does not tell whether Cassandra has opened them: \
+         name the right one with --nodetool",
         journal.state.plan.table
     );
     Error::new(Kind::NotRunning, message)
@@ -213,7 +206,8 @@ fn not_told(journal: &Journal) -> Error {
 fn away(journal: &Journal, missing: &Path) -> Error {
     let plan = &journal.state.plan;
     let message = format!(
-        "Cassandra does not read all of {}, and cannot while the mount is not there ({}): mount {} on {}, then run this again",
+        "Cassandra does not read all of {}, and cannot while the mount is not there ({}): \
+         mount {} on {}, then run this again",
         plan.table,
         missing.display(),
         plan.source,

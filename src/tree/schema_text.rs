@@ -128,7 +128,8 @@ impl BackupTree {
             return Err(Error::new(
                 Kind::Unsupported,
                 format!(
-                    "no system_schema can be read that tells a part of the schema as of {tag}; the schema.cql of {from} has all of it: ask for it without --keyspace and --table"
+                    "no system_schema as of {tag} can be read, so no part of the schema can be told; \
+                     the schema.cql of {from} has all of it: ask without --keyspace and --table"
                 ),
             ));
         }

@@ -7,6 +7,7 @@ use super::{ClusterView, HostView};
 use crate::Result;
 use crate::catalog::completeness::{PeerRuns, cluster};
 use crate::catalog::{Host, HostSets, LocalTime, Tag, When, parse_time};
+use crate::time::span;
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -66,14 +67,6 @@ impl fmt::Display for MixedRuns {
         }
         Ok(())
     }
-}
-
-/// `3 days`.
-pub(super) fn span(seconds: i64) -> String {
-    let units = [(24 * 3600, "day"), (3600, "hour"), (60, "minute")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1, "second"));
-    let count = seconds / unit;
-    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
 /// One host's sets, by the readings of its clock when they were started.

@@ -1,10 +1,9 @@
 //! What is wrong with the newest restore point of each host: to be known before somebody takes it.
 
-use super::mixed::span;
 use super::{ClusterView, HostFault, HostView};
 use crate::Result;
 use crate::catalog::{Host, Tag};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, span};
 use std::fmt;
 
 /// A set that is younger may be on its way, seconds.

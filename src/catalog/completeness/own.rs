@@ -3,7 +3,7 @@
 use super::evidence::{Cause, SetEvidence, Subject};
 use crate::cassandra::TableName;
 use crate::cassandra::schema::is_system_keyspace;
-use crate::catalog::stray::StrayReason;
+use crate::catalog::stray::{StrayReason, TOLD_APART, directory_of};
 use crate::catalog::{BackupSet, ManifestState, Scope, SetKind, Strays};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) fn of_strays(strays: &Strays, set: Option<&BackupSet>) -> Vec<SetEvid
     let mut united = HashSet::new();
     let mut found = Vec::new();
     for evidence in &each {
-        let place = place_of_stray(evidence).filter(|place| counts[place] > NAMED_STRAYS);
+        let place = place_of_stray(evidence).filter(|place| counts[place] > TOLD_APART);
         let Some((directory, Cause::Stray { why })) = place else {
             found.push(evidence.clone());
             continue;
@@ -62,12 +62,8 @@ fn place_of_stray(evidence: &SetEvidence) -> Option<(&str, &Cause)> {
     else {
         return None;
     };
-    let slash = key.strip_suffix('/').unwrap_or(key).rfind('/')?;
-    Some((&key[..=slash], cause))
+    Some(directory_of(key)).filter(|directory| !directory.is_empty()).map(|directory| (directory, cause))
 }
-
-/// Strays of one directory that are named one by one.
-const NAMED_STRAYS: usize = 3;
 
 fn each_stray<'a>(strays: &'a Strays, set: Option<&'a BackupSet>) -> impl Iterator<Item = SetEvidence> + 'a {
     // Where everything is there that the manifest lists, an archive of an odd name is one too many.
