@@ -43,13 +43,11 @@ fn sweep(version: Version, test: &str) {
     assert_truth(&node, &truth);
     assert!(has_role(&node));
 
-    // Of the last table every file, one by one; of the one before all but one, and so on; of the
-    // first none.
-    let order = every_file(&scene);
-    assert_eq!(order.len(), FILES);
-    assert!(order[0] == "Data.db" && order[FILES - 1] == "Index.db", "{order:?}");
-    for local in 0..FILES {
-        some_files(&scene, local, &order);
+    // Of the first table no file, of the next one, and so on; of the last every file.
+    for number in 0..=FILES {
+        let order = become_local(&scene, number, number);
+        assert!(number == 0 || order[0] == "Data.db", "{order:?}");
+        assert!(number < FILES || order[FILES - 1] == "Index.db", "{order:?}");
     }
 
     // Cassandra starts all the same: every table is as it was, or empty, and nothing is taken for
@@ -180,41 +178,32 @@ fn hydrate(scene: &Scene<'_>, number: usize) -> serde_json::Value {
     json(&said.stdout)["tables"][0].clone()
 }
 
-/// Makes the last table local, file by file. Returns the components in their order.
-fn every_file(scene: &Scene<'_>) -> Vec<String> {
-    let live = scene.node.live_directory(&table(FILES));
-    for link in links(&live) {
-        fs::create_dir(obstacle(&link)).unwrap();
+/// Makes the first files of a table local, one by one. Returns their components in the order in
+/// which they became local: between Data.db and the index it differs from table to table.
+fn become_local(scene: &Scene<'_>, number: usize, local: usize) -> Vec<String> {
+    let live = scene.node.live_directory(&table(number));
+    let all = links(&live);
+    assert_eq!(all.len(), FILES);
+    for link in &all {
+        fs::create_dir(obstacle(link)).unwrap();
     }
-    let (mut order, mut report) = (Vec::new(), hydrate(scene, FILES));
-    loop {
+    let mut order = Vec::new();
+    while order.len() < local {
+        let report = hydrate(scene, number);
         let left = links(&live);
         assert_eq!(left.len(), FILES - order.len(), "{report:#}");
-        if left.is_empty() {
-            return order;
-        }
         let error = report["error"].as_str().unwrap_or_default();
         let next = left.iter().find(|link| error.contains(obstacle(link).to_str().unwrap()));
         let next = next.unwrap_or_else(|| panic!("{report:#}"));
         fs::remove_dir(obstacle(next)).unwrap();
         order.push(component(next).to_owned());
-        // The one after it stands in the way now.
-        report = hydrate(scene, FILES);
     }
-}
-
-/// Makes the first files of a table local, in their order.
-fn some_files(scene: &Scene<'_>, local: usize, order: &[String]) {
-    let live = scene.node.live_directory(&table(local));
-    let is_last = |link: &&PathBuf| order[local..].iter().any(|last| last == component(link));
-    let all = links(&live);
-    let obstacles: Vec<PathBuf> = all.iter().filter(is_last).map(|link| obstacle(link)).collect();
-    for obstacle in &obstacles {
-        fs::create_dir(obstacle).unwrap();
+    // The one after it stands in the way now.
+    let report = hydrate(scene, number);
+    let left = links(&live);
+    assert_eq!(left.len(), FILES - local, "{report:#}");
+    for link in &left {
+        fs::remove_dir(obstacle(link)).unwrap();
     }
-    let report = hydrate(scene, local);
-    for obstacle in &obstacles {
-        fs::remove_dir(obstacle).unwrap();
-    }
-    assert_eq!(links(&live).len(), FILES - local, "{report:#}");
+    order
 }
