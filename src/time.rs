@@ -4,6 +4,16 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// The time now.
+pub fn now() -> Timestamp {
+    // Reports tell ages, and listings judge by them: a test needs a time that does not go on.
+    #[cfg(feature = "fault-injection")]
+    if let Some(secs) = std::env::var("CASSMOUNT_NOW").ok().and_then(|secs| secs.parse().ok()) {
+        return Timestamp::from_secs(secs);
+    }
+    SystemTime::now().into()
+}
+
 /// Microseconds since 1970-01-01T00:00:00Z; may be negative.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct Timestamp(pub i64);

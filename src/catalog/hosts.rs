@@ -12,7 +12,7 @@ use super::set::BackupSet;
 use super::verified::Verified;
 use crate::store::{BundledFile, Bundles, ObjectMeta};
 use crate::task::{blocking, lock};
-use crate::time::Timestamp;
+use crate::time::now;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 /// How a catalog reads its source.
@@ -436,8 +436,4 @@ fn spawn<T: Send + Sync + 'static>(work: impl Future<Output = Result<Arc<T>>> + 
     async move { task.await.unwrap_or_else(|e| Err(Error::new(Kind::Io, "the catalog's worker failed").with_source(e))) }
         .boxed()
         .shared()
-}
-
-fn now() -> Timestamp {
-    SystemTime::now().into()
 }

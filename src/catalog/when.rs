@@ -11,11 +11,10 @@ use super::chain::{Chains, RestorePoint};
 use super::host_sets::HostSets;
 use super::local::{LocalTime, Offsets};
 use super::set::BackupSet;
-use crate::time::Timestamp;
+use crate::time::{self, Timestamp};
 use crate::{Error, Result};
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use std::cmp::Ordering;
-use std::time::SystemTime;
 
 /// Which restore point is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,7 +75,7 @@ enum Edge {
 }
 
 fn parse_edge(text: &str, offsets: &Offsets, edge: Edge) -> Result<When> {
-    let now = Timestamp::from(SystemTime::now());
+    let now = time::now();
     let fixed = fixed_time(text, now, offsets.near(now).unwrap_or(0));
     let text = fixed.as_deref().unwrap_or(text);
     let invalid = || {

@@ -2,19 +2,8 @@
 
 use cassmount::catalog::LocalTime;
 use cassmount::time::Timestamp;
-pub(super) use cassmount::time::span;
+pub(super) use cassmount::time::{now, span};
 use cassmount::{Error, Kind};
-use std::time::SystemTime;
-
-/// The time now.
-pub(super) fn now() -> Timestamp {
-    // Reports tell ages: a test needs one that does not grow.
-    #[cfg(feature = "fault-injection")]
-    if let Some(secs) = std::env::var("CASSMOUNT_NOW").ok().and_then(|secs| secs.parse().ok()) {
-        return Timestamp::from_secs(secs);
-    }
-    SystemTime::now().into()
-}
 
 /// `1 table`, `2 tables`.
 pub(super) fn count(number: usize, what: &str) -> String {
