@@ -33,7 +33,7 @@ pub enum Kind {
     NotRunning,
     /// The deadline passed.
     TimedOut,
-    /// The store refuses the credentials, or the caller may not do this.
+    /// The store refuses the credentials, or an object must not be read.
     Denied,
     /// The object is in an archive tier of the store and must be thawed before it can be read.
     Archived,

@@ -54,7 +54,7 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
     let chain = session::block_on(async {
         let session = Session::open(settings).await?;
         let host = session.host(&args.host).await?;
-        let tables = session.tables(&args.only, std::slice::from_ref(&host)).await?;
+        let tables = session.tables_at(&args.only, &host, &args.point).await?;
         let options = ReportOptions { tables, summary: true };
         let tree = session.unlogged_tree()?;
         let mut report = tree.chain_report(&host, &args.point, &options).await?;
@@ -66,11 +66,14 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
         }
         // A program gets all that it did not ask to leave out.
         let shows_system = args.system || args.output.json || !args.only.is_all();
-        let mixed = mixed::of_host(&session, &host, &args.point).await?;
-        Ok(Chain { source: session.catalog.source().to_owned(), report, mixed, shows_system })
+        let meaning = mixed::of_host(&session, &host, &args.point).await?;
+        if args.output.json {
+            meaning.warn();
+        }
+        Ok(Chain { source: session.catalog.source().to_owned(), report, warnings: meaning.warnings, shows_system })
     })?;
     print(args.output, &chain)?;
-    chain.readable()
+    readable(&chain.report)
 }
 
 /// Reading may take long: a person should know why.
@@ -88,9 +91,9 @@ struct Chain {
     source: String,
     #[serde(flatten)]
     report: ChainReport,
-    /// What it comes to beside other hosts.
+    /// What the point means beside newer ones and other hosts.
     #[serde(skip)]
-    mixed: Option<String>,
+    warnings: Vec<String>,
     /// Whether tables of Cassandra's own keyspaces are listed.
     #[serde(skip)]
     shows_system: bool,
@@ -100,31 +103,26 @@ fn kind(kind: SetKind) -> String {
     kind.name().to_owned()
 }
 
-impl Chain {
-    /// An error when some table's archives could not be read: the report was not all that was asked
-    /// for.
-    fn readable(&self) -> Result<()> {
-        let unreadable: Vec<&TableReport> =
-            self.report.tables.iter().filter(|table| table.unreadable.is_some()).collect();
-        let locked = unreadable.iter().filter(|table| table.unreadable_kind == Some(Kind::NoKey)).count();
-        if locked > 0 && locked == self.report.tables.len() {
-            let message = "no key opens any of its archives: name the file with the passphrase with --key-file";
-            return Err(Error::new(Kind::NoKey, message));
-        }
-        match unreadable.first() {
-            Some(first) => Err(Error::new(
-                Kind::Corrupt,
-                format!(
-                    "archives of {} cannot be read, the first of them of {}",
-                    words::count(unreadable.len(), "table"),
-                    first.table
-                ),
-            )),
-            None if self.report.lacks.is_empty() => Ok(()),
-            None => {
-                Err(Error::new(Kind::Corrupt, format!("{} of {} is incomplete", self.report.point, self.report.host)))
-            }
-        }
+/// An error when some table's archives could not be read, or the point lacks something: the report
+/// was not all that was asked for.
+pub(super) fn readable(report: &ChainReport) -> Result<()> {
+    let unreadable: Vec<&TableReport> = report.tables.iter().filter(|table| table.unreadable.is_some()).collect();
+    let locked = unreadable.iter().filter(|table| table.unreadable_kind == Some(Kind::NoKey)).count();
+    if locked > 0 && locked == report.tables.len() {
+        let message = "no key opens any of its archives: name the file with the passphrase with --key-file";
+        return Err(Error::new(Kind::NoKey, message));
+    }
+    match unreadable.first() {
+        Some(first) => Err(Error::new(
+            Kind::Corrupt,
+            format!(
+                "archives of {} cannot be read, the first of them of {}",
+                words::count(unreadable.len(), "table"),
+                first.table
+            ),
+        )),
+        None if report.lacks.is_empty() => Ok(()),
+        None => Err(Error::new(Kind::Corrupt, format!("{} of {} is incomplete", report.point, report.host))),
     }
 }
 
@@ -156,8 +154,8 @@ impl Shown for Chain {
         for problem in &report.problems {
             let _ = writeln!(text, "{problem}");
         }
-        if let Some(mixed) = &self.mixed {
-            let _ = writeln!(text, "{}", terminal::odd(mixed));
+        for warning in &self.warnings {
+            let _ = writeln!(text, "{}", terminal::odd(warning));
         }
         let is_shown = |keyspace: &str| self.shows_system || !is_system_keyspace(keyspace);
         let (shown, system): (Vec<&TableReport>, Vec<&TableReport>) =

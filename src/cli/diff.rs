@@ -1,5 +1,6 @@
 //! `cassmount diff`: what changed between two restore points.
 
+use super::chain::readable;
 use super::options::{BackupArgs, OutputArgs, parse_host};
 use super::output::{Shown, print};
 use super::session::{self, Session};
@@ -76,6 +77,9 @@ struct TableDifference {
     sstables_gone: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sstables_new: Option<Vec<String>>,
+    /// Why its SSTables are not compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -87,7 +91,7 @@ struct StatementDifference {
 
 pub(super) fn run(args: &DiffArgs) -> Result<()> {
     let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
-    let difference = session::block_on(async {
+    let (difference, whole) = session::block_on(async {
         let session = Session::open(settings).await?;
         let host = session.host(&args.host).await?;
         let tree = session.tree()?;
@@ -99,9 +103,11 @@ pub(super) fn run(args: &DiffArgs) -> Result<()> {
         let before = tree.schema_cql(&host, &schemas[0], &options).await?;
         let after = tree.schema_cql(&host, &schemas[1], &options).await?;
         let schema = statements(&String::from_utf8_lossy(&before), &String::from_utf8_lossy(&after));
-        Ok(Difference::of(&from, &to, schema, args.system))
+        let whole = readable(&from).and_then(|()| readable(&to));
+        Ok((Difference::of(&from, &to, schema, args.system), whole))
     })?;
-    print(args.output, &difference)
+    print(args.output, &difference)?;
+    whole
 }
 
 impl Difference {
@@ -145,7 +151,8 @@ impl TableDifference {
         let gone = both.as_ref().map(|(before, after)| before.difference(after).cloned().collect());
         let new = both.as_ref().map(|(before, after)| after.difference(before).cloned().collect());
         let (bytes_from, bytes_to) = (bytes(before), bytes(after));
-        Some(Self { table, change, bytes_from, bytes_to, sstables_gone: gone, sstables_new: new })
+        let unreadable = [before, after].into_iter().flatten().find_map(|report| report.unreadable.clone());
+        Some(Self { table, change, bytes_from, bytes_to, sstables_gone: gone, sstables_new: new, unreadable })
     }
 }
 
@@ -219,6 +226,13 @@ impl Shown for Difference {
             }
             for (sign, name) in all {
                 let _ = writeln!(text, "  {sign} {name}");
+            }
+            if let Some(why) = &table.unreadable {
+                let _ = writeln!(
+                    text,
+                    "\n{}",
+                    terminal::bad(&format!("SSTables of {} are not compared: {why}", table.table))
+                );
             }
         }
         for statement in &self.schema {

@@ -8,7 +8,6 @@ use super::output::{Shown, print};
 use super::progress::Progress;
 use super::session::{self, Session};
 use super::table::{self, Column, Table};
-use super::terminal::say;
 use super::{mixed, words};
 use cassmount::config::Settings;
 use cassmount::extract::{
@@ -157,11 +156,9 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
     let reader = session.reader(session.keys()?, session.cache()?, reader)?;
     let host = session.host(&args.point.host).await?;
     session.check_keys(&reader, &host).await?;
-    if let Some(mixed) = mixed::of_host(&session, &host, &args.point.point).await? {
-        say!("cassmount: warning: {mixed}");
-    }
+    mixed::of_host(&session, &host, &args.point.point).await?.warn();
     let options = ExtractOptions {
-        tables: session.tables(&args.only, std::slice::from_ref(&host)).await?,
+        tables: session.tables_at(&args.only, &host, &args.point.point).await?,
         keyspaces: args.keyspaces.keyspaces.clone(),
         allow_incomplete: args.allow_incomplete,
         layout: match args.arrange {

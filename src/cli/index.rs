@@ -86,8 +86,10 @@ pub(super) fn run(args: &IndexArgs) -> Result<()> {
         None => Ok(()),
         Some(first) => {
             let count = outcome.failed.len();
+            let locked = outcome.failed.iter().filter(|failed| failed.kind == Kind::NoKey).count();
+            let kind = if locked == outcome.archives { Kind::NoKey } else { Kind::Io };
             Err(Error::new(
-                Kind::Io,
+                kind,
                 format!("{} could not be indexed, the first of them {}", words::count(count, "archive"), first.object),
             ))
         }
@@ -159,7 +161,10 @@ async fn index(
                         Ok(Published::Now) => outcome.published += 1,
                         Ok(Published::Before) => outcome.published_before += 1,
                         Ok(Published::NotNeeded) => {}
-                        Err(error) => outcome.failed.push(Failed { object: Arc::clone(&object.key), reason: error.to_string() }),
+                        Err(error) => {
+                            let (object, kind) = (Arc::clone(&object.key), error.kind());
+                            outcome.failed.push(Failed { object, reason: error.to_string(), kind });
+                        },
                     }
                 }
             },
@@ -198,6 +203,8 @@ struct Outcome {
 struct Failed {
     object: Arc<str>,
     reason: String,
+    #[serde(skip)]
+    kind: Kind,
 }
 
 impl Shown for Outcome {

@@ -3,8 +3,9 @@
 use super::control::{self, Request};
 use super::runtime_state::RunningMount;
 use super::session::Session;
-use cassmount::catalog::Host;
+use super::terminal::say;
 use cassmount::catalog::cluster::{Meant, MixedRuns};
+use cassmount::catalog::{Host, RestorePoint};
 use cassmount::{Kind, Result};
 use std::path::Path;
 
@@ -13,38 +14,53 @@ pub(super) fn sentence(at: &str, mixed: &MixedRuns, source: &str) -> String {
     format!("at {at}, {mixed}; `cassmount list {source} --cluster` shows times that all of them have")
 }
 
-/// What `point` of the host comes to beside the other hosts; `None` where there is nothing to tell,
-/// and where it is no time: whoever takes the point says so.
-pub(super) async fn of_host(session: &Session, host: &Host, point: &str) -> Result<Option<String>> {
-    let sets = session.catalog.host_judged(host).await?;
-    match sets.mixed_runs(point, Meant::Host) {
-        Err(error) if error.kind() == Kind::Invalid => Ok(None),
-        mixed => Ok(mixed?.map(|mixed| sentence(point, &mixed, session.catalog.source()))),
+/// What a time means in a host's backups, for whoever takes the point.
+#[derive(Debug, Default)]
+pub(super) struct Meaning {
+    /// Which restore point it is; `None` where it is called by its name.
+    pub(super) taken: Option<String>,
+    /// Newer restore points that are passed over, and hosts that are of another run.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Meaning {
+    /// Says the warnings on standard error.
+    pub(super) fn warn(&self) {
+        for warning in &self.warnings {
+            say!("cassmount: warning: {warning}");
+        }
     }
 }
 
-/// Which restore point a time means, and what newer ones lack that are passed over; `None` where
-/// the point is called by its name.
-pub(super) async fn taken(session: &Session, host: &Host, point: &str) -> Result<Option<String>> {
+/// What `point` of the host means. Nothing where it is no time: whoever takes the point says so.
+pub(super) async fn of_host(session: &Session, host: &Host, point: &str) -> Result<Meaning> {
     let sets = session.catalog.host_judged(host).await?;
-    let found = match sets.find_point(point) {
-        Ok(found) if found.tag().0.as_ref() != point => found,
-        // Whoever takes the point says what is wrong.
-        _ => return Ok(None),
+    let mixed = match sets.mixed_runs(point, Meant::Host) {
+        Err(error) if error.kind() == Kind::Invalid => return Ok(Meaning::default()),
+        mixed => mixed?,
     };
-    let points = sets.chains.points();
-    let newer = points.iter().enumerate().filter(|(_, newer)| newer.time() > found.time() && !newer.is_apart());
-    let passed_over =
-        if point == "latest" { newer.filter(|(at, _)| !sets.completeness.is_whole(*at)).count() } else { 0 };
-    let lacking = match passed_over {
-        0 => String::new(),
-        1 => format!(": 1 newer restore point is incomplete, see `cassmount list {} {host}`", session.catalog.source()),
-        many => format!(
-            ": {many} newer restore points are incomplete, see `cassmount list {} {host}`",
-            session.catalog.source()
-        ),
-    };
-    Ok(Some(format!("{point} of {host} is {}{lacking}", found.tag())))
+    let source = session.catalog.source();
+    let mut meaning = Meaning::default();
+    if let Ok(found) = sets.find_point(point)
+        && found.tag().0.as_ref() != point
+    {
+        let taken = format!("{point} of {host} is {}", found.tag());
+        let is_newer = |newer: &RestorePoint| newer.time() > found.time() && !newer.is_apart();
+        let points = sets.chains.points().iter().enumerate();
+        let passed_over = points.filter(|(at, newer)| is_newer(newer) && !sets.completeness.is_whole(*at)).count();
+        let newer = match passed_over {
+            1 => "1 newer restore point is incomplete".to_owned(),
+            many => format!("{many} newer restore points are incomplete"),
+        };
+        // A time that somebody names has no newer ones.
+        if passed_over == 0 || point != "latest" {
+            meaning.taken = Some(taken);
+        } else {
+            meaning.warnings.push(format!("{taken}: {newer}, see `cassmount list {source} {host}`"));
+        }
+    }
+    meaning.warnings.extend(mixed.map(|mixed| sentence(point, &mixed, source)));
+    Ok(meaning)
 }
 
 /// What is odd about the runs that a mount shows. `hosts`: whose restore points are taken; none: whichever it has.

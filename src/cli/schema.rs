@@ -2,7 +2,6 @@
 
 use super::options::{BackupArgs, KeyspaceArgs, PointArgs, TableArgs};
 use super::session::{self, Session};
-use super::terminal::say;
 use super::{mixed, output};
 use cassmount::reader::ReaderOptions;
 use cassmount::tree::SchemaOptions;
@@ -36,9 +35,7 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
     session::block_on(async {
         let session = Session::open(settings).await?;
         let host = session.host(host).await?;
-        if let Some(mixed) = mixed::of_host(&session, &host, point).await? {
-            say!("cassmount: warning: {mixed}");
-        }
+        mixed::of_host(&session, &host, point).await?.warn();
         let tree = session.unlogged_tree()?;
         output::write(&tree.schema_cql(&host, point, &options).await?)?;
         let Some(doubt) = tree.schema_doubt(&host, point).await? else { return Ok(()) };

@@ -185,6 +185,18 @@ impl Session {
         only.among(&tables)
     }
 
+    /// As [`Self::tables`], among those that a restore point has, or lacks.
+    pub(super) async fn tables_at(&self, only: &TablePatternArgs, host: &Host, point: &str) -> Result<Vec<TableName>> {
+        if let Some(names) = only.names() {
+            return Ok(names);
+        }
+        let tree = self.unlogged_tree()?;
+        let point = tree.point_info(host, point).await?;
+        let there = tree.point_tables(host, &point.tag).await?;
+        let lacking = point.lacks.iter().filter_map(|lack| lack.subject.table().cloned());
+        only.among(&there.into_iter().map(|table| table.table).chain(lacking).collect())
+    }
+
     /// The host that is named, or all of them.
     pub(super) async fn hosts(&self, name: Option<&str>) -> Result<Vec<Host>> {
         match name {

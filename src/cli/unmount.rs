@@ -152,7 +152,7 @@ fn ask_fusermount(mountpoint: &Path, lazily: bool) -> Result<()> {
     } else if said.contains("busy") {
         Err(busy(mountpoint))
     } else {
-        Err(Error::new(Kind::Denied, said.trim().to_owned()))
+        Err(Error::new(Kind::Io, said.trim().to_owned()))
     }
 }
 

@@ -109,11 +109,12 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         let hosts = session.hosts(args.scope.host.as_deref()).await?;
         let tables = session.tables(&args.only, &hosts).await?;
         let host = args.scope.host.as_ref().and_then(|_| hosts.first().cloned());
-        if let (false, Some(host), Some(point)) = (args.progress.quiet, &host, &args.scope.point) {
-            let told = [mixed::taken(&session, host, point).await?, mixed::of_host(&session, host, point).await?];
-            for told in told.iter().flatten() {
-                say!("cassmount: {told}");
+        if let (Some(host), Some(point)) = (&host, &args.scope.point) {
+            let meaning = mixed::of_host(&session, host, point).await?;
+            if let (false, Some(taken)) = (args.progress.quiet, &meaning.taken) {
+                say!("cassmount: {taken}");
             }
+            meaning.warn();
         }
         let only_host = host.clone();
         let scope = Scope { host, point: args.scope.point.clone(), tables };

@@ -48,7 +48,7 @@ impl NodeConfig {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Error::not_found(format!("there is no configuration file {shown}")),
             io::ErrorKind::PermissionDenied => {
-                Error::new(Kind::Denied, format!("may not read the configuration file {shown}"))
+                Error::new(Kind::Io, format!("may not read the configuration file {shown}"))
             }
             _ => Error::io(format_args!("read the configuration file {shown}"), error),
         };

@@ -120,7 +120,7 @@ impl Extraction {
     async fn check_selection(&self) -> Result<()> {
         let tables = self.tree.point_tables(&self.host, &self.point.tag).await?;
         for wanted in &self.options.tables {
-            if tables.iter().all(|table| table.table != *wanted) {
+            if tables.iter().all(|table| table.table != *wanted) && !self.may_be_lost(wanted).await {
                 // Says why it is not there.
                 let options = ReportOptions { tables: vec![wanted.clone()], summary: true };
                 self.tree.chain_report(&self.host, &self.point.tag.0, &options).await?;
@@ -137,6 +137,15 @@ impl Extraction {
             }
         }
         Ok(())
+    }
+
+    /// Whether a table that the restore point does not have may be among what it lacks: then it is
+    /// refused for that.
+    async fn may_be_lost(&self, table: &TableName) -> bool {
+        let lacks_it = self.point.lacks.iter().any(|lack| lack.subject.table() == Some(table));
+        let lacks_set = self.point.lacks.iter().any(|lack| lack.subject.table().is_none());
+        // A table that no set has is a slip of the pen.
+        lacks_it || (lacks_set && self.tree.points_with(&self.host, table).await.is_ok())
     }
 
     /// The tables that are wanted, as far as is known now.

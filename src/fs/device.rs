@@ -114,9 +114,9 @@ fn helper_error(mountpoint: &Path, output: &Output) -> Error {
     if said.contains("user_allow_other") {
         let message = "--allow-other is not allowed for ordinary users on this machine: \
                        add a line `user_allow_other` to /etc/fuse.conf, or mount as root";
-        return Error::new(Kind::Denied, message);
+        return Error::new(Kind::Io, message);
     }
-    Error::new(Kind::Denied, format!("cannot mount on {}: {}", mountpoint.display(), said.trim()))
+    Error::new(Kind::Io, format!("cannot mount on {}: {}", mountpoint.display(), said.trim()))
 }
 
 fn receive_fd(socket: &UnixStream) -> Result<OwnedFd> {
@@ -158,5 +158,5 @@ pub fn unmount(mountpoint: &Path) -> Result<()> {
     if said.contains("busy") {
         return Err(busy());
     }
-    Err(Error::new(Kind::Denied, format!("cannot unmount {shown}: {}", said.trim())))
+    Err(Error::new(Kind::Io, format!("cannot unmount {shown}: {}", said.trim())))
 }

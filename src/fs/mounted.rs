@@ -42,7 +42,7 @@ pub struct Mounted {
 /// Mounts `overlay` on a directory and serves it on the current Tokio runtime. Blocks for the mount
 /// itself.
 ///
-/// [`Kind::Denied`] where the user may not, with what to do about it.
+/// [`Kind::Io`] where the user may not, with what to do about it.
 ///
 /// # Panics
 /// Outside of a Tokio runtime.

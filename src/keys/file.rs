@@ -13,7 +13,7 @@ pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Key> {
     let shown = path.display();
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Error::not_found(format!("there is no key file {shown}")),
-        io::ErrorKind::PermissionDenied => Error::new(Kind::Denied, format!("may not read the key file {shown}")),
+        io::ErrorKind::PermissionDenied => Error::new(Kind::Io, format!("may not read the key file {shown}")),
         _ => Error::io(format_args!("read the key file {shown}"), error),
     };
     let mut file = File::open(path).map_err(failed)?;

@@ -5,6 +5,7 @@ use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::cassmount;
 use testkit::fleet;
 
+use std::fs;
 use std::process::Output;
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/bucket");
@@ -17,7 +18,10 @@ impl User {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        cassmount().args(arguments).args(sample_keys()).arg("--cache-dir").arg(self.0.path()).output().unwrap()
+        let mut command = cassmount();
+        // The fleet grows no older.
+        command.env("CASSMOUNT_NOW", fleet::NOW).args(arguments).args(sample_keys());
+        command.arg("--cache-dir").arg(self.0.path()).output().unwrap()
     }
 
     fn text(&self, arguments: &[&str]) -> String {
@@ -53,6 +57,11 @@ fn the_tree_is_browsed_without_a_mount() {
     let of = |host: &str| tables.lines().filter(|path| path.starts_with(&format!("{host}/restore-points/"))).count();
     assert_eq!((of("cass-a"), of("cass-b")), (4, 4), "{tables}");
     assert!(tables.lines().all(|path| path.contains("/shop/carts-")), "{tables}");
+
+    let slip = user.run(&["find", SAMPLE, "--table", "shop.userz"]);
+    assert_eq!(slip.status.code(), Some(1), "{slip:?}");
+    let said = String::from_utf8_lossy(&slip.stderr);
+    assert!(said.contains("no table below / is called like shop.userz"), "{said}");
 
     for (arguments, said) in [
         (["ls", SAMPLE, "cass-a/nothing"], "there is no \"nothing\" in cass-a"),
@@ -100,6 +109,17 @@ fn what_changed_between_two_points() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let changed = json["tables"].as_array().unwrap();
     assert!(changed.iter().any(|table| !table["sstables_new"].as_array().unwrap().is_empty()), "{json}");
+
+    // What cannot be read is not taken for alike.
+    let bucket = Bucket::sample();
+    let archive = bucket.path().join("cass-a/2026-11-21-02-52/shop/users.tar.gz.enc");
+    let content = fs::read(&archive).unwrap();
+    fs::write(&archive, &content[..content.len() - 1024]).unwrap();
+    let points = ["2026-11-21-02-50", "2026-11-21-02-52"];
+    let output = user.run(&[&["diff", &bucket.source(), "cass-a"], &points[..], &["--sstables"]].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text.contains("SSTables of shop.users are not compared: "), "{text}");
 }
 
 #[test]

@@ -39,9 +39,28 @@ fn a_missing_archive_is_refused_unless_other_tables_are_asked_for() {
 }
 
 #[test]
+fn what_latest_passes_over_is_told() {
+    let bucket = Bucket::sample();
+    fs::remove_file(bucket.path().join("cass-a/2026-11-21-02-52/shop/orders.tar.gz.enc")).unwrap();
+    let warning = "warning: latest of cass-a is 2026-11-21-02-50: 1 newer restore point is incomplete";
+    for more in [&["--dry-run"][..], &["--dry-run", "--quiet"]] {
+        let (status, _, said) = extract(&bucket, "cass-a", "latest", &[more, &["--table", "shop.hits"]].concat());
+        assert_eq!(status, 0, "{said}");
+        assert!(said.contains(warning), "{said}");
+    }
+    // A table that is lost with its only archive is lacking, not unknown.
+    let (status, _, said) = extract(&bucket, "cass-a", "2026-11-21-02-52", &["--table", "shop.orders"]);
+    assert_eq!(status, 5, "{said}");
+}
+
+#[test]
 fn a_set_that_only_the_other_host_has_is_missed() {
     let bucket = Bucket::sample();
     fs::remove_dir_all(bucket.path().join("cass-b/2026-11-21-02-47")).unwrap();
+    // A pattern means the tables that the point has.
+    assert_eq!(extract(&bucket, "cass-a", "2026-11-21-02-45", &["--dry-run", "--table", "shop.*"]).0, 0);
+    let (status, _, said) = extract(&bucket, "cass-b", POINT, &["--table", "shop.*"]);
+    assert_eq!(status, 5, "{said}");
     let (status, _, said) = extract(&bucket, "cass-b", POINT, &["--table", "shop.users"]);
     assert_eq!(status, 5, "{said}");
     assert!(said.contains("a set of about 2026-11-21-02-47 is missing: cass-a of the same cluster has"), "{said}");

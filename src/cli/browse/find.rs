@@ -7,7 +7,7 @@ use crate::cli::{output, session};
 use cassmount::cassandra::TableName;
 use cassmount::tree::TreeNode;
 use cassmount::view::{NodeKind, View};
-use cassmount::{Kind, Result};
+use cassmount::{Error, Kind, Result};
 use glob::Pattern;
 
 /// Prints the paths below a place of the tree that a mount of SOURCE would show; with --table,
@@ -41,13 +41,14 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
     session::block_on(async {
         let browser = Browser::open(settings).await?;
         let start = browser.place(&args.path).await?;
-        let mut failed = None;
+        let (mut failed, mut has_tables, mut is_cut) = (None, args.only.is_all(), false);
         let mut rest: Vec<(String, TreeNode, usize)> = vec![(start.path(), browser.node(&start), 0)];
         while let Some((path, node, depth)) = rest.pop() {
             let place = if args.only.is_all() { Place::Within } else { place(&path, args.only.patterns()) };
             if place == Place::Beside {
                 continue;
             }
+            has_tables |= place == Place::Within;
             if depth > 0
                 && place == Place::Within
                 && wants(args, &browser, &path, &node)
@@ -56,6 +57,7 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
                 return Ok(());
             }
             let is_deepest = args.max_depth.is_some_and(|most| depth >= most);
+            is_cut |= is_deepest;
             if is_deepest || browser.tree.kind(&node) != NodeKind::Directory {
                 continue;
             }
@@ -74,6 +76,11 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
                 (format!("{prefix}{}", entry.name.to_string_lossy()), entry.node.clone(), depth + 1)
             };
             rest.extend(entries.iter().rev().map(below));
+        }
+        if failed.is_none() && !has_tables && !is_cut {
+            let patterns: Vec<String> = args.only.patterns().iter().map(ToString::to_string).collect();
+            let message = format!("no table below {} is called like {}", start.path(), patterns.join(", "));
+            return Err(Error::not_found(message));
         }
         failed.map_or(Ok(()), Err)
     })

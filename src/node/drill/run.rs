@@ -125,9 +125,7 @@ impl Drill<'_> {
         let endpoint = self.entry.record.endpoint;
         match Session::connect(SocketAddr::from((endpoint.address, endpoint.port)), PAGE_DEADLINE)? {
             Greeting::Session(session) => Ok(session),
-            Greeting::PasswordWanted => {
-                Err(Error::new(Kind::Denied, format!("the node at {endpoint} wants a password")))
-            }
+            Greeting::PasswordWanted => Err(Error::new(Kind::Io, format!("the node at {endpoint} wants a password"))),
         }
     }
 

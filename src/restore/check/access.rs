@@ -18,7 +18,7 @@ pub(in crate::restore) fn check(live: &Path, file: &Path) -> Result<()> {
         test.uid(owner.uid()).gid(owner.gid());
     } else if me.as_raw() != owner.uid() {
         let message = format!("{} belongs to user {}: run this as that user, or as root", live.display(), owner.uid());
-        return Err(Error::new(Kind::Denied, message));
+        return Err(Error::new(Kind::Io, message));
     }
     let status = test.status().map_err(|e| Error::io("run test(1)", e))?;
     if status.success() {
@@ -27,7 +27,7 @@ pub(in crate::restore) fn check(live: &Path, file: &Path) -> Result<()> {
     let name = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(owner.uid())).ok().flatten();
     let name = name.map_or_else(|| owner.uid().to_string(), |user| user.name);
     Err(Error::new(
-        Kind::Denied,
+        Kind::Io,
         format!(
             "user {name}, whose {} is, cannot read {}: mount with --allow-other (and --uid {name} if files are not for all)",
             live.display(),
@@ -44,7 +44,7 @@ mod tests {
     fn what_the_owner_cannot_read_is_refused() {
         let live = tempfile::tempdir().unwrap();
         let file = live.path().join("file");
-        assert_eq!(check(live.path(), &file).unwrap_err().kind(), Kind::Denied);
+        assert_eq!(check(live.path(), &file).unwrap_err().kind(), Kind::Io);
         fs::write(&file, "").unwrap();
         check(live.path(), &file).unwrap();
         if rustix::process::geteuid().is_root() {

@@ -326,10 +326,12 @@ fn absent(model: &HostModel, index: usize) -> Vec<AbsentTable> {
             absent.push(AbsentTable { table, reason });
         }
     }
-    let reason = "it existed then, but none of these sets has an archive of it: it was empty, or not backed up";
+    let lost = model.lacks(index).into_iter().find(|lack| lack.subject.table().is_none());
+    let why = lost.map_or_else(|| "it was empty, or not backed up".to_owned(), |lack| lack.to_string());
+    let reason = format!("it existed then, but none of these sets has an archive of it: {why}");
     let without = tables_at(point, &model.from.knowledge).without_archive.into_iter();
     let without = without.filter(|table| there.binary_search(&table).is_err());
-    absent.extend(without.map(|table| AbsentTable { table, reason: reason.into() }));
+    absent.extend(without.map(|table| AbsentTable { table, reason: reason.clone() }));
     absent.sort_by(|a, b| a.table.cmp(&b.table));
     absent
 }
