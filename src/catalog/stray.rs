@@ -81,6 +81,7 @@ impl StrayReason {
                 | Self::NotLookedAt
                 | Self::ManyTables
                 | Self::OtherArchive
+                | Self::Misplaced
                 | Self::Archives
         )
     }
@@ -219,6 +220,8 @@ impl Strays {
     /// A listing has no order of its own; reports shall have one.
     pub(super) fn sort(&mut self) {
         self.list.sort_by(|a, b| a.key.cmp(&b.key));
+        // Data directories within each other are listed twice.
+        self.list.dedup();
         self.list.shrink_to_fit();
     }
 }

@@ -115,7 +115,7 @@ impl BackupTree {
     }
 }
 
-/// What the newest restore point lacks, and sets that are in none. What older points lack,
+/// What the newest restore point lacks, sets that are in none, and data beside all sets. What older points lack,
 /// `cassmount list` and their directories tell.
 fn incomplete(host: &Host, model: &HostModel) -> Vec<String> {
     let newest = (0..model.points().len()).rev().find(|at| !model.points()[*at].is_apart());
@@ -128,6 +128,7 @@ fn incomplete(host: &Host, model: &HostModel) -> Vec<String> {
     }
     let completeness = &model.from.sets.completeness;
     let outside = completeness.outside().iter().rev().take(NAMED);
+    let outside = outside.chain(completeness.beside().iter().take(NAMED));
     warnings.extend(outside.map(|lack| format!("{host}: {lack}; {}", lack.reach())));
     warnings.extend(
         completeness

@@ -118,6 +118,7 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::SchemaMapping
         | Cause::SchemaHistory
         | Cause::SystemTable { .. }
+        | Cause::SomeTables { .. }
         | Cause::SchemaTable => Problem::ArchiveMissing,
         Cause::NoManifest => Problem::NoManifest,
         Cause::ManifestDamaged { .. } => Problem::ManifestDamaged,
@@ -137,6 +138,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
     let lost = match (subject, cause) {
         (_, Cause::Archived) => "nothing, once the store has restored the object".to_owned(),
         (_, Cause::Stray { .. }) => "nothing yet, but no restore point shows it".to_owned(),
+        (_, Cause::SomeTables { .. }) => "nothing that the snapshot was made of".to_owned(),
         (_, Cause::SnapshotManifest | Cause::BackupManifest) => "the SSTable that it is a part of".to_owned(),
         (Subject::Table { .. } | Subject::Set, _) if set.kind() == SetKind::Full => {
             "all of the table as of this full".to_owned()
@@ -147,7 +149,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         (other, _) => other.to_string(),
     };
     let mut finding = finding(set, problem(cause), cause.to_string()).lost(lost);
-    if *cause == Cause::SchemaMapping {
+    if matches!(cause, Cause::SchemaMapping | Cause::SomeTables { .. }) {
         finding.severity = Severity::Warning;
     }
     if let Some(table) = subject.table() {

@@ -50,7 +50,15 @@ fn a_host_without_a_name_its_live_files_and_its_commit_logs() {
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
     assert!(list(&[]).contains("\nnode "), "{}", list(&[]));
+    // What lost its directory.
+    fs::write(source.path().join("data/shop/nb-77-big-Data.db"), "rows").unwrap();
+    let hosts = list(&[]);
+    assert!(
+        hosts.contains("1 host has data in no restore point: node") && hosts.contains("STRAY: 1 finding"),
+        "{hosts}"
+    );
     let listed = list(&["node"]);
+    assert!(listed.contains("data/shop/nb-77-big-Data.db: an SSTable's file where"), "{listed}");
     assert!(listed.contains("data/: live files are in no restore point"), "{listed}");
     assert_eq!(listed.matches("live files").count(), 1, "{listed}");
     // Neither of them is what Cassandra writes.

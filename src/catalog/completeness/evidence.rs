@@ -94,6 +94,9 @@ pub enum Cause {
     SchemaTable,
     /// A verification found it damaged, and the archive is as it was then. `on`: the day.
     Verified { on: Arc<str>, why: Arc<str> },
+    /// Somebody made the snapshot of some tables or keyspaces only, or a table of it was lost. `by`:
+    /// what else of the host has the table.
+    SomeTables { by: Arc<str> },
 }
 
 impl Cause {
@@ -118,6 +121,7 @@ impl Cause {
             Self::Member { .. } => "member",
             Self::SchemaTable => "schema_table",
             Self::Verified { .. } => "verified",
+            Self::SomeTables { .. } => "some_tables",
         }
     }
 }
@@ -153,6 +157,9 @@ impl fmt::Display for Cause {
             Self::Stray { why } => write!(f, "it may hold rows, and no restore point shows it: {why}"),
             Self::Member { why } => write!(f, "a member of its archive cannot be read: {why}"),
             Self::Verified { on, why } => write!(f, "`cassmount verify` found on {on}: {why}"),
+            Self::SomeTables { by } => {
+                write!(f, "{by} has the table, and this snapshot was made without it, or lost it")
+            }
             Self::SchemaTable => {
                 f.write_str("every Cassandra keeps its schema there too, and there is no archive of it")
             }

@@ -66,7 +66,7 @@ impl HostCompleteness {
         let mut hit: HashSet<&Tag> = HashSet::new();
         let mut growing: Option<Growing> = None;
         for point in chains.points() {
-            let aside = point.is_apart();
+            let aside = stands_alone(point);
             let mut own = match growing.take_if(|growing| !aside && Arc::ptr_eq(&growing.base, point.base())) {
                 Some(growing) => growing,
                 None => judge.begin(point, &mut this.chains),
@@ -127,6 +127,11 @@ impl HostCompleteness {
         &self.outside
     }
 
+    /// Data beside all sets, which is in no restore point.
+    pub fn beside(&self) -> &[Lack] {
+        &self.everywhere
+    }
+
     /// Hosts that could not be asked for sets that this host lacks, and why.
     pub fn unasked(&self) -> &[(Host, Arc<str>)] {
         &self.unasked
@@ -152,7 +157,7 @@ impl HostCompleteness {
         for ((chain, _), point) in self.points.iter().zip(points) {
             let chain = *chain as usize;
             last[chain] = Some(point.tag().clone());
-            if !point.is_apart() && fulls.last().is_none_or(|(known, _)| *known != chain) {
+            if !stands_alone(point) && fulls.last().is_none_or(|(known, _)| *known != chain) {
                 fulls.push((chain, point.base().tag.clone()));
             }
         }
@@ -188,6 +193,17 @@ struct Judge<'a> {
     verified: &'a VerifiedEvidence,
 }
 
+/// Whether what the restore point lacks says nothing of those after it.
+fn stands_alone(point: &RestorePoint) -> bool {
+    let is_full = point.kind() == SetKind::Full;
+    point.is_apart() || is_full && point.set().evidence.iter().any(is_of_others)
+}
+
+/// Whether it tells of a table that the set was not made of.
+fn is_of_others(evidence: &SetEvidence) -> bool {
+    matches!(evidence.cause, Cause::SomeTables { .. })
+}
+
 /// Stands for a set's name where nothing tells which set it is.
 fn every_set() -> Tag {
     Tag::new("every set")
@@ -212,7 +228,10 @@ impl Judge<'_> {
             let (host, set) = (self.host.clone(), every_set());
             Lack { host, set, kind: SetKind::Full, subject, cause, since: None, points: None, healed_by: None }
         });
-        let lacks = self.of_set(&base).map(|evidence| self.lack(&base, evidence, None)).chain(unlisted).collect();
+        // What a snapshot of some tables is without, an older full has for the incrementals.
+        let is_own = |evidence: &SetEvidence| point.kind() == SetKind::Full || !is_of_others(evidence);
+        let of_base = self.of_set(&base).filter(is_own).map(|evidence| self.lack(&base, evidence, None));
+        let lacks = of_base.chain(unlisted).collect();
         let (chain, start) = (chains.len(), base.start());
         chains.push(lacks);
         let gaps = self.gaps.partition_point(|gap| gap.time <= start);

@@ -1,15 +1,30 @@
 //! A table's plain files, as a listing shows them.
 
+use super::names::is_archive;
 use super::table_path::{is_sstable, is_table_file};
 use crate::catalog::objects::Objects;
 use crate::store::{BundledFile, Tally};
 use crate::{Error, Result};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Between the prefixes of a bundle whose files lie on several disks; each ends in `/`.
 pub(super) const SEPARATOR: &str = " + ";
+
+/// Objects of a directory that are looked at to tell what it is.
+const FIRST_OBJECTS: usize = 1000;
+
+/// Whether one of the first objects below the prefix is an archive.
+pub(super) async fn has_archives(objects: &dyn Objects, prefix: &str) -> Result<bool> {
+    let mut listed = objects.list(prefix).take(FIRST_OBJECTS);
+    while let Some(object) = listed.try_next().await? {
+        if is_archive(&object.key) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// The files of a table below `prefix`, or below each of several, and no others.
 ///

@@ -10,6 +10,7 @@ mod listed;
 mod logs;
 mod manifest_stream;
 mod names;
+mod partial;
 mod placed;
 mod renamed;
 mod sample;

@@ -279,39 +279,6 @@ fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(M
     Some((known.manifest.good()?.clone(), missing.cloned().collect()))
 }
 
-/// Sets snapshots apart that are of some tables only by their nature (`nodetool snapshot --table`):
-/// they are no backups of a node, so that `latest` must not mean them. `sets`: all of a host.
-pub(super) fn set_partial_apart(sets: &mut [FoundSet]) {
-    const PARTIAL: Scope = Scope::Apart(Automatic::SomeTables);
-    let by_hand = |set: &FoundSet| match &set.manifest {
-        Ok(Some(parsed)) if matches!(parsed.manifest.scope, Scope::Some | PARTIAL) => Some(parsed.manifest.time),
-        _ => None,
-    };
-    let mut order: Vec<(Timestamp, usize)> =
-        sets.iter().enumerate().filter_map(|(at, set)| Some((by_hand(set)?, at))).collect();
-    order.sort_unstable();
-    let mut whole: Option<usize> = None;
-    for (_, at) in order {
-        let is_partial = whole.is_some_and(|whole| is_of_few(&sets[at].tables, &sets[whole].tables));
-        if !is_partial {
-            whole = Some(at);
-        }
-        if let Ok(Some(parsed)) = &mut sets[at].manifest {
-            parsed.manifest.scope = if is_partial { PARTIAL } else { Scope::Some };
-        }
-    }
-}
-
-/// Whether a snapshot has fewer than half of the tables that an earlier one has of its keyspaces,
-/// and no other. Tables are dropped one by one.
-fn is_of_few(own: &[FoundTable], earlier: &[FoundTable]) -> bool {
-    let keyspaces: HashSet<&str> = own.iter().map(|found| &*found.table.keyspace).collect();
-    let own: HashSet<&TableName> = own.iter().map(|found| &found.table).collect();
-    let there: HashSet<&TableName> =
-        earlier.iter().map(|found| &found.table).filter(|table| keyspaces.contains(&*table.keyspace)).collect();
-    !own.is_empty() && own.is_subset(&there) && own.len() * 2 < there.len()
-}
-
 /// What stands for the manifest of a set that has none.
 pub(super) fn without_manifest(kind: SetKind, time: Timestamp, scope: Scope) -> ParsedManifest {
     let manifest = Manifest {

@@ -1,5 +1,7 @@
 //! Layouts over keys in memory: which one a source has, and what one makes of a host.
 
+mod partial;
+
 use super::choice::SourceLayout;
 use super::{LayoutChoice, Rename};
 use crate::cassandra::TableName;
@@ -443,18 +445,4 @@ async fn data_directories_at_different_depths_are_one_node() {
     let host = host(&keys, "node1", &[]).await;
     let tables: Vec<String> = host.set("a").unwrap().tables().map(ToString::to_string).collect();
     assert_eq!((tables, host.strays.list()), (vec!["media.orders".to_owned(), "shop.users".to_owned()], &[][..]));
-}
-
-#[tokio::test]
-async fn a_snapshot_of_one_table_stands_apart() {
-    let set = |tag: &str, table: &str, at: i64| {
-        ["nb-1-big-Data.db", "manifest.json"].map(|file| (format!("node1/shop/{table}/snapshots/{tag}/{file}"), at))
-    };
-    let items = "items-7843dbd0e55511f185a85b65bc0eb463";
-    let keys = [set("all", USERS, T), set("all", ORDERS, T), set("all", items, T), set("one", USERS, T + 60)].concat();
-    let keys: Vec<(&str, i64)> = keys.iter().map(|(key, time)| (key.as_str(), *time)).collect();
-    let host = host(&keys, "node1", &[]).await;
-    assert_eq!(host.set("one").unwrap().automatic(), Some(Automatic::SomeTables));
-    assert_eq!(&*host.latest(host.chains.points().len()).unwrap().tag().0, "all");
-    assert_eq!(&*host.find_point("one").unwrap().tag().0, "one");
 }

@@ -11,6 +11,7 @@ pub(super) fn host_state(host: &HostView) -> String {
         parts.push(incomplete(host));
     }
     parts.extend(unfinished(host));
+    parts.extend(strays(host).map(|said| terminal::odd(&said)));
     if parts.is_empty() { terminal::good("ok") } else { parts.join("; ") }
 }
 
@@ -34,18 +35,25 @@ fn unfinished(host: &HostView) -> Option<String> {
     host.unfinished().map(|newest| terminal::odd(&format!("UNFINISHED: {}", newest.tag)))
 }
 
+/// Of data beside all sets.
+pub(in crate::cli) fn strays(host: &HostView) -> Option<String> {
+    let count = host.sets.completeness.beside().len();
+    (count > 0).then(|| format!("STRAY: {} in no restore point", words::count(count, "finding")))
+}
+
 /// What is said of one host and of several, and which they are.
 type FaultKind = (&'static str, &'static str, fn(&HostView) -> bool);
 
 /// What is wrong with which hosts, a line for each kind: rows of a large cluster run off the
 /// screen.
 pub(super) fn hosts_with_faults(view: &ClusterView) -> Vec<String> {
-    let kinds: [FaultKind; 5] = [
+    let kinds: [FaultKind; 6] = [
         ("has no finished set", "have no finished set", |host| has(host, |fault| matches!(fault, HostFault::Nothing))),
         ("stopped", "stopped", |host| has(host, |fault| matches!(fault, HostFault::Stopped { .. }))),
         ("paused", "paused", |host| has(host, |fault| matches!(fault, HostFault::Pause { .. }))),
         ("missed a full", "missed a full", |host| has(host, |fault| matches!(fault, HostFault::FullMissed { .. }))),
         ("has incomplete restore points", "have incomplete restore points", |host| host.lacking > 0),
+        ("has data in no restore point", "have data in no restore point", |host| strays(host).is_some()),
     ];
     let line = |(one, several, is_of): FaultKind| {
         let names: Vec<String> =

@@ -1,13 +1,13 @@
 //! `cassmount list SOURCE`: hosts, cluster by cluster, at a glance.
 
-use super::faults::{cluster_fault, host_state, hosts_with_faults};
+use super::faults::{cluster_fault, host_state, hosts_with_faults, strays};
 use crate::cli::output::Shown;
 use crate::cli::table::{self, Column, Table};
 use crate::cli::{terminal, words};
 use cassmount::catalog::cluster::{
     Absence, ClusterFault, ClusterPoint, ClusterView, Day, HostFault, HostView, clusters, days, first_and_last_day,
 };
-use cassmount::catalog::{Catalog, Host, HostSets, LocalTime, Manifest, Tag};
+use cassmount::catalog::{Catalog, Host, HostSets, LocalTime, Manifest, Stray, Tag, stray_lines};
 use cassmount::time::Timestamp;
 use cassmount::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
@@ -22,6 +22,8 @@ pub(super) struct Hosts {
     #[serde(rename = "hosts")]
     lines: Vec<HostLine>,
     clusters: Vec<ClusterLine>,
+    /// At the top of the source, and in no restore point.
+    strays: Vec<Stray>,
     #[serde(skip)]
     pub(super) views: Vec<ClusterView>,
     #[serde(skip)]
@@ -112,17 +114,33 @@ impl Hosts {
 }
 
 impl Hosts {
-    /// An error where the newest restore point of a host lacks something, or a newer set is in none.
+    /// An error where the newest restore point of a host lacks something, or data is in none that is
+    /// newer, or is of no set.
     pub(super) fn newest_are_whole(&self) -> Result<()> {
         let hosts = || self.views.iter().flat_map(|view| &view.hosts).filter(|host| !host.sets.sets.is_empty());
         let lacking = hosts().filter(|host| !host.newest_is_whole() || host.has_newer_outside());
         let names: Vec<String> = lacking.map(|host| host.sets.host.to_string()).collect();
         let of = match names.len() {
-            0 => return Ok(()),
+            0 => return self.has_no_strays(),
             1 => format!("the newest backup of {} is", names[0]),
             count => format!("the newest backups of {count} hosts are ({})", words::some(&names)),
         };
         let message = format!("{of} not whole; `cassmount list SOURCE HOST` says what is missing");
+        Err(Error::new(Kind::Corrupt, message))
+    }
+
+    fn has_no_strays(&self) -> Result<()> {
+        let hosts = self.views.iter().flat_map(|view| &view.hosts);
+        let names: Vec<String> =
+            hosts.filter(|host| strays(host).is_some()).map(|host| host.sets.host.to_string()).collect();
+        let message = match (&names[..], &self.strays[..]) {
+            ([], []) => return Ok(()),
+            ([], [stray, ..]) => stray.to_string(),
+            (names, _) => format!(
+                "data of {} is in no restore point; `cassmount list SOURCE HOST` says which",
+                words::some(names)
+            ),
+        };
         Err(Error::new(Kind::Corrupt, message))
     }
 }
@@ -154,7 +172,8 @@ pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts>
     let empty = lines.iter().filter(|line: &&HostLine| line.sets == 0).map(|line| format!("{}/", line.host));
     let others = found.strays.list().iter().map(|stray| stray.key.escape_debug().to_string()).chain(empty).collect();
     let clusters = views.iter().map(ClusterLine::new).collect();
-    Ok(Hosts { source: source.to_owned(), lines, clusters, views, now, others })
+    let strays = found.strays.list().iter().filter(|stray| stray.reason.hides_rows()).cloned().collect();
+    Ok(Hosts { source: source.to_owned(), lines, clusters, strays, views, now, others })
 }
 
 impl HostLine {
@@ -203,7 +222,11 @@ impl Shown for Hosts {
         }
         let sections: Vec<String> = self.views.iter().map(|view| self.section(view)).collect();
         let legend = "days: F full, 1-9 incrementals, + more, . none, ! lacking something";
-        format!("{}\n{}\n", sections.join("\n"), terminal::dim(legend))
+        let mut text = format!("{}\n{}\n", sections.join("\n"), terminal::dim(legend));
+        for line in stray_lines(&self.strays) {
+            let _ = writeln!(text, "{}", terminal::odd(&line));
+        }
+        text
     }
 }
 

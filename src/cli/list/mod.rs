@@ -7,7 +7,7 @@ mod points;
 mod sets;
 mod tables;
 
-pub(super) use faults::{cluster_fault, host_fault};
+pub(super) use faults::{cluster_fault, host_fault, strays};
 pub(super) use hosts::all_hosts;
 
 use super::exposition;
@@ -18,7 +18,7 @@ use cassmount::catalog::SetKind;
 use cassmount::{Error, Result};
 use std::path::PathBuf;
 
-const STATUSES: &str = "Exit status: 0 all is whole; 1 the newest backup of a host is not whole, or, with HOST, something \
+const STATUSES: &str = "Exit status: 0 all is whole; 1 the newest backup of a host is not whole, or data is in no restore point, or, with HOST, something \
 is missing.";
 
 /// Lists the hosts of SOURCE: to which time all of them can be restored, which sets each made on

@@ -229,7 +229,7 @@ impl HostListing {
         let host = &self.host;
         let message = match incomplete {
             0 if self.lacks.is_empty() => return Ok(()),
-            0 => format!("{host}: something is missing that no restore point here needs"),
+            0 => format!("{host}: some of its data is in no restore point"),
             1 => format!("1 of {all} restore points of {host} is incomplete"),
             _ => format!("{incomplete} of {all} restore points of {host} are incomplete"),
         };

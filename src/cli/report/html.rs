@@ -22,6 +22,14 @@ impl<T: Display> Display for Text<T> {
     }
 }
 
+/// What the colours mean: classes, and a word for each, which stay on one line.
+pub(super) fn legend(entries: &[(&str, &str)]) -> String {
+    let entry = |(class, word): &(&str, &str)| {
+        format!("<span class=\"entry\"><span class=\"key {class}\"></span>{}</span> ", Text(word))
+    };
+    entries.iter().map(entry).collect()
+}
+
 /// How what was never verified is filled. Drawn once, and of no size: only others show it.
 pub(super) const HATCH: &str = "<svg width=\"0\" height=\"0\" aria-hidden=\"true\" style=\"position:absolute\"><pattern id=\"never\" \
      width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\"><path class=\"hatch\" d=\"M1 0v4\" \
@@ -43,7 +51,8 @@ svg { display: block; } svg text { fill: var(--faint); font: 10px system-ui, san
 .base { fill: var(--base); } .next { fill: var(--next); } .deep { fill: var(--full); } .glance { fill: var(--incr); } .part { fill: var(--odd); }
 .never { fill: url(#never); } .hatch { stroke: var(--hatch); } .life { fill: var(--none); } .event { fill: var(--ink); } .end { fill: var(--bad); } .box { stroke: var(--paper); }
 .gap { fill: none; stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 2 1; pointer-events: all; } .key.gap { border: 1.5px dashed var(--bad); box-sizing: border-box; }
-.key { display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 1em; vertical-align: -.05em; }
+.key { display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 0; vertical-align: -.05em; }
+.entry { white-space: nowrap; margin-right: .8em; }
 .key.full { background: var(--full); } .key.incr { background: var(--incr); } .key.none { background: var(--none); } .key.lack { background: var(--bad); }
 .key.deep { background: var(--full); } .key.glance { background: var(--incr); } .key.part { background: var(--odd); }
 .key.never { background: repeating-linear-gradient(45deg, var(--faint) 0 2px, var(--none) 2px 4px); } .key.event { background: var(--ink); } .key.end { background: var(--bad); } .key.life { background: var(--none); }

@@ -1,10 +1,10 @@
 //! The page: clusters and their hosts, and one host in depth.
 
 use super::coverage::Days;
-use super::html::{HATCH, SCRIPT, STYLE, Text};
+use super::html::{HATCH, SCRIPT, STYLE, Text, legend};
 use super::verified::{self, Results};
 use super::{boxes, tables, view_of};
-use crate::cli::list::{cluster_fault, host_fault};
+use crate::cli::list::{cluster_fault, host_fault, strays};
 use crate::cli::{table, words};
 use cassmount::catalog::cluster::{ClusterPoint, ClusterView, HostView};
 use cassmount::catalog::{BackupSet, Host};
@@ -85,9 +85,14 @@ fn cluster(view: &ClusterView, results: &Results, now: Timestamp) -> String {
     let days = Days::of(view);
     let _ = writeln!(
         text,
-        "<p class=\"faint\"><span class=\"key full\"></span>full<span class=\"key incr\"></span>incrementals\
-         <span class=\"key none\"></span>none<span class=\"key lack\"></span>unfinished or lacking something</p>\n\
+        "<p class=\"faint\">{}</p>\n\
          <div class=\"scroll\"><table><tr><th>host</th><th>{}</th><th>age</th><th>sets</th><th>size</th><th>state</th></tr>",
+        legend(&[
+            ("full", "full"),
+            ("incr", "incrementals"),
+            ("none", "none"),
+            ("lack", "unfinished or lacking something")
+        ]),
         days.ruler()
     );
     for host in &view.hosts {
@@ -107,9 +112,9 @@ fn cluster(view: &ClusterView, results: &Results, now: Timestamp) -> String {
     text += "</table></div>\n";
     text += &runs(view);
     text += "<h3>What the newest restore points are made of</h3>\n";
-    text += BOXES;
-    text += "<div class=\"scroll\"><table>\n";
     let is_verified = view.hosts.iter().any(|host| results.get(&host.sets.host).is_some_and(|of| !of.is_empty()));
+    text += &boxes_legend(is_verified);
+    text += "<div class=\"scroll\"><table>\n";
     for host in &view.hosts {
         if let Some(point) = boxes::ends(&host.sets).first() {
             let chain = boxes::chain(&host.sets, point, results.get(&host.sets.host).filter(|_| is_verified));
@@ -124,8 +129,19 @@ fn cluster(view: &ClusterView, results: &Results, now: Timestamp) -> String {
     text + "</table></div>\n" + &verified::section(view, results)
 }
 
-const BOXES: &str = "<p class=\"faint\"><span class=\"key base\"></span>full<span class=\"key next\"></span>incremental\
-     <span class=\"key lack\"></span>lost, or a restore point that lacks something<span class=\"key gap\"></span>a set is missing<span class=\"key never\"></span>never verified; as wide as its share of the bytes</p>\n";
+/// What the boxes mean. `is_verified`: whether some sets of them were.
+fn boxes_legend(is_verified: bool) -> String {
+    let entries = [
+        ("base", "full"),
+        ("next", "incremental"),
+        ("lack", "lost, or a restore point that lacks something"),
+        ("gap", "a set is missing"),
+        ("never", "never verified"),
+    ];
+    // Where nothing was verified none is marked, and the page says so below.
+    let entries = legend(&entries[..entries.len() - usize::from(!is_verified)]);
+    format!("<p class=\"faint\">{entries}Each is as wide as its share of the bytes.</p>\n")
+}
 
 fn state(host: &HostView) -> String {
     let mut parts: Vec<String> = host
@@ -140,6 +156,7 @@ fn state(host: &HostView) -> String {
     }
     let unfinished = |set: &Arc<BackupSet>| format!("<span class=\"odd\">UNFINISHED: {}</span>", Text(&set.tag));
     parts.extend(host.unfinished().map(unfinished));
+    parts.extend(strays(host).map(|said| format!("<span class=\"odd\">{}</span>", Text(said))));
     if parts.is_empty() { "ok".to_owned() } else { parts.join("<br>") }
 }
 
@@ -176,10 +193,12 @@ fn runs(view: &ClusterView) -> String {
 
 fn in_depth(host: &HostView, results: Option<&HostResults>, lives: Option<&Result<TableLives, String>>) -> String {
     let sets = &host.sets;
-    let mut text = format!("<p>{}</p>\n<h2>Chains</h2>\n{BOXES}<div class=\"scroll\"><table>\n", state(host));
+    let verified = results.filter(|of| !of.is_empty());
+    let legend = boxes_legend(verified.is_some());
+    let mut text = format!("<p>{}</p>\n<h2>Chains</h2>\n{legend}<div class=\"scroll\"><table>\n", state(host));
     for point in boxes::ends(sets) {
         let count = words::count(point.sets().count(), "set");
-        let chain = boxes::chain(sets, point, results.filter(|of| !of.is_empty()));
+        let chain = boxes::chain(sets, point, verified);
         let _ = writeln!(text, "<tr><td>{}</td><td>{count}</td><td>{chain}</td></tr>", Text(&point.base().tag));
     }
     text += "</table></div>\n";

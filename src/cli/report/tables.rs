@@ -1,6 +1,6 @@
 //! The lives of a host's tables: created, altered, dropped, and how large they were in which set.
 
-use super::html::Text;
+use super::html::{Text, legend};
 use crate::cli::{table, words};
 use cassmount::cassandra::TableName;
 use cassmount::cassandra::schema::{Alteration, Incarnation, is_system_keyspace};
@@ -52,12 +52,18 @@ pub(super) fn section(sets: &HostSets, lives: &TableLives) -> String {
     for (table, _) in lives.tables.iter().filter(|(table, _)| !is_system_keyspace(&table.keyspace)) {
         sizes.entry(table.clone()).or_default();
     }
-    let mut text = "<h2>Tables</h2>\n<p class=\"faint\">Their archives, set by set, as tall as they are large; below, how long each table \
-        lived.<span class=\"key base\"></span>in a full<span class=\"key next\"></span>in an incremental\
-        <span class=\"key life\"></span>life<span class=\"key event\"></span>altered<span class=\"key end\"></span>dropped</p>\n\
-        <div class=\"scroll\"><table><tr><th>table</th><th>lives</th><th>altered</th><th>archives</th><th>largest</th><th>last</th>\
+    let legend = legend(&[
+        ("base", "in a full"),
+        ("next", "in an incremental"),
+        ("life", "life"),
+        ("event", "altered"),
+        ("end", "dropped"),
+    ]);
+    let mut text = format!(
+        "<h2>Tables</h2>\n<p class=\"faint\">Their archives, set by set, as tall as they are large; below, how long each \
+         table lived.</p>\n<p class=\"faint\">{legend}</p>\n<div class=\"scroll\"><table><tr><th>table</th><th>lives</th><th>altered</th><th>archives</th><th>largest</th><th>last</th>\
         <th></th></tr>\n"
-        .to_owned();
+    );
     for (table, sizes) in &sizes {
         let own = lives.tables.iter().find(|(name, _)| name == table).map_or(&[][..], |(_, lives)| lives);
         let altered: Vec<&Alteration> = lives.alterations.iter().filter(|of| of.table == *table).collect();

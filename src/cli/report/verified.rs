@@ -1,7 +1,7 @@
 //! What verifications on this machine found: a row of squares for each host, and the findings.
 
 use super::coverage::{Days, draw};
-use super::html::Text;
+use super::html::{Text, legend};
 use crate::cli::words;
 use cassmount::catalog::cluster::ClusterView;
 use cassmount::catalog::{Host, HostSets};
@@ -43,9 +43,15 @@ fn signs(days: &Days, sets: &HostSets, results: &HostResults) -> String {
     signs.into_iter().collect()
 }
 
-const KEY: &str = "<p class=\"faint\"><span class=\"key deep\"></span>read whole, and good<span class=\"key glance\"></span>\
-     looked at, and good<span class=\"key part\"></span>in part<span class=\"key never\"></span>never verified\
-     <span class=\"key lack\"></span>something is lost</p>\n";
+/// What the squares mean.
+const SQUARES: [(&str, &str); 5] = [
+    ("deep", "read whole, and good"),
+    ("glance", "looked at, and good"),
+    ("part", "in part"),
+    ("never", "never verified"),
+    ("lack", "something is lost"),
+];
+const NOTHING: &str = "<p class=\"odd\">Nothing, as far as this machine knows: cassmount verify SOURCE --deep</p>\n";
 
 /// The grid of hosts and days, and below it what was found.
 pub(super) fn section(view: &ClusterView, results: &Results) -> String {
@@ -53,14 +59,14 @@ pub(super) fn section(view: &ClusterView, results: &Results) -> String {
     let none = HostResults::default();
     let of = |host: &Host| results.get(host).unwrap_or(&none);
     if view.hosts.iter().all(|host| of(&host.sets.host).is_empty()) {
-        text += "<p class=\"odd\">Nothing, as far as this machine knows: cassmount verify SOURCE --deep</p>\n";
-        return text;
+        return text + NOTHING;
     }
     let days = Days::of(view);
     let _ = writeln!(
         text,
-        "{KEY}<div class=\"scroll\"><table><tr><th>host</th><th>{}</th><th>read whole</th><th>looked at</th><th>never</th>\
+        "<p class=\"faint\">{}</p>\n<div class=\"scroll\"><table><tr><th>host</th><th>{}</th><th>read whole</th><th>looked at</th><th>never</th>\
          <th>last check</th><th>found</th></tr>",
+        legend(&SQUARES),
         days.ruler()
     );
     for host in &view.hosts {
@@ -94,6 +100,9 @@ pub(super) fn section(view: &ClusterView, results: &Results) -> String {
 
 /// What was found of one host.
 pub(super) fn of_host(host: &Host, results: &HostResults) -> String {
+    if results.is_empty() {
+        return format!("<h2>What was verified</h2>\n{NOTHING}");
+    }
     let counts = results.counts();
     let last = results.last.map_or_else(|| "never".to_owned(), words::minute);
     format!(

@@ -3,7 +3,8 @@
 
 use crate::Result;
 use crate::cassandra::TableName;
-use crate::catalog::layout::names::{is_archive, is_other_archive};
+use crate::catalog::layout::files::has_archives;
+use crate::catalog::layout::names::is_other_archive;
 use crate::catalog::layout::{
     Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, directories, is_safe_name, name_reason,
 };
@@ -14,7 +15,6 @@ use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
 use crate::time::Timestamp;
 use futures::future::BoxFuture;
-use futures::{StreamExt, TryStreamExt};
 
 const ARCHIVE: &str = ".tar.gz.enc";
 const PLAINTEXT: &str = ".tar.gz";
@@ -22,9 +22,8 @@ const MANIFEST: &str = "backup_manifest.json";
 const FILES: [&str; 3] = [MANIFEST, "schema.cql", "schema_mapping.json"];
 /// Bytes of a set's name.
 const TAG_LEN: usize = 16;
-/// Directories of a host that are no sets, and are looked into; and how far.
+/// Directories of a host that are no sets, and are looked into.
 const LOOKED_INTO: usize = 32;
-const FIRST_OBJECTS: usize = 1000;
 /// Where the format's scripts put what went wrong.
 const ERRORS: &str = "errors";
 
@@ -92,7 +91,7 @@ impl PlacedSets for CassOps {
                 // What cannot be looked into all the same is said by its name.
                 let looks = is_safe_name(&name) && name != ERRORS && strays.list().len() < LOOKED_INTO;
                 match renamed {
-                    _ if !looks || !self.has_archives(objects, &prefix).await? => {
+                    _ if !looks || !has_archives(objects, &prefix).await? => {
                         strays.push(prefix, None, name_reason(&name, StrayReason::NotATag));
                     }
                     Some((_, local)) => {
@@ -103,11 +102,7 @@ impl PlacedSets for CassOps {
                     None => strays.push(prefix, None, StrayReason::Archives),
                 }
             }
-            for object in level.objects {
-                let reason =
-                    if object.key.ends_with('/') { StrayReason::DirectoryMarker } else { StrayReason::Unknown };
-                strays.push(object.key, Some(object.size), reason);
-            }
+            strays.add_beside(level.objects);
             sets.sort_by(|a, b| a.tag.cmp(&b.tag));
             sets.dedup();
             strays.sort();
@@ -155,19 +150,6 @@ impl PlacedSets for CassOps {
             Some(_) => Err(format!("its time, {}, contradicts the name of the set", parsed.manifest.time)),
             None => Ok(parsed),
         }
-    }
-}
-
-impl CassOps {
-    /// Whether one of the first objects below the prefix is an archive.
-    async fn has_archives(&self, objects: &dyn Objects, prefix: &str) -> Result<bool> {
-        let mut listed = objects.list(prefix).take(FIRST_OBJECTS);
-        while let Some(object) = listed.try_next().await? {
-            if is_archive(&object.key) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 

@@ -8,8 +8,9 @@ use crate::catalog::layout::flushed::{Flush, Flushes};
 use crate::catalog::layout::gathered::{FoundSet, FoundTable, Gathered, HostScan};
 use crate::catalog::layout::logs;
 use crate::catalog::layout::names::{is_safe_name, key_reason, name_reason};
-use crate::catalog::layout::snapshot::{Snapshot, set_partial_apart, without_manifest};
-use crate::catalog::layout::table_path::{Place, TablePath};
+use crate::catalog::layout::partial::{Sightings, tell_partial};
+use crate::catalog::layout::snapshot::{Snapshot, without_manifest};
+use crate::catalog::layout::table_path::{Place, TablePath, is_sstable};
 use crate::catalog::manifest::Scope;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{SetKind, Tag};
@@ -36,6 +37,10 @@ pub(super) struct Contents {
     directories: Vec<TableDirectory>,
     numbers: HashMap<Arc<str>, u32>,
     has_live_files: bool,
+    /// Tables with live SSTables.
+    live: BTreeSet<(TableName, Option<TableId>)>,
+    /// What the keys of the last of them start with.
+    last_live: String,
     strays: Strays,
     /// Data directories that lie deeper than this one.
     pub(super) nested: BTreeSet<String>,
@@ -72,18 +77,21 @@ impl Contents {
         };
         let prefix = &object.key[..object.key.len() - path.file.len()];
         match path.place {
-            Place::Live => self.has_live_files = true,
+            Place::Live => {
+                self.has_live_files = true;
+                if is_sstable(path.file) && self.last_live != prefix {
+                    prefix.clone_into(&mut self.last_live);
+                    let is_new = self.live.insert((TableName::new(path.keyspace, path.table), path.id));
+                    self.count(usize::from(is_new), place)?;
+                }
+            }
             Place::Snapshot(tag) if is_safe_name(tag) => {
                 if !self.snapshots.contains_key(tag) {
                     self.snapshots.insert(tag.into(), Snapshot::default());
                 }
                 if let Some(snapshot) = self.snapshots.get_mut(tag) {
-                    let new = snapshot.add(prefix, (path.keyspace, path.table, path.id), path.file, object);
-                    self.tables += usize::from(new);
-                }
-                if self.tables > MAX_TABLES {
-                    let message = format!("more than {MAX_TABLES} snapshots of tables");
-                    return Err(Error::invalid(message).with_object(place));
+                    let is_new = snapshot.add(prefix, (path.keyspace, path.table, path.id), path.file, object);
+                    self.count(usize::from(is_new), place)?;
                 }
             }
             Place::Snapshot(tag) => {
@@ -93,6 +101,16 @@ impl Contents {
                 let number = self.number(prefix, &path);
                 self.flushes.add(number, path.file, object)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Counts tables and their snapshots: all of them are held in memory.
+    fn count(&mut self, new: usize, place: &str) -> Result<()> {
+        self.tables += new;
+        if self.tables > MAX_TABLES {
+            let message = format!("more than {MAX_TABLES} snapshots of tables");
+            return Err(Error::invalid(message).with_object(place));
         }
         Ok(())
     }
@@ -144,6 +162,7 @@ impl Contents {
         self.nested.extend(other.nested);
         self.tables += other.tables;
         self.has_live_files |= other.has_live_files;
+        self.live.extend(other.live);
         self.strays.extend(&other.strays);
     }
 
@@ -156,16 +175,16 @@ impl Contents {
 
     /// The sets that it makes.
     pub(super) async fn gather(self, scan: &HostScan<'_>) -> Result<Gathered> {
-        let Self { snapshots, flushes, directories, mut strays, .. } = self;
+        let Self { snapshots, flushes, directories, live, mut strays, .. } = self;
         strays.sort();
         let sets = snapshots.into_iter().map(|(tag, snapshot)| async move {
             let shown = if &*tag == LATEST { "latest-snapshot" } else { &*tag };
             snapshot.set(scan, &tag, shown).await
         });
         let mut sets: Vec<FoundSet> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
-        set_partial_apart(&mut sets);
         let taken: HashSet<Tag> = sets.iter().map(|set| set.tag.clone()).collect();
         sets.extend(incrementals(&flushes, &directories, &taken));
+        tell_partial(&mut sets, Sightings::of_live(live));
         Ok(Gathered { sets, strays, ..Gathered::default() })
     }
 }

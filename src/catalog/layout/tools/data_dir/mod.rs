@@ -21,11 +21,11 @@ use crate::catalog::layout::files::files_below;
 use crate::catalog::layout::flushed;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::logs;
-use crate::catalog::layout::names::{hosts_at_top, is_data, is_safe_name};
+use crate::catalog::layout::names::{hosts_at_top, is_data, is_safe_name, key_reason};
 use crate::catalog::layout::table_path::{Place, TablePath};
 use crate::catalog::layout::{Hosts, Layout, Sets};
 use crate::catalog::objects::Objects;
-use crate::catalog::stray::StrayReason;
+use crate::catalog::stray::{StrayReason, Strays};
 use crate::store::{BundledFile, ObjectMeta};
 use contents::Contents;
 use futures::TryStreamExt;
@@ -131,6 +131,21 @@ struct HostPlaces {
     base: String,
     /// The directories directly below `base`.
     beside: Vec<String>,
+    /// SSTables and archives that lie between `base` and the data directories.
+    lost: Strays,
+}
+
+/// Those of the objects that may hold rows.
+fn lost(objects: Vec<ObjectMeta>) -> Strays {
+    let mut strays = Strays::default();
+    for object in objects {
+        let reason = key_reason(&object.key);
+        if reason.hides_rows() {
+            strays.push(object.key, Some(object.size), reason);
+        }
+    }
+    strays.sort();
+    strays
 }
 
 /// `None` when there is no such host.
@@ -138,7 +153,8 @@ async fn places_of(objects: &dyn Objects, host: &Host) -> Result<Option<HostPlac
     let mut search = Search::new(objects);
     let top = search.level("").await?.prefixes.clone();
     if let Some(places) = search.only_host().await? {
-        let only = HostPlaces { places, base: String::new(), beside: top };
+        let lost = lost(search.beside("", &places));
+        let only = HostPlaces { places, base: String::new(), beside: top, lost };
         return Ok((&*host.0 == ONLY_HOST).then_some(only));
     }
     let names = [host.0.to_string(), format!("{host}{AFTER_HOST}")];
@@ -151,7 +167,8 @@ async fn places_of(objects: &dyn Objects, host: &Host) -> Result<Option<HostPlac
         places.unseen.clear();
     }
     let beside = search.level(&base).await?.prefixes.clone();
-    Ok(Some(HostPlaces { places, base, beside }))
+    let lost = lost(search.beside(&base, &places));
+    Ok(Some(HostPlaces { places, base, beside, lost }))
 }
 
 /// What one data directory holds.
@@ -169,10 +186,10 @@ impl GatheredSets for DataDir {
     fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>> {
         Box::pin(async move {
             let hosts = [scan.host.clone()];
-            let Some((disks, unseen, logs)) = disks(scan.objects, &hosts).await? else {
+            let Some(Disks { contents, strays, logs }) = disks(scan.objects, &hosts).await? else {
                 return Ok(Gathered::default());
             };
-            let mut gathered = match contents::unite(disks) {
+            let mut gathered = match contents::unite(contents) {
                 Ok(all) => all.gather(&scan).await?,
                 // Copies of one data directory, beside each other.
                 Err(apart) => {
@@ -184,9 +201,7 @@ impl GatheredSets for DataDir {
                 }
             };
             gathered.logs = logs;
-            for prefix in unseen {
-                gathered.strays.push(prefix, None, StrayReason::NotLookedAt);
-            }
+            gathered.strays.extend(&strays);
             gathered.strays.sort();
             Ok(gathered)
         })
@@ -194,30 +209,35 @@ impl GatheredSets for DataDir {
 
     fn gather_disks<'a>(&'a self, scan: HostScan<'a>, hosts: &'a [Host]) -> BoxFuture<'a, Result<Option<Gathered>>> {
         Box::pin(async move {
-            let Some((disks, unseen, logs)) = disks(scan.objects, hosts).await? else { return Ok(None) };
-            let Ok(all) = contents::unite(disks) else { return Ok(None) };
+            let Some(Disks { contents, strays, logs }) = disks(scan.objects, hosts).await? else { return Ok(None) };
+            let Ok(all) = contents::unite(contents) else { return Ok(None) };
             let mut gathered = all.gather(&scan).await?;
             gathered.logs = logs;
-            for prefix in unseen {
-                gathered.strays.push(prefix, None, StrayReason::NotLookedAt);
-            }
+            gathered.strays.extend(&strays);
             gathered.strays.sort();
             Ok(Some(gathered))
         })
     }
 }
 
-/// What the data directories of these hosts hold, what was not looked into, and the first commit
-/// logs. `None` when none of the hosts is there.
-async fn disks(
-    objects: &dyn Objects,
-    hosts: &[Host],
-) -> Result<Option<(Vec<Contents>, Vec<String>, Option<ObjectMeta>)>> {
-    let (mut contents, mut unseen, mut logs) = (Vec::new(), Vec::new(), None);
+/// What the directories of hosts hold.
+struct Disks {
+    contents: Vec<Contents>,
+    /// What was not looked into, and what lies beside the data directories and may hold rows.
+    strays: Strays,
+    /// The first commit logs.
+    logs: Option<ObjectMeta>,
+}
+
+/// `None` when none of the hosts is there.
+async fn disks(objects: &dyn Objects, hosts: &[Host]) -> Result<Option<Disks>> {
+    let (mut contents, mut strays, mut logs) = (Vec::new(), Strays::default(), None);
     let mut any = false;
     for host in hosts {
-        let Some(HostPlaces { places, base, beside }) = places_of(objects, host).await? else { continue };
+        let Some(HostPlaces { places, base, beside, lost }) = places_of(objects, host).await? else { continue };
         any = true;
+        strays.extend(&lost);
+        let mut unseen = places.unseen;
         let mut todo: VecDeque<String> = places.prefixes.into();
         let mut known: HashSet<String> = todo.iter().cloned().collect();
         while let Some(prefix) = todo.pop_front() {
@@ -230,10 +250,12 @@ async fn disks(
             }
             contents.push(found);
         }
-        unseen.extend(places.unseen);
+        for prefix in unseen {
+            strays.push(prefix, None, StrayReason::NotLookedAt);
+        }
         if logs.is_none() {
             logs = logs::find(objects, &base, &beside).await?;
         }
     }
-    Ok(any.then_some((contents, unseen, logs)))
+    Ok(any.then_some(Disks { contents, strays, logs }))
 }

@@ -7,7 +7,7 @@ use crate::cassandra::{SstableName, TableName};
 use crate::catalog::layout::logs;
 use crate::catalog::layout::names::is_data;
 use crate::catalog::objects::Objects;
-use crate::store::Level;
+use crate::store::{Level, ObjectMeta};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -109,6 +109,13 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
+    /// Of the levels below `base` that were listed, the objects beside these data directories.
+    pub(super) fn beside(&self, base: &str, places: &Places) -> Vec<ObjectMeta> {
+        let is_within = |prefix: &str| places.prefixes.iter().any(|place| prefix.starts_with(place.as_str()));
+        let levels = self.levels.iter().filter(|(prefix, _)| prefix.starts_with(base) && !is_within(prefix));
+        levels.flat_map(|(_, level)| level.objects.iter().cloned()).collect()
+    }
+
     /// Whether some of the directories below `prefix` are keyspaces with tables.
     async fn has_tables(&mut self, prefix: &str) -> Result<bool> {
         let level = self.level(prefix).await?;
@@ -128,6 +135,13 @@ impl<'a> Search<'a> {
                 let has_parts = files.prefixes.iter().any(|name| matches!(name.as_str(), "snapshots" | "backups"));
                 let name = |key: &str| key.rsplit('/').next().map(ToOwned::to_owned).unwrap_or_default();
                 let is_sstable = |key: &str| SstableName::parse_component(&name(key)).is_some();
+                // One that has other directories is no table, but something above tables that has
+                // SSTables of nobody's beside them.
+                let is_parts =
+                    |name: &String| matches!(name.as_str(), "snapshots" | "backups") || name.starts_with('.');
+                if !files.prefixes.iter().all(is_parts) {
+                    continue;
+                }
                 if has_parts || files.objects.iter().any(|object| is_sstable(&object.key)) {
                     return Ok(true);
                 }
@@ -189,6 +203,10 @@ mod tests {
             let found = Search::new(&objects).only_host().await.unwrap().map(|places| places.prefixes);
             assert_eq!(found, only.map(|only| vec![only.to_owned()]), "{above}");
         }
+        // One that lost its directory makes a table of no keyspace, and a keyspace of no host.
+        let objects_of = |host: &str| [format!("{host}/{file}"), format!("{host}/shop/nb-1-big-Data.db")];
+        let lost = objects(&["node1", "node2"].map(objects_of).concat());
+        assert!(Search::new(&lost).only_host().await.unwrap().is_none());
         let bare = objects(&["shop/orders/snapshots/t/nb-1-big-Data.db".to_owned()]);
         assert!(Search::new(&bare).only_host().await.unwrap().is_some());
         let host = objects(&["node1/shop/orders/snapshots/t/nb-1-big-Data.db".to_owned()]);

@@ -5,6 +5,7 @@
 //! `<date>_incr`. Nothing says when a set is finished: it is taken for finished.
 
 mod names;
+mod places;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -14,18 +15,19 @@ use crate::cassandra::TableName;
 use crate::catalog::layout::names::{is_archive, key_reason};
 use crate::catalog::layout::snapshot::without_manifest;
 use crate::catalog::layout::{
-    FoundSet, FoundTable, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_own, is_safe_name, name_reason,
+    FoundSet, FoundTable, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_safe_name,
 };
 use crate::catalog::manifest::Scope;
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
-use crate::catalog::{BackupSet, Host, HostSets, SetKind, Tag, tables_of};
+use crate::catalog::{BackupSet, HostSets, SetKind, Tag, tables_of};
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use crate::{Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use names::{ArchiveName, Date};
+use places::Place;
 use split::{KnownTables, Split, by_itself, split};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,7 +65,7 @@ impl Layout for Scripts {
     }
 
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
-        hosts(objects).boxed()
+        places::hosts(objects).boxed()
     }
 
     fn sets(&self) -> Sets<'_> {
@@ -77,54 +79,7 @@ impl GatheredSets for Scripts {
     }
 }
 
-async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
-    let top = objects.list_level("").await?;
-    let mut found = Hosts::default();
-    let looks = top.prefixes.into_iter().filter(|name| !is_own(name)).map(|name| async move {
-        let below = objects.list_level(&format!("{name}/")).await?;
-        Ok::<_, crate::Error>((name, below))
-    });
-    let mut looks = futures::stream::iter(looks).buffered(PARALLEL);
-    while let Some((name, below)) = looks.try_next().await? {
-        let archives = below.objects.into_iter().filter(|object| is_archive(&object.key));
-        if Date::parse(&name).is_some() {
-            for object in archives {
-                found.strays.push(object.key, Some(object.size), StrayReason::ManyTables);
-            }
-            for host in below.prefixes {
-                found.add(&host, || format!("{name}/{host}/"));
-            }
-        } else if is_safe_name(&name) && below.prefixes.iter().any(|date| Date::parse(date).is_some()) {
-            found.hosts.push(Host::new(name));
-        } else {
-            let reason = name_reason(&name, StrayReason::NotAHost);
-            found.strays.push(format!("{name}/"), None, reason);
-        }
-    }
-    drop(looks);
-    found.strays.add_beside(top.objects.into_iter().filter(|object| &*object.key != SCHEMA));
-    found.sort();
-    Ok(found)
-}
-
-/// A directory of archives of one host and date.
-struct Place {
-    name: String,
-    date: Date,
-    prefix: String,
-    /// The directory in which a schema.cql for all hosts of the date may lie.
-    above: Option<String>,
-}
-
-impl Place {
-    /// The name of its set of this kind.
-    fn tag(&self, kind: SetKind) -> String {
-        let suffix = if kind == SetKind::Incremental { INCREMENTAL } else { "" };
-        format!("{}{suffix}", self.name)
-    }
-}
-
-/// The same with what is in it.
+/// A place with what is in it.
 struct Directory {
     place: Place,
     archives: Vec<(ArchiveName, ObjectMeta)>,
@@ -138,7 +93,7 @@ async fn gather(scan: &HostScan<'_>) -> Result<Gathered> {
     }
     let mut gathered = Gathered::default();
     let mut to_look = Vec::new();
-    for place in places(scan, &mut gathered.strays).await? {
+    for place in places::of_host(scan, &mut gathered.strays).await? {
         match settled(scan, &place) {
             Some(tags) => gathered.settled.extend(tags),
             None => to_look.push(place),
@@ -164,32 +119,6 @@ async fn gather(scan: &HostScan<'_>) -> Result<Gathered> {
     }
     gathered.strays.sort();
     Ok(gathered)
-}
-
-/// The host's directories, under either order of names.
-async fn places(scan: &HostScan<'_>, strays: &mut Strays) -> Result<Vec<Place>> {
-    let (objects, host) = (scan.objects, scan.host);
-    let top = objects.list_level("").await?;
-    let mut places: Vec<Place> = Vec::new();
-    for name in &top.prefixes {
-        if let Some(date) = Date::parse(name) {
-            let (prefix, above) = (format!("{name}/{host}/"), Some(format!("{name}/")));
-            places.push(Place { name: name.clone(), date, prefix, above });
-        }
-    }
-    if !top.prefixes.iter().any(|name| **name == *host.0) || Date::parse(&host.0).is_some() {
-        return Ok(places);
-    }
-    let below = objects.list_level(&format!("{host}/")).await?;
-    for name in below.prefixes {
-        let prefix = format!("{host}/{name}/");
-        match Date::parse(&name) {
-            Some(date) => places.push(Place { name, date, prefix, above: None }),
-            None => strays.push(prefix, None, name_reason(&name, StrayReason::NotATag)),
-        }
-    }
-    strays.add_beside(below.objects);
-    Ok(places)
 }
 
 /// The sets of a directory that is known and to which nothing will be added any more.
@@ -332,14 +261,20 @@ fn sets(directory: Directory, own: Option<&[TableName]>, before: &Before<'_>, kn
         let modified = || tables.iter().map(|found| found.object.modified);
         let period = modified().min().zip(modified().max());
         let times = time::of_set(place.date, kind, period);
-        let mut manifest = without_manifest(kind, times.finished, Scope::Whole);
-        manifest.manifest.warnings = warnings(&by_keyspace);
+        let mut parsed = without_manifest(kind, times.finished, Scope::Whole);
+        parsed.manifest.warnings = warnings(&by_keyspace);
+        let manifest = match &place.name_before {
+            None => Ok(Some(parsed)),
+            Some(name) => {
+                Err(format!("the set was renamed, so that it is no restore point: name it {name}, or move it away"))
+            }
+        };
         made.push(FoundSet {
             evidence: Vec::new(),
             schema_tables: own.filter(|_| kind == SetKind::Full).map(<[TableName]>::to_vec),
             tag: Tag::new(tag),
             local: Some(times.started),
-            manifest: Ok(Some(manifest)),
+            manifest,
             tables,
             files: schema.iter().map(|object| (SCHEMA.into(), object.clone())).collect(),
             strays: Strays::default(),

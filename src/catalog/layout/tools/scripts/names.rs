@@ -49,6 +49,13 @@ impl Date {
         let local = local_time(name)?;
         Some(Self { local, is_day: name.bytes().filter(u8::is_ascii_digit).count() == DAY })
     }
+
+    /// The name that a directory had before somebody put something behind it: `20261121.bak`.
+    pub(super) fn renamed(name: &str) -> Option<(&str, Self)> {
+        let starts = name.char_indices().map(|(at, _)| &name[..at]).rev();
+        let named = |start: &str| start.ends_with(|c: char| c.is_ascii_digit());
+        starts.filter(|start| named(start)).find_map(|start| Some((start, Self::parse(start)?)))
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +100,15 @@ mod tests {
         assert_eq!(Date::parse("2026-11-21"), Some(Date { local: day, is_day: true }));
         for bad in ["", "2026112", "20261321", "20260229", "20261121-246000", "20261121x", "cass-a"] {
             assert_eq!(Date::parse(bad), None, "{bad}");
+        }
+        for (name, before) in [
+            ("20261121.bak", Some("20261121")),
+            ("20261121-old", Some("20261121")),
+            ("20261121-024507_é", Some("20261121-024507")),
+            ("old-20261121", None),
+            ("cass-a", None),
+        ] {
+            assert_eq!(Date::renamed(name).map(|(before, _)| before), before, "{name}");
         }
     }
 }

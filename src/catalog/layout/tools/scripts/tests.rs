@@ -164,3 +164,43 @@ async fn what_is_settled_is_not_listed_again() {
     assert!(listed <= 3, "{listed}: the two oldest, and the new set");
     assert_eq!(source.reads.load(Ordering::SeqCst), reads, "what is known needs no reading");
 }
+
+#[tokio::test]
+async fn a_date_that_somebody_renamed_is_left_out_and_told() {
+    let of = |directory: &str, day: u8, suffix: &str| {
+        (format!("{directory}/shop_users-ID{suffix}.tar.gz"), format!("2026-11-{day}T01:00:00Z"))
+    };
+    let told = |keys: Vec<(String, String)>| async move {
+        let objects: Vec<(&str, &str)> = keys.iter().map(|(key, time)| (&**key, &**time)).collect();
+        let sets = host(&source(&objects)).await;
+        let of_newest = sets.completeness.of_point(sets.chains.points().len() - 1);
+        let lacks: Vec<String> = of_newest.map(ToString::to_string).collect();
+        let archives = sets.strays.list().iter().filter(|stray| stray.reason == StrayReason::Archives);
+        (lacks, archives.map(|stray| stray.key.to_string()).collect::<Vec<_>>())
+    };
+    let renamed = "20261121.bak is left out: its manifest cannot be used: the set was renamed, so that it is no \
+                   restore point: name it 20261121, or move it away";
+    for (first, odd, last) in [
+        ("node1/20261120", "node1/20261121.bak", "node1/20261122"),
+        ("20261120/node1", "20261121.bak/node1", "20261122/node1"),
+    ] {
+        let keys = [of(first, 20, ""), of(odd, 21, "_incr"), of(last, 22, "_incr")];
+        let (lacks, archives) = told(keys.to_vec()).await;
+        let [lack] = &lacks[..] else { panic!("{lacks:?}") };
+        assert!(lack.starts_with(&renamed.replacen("20261121.bak", "20261121.bak_incr", 1)), "{lack}");
+        assert_eq!(archives, [""; 0]);
+        // A copy beside what it is a copy of.
+        let copied = of(&odd.replace(".bak", ""), 21, "_incr");
+        assert_eq!(told([&keys[..], &[copied]].concat()).await, (vec![], vec![]));
+    }
+    // Nothing says when that was.
+    let (_, archives) = told(vec![of("node1/20261120", 20, ""), of("node1/monday", 21, "")]).await;
+    assert_eq!(archives, ["node1/monday/"]);
+    let source = source(&[
+        ("20261120/node1/shop_users-ID.tar.gz", "2026-11-20T01:00:00Z"),
+        ("old/node1/shop_users-ID.tar.gz", "2026-11-19T01:00:00Z"),
+    ]);
+    let hosts = open(&source).hosts().await.unwrap();
+    let strays: Vec<_> = hosts.strays.list().iter().map(|stray| (&*stray.key, stray.reason)).collect();
+    assert_eq!(strays, [("old/", StrayReason::Archives)]);
+}

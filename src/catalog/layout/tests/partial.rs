@@ -1,0 +1,115 @@
+//! Snapshots of some tables or keyspaces only.
+
+use super::*;
+
+#[tokio::test]
+async fn a_snapshot_of_one_table_stands_apart() {
+    let set = |tag: &str, table: &str, at: i64| {
+        ["nb-1-big-Data.db", "manifest.json"].map(|file| (format!("node1/shop/{table}/snapshots/{tag}/{file}"), at))
+    };
+    let items = "items-7843dbd0e55511f185a85b65bc0eb463";
+    let keys = [set("all", USERS, T), set("all", ORDERS, T), set("all", items, T), set("one", USERS, T + 60)].concat();
+    let keys: Vec<(&str, i64)> = keys.iter().map(|(key, time)| (key.as_str(), *time)).collect();
+    let host = host(&keys, "node1", &[]).await;
+    assert_eq!(host.set("one").unwrap().automatic(), Some(Automatic::SomeTables));
+    assert_eq!(&*host.latest(host.chains.points().len()).unwrap().tag().0, "all");
+    assert_eq!(&*host.find_point("one").unwrap().tag().0, "one");
+    assert_eq!(left_aside(&host)[1], ("one".to_owned(), vec!["shop.items".to_owned(), "shop.orders".to_owned()]));
+}
+
+/// The tables that each restore point is not made of.
+fn left_aside(host: &HostSets) -> Vec<(String, Vec<String>)> {
+    let points = host.chains.points().iter().enumerate();
+    let of_point = |at: usize| {
+        let lacks = host.completeness.of_point(at).filter(|lack| matches!(lack.cause, Cause::SomeTables { .. }));
+        lacks.filter_map(|lack| Some(lack.subject.table()?.to_string())).collect()
+    };
+    points.map(|(at, point)| (point.tag().to_string(), of_point(at))).collect()
+}
+
+#[tokio::test]
+async fn a_snapshot_of_one_keyspace_says_what_it_is_not_made_of() {
+    const SCHEMA: &str = "system_schema/tables-afddfb9dbc1e30688056eed6c302ba09";
+    let (shop, media) = (format!("shop/{USERS}"), format!("media/{ORDERS}"));
+    let file = |table: &str, tag: &str, at: i64| (format!("{table}/snapshots/{tag}/nb-1-big-Data.db"), T + at);
+    let dropped = |at: i64| (format!("{media}/snapshots/dropped-{}000-orders/nb-1-big-Data.db", T + at), T + at);
+    let seen = |keys: &[(String, i64)]| {
+        let keys: Vec<(String, i64)> = keys.to_vec();
+        async move {
+            let keys: Vec<(&str, i64)> = keys.iter().map(|(key, time)| (key.as_str(), *time)).collect();
+            let host = host(&keys, "node", &[]).await;
+            let lacking = left_aside(&host).into_iter().filter(|(_, tables)| !tables.is_empty());
+            let lacking: Vec<String> = lacking.map(|(tag, tables)| format!("{tag}: {}", tables.join(" "))).collect();
+            let latest = host.latest(host.chains.points().len()).unwrap().tag().to_string();
+            (lacking.join(", "), latest)
+        }
+    };
+    let told = |lacking: &str, latest: &str| (lacking.to_owned(), latest.to_owned());
+    let users = [file(&shop, "all", 0), file(&media, "all", 0)];
+    let all = [&users[..], &[file(SCHEMA, "all", 0)]].concat();
+    let with = |keys: &[(String, i64)], more: &[(String, i64)]| [keys, more].concat();
+
+    // Made of one keyspace by hand: nobody drops system_schema.
+    let one = file(&shop, "one", 60);
+    assert_eq!(seen(&with(&all, &[one.clone()])).await, told("one: media.orders", "all"));
+    // A keyspace that was dropped is in no snapshot of the whole node any more.
+    let later = [one.clone(), file(SCHEMA, "one", 60)];
+    assert_eq!(seen(&with(&all, &later)).await, told("", "one"));
+    // Without Cassandra's own tables its snapshot before the drop tells; without that it is asked
+    // once.
+    assert_eq!(seen(&with(&users, &[one.clone(), dropped(30)])).await, told("", "one"));
+    let two = file(&shop, "two", 120);
+    assert_eq!(seen(&with(&users, &[one.clone(), two])).await, told("one: media.orders", "two"));
+    // Dropped after it, or flushed, or in a snapshot, or still there: it was there.
+    for later in [
+        dropped(90),
+        (format!("{media}/backups/nb-2-big-Data.db"), T + 90),
+        file(&media, "two", 90),
+        (format!("{media}/nb-2-big-Data.db"), T),
+    ] {
+        let keys = with(&users[..1], &[one.clone(), later.clone()]);
+        let (lacking, _) = seen(&keys).await;
+        assert!(lacking.contains("all: media.orders, one: media.orders"), "{later:?}: {lacking}");
+    }
+    // Not made when the snapshot was.
+    let young = "media/orders-fe786540e55511f185a85b65bc0eb462/nb-1-big-Data.db".to_owned();
+    assert_eq!(seen(&[file(&shop, "all", 0), (young, T + 600)]).await, told("", "all"));
+
+    // A table that was lost, with others of its keyspace: between two that have it, and in the last.
+    let orders = format!("shop/{ORDERS}");
+    let both = |tag: &str, at: i64| [file(&shop, tag, at), file(&orders, tag, at)];
+    let lost = with(&with(&both("1", 0), &[file(&shop, "2", 60)]), &both("3", 120));
+    assert_eq!(seen(&lost).await, told("2: shop.orders", "3"));
+    assert_eq!(seen(&with(&lost, &[file(&shop, "4", 180)])).await, told("2: shop.orders, 4: shop.orders", "3"));
+    let dropped = (format!("{orders}/snapshots/dropped-{}000-orders/nb-1-big-Data.db", T + 150), T + 150);
+    assert_eq!(seen(&with(&lost, &[file(&shop, "4", 180), dropped])).await, told("2: shop.orders", "4"));
+
+    // Incrementals have the others from the full before.
+    let flushed = (format!("{shop}/backups/nb-2-big-Data.db"), T + 120);
+    let (lacking, latest) = seen(&with(&all, &[one, flushed])).await;
+    assert_eq!((&*lacking, &*latest), ("one: media.orders", "until-2026-11-21-02-48"));
+}
+
+#[tokio::test]
+async fn sstables_that_lost_their_directory_are_findings() {
+    let above = "node1/var/lib/cassandra/data/";
+    let keys = [
+        format!("{above}shop/{USERS}/snapshots/daily/nb-1-big-Data.db"),
+        // Of no table, of no keyspace, beside the data directory, and packed there.
+        format!("{above}shop/nb-1-big-Data.db"),
+        format!("{above}nb-1-big-Data.db"),
+        "node1/var/lib/nb-1-big-Data.db".to_owned(),
+        "node1/nb-1-big-Data.db".to_owned(),
+        "node1/old.tar.gz".to_owned(),
+        "node1/cassandra.yaml".to_owned(),
+    ];
+    let keys: Vec<(&str, i64)> = keys.iter().map(|key| (key.as_str(), T)).collect();
+    let options = CatalogOptions { layout: "data_dir".parse().unwrap(), ..CatalogOptions::default() };
+    let host = Catalog::open(objects(&keys), options).host(&Host::new("node1")).await.unwrap();
+    let mut found: Vec<&str> = host.strays.list().iter().map(|stray| &*stray.key).collect();
+    let mut lost: Vec<&str> = keys[1..6].iter().map(|(key, _)| *key).collect();
+    (found.sort_unstable(), lost.sort_unstable());
+    assert_eq!(found, lost);
+    let told = host.completeness.lacks().filter(|lack| matches!(lack.cause, Cause::Stray { .. }));
+    assert_eq!(told.count(), lost.len());
+}
