@@ -55,10 +55,11 @@ fn reports_fit_the_terminal() {
     let (source, keys) = (fleet.source(), sample_keys());
     let place = tempfile::tempdir().unwrap();
     let target = place.path().to_str().unwrap();
-    let reports: [(&str, Vec<&str>); 11] = [
+    let reports: [(&str, Vec<&str>); 12] = [
         ("extract", [&["extract", SAMPLE, "cass-a", "2026-11-21-02-49", target, "-q"], &keys[..]].concat()),
         ("index", [&["index", SAMPLE, "cass-a", "2026-11-21-02-49", "-q"], &keys[..]].concat()),
         ("list", vec!["list", &source]),
+        ("ls", [&["ls", SAMPLE, "-l", "cass-a/restore-points/2026-11-21-02-49/media"], &keys[..]].concat()),
         ("list-table", [&["list", SAMPLE, "--table", "shop.c*"], &keys[..]].concat()),
         ("verify", [&["verify", SAMPLE, "cass-a", "latest", "-q", "--table", "shop.*"], &keys[..]].concat()),
         ("diff", [&["diff", SAMPLE, "cass-a", "2026-11-21-02-45", "2026-11-21-02-49"], &keys[..]].concat()),
@@ -98,7 +99,7 @@ fn reports_fit_the_terminal() {
             let (shown, coloured) = (named(&run(arguments, columns, false)), named(&run(arguments, columns, true)));
             assert!(!shown.contains(ESCAPE), "{name}: {shown}");
             assert_eq!(plain(&coloured), shown, "{name}");
-            let is_plain = ["chain-sstables", "verify", "diff", "extract", "index"].contains(name);
+            let is_plain = ["chain-sstables", "verify", "ls", "diff", "extract", "index"].contains(name);
             assert!(is_plain || coloured.contains(ESCAPE), "{name}: {coloured}");
             let width: usize = columns.parse().unwrap();
             for line in shown.lines() {
