@@ -17,7 +17,7 @@ use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::Source;
 use cassmount::tree::TreeOptions;
 use cassmount::{Error, Kind, Result};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -241,8 +241,13 @@ struct DryRun {
     needed: u64,
     fits: bool,
     /// Why it would not be done.
-    #[serde(skip)]
+    #[serde(rename = "refused", skip_serializing_if = "Option::is_none", serialize_with = "sentence")]
     refusal: Option<Error>,
+}
+
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+fn sentence<S: Serializer>(refusal: &Option<Error>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&refusal.as_ref().map(ToString::to_string).unwrap_or_default())
 }
 
 impl DryRun {
@@ -287,7 +292,12 @@ impl Shown for DryRun {
             let _ = write!(text, "\nINCOMPLETE: {lack}; {}", lack.reach());
         }
         let free = table::bytes(plan.free_bytes);
-        let _ = writeln!(text, "\n{free} are free there: {}", if self.fits { "it fits" } else { "it does not fit" });
+        let verdict = match (&self.refusal, self.fits) {
+            (None, true) => "it fits",
+            (Some(_), true) => "it would fit, but nothing would be extracted",
+            (_, false) => "it does not fit",
+        };
+        let _ = writeln!(text, "\n{free} are free there: {verdict}");
         text
     }
 }

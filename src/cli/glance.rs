@@ -41,12 +41,17 @@ async fn look(catalog: &Arc<Catalog>, view: &ViewArgs) -> Result<Vec<String>> {
 }
 
 fn patience() -> Duration {
+    wanted_patience(if io::stderr().is_terminal() { PATIENCE } else { SHORT_PATIENCE })
+}
+
+/// How long a mount waits for what it would like to know, usually.
+pub(super) fn wanted_patience(usual: Duration) -> Duration {
     // What a test expects to be told must not depend on how busy the machine is.
     #[cfg(feature = "fault-injection")]
     if let Some(secs) = std::env::var("CASSMOUNT_PATIENCE").ok().and_then(|secs| secs.parse().ok()) {
         return Duration::from_secs(secs);
     }
-    if io::stderr().is_terminal() { PATIENCE } else { SHORT_PATIENCE }
+    usual
 }
 
 /// As much as could be listed in time.

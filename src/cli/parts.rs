@@ -42,7 +42,7 @@ const NO_RESEND: &str = "this kernel cannot send requests again that a process t
     if the mount's daemon dies, the mount ends with it, and whoever uses it gets errors";
 
 /// How long a mount waits until it is known whether its keys are right.
-const KEY_PATIENCE: Duration = Duration::from_secs(2);
+const KEY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Layouts whose backups are archives, which mostly are encrypted.
 const OF_ARCHIVES: [&str; 3] = ["cass_ops", "scripts", "node_archives"];
@@ -151,7 +151,7 @@ impl Parts {
                 }
             });
             // It goes on in the background where the store is slow, and tells the log.
-            if let Ok(Err(error)) = tokio::time::timeout(KEY_PATIENCE, check).await {
+            if let Ok(Err(error)) = tokio::time::timeout(glance::wanted_patience(KEY_PATIENCE), check).await {
                 tracing::warn!("whether the keys are right is not known: {error}");
             }
         }

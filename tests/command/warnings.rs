@@ -41,6 +41,17 @@ fn what_will_surprise_is_said_when_it_mounts() {
     assert!(said(&[]).contains("warning: no key was given"));
     let keys = sample_keys();
     assert_eq!(said(&keys), "");
+    let newer = said(&keys[2..]);
+    assert!(
+        newer
+            .contains("no key opens 8 of 12 sets that were tried: cass-a 2026-11-21-02-45 to 2026-11-21-02-49, cass-b"),
+        "{newer}"
+    );
+    let place = tempfile::tempdir().unwrap();
+    let wrong = place.path().join("wrong");
+    std::fs::write(&wrong, "of something else\n").unwrap();
+    let wrong = said(&["--key-file", wrong.to_str().unwrap()]);
+    assert!(wrong.contains("no key opens 12 of 12 sets that were tried"), "{wrong}");
     let nobody = said(&[&["--source-host", "nobody"], &keys[..]].concat());
     assert!(nobody.contains("--source-host") && nobody.contains("it has: cass-a, cass-b"), "{nobody}");
     let early = said(&[&["--at", "2001-01-01"], &keys[..]].concat());
