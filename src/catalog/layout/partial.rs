@@ -81,16 +81,15 @@ pub(super) fn tell_partial(sets: &mut [FoundSet], mut seen: Sightings) {
     let (mut of_tables, mut reference): (Option<usize>, Option<usize>) = (None, None);
     for (time, at) in order {
         let few = of_tables.filter(|earlier| is_of_few(&sets[at].tables, &sets[*earlier].tables));
-        let evidence = match few {
-            Some(earlier) => beside(&sets[at], &sets[earlier]),
-            None => {
-                of_tables = Some(at);
-                let lacking = Lacking::find(&sets[at], time, reference.map(|earlier| &sets[earlier]), &seen, &drops);
-                if !lacking.is_certain || reference.is_none() {
-                    reference = Some(at);
-                }
-                lacking.evidence
+        let evidence = if let Some(earlier) = few {
+            beside(&sets[at], &sets[earlier])
+        } else {
+            of_tables = Some(at);
+            let lacking = Lacking::find(&sets[at], time, reference.map(|earlier| &sets[earlier]), &seen, &drops);
+            if !lacking.is_certain || reference.is_none() {
+                reference = Some(at);
             }
+            lacking.evidence
         };
         sets[at].evidence.extend(evidence);
         if let Ok(Some(parsed)) = &mut sets[at].manifest {

@@ -108,7 +108,8 @@ async fn sstables_that_lost_their_directory_are_findings() {
     let host = Catalog::open(objects(&keys), options).host(&Host::new("node1")).await.unwrap();
     let mut found: Vec<&str> = host.strays.list().iter().map(|stray| &*stray.key).collect();
     let mut lost: Vec<&str> = keys[1..6].iter().map(|(key, _)| *key).collect();
-    (found.sort_unstable(), lost.sort_unstable());
+    found.sort_unstable();
+    lost.sort_unstable();
     assert_eq!(found, lost);
     let told = host.completeness.lacks().filter(|lack| matches!(lack.cause, Cause::Stray { .. }));
     assert_eq!(told.count(), lost.len());
