@@ -40,6 +40,7 @@ pub(crate) mod testing;
 mod verified;
 pub mod when;
 
+pub use crate::incomplete::Archived;
 pub use automatic::Automatic;
 pub use chain::{Chains, Problem, RestorePoint};
 pub use completeness::{Cause, HostCompleteness, Lack, Nearest, SetEvidence, Subject};

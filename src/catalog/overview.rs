@@ -5,7 +5,7 @@
 
 use super::completeness::HostCompleteness;
 use super::set::BackupSet;
-use super::{HostSets, RestorePoint, SetKind, Tag};
+use super::{Archived, HostSets, RestorePoint, SetKind, Tag};
 use crate::cassandra::TableName;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub struct PointOverview {
     pub tables: usize,
     /// Of all archives in these sets, as stored.
     pub bytes: u64,
+    /// Of these, what cannot be read before it is thawed.
+    pub archived: Archived,
     /// Sentences: why something may be missing in it. Empty: nothing tells that anything is.
     pub incomplete: Arc<[Arc<str>]>,
 }
@@ -42,6 +44,7 @@ pub fn overview(sets: &HostSets) -> Vec<PointOverview> {
             sets: chain.sets,
             tables: chain.tables.len(),
             bytes: chain.bytes,
+            archived: chain.archived,
             incomplete: chain.incomplete(&sets.completeness, index),
         }
     };
@@ -56,6 +59,7 @@ struct Chain<'a> {
     grown: bool,
     sets: usize,
     bytes: u64,
+    archived: Archived,
     tables: HashSet<&'a TableName>,
     /// How much the point before lacked, and its sentences.
     shared: Option<(usize, Arc<[Arc<str>]>)>,
@@ -77,6 +81,7 @@ impl<'a> Chain<'a> {
     fn add(&mut self, set: &'a BackupSet) {
         self.sets += 1;
         self.bytes = self.bytes.saturating_add(set.stored_size());
+        self.archived += set.archived();
         self.tables.extend(set.tables());
     }
 

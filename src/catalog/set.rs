@@ -7,6 +7,7 @@ use super::packed::{ETag, Interner, PackedArchive, TableKey};
 use super::stray::{StrayReason, Strays};
 use super::{Automatic, Host, Tag};
 use crate::cassandra::{TableId, TableName};
+use crate::incomplete::Archived;
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,12 @@ pub struct BackupSet {
 /// Evidence of one set that is kept by name.
 const MAX_EVIDENCE: usize = 10_000;
 
+impl From<&ObjectMeta> for Archived {
+    fn from(object: &ObjectMeta) -> Self {
+        Self::of(object.archived, object.size)
+    }
+}
+
 impl BackupSet {
     /// Whether it is complete as far as its own script is concerned: it has a manifest that can be
     /// used.
@@ -112,6 +119,11 @@ impl BackupSet {
     /// Bytes of all archives as stored.
     pub fn stored_size(&self) -> u64 {
         self.archives.iter().fold(0, |sum, archive| sum.saturating_add(archive.size))
+    }
+
+    /// What of it is archived.
+    pub fn archived(&self) -> Archived {
+        self.archives.iter().map(|archive| Archived::of(archive.key.archived, archive.size)).sum()
     }
 
     /// The tables that have an archive, sorted.

@@ -151,6 +151,9 @@ impl Shown for Chain {
         for lack in &report.lacks {
             let _ = writeln!(text, "{}: {lack}; {}", terminal::bad("INCOMPLETE"), lack.reach());
         }
+        if let Some(archived) = table::archived(report.archived) {
+            let _ = writeln!(text, "{}", terminal::bad(&archived));
+        }
         for problem in &report.problems {
             let _ = writeln!(text, "{problem}");
         }

@@ -291,6 +291,9 @@ impl Shown for DryRun {
         for lack in &plan.lacks {
             let _ = write!(text, "\nINCOMPLETE: {lack}; {}", lack.reach());
         }
+        if let Some(archived) = table::archived(plan.archived) {
+            let _ = write!(text, "\n{archived}");
+        }
         let free = table::bytes(plan.free_bytes);
         let verdict = match (&self.refusal, self.fits) {
             (None, true) => "it fits",

@@ -1,7 +1,8 @@
 //! Plain tables for people: aligned columns, no lines, no wider than the terminal.
 
 use super::terminal;
-use super::words::{visible, wrapped};
+use super::words::{count, visible, wrapped};
+use cassmount::incomplete::Archived;
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -174,6 +175,14 @@ pub(super) fn bytes(count: u64) -> String {
     } else {
         format!("{value:.0} {}", UNITS[unit])
     }
+}
+
+/// `archived: 2 objects, 96 kB; …`; of nothing, nothing.
+pub(super) fn archived(archived: Archived) -> Option<String> {
+    let Archived { objects, bytes } = archived;
+    let objects = count(usize::try_from(objects).unwrap_or(usize::MAX), "object");
+    let line = format!("archived: {objects}, {}; `cassmount thaw` asks the store for them", self::bytes(bytes));
+    (!archived.is_none()).then_some(line)
 }
 
 #[cfg(test)]

@@ -246,6 +246,9 @@ impl Shown for Report {
             let _ = writeln!(text, "\nand {} more", problems(self.more_findings));
         }
         text += &notes(&self.notes, self.more_notes);
+        if let Some(archived) = table::archived(self.archived) {
+            let _ = writeln!(text, "\n{archived}");
+        }
         let _ = writeln!(text, "\n{}", conclusion(self));
         text
     }

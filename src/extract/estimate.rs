@@ -3,6 +3,7 @@
 use super::staging::ArchiveId;
 use crate::Kind;
 use crate::cassandra::TableName;
+use crate::catalog::Archived;
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use crate::tree::PointTable;
@@ -53,6 +54,8 @@ pub struct TablePlan {
     /// The sets that it is made of.
     pub sets: Vec<String>,
     pub archives: usize,
+    /// Of these, what has to be thawed first.
+    pub archived: Archived,
     /// To fetch, as stored; what an earlier run staged is not in it.
     pub fetch_bytes: u64,
     /// To write, about; with what an earlier run staged.

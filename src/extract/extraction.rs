@@ -8,7 +8,7 @@ use super::target::{Access, Dir};
 use super::work::{Scope, Work};
 use super::{HIDDEN, Layout, schema, table};
 use crate::cassandra::TableName;
-use crate::catalog::{Catalog, Host, Lack, Tag};
+use crate::catalog::{Archived, Catalog, Host, Lack, Tag};
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
@@ -78,6 +78,8 @@ pub struct ExtractPlan {
     pub size_from: SizeFrom,
     /// On the target's file system.
     pub free_bytes: u64,
+    /// What has to be thawed first, of all tables that are not done.
+    pub archived: Archived,
     /// What the restore point lacks of what is asked for.
     pub lacks: Vec<Lack>,
 }
@@ -274,6 +276,7 @@ impl Extraction {
                 directory,
                 sets,
                 archives: table.archives.len(),
+                archived: table.archives.iter().map(|archive| Archived::from(&*archive.object)).sum(),
                 fetch_bytes: 0,
                 write_bytes: 0,
                 size_from: SizeFrom::Listings,
@@ -291,6 +294,7 @@ impl Extraction {
             staged_bytes,
             size_from: todo.iter().map(|table| table.size_from).max().unwrap_or(SizeFrom::Listings),
             free_bytes,
+            archived: todo.iter().map(|table| table.archived).sum(),
             lacks: self.lacks().cloned().collect(),
             tables: Vec::new(),
         };

@@ -3,7 +3,7 @@
 
 use super::backup::BackupTree;
 use super::model::HostModel;
-use crate::catalog::{Host, Tag};
+use crate::catalog::{Archived, Host, Tag};
 use crate::{Error, Kind, Result, incomplete};
 use bytes::Bytes;
 use std::fmt::Write;
@@ -28,6 +28,10 @@ impl HostModel {
         }
         if lacks.len() > MOST {
             let _ = writeln!(text, "{}", incomplete::line(None, &format!("and {} more", lacks.len() - MOST)));
+        }
+        let archived: Archived = point.sets().map(|set| set.archived()).sum();
+        if !archived.is_none() {
+            let _ = writeln!(text, "\n{}", archived.line());
         }
         let _ = writeln!(text, "\n{}", self.from.sets.completeness.nearest(self.points(), index, &[]));
         Some(text)

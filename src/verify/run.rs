@@ -8,7 +8,7 @@ use super::sample::SampleReport;
 use super::sets;
 use super::{copies, logs};
 use crate::cassandra::TableName;
-use crate::catalog::{BackupSet, Host, HostCompleteness, SetEvidence, TableArchive, Tag};
+use crate::catalog::{Archived, BackupSet, Host, HostCompleteness, SetEvidence, TableArchive, Tag};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use futures::StreamExt;
@@ -41,6 +41,8 @@ pub struct Report {
     pub hosts: Vec<HostReport>,
     /// Of all hosts together.
     pub checked: CheckCounts,
+    /// What cannot be looked at before it is thawed.
+    pub archived: Archived,
     /// By host, time of set, and table.
     pub findings: Vec<Finding>,
     /// Findings that are only counted.
@@ -118,6 +120,7 @@ impl Verification {
             sample: self.sample.clone(),
             hosts: Vec::new(),
             checked: CheckCounts::default(),
+            archived: Archived::default(),
             findings: Vec::new(),
             more_findings: 0,
             notes: Vec::new(),
@@ -170,6 +173,10 @@ impl Verification {
 
     async fn host(&self, host: &mut HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
         let sets = host.parts.len() as u64;
+        for part in &host.parts {
+            report.archived +=
+                part.archives(&self.tables).map(|archive| Archived::from(&*archive.object)).sum::<Archived>();
+        }
         report.hosts.push(HostReport {
             host: host.sets.host.clone(),
             sets,

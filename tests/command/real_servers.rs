@@ -129,6 +129,23 @@ fn what_a_point_needs_is_thawed_and_nothing_else() {
     let archives = ["cass-a/2026-11-21-02-48/shop/users.tar.gz.enc", "cass-a/2026-11-21-02-49/shop/users.tar.gz.enc"];
     server.put_cold("backups", archives.map(cold));
     let work = tempfile::tempdir().unwrap();
+    // Who asks for a point hears how much of it is archived, whatever the command.
+    let target = work.path().join("target").display().to_string();
+    let point = ["s3://backups", HOST, "2026-11-21-02-48"];
+    let archived = |arguments: &[&[&str]], says: &str| {
+        let output = run(&server, work.path(), &arguments.concat());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success() && said.contains(says), "{arguments:?}: {output:?}");
+        said
+    };
+    archived(&[&["list"], &point[..2]], "INCOMPLETE, 1 archived (");
+    archived(&[&["chain"], &point], "archived: 1 object, ");
+    archived(&[&["verify"], &point], "archived: 1 object, ");
+    archived(&[&["extract"], &point, &[&target, "--dry-run"]], "archived: 1 object, ");
+    let report = archived(&[&["chain"], &point, &["--summary", "--json"]], "\"archived\"");
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let size = fs::metadata(bucket.path().join(archives[0])).unwrap().len();
+    assert_eq!(report["archived"], serde_json::json!({"objects": 1, "bytes": size}));
     let thaw = |more: &[&str]| {
         let output = run(&server, work.path(), &[&["thaw", "s3://backups", HOST, "2026-11-21-02-48"], more].concat());
         assert!(output.status.success(), "{output:?}");
@@ -136,6 +153,16 @@ fn what_a_point_needs_is_thawed_and_nothing_else() {
     };
     assert!(thaw(&["--dry-run"]).starts_with("archived objects: 1, "), "{}", thaw(&["--dry-run"]));
     assert!(thaw(&["-t", "shop.events"]).starts_with("nothing of it is archived"));
+    if skip::fuse_or_skip("what_a_point_needs_is_thawed_and_nothing_else") {
+        let mounted = Mounted::start_with("s3://backups", &sample_keys(), &server.environment()).unwrap();
+        let shown = mounted.path(HOST).join(POINT);
+        let said = fs::read_to_string(shown.join("INCOMPLETE.txt")).unwrap();
+        assert!(said.contains(&format!("archived objects of all tables: 1 {size} bytes\n")), "{said}");
+        let mut shop = fs::read_dir(shown.join("shop")).unwrap().map(|entry| entry.unwrap().path());
+        let users = shop.find(|path| path.to_str().unwrap().contains("/users-")).unwrap();
+        let error = fs::read_dir(users).and_then(|entries| entries.collect::<Result<Vec<_>, _>>()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOMEDIUM), "{error}");
+    }
     let said = thaw(&["--wait", "--tier", "bulk"]);
     assert!(said.contains("1 asked for now, 0 under way before, 1 can be read"), "{said}");
     assert!(thaw(&[]).contains("0 asked for now, 0 under way before, 1 can be read"), "it may be run again");

@@ -6,8 +6,8 @@ use crate::cli::session::Session;
 use crate::cli::table::{self, Column, Table};
 use crate::cli::{terminal, words};
 use cassmount::catalog::{
-    Automatic, BackupSet, HostSets, Lack, LocalTime, ManifestState, Period, PointOverview, SetKind, Stray, Tag, names,
-    overview, stray_lines,
+    Archived, Automatic, BackupSet, HostSets, Lack, LocalTime, ManifestState, Period, PointOverview, SetKind, Stray,
+    Tag, names, overview, stray_lines,
 };
 use cassmount::{Error, Kind, Result};
 use serde::Serialize;
@@ -65,6 +65,8 @@ struct PointLine {
     sets: usize,
     tables: usize,
     bytes: u64,
+    /// Of these, what cannot be read before it is thawed.
+    archived: Archived,
     complete: bool,
     /// Sentences: why not.
     reasons: Arc<[Arc<str>]>,
@@ -156,6 +158,7 @@ fn set_line(set: &BackupSet, [cluster, datacenter]: [Option<Arc<str>>; 2], point
             sets: point.sets,
             tables: point.tables,
             bytes: point.bytes,
+            archived: point.archived,
             complete: point.incomplete.is_empty(),
             reasons: point.incomplete,
         }),
@@ -191,6 +194,10 @@ impl SetLine {
         match &self.restore_point {
             Some(PointLine { complete: true, .. }) if self.automatic.is_some() => terminal::odd("apart"),
             Some(PointLine { complete: true, .. }) => terminal::good("ok"),
+            Some(point) if !point.archived.is_none() => {
+                let Archived { objects, bytes } = point.archived;
+                terminal::bad(&format!("INCOMPLETE, {objects} archived ({})", table::bytes(bytes)))
+            }
             Some(_) => terminal::bad("INCOMPLETE"),
             None if self.finished => terminal::odd("no full before it"),
             None => terminal::bad("UNFINISHED"),

@@ -1,7 +1,7 @@
 //! The backups that a running mount shows, found by looking into the mount as any program would.
 
 use crate::cassandra::{TableId, TableName};
-use crate::incomplete::{self, FILE_NAME as INCOMPLETE};
+use crate::incomplete::{self, Archived, FILE_NAME as INCOMPLETE};
 use crate::restore::look;
 use crate::restore::request::Selection;
 use crate::restore::sstables::{self, Sstable};
@@ -224,7 +224,11 @@ impl Point {
         let mut text = String::new();
         fs::File::open(&path).and_then(|file| file.take(MAX_TEXT).read_to_string(&mut text)).map_err(failed)?;
         let lacks = incomplete::parse(&text).filter(|(table, _)| table.is_none_or(|table| selection.has(table)));
-        let instead = text.lines().last().unwrap_or_default().to_owned();
+        let mut instead = text.lines().last().unwrap_or_default().to_owned();
+        let archived = Archived::parse(&text);
+        if !archived.is_none() {
+            instead = format!("{archived}\n{instead}");
+        }
         Ok((lacks.map(|(_, sentence)| sentence.to_owned()).collect(), instead))
     }
 
@@ -358,6 +362,19 @@ mod tests {
         )
         .unwrap();
         mount
+    }
+
+    #[test]
+    fn a_point_tells_how_much_of_it_is_archived() {
+        let mount = mount();
+        let point = hosts(mount.path()).unwrap()[0].point("latest").unwrap();
+        let archived = Archived { objects: 2, bytes: 9 }.line();
+        let text = format!("It lacks:\n\n[shop.users] it is archived\n\n{archived}\n\nnone is whole\n");
+        fs::write(point.root.join(INCOMPLETE), text).unwrap();
+        let (lacks, instead) = point.lacks(&Selection::Everything).unwrap();
+        assert_eq!(lacks, ["it is archived"]);
+        let said = point.is_incomplete(&lacks, &instead);
+        assert!(said.contains("2 objects of 9 bytes; `cassmount thaw`") && said.contains("none is whole"), "{said}");
     }
 
     #[test]

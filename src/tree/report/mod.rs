@@ -13,7 +13,7 @@ use super::model::{ContentKind, HostModel};
 use super::places::named_point;
 use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::incarnation::{Evidence, tables_at};
-use crate::catalog::{Automatic, BackupSet, Host, Lack, Problem, RestorePoint, SetKind, Tag};
+use crate::catalog::{Archived, Automatic, BackupSet, Host, Lack, Problem, RestorePoint, SetKind, Tag};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use serde::{Serialize, Serializer};
@@ -65,6 +65,8 @@ pub struct ChainReport {
     pub unread_archives: usize,
     /// Size of those as stored, bytes: what has to be fetched to read all of the point, at least.
     pub unread_bytes: u64,
+    /// What of [`Self::tables`] cannot be read before it is thawed.
+    pub archived: Archived,
 }
 
 /// A set that takes part.
@@ -140,6 +142,8 @@ pub struct ArchiveReport {
     pub bytes: u64,
     /// Whether this machine has read it before.
     pub read: bool,
+    /// Whether it has to be thawed first.
+    pub archived: bool,
 }
 
 /// What is in the archives of a table.
@@ -245,6 +249,7 @@ impl BackupTree {
                 problems: problems(&model, index),
                 absent: if options.tables.is_empty() { absent } else { Vec::new() },
                 archives: archives().count(),
+                archived: archives().map(|archive| Archived::of(archive.archived, archive.bytes)).sum(),
                 bytes: tables.iter().map(|table| table.bytes).sum(),
                 unread_archives: unread().count(),
                 unread_bytes: tables.iter().map(|table| table.unread_bytes).sum(),

@@ -62,6 +62,7 @@ impl BackupTree {
                 key: archive.object.key.clone(),
                 bytes: archive.object.size,
                 read: self.source.known_listing(&archive.object).await.is_some(),
+                archived: archive.object.archived,
             });
         }
         let evidence = evidence(model, dir, index);
