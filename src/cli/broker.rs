@@ -3,8 +3,8 @@
 //!
 //! The worker starts it before it locks itself up. It does a few things only, each with the
 //! arguments that the mount was made with: a worker that was taken over can have it mount once and
-//! unmount this mount, resolve names, run the `credential_process` that the profile names, and have
-//! the kernel read files that the worker itself has open (passthrough). It ends with the worker.
+//! unmount this mount, resolve names, get the credentials of the AWS profile, and have the kernel
+//! read files that the worker itself has open (passthrough). It ends with the worker.
 
 use super::exit;
 use super::mount::MountArgs;

@@ -58,9 +58,9 @@ impl Unconfined {
         Ok(found.map(|address| address.ip()).collect())
     }
 
-    /// What the `credential_process` prints.
+    /// The credentials of the AWS profile.
     pub(super) fn credentials(&self) -> Result<Zeroizing<Vec<u8>>> {
-        session::block_on(Store::credential_process(&self.store))
+        session::block_on(Store::profile_credentials(&self.store))
     }
 
     /// Which live tables read from the mount, if any: Cassandra may have been started without it.

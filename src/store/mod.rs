@@ -301,13 +301,14 @@ impl Store {
         remote::runs_azure_cli(source, options)
     }
 
-    /// What the `credential_process` of the AWS profile prints: an [`Outside`] answers with it.
+    /// The credentials of the AWS profile, as a `credential_process` prints them: an [`Outside`]
+    /// answers with them.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] where the profile names none, [`Kind::Io`] where it fails; the sentence
-    /// has no secret.
-    pub async fn credential_process(options: &StoreOptions) -> Result<Zeroizing<Vec<u8>>> {
-        remote::credential_process(options).await
+    /// [`Kind::Invalid`] where the profile names none, [`Kind::Denied`] where they are refused,
+    /// [`Kind::Unreachable`] where a service fails; the sentence has no secret.
+    pub async fn profile_credentials(options: &StoreOptions) -> Result<Zeroizing<Vec<u8>>> {
+        remote::profile_credentials(options).await
     }
 
     /// Whether listings had to leave out names that may be part of a backup.

@@ -11,6 +11,6 @@ pub trait Outside: Send + Sync + fmt::Debug {
     /// The addresses of a host, as the system resolves its name.
     fn addresses(&self, host: &str) -> Result<Vec<IpAddr>>;
 
-    /// What the `credential_process` of the AWS profile prints.
+    /// The credentials of the AWS profile, in the form that a `credential_process` prints.
     fn credentials(&self) -> Result<Zeroizing<Vec<u8>>>;
 }

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use testkit::aws_services::{AwsServices, ServiceHabits, static_profile};
 
 fn mount(server: &S3Server, source: &str, arguments: &[&str]) -> Mounted {
     Mounted::start_with(source, arguments, &server.environment())
@@ -103,6 +105,57 @@ fn an_outage_is_an_error_and_passes() {
     assert_eq!(fs::read_dir(&keyspace).unwrap().count(), 2);
     server.restart();
     assert_eq!(fs::read(data("two")).unwrap(), b"two");
+}
+
+/// The mount's worker may run no program and write no file: another process asks for it.
+#[test]
+fn a_role_that_holds_for_two_seconds_and_a_restart_of_the_store_fail_no_read() {
+    if !skip::fuse_or_skip("a_role_that_holds_for_two_seconds_and_a_restart_of_the_store_fail_no_read") {
+        return;
+    }
+    let bucket = Bucket::new();
+    bucket.add_set(TAG, "full");
+    let tables: Vec<String> = (0..60).map(|number| format!("t{number:02}")).collect();
+    for table in &tables {
+        bucket.add_archive(TAG, "ks", table, &sstable(Tar::new(), 1, table.as_bytes()).end());
+    }
+    let key_file = bucket.key_file();
+    let root = root_with(&bucket, "backups");
+    let mut server = S3Server::start(root.path());
+    let habits = ServiceHabits { lifetime: Duration::from_secs(2), ..ServiceHabits::default() };
+    let services = AwsServices::start(&server, habits);
+    let home = tempfile::tempdir().unwrap();
+    let [config, credentials] = ["config", "credentials"].map(|name| home.path().join(name));
+    fs::write(&config, "[profile night]\nrole_arn = arn:aws:iam::1:role/night\nsource_profile = base\n").unwrap();
+    fs::write(&credentials, static_profile("base")).unwrap();
+    let mut environment = services.environment();
+    for (name, value) in [
+        ("AWS_CONFIG_FILE", config.display().to_string()),
+        ("AWS_SHARED_CREDENTIALS_FILE", credentials.display().to_string()),
+        ("AWS_PROFILE", "night".to_owned()),
+        ("AWS_ENDPOINT_URL_S3", server.endpoint()),
+    ] {
+        environment.push((name.to_owned(), value));
+    }
+    let mount = Mounted::start_with("s3://backups", &["--key-file", &key_file], &environment).unwrap();
+    let keyspace = mount.path(HOST).join("restore-points").join(TAG).join("ks");
+    let reader = std::thread::spawn({
+        let tables = tables.clone();
+        move || {
+            for table in tables {
+                let data = keyspace.join(&table).join("nb-1-big-Data.db");
+                assert_eq!(fs::read(data).unwrap(), table.as_bytes());
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    });
+    std::thread::sleep(Duration::from_millis(2500));
+    server.stop();
+    std::thread::sleep(Duration::from_secs(3));
+    server.restart();
+    reader.join().unwrap();
+    let asked = services.seen().len();
+    assert!(asked >= 3, "the credentials were renewed: {asked}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Ranges of objects: from a directory with faults, and from an S3 server.
 
+mod credentials;
 mod local;
 mod s3;
 mod versions;

@@ -33,6 +33,11 @@ const PARTITIONS: [(&str, &str); 7] = [
     ("eu-iso-", "c2s.ic.gov"),
 ];
 
+/// The domain of a region's services.
+pub(super) fn domain_of(region: &str) -> &'static str {
+    PARTITIONS.iter().find(|(begins, _)| region.starts_with(begins)).map_or("amazonaws.com", |(_, domain)| domain)
+}
+
 /// Where `bucket` is: at `endpoint`, which has been checked, or at AWS in `region`.
 pub(super) fn address(bucket: &str, endpoint: Option<&str>, region: Option<&str>, style: Style) -> Result<Address> {
     let Some(endpoint) = endpoint else {

@@ -4,7 +4,7 @@ use super::address::{Style, address};
 use super::credentials;
 use super::http::Connector;
 use super::past::Past;
-use super::profile;
+use super::profile::{self, Profile};
 use super::raw::Dialect;
 use super::sign::Signer;
 use super::tags::Tags;
@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(30);
@@ -140,16 +141,8 @@ pub(super) fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> 
         profile.endpoint_url.as_deref(),
     ];
     let endpoint = endpoint.into_iter().flatten().next().map(check_endpoint).transpose()?;
-    let region = [
-        region,
-        options.region.as_deref(),
-        options.variable("AWS_REGION"),
-        options.variable("AWS_DEFAULT_REGION"),
-        profile.region.as_deref(),
-    ];
-    let region = region.into_iter().flatten().next().unwrap_or("us-east-1").to_owned();
-    let ca_bundle = options.ca_bundle.as_deref().or_else(|| options.variable("AWS_CA_BUNDLE").map(Path::new));
-    let ca_bundle = ca_bundle.or(profile.ca_bundle.as_deref());
+    let region = self::region(region, options, &profile);
+    let ca_bundle = ca_bundle(options, &profile);
     let style = match profile.addressing_style.as_deref() {
         _ if options.force_path_style => Style::Path,
         _ if options.virtual_hosted_style => Style::VirtualHosted,
@@ -179,7 +172,7 @@ pub(super) fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> 
         .with_bucket_name(bucket)
         .with_client_options(client_options)
         .with_retry(single_attempt())
-        .with_http_connector(connector)
+        .with_http_connector(connector.clone())
         .with_region(&region)
         .with_virtual_hosted_style_request(address.is_virtual_hosted);
     if options.no_sign_request {
@@ -194,16 +187,41 @@ pub(super) fn s3(bucket: &str, options: &StoreOptions, region: Option<&str>) -> 
     if let Some(path) = &options.sse_c_key_file {
         builder = builder.with_ssec_encryption(sse_c_key(path)?);
     }
-    let (builder, is_static) = credentials::provide(builder, options, &profile)?;
+    let (builder, is_static) = credentials::provide(builder, (options, &region, connector), &profile)?;
     Ok(S3 { builder, region, is_static })
+}
+
+/// Credentials of the profile as a `credential_process` prints them, for a process that may not ask
+/// for them itself.
+pub(in crate::store) async fn profile_credentials(options: &StoreOptions) -> Result<Zeroizing<Vec<u8>>> {
+    let profile = profile::load(options)?;
+    let region = region(None, options, &profile);
+    let (_, connector) = http_client(None, ca_bundle(options, &profile), options)?;
+    credentials::of_profile(&profile, (options, &region, connector)).await
+}
+
+/// The store's word, then flag, environment and profile.
+fn region(named: Option<&str>, options: &StoreOptions, profile: &Profile) -> String {
+    let places = [
+        named,
+        options.region.as_deref(),
+        options.variable("AWS_REGION"),
+        options.variable("AWS_DEFAULT_REGION"),
+        profile.region.as_deref(),
+    ];
+    places.into_iter().flatten().next().unwrap_or("us-east-1").to_owned()
+}
+
+fn ca_bundle<'a>(options: &'a StoreOptions, profile: &'a Profile) -> Option<&'a Path> {
+    let named = options.ca_bundle.as_deref().or_else(|| options.variable("AWS_CA_BUNDLE").map(Path::new));
+    named.or(profile.ca_bundle.as_deref())
 }
 
 /// A client for requests that are no reads and signed elsewhere, as the options want it. It takes
 /// plain HTTP: the URL decides.
 pub(super) fn http_connector(options: &StoreOptions) -> Result<HttpClient> {
     let profile = profile::load(options)?;
-    let ca_bundle = options.ca_bundle.as_deref().or_else(|| options.variable("AWS_CA_BUNDLE").map(Path::new));
-    let (_, connector) = http_client(None, ca_bundle.or(profile.ca_bundle.as_deref()), options)?;
+    let (_, connector) = http_client(None, ca_bundle(options, &profile), options)?;
     let client_options = ClientOptions::new().with_allow_http(true).with_connect_timeout(CONNECT_TIMEOUT);
     connector.connect(&client_options).map_err(|error| Error::invalid(format!("cannot make an HTTP client: {error}")))
 }
@@ -212,13 +230,13 @@ pub(super) fn http_connector(options: &StoreOptions) -> Result<HttpClient> {
 fn sse_c_key(path: &Path) -> Result<String> {
     let content =
         std::fs::read(path).map_err(|error| Error::io(format_args!("read the SSE-C key {}", path.display()), error))?;
-    let content = zeroize::Zeroizing::new(content);
+    let content = Zeroizing::new(content);
     if content.len() == SSE_C_KEY_LEN {
         return Ok(BASE64_STANDARD.encode(&*content));
     }
     let text = content.trim_ascii();
     let key = BASE64_STANDARD.decode(text).ok().filter(|key| key.len() == SSE_C_KEY_LEN);
-    key.map(|key| BASE64_STANDARD.encode(zeroize::Zeroizing::new(key)))
+    key.map(|key| BASE64_STANDARD.encode(Zeroizing::new(key)))
         .ok_or_else(|| Error::invalid(format!("{} is no key for SSE-C: 32 bytes, or these in base64", path.display())))
 }
 

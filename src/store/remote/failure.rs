@@ -2,7 +2,7 @@
 //! own words and, where there is one, the option that helps.
 
 use super::causes::{find, innermost};
-use super::credentials::NoCredentials;
+use super::credentials::{CredentialOutage, NoCredentials};
 use super::refusal::{Refusal, WholeAnswer, host_of, is_archived, tag};
 use crate::{Error, Kind};
 use object_store::client::{HttpError, HttpErrorKind};
@@ -26,6 +26,9 @@ pub(super) fn explain(error: &object_store::Error, during: During, name: &str) -
             Kind::Denied,
             format!("no credentials for {name}: {none} (for public buckets: --no-sign-request)"),
         );
+    }
+    if let Some(outage) = find::<CredentialOutage>(error) {
+        return Error::new(Kind::Unreachable, format!("credentials for {name} cannot be had: {outage}"));
     }
     if let Some(whole) = find::<WholeAnswer>(error) {
         return whole_answer(whole, name);

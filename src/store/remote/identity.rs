@@ -1,6 +1,7 @@
 //! Who asks, and where: as `--show-config` tells it. Never a secret, and nothing is asked for it.
 
 use super::connect::{S3, s3};
+use super::credentials::way::Way;
 use super::profile;
 use crate::Result;
 use crate::store::options::StoreOptions;
@@ -33,18 +34,15 @@ fn credentials(options: &StoreOptions) -> Result<(String, String)> {
     if let Some(role) = role.filter(|_| of_environment) {
         return Ok((role.to_owned(), "AWS_ROLE_ARN".to_owned()));
     }
-    if let Some(keys) = &profile.keys {
-        return Ok((format!("access key {}", keys.id), of_profile));
-    }
-    if profile.credential_process.is_some() {
-        return Ok(("what its credential_process prints".to_owned(), of_profile));
+    if let Some(way) = profile.way(options)? {
+        return Ok((way.to_string(), of_profile));
     }
     let of_container = ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"]
         .into_iter()
         .find(|name| variable(name).is_some());
     Ok(match of_container {
-        Some(name) => ("the container's role".to_owned(), name.to_owned()),
-        None => ("the instance's role, if it has one".to_owned(), "metadata service".to_owned()),
+        Some(name) => (Way::Container.to_string(), name.to_owned()),
+        None => (Way::Instance.to_string(), "metadata service".to_owned()),
     })
 }
 
@@ -58,7 +56,8 @@ mod tests {
         std::fs::create_dir(home.path().join(".aws")).unwrap();
         let text = "[p]\naws_access_key_id=P\naws_secret_access_key=hidden\n";
         std::fs::write(home.path().join(".aws/credentials"), text).unwrap();
-        let config = "[profile p]\nregion=eu-west-3\n[profile c]\ncredential_process = get hidden\n";
+        let config = "[profile p]\nregion=eu-west-3\n[profile c]\ncredential_process = get hidden\n\
+                      [profile r]\nrole_arn = arn:r\nsource_profile = p\nexternal_id = hidden\n";
         std::fs::write(home.path().join(".aws/config"), config).unwrap();
         let home = home.path().display().to_string();
         let source = Source::parse("s3://bucket").unwrap();
@@ -76,6 +75,7 @@ mod tests {
         assert_eq!(with(&keys, None), of("access key E", "AWS_ACCESS_KEY_ID", "us-east-1"));
         assert_eq!(with(&keys, Some("p")), of("access key P", "profile p", "eu-west-3"));
         assert_eq!(with(&[], Some("c")), of("what its credential_process prints", "profile c", "us-east-1"));
+        assert_eq!(with(&[], Some("r")), of("role arn:r, assumed by access key P", "profile r", "us-east-1"));
         assert_eq!(with(&[], None), of("the instance's role, if it has one", "metadata service", "us-east-1"));
     }
 }

@@ -25,8 +25,7 @@ mod thaw;
 mod versions;
 
 pub(super) use causes::innermost;
-pub(super) use connect::{connect, writer};
-pub(super) use credentials::credential_process;
+pub(super) use connect::{connect, profile_credentials, writer};
 pub(super) use files::{files, runs_azure_cli};
 pub(super) use identity::identity;
 pub(super) use thaw::ThawClient;
@@ -63,6 +62,8 @@ use versions::{Marker, Versioning, VersionsPage};
 const TURNS: usize = 3;
 /// How often a service is asked for credentials again because those that it gave are refused.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
+/// The same where the store says that they have expired, which is meant: then it is waited for.
+const EXPIRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A bucket, or a prefix of one. The client is only ever asked to list, to head and to get.
 pub(super) struct Remote(Arc<Bucket>);
@@ -157,7 +158,10 @@ impl Bucket {
         if elsewhere.is_none() && refused.signer.as_ref().is_some_and(|signer| !signer.is_static) {
             // A refusal may be meant: the service that gives credentials is not asked at each of
             // them.
-            if renewal.is_some_and(|last| last.elapsed() < RENEWAL_PAUSE) {
+            let since = renewal.map_or(RENEWAL_PAUSE, |last| last.elapsed());
+            if refusal.is_expiry() {
+                tokio::time::sleep(EXPIRY_PAUSE.saturating_sub(since)).await;
+            } else if since < RENEWAL_PAUSE {
                 return Ok(None);
             }
             *renewal = Some(Instant::now());

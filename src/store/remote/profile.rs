@@ -1,12 +1,14 @@
 //! A profile of the AWS tools: `~/.aws/config` and `~/.aws/credentials` (or where AWS_CONFIG_FILE
 //! and AWS_SHARED_CREDENTIALS_FILE say), as the AWS SDKs' reference guide describes them.
 //!
-//! Taken from it: static keys (`aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`),
-//! `region`, `endpoint_url` (also of `s3` in a `services` section), `ca_bundle`, and
-//! `addressing_style` under `s3`. Keys in the credentials file go before those in the config file,
-//! and both before `credential_process`. Not supported, and said so where a profile needs it:
-//! `role_arn`, `sso_*`, `login_session`, `web_identity_token_file`.
+//! Taken from it: `region`, `endpoint_url` (also of a `services` section), `ca_bundle`,
+//! `addressing_style` under `s3`, and the [`Way`] to credentials. Of several ways in one profile
+//! the first counts, as for the AWS CLI: `role_arn` with `source_profile` or `credential_source`,
+//! `web_identity_token_file`, `sso_…`, keys, `credential_process`. A setting of the credentials file
+//! goes before that of the config file. Not supported, and said so where a profile needs it:
+//! `login_session` and `mfa_serial`.
 
+use super::credentials::way::{Keys, Role, Sso, Way};
 use crate::store::options::StoreOptions;
 use crate::{Error, Kind, Result};
 use std::collections::HashMap;
@@ -14,29 +16,16 @@ use std::io;
 use std::path::PathBuf;
 
 /// What a profile says, as far as it is understood.
-#[derive(Default)]
 pub(super) struct Profile {
     pub(super) name: String,
-    /// A command that prints credentials.
-    pub(super) credential_process: Option<String>,
-    pub(super) keys: Option<Keys>,
     pub(super) region: Option<String>,
     pub(super) endpoint_url: Option<String>,
     pub(super) ca_bundle: Option<PathBuf>,
     /// `path` or `virtual`.
     pub(super) addressing_style: Option<String>,
-    /// A way to credentials that the profile names and that is not supported.
-    pub(super) unsupported: Option<&'static str>,
+    config: File,
+    credentials: File,
 }
-
-/// Static credentials. Not `Debug`.
-pub(super) struct Keys {
-    pub(super) id: String,
-    pub(super) secret: String,
-    pub(super) token: Option<String>,
-}
-
-const UNSUPPORTED: [&str; 5] = ["role_arn", "sso_session", "sso_start_url", "login_session", "web_identity_token_file"];
 
 /// Reads the profile that `options` or the environment names, else `default`. Only a named one must
 /// exist.
@@ -45,43 +34,183 @@ pub(super) fn load(options: &StoreOptions) -> Result<Profile> {
     let name = named.unwrap_or("default");
     let config = read(options, "AWS_CONFIG_FILE", "config")?;
     let credentials = read(options, "AWS_SHARED_CREDENTIALS_FILE", "credentials")?;
-    let in_config =
-        config.section(&format!("profile {name}")).or_else(|| (name == "default").then(|| config.section(name))?);
-    let in_credentials = credentials.section(name);
-    if named.is_some() && in_config.is_none() && in_credentials.is_none() {
-        return Err(Error::invalid(format!("there is no profile {name:?} in {config} or {credentials}")));
-    }
-    let setting = |key: &str| in_config.and_then(|section| section.get(key)).cloned();
-    let services = setting("services").and_then(|name| config.section(&format!("services {name}")));
-    let keys = match in_credentials.map(|section| keys(section, name)).transpose()?.flatten() {
-        Some(keys) => Some(keys),
-        None => in_config.map(|section| keys(section, name)).transpose()?.flatten(),
-    };
-    let sections = [in_config, in_credentials];
-    let names_it = |key: &&&str| sections.iter().flatten().any(|section| section.contains_key(**key));
-    Ok(Profile {
-        unsupported: UNSUPPORTED.iter().find(names_it).copied(),
+    let mut profile = Profile {
         name: name.to_owned(),
-        credential_process: sections.iter().flatten().find_map(|section| section.get("credential_process").cloned()),
-        keys,
-        region: setting("region"),
-        endpoint_url: services
-            .and_then(|section| section.get("s3.endpoint_url").cloned())
-            .or_else(|| setting("endpoint_url")),
-        ca_bundle: setting("ca_bundle").map(PathBuf::from),
-        addressing_style: setting("s3.addressing_style"),
-    })
+        region: None,
+        endpoint_url: None,
+        ca_bundle: None,
+        addressing_style: None,
+        config,
+        credentials,
+    };
+    if named.is_some() && !profile.has(name) {
+        return Err(profile.no_profile(name));
+    }
+    let setting = |key: &str| profile.in_config(name).and_then(|section| section.get(key)).cloned();
+    let (region, url, style) = (setting("region"), setting("endpoint_url"), setting("s3.addressing_style"));
+    let ca_bundle = setting("ca_bundle").map(PathBuf::from);
+    (profile.region, profile.ca_bundle, profile.addressing_style) = (region, ca_bundle, style);
+    profile.endpoint_url = profile.service_url("s3").or(url);
+    Ok(profile)
 }
 
-fn keys(section: &Section, name: &str) -> Result<Option<Keys>> {
-    match (section.get("aws_access_key_id"), section.get("aws_secret_access_key")) {
-        (Some(id), Some(secret)) => {
-            Ok(Some(Keys { id: id.clone(), secret: secret.clone(), token: section.get("aws_session_token").cloned() }))
+impl Profile {
+    /// Where credentials come from; `None` where it names nothing.
+    pub(super) fn way(&self, options: &StoreOptions) -> Result<Option<Way>> {
+        self.way_of(&self.name, options, &mut Vec::new())
+    }
+
+    /// Where another service than S3 is asked.
+    pub(super) fn endpoint_of(&self, service: &str) -> Option<String> {
+        let setting = self.in_config(&self.name).and_then(|section| section.get("endpoint_url"));
+        self.service_url(service).or_else(|| setting.cloned())
+    }
+
+    fn service_url(&self, service: &str) -> Option<String> {
+        let services = self.in_config(&self.name)?.get("services")?;
+        self.config.section(&format!("services {services}"))?.get(&format!("{service}.endpoint_url")).cloned()
+    }
+
+    fn in_config(&self, name: &str) -> Option<&Section> {
+        let named = self.config.section(&format!("profile {name}"));
+        named.or_else(|| (name == "default").then(|| self.config.section(name))?)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.in_config(name).is_some() || self.credentials.section(name).is_some()
+    }
+
+    fn no_profile(&self, name: &str) -> Error {
+        Error::invalid(format!("there is no profile {name:?} in {} or {}", self.config, self.credentials))
+    }
+
+    fn setting(&self, name: &str, key: &str) -> Option<&String> {
+        let sections = [self.credentials.section(name), self.in_config(name)];
+        sections.into_iter().flatten().find_map(|section| section.get(key))
+    }
+
+    /// `before`: the profiles that have led here.
+    fn way_of(&self, name: &str, options: &StoreOptions, before: &mut Vec<String>) -> Result<Option<Way>> {
+        let setting = |key: &str| self.setting(name, key).cloned();
+        let role = |arn: String| Role {
+            arn,
+            session_name: setting("role_session_name"),
+            external_id: setting("external_id"),
+            seconds: setting("duration_seconds"),
+        };
+        let wrong = |what: &str| Error::invalid(format!("the AWS profile {name:?} {what}"));
+        // Of a role's source, its own keys count first; a profile may name itself as the source.
+        if !before.is_empty()
+            && let Some(keys) = self.keys(name)?
+        {
+            return Ok(Some(Way::Keys(keys)));
         }
-        (None, None) => Ok(None),
-        _ => Err(Error::invalid(format!(
-            "the profile {name:?} has only one of aws_access_key_id and aws_secret_access_key"
-        ))),
+        if let Some(token_file) = setting("web_identity_token_file") {
+            let arn = setting("role_arn").ok_or_else(|| wrong("has a web_identity_token_file and no role_arn"))?;
+            return Ok(Some(Way::WebIdentity { role: role(arn), token_file: token_file.into() }));
+        }
+        if let Some(arn) = setting("role_arn").filter(|_| !has_led(before, name)) {
+            if setting("mfa_serial").is_some() {
+                return Err(self.only_by_the_cli(name, "mfa_serial"));
+            }
+            let by = match (setting("source_profile"), setting("credential_source")) {
+                (Some(_), Some(_)) => {
+                    return Err(wrong("has a source_profile and a credential_source: one is too many"));
+                }
+                (None, None) => return Err(wrong("has a role_arn, and no source_profile or credential_source")),
+                (None, Some(source)) => named_source(&source, options).ok_or_else(|| {
+                    wrong(&format!("has the credential_source {source:?}, which gives no credentials here"))
+                })?,
+                (Some(source), None) => {
+                    if source != name && has_led(before, &source) {
+                        return Err(wrong("is part of a circle of source_profile"));
+                    }
+                    if !self.has(&source) {
+                        return Err(self.no_profile(&source));
+                    }
+                    before.push(name.to_owned());
+                    let by = self.way_of(&source, options, before)?;
+                    by.ok_or_else(|| wrong(&format!("has the source_profile {source:?}, which names no credentials")))?
+                }
+            };
+            return Ok(Some(Way::Assumed { role: role(arn), by: Box::new(by) }));
+        }
+        if let Some(sso) = self.sso(name)? {
+            return Ok(Some(Way::Sso(sso)));
+        }
+        if let Some(keys) = self.keys(name)? {
+            return Ok(Some(Way::Keys(keys)));
+        }
+        match (setting("credential_process"), setting("login_session")) {
+            (Some(command), _) => Ok(Some(Way::Process(command))),
+            (None, Some(_)) => Err(self.only_by_the_cli(name, "login_session")),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn only_by_the_cli(&self, name: &str, setting: &str) -> Error {
+        Error::invalid(format!(
+            "the AWS profile {name:?} gets its credentials by {setting}, which is not supported: add a profile with \
+             `credential_process = aws configure export-credentials --profile {name} --format process` and name that one \
+             instead of {:?}",
+            self.name
+        ))
+    }
+
+    fn sso(&self, name: &str) -> Result<Option<Sso>> {
+        let setting = |key: &str| self.setting(name, key).cloned();
+        let session = setting("sso_session");
+        let of_session = |key: &str| {
+            let session = session.as_ref()?;
+            self.config.section(&format!("sso-session {session}"))?.get(key).cloned()
+        };
+        let Some(identifier) = session.clone().or_else(|| setting("sso_start_url")) else { return Ok(None) };
+        let needed = |key: &str, value: Option<String>| {
+            value.ok_or_else(|| Error::invalid(format!("the AWS profile {name:?} uses SSO and lacks {key}")))
+        };
+        Ok(Some(Sso {
+            identifier,
+            region: needed("sso_region", of_session("sso_region").or_else(|| setting("sso_region")))?,
+            account: needed("sso_account_id", setting("sso_account_id"))?,
+            role: needed("sso_role_name", setting("sso_role_name"))?,
+        }))
+    }
+
+    fn keys(&self, name: &str) -> Result<Option<Keys>> {
+        for section in [self.credentials.section(name), self.in_config(name)].into_iter().flatten() {
+            let keys = match (section.get("aws_access_key_id"), section.get("aws_secret_access_key")) {
+                (Some(id), Some(secret)) => {
+                    Keys { id: id.clone(), secret: secret.clone(), token: section.get("aws_session_token").cloned() }
+                }
+                (None, None) => continue,
+                _ => {
+                    return Err(Error::invalid(format!(
+                        "the profile {name:?} has only one of aws_access_key_id and aws_secret_access_key"
+                    )));
+                }
+            };
+            return Ok(Some(keys));
+        }
+        Ok(None)
+    }
+}
+
+fn has_led(before: &[String], name: &str) -> bool {
+    before.iter().any(|other| other == name)
+}
+
+/// What a `credential_source` means.
+fn named_source(source: &str, options: &StoreOptions) -> Option<Way> {
+    let variable = |name: &str| options.variable(name).map(str::to_owned);
+    match source {
+        "Environment" => Some(Way::Keys(Keys {
+            id: variable("AWS_ACCESS_KEY_ID")?,
+            secret: variable("AWS_SECRET_ACCESS_KEY")?,
+            token: variable("AWS_SESSION_TOKEN"),
+        })),
+        "Ec2InstanceMetadata" => Some(Way::Instance),
+        "EcsContainer" => Some(Way::Container),
+        _ => None,
     }
 }
 
@@ -116,9 +245,13 @@ fn path(options: &StoreOptions, variable: &str, name: &str) -> PathBuf {
     if let Some(path) = options.variable(variable) {
         return PathBuf::from(path);
     }
-    // Neither systemd nor fstab sets HOME; the AWS tools look it up as well.
+    home(options).join(".aws").join(name)
+}
+
+/// Neither systemd nor fstab sets HOME; the AWS tools look it up as well.
+pub(super) fn home(options: &StoreOptions) -> PathBuf {
     let home = options.variable("HOME").map(PathBuf::from).or_else(home_of_user);
-    home.unwrap_or_else(|| PathBuf::from("~")).join(".aws").join(name)
+    home.unwrap_or_else(|| PathBuf::from("~"))
 }
 
 /// As passwd has it.
@@ -207,11 +340,70 @@ aws_secret_access_key = x
 [services local]
 s3 =
   endpoint_url = http://minio:9000
-dynamodb =
-  endpoint_url = http://other
+sts =
+  endpoint_url = http://sts:1
 [profile admin]
-role_arn = arn:aws:iam::1:role/x
+role_arn = arn:x
 source_profile = backup
+[profile two]
+role_arn = arn:y
+source_profile = admin
+[profile itself]
+role_arn = arn:z
+source_profile = itself
+aws_access_key_id = I
+aws_secret_access_key = x
+[profile on-ec2]
+role_arn = arn:e
+credential_source = Ec2InstanceMetadata
+[profile on-ecs]
+role_arn = arn:e
+credential_source = EcsContainer
+[profile process]
+credential_process = get them
+[profile by-process]
+role_arn = arn:p
+source_profile = process
+[profile web]
+role_arn = arn:w
+web_identity_token_file = /token
+[sso-session corp]
+sso_region = eu-west-1
+sso_start_url = https://corp.example/start
+[profile sso]
+sso_session = corp
+sso_account_id = 42
+sso_role_name = reader
+[profile old-sso]
+sso_start_url = https://corp.example/start
+sso_region = eu-west-1
+sso_account_id = 42
+sso_role_name = reader
+[profile sso-without]
+sso_session = corp
+[profile circle]
+role_arn = arn:c
+source_profile = circle-2
+[profile circle-2]
+role_arn = arn:c
+source_profile = circle
+[profile alone]
+role_arn = arn:c
+[profile nowhere]
+role_arn = arn:c
+source_profile = gone
+[profile with-mfa]
+role_arn = arn:c
+source_profile = backup
+mfa_serial = arn:m
+[profile console]
+login_session = arn:l
+[profile odd-source]
+role_arn = arn:c
+credential_source = Moon
+[profile unset]
+role_arn = arn:c
+credential_source = Environment
 [profile half]
 aws_access_key_id = A
 nonsense
@@ -227,16 +419,26 @@ nonsense
         StoreOptions { profile: profile.map(str::to_owned), environment: vec![home], ..StoreOptions::default() }
     }
 
+    /// The way of a profile, in words; of an error too.
+    fn way(home: &Path, profile: &str) -> String {
+        let options = options(home, Some(profile));
+        match load(&options).unwrap().way(&options) {
+            Ok(way) => way.map_or_else(|| "none".to_owned(), |way| way.to_string()),
+            Err(error) => error.to_string(),
+        }
+    }
+
     #[test]
     fn takes_what_a_profile_says() {
         let home = tempfile::tempdir().unwrap();
         let profile = load(&options(home.path(), Some("backup"))).unwrap();
-        let keys = profile.keys.unwrap();
+        let keys = profile.keys("backup").unwrap().unwrap();
         assert_eq!((keys.id.as_str(), keys.secret.as_str(), keys.token.as_deref()), ("AKIA", "s#ec/ret+=", Some("t")));
         assert_eq!(profile.region.as_deref(), Some("eu-west-3"));
         assert_eq!(profile.endpoint_url.as_deref(), Some("http://minio:9000"));
+        assert_eq!(profile.endpoint_of("sts").as_deref(), Some("http://sts:1"));
         assert_eq!(profile.ca_bundle, Some("/etc/ca.pem".into()));
-        assert_eq!((profile.addressing_style.as_deref(), profile.unsupported), (Some("path"), None));
+        assert_eq!(profile.addressing_style.as_deref(), Some("path"));
     }
 
     #[test]
@@ -247,7 +449,7 @@ nonsense
         assert!(error.to_string().contains("\"nobody\"") && error.to_string().contains(".aws/config"), "{error}");
         let mut by_environment = options(home.path(), None);
         by_environment.environment.push(("AWS_PROFILE".into(), "backup".into()));
-        assert_eq!(load(&by_environment).unwrap().keys.unwrap().id, "AKIA");
+        assert_eq!(load(&by_environment).unwrap().name, "backup");
     }
 
     #[test]
@@ -261,9 +463,40 @@ nonsense
     }
 
     #[test]
+    fn a_profile_leads_to_credentials_as_for_the_aws_tools() {
+        let home = tempfile::tempdir().unwrap();
+        for (profile, expected) in [
+            ("backup", "access key AKIA"),
+            ("admin", "role arn:x, assumed by access key AKIA"),
+            ("two", "role arn:y, assumed by role arn:x, assumed by access key AKIA"),
+            ("itself", "role arn:z, assumed by access key I"),
+            ("on-ec2", "role arn:e, assumed by the instance's role, if it has one"),
+            ("on-ecs", "role arn:e, assumed by the container's role"),
+            ("by-process", "role arn:p, assumed by what its credential_process prints"),
+            ("web", "role arn:w, by a web identity"),
+            ("sso", "role reader of account 42 by SSO (corp)"),
+            ("old-sso", "role reader of account 42 by SSO (https://corp.example/start)"),
+        ] {
+            assert_eq!(way(home.path(), profile), expected, "{profile}");
+        }
+    }
+
+    #[test]
     fn says_what_it_does_not_support_and_what_is_missing() {
         let home = tempfile::tempdir().unwrap();
-        assert_eq!(load(&options(home.path(), Some("admin"))).unwrap().unsupported, Some("role_arn"));
-        assert!(load(&options(home.path(), Some("half"))).is_err());
+        for (profile, says) in [
+            ("half", "only one of"),
+            ("circle", "circle"),
+            ("alone", "no source_profile or credential_source"),
+            ("nowhere", "there is no profile \"gone\""),
+            ("with-mfa", "mfa_serial, which is not supported"),
+            ("console", "aws configure export-credentials --profile console"),
+            ("odd-source", "\"Moon\""),
+            ("unset", "\"Environment\""),
+            ("sso-without", "lacks sso_account_id"),
+        ] {
+            let said = way(home.path(), profile);
+            assert!(said.contains(says), "{profile}: {said}");
+        }
     }
 }

@@ -54,6 +54,11 @@ impl Refusal {
             || (self.status == 400 && self.body.is_empty())
     }
 
+    /// Whether the credentials were good and have expired.
+    pub(super) fn is_expiry(&self) -> bool {
+        matches!(tag(&self.body, "Code"), Some("ExpiredToken" | "TokenRefreshRequired" | "RequestExpired"))
+    }
+
     /// Whether it is the object's storage class that is in the way.
     fn is_about_state(&self) -> bool {
         is_archived(tag(&self.body, "Code").unwrap_or(""))

@@ -9,6 +9,7 @@
 )]
 
 pub mod archive;
+pub mod aws_services;
 pub mod bench;
 pub mod bucket;
 pub mod cassandra;

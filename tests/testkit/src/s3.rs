@@ -8,13 +8,14 @@
 //!
 //! Anyone may read the bucket `public`; the others need the keys.
 
+use crate::aws_services::IssuedKeys;
 use cassmount::store::StoreOptions;
 use futures::stream::{self, StreamExt};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::auth::SimpleAuth;
+use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::{
     ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ListObjectsInput,
     ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob,
@@ -70,6 +71,7 @@ struct State {
     requests: Mutex<Vec<String>>,
     /// Requests that are being answered, and the most that were at once.
     in_flight: Mutex<(usize, usize)>,
+    issued: IssuedKeys,
 }
 
 /// A request that is being answered.
@@ -119,6 +121,11 @@ impl S3Server {
     /// Options with [`S3Server::environment`].
     pub fn options(&self) -> StoreOptions {
         StoreOptions { environment: self.environment(), ..StoreOptions::default() }
+    }
+
+    /// Keys that it takes besides its own, as long as they hold.
+    pub fn issued(&self) -> IssuedKeys {
+        self.state.issued.clone()
     }
 
     pub fn set_faults(&self, faults: Faults) {
@@ -187,7 +194,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn service(root: &Path, state: &Arc<State>) -> S3Service {
     let lister = s3s_fs::FileSystem::new(root).expect("serve the directory");
     let mut builder = S3ServiceBuilder::new(Buckets { root: root.to_owned(), lister, state: Arc::clone(state) });
-    builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+    builder.set_auth(Keys(state.issued.clone()));
     builder.set_access(Access);
     builder.build()
 }
@@ -251,6 +258,21 @@ fn broken(body: Body, bytes: usize, stall: bool) -> Body {
         Err(io::Error::from(io::ErrorKind::ConnectionReset))
     });
     StreamingBlob::wrap(begun.chain(end)).into()
+}
+
+/// The key that holds for ever, and those that were given out.
+struct Keys(IssuedKeys);
+
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        match self.0.holds(access_key) {
+            _ if access_key == ACCESS_KEY => Ok(SECRET_KEY.into()),
+            Some(true) => Ok(SECRET_KEY.into()),
+            Some(false) => Err(s3_error!(ExpiredToken)),
+            None => Err(s3_error!(InvalidAccessKeyId)),
+        }
+    }
 }
 
 struct Access;

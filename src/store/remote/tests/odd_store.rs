@@ -155,7 +155,7 @@ impl State {
             return error(400, "AuthorizationHeaderMalformed", &format!("<Region>{region}</Region>"));
         }
         if habits.access_key.is_some_and(|key| !authorization.contains(&format!("={key}/"))) {
-            return error(400, "ExpiredToken", "");
+            return error(403, "InvalidAccessKeyId", "");
         }
         if key.is_empty() {
             let thaw_asked =
