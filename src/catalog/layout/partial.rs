@@ -73,7 +73,9 @@ pub(super) fn tell_partial(sets: &mut [FoundSet], mut seen: Sightings) {
     let mut order: Vec<(Timestamp, usize)> =
         sets.iter().enumerate().filter_map(|(at, set)| Some((by_hand(set)?, at))).collect();
     order.sort_unstable();
-    sets.iter().for_each(|set| seen.add_set(set));
+    for set in sets.iter() {
+        seen.add_set(set);
+    }
     if order.len().saturating_mul(seen.0.len()) > MAX_COMPARED {
         seen.0.clear();
     }
