@@ -160,7 +160,7 @@ fn what_a_point_needs_is_thawed_and_nothing_else() {
         assert!(said.contains(&format!("archived objects of all tables: 1 {size} bytes\n")), "{said}");
         let mut shop = fs::read_dir(shown.join("shop")).unwrap().map(|entry| entry.unwrap().path());
         let users = shop.find(|path| path.to_str().unwrap().contains("/users-")).unwrap();
-        let error = fs::read_dir(users).and_then(|entries| entries.collect::<Result<Vec<_>, _>>()).unwrap_err();
+        let error = fs::read_dir(users).and_then(Iterator::collect::<Result<Vec<_>, _>>).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOMEDIUM), "{error}");
     }
     let said = thaw(&["--wait", "--tier", "bulk"]);

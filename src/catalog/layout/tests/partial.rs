@@ -51,7 +51,7 @@ async fn a_snapshot_of_one_keyspace_says_what_it_is_not_made_of() {
 
     // Made of one keyspace by hand: nobody drops system_schema.
     let one = file(&shop, "one", 60);
-    assert_eq!(seen(&with(&all, &[one.clone()])).await, told("one: media.orders", "all"));
+    assert_eq!(seen(&with(&all, std::slice::from_ref(&one))).await, told("one: media.orders", "all"));
     // A keyspace that was dropped is in no snapshot of the whole node any more.
     let later = [one.clone(), file(SCHEMA, "one", 60)];
     assert_eq!(seen(&with(&all, &later)).await, told("", "one"));

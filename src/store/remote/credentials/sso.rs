@@ -94,17 +94,16 @@ async fn token(sso: &Sso, services: &Services) -> Result<Token, Trouble> {
     }
     match renewed(&token, sso, services).await {
         Ok(Some(renewed)) => Ok(renewed),
-        Ok(None) if left > 0 => Ok(token),
+        Ok(None) | Err(_) if left > 0 => Ok(token),
         Ok(None) => Err(expired("has expired")),
-        Err(_) if left > 0 => Ok(token),
         Err(trouble) => Err(trouble),
     }
 }
 
 /// Where `aws sso login` keeps the token.
 fn path(options: &crate::store::options::StoreOptions, identifier: &str) -> PathBuf {
-    let name: String = Sha1::digest(identifier.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    home(options).join(".aws/sso/cache").join(name).with_extension("json")
+    let name: Vec<String> = Sha1::digest(identifier.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    home(options).join(".aws/sso/cache").join(name.concat()).with_extension("json")
 }
 
 /// A token in place of one that ends; `None` where it came without the means.

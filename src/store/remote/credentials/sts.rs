@@ -30,7 +30,8 @@ struct Outcome {
 struct Session {
     access_key_id: String,
     secret_access_key: String,
-    session_token: String,
+    #[serde(rename = "SessionToken")]
+    token: String,
     expiration: String,
 }
 
@@ -85,12 +86,13 @@ fn question(action: &str, role: &Role, token: Option<&str>, endpoint: Option<&st
 fn given((status, document): (u16, String)) -> Result<Given, Trouble> {
     if status != 200 {
         let said = ["Code", "Message"].into_iter().filter_map(|name| tag(&document, name));
-        let said: String = said.map(|text| format!(", {}", text.escape_debug())).collect();
-        return Err(Trouble::Refused(format!("it is refused (HTTP status {status}{said})")));
+        let said = said.map(|text| text.escape_debug().to_string());
+        let why: Vec<String> = std::iter::once(format!("HTTP status {status}")).chain(said).collect();
+        return Err(Trouble::Refused(format!("it is refused ({})", why.join(", "))));
     }
     // The parser's own words may show what it stumbled over.
     let answer: Answer = quick_xml::de::from_str(&document)
         .map_err(|_| Trouble::Refused("the answer is not what it should be".into()))?;
-    let Session { access_key_id, secret_access_key, session_token, expiration } = answer.result.credentials;
-    Ok(Given::new(&access_key_id, &secret_access_key, Some(&session_token), time(Some(&expiration))?))
+    let Session { access_key_id, secret_access_key, token, expiration } = answer.result.credentials;
+    Ok(Given::new(&access_key_id, &secret_access_key, Some(&token), time(Some(&expiration))?))
 }
