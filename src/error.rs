@@ -64,7 +64,7 @@ pub enum Kind {
     Invalid,
     /// The operation does not exist here.
     Unsupported,
-    /// Somebody broke it off (Ctrl-C).
+    /// Somebody broke it off (Ctrl-C), or the process ends.
     Interrupted,
     /// A local file or system call failed.
     Io,

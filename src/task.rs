@@ -12,14 +12,15 @@ use tokio::task::JoinError;
 /// Runs work that blocks (file I/O, long computing) on a thread that may block, and waits for it.
 ///
 /// # Errors
-/// `Kind::Io` when the work panicked or the runtime is being shut down.
+/// `Kind::Io` when the work panicked, `Kind::Interrupted` when the runtime is being shut down.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(broken_off(error)))
 }
 
 /// Says that a task ended without a result: it panicked, or the runtime is being shut down.
 pub fn broken_off(error: JoinError) -> Error {
-    Error::new(Kind::Io, "the work was broken off").with_source(error)
+    let kind = if error.is_cancelled() { Kind::Interrupted } else { Kind::Io };
+    Error::new(kind, "the work was broken off").with_source(error)
 }
 
 /// Takes a lock, also after a panic of a thread that held it.

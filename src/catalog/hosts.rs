@@ -11,9 +11,9 @@ use super::objects::Objects;
 use super::set::BackupSet;
 use super::verified::Verified;
 use crate::store::{BundledFile, Bundles, ObjectMeta};
-use crate::task::{blocking, lock};
+use crate::task::{blocking, broken_off, lock};
 use crate::time::now;
-use crate::{Error, Kind, Result};
+use crate::{Kind, Result};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -370,7 +370,10 @@ impl Catalog {
         if kept {
             let refreshed = self.run(&host, true);
             tokio::spawn(async move {
-                if let Err(e) = refreshed.await {
+                // A command that is done waits for no refresh.
+                if let Err(e) = refreshed.await
+                    && e.kind() != Kind::Interrupted
+                {
                     tracing::warn!("cannot refresh the catalog of {host}: {e}");
                 }
             });
@@ -433,7 +436,5 @@ impl Bundles for Catalog {
 /// Work that goes on when nobody waits for it, and whose result all get who do.
 fn spawn<T: Send + Sync + 'static>(work: impl Future<Output = Result<Arc<T>>> + Send + 'static) -> Work<T> {
     let task = tokio::spawn(work);
-    async move { task.await.unwrap_or_else(|e| Err(Error::new(Kind::Io, "the catalog's worker failed").with_source(e))) }
-        .boxed()
-        .shared()
+    async move { task.await.unwrap_or_else(|error| Err(broken_off(error))) }.boxed().shared()
 }

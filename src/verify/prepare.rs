@@ -196,8 +196,9 @@ impl Verification {
 
     /// Whether there is anything of the table.
     fn knows(&self, table: &TableName) -> bool {
-        let mut parts = self.hosts.iter().flat_map(|host| &host.parts);
-        parts.any(|part| part.set.has(table) || part.set.missing.contains(table))
+        let has = |part: &Part| part.set.has(table) || part.set.missing.contains(table);
+        let lacks = |host: &HostWork| host.sets.completeness.lacks().any(|lack| lack.subject.table() == Some(table));
+        self.hosts.iter().any(|host| host.parts.iter().any(has) || lacks(host))
     }
 
     /// How much there is to do.

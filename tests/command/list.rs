@@ -83,7 +83,7 @@ fn the_json_has_its_documented_shape() {
     assert_eq!(
         shape(&listing),
         "{host: text, lacks: [], more_strays: number, sets: [{automatic: null, bytes: number, cluster: text, datacenter: text, finished: bool, kind: text, \
-         local_time: text, problems: [], restore_point: {base: text, bytes: number, complete: bool, reasons: [], sets: number, tables: number}, \
+         local_time: text, problems: [], restore_point: {archived: {bytes: number, objects: number}, base: text, bytes: number, complete: bool, reasons: [], sets: number, tables: number}, \
          tables: number, tag: text, time: text, utc_offset_seconds: number}], source: text, strays: []}"
     );
 }

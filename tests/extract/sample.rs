@@ -113,6 +113,7 @@ fn the_second_run_fetches_nothing_and_a_dry_run_writes_nothing() {
     let fields: Vec<&String> = plan.as_object().unwrap().keys().collect();
     let mut expected = vec![
         "dry_run",
+        "archived",
         "source",
         "host",
         "point",
@@ -135,8 +136,18 @@ fn the_second_run_fetches_nothing_and_a_dry_run_writes_nothing() {
     assert_eq!((&plan["dry_run"], &plan["fits"], &plan["kind"]), (&true.into(), &true.into(), &"incremental".into()));
     assert_eq!((&plan["layout"], &plan["staged_bytes"]), (&"tables".into(), &0.into()));
     let events = plain(&plan).into_iter().find(|table| table["table"] == "events").unwrap();
-    let mut expected =
-        vec!["keyspace", "table", "directory", "done", "sets", "archives", "fetch_bytes", "write_bytes", "size_from"];
+    let mut expected = vec![
+        "keyspace",
+        "table",
+        "directory",
+        "done",
+        "sets",
+        "archives",
+        "archived",
+        "fetch_bytes",
+        "write_bytes",
+        "size_from",
+    ];
     expected.sort_unstable();
     assert_eq!(sorted(events.as_object().unwrap().keys().collect()), expected);
     assert_eq!(events["directory"], format!("shop/{NEW_EVENTS}"));

@@ -36,8 +36,19 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 fn a_report_has_the_documented_shape() {
     let (user, bucket) = (User::new(), bucket());
     let report = user.report(&bucket.source(), &["--deep", "--key-file", &bucket.key_file()]);
-    let fields =
-        ["source", "deep", "sample", "hosts", "checked", "findings", "more_findings", "notes", "more_notes", "stopped"];
+    let fields = [
+        "source",
+        "deep",
+        "sample",
+        "hosts",
+        "checked",
+        "archived",
+        "findings",
+        "more_findings",
+        "notes",
+        "more_notes",
+        "stopped",
+    ];
     assert_eq!(keys(&report), fields.into());
     assert_eq!(report["deep"], true);
     assert_eq!(report["stopped"], Value::Null);

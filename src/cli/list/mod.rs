@@ -63,7 +63,9 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
         let session = Session::open(settings).await?;
         let Some(host) = &args.host else {
             if !args.only.is_all() {
-                print(args.output, &tables::tables(&session, &args.only).await?)?;
+                let tables = tables::tables(&session, &args.only).await?;
+                print(args.output, &tables)?;
+                tables.verdict()?;
                 return session.store.nothing_left_out();
             }
             let hosts = hosts::hosts(session.store.name(), &session.catalog).await?;

@@ -5,9 +5,9 @@ use crate::cli::options::TablePatternArgs;
 use crate::cli::output::Shown;
 use crate::cli::session::Session;
 use crate::cli::table::{self, Column, Table};
-use crate::cli::terminal;
+use crate::cli::{terminal, words};
 use cassmount::cassandra::TableName;
-use cassmount::catalog::{Host, Tag};
+use cassmount::catalog::{Host, RestorePoint, Tag};
 use cassmount::{Error, Kind, Result};
 use serde::Serialize;
 
@@ -32,6 +32,8 @@ struct TableLine {
     bytes: u64,
     /// The host's newest restore point, where that does not have it.
     gone_from: Option<Tag>,
+    /// Whether the newest restore point lacks rows of it.
+    incomplete: bool,
 }
 
 pub(super) async fn tables(session: &Session, only: &TablePatternArgs) -> Result<HostTables> {
@@ -40,7 +42,11 @@ pub(super) async fn tables(session: &Session, only: &TablePatternArgs) -> Result
     let tree = session.tree()?;
     let mut lines = Vec::new();
     for host in &hosts {
-        let sets = session.catalog.host_now(host).await?;
+        session.catalog.host_now(host).await?;
+        let sets = session.catalog.host_judged(host).await?;
+        let newest = sets.chains.latest().map(|point| point.tag());
+        let is_newest = |point: &RestorePoint| Some(point.tag()) == newest;
+        let index = sets.chains.points().iter().position(is_newest).unwrap_or(usize::MAX);
         for table in &wanted {
             let points = match tree.points_with(host, table).await {
                 Ok(points) => points,
@@ -49,7 +55,6 @@ pub(super) async fn tables(session: &Session, only: &TablePatternArgs) -> Result
             };
             let (Some(first), Some(last)) = (points.first(), points.last()) else { continue };
             let point = sets.find_point(&last.0)?;
-            let newest = sets.chains.latest().map(|point| point.tag().clone());
             lines.push(TableLine {
                 host: host.clone(),
                 table: table.clone(),
@@ -57,7 +62,8 @@ pub(super) async fn tables(session: &Session, only: &TablePatternArgs) -> Result
                 first: first.clone(),
                 last: last.clone(),
                 bytes: point.archives(table).map(|(_, archive)| archive.object.size).sum(),
-                gone_from: newest.filter(|newest| !points.contains(newest)),
+                gone_from: newest.filter(|newest| !points.contains(newest)).cloned(),
+                incomplete: sets.completeness.of_point(index).any(|lack| lack.subject.concerns(table)),
             });
         }
     }
@@ -69,10 +75,31 @@ pub(super) async fn tables(session: &Session, only: &TablePatternArgs) -> Result
     Ok(HostTables { source: session.store.name().to_owned(), tables: lines })
 }
 
+impl HostTables {
+    /// An error where the newest restore point of a host lacks rows of a table.
+    pub(super) fn verdict(&self) -> Result<()> {
+        let lacking: Vec<String> = self
+            .tables
+            .iter()
+            .filter(|line| line.incomplete)
+            .map(|line| format!("{} of {}", line.table, line.host))
+            .collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let which = words::some(&lacking);
+        Err(Error::new(
+            Kind::Corrupt,
+            format!("the newest backup is not whole for {which}: `cassmount list SOURCE HOST` says what is missing"),
+        ))
+    }
+}
+
 impl Shown for HostTables {
     fn text(&self) -> String {
         let row = |line: &TableLine| {
             let state = match &line.gone_from {
+                None if line.incomplete => terminal::bad("INCOMPLETE in the newest"),
                 None => terminal::good("in the newest"),
                 Some(newest) => terminal::odd(&format!("not in {newest}")),
             };
