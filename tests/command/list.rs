@@ -198,6 +198,18 @@ fn what_is_not_complete_says_why() {
     assert_eq!(reasons(&listing, "49"), [hits, unfinished]);
     assert_eq!(reasons(&listing, "50"), [orders]);
     assert_eq!(reasons(&listing, "52"), [orders]);
+    // The same of the table alone, to whoever asks for it.
+    let keys = sample_keys();
+    let of_table = incomplete(&[&[&*source, "--table", "shop.orders", "--table", "shop.carts"][..], &keys].concat());
+    let of_table = of_table["tables"].as_array().unwrap().iter().map(|line| &line["incomplete"]);
+    assert_eq!(of_table.collect::<Vec<_>>(), [false, false, true, false], "carts and orders of both hosts");
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = cassmount();
+    let verify = command.args(["verify", &source, "cass-a", "2026-11-21-02-50", "--table", "shop.orders"]);
+    let verified = verify.args(keys).arg("--cache-dir").arg(cache.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&verified.stdout);
+    assert_eq!(verified.status.code(), Some(1), "{verified:?}");
+    assert!(said.contains("its schema.cql has the table"), "{said}");
     let complete = |minute| set(&listing, minute)["restore_point"]["complete"].as_bool().unwrap();
     assert_eq!(["45", "47", "49", "50", "52"].map(complete), [true, false, false, false, false]);
     assert_eq!(set(&listing, "49")["restore_point"]["sets"], 3, "without the one that did not finish");

@@ -44,7 +44,7 @@ pub(super) async fn tables(session: &Session, only: &TablePatternArgs) -> Result
     for host in &hosts {
         session.catalog.host_now(host).await?;
         let sets = session.catalog.host_judged(host).await?;
-        let newest = sets.chains.latest().map(|point| point.tag());
+        let newest = sets.chains.latest().map(RestorePoint::tag);
         let is_newest = |point: &RestorePoint| Some(point.tag()) == newest;
         let index = sets.chains.points().iter().position(is_newest).unwrap_or(usize::MAX);
         for table in &wanted {
