@@ -127,7 +127,7 @@ impl Parts {
         let session = Session::open_unchecked(settings, Some(keys.clone()))?;
         // The mount's own catalog keeps fresh what somebody looked at. To list what lies in archives
         // of whole nodes means to read them.
-        let looked_at = session.unpacked.is_none().then(|| session.catalog.apart());
+        let looked_at = (!resumed && session.unpacked.is_none()).then(|| session.catalog.apart());
         if !resumed {
             session.check().await?;
             // A wrong --layout is told now, and not by an empty mount.
@@ -142,7 +142,7 @@ impl Parts {
         let cache = session.cache()?;
         let options = ReaderOptions { wait_limit: LONGEST_WAIT, ..ReaderOptions::default() };
         let reader = session.reader(keys.clone(), cache.clone(), options)?;
-        if let Some(catalog) = looked_at.filter(|_| !resumed && !keys.is_empty()) {
+        if let Some(catalog) = looked_at.filter(|_| !keys.is_empty()) {
             let reader = Arc::clone(&reader);
             let check = tokio::spawn(async move {
                 match key_check::unopened(&catalog, &reader, &keys).await {
