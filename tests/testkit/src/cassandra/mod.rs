@@ -13,6 +13,7 @@
 //! this is test code. A node never outlives the test process, not even one that was killed (see
 //! [`node`]).
 
+mod classes;
 mod config;
 mod cql;
 mod cqlsh;

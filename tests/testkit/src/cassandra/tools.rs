@@ -25,7 +25,7 @@ impl Node {
 
     /// The command line of nodetool, up to its subcommand.
     pub fn nodetool_command(&self) -> Command {
-        let mut command = self.configured(self.installation.nodetool(&self.conf_directory()));
+        let mut command = self.configured(self.installation.nodetool());
         command.arg("org.apache.cassandra.tools.NodeTool");
         command.args(["-h", "127.0.0.1", "-p", &self.ports.jmx.to_string()]);
         command
@@ -98,7 +98,7 @@ impl Node {
     /// The command line that runs a Java program from its source, with Cassandra's classes at hand
     /// and so much heap.
     pub fn java_source(&self, source: &Path, heap_mib: u32) -> Command {
-        let mut command = self.configured(self.installation.tool(&self.conf_directory()));
+        let mut command = self.configured(self.installation.tool());
         command
             // Beans are registered with the right of their class, and a class launched from source
             // has none.
@@ -116,7 +116,7 @@ impl Node {
 
     /// The command line of a tool, up to and with its main class.
     fn tool(&self, main_class: &str) -> Command {
-        let mut command = self.configured(self.installation.tool(&self.conf_directory()));
+        let mut command = self.configured(self.installation.tool());
         command.arg(main_class);
         command
     }
@@ -126,6 +126,7 @@ impl Node {
         let conf = self.conf_directory();
         command
             .arg(format!("-Dcassandra.config=file://{}/cassandra.yaml", conf.display()))
+            .arg(format!("-Dcassandra-rackdc.properties=file://{}/cassandra-rackdc.properties", conf.display()))
             .arg(format!("-Dlogback.configurationFile={}/logback-tools.xml", conf.display()));
         command
     }
