@@ -413,6 +413,22 @@ async fn what_lies_beside_the_directories_of_a_layout_is_a_finding() {
     }
 }
 
+/// Rows of two clusters must not come together under one host.
+#[tokio::test]
+async fn hosts_of_one_id_in_two_clusters_of_esop_are_apart() {
+    let manifest =
+        |host: &str| (format!("{host}/manifests/daily-6d1d4e74-8a2c-3a0e-8a0e-3d0c2f6a9a11-1795229160000.json"), T);
+    let keys = ["prod/dc1/a", "test/dc1/a", "prod/dc1/b"].map(manifest);
+    let keys = keys.each_ref().map(|(key, time)| (&**key, *time));
+    let options = CatalogOptions { layout: LayoutChoice::Auto, ..CatalogOptions::default() };
+    let catalog = Catalog::open(objects(&keys), options);
+    let hosts = catalog.hosts().await.unwrap();
+    assert_eq!(hosts.hosts.iter().map(|host| &*host.0).collect::<Vec<_>>(), ["b", "prod.dc1.a", "test.dc1.a"]);
+    for host in &hosts.hosts {
+        assert_eq!(catalog.host(host).await.unwrap().sets.len(), 1, "{host}");
+    }
+}
+
 #[tokio::test]
 async fn a_source_in_which_nothing_is_known_says_what_there_is() {
     let unknown = layout_of(&[("photos/2026/a.jpg", T), ("notes.txt", T)], "auto").await.unwrap_err();

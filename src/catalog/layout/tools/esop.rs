@@ -3,8 +3,9 @@
 //! `<cluster>/<dc>/<hostId>/data/<ks>/<table>-<id>/(.<index>/)?<generation>-<digest>/<file>`.
 //!
 //! As its source has the manifest (`Manifest`, `Snapshots`, `ManifestEntry`): all that a backup
-//! needs, shared files included, so each is a full. A host is shown under its host id. The SHA-256
-//! of a manifest's entries is not compared.
+//! needs, shared files included, so each is a full. A host is shown under its host id; one that
+//! several clusters or datacenters have, under `<cluster>.<dc>.<hostId>` of each. The SHA-256 of a
+//! manifest's entries is not compared.
 
 use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::layout::listed::{ListedTable, Sum, Unplaced, files, object_at, parts_of, tables};
@@ -22,7 +23,7 @@ use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
 
@@ -243,7 +244,28 @@ async fn nodes(objects: &dyn Objects, strays: &mut Strays) -> Result<Vec<Node>> 
             }
         }
     }
-    Ok(found)
+    Ok(apart(found, strays))
+}
+
+/// Names hosts of one id by their clusters and datacenters too: rows of two clusters are never
+/// mixed.
+fn apart(mut nodes: Vec<Node>, strays: &mut Strays) -> Vec<Node> {
+    let mut times = HashMap::new();
+    for node in &nodes {
+        *times.entry(node.host.clone()).or_insert(0) += 1;
+    }
+    for node in nodes.iter_mut().filter(|node| times[&node.host] > 1) {
+        node.host = Host::new(format!("{}.{}.{}", node.cluster, node.dc, node.host));
+    }
+    let mut taken = HashSet::new();
+    nodes.retain(|node| {
+        let is_first = taken.insert(node.host.clone());
+        if !is_first || !is_safe_name(&node.host.0) {
+            strays.push(node.prefix.clone(), None, StrayReason::NotAHost);
+        }
+        is_first && is_safe_name(&node.host.0)
+    });
+    nodes
 }
 
 impl Esop {
