@@ -26,7 +26,7 @@ pub struct Node {
 
 impl Node {
     pub fn new(nodetool: Program) -> Self {
-        Self { nodetool }
+        Self { nodetool: nodetool.short_java() }
     }
 
     /// The command that is its nodetool.
