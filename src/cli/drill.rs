@@ -9,7 +9,9 @@ use super::runtime_state::RunningMount;
 use super::table::{self, Column, Table};
 use super::{mixed, session, state_dir, words};
 use cassmount::catalog::cluster::Meant;
-use cassmount::node::{Drill, DrillReport, DrillRequest, DrilledTable, History, Meter, PointRequest, Problem, SLICES};
+use cassmount::node::{
+    Drill, DrillReport, DrillRequest, DrilledTable, History, LogRequest, Meter, PointRequest, Problem, SLICES,
+};
 use cassmount::time::Timestamp;
 use cassmount::{Error, Kind, Result};
 use serde_json::Value;
@@ -69,6 +71,7 @@ pub(super) fn run(args: &DrillArgs) -> Result<()> {
         at: args.past.at.clone(),
         hosts: args.past.source_host.clone(),
         selection: selection.clone(),
+        logs: LogRequest { none: true, ..LogRequest::default() },
         // All of what is lost is to be told, not the first of it.
         allow_incomplete: true,
         with_indexes: false,

@@ -4,6 +4,7 @@
 use super::address::Endpoint;
 use super::files::{make_private, write_private};
 use crate::Result;
+use crate::time::Timestamp;
 use std::path::Path;
 
 /// What the configuration depends on.
@@ -19,6 +20,8 @@ pub(super) struct NodeSettings {
     pub(super) reads_roles_at_one: bool,
     /// Whether to read the formats that only Cassandra 5 has.
     pub(super) newest_formats: bool,
+    /// Up to when commit logs are replayed, if any are.
+    pub(super) replayed_until: Option<Timestamp>,
 }
 
 /// Writes the files of `<directory>/conf`.
@@ -30,6 +33,10 @@ pub(super) fn write(directory: &Path, settings: &NodeSettings) -> Result<()> {
     write_private(&conf.join("cassandra.yaml"), yaml(directory, settings).as_bytes())?;
     let rack = format!("dc={}\nrack=rack1\n", settings.datacenter);
     write_private(&conf.join("cassandra-rackdc.properties"), rack.as_bytes())?;
+    if let Some(until) = settings.replayed_until {
+        let moment = format!("restore_point_in_time={}\nprecision=MICROSECONDS\n", moment(until));
+        write_private(&conf.join("commitlog_archiving.properties"), moment.as_bytes())?;
+    }
     write_private(&conf.join("logback.xml"), LOGBACK.replace("@DIRECTORY@", &xml(directory)).as_bytes())
 }
 
@@ -114,6 +121,20 @@ tombstone_failure_threshold: {NO_LIMIT}
     text
 }
 
+/// A time as commitlog_archiving.properties has it, in UTC.
+fn moment(time: Timestamp) -> String {
+    let text = match jiff::Timestamp::from_microsecond(time.0) {
+        Ok(time) => time.strftime("%Y:%m:%d %H:%M:%S").to_string(),
+        // Later than any write.
+        Err(_) => return "9999:12:31 23:59:59".to_owned(),
+    };
+    // What releases before 4.1 do not know is only written where it is needed.
+    match time.0.rem_euclid(1_000_000) {
+        0 => text,
+        micros => format!("{text}.{micros:06}"),
+    }
+}
+
 /// Of tombstones that one read may meet: nobody else waits for this node.
 const NO_LIMIT: i32 = i32::MAX;
 
@@ -163,6 +184,7 @@ mod tests {
             with_roles: false,
             reads_roles_at_one: true,
             newest_formats: false,
+            replayed_until: None,
         };
         write(directory.path(), &settings).unwrap();
         let read = |name: &str| std::fs::read_to_string(directory.path().join("conf").join(name)).unwrap();
@@ -179,6 +201,8 @@ mod tests {
         assert!(!yaml.contains("0.0.0.0") && !yaml.contains("authenticator") && !yaml.contains("storage_compat"));
         assert!(read("cassandra-rackdc.properties").starts_with("dc=dc2\n"));
         assert!(read("logback.xml").contains(&format!("{}/log/system.log<", directory.path().display())));
+        assert!(!directory.path().join("conf/commitlog_archiving.properties").exists());
+        settings.replayed_until = Some(Timestamp(1_795_229_287_875_000));
         settings.with_roles = true;
         settings.newest_formats = true;
         write(directory.path(), &settings).unwrap();
@@ -188,5 +212,8 @@ mod tests {
                 && yaml.contains("auth_read_consistency_level: ONE")
         );
         assert!(yaml.ends_with("storage_compatibility_mode: NONE\n"));
+        let archiving = read("commitlog_archiving.properties");
+        assert!(archiving.starts_with("restore_point_in_time=2026:11:21 02:48:07.875000\n"), "{archiving}");
+        assert_eq!(moment(Timestamp(1_795_229_287_000_000)), "2026:11:21 02:48:07");
     }
 }

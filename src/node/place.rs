@@ -1,8 +1,10 @@
 //! Puts a plan into a data directory: real copies of the schema, links for all else.
 
-use super::files::make_private;
+use super::files::{make_private, write_private};
+use super::logs::Replay;
 use super::plan::{Placed, Plan};
 use super::stopper::Stopper;
+use crate::cassandra::commit_log::{self, LogName};
 use crate::cassandra::{SstableId, SstableName};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +53,28 @@ fn put(from: &Path, to: &Path, is_copy: bool) -> io::Result<()> {
     } else {
         symlink(from, to)
     }
+}
+
+/// Links commit logs into the node's own directory of them, where Cassandra replays and then
+/// removes what it finds. Of two with one number, the second gets another, and so is copied.
+pub(super) fn place_logs(directory: &Path, replay: &Replay, stopper: &Stopper) -> Result<()> {
+    let all: BTreeSet<u64> = replay.logs.iter().map(|(name, _)| name.id).collect();
+    let mut free = (1..).filter(|id| !all.contains(id));
+    let mut taken = BTreeSet::new();
+    for (name, from) in &replay.logs {
+        stopper.check()?;
+        if taken.insert(name.id) {
+            let to = directory.join(name.to_string());
+            symlink(from, &to).map_err(|e| Error::io(format_args!("put {} in place", to.display()), e))?;
+            continue;
+        }
+        let mut bytes = fs::read(from).map_err(|e| Error::io(format_args!("read {}", from.display()), e))?;
+        let name = LogName { id: free.next().unwrap_or_default(), ..*name };
+        commit_log::renumber(&mut bytes, name.id)
+            .map_err(|why| Error::corrupt(format!("{}: {why}", from.display())))?;
+        write_private(&directory.join(name.to_string()), &bytes)?;
+    }
+    Ok(())
 }
 
 /// Bytes of all that is linked.

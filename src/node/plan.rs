@@ -3,6 +3,7 @@
 use super::compatibility;
 use super::cql::quoted;
 use super::installation::Version;
+use super::logs::{self, LogRequest, Origins, Replay};
 use super::stopper::Stopper;
 use crate::cassandra::schema::{Keyspace, Schema, is_system_keyspace, system_table_id};
 use crate::cassandra::{TableId, TableName};
@@ -28,6 +29,7 @@ pub struct PointRequest {
     /// Whose backups; none for all hosts.
     pub hosts: Vec<String>,
     pub selection: Selection,
+    pub logs: LogRequest,
     /// Take a restore point that lacks something, and tables that cannot be read whole.
     pub allow_incomplete: bool,
     pub with_indexes: bool,
@@ -68,6 +70,7 @@ pub(super) struct Plan {
     pub(super) points: Vec<Origin>,
     pub(super) copies: Vec<Placed>,
     pub(super) links: Vec<Placed>,
+    pub(super) replay: Option<Replay>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) lacks: Vec<String>,
     pub(super) notes: Vec<String>,
@@ -107,6 +110,7 @@ impl Plan {
     pub(super) fn needs_newest_formats(&self) -> bool {
         let all = self.copies.iter().chain(&self.links).flat_map(|placed| &placed.sstables);
         all.into_iter().any(|sstable| compatibility::is_new(&sstable.name))
+            || self.replay.as_ref().is_some_and(Replay::needs_newest_formats)
     }
 }
 
@@ -139,6 +143,8 @@ pub(super) fn prepare(
     let schema = restore::read_schema(&directories)?
         .ok_or_else(|| Error::corrupt(format!("{SCHEMA} of {of} has no tables or columns")))?;
     check_selection(&schema, &request.selection, &of)?;
+
+    replay((&chosen, &schema, &of), request, installed, stopper, tell, &mut plan)?;
 
     let mut wanted = Vec::new();
     for table in described {
@@ -185,6 +191,41 @@ fn points(hosts: &[BackupHost], request: &PointRequest, notes: &mut Vec<String>)
         _ if found.is_empty() => Err(Error::not_found("there is no host with restore points")),
         _ => Ok(found),
     }
+}
+
+/// Finds the commit logs that lead from the points to the moment that was asked for.
+fn replay(
+    (chosen, schema, of): (&[(BackupHost, Point)], &Schema, &Origin),
+    request: &PointRequest,
+    installed: &Version,
+    stopper: &Stopper,
+    tell: &(dyn Fn(&str) + Sync),
+    plan: &mut Plan,
+) -> Result<()> {
+    let origins = Origins {
+        request: &request.logs,
+        selection: &request.selection,
+        with_indexes: request.with_indexes,
+        at: &request.at,
+        chosen,
+        schema,
+        of,
+        installed: installed.release(),
+    };
+    plan.notes.extend(logs::unused(&origins)?);
+    let Some((mut replay, lacks)) = logs::prepare(&origins, stopper, tell)? else { return Ok(()) };
+    if !lacks.is_empty() && !request.allow_incomplete {
+        let message = format!(
+            "the commit logs do not lead to {}:\n  {}\n--without-logs shows the restore points alone; --allow-incomplete takes the logs all the same",
+            replay.until,
+            lacks.join("\n  ")
+        );
+        return Err(Error::new(Kind::Incomplete, message));
+    }
+    replay.takes_damage = !lacks.is_empty();
+    plan.lacks.extend(lacks);
+    plan.replay = Some(replay);
+    Ok(())
 }
 
 /// Rows of two clusters in one table would be rows that never stood together.
@@ -449,6 +490,7 @@ mod tests {
             at: "latest".to_owned(),
             hosts: Vec::new(),
             selection,
+            logs: LogRequest::default(),
             allow_incomplete: true,
             with_indexes: false,
             with_roles: false,

@@ -5,6 +5,7 @@ use super::address::Endpoint;
 use super::cql::{Greeting, Session};
 use super::installation::Installation;
 use super::java::Java;
+use super::logs::Replay;
 use super::stopper::Stopper;
 use crate::{Error, Kind, Result};
 use std::fmt::Write as _;
@@ -25,6 +26,8 @@ const STATEMENT: Duration = Duration::from_mins(2);
 /// Bytes of the log's end that are looked through, and lines of it that an error shows.
 const TAIL: u64 = 256 << 10;
 const SHOWN_LINES: usize = 6;
+/// Bytes of a word on a command line (Linux: 128 KiB).
+const LONGEST_WORD: usize = 120 << 10;
 const LONGEST_LINE: usize = 300;
 
 pub(super) fn log(directory: &Path) -> PathBuf {
@@ -36,7 +39,13 @@ fn output(directory: &Path) -> PathBuf {
 }
 
 /// Starts the server of a configured node. `heap`: bytes.
-pub(super) fn spawn(installation: &Installation, java: &Java, directory: &Path, heap: u64) -> Result<Child> {
+pub(super) fn spawn(
+    installation: &Installation,
+    java: &Java,
+    directory: &Path,
+    heap: u64,
+    replay: Option<&Replay>,
+) -> Result<Child> {
     let conf = directory.join("conf");
     let mut class_path = conf.display().to_string();
     for jars in &installation.jars {
@@ -46,6 +55,7 @@ pub(super) fn spawn(installation: &Installation, java: &Java, directory: &Path, 
     let out = output(directory);
     let opened = File::create(&out).and_then(|file| Ok((file.try_clone()?, file)));
     let (stdout, stderr) = opened.map_err(|e| Error::io(format_args!("create {}", out.display()), e))?;
+    let replay = replay.map(replay_words).transpose()?.unwrap_or_default();
     let mut command = Command::new(&java.program);
     // Nothing of the surroundings reaches it: neither credentials of the store nor another
     // Cassandra's settings.
@@ -65,6 +75,7 @@ pub(super) fn spawn(installation: &Installation, java: &Java, directory: &Path, 
         .arg(format!("-Dcassandra.config={}", file_url(&conf.join("cassandra.yaml"))?))
         .arg(format!("-Dlogback.configurationFile={}", file_url(&conf.join("logback.xml"))?))
         .arg(format!("-Dcassandra.storagedir={}", directory.join("storage").display()))
+        .args(replay)
         // It has nobody to wait for. And no JMX: nobody is to manage it.
         .args(["-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=0"])
         .args(["-Dcassandra-foreground=yes", "org.apache.cassandra.service.CassandraDaemon"])
@@ -76,6 +87,19 @@ pub(super) fn spawn(installation: &Installation, java: &Java, directory: &Path, 
         .process_group(0)
         .spawn()
         .map_err(|e| Error::io(format_args!("start {}", java.program.display()), e))
+}
+
+/// Has the tables that are shown replayed, and nothing of what the hosts wrote about themselves.
+/// Without leave, Cassandra does not start where a log is damaged.
+fn replay_words(replay: &Replay) -> Result<Vec<String>> {
+    let tables = replay.tables.join(",");
+    if tables.len() > LONGEST_WORD {
+        let message =
+            "commit logs of so many tables cannot be replayed at once: choose some with --table or --keyspace";
+        return Err(Error::new(Kind::Unsupported, message));
+    }
+    let leave = replay.takes_damage.then(|| "-Dcassandra.commitlog.ignorereplayerrors=true".to_owned());
+    Ok([format!("-Dcassandra.replayList={tables}")].into_iter().chain(leave).collect())
 }
 
 fn file_url(path: &Path) -> Result<String> {

@@ -5,6 +5,7 @@ use super::config::{self, NodeSettings};
 use super::cql::Session;
 use super::installation::Installation;
 use super::java::Java;
+use super::logs::{Replay, ReplayedHost};
 use super::plan::{self, Contents, Plan, PointRequest, SkipCause, Skipped};
 use super::process::ProcessId;
 use super::record::Record;
@@ -12,6 +13,7 @@ use super::room::{Beginning, Entry, Room};
 use super::stopper::Stopper;
 use super::{expected, place, server};
 use crate::cassandra::TableName;
+use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +45,11 @@ pub struct Started {
     pub sstables: usize,
     /// Of its SSTables, in the backup.
     pub bytes: u64,
+    /// The time of the newest write that it shows, where it has replayed commit logs; `None`: as
+    /// old as the restore points.
+    pub replayed_until: Option<Timestamp>,
+    /// Whose commit logs these were.
+    pub replayed: Vec<ReplayedHost>,
     pub with_indexes: bool,
     pub with_roles: bool,
     /// What the restore points lack of what was asked for.
@@ -104,10 +111,14 @@ impl Start {
             with_roles: request.with_roles,
             reads_roles_at_one: version.release() >= (4, 1),
             newest_formats: version.major >= 5 && plan.needs_newest_formats(),
+            replayed_until: plan.replay.as_ref().map(|replay| replay.until),
         };
         config::write(&entry.directory, &settings)?;
         let expected = place::place(&entry.directory.join("data"), &plan, &self.stopper)?;
-        let mut child = self.spawn(entry)?;
+        if let Some(replay) = &plan.replay {
+            place::place_logs(&entry.directory.join("commitlog"), replay, &self.stopper)?;
+        }
+        let mut child = self.spawn(entry, plan.replay.as_ref())?;
         let session =
             server::wait(&mut child, entry.record.endpoint, &entry.directory, self.deadline, &self.stopper, tell)?;
         check_open(entry, &expected, request, &mut plan)?;
@@ -122,6 +133,8 @@ impl Start {
             sstables: expected.len(),
             bytes: place::linked_bytes(&plan.links),
             contents: plan.contents(),
+            replayed_until: plan.replay.as_ref().map(|replay| replay.until),
+            replayed: plan.replay.map(|replay| replay.hosts).unwrap_or_default(),
             with_indexes: request.with_indexes,
             with_roles: request.with_roles,
             lacks: plan.lacks,
@@ -131,9 +144,9 @@ impl Start {
     }
 
     /// Starts its Cassandra and notes who that is: one step, so that whoever cleans up knows of it.
-    fn spawn(&self, entry: &mut Entry) -> Result<Child> {
+    fn spawn(&self, entry: &mut Entry, replay: Option<&Replay>) -> Result<Child> {
         self.stopper.unless_stopped(|| {
-            let mut child = server::spawn(&self.installation, &self.java, &entry.directory, self.heap)?;
+            let mut child = server::spawn(&self.installation, &self.java, &entry.directory, self.heap, replay)?;
             let noted = ProcessId::of(child.id()).and_then(|id| {
                 entry.record.server = Some(id);
                 entry.save()

@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cassmount::cassandra::commit_log;
+use cassmount::time::{self, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -17,7 +19,7 @@ use super::node;
 use super::skip::{fuse_or_skip, skip};
 use super::support::process::{Finished, run};
 use super::support::sample::{self, HOSTS, POINT, TABLES};
-use super::support::{Installation, Session, TOOL_DEADLINE, Truth, Version};
+use super::support::{Installation, Node, Session, TOOL_DEADLINE, Truth, Version};
 
 /// Nodes of one test, none of which outlives it.
 struct Nodes {
@@ -292,6 +294,95 @@ fn a_drill_finds_what_cannot_be_restored() {
     let metrics = fs::read_to_string(&textfile).unwrap();
     assert!(success.is_some() && metrics.lines().any(|line| Some(line) == success), "{metrics}");
     assert_eq!(nodes.leftovers(), Vec::<String>::new());
+}
+
+/// What a node has in one snapshot of these keyspaces, and in its commit logs once they hold a write
+/// that is not older than `until`: as they are kept for a host of that name.
+fn keep_with_logs(node: &Node, keyspaces: &[&str], tag: &str, until: Timestamp, host: &Path) {
+    let data = node.data_directory();
+    for keyspace in keyspaces {
+        for (name, path) in sample::files(&data.join(keyspace)) {
+            if path.to_str().unwrap().contains(&format!("/snapshots/{tag}/")) {
+                let to = host.join(keyspace).join(name);
+                fs::create_dir_all(to.parent().unwrap()).unwrap();
+                fs::copy(path, to).unwrap();
+            }
+        }
+    }
+    let logs = host.join("commitlogs");
+    fs::create_dir(&logs).unwrap();
+    for _ in 0..600 {
+        let mut ends = None;
+        for (name, path) in sample::files(&data.with_file_name("commitlog")) {
+            let bytes = fs::read(path).unwrap();
+            fs::write(logs.join(name), &bytes).unwrap();
+            ends = ends.max(commit_log::writes(&bytes, until).ok().and_then(|writes| writes.ends));
+        }
+        if ends >= Some(until) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("the writes do not come into the commit logs of {}", host.display());
+}
+
+#[test]
+fn a_row_that_lived_for_two_seconds_is_there_at_the_second_between() {
+    let test = "a_row_that_lived_for_two_seconds_is_there_at_the_second_between";
+    let Some(nodes) = Nodes::new(Version::V5_0, test) else { return };
+    let (Some(first), Some(second)) = (node(Version::V5_0, test), node(Version::V5_0, test)) else { return };
+    let source = nodes.work.path().join("source");
+    let hosts = [("first", &first), ("second", &second)];
+    for (_, node) in hosts {
+        node.cql("DROP KEYSPACE IF EXISTS moment");
+        node.cql("CREATE KEYSPACE moment WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}");
+        // Of one cluster, as far as its tables tell.
+        node.cql(
+            "CREATE TABLE moment.\"Row\" (id text PRIMARY KEY, v text) WITH id = 5b1d0000-e555-11f0-8000-00000000000a",
+        );
+        node.cql("INSERT INTO moment.\"Row\" (id, v) VALUES ('always', 'before')");
+        node.nodetool(&["snapshot", "-t", "night"]).expect_success();
+    }
+    let now = time::now().secs() + 2;
+    let second_later = |seconds: i64| (now + seconds) * 1_000_000;
+    for (host, node) in hosts {
+        let insert = |id: &str, v: &str, at: i64| {
+            let at = second_later(at);
+            node.cql(&format!("INSERT INTO moment.\"Row\" (id, v) VALUES ('{id}', '{v}') USING TIMESTAMP {at}"));
+        };
+        insert(&format!("short on {host}"), "lives", 0);
+        insert("always", &format!("from {host}"), 0);
+        node.cql(&format!(
+            "DELETE FROM moment.\"Row\" USING TIMESTAMP {} WHERE id = 'short on {host}'",
+            second_later(2)
+        ));
+        for number in 0..5 {
+            insert(&format!("later {number}"), "too late", 3);
+        }
+        let until = Timestamp(second_later(3));
+        keep_with_logs(node, &["system_schema", "moment"], "night", until, &source.join(host));
+        node.nodetool(&["clearsnapshot", "-t", "night"]).expect_success();
+        node.cql("DROP KEYSPACE moment");
+    }
+    drop((first, second));
+
+    let between = Timestamp::from_secs(now + 1).to_string();
+    let (past, started) = nodes.start(&source, &["--at", &between, "--keyspace", "moment"]);
+    let mut rows = past.json_rows("id, v FROM moment.\"Row\"");
+    rows.sort();
+    let expected = [
+        r#"{"id": "always", "v": "from second"}"#,
+        r#"{"id": "short on first", "v": "lives"}"#,
+        r#"{"id": "short on second", "v": "lives"}"#,
+    ];
+    assert_eq!(rows, expected);
+    assert_eq!(started["replayed_until"], (now + 1) * 1_000_000);
+    // The logs do not lead to a later moment.
+    let later = Timestamp::from_secs(now + 60).to_string();
+    let refused = nodes.run(&["start", source.to_str().unwrap(), "--at", &later]);
+    assert_eq!(refused.status.code(), Some(5), "{refused}");
+    let ends = format!("commit logs of first, needed since night: they end at {}", Timestamp::from_secs(now + 3));
+    assert!(refused.stderr.contains(&ends), "{refused}");
 }
 
 #[test]

@@ -4,24 +4,24 @@ use crate::{Error, Result};
 
 /// Reads forward; every read past the end is an error, never a panic.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor<'a> {
+pub(in crate::cassandra) struct Cursor<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::cassandra) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::cassandra) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub(super) fn remaining(&self) -> usize {
+    pub(in crate::cassandra) fn remaining(&self) -> usize {
         self.rest.len()
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+    pub(in crate::cassandra) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or_else(truncated)?;
         self.rest = rest;
         Ok(taken)
@@ -33,37 +33,37 @@ impl<'a> Cursor<'a> {
         Ok(*taken)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8> {
+    pub(in crate::cassandra) fn u8(&mut self) -> Result<u8> {
         Ok(self.array::<1>()?[0])
     }
 
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(in crate::cassandra) fn peek(&self) -> Option<u8> {
         self.rest.first().copied()
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16> {
+    pub(in crate::cassandra) fn u16(&mut self) -> Result<u16> {
         self.array().map(u16::from_be_bytes)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32> {
+    pub(in crate::cassandra) fn u32(&mut self) -> Result<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
-    pub(super) fn i32(&mut self) -> Result<i32> {
+    pub(in crate::cassandra) fn i32(&mut self) -> Result<i32> {
         self.array().map(i32::from_be_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64> {
+    pub(in crate::cassandra) fn i64(&mut self) -> Result<i64> {
         self.array().map(i64::from_be_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64> {
+    pub(in crate::cassandra) fn u64(&mut self) -> Result<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
     /// `VIntCoding.readUnsignedVInt`: the leading one bits of the first byte count the bytes after
     /// it, big-endian.
-    pub(super) fn vint(&mut self) -> Result<u64> {
+    pub(in crate::cassandra) fn vint(&mut self) -> Result<u64> {
         let first = self.u8()?;
         let extra = first.leading_ones();
         let mask = 0xff_u8.checked_shr(extra).unwrap_or(0);
@@ -76,7 +76,7 @@ impl<'a> Cursor<'a> {
 
     /// A variable-length integer that Cassandra keeps in an `int` and that must not be negative:
     /// lengths and counts.
-    pub(super) fn vint32(&mut self) -> Result<u32> {
+    pub(in crate::cassandra) fn vint32(&mut self) -> Result<u32> {
         let value = self.vint()?;
         match i32::try_from(value) {
             Ok(_) => Ok(value as u32),
@@ -85,13 +85,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// Bytes with their length before them as a variable-length integer.
-    pub(super) fn vint_bytes(&mut self) -> Result<&'a [u8]> {
+    pub(in crate::cassandra) fn vint_bytes(&mut self) -> Result<&'a [u8]> {
         let length = self.vint32()?;
         self.take(length as usize)
     }
 
     /// Bytes with a two-byte length before them, as Java's `writeUTF` and partition keys have it.
-    pub(super) fn short_bytes(&mut self) -> Result<&'a [u8]> {
+    pub(in crate::cassandra) fn short_bytes(&mut self) -> Result<&'a [u8]> {
         let length = self.u16()?;
         self.take(length.into())
     }

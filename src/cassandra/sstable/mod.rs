@@ -6,7 +6,7 @@
 //! The layout follows Cassandra's `UnfilteredSerializer`, `SerializationHeader`,
 //! `CompressionMetadata` and `MetadataSerializer`, versions 3.0 (`ma`) to 5.0 (`oa`, `da`).
 
-mod bytes;
+pub(super) mod bytes;
 pub mod checksums;
 mod chunks;
 mod header;

@@ -1,12 +1,13 @@
 //! `cassmount node start`.
 
 use super::launch::{Launch, PastArgs, ServerArgs};
-use crate::cli::options::{BackupArgs, OutputArgs, ProgressArgs};
+use crate::cli::options::{BackupArgs, OutputArgs, ProgressArgs, parse_host};
 use crate::cli::output::{Shown, print};
 use crate::cli::restore::running_mount;
-use crate::cli::{mixed, session, table};
+use crate::cli::{mixed, session, table, words};
 use cassmount::catalog::cluster::Meant;
-use cassmount::node::{DEFAULT_PORT, PointRequest, Started};
+use cassmount::node::{DEFAULT_PORT, LogRequest, PointRequest, Started};
+use cassmount::time::Timestamp;
 use cassmount::{Error, Result};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -23,6 +24,16 @@ pub(super) struct StartArgs {
     /// report says what, and the exit status is 1
     #[arg(long)]
     allow_incomplete: bool,
+    /// Where a host's archived commit logs are, if not where a mount shows them. Repeatable
+    #[arg(long, value_name = "HOST=DIR", value_parser = parse_logs)]
+    commit_logs: Vec<(String, PathBuf)>,
+    /// Leave out commit logs that were archived before this time [default: the restore point before
+    /// the one that is taken]
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    logs_since: Option<Timestamp>,
+    /// Show the restore points as they are, without what commit logs have
+    #[arg(long, conflicts_with_all = ["commit_logs", "logs_since"])]
+    without_logs: bool,
     /// Have secondary indexes and materialized views too: Cassandra builds them, which reads their
     /// tables whole
     #[arg(long)]
@@ -45,9 +56,29 @@ pub(super) struct StartArgs {
     backups: BackupArgs,
 }
 
+fn parse_logs(text: &str) -> Result<(String, PathBuf)> {
+    match text.split_once('=') {
+        Some((host, directory)) if !directory.is_empty() => {
+            let path = std::path::absolute(directory).map_err(|e| Error::io(format_args!("find {directory}"), e))?;
+            Ok((parse_host(host).map_err(Error::invalid)?, path))
+        }
+        _ => Err(Error::invalid("it takes a host and a directory, as in node1=/mnt/commitlogs")),
+    }
+}
+
+fn parse_moment(text: &str) -> Result<Timestamp> {
+    let moment = text.parse::<jiff::Timestamp>();
+    moment
+        .map(|moment| Timestamp(moment.as_microsecond()))
+        .map_err(|_| Error::invalid("it is no moment, as in 2026-11-21T14:03:27Z"))
+}
+
 const START_HELP: &str = "\
 What it writes goes into a directory of its own (0700), which ends with it; the backup is only read. It is told of no other node, answers on its \
 loopback address only, compacts nothing, and takes no JMX. So rows may be changed there, and are as before in the next node.
+
+If --at is a moment with Z or an offset, and the source has archived commit logs, all that hosts wrote until then is replayed. Each host needs its \
+logs from its restore point to the moment without a gap; else it is refused (5) and told what is missing.
 
 Secondary indexes and views are left out unless asked for: queries on other columns want ALLOW FILTERING. Tables that were not asked for, or that \
 cannot be read, are not there at all rather than empty.
@@ -71,6 +102,10 @@ pub(super) fn run(args: &StartArgs) -> Result<()> {
     let (hosts, at) = (args.past.source_host.clone(), args.past.at.clone());
     let started = launch.run(args.request(), move |running| {
         let mut started = running.started;
+        // Replayed to one moment, they are of one time.
+        if started.replayed_until.is_some() {
+            return Ok(started);
+        }
         started.notes.extend(mixed::of_mount(&running.entry.record.mountpoint, &hosts, &at, Meant::Cluster));
         Ok(started)
     })?;
@@ -88,6 +123,11 @@ impl StartArgs {
             at: self.past.at.clone(),
             hosts: self.past.source_host.clone(),
             selection: self.past.selection(),
+            logs: LogRequest {
+                directories: self.commit_logs.iter().cloned().collect(),
+                since: self.logs_since,
+                none: self.without_logs,
+            },
             allow_incomplete: self.allow_incomplete,
             with_indexes: self.with_indexes,
             with_roles: self.with_roles,
@@ -103,6 +143,14 @@ impl Shown for Started {
         let _ = writeln!(text, "{} shows {} as of:", node.name, node.source);
         for origin in &node.points {
             let _ = writeln!(text, "  {}  {}", origin.host, origin.point);
+        }
+        if let Some(until) = self.replayed_until {
+            let _ = writeln!(text, "and all writes up to {until} that are in the commit logs of:");
+            for of in &self.replayed {
+                let logs = words::count(of.logs, "log");
+                let times = of.from.zip(of.to).map(|(from, to)| format!(", {from} to {to}")).unwrap_or_default();
+                let _ = writeln!(text, "  {}  {logs}, {}{times}", of.host, table::bytes(of.bytes));
+            }
         }
         let _ = writeln!(
             text,

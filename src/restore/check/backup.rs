@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 const POINTS: &str = "restore-points";
+const LOGS: &str = "commitlogs";
 /// Tables whose directories are read at a time. A first read of one may be a pass over its
 /// archives.
 const READERS: usize = 8;
@@ -133,6 +134,24 @@ impl BackupHost {
             }
         }
         Ok(newest.map(|(point, _)| point))
+    }
+
+    /// When the restore point before another one was taken; `None` for the first.
+    pub fn time_before(&self, point: &Point) -> Result<Option<SystemTime>> {
+        let (points, time) = (self.root.join(POINTS), point.time()?);
+        let mut before = None;
+        for tag in names(&points)? {
+            let root = points.join(&tag);
+            let own = Point { host: self.name.clone(), root, tag }.time()?;
+            before = before.max((own < time).then_some(own));
+        }
+        Ok(before)
+    }
+
+    /// The directory of its archived commit logs; `None` where there is none.
+    pub fn commit_logs(&self) -> Result<Option<PathBuf>> {
+        let directory = self.root.join(LOGS);
+        Ok(look::is_directory(&directory)?.then_some(directory))
     }
 
     fn no_point(&self, at: &str, tags: &[String], error: std::io::Error) -> Error {
@@ -391,6 +410,18 @@ mod tests {
         assert_eq!(error.kind(), Kind::NotFound);
         assert!(error.to_string().contains("to 2026-11-21-03-00"), "{error}");
         assert!(host.point("../..").is_err());
+    }
+
+    #[test]
+    fn what_lies_before_a_point_is_found() {
+        let mount = mount();
+        let host = hosts(mount.path()).unwrap().remove(0);
+        let before = host.time_before(&host.point("latest").unwrap()).unwrap();
+        assert_eq!(before, Some(host.point("2026-11-20-03-00").unwrap().time().unwrap()));
+        assert_eq!(host.time_before(&host.point("2026-11-20-03-00").unwrap()).unwrap(), None);
+        assert_eq!(host.commit_logs().unwrap(), None);
+        fs::create_dir(host.root.join(LOGS)).unwrap();
+        assert_eq!(host.commit_logs().unwrap(), Some(host.root.join(LOGS)));
     }
 
     #[test]

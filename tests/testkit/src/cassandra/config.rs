@@ -45,7 +45,7 @@ saved_caches_directory: \"{directory}/saved_caches\"
 hints_directory: \"{directory}/hints\"
 cdc_raw_directory: \"{directory}/cdc_raw\"
 commitlog_sync: periodic
-commitlog_sync_period: 10s
+commitlog_sync_period: 1s
 commitlog_segment_size: 8MiB
 commitlog_total_space: 128MiB
 memtable_heap_space: 96MiB

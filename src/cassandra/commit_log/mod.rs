@@ -1,7 +1,18 @@
-//! A commit log as Cassandra writes it: whether its header and its sections fit together. Pure.
+//! A commit log as Cassandra writes it: whether its header and its sections fit together, when its
+//! writes were made, and how it gets another number. Pure.
 //!
 //! Follows `CommitLogDescriptor` (the header) and `CommitLogSegmentReader` (the markers before each
-//! section) of 3.0 to 5.0. What is in a section is Cassandra's to check.
+//! section) of 3.0 to 5.0.
+
+mod name;
+mod renumber;
+mod writes;
+
+pub use name::LogName;
+pub use renumber::renumber;
+pub use writes::{Writes, writes};
+
+use std::ops::Range;
 
 /// Bytes of the header before its parameters, and of the checksum behind them.
 const FIXED: usize = 4 + 8 + 2;
@@ -34,41 +45,60 @@ pub fn damage(name: &str, bytes: &[u8], size: u64) -> Option<String> {
         return is_cut.then(|| format!("it ends in its header, after {size} bytes"));
     };
     let (parameters, told) = rest.split_at(length);
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&header[..4]);
-    update_with_id(&mut crc, id);
-    crc.update(&(length as u32).to_be_bytes());
-    crc.update(parameters);
-    if crc.finalize() != number(told) {
+    if header_crc(&header[..4], id, parameters) != number(told) {
         return Some("the checksum of its header is wrong".into());
     }
     let told = format!("CommitLog-{version}-{}.log", u64::from_be_bytes(id.try_into().ok()?));
     if name != told {
         return Some(format!("by its header it is {told}"));
     }
-    if bytes.len() as u64 == size { sections(bytes, id, FIXED + length + CRC) } else { None }
+    if bytes.len() as u64 == size { sections(bytes, id, FIXED + length + CRC).err() } else { None }
 }
 
-/// What is wrong with the markers of the sections that begin at `at`.
-fn sections(bytes: &[u8], id: &[u8], mut at: usize) -> Option<String> {
+/// Where the sections are that begin at `at`, each with its marker; or what is wrong with the
+/// markers.
+fn sections(bytes: &[u8], id: &[u8], mut at: usize) -> Result<Vec<Range<usize>>, String> {
+    let mut found = Vec::new();
     while let Some(marker) = bytes.get(at..at + MARKER) {
         let (end, told) = (number(&marker[..4]), number(&marker[4..]));
         if (end, told) == (0, 0) {
-            return None;
+            break;
         }
-        let mut crc = crc32fast::Hasher::new();
-        update_with_id(&mut crc, id);
-        crc.update(&(at as u32).to_be_bytes());
-        if crc.finalize() != told || (end as usize) < at + MARKER {
-            return Some(format!("what begins at byte {at} is damaged"));
+        if marker_crc(id, at) != told || (end as usize) < at + MARKER {
+            return Err(format!("what begins at byte {at} is damaged"));
         }
         let end = end as usize;
         if end > bytes.len() {
-            return Some(format!("it is cut short: it has {} bytes, and a section ends at byte {end}", bytes.len()));
+            return Err(format!("it is cut short: it has {} bytes, and a section ends at byte {end}", bytes.len()));
         }
+        found.push(at..end);
         at = end;
     }
-    None
+    Ok(found)
+}
+
+/// The header of a whole log: the bytes of its id, its parameters (JSON), and where it ends.
+fn header(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    let length = usize::from(u16::from_be_bytes([*bytes.get(12)?, *bytes.get(13)?]));
+    let end = FIXED + length + CRC;
+    bytes.get(..end)?;
+    Some((&bytes[4..12], &bytes[FIXED..FIXED + length], end))
+}
+
+fn header_crc(version: &[u8], id: &[u8], parameters: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(version);
+    update_with_id(&mut crc, id);
+    crc.update(&(parameters.len() as u32).to_be_bytes());
+    crc.update(parameters);
+    crc.finalize()
+}
+
+fn marker_crc(id: &[u8], at: usize) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    update_with_id(&mut crc, id);
+    crc.update(&(at as u32).to_be_bytes());
+    crc.finalize()
 }
 
 /// The id's lower half comes first.
@@ -85,19 +115,26 @@ fn number(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
+    pub(super) const ID: u64 = 1_795_229_000_000;
     const NAME: &str = "CommitLog-7-1795229000000.log";
 
-    /// A log with two sections and room behind them, as Cassandra lays it out.
     fn log() -> Vec<u8> {
-        let id = 1_795_229_000_000_u64.to_be_bytes();
-        let mut bytes = [&7_u32.to_be_bytes()[..], &id, &2_u16.to_be_bytes(), b"{}"].concat();
-        let summed = [&7_u32.to_be_bytes()[..], &id[4..], &id[..4], &2_u32.to_be_bytes(), b"{}"].concat();
+        log_of("{}", &[&[5; 100], &[5; 300]])
+    }
+
+    /// A log of such sections, as Cassandra lays it out.
+    pub(super) fn log_of(parameters: &str, sections: &[&[u8]]) -> Vec<u8> {
+        let id = ID.to_be_bytes();
+        let length = parameters.len() as u16;
+        let mut bytes = [&7_u32.to_be_bytes()[..], &id, &length.to_be_bytes(), parameters.as_bytes()].concat();
+        let length = u32::from(length).to_be_bytes();
+        let summed = [&7_u32.to_be_bytes()[..], &id[4..], &id[..4], &length, parameters.as_bytes()].concat();
         bytes.extend(crc32fast::hash(&summed).to_be_bytes());
-        for length in [100, 300] {
+        for section in sections {
             let at = bytes.len() as u32;
-            bytes.extend((at + 8 + length).to_be_bytes());
+            bytes.extend((at + 8 + section.len() as u32).to_be_bytes());
             bytes.extend(crc32fast::hash(&[&id[4..], &id[..4], &at.to_be_bytes()].concat()).to_be_bytes());
-            bytes.resize(bytes.len() + length as usize, 5);
+            bytes.extend(*section);
         }
         bytes
     }

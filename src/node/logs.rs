@@ -1,0 +1,417 @@
+//! The archived commit logs that bring a node from its restore points to a moment: which of them,
+//! and whether they lead there from each host's point without a gap.
+
+use super::stopper::Stopper;
+use crate::cassandra::commit_log::{self, LogName, Writes};
+use crate::cassandra::schema::{Schema, is_system_keyspace, system_table_id};
+use crate::cassandra::{TableId, TableName};
+use crate::restore::{BackupHost, Origin, Point, Selection};
+use crate::time::Timestamp;
+use crate::{Error, Kind, Result};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// How far the clocks of two nodes may be apart, microseconds: a write that one of them says is
+/// older may stand behind a newer one.
+const SKEW: i64 = 10_000_000;
+/// How long after its start a Cassandra writes for the first time, microseconds at most.
+const FIRST_WRITE: u64 = 60_000_000;
+/// The least time between the last log of one run and the first of the next, milliseconds: a start
+/// takes longer.
+const SHORTEST_START: u64 = 1000;
+/// Longest log that is read, bytes: Cassandra's are half of that at most.
+const LONGEST: u64 = 4 << 30;
+/// Gaps and logs that are named.
+const NAMED: usize = 5;
+/// What in `system_schema` says that the tables are others than they were.
+const DESCRIBING: [&str; 6] = ["keyspaces", "tables", "columns", "types", "functions", "aggregates"];
+
+/// Which commit logs are replayed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LogRequest {
+    /// Hosts whose logs are not where the mount shows them.
+    pub directories: BTreeMap<String, PathBuf>,
+    /// Leaves out those that were archived before; `None`: before the restore point before.
+    pub since: Option<Timestamp>,
+    /// Shows the restore points alone.
+    pub none: bool,
+}
+
+/// The logs of one host that a node has replayed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ReplayedHost {
+    pub host: String,
+    pub logs: usize,
+    pub bytes: u64,
+    /// About the times of the first and the last write in them.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+/// All logs, and up to when.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Replay {
+    pub(super) until: Timestamp,
+    pub(super) logs: Vec<(LogName, PathBuf)>,
+    pub(super) hosts: Vec<ReplayedHost>,
+    /// `<keyspace>.<table>` of all that is replayed.
+    pub(super) tables: Vec<String>,
+    /// Whether what is damaged in a log is passed over.
+    pub(super) takes_damage: bool,
+}
+
+impl Replay {
+    /// Whether one of them is of a form that only Cassandra 5 has.
+    pub(super) fn needs_newest_formats(&self) -> bool {
+        self.logs.iter().any(|(name, _)| name.version > 7)
+    }
+}
+
+/// Whose logs, from which point on.
+pub(super) struct Origins<'a> {
+    pub(super) request: &'a LogRequest,
+    pub(super) selection: &'a Selection,
+    pub(super) with_indexes: bool,
+    /// The time that was asked for.
+    pub(super) at: &'a str,
+    pub(super) chosen: &'a [(BackupHost, Point)],
+    pub(super) schema: &'a Schema,
+    /// Whose schema that is.
+    pub(super) of: &'a Origin,
+    /// The release that is installed.
+    pub(super) installed: (u32, u32),
+}
+
+/// A log that was looked at.
+struct Log {
+    name: LogName,
+    path: PathBuf,
+    bytes: u64,
+    /// `None` where it is damaged.
+    writes: Option<Writes>,
+}
+
+impl Log {
+    fn begins(&self) -> Option<Timestamp> {
+        self.writes.as_ref()?.begins
+    }
+
+    fn ends(&self) -> Option<Timestamp> {
+        self.writes.as_ref()?.ends
+    }
+
+    fn is_all_later(&self, until: Timestamp) -> bool {
+        self.writes.as_ref().and_then(|writes| writes.oldest).is_some_and(|oldest| oldest > until)
+    }
+}
+
+/// Finds the logs that lead from the points to the moment that was asked for, and reads them.
+/// `None` where there are none, or no moment was asked for. Also returns what they lack.
+pub(super) fn prepare(
+    origins: &Origins<'_>,
+    stopper: &Stopper,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Option<(Replay, Vec<String>)>> {
+    let Some(until) = moment(origins.at, origins.request)? else { return Ok(None) };
+    let directories = directories(origins.chosen, origins.request)?;
+    if directories.values().all(Option::is_none) {
+        return Ok(None);
+    }
+    let tables = tables(origins.schema, origins.selection, origins.with_indexes);
+    let mut replay = Replay { until, logs: Vec::new(), hosts: Vec::new(), tables, takes_damage: false };
+    let mut written: BTreeMap<TableId, Timestamp> = BTreeMap::new();
+    let mut lacks = Vec::new();
+    for (host, point) in origins.chosen {
+        let (name, tag) = (&host.name, &point.tag);
+        let Some(Some(directory)) = directories.get(&**name) else {
+            lacks.push(format!("there are no commit logs of {name}: what was written there after {tag} is missing"));
+            continue;
+        };
+        let since = match origins.request.since {
+            Some(since) => Some(since.system_time()),
+            None => host.time_before(point)?,
+        };
+        let (found, damages) = read(directory, since, until, origins.installed, stopper, &|count| {
+            tell(&format!("reading the commit logs of {name}: {count}"));
+        })?;
+        lacks.extend(damages.into_iter().map(|why| format!("commit logs of {name}: {why}")));
+        let of_host = gaps(&found, Timestamp::from(point.time()?), until);
+        lacks.extend(of_host.into_iter().map(|gap| format!("commit logs of {name}, needed since {tag}: {gap}")));
+        // What is all later would be skipped.
+        let used: Vec<Log> = found.into_iter().filter(|log| !log.is_all_later(until)).collect();
+        for (table, time) in used.iter().filter_map(|log| log.writes.as_ref()).flat_map(|writes| &writes.tables) {
+            let newest = written.entry(*table).or_insert(*time);
+            *newest = (*newest).max(*time);
+        }
+        replay.hosts.push(ReplayedHost {
+            host: name.clone(),
+            logs: used.len(),
+            bytes: used.iter().map(|log| log.bytes).sum(),
+            from: used.iter().find_map(Log::begins),
+            to: used.iter().rev().find_map(Log::ends).map(|ends| ends.min(until)),
+        });
+        replay.logs.extend(used.into_iter().map(|log| (log.name, log.path)));
+    }
+    lacks.extend(schema_changes(origins, &written)?);
+    Ok(Some((replay, lacks)))
+}
+
+/// Says that there are logs which are not replayed, as no moment was asked for.
+pub(super) fn unused(origins: &Origins<'_>) -> Result<Option<String>> {
+    if origins.request.none || moment(origins.at, origins.request)?.is_some() {
+        return Ok(None);
+    }
+    for (host, _) in origins.chosen {
+        if host.commit_logs()?.is_some() {
+            let message = "there are commit logs, which are not replayed: --at with a moment, as in 2026-11-21T14:03:27Z, has all writes up to then";
+            return Ok(Some(message.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// The moment that was asked for, as Cassandra tells it.
+fn moment(at: &str, request: &LogRequest) -> Result<Option<Timestamp>> {
+    match at.parse::<jiff::Timestamp>() {
+        _ if request.none => Ok(None),
+        Ok(moment) => Ok(Some(Timestamp(moment.as_microsecond()))),
+        Err(_) if *request == LogRequest::default() => Ok(None),
+        Err(_) => Err(Error::invalid(format!(
+            "commit logs lead to a moment, and --at {at} is none: say it as in 2026-11-21T14:03:27Z"
+        ))),
+    }
+}
+
+fn directories<'a>(
+    chosen: &'a [(BackupHost, Point)],
+    request: &LogRequest,
+) -> Result<BTreeMap<&'a str, Option<PathBuf>>> {
+    if let Some(unknown) = request.directories.keys().find(|name| !chosen.iter().any(|(host, _)| host.name == **name)) {
+        let there: Vec<&str> = chosen.iter().map(|(host, _)| &*host.name).collect();
+        let message =
+            format!("--commit-logs {unknown}=…: there is no such host among those shown: {}", there.join(", "));
+        return Err(Error::not_found(message));
+    }
+    let directory = |host: &BackupHost| match request.directories.get(&host.name) {
+        Some(named) => Ok(Some(named.clone())),
+        None => host.commit_logs(),
+    };
+    chosen.iter().map(|(host, _)| Ok((&*host.name, directory(host)?))).collect()
+}
+
+/// Reads the logs of a host, in order, up to the first that is later; and says which cannot be
+/// replayed.
+fn read(
+    directory: &Path,
+    since: Option<SystemTime>,
+    until: Timestamp,
+    installed: (u32, u32),
+    stopper: &Stopper,
+    tell: &dyn Fn(usize),
+) -> Result<(Vec<Log>, Vec<String>)> {
+    let failed = |e| Error::io(format_args!("read the commit logs in {}", directory.display()), e);
+    let (mut names, mut damages) = (BTreeMap::new(), Vec::new());
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let metadata = fs::metadata(entry.path()).map_err(failed)?;
+        let is_older = since.is_some_and(|since| metadata.modified().is_ok_and(|modified| modified < since));
+        match LogName::parse(&file) {
+            _ if is_older || !metadata.is_file() => {}
+            Some(name) => drop(names.insert(name, (entry.path(), metadata.len()))),
+            None if file.starts_with("CommitLog-") && file.contains(".log.") => {
+                damages.push(format!("{file} is packed: unpack copies, and name their directory with --commit-logs"));
+            }
+            None => {}
+        }
+    }
+    let mut logs = Vec::new();
+    for (name, (path, bytes)) in names {
+        stopper.check()?;
+        match look(name, &path, bytes, until, installed) {
+            Ok(writes) => {
+                let is_later = writes.begins.is_some_and(|begins| begins.0 > until.0.saturating_add(SKEW));
+                logs.push(Log { name, path, bytes, writes: Some(writes) });
+                tell(logs.len());
+                if is_later {
+                    break;
+                }
+            }
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
+                damages.push(format!("{name}: {error}"));
+                // Cassandra replays what is good of it, and says what it skips.
+                if error.kind() == Kind::Corrupt {
+                    logs.push(Log { name, path, bytes, writes: None });
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    damages.truncate(NAMED);
+    Ok((logs, damages))
+}
+
+fn look(name: LogName, path: &Path, size: u64, until: Timestamp, installed: (u32, u32)) -> Result<Writes> {
+    let needed = if name.version > 7 { (5, 0) } else { (4, 0) };
+    if installed < needed || name.version > 8 {
+        let message = "it is of a newer Cassandra than the one that is installed: name another with --cassandra DIR";
+        return Err(Error::new(Kind::Unsupported, message));
+    }
+    if size > LONGEST {
+        return Err(Error::corrupt(format!("it has {size} bytes, which is no commit log")));
+    }
+    let bytes = fs::read(path).map_err(|e| Error::io(format_args!("read {}", path.display()), e))?;
+    match commit_log::damage(&name.to_string(), &bytes, bytes.len() as u64) {
+        Some(why) => Err(Error::corrupt(why)),
+        None => commit_log::writes(&bytes, until),
+    }
+}
+
+/// Where logs in order do not lead from a point to a moment.
+fn gaps(logs: &[Log], point: Timestamp, until: Timestamp) -> Vec<String> {
+    let mut gaps = Vec::new();
+    if logs.is_empty() {
+        return vec!["there are none".to_owned()];
+    }
+    // When a damaged one begins is not known.
+    let first = logs.iter().find(|log| log.writes.is_none() || log.begins().is_some());
+    if let Some(begins) = first.and_then(Log::begins).filter(|begins| *begins > point) {
+        gaps.push(format!("they begin at {begins}: what was written until then is missing"));
+    }
+    for pair in logs.windows(2) {
+        if is_gap(&pair[0], &pair[1]) && gaps.len() < NAMED {
+            gaps.push(format!("{} follows {}: those between are missing", pair[1].name, pair[0].name));
+        }
+    }
+    match logs.iter().filter_map(Log::ends).max() {
+        Some(ends) if ends < until => {
+            gaps.push(format!("they end at {ends}: what was written from then to {until} is missing"));
+        }
+        _ => {}
+    }
+    gaps
+}
+
+/// Whether logs are missing between two. They are counted; but after a start the numbers go on from
+/// the milliseconds of it.
+fn is_gap(last: &Log, next: &Log) -> bool {
+    let apart = next.name.id - last.name.id;
+    let started = Timestamp(i64::try_from(next.name.id.saturating_mul(1000)).unwrap_or(i64::MAX));
+    let is_first = next.begins().is_none_or(|begins| begins.0.abs_diff(started.0) < FIRST_WRITE);
+    apart != 1 && (apart < SHORTEST_START || !is_first)
+}
+
+/// Writes after the points that no table of the schema takes.
+fn schema_changes(origins: &Origins<'_>, written: &BTreeMap<TableId, Timestamp>) -> Result<Vec<String>> {
+    let mut point: Option<Timestamp> = None;
+    for (host, of) in origins.chosen {
+        if host.name == origins.of.host {
+            point = Some(of.time()?.into());
+        }
+    }
+    let is_newer = |time: &Timestamp| point.is_none_or(|point| *time > point);
+    let describing = DESCRIBING.map(|name| system_table_id(&TableName::new("system_schema", name)));
+    let mut changes = Vec::new();
+    let changed = written.iter().filter(|(id, time)| describing.contains(&Some(**id)) && is_newer(time));
+    if let Some(time) = changed.map(|(_, time)| *time).max() {
+        changes.push(format!(
+            "the schema was changed up to {time}, and the node has that of {}: tables and columns that are newer are missing",
+            origins.of
+        ));
+    }
+    let known: BTreeSet<TableId> = origins
+        .schema
+        .keyspaces
+        .iter()
+        .flat_map(|of| of.tables.iter().map(|table| table.id).chain(of.views.iter().map(|view| view.table.id)))
+        .collect();
+    // Cassandra's own tables have ids that are made of their names (version 3).
+    let is_own = |id: &TableId| id.0[6] >> 4 == 3;
+    let unknown: Vec<String> = written
+        .iter()
+        .filter(|(id, time)| !known.contains(id) && !is_own(id) && is_newer(time))
+        .map(|(id, _)| id.to_string())
+        .collect();
+    if !unknown.is_empty() {
+        let named = unknown.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        changes.push(format!(
+            "there are writes to {} that {} did not have (id {named}): their rows are missing",
+            if unknown.len() == 1 { "a table".to_owned() } else { format!("{} tables", unknown.len()) },
+            origins.of
+        ));
+    }
+    Ok(changes)
+}
+
+/// What is replayed: all that the node shows of users' tables.
+fn tables(schema: &Schema, selection: &Selection, with_indexes: bool) -> Vec<String> {
+    let mut tables = Vec::new();
+    for keyspace in schema.keyspaces.iter().filter(|of| !is_system_keyspace(&of.name)) {
+        let views = keyspace.views.iter().map(|view| &view.table).filter(|_| with_indexes);
+        for table in keyspace.tables.iter().chain(views) {
+            let name = TableName::new(&*keyspace.name, &*table.name).to_string();
+            if selection.has(&name) {
+                tables.push(name);
+            }
+        }
+    }
+    tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_795_229_000_000;
+    const SECOND: i64 = 1_000_000;
+
+    /// A log whose writes begin and end so many seconds after `START`.
+    fn log(id: u64, begins: i64, ends: i64) -> Log {
+        let at = |seconds| Some(after(seconds));
+        let writes = Writes { oldest: at(begins), begins: at(begins), ends: at(ends), tables: BTreeMap::new() };
+        let name = LogName { id: START + id, version: 7 };
+        Log { name, path: PathBuf::new(), bytes: 1, writes: Some(writes) }
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        Timestamp(START as i64 * 1000 + seconds * SECOND)
+    }
+
+    #[test]
+    fn logs_lead_from_a_point_to_a_moment() {
+        let logs = [log(1, 5, 100), log(2, 100, 200), log(500_001, 505, 600)];
+        assert_eq!(gaps(&logs, after(50), after(550)), [""; 0]);
+        let lacking = |logs: &[Log], point, until| gaps(logs, after(point), after(until)).join("\n");
+        assert!(lacking(&logs, 4, 550).contains("they begin at"));
+        assert!(lacking(&logs, 50, 601).contains("they end at"));
+        assert_eq!(lacking(&[], 4, 5), "there are none");
+        let later = log(4, 300, 400);
+        assert!(lacking(&[log(2, 100, 200), later], 150, 350).contains("CommitLog-7-1795229000004.log follows"));
+        // It has long run, so what is missing is not before its start.
+        assert!(lacking(&[log(1, 5, 100), log(5000, 300, 400)], 50, 350).contains("follows"));
+        // Young, but no start is so short.
+        assert!(lacking(&[log(1, 5, 20), log(3, 30, 60)], 10, 50).contains("follows"));
+    }
+
+    #[test]
+    fn when_a_damaged_log_begins_is_not_claimed() {
+        let damaged = Log { writes: None, ..log(1, 0, 0) };
+        assert_eq!(gaps(&[damaged, log(2, 100, 200)], after(50), after(150)), [""; 0]);
+    }
+
+    #[test]
+    fn a_moment_has_an_offset() {
+        let none = LogRequest::default();
+        assert_eq!(moment("2026-11-21T02:48:07.875Z", &none).unwrap(), Some(Timestamp(1_795_229_287_875_000)));
+        for at in ["latest", "2026-11-21-02-48", "2026-11-21T02:48:07"] {
+            assert_eq!(moment(at, &none).unwrap(), None, "{at}");
+        }
+        let since = LogRequest { since: Some(Timestamp(0)), ..none.clone() };
+        assert_eq!(moment("latest", &since).unwrap_err().kind(), Kind::Invalid);
+        let alone = LogRequest { none: true, ..none };
+        assert_eq!(moment("2026-11-21T02:48:07Z", &alone).unwrap(), None);
+    }
+}
