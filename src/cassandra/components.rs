@@ -41,7 +41,7 @@ const DATA: &str = "Data.db";
 const COMPRESSION_INFO: &str = "CompressionInfo.db";
 const CRC: &str = "CRC.db";
 /// Stands for either, where nothing tells which of them an SSTable had.
-const NEITHER_LIST: &str = "CompressionInfo.db or CRC.db";
+pub const NEITHER_LIST: &str = "CompressionInfo.db or CRC.db";
 /// What no format does without, and what a format that has it does not do without.
 const NEEDED: [&str; 6] = [DATA, "Statistics.db", COMPRESSION_INFO, "Index.db", "Partitions.db", "Rows.db"];
 

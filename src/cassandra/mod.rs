@@ -10,6 +10,6 @@ mod releases;
 pub mod schema;
 pub mod sstable;
 
-pub use components::{Effect, Lack, is_needed, lacking, missing_components};
+pub use components::{Effect, Lack, NEITHER_LIST, is_needed, lacking, missing_components};
 pub use names::{Component, Format, SstableId, SstableName, TableId, TableName};
 pub use releases::opened_since;

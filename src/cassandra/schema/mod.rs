@@ -19,6 +19,7 @@ mod incarnation;
 #[cfg(test)]
 mod model_test;
 mod read;
+mod shapes;
 mod system;
 mod timeline;
 mod value;
@@ -32,5 +33,6 @@ pub use definition::{
 pub use facts::{Facts, SchemaTable};
 pub use incarnation::{Incarnation, TableKind};
 pub use read::read_system_schema;
+pub use shapes::{Misfit, Shapes};
 pub use system::{is_system_keyspace, system_table_id};
 pub use timeline::Timeline;

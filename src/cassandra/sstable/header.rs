@@ -40,6 +40,17 @@ pub struct Header {
     pub(super) min_ttl: i64,
 }
 
+impl Header {
+    /// The header, if it has no more columns than rows are read of.
+    pub(super) fn few(self) -> Result<Self> {
+        let count = self.clustering.len().max(self.static_columns.len()).max(self.regular_columns.len());
+        if count > MAX_COLUMNS {
+            return Err(in_statistics(Error::corrupt(format!("it claims {count} columns"))));
+        }
+        Ok(self)
+    }
+}
+
 pub(super) fn read(layout: Layout, statistics: &[u8]) -> Result<Header> {
     let component = find_component(layout, statistics).map_err(in_statistics)?;
     parse(Cursor::new(component)).map_err(in_statistics)
@@ -108,7 +119,7 @@ fn parse(mut bytes: Cursor<'_>) -> Result<Header> {
 fn count(bytes: &mut Cursor<'_>) -> Result<usize> {
     let count = bytes.vint32()? as usize;
     // Each takes at least a byte.
-    if count > MAX_COLUMNS.min(bytes.remaining()) {
+    if count > bytes.remaining() {
         return Err(Error::corrupt(format!("it claims {count} columns")));
     }
     Ok(count)

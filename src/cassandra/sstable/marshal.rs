@@ -17,18 +17,42 @@ pub struct DataType {
 
 impl DataType {
     pub(super) fn parse(class: &str) -> Self {
-        let mut inner = class;
         // A reversed type is laid out as the type itself.
-        while let Some(argument) = argument_of(inner, "ReversedType") {
-            inner = argument;
-        }
+        let inner = in_order(class);
         let multi_cell = ["ListType", "SetType", "MapType", "UserType"].contains(&simple_name(inner));
         Self { class: class.to_owned(), fixed_length: fixed_length(inner, 0), multi_cell }
     }
 }
 
+/// The type itself of one that sorts in reverse.
+pub(super) fn in_order(mut class: &str) -> &str {
+    while let Some(argument) = argument_of(class, "ReversedType") {
+        class = argument;
+    }
+    class
+}
+
+/// `CompositeType(a,MapType(b,c))` -> `a`, `MapType(b,c)`.
+pub(super) fn arguments_of<'a>(class: &'a str, wrapper: &str) -> Option<Vec<&'a str>> {
+    let inner = argument_of(class, wrapper)?;
+    let (mut depth, mut from, mut found) = (0_usize, 0, Vec::new());
+    for (at, byte) in inner.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                found.push(inner[from..at].trim());
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(inner[from..].trim());
+    Some(found)
+}
+
 /// `org.apache.cassandra.db.marshal.MapType(…)` -> `MapType`.
-fn simple_name(class: &str) -> &str {
+pub(super) fn simple_name(class: &str) -> &str {
     let name = class.split('(').next().unwrap_or_default();
     name.rsplit('.').next().unwrap_or_default()
 }
@@ -60,6 +84,12 @@ fn fixed_length(class: &str, depth: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_of_several_columns_is_taken_apart() {
+        assert_eq!(arguments_of("x.CompositeType(a, Map(b,c),d)", "CompositeType"), Some(vec!["a", "Map(b,c)", "d"]));
+        assert_eq!(arguments_of("UTF8Type", "CompositeType"), None);
+    }
 
     #[test]
     fn layout_follows_the_class_name() {

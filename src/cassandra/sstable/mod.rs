@@ -12,10 +12,12 @@ mod chunks;
 mod header;
 mod marshal;
 mod rows;
+mod shape;
 
 pub use header::{Column, Header};
 pub use marshal::DataType;
 pub use rows::{Bound, Cell, Deletion, Liveness, Partition, RangeMarker, Row, Unfiltered};
+pub use shape::Shape;
 
 use super::{Format, SstableName};
 use crate::{Error, Kind, Result};
@@ -51,7 +53,7 @@ pub struct Sstable {
 /// that is not known, or an SSTable past [`MAX_PLAIN_SIZE`].
 pub fn read(name: &SstableName, files: &Files<'_>) -> Result<Sstable> {
     let layout = Layout::of(name)?;
-    let header = header::read(layout, files.statistics)?;
+    let header = header::read(layout, files.statistics)?.few()?;
     let plain = match files.compression_info {
         Some(info) => chunks::decompress(layout, info, files.data)?,
         None => chunks::check_plain(files.crc, files.data)?.into(),
