@@ -7,7 +7,7 @@ use super::layout::{
 };
 use super::manifest::{Manifest, ParsedManifest, Scope, SetKind};
 use super::missing::{TELLING_FILES, missing_by_schema, missing_from_full};
-use super::objects::Objects;
+use super::objects::{Objects, is_of_object};
 use super::packed::Interner;
 use super::set::{BackupSet, ListedSet, ManifestFault, SetBuilder};
 use super::stray::{StrayReason, Strays};
@@ -385,14 +385,6 @@ enum SetListing {
     New(Box<ListedSet>, Box<Result<Option<ParsedManifest>, ManifestFault>>),
     /// As listed, and why the store did not give out its manifest.
     Unread(Box<(ListedSet, String)>),
-}
-
-/// Whether the store answered, so that the error says something of this one object.
-fn is_of_object(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        Kind::Changed | Kind::NotFound | Kind::Denied | Kind::Archived | Kind::Corrupt | Kind::Invalid
-    )
 }
 
 /// The sets that were not looked at for longest.

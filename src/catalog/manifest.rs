@@ -129,6 +129,10 @@ pub fn parse(tag: &str, bytes: &[u8]) -> Result<ParsedManifest, String> {
     let stamp = text(&json["timestamp_utc"]).ok_or("it has no timestamp_utc")?;
     let (time, stated_offset) = parse_time(&stamp).ok_or_else(|| format!("timestamp_utc is {stamp:?}, not a time"))?;
     match text(&json["backup_id"]).as_deref() {
+        // Whoever moves sets about may exchange two of them.
+        Some(id) if id != tag && is_like(id, tag) => {
+            return Err(format!("it is of the set {id}: one of the two was named wrong"));
+        }
         Some(id) if id != tag => warnings.push(format!("backup_id is {id:?}").into()),
         _ => {}
     }
@@ -150,6 +154,13 @@ pub fn parse(tag: &str, bytes: &[u8]) -> Result<ParsedManifest, String> {
         scope: Scope::Whole,
     };
     Ok(ParsedManifest { manifest, tables })
+}
+
+/// Whether both are names of sets, if one of them is.
+fn is_like(id: &str, tag: &str) -> bool {
+    let shape =
+        |name: &str| name.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte }).collect::<Vec<_>>();
+    shape(id) == shape(tag) && id.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// RFC 3339, also with a blank for the `T` and without seconds; without an offset it is UTC, as the
@@ -264,6 +275,15 @@ mod tests {
         }
         assert!(parse("t", &[0xff, 0xfe]).is_err());
         assert!(parse("t", "[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn one_of_another_set_is_not_taken() {
+        let of = |tag| parse(tag, FULL.as_bytes()).map(|parsed| parsed.manifest.warnings.len());
+        assert_eq!(of("2026-11-21-02-50"), Ok(0));
+        assert_eq!(of("before"), Ok(1));
+        let exchanged = of("2026-11-21-02-45").unwrap_err();
+        assert!(exchanged.contains("of the set 2026-11-21-02-50"), "{exchanged}");
     }
 
     #[test]

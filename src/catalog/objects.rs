@@ -1,7 +1,7 @@
 //! What the catalog asks of a store: listings and small objects.
 
-use crate::Result;
 use crate::store::{Level, ObjectMeta, SkippedName, Store};
+use crate::{Error, Kind, Result};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -60,4 +60,12 @@ impl Objects for Store {
     fn left_out(&self) -> Vec<SkippedName> {
         self.skipped_names().into_iter().filter(|skipped| skipped.may_hold_backups).collect()
     }
+}
+
+/// Whether the store answered, so that the error says something of this one object.
+pub(super) fn is_of_object(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        Kind::Changed | Kind::NotFound | Kind::Denied | Kind::Archived | Kind::Corrupt | Kind::Invalid
+    )
 }

@@ -43,6 +43,11 @@ impl PackedArchive {
             && self.e_tag == ETag::pack(object.e_tag.as_deref())
     }
 
+    /// Whether it is an object of no bytes. A bundle may be of no files.
+    pub(super) fn is_hollow(&self) -> bool {
+        self.size == 0 && !self.object("").is_bundle()
+    }
+
     pub(super) fn object(&self, prefix: &str) -> ObjectMeta {
         ObjectMeta {
             key: [prefix, &self.key.below].concat().into(),

@@ -5,7 +5,7 @@ use super::completeness::{PeerRuns, Peers, cluster};
 use super::layout::{PlacedSets, SetPlace, Sets};
 use super::load::Lister;
 use super::set::BackupSet;
-use super::{Host, HostSets, SetKind};
+use super::{Host, HostSets, Manifest, SetKind};
 use crate::{Error, Result};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
@@ -46,19 +46,21 @@ impl Lister {
             let _permit = self.permit().await?;
             layout.places(&*self.objects, host).await?.sets
         };
-        let mut cluster = None;
+        let (mut cluster, mut address) = (None, None);
         for place in likely_fulls(&own.sets, &places) {
-            cluster = self.cluster_of(layout, place).await?;
+            let manifest = self.manifest_of(layout, place).await?;
+            cluster = manifest.as_ref().and_then(|manifest| manifest.cluster.clone());
+            address = manifest.and_then(|manifest| manifest.address).or(address);
             if cluster.is_some() {
                 break;
             }
         }
         let starts = places.into_iter().filter_map(|place| Some((place.local?, place.tag))).collect();
-        Ok(PeerRuns { host: host.clone(), cluster, starts })
+        Ok(PeerRuns { host: host.clone(), cluster, starts, address })
     }
 
-    /// The cluster that the set's manifest names, if it has one.
-    async fn cluster_of(&self, layout: &dyn PlacedSets, place: &SetPlace) -> Result<Option<Arc<str>>> {
+    /// The set's manifest, if it has one that can be used.
+    async fn manifest_of(&self, layout: &dyn PlacedSets, place: &SetPlace) -> Result<Option<Manifest>> {
         let _permit = self.permit().await?;
         let key = format!("{}{}", place.prefix, layout.manifest_name());
         let mut objects = self.objects.list(&place.prefix);
@@ -67,7 +69,7 @@ impl Lister {
                 continue;
             }
             return match self.objects.read(&object).await {
-                Ok(bytes) => Ok(layout.manifest(&place.tag, &bytes).ok().and_then(|parsed| parsed.manifest.cluster)),
+                Ok(bytes) => Ok(layout.manifest(&place.tag, &bytes).ok().map(|parsed| parsed.manifest)),
                 // Another set may tell.
                 Err(e) if is_gone(&e) => Ok(None),
                 Err(e) => Err(e),

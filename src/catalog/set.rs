@@ -166,6 +166,15 @@ impl BackupSet {
         self.archives.iter().filter_map(|archive| Some((&archive.key.table, archive.key.id?)))
     }
 
+    /// Its tables as the layout found them.
+    pub(super) fn found_tables(&self) -> impl Iterator<Item = FoundTable> + '_ {
+        self.archives.iter().map(|archive| FoundTable {
+            table: archive.key.table.clone(),
+            id: archive.key.id,
+            object: archive.object(&self.prefix),
+        })
+    }
+
     fn find(&self, table: &TableName) -> Option<&PackedArchive> {
         let found = self.archives.binary_search_by(|archive| archive.key.table.cmp(table)).ok()?;
         Some(&self.archives[found])

@@ -76,6 +76,7 @@ impl StrayReason {
         matches!(
             self,
             Self::Unreadable
+                | Self::NotATable
                 | Self::Ambiguous
                 | Self::Sstable
                 | Self::NotLookedAt

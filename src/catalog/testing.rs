@@ -143,6 +143,9 @@ pub(crate) struct TestSet {
     /// How many tables the manifest counts.
     pub(crate) count: Option<u64>,
     pub(crate) cluster: Option<&'static str>,
+    /// Of the node.
+    pub(crate) tokens: &'static [&'static str],
+    pub(crate) address: Option<&'static str>,
 }
 
 impl Default for TestSet {
@@ -161,6 +164,8 @@ impl Default for TestSet {
             schema: None,
             count: None,
             cluster: None,
+            tokens: &[],
+            address: None,
         }
     }
 }
@@ -217,6 +222,12 @@ impl TestSet {
         }
         if let Some(cluster) = self.cluster {
             json["cluster_name"] = cluster.into();
+        }
+        if !self.tokens.is_empty() {
+            json["source_node"]["tokens"] = self.tokens.into();
+        }
+        if let Some(address) = self.address {
+            json["source_node"]["ip_address"] = address.into();
         }
         let json = json.to_string();
         let manifest = match self.kind {

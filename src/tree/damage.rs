@@ -23,6 +23,16 @@ pub(super) struct ArchiveDamage(Mutex<BTreeMap<(Tag, TableName), Damaged>>);
 struct Damaged {
     object: Arc<ObjectMeta>,
     evidence: Vec<SetEvidence>,
+    /// Whether that version of it is so whenever it is read.
+    is_lasting: bool,
+}
+
+/// What an archive does not give out, whenever it is read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damage {
+    pub set: Tag,
+    pub object: Arc<ObjectMeta>,
+    pub evidence: Vec<SetEvidence>,
 }
 
 impl ArchiveDamage {
@@ -34,7 +44,7 @@ impl ArchiveDamage {
         listing: &Listing,
         shown: impl Iterator<Item = &'a MergedSstable>,
     ) {
-        self.put(set, archive, of_listing(&archive.table, listing, shown));
+        self.put(set, archive, of_listing(&archive.table, listing, shown), true);
     }
 
     /// Notes that it cannot be looked into. An outage shows nothing, nor does a key that does not
@@ -42,18 +52,44 @@ impl ArchiveDamage {
     pub(super) fn note_unreadable(&self, set: &Tag, archive: &TableArchive, error: &Error) {
         if tells(error) {
             let why = error.to_string().into();
-            self.put(set, archive, vec![SetEvidence::of_table(&archive.table, Cause::Unreadable { why })]);
+            let evidence = vec![SetEvidence::of_table(&archive.table, Cause::Unreadable { why })];
+            self.put(set, archive, evidence, error.kind() == Kind::Corrupt);
         }
     }
 
-    fn put(&self, set: &Tag, archive: &TableArchive, evidence: Vec<SetEvidence>) {
+    /// Notes that an SSTable in it is of another table.
+    pub(super) fn note_of_another(&self, set: &Tag, archive: &TableArchive, sstable: &str, why: &str) {
+        let subject = Subject::Sstable { table: archive.table.clone(), name: sstable.into() };
+        let cause = Cause::Member { why: why.into() };
+        let mut evidence = lock(&self.0)
+            .get(&(set.clone(), archive.table.clone()))
+            .filter(|known| known.object == archive.object)
+            .map(|known| known.evidence.clone())
+            .unwrap_or_default();
+        evidence.retain(|known| known.subject != subject);
+        evidence.push(SetEvidence::new(subject, cause));
+        self.put(set, archive, evidence, true);
+    }
+
+    fn put(&self, set: &Tag, archive: &TableArchive, evidence: Vec<SetEvidence>, is_lasting: bool) {
         let key = (set.clone(), archive.table.clone());
         let mut all = lock(&self.0);
         if evidence.is_empty() {
             all.remove(&key);
         } else {
-            all.insert(key, Damaged { object: archive.object.clone(), evidence });
+            all.insert(key, Damaged { object: archive.object.clone(), evidence, is_lasting });
         }
+    }
+
+    pub(super) fn lasting(&self) -> Vec<Damage> {
+        let all = lock(&self.0);
+        let lasting = all.iter().filter(|(_, damaged)| damaged.is_lasting);
+        let damage = |((set, _), damaged): (&(Tag, TableName), &Damaged)| Damage {
+            set: set.clone(),
+            object: damaged.object.clone(),
+            evidence: damaged.evidence.clone(),
+        };
+        lasting.map(damage).collect()
     }
 
     /// What each damaged archive does not give out, and which version of it that is said of.
@@ -82,7 +118,7 @@ fn of_listing<'a>(
     listing: &Listing,
     shown: impl Iterator<Item = &'a MergedSstable>,
 ) -> Vec<SetEvidence> {
-    let mut found: BTreeMap<Subject, Arc<str>> = BTreeMap::new();
+    let mut found: BTreeMap<Subject, Cause> = BTreeMap::new();
     for file in &listing.files {
         let Some(why) = &file.damage else { continue };
         let name = match SstableName::parse_path(&file.path) {
@@ -91,19 +127,21 @@ fn of_listing<'a>(
             None => file.path.clone(),
         };
         let subject = Subject::Sstable { table: table.clone(), name };
-        found.entry(subject).or_insert_with(|| why.clone());
+        found.entry(subject).or_insert_with(|| Cause::Member { why: why.clone() });
     }
     // What Cassandra makes anew, or does without, `verify` tells of. Secondary indexes it builds
     // anew.
     for sstable in shown.filter(|sstable| sstable.directory.is_empty()) {
-        if let Some(component) = sstable.missing.iter().find(|component| is_needed(component)) {
+        let needed = sstable.missing.iter().filter(|component| is_needed(component));
+        let why: Vec<String> = needed.map(|component| format!("{component} is missing")).collect();
+        if !why.is_empty() {
             let name = sstable.renumbered_from.as_ref().unwrap_or(&sstable.name).to_string().into();
-            let why = format!("{component} is in no archive").into();
-            found.entry(Subject::Sstable { table: table.clone(), name }).or_insert(why);
+            let cause = Cause::Component { why: why.join(", ").into() };
+            found.entry(Subject::Sstable { table: table.clone(), name }).or_insert(cause);
         }
     }
     let mut evidence: Vec<SetEvidence> =
-        found.into_iter().map(|(subject, why)| SetEvidence::new(subject, Cause::Member { why })).collect();
+        found.into_iter().map(|(subject, cause)| SetEvidence::new(subject, cause)).collect();
     if evidence.len() > MOST {
         let rest = evidence.split_off(MOST).into_iter().take(1);
         evidence.extend(rest.map(SetEvidence::of_whole_table));
@@ -174,11 +212,11 @@ mod tests {
         for (missing, expected) in [
             (
                 &["Data.db", "Filter.db"][..],
-                &["SSTable nb-2-big of ks.t: a member of its archive cannot be read: Data.db is in no archive"][..],
+                &["SSTable nb-2-big of ks.t: Cassandra does not open it: Data.db is missing"][..],
             ),
             (
                 &["Statistics.db", "Filter.db"],
-                &["SSTable nb-2-big of ks.t: a member of its archive cannot be read: Statistics.db is in no archive"],
+                &["SSTable nb-2-big of ks.t: Cassandra does not open it: Statistics.db is missing"],
             ),
             (&["Filter.db", "Digest.crc32"], &[]),
         ] {

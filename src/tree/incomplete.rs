@@ -39,9 +39,14 @@ impl HostModel {
 }
 
 impl BackupTree {
-    pub(super) async fn incomplete(&self, host: &Host, tag: &Tag) -> Result<Bytes> {
+    /// What INCOMPLETE.txt of a restore point says; `None` where it is whole.
+    pub async fn incomplete_text(&self, host: &Host, tag: &Tag) -> Result<Option<Bytes>> {
         let (model, index) = self.point(host, tag).await?;
-        let text = model.incomplete_text(index);
-        text.map(Bytes::from).ok_or_else(|| Error::new(Kind::Changed, format!("{tag} of {host} is whole by now")))
+        Ok(model.incomplete_text(index).map(Bytes::from))
+    }
+
+    pub(super) async fn incomplete(&self, host: &Host, tag: &Tag) -> Result<Bytes> {
+        let text = self.incomplete_text(host, tag).await?;
+        text.ok_or_else(|| Error::new(Kind::Changed, format!("{tag} of {host} is whole by now")))
     }
 }

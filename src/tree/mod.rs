@@ -32,6 +32,7 @@ mod warnings;
 mod weighted;
 
 pub use backup::{BackupTree, TreeOptions};
+pub use damage::Damage;
 pub use files::{PointArchive, PointFile, PointFiles, PointInfo, PointTable};
 pub use lives::TableLives;
 pub use names::forget as forget_names;

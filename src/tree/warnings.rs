@@ -1,11 +1,15 @@
 //! What somebody who looks after a mount should know of the tree that it shows.
 
 use super::backup::BackupTree;
+use super::damage::Damage;
+use super::files::PointArchive;
 use super::model::HostModel;
-use crate::Result;
+use crate::cassandra::TableName;
+use crate::cassandra::schema::Shapes;
 use crate::catalog::cluster::{Meant, MixedRuns};
-use crate::catalog::{Host, Tag};
+use crate::catalog::{Depth, Host, TableArchive, Tag};
 use crate::time::Timestamp;
+use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -112,6 +116,33 @@ impl BackupTree {
             }
         }
         Ok(found.into_values().collect())
+    }
+}
+
+impl BackupTree {
+    /// Notes that somebody could not read an archive of a table.
+    pub fn note_unreadable(&self, host: &Host, table: &TableName, archive: &PointArchive, error: &Error) {
+        let of_table = TableArchive { table: table.clone(), object: Arc::clone(&archive.object) };
+        self.state(host).damage.note_unreadable(&archive.set, &of_table, error);
+    }
+
+    /// What SSTables of each table may be like, as far as a restore point's sets tell.
+    pub async fn shapes(&self, host: &Host, point: &Tag) -> Result<Shapes> {
+        let (model, index) = self.point(host, point).await?;
+        let history = &self.state(host).history;
+        let knowledge = history.learn_point(&model.from.sets, &model.points()[index], Depth::Schema).await?;
+        Ok(knowledge.timeline().shapes().with_gaps(!knowledge.gaps().is_empty()))
+    }
+
+    /// Notes that an SSTable in an archive of a table is of another.
+    pub fn note_of_another(&self, host: &Host, table: &TableName, archive: &PointArchive, sstable: &str, why: &str) {
+        let of_table = TableArchive { table: table.clone(), object: Arc::clone(&archive.object) };
+        self.state(host).damage.note_of_another(&archive.set, &of_table, sstable, why);
+    }
+
+    /// What archives of the host were found not to give out.
+    pub fn damages(&self, host: &Host) -> Vec<Damage> {
+        self.state(host).damage.lasting()
     }
 }
 

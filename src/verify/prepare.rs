@@ -293,13 +293,15 @@ fn left_out(sets: &HostSets, name: &str) -> Result<Vec<Note>> {
 fn lacks(sets: &HostSets, point: Option<&str>, parts: &[Part]) -> Result<Vec<Lack>> {
     let Some(point) = point else {
         let is_beside = |lack: &&Lack| {
-            matches!(lack.cause, Cause::OtherHost { .. })
+            matches!(lack.cause, Cause::OtherHost { .. } | Cause::OtherAddress { .. })
                 || (matches!(lack.subject, Subject::Object { .. }) && sets.set(&lack.set.0).is_none())
         };
         return Ok(sets.completeness.lacks().filter(is_beside).cloned().collect());
     };
     let tag = sets.find_point(point)?.tag();
     let index = sets.chains.points().iter().position(|point| point.tag() == tag).unwrap_or(usize::MAX);
-    let is_beside = |lack: &&Lack| parts.iter().all(|part| part.set.tag != lack.set);
+    let is_beside = |lack: &&Lack| {
+        matches!(lack.cause, Cause::OtherAddress { .. }) || parts.iter().all(|part| part.set.tag != lack.set)
+    };
     Ok(sets.completeness.of_point(index).filter(is_beside).cloned().collect())
 }

@@ -38,10 +38,10 @@ pub(super) async fn check(
 ) -> Result<SetFindings> {
     let mut found = SetFindings::default();
     manifest(sets, set, &mut found);
-    // That an object is archived, the look at it tells.
+    // That an object is archived or empty, the look at it tells.
     let concerns = |evidence: &&SetEvidence| {
         (tables.is_empty() || tables.iter().any(|table| evidence.subject.concerns(table)))
-            && !matches!(evidence.cause, Cause::Archived)
+            && !matches!(evidence.cause, Cause::Archived | Cause::Empty)
     };
     for evidence in evidence.iter().filter(concerns) {
         found.findings.push(of_evidence(set, evidence));
@@ -124,6 +124,9 @@ fn problem(cause: &Cause) -> Problem {
         Cause::ManifestDamaged { .. } => Problem::ManifestDamaged,
         Cause::OtherHost { .. } => Problem::SetMissing,
         Cause::Archived => Problem::ObjectArchived,
+        Cause::OtherNode | Cause::OtherAddress { .. } => Problem::ManifestDamaged,
+        Cause::Empty => Problem::CutShort,
+        Cause::Component { .. } => Problem::ComponentMissing,
         Cause::ManifestUnreadable { .. } | Cause::Unreadable { .. } => Problem::ObjectRefused,
         Cause::SnapshotManifest | Cause::BackupManifest => Problem::FileMissing,
         Cause::Stray { .. } => Problem::NameAmbiguous,

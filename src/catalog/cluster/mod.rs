@@ -21,7 +21,7 @@ pub use points::{Absence, ClusterPoint};
 
 use super::completeness::{PeerRuns, Peers, cluster};
 use super::set::BackupSet;
-use super::{Host, HostSets, RestorePoint, Tag};
+use super::{Host, HostSets, RestorePoint, SetKind, Tag};
 use crate::time::Timestamp;
 use rhythm::Rhythm;
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,10 +122,13 @@ fn by_cluster(hosts: &[Arc<HostSets>]) -> BTreeMap<Option<Arc<str>>, Vec<Arc<Hos
 fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
     let runs = |host: &Arc<HostSets>| {
         let made = host.sets.iter().filter(|set| set.automatic().is_none());
+        let fulls = made.clone().rev().filter(|set| set.kind() == SetKind::Full);
+        let address = fulls.filter_map(|set| set.manifest.good()?.address.clone()).next();
         Arc::new(PeerRuns {
             host: host.host.clone(),
             cluster: cluster(&host.sets).map(Arc::from),
             starts: made.filter_map(|set| Some((set.tag_time?, set.tag.clone()))).collect(),
+            address,
         })
     };
     let mut all: Vec<Arc<PeerRuns>> = hosts.iter().map(runs).collect();

@@ -92,11 +92,20 @@ pub enum Cause {
     Member { why: Arc<str> },
     /// Every Cassandra keeps its schema in this table too, and there is no archive of it.
     SchemaTable,
-    /// A verification found it damaged, and the archive is as it was then. `on`: the day.
+    /// An earlier reading found it damaged, and the archive is as it was then. `on`: the day.
     Verified { on: Arc<str>, why: Arc<str> },
     /// Somebody made the snapshot of some tables or keyspaces only, or a table of it was lost. `by`:
     /// what else of the host has the table.
     SomeTables { by: Arc<str> },
+    /// Cassandra does not open the SSTable without what is missing. `why`: which components.
+    Component { why: Arc<str> },
+    /// The object is empty, which no archive is.
+    Empty,
+    /// The fulls before and after have the same tokens, and this one has others: it is of another
+    /// node.
+    OtherNode,
+    /// The sets before and after name the same address, and this one that of another host.
+    OtherAddress { host: Arc<str> },
 }
 
 impl Cause {
@@ -122,6 +131,10 @@ impl Cause {
             Self::SchemaTable => "schema_table",
             Self::Verified { .. } => "verified",
             Self::SomeTables { .. } => "some_tables",
+            Self::Component { .. } => "component",
+            Self::Empty => "empty",
+            Self::OtherNode => "other_node",
+            Self::OtherAddress { .. } => "other_address",
         }
     }
 }
@@ -156,10 +169,18 @@ impl fmt::Display for Cause {
             }
             Self::Stray { why } => write!(f, "it may hold rows, and no restore point shows it: {why}"),
             Self::Member { why } => write!(f, "a member of its archive cannot be read: {why}"),
-            Self::Verified { on, why } => write!(f, "`cassmount verify` found on {on}: {why}"),
+            Self::Verified { on, why } => write!(f, "an earlier reading found on {on}: {why}"),
             Self::SomeTables { by } => {
                 write!(f, "{by} has the table, and this snapshot was made without it, or lost it")
             }
+            Self::Component { why } => write!(f, "Cassandra does not open it: {why}"),
+            Self::Empty => f.write_str("its archive is an empty object"),
+            Self::OtherAddress { host } => {
+                write!(f, "its manifest has the address of {host}, and the sets before and after it have another one")
+            }
+            Self::OtherNode => f.write_str(
+                "by its manifest's tokens it is of another node: the fulls before and after it have the same ones, and it has none of them",
+            ),
             Self::SchemaTable => {
                 f.write_str("every Cassandra keeps its schema there too, and there is no archive of it")
             }
@@ -189,6 +210,11 @@ impl SetEvidence {
     /// Whether it may be gone when the store is asked again.
     pub fn may_pass(&self) -> bool {
         matches!(self.cause, Cause::Unreadable { .. })
+    }
+
+    /// Whether it tells of a table that the set was not made of.
+    pub fn is_of_others(&self) -> bool {
+        matches!(self.cause, Cause::SomeTables { .. })
     }
 
     pub fn of_table(table: &TableName, cause: Cause) -> Self {

@@ -3,13 +3,13 @@
 use super::evidence::{Cause, SetEvidence, Subject};
 use super::lack::Lack;
 use super::own::{Context, is_running, of_strays, why_left_out};
-use super::peers::{Gap, PeerRuns, gaps};
+use super::peers::{Gap, PeerRuns, foreign, gaps};
 use crate::cassandra::TableName;
 use crate::catalog::set::BackupSet;
 use crate::catalog::stray::Strays;
 use crate::catalog::{Chains, Host, RestorePoint, SetKind, Tag, VerifiedEvidence};
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -61,7 +61,15 @@ impl HostCompleteness {
         verified: &VerifiedEvidence,
     ) -> Self {
         let (unlisted, beside): (Vec<_>, Vec<_>) = of_strays(strays, None).into_iter().partition(SetEvidence::may_pass);
-        let judge = Judge { host, sets, context: Context::new(sets), gaps: gaps(sets, peers), unlisted, verified };
+        let judge = Judge {
+            host,
+            sets,
+            context: Context::new(sets),
+            gaps: gaps(sets, peers),
+            foreign: foreign(sets, peers),
+            unlisted,
+            verified,
+        };
         let mut this = Self::default();
         let mut hit: HashSet<&Tag> = HashSet::new();
         let mut growing: Option<Growing> = None;
@@ -188,6 +196,8 @@ struct Judge<'a> {
     context: Context<'a>,
     /// By time.
     gaps: Vec<Gap>,
+    /// Sets of other hosts, by index.
+    foreign: HashMap<usize, SetEvidence>,
     /// Names that could not be listed: any restore point may need what is there.
     unlisted: Vec<SetEvidence>,
     verified: &'a VerifiedEvidence,
@@ -196,12 +206,7 @@ struct Judge<'a> {
 /// Whether what the restore point lacks says nothing of those after it.
 fn stands_alone(point: &RestorePoint) -> bool {
     let is_full = point.kind() == SetKind::Full;
-    point.is_apart() || is_full && point.set().evidence.iter().any(is_of_others)
-}
-
-/// Whether it tells of a table that the set was not made of.
-fn is_of_others(evidence: &SetEvidence) -> bool {
-    matches!(evidence.cause, Cause::SomeTables { .. })
+    point.is_apart() || is_full && point.set().evidence.iter().any(SetEvidence::is_of_others)
 }
 
 /// Stands for a set's name where nothing tells which set it is.
@@ -229,7 +234,7 @@ impl Judge<'_> {
             Lack { host, set, kind: SetKind::Full, subject, cause, since: None, points: None, healed_by: None }
         });
         // What a snapshot of some tables is without, an older full has for the incrementals.
-        let is_own = |evidence: &SetEvidence| point.kind() == SetKind::Full || !is_of_others(evidence);
+        let is_own = |evidence: &SetEvidence| point.kind() == SetKind::Full || !evidence.is_of_others();
         let of_base = self.of_set(&base).filter(is_own).map(|evidence| self.lack(&base, evidence, None));
         let lacks = of_base.chain(unlisted).collect();
         let (chain, start) = (chains.len(), base.start());
@@ -243,8 +248,14 @@ impl Judge<'_> {
     }
 
     fn of_set(&self, set: &BackupSet) -> impl Iterator<Item = SetEvidence> + use<> {
-        let mut found = self.context.of_set(self.index(set), set);
-        found.extend(self.verified.get(&set.tag).into_iter().flatten().cloned());
+        let index = self.index(set);
+        let mut found = self.context.of_set(index, set);
+        found.extend(self.foreign.get(&index).cloned());
+        // What the listing tells already, is said once.
+        let is_new = |evidence: &&SetEvidence| found.iter().all(|own| own.subject != evidence.subject);
+        let verified: Vec<SetEvidence> =
+            self.verified.get(&set.tag).into_iter().flatten().filter(is_new).cloned().collect();
+        found.extend(verified);
         found.into_iter()
     }
 

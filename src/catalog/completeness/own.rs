@@ -81,7 +81,6 @@ fn each_stray<'a>(strays: &'a Strays, set: Option<&'a BackupSet>) -> impl Iterat
                 }
                 (table, Cause::Stray { why: why() })
             }
-            (StrayReason::NotATable, Some(set)) if !is_all_there(set) => (None, Cause::Stray { why: why() }),
             // No program of Cassandra's writes such a name; an archive may have got it on its way.
             (StrayReason::Hostile, Some(set)) if is_packed(&stray.key) && !is_all_there(set) => {
                 (None, Cause::Stray { why: why() })
@@ -152,6 +151,8 @@ impl<'a> Context<'a> {
         found.extend(of_strays(&set.strays, Some(set)));
         let cold = set.archives.iter().filter(|archive| archive.key.archived);
         found.extend(cold.map(|archive| SetEvidence::of_table(&archive.key.table, Cause::Archived)));
+        let empty = set.archives.iter().filter(|archive| archive.is_hollow());
+        found.extend(empty.map(|archive| SetEvidence::of_table(&archive.key.table, Cause::Empty)));
         found.extend(self.of_fulls.get(&index).into_iter().flatten().cloned());
         found
     }
@@ -236,6 +237,11 @@ fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
                 }
             }
         }
+        if let [Some(before), Some(after)] = beside
+            && is_of_another(set, before, after)
+        {
+            found.entry(*index).or_default().push(SetEvidence::new(Subject::Set, Cause::OtherNode));
+        }
         let beside = beside.map(|other| uncounted(other?));
         if let ([Some(before), Some(after)], Some(own)) = (beside, uncounted(set))
             && before == after
@@ -249,6 +255,20 @@ fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
         }
     }
     found
+}
+
+/// Whether a full is of another node than those before and after it. A node that was made anew has
+/// other tokens from then on.
+fn is_of_another(set: &BackupSet, before: &BackupSet, after: &BackupSet) -> bool {
+    let [own, before, after] = [set, before, after].map(|set| set.manifest.good().map(|manifest| &manifest.tokens));
+    let (Some(own), Some(before), Some(after)) = (own, before, after) else { return false };
+    let is_one = |tokens: &Arc<[Arc<str>]>| !own.is_empty() && !tokens.is_empty() && !Arc::ptr_eq(own, tokens);
+    if !is_one(before) || !is_one(after) {
+        return false;
+    }
+    let [before, after]: [HashSet<&str>; 2] =
+        [before, after].map(|tokens| tokens.iter().map(|token| &**token).collect());
+    before == after && own.iter().all(|token| !before.contains(&**token))
 }
 
 /// How many tables the manifest counts beyond the archives and beyond those that the set's

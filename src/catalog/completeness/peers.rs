@@ -4,12 +4,13 @@
 //! as a missing set only if it is clearly longer than every pause of another host around it, and
 //! that host has a set within.
 
-use super::evidence::{Cause, Subject};
+use super::evidence::{Cause, SetEvidence, Subject};
 use super::lack::Lack;
 use crate::catalog::local::LocalTime;
 use crate::catalog::set::BackupSet;
 use crate::catalog::{Host, SetKind, Tag};
 use crate::time::Timestamp;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// When another host of the source made sets, as its tags tell.
@@ -19,6 +20,8 @@ pub(in crate::catalog) struct PeerRuns {
     /// `None` where nothing tells, so that nothing can be concluded.
     pub(in crate::catalog) cluster: Option<Arc<str>>,
     pub(in crate::catalog) starts: Vec<(LocalTime, Tag)>,
+    /// The node's, as one of its manifests has it.
+    pub(in crate::catalog) address: Option<Arc<str>>,
 }
 
 /// When the other hosts of a source made sets.
@@ -129,6 +132,30 @@ impl<'a> Own<'a> {
             }));
         }
     }
+}
+
+/// The sets that are of another host by the address in their manifests: a node that has got another
+/// address keeps it for more than one set, and not that of another host.
+pub(super) fn foreign(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> HashMap<usize, SetEvidence> {
+    let address = |set: &Arc<BackupSet>| set.manifest.good().and_then(|manifest| manifest.address.clone());
+    let finished: Vec<(usize, Option<Arc<str>>)> = sets
+        .iter()
+        .enumerate()
+        .filter(|(_, set)| set.is_finished())
+        .map(|(index, set)| (index, address(set)))
+        .collect();
+    let mut found = HashMap::new();
+    for around in finished.windows(3) {
+        let [(_, Some(before)), (index, Some(own)), (_, Some(after))] = around else { continue };
+        if own == before || before != after {
+            continue;
+        }
+        if let Some(peer) = peers.iter().find(|peer| peer.address.as_ref() == Some(own)) {
+            let cause = Cause::OtherAddress { host: peer.host.0.clone() };
+            found.insert(*index, SetEvidence::new(Subject::Set, cause));
+        }
+    }
+    found
 }
 
 /// By half, so that neither jitter nor a run that came late counts.

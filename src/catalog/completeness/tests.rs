@@ -35,7 +35,7 @@ fn peer(minutes: impl IntoIterator<Item = i64>) -> Arc<PeerRuns> {
         (LocalTime(minutes * 60), Tag::new(time.strftime("%Y-%m-%d-%H-%M").to_string()))
     };
     let starts = minutes.into_iter().map(tag).collect();
-    Arc::new(PeerRuns { host: Host::new("peer"), cluster: Some("c".into()), starts })
+    Arc::new(PeerRuns { host: Host::new("peer"), cluster: Some("c".into()), starts, address: None })
 }
 
 fn gaps_in(own: &[i64], peers: &[Arc<PeerRuns>]) -> Vec<Lack> {
@@ -150,6 +150,46 @@ fn a_keyspace_of_cassandras_own_that_one_full_alone_is_without_is_missing() {
     assert_eq!(judged([all, all, less]), [0; 0]);
     assert_eq!(judged([less, less, less]), [0; 0]);
     assert_eq!(judged([&[], all, all]), [0; 0]);
+}
+
+#[test]
+fn a_full_of_another_node_is_told_and_a_node_that_was_made_anew_is_none() {
+    let of = |tokens: [&'static [&'static str]; 3]| {
+        let full = |at: usize| TestSet { tokens: tokens[at], ..set(at as i64, FULL) };
+        let sets = host_sets(&[full(0), full(1), full(2)]);
+        lacks(&sets).into_iter().filter(|(_, hours)| !hours.is_empty()).map(|(hour, _)| hour).collect::<Vec<_>>()
+    };
+    let (own, other): (&[_], &[_]) = (&["1", "2"], &["3", "4"]);
+    assert_eq!(of([own, other, own]), [1]);
+    for whole in [[own; 3], [own, other, other], [own, own, other], [own, &[], own], [own, &["2", "5"], own]] {
+        assert_eq!(of(whole), [0; 0], "{whole:?}");
+    }
+    let full = |at: usize| TestSet { tokens: [own, other, own][at], ..set(at as i64, FULL) };
+    let told = host_sets(&[full(0), full(1), full(2)]);
+    let told: Vec<String> = told.completeness.lacks().map(ToString::to_string).collect();
+    assert!(told[0].contains("lacks all of this host: by its manifest's tokens it is of another node"), "{told:?}");
+}
+
+#[test]
+fn a_set_with_the_address_of_another_host_between_two_of_its_own_is_told() {
+    let judged = |addresses: [&'static str; 4], peer_has: Option<&str>| {
+        let kind = |at: usize| if at == 0 { FULL } else { INCREMENTAL };
+        let set = |at: usize| TestSet { address: Some(addresses[at]), ..set(at as i64, kind(at)) };
+        let sets = host_sets(&[set(0), set(1), set(2), set(3)]);
+        let mut runs = PeerRuns::clone(&peer((0..4).map(|hour| hour * 60)));
+        runs.address = peer_has.map(Into::into);
+        let HostSets { host, sets, chains, strays, .. } = &sets;
+        let judged = HostCompleteness::judge(host, sets, chains, strays, &[Arc::new(runs)], &HashMap::new());
+        judged.lacks().map(|lack| (hour(&lack.set), lack.cause.clone())).collect::<Vec<_>>()
+    };
+    let told = [(2, Cause::OtherAddress { host: "peer".into() })];
+    assert_eq!(judged(["a", "a", "b", "a"], Some("b")), told);
+    // It moved, or nobody has that address.
+    for (addresses, peer_has) in
+        [(["a", "a", "b", "b"], Some("b")), (["a", "a", "b", "a"], Some("c")), (["a", "a", "b", "a"], None)]
+    {
+        assert_eq!(judged(addresses, peer_has), [], "{addresses:?} {peer_has:?}");
+    }
 }
 
 #[test]

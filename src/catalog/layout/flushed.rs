@@ -5,6 +5,7 @@
 //! state that the node was in. So they are put into sets by the minute of the flush; where that
 //! would make too many, by the hour, or the day.
 
+use super::components::Present;
 use crate::cassandra::SstableName;
 use crate::store::{BundledFile, ObjectMeta, Tally};
 use crate::time::Timestamp;
@@ -90,7 +91,7 @@ fn sstable_of(file: &str) -> &str {
 /// Takes in the files of `backups` directories in any order.
 #[derive(Debug, Default)]
 pub(super) struct Flushes {
-    sstables: HashMap<(u32, Box<str>), (Moment, Tally)>,
+    sstables: HashMap<(u32, Box<str>), (Moment, Tally, Present)>,
 }
 
 /// What was flushed of one table in the time of one set.
@@ -101,6 +102,8 @@ pub(super) struct Flush {
     /// Of the last SSTable.
     pub(super) time: Timestamp,
     pub(super) tally: Tally,
+    /// SSTables that Cassandra does not open, and why.
+    pub(super) unopened: Vec<(Box<str>, String)>,
 }
 
 impl Flushes {
@@ -116,20 +119,23 @@ impl Flushes {
             return Err(Error::invalid(message).with_object(&object.key));
         }
         let moment = Moment::of(file, object);
-        let (known, tally) =
-            self.sstables.entry((directory, sstable_of(file).into())).or_insert((moment, Tally::default()));
+        let own = (directory, sstable_of(file).into());
+        let here = Present::of(file, object);
+        let (known, tally, present) = self.sstables.entry(own).or_insert((moment, Tally::default(), here));
         *known = moment.max(*known);
         tally.add(file, object);
+        present.join(here);
         Ok(())
     }
 
     /// Takes in those of another disk of the node; `numbers` are its directories' numbers here.
     pub(super) fn unite(&mut self, other: Self, numbers: &[u32]) {
-        for ((directory, sstable), (moment, tally)) in other.sstables {
+        for ((directory, sstable), (moment, tally, there)) in other.sstables {
             let own = (numbers[directory as usize], sstable);
-            let (known, all) = self.sstables.entry(own).or_insert((moment, Tally::default()));
+            let (known, all, present) = self.sstables.entry(own).or_insert((moment, Tally::default(), there));
             *known = moment.max(*known);
             all.join(&tally);
+            present.join(there);
         }
     }
 
@@ -137,19 +143,24 @@ impl Flushes {
     pub(super) fn sets(&self) -> Vec<(String, Vec<Flush>)> {
         let count = |step: Step| {
             let mut steps = BTreeSet::new();
-            self.sstables.values().all(|(moment, _)| {
+            self.sstables.values().all(|(moment, ..)| {
                 steps.insert(step.of(moment.time));
                 steps.len() <= MAX_SETS
             })
         };
         let step = Step::ALL.into_iter().find(|step| count(*step)).unwrap_or(Step::Day);
         let mut sets: BTreeMap<i64, BTreeMap<u32, Flush>> = BTreeMap::new();
-        for ((directory, _), (moment, tally)) in &self.sstables {
+        for ((directory, sstable), (moment, tally, present)) in &self.sstables {
             let set = sets.entry(step.of(moment.time)).or_default();
-            let none = Flush { directory: *directory, time: moment.time, tally: Tally::default() };
+            let none =
+                Flush { directory: *directory, time: moment.time, tally: Tally::default(), unopened: Vec::new() };
             let flush = set.entry(*directory).or_insert(none);
             flush.time = flush.time.max(moment.time);
             flush.tally.join(tally);
+            if let Some(parsed) = SstableName::parse_component(&format!("{sstable}Data.db")) {
+                let why = present.why(parsed.sstable.format);
+                flush.unopened.extend(why.map(|why| (parsed.sstable.to_string().into(), why)));
+            }
         }
         let named = |flushes: BTreeMap<u32, Flush>| {
             let flushes: Vec<Flush> = flushes.into_values().collect();

@@ -1,6 +1,7 @@
 //! Tables whose files a manifest lists one by one, wherever they lie: looked for in the source, and
 //! told where they are missing.
 
+use super::components::{Components, unopened};
 use super::gathered::{FoundSet, FoundTable};
 use super::snapshot::without_manifest;
 use crate::cassandra::{SstableName, TableId, TableName};
@@ -138,6 +139,11 @@ pub(super) async fn tables(
     }
     let mut looks = futures::stream::iter(looks).buffered(PARALLEL);
     while let Some((table, files)) = looks.try_next().await? {
+        let told = files.lacking.iter().filter_map(|key| Some(key.rsplit('/').next()?.to_owned()));
+        if !Components::of(&files.found).are_whole() {
+            let unopened = unopened(objects, &table.table, &files.found, &told.collect()).await?;
+            found.evidence.extend(unopened);
+        }
         for key in files.lacking {
             let subject = Subject::Object { key: key.into(), table: Some(table.table.clone()) };
             found.evidence.push(SetEvidence::new(subject, Cause::BackupManifest));

@@ -3,6 +3,7 @@
 //! an example.
 
 mod choice;
+mod components;
 mod files;
 mod flushed;
 mod gathered;

@@ -93,6 +93,8 @@ pub(super) fn tell_partial(sets: &mut [FoundSet], mut seen: Sightings) {
             }
             lacking.evidence
         };
+        // Nor stays what an earlier comparison told.
+        sets[at].evidence.retain(|evidence| !evidence.is_of_others());
         sets[at].evidence.extend(evidence);
         if let Ok(Some(parsed)) = &mut sets[at].manifest {
             parsed.manifest.scope = if few.is_some() { PARTIAL } else { Scope::Some };

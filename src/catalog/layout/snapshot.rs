@@ -1,6 +1,7 @@
 //! Snapshots as Cassandra makes them: which tables, when, by whom, and what their manifest.json
 //! list that is not there.
 
+use super::components::{Components, unopened};
 use super::files::{SEPARATOR, files_below};
 use super::gathered::{FoundSet, FoundTable, HostScan};
 use super::snapshot_manifest::{DataNames, SnapshotManifest};
@@ -51,6 +52,7 @@ struct SnapshotTable {
     /// disks.
     descriptions: usize,
     names: DataNames,
+    components: Components,
     tally: Tally,
 }
 
@@ -75,6 +77,7 @@ impl Snapshot {
                 manifest: None,
                 descriptions: 0,
                 names: DataNames::default(),
+                components: Components::default(),
                 tally: Tally::default(),
             };
             self.tables.insert(prefix, new);
@@ -82,6 +85,7 @@ impl Snapshot {
         if let Some(table) = self.tables.get_mut(prefix) {
             table.tally.add(file, object);
             table.names.add(file);
+            table.components.add(file, object);
             if file == "manifest.json" {
                 table.descriptions = 1;
                 table.manifest = Some(object.clone());
@@ -143,7 +147,9 @@ impl Snapshot {
         if let Some((manifest, evidence)) = as_before(scan, shown, &found.tables) {
             return Ok(FoundSet { manifest: Ok(Some(ParsedManifest { manifest, tables: None })), evidence, ..found });
         }
-        let described = self.read_manifests(scan.objects).await?;
+        let mut described = self.read_manifests(scan.objects).await?;
+        let unopened = self.unopened(scan.objects, &described.missing).await?;
+        described.missing.extend(unopened);
         let automatic = self.automatic(tag, &described);
         let scope = automatic.map_or(Scope::Some, |(kind, _)| Scope::Apart(kind));
         let written = automatic.and_then(|(_, time)| time).or(described.created_at);
@@ -151,6 +157,21 @@ impl Snapshot {
         let time = named.or(self.described).or(self.newest).unwrap_or_default();
         let parsed = without_manifest(SetKind::Full, time, scope);
         Ok(FoundSet { manifest: Ok(Some(parsed)), evidence: described.missing, ..found })
+    }
+
+    /// The SSTables that Cassandra does not open, but for those that are known to be `missing`.
+    async fn unopened(&self, objects: &dyn Objects, missing: &[SetEvidence]) -> Result<Vec<SetEvidence>> {
+        let mut found = Vec::new();
+        for table in self.tables.values().filter(|table| !table.components.are_whole()) {
+            let of_table = missing.iter().filter(|evidence| evidence.subject.table() == Some(&table.table));
+            let told = of_table.filter_map(|evidence| match &evidence.subject {
+                Subject::Object { key, .. } => Some(key.rsplit('/').next()?.to_owned()),
+                _ => None,
+            });
+            let files = files_below(objects, &table.prefixes.join(SEPARATOR)).await?;
+            found.extend(unopened(objects, &table.table, &files, &told.collect()).await?);
+        }
+        Ok(found)
     }
 
     /// Who made it, if it was no person, and when, if the tag tells.
@@ -221,6 +242,7 @@ impl SnapshotTable {
         self.manifest = self.manifest.take().or(other.manifest);
         self.descriptions += other.descriptions;
         self.names.join(&other.names);
+        self.components.join(&other.components);
         self.tally.join(&other.tally);
     }
 
@@ -275,7 +297,8 @@ fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(M
     if known.evidence.iter().any(SetEvidence::may_pass) {
         return None;
     }
-    let missing = known.evidence.iter().filter(|evidence| evidence.cause == Cause::SnapshotManifest);
+    let is_of_files = |cause: &Cause| matches!(cause, Cause::SnapshotManifest | Cause::Component { .. });
+    let missing = known.evidence.iter().filter(|evidence| is_of_files(&evidence.cause));
     Some((known.manifest.good()?.clone(), missing.cloned().collect()))
 }
 

@@ -43,21 +43,37 @@ fn is_data(path: &str) -> bool {
     SstableName::parse_path(path).is_some_and(|(_, parsed)| parsed.component == "Data.db")
 }
 
-/// The names of a table's Data.db files, in any order and in little memory.
+/// Names, in any order and in little memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct DataNames {
+pub(super) struct NameSum {
     /// The sum of the names' hashes.
     sum: u128,
     count: u64,
 }
 
+impl NameSum {
+    pub(super) fn add(&mut self, name: &str) {
+        let mut digest = [0; 16];
+        blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut digest);
+        self.join(&Self { sum: u128::from_le_bytes(digest), count: 1 });
+    }
+
+    /// As if all names of `other` had been added.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.count += other.count;
+    }
+}
+
+/// The names of a table's Data.db files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct DataNames(NameSum);
+
 impl DataNames {
     /// Takes in a file; only Data.db files count.
     pub(super) fn add(&mut self, path: &str) {
         if is_data(path) {
-            let mut digest = [0; 16];
-            blake3::Hasher::new().update(path.as_bytes()).finalize_xof().fill(&mut digest);
-            self.join(&Self { sum: u128::from_le_bytes(digest), count: 1 });
+            self.0.add(path);
         }
     }
 
@@ -68,8 +84,7 @@ impl DataNames {
 
     /// As if all names of `other` had been added.
     pub(super) fn join(&mut self, other: &Self) {
-        self.sum = self.sum.wrapping_add(other.sum);
-        self.count += other.count;
+        self.0.join(&other.0);
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {

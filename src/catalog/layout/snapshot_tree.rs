@@ -3,12 +3,15 @@
 
 use super::gathered::{FoundSet, Gathered, HostScan};
 use super::names::key_reason;
+use super::partial::{Sightings, tell_partial};
 use super::snapshot::Snapshot;
 use super::table_path::is_table_file;
 use crate::Result;
 use crate::cassandra::TableId;
-use crate::catalog::Tag;
+use crate::catalog::completeness::SetEvidence;
+use crate::catalog::manifest::ParsedManifest;
 use crate::catalog::stray::Strays;
+use crate::catalog::{BackupSet, Tag};
 use futures::{StreamExt, TryStreamExt};
 
 /// Directories listed at the same time.
@@ -40,13 +43,78 @@ pub(super) async fn gather(
     places: Vec<SnapshotPlace>,
     parse: fn(&str) -> Option<SnapshotFile<'_>>,
 ) -> Result<Gathered> {
-    let mut gathered = Gathered::default();
     let (settled, looked_at): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| scan.is_settled(&place.tag));
-    gathered.settled.extend(settled.into_iter().map(|place| Tag::new(place.tag)));
-    let sets = looked_at.into_iter().map(|place| set(scan, place, parse));
+    let settled = settled.into_iter().map(|place| Tag::new(place.tag)).collect();
+    Ok(Gathered { sets: look(scan, looked_at, parse).await?, settled, ..Gathered::default() })
+}
+
+/// The same, where a snapshot has something of each table: what one is without, the others tell.
+pub(super) async fn gather_compared(
+    scan: &HostScan<'_>,
+    places: Vec<SnapshotPlace>,
+    parse: fn(&str) -> Option<SnapshotFile<'_>>,
+) -> Result<Gathered> {
+    let (settled, looked_at): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| scan.is_settled(&place.tag));
+    let mut found = look(scan, looked_at, parse).await?;
+    // Those that are not looked at again count in the comparison, and are looked at where it tells
+    // something else of them than before.
+    let known = settled.into_iter().filter_map(|place| Some((stand_in(scan.known?.set(&place.tag)?), place)));
+    let (known, settled): (Vec<FoundSet>, Vec<SnapshotPlace>) = known.unzip();
+    let new = found.len();
+    let before: Vec<String> = known.iter().map(judged).collect();
+    found.extend(known);
+    tell_partial(&mut found, Sightings::default());
+    let (mut changed, mut same) = (Vec::new(), Vec::new());
+    for ((place, before), set) in settled.into_iter().zip(before).zip(found.split_off(new)) {
+        if judged(&set) == before {
+            same.push(set);
+        } else {
+            changed.push(place);
+        }
+    }
+    let settled = same.iter().map(|set| set.tag.clone()).collect();
+    if !changed.is_empty() {
+        found.extend(look(scan, changed, parse).await?);
+        let looked_at = found.len();
+        found.extend(same);
+        tell_partial(&mut found, Sightings::default());
+        found.truncate(looked_at);
+    }
+    Ok(Gathered { sets: found, settled, ..Gathered::default() })
+}
+
+async fn look(
+    scan: &HostScan<'_>,
+    places: Vec<SnapshotPlace>,
+    parse: fn(&str) -> Option<SnapshotFile<'_>>,
+) -> Result<Vec<FoundSet>> {
+    let sets = places.into_iter().map(|place| set(scan, place, parse));
     let sets: Vec<Option<FoundSet>> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
-    gathered.sets.extend(sets.into_iter().flatten());
-    Ok(gathered)
+    Ok(sets.into_iter().flatten().collect())
+}
+
+/// What is compared of a set that is not looked at again.
+fn stand_in(set: &BackupSet) -> FoundSet {
+    let manifest = set.manifest.good().map(|manifest| ParsedManifest { manifest: manifest.clone(), tables: None });
+    FoundSet {
+        tag: set.tag.clone(),
+        local: None,
+        manifest: Ok(manifest),
+        tables: set.found_tables().collect(),
+        files: Vec::new(),
+        strays: Strays::default(),
+        evidence: set.evidence.iter().filter(|evidence| evidence.is_of_others()).cloned().collect(),
+        schema_tables: None,
+    }
+}
+
+/// What the comparison with others says of a set.
+fn judged(set: &FoundSet) -> String {
+    let mut others: Vec<&SetEvidence> = set.evidence.iter().filter(|evidence| evidence.is_of_others()).collect();
+    others.sort();
+    others.dedup();
+    let scope = set.manifest.as_ref().map(|parsed| parsed.as_ref().map(|parsed| parsed.manifest.scope));
+    format!("{others:?} {scope:?}")
 }
 
 /// `None` when nothing is there.

@@ -1,5 +1,6 @@
 //! Layouts over keys in memory: which one a source has, and what one makes of a host.
 
+mod components;
 mod partial;
 
 use super::choice::SourceLayout;
@@ -37,6 +38,14 @@ fn with_contents(keys: &[(&str, i64)], contents: &[(&str, &str)]) -> Arc<MemoryO
         objects.put(*key, content, Timestamp::from_secs(*seconds));
     }
     Arc::new(objects)
+}
+
+/// The same keys, and beside each Data.db the rest that Cassandra needs.
+fn openable(keys: &[(String, i64)]) -> Vec<(String, i64)> {
+    let others = ["Statistics.db", "Index.db", "CRC.db"];
+    let rest = keys.iter().filter_map(|(key, at)| Some((key.strip_suffix("Data.db")?, *at)));
+    let rest = rest.flat_map(|(sstable, at)| others.map(|other| (format!("{sstable}{other}"), at)));
+    keys.iter().cloned().chain(rest).collect()
 }
 
 async fn layout_of(keys: &[(&str, i64)], choice: &str) -> Result<&'static str, String> {

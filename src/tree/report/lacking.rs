@@ -1,9 +1,10 @@
 //! What a restore point lacks: what the catalog judges, and what the schema history and a look into
 //! archives add to that.
 
-use crate::catalog::{BackupSet, Cause, Lack, Scope, SetEvidence, SetKind, Subject};
+use crate::catalog::{BackupSet, Cause, Lack, Scope, SetEvidence, SetKind, Subject, Tag};
 use crate::tree::attribution::Piece;
 use crate::tree::model::{ContentKind, HostModel};
+use std::collections::HashSet;
 
 impl HostModel {
     /// What the restore point of that index lacks. Tables that the schema history alone knows of
@@ -11,7 +12,12 @@ impl HostModel {
     pub(in crate::tree) fn lacks(&self, index: usize) -> Vec<Lack> {
         let point = &self.points()[index];
         let mut lacks: Vec<Lack> = self.from.sets.completeness.of_point(index).cloned().collect();
-        lacks.extend(self.damage(index));
+        // What the listing tells already, is said once.
+        let known: HashSet<(Tag, Subject)> =
+            lacks.iter().map(|lack| (lack.set.clone(), lack.subject.clone())).collect();
+        lacks.extend(
+            self.damage(index).into_iter().filter(|lack| !known.contains(&(lack.set.clone(), lack.subject.clone()))),
+        );
         let base = point.base();
         // A full that never was to be of all tables lacks nothing.
         if base.scope() != Scope::Whole {

@@ -34,7 +34,7 @@ async fn a_snapshot_of_one_keyspace_says_what_it_is_not_made_of() {
     let file = |table: &str, tag: &str, at: i64| (format!("{table}/snapshots/{tag}/nb-1-big-Data.db"), T + at);
     let dropped = |at: i64| (format!("{media}/snapshots/dropped-{}000-orders/nb-1-big-Data.db", T + at), T + at);
     let seen = |keys: &[(String, i64)]| {
-        let keys: Vec<(String, i64)> = keys.to_vec();
+        let keys = openable(keys);
         async move {
             let keys: Vec<(&str, i64)> = keys.iter().map(|(key, time)| (key.as_str(), *time)).collect();
             let host = host(&keys, "node", &[]).await;
@@ -88,6 +88,47 @@ async fn a_snapshot_of_one_keyspace_says_what_it_is_not_made_of() {
     let flushed = (format!("{shop}/backups/nb-2-big-Data.db"), T + 120);
     let (lacking, latest) = seen(&with(&all, &[one, flushed])).await;
     assert_eq!((&*lacking, &*latest), ("one: media.orders", "until-2026-11-21-02-48"));
+}
+
+/// Also of the sets that are not looked at again.
+#[tokio::test]
+async fn copies_of_snapshots_are_compared_as_those_in_a_data_directory_are() {
+    let table = |tag: &str, keyspace: &str, table: &str, at: i64| {
+        (format!("{tag}/node1/{keyspace}/{table}/nb-1-big-Data.db"), T + at)
+    };
+    const SCHEMA: &str = "tables-afddfb9dbc1e30688056eed6c302ba09";
+    let all = |tag: &str, at: i64| {
+        [table(tag, "shop", USERS, at), table(tag, "media", ORDERS, at), table(tag, "system_schema", SCHEMA, at)]
+    };
+    let one = table("20261122", "shop", USERS, 86_400);
+    let objects = MemoryObjects::default();
+    let objects = Arc::new(objects);
+    let put = |keys: &[(String, i64)]| {
+        for (key, at) in openable(keys) {
+            objects.put(key, "x", Timestamp::from_secs(at));
+        }
+    };
+    put(&all("20261121", 0));
+    put(&[one]);
+    let options = CatalogOptions { layout: LayoutChoice::Auto, ..CatalogOptions::default() };
+    let catalog = Catalog::open(objects.clone(), options);
+    let node1 = Host::new("node1");
+    let told = |host: &HostSets| {
+        let told = left_aside(host).into_iter().filter(|(_, tables)| !tables.is_empty());
+        let told: Vec<String> = told.map(|(tag, tables)| format!("{tag}: {}", tables.join(" "))).collect();
+        (told.join(", "), host.latest(host.chains.points().len()).unwrap().tag().to_string())
+    };
+    let expected = ("20261122: media.orders".to_owned(), "20261121".to_owned());
+    assert_eq!(told(&catalog.host(&node1).await.unwrap()), expected);
+    // What is known of others is compared with each new one; in the end they are not looked at again.
+    put(&[table("20261123", "shop", USERS, 2 * 86_400), table("20261123", "media", ORDERS, 2 * 86_400)]);
+    catalog.refresh().await.unwrap();
+    let expected = ("20261122: media.orders".to_owned(), "20261123".to_owned());
+    assert_eq!(told(&catalog.host(&node1).await.unwrap()), expected);
+    put(&[table("20261124", "shop", USERS, 3 * 86_400)]);
+    catalog.refresh().await.unwrap();
+    let expected = ("20261122: media.orders, 20261124: media.orders".to_owned(), "20261123".to_owned());
+    assert_eq!(told(&catalog.host(&node1).await.unwrap()), expected);
 }
 
 #[tokio::test]

@@ -253,6 +253,24 @@ mod tests {
         assert_eq!(strays, expected);
     }
 
+    #[tokio::test]
+    async fn an_archive_beside_the_keyspaces_is_a_lack() {
+        let at = Timestamp::from_secs(1_795_226_400);
+        let objects = MemoryObjects::default();
+        let tag = objects.put_set("node1", at, true, &["shop/users"]);
+        let later = objects.put_set("node1", Timestamp(at.0 + 3_600_000_000), false, &["shop/users"]);
+        for tag in [&tag, &later] {
+            objects.put(format!("node1/{tag}/orders.tar.gz.enc"), "x", at);
+        }
+        let host = Catalog::open(Arc::new(objects), CatalogOptions::default()).host(&Host::new("node1")).await.unwrap();
+        let lacks: Vec<String> = host.completeness.of_point(1).map(ToString::to_string).collect();
+        assert_eq!(lacks.len(), 2, "{lacks:?}");
+        for (lack, tag) in lacks.iter().zip([tag, later]) {
+            let start = format!("{tag} lacks node1/{tag}/orders.tar.gz.enc: it may hold rows, and no restore point");
+            assert!(lack.starts_with(&start), "{lack}");
+        }
+    }
+
     #[test]
     fn keys_are_told_apart() {
         let archive = |ks: &str, table: &str| Ok(Part::Archive(TableName::new(ks, table)));

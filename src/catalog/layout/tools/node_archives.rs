@@ -175,7 +175,9 @@ mod tests {
         let snapshot = "shop/users-763dab90e55511f185a85b65bc0eb462/snapshots/daily";
         let at = Timestamp::from_secs(1_795_229_160);
         for date in ["20261120", "20261122"] {
-            objects.put(format!("node1@{date}/{snapshot}/nb-1-big-Data.db"), date, at);
+            for component in ["Data.db", "Statistics.db", "Index.db", "CRC.db"] {
+                objects.put(format!("node1@{date}/{snapshot}/nb-1-big-{component}"), date, at);
+            }
             objects.put(format!("node1@{date}/{snapshot}/manifest.json"), r#"{"files":["nb-1-big-Data.db"]}"#, at);
         }
         objects.put("node1@20261121/20261121_node1.tar.gz", "x", at);

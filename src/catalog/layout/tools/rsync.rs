@@ -5,7 +5,7 @@
 use crate::Result;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::names::is_data;
-use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
+use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather_compared};
 use crate::catalog::layout::table_path::{Place, TablePath};
 use crate::catalog::layout::{Hosts, Layout, Sets, directories, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
@@ -87,7 +87,7 @@ impl GatheredSets for Rsync {
             let snapshots = snapshots(scan.objects, &mut Hosts::default()).await?;
             let of_host = snapshots.into_iter().filter(|(_, level)| level.prefixes.iter().any(|h| **h == *scan.host.0));
             let places = of_host.map(|(tag, _)| SnapshotPlace { prefix: format!("{tag}/{}/", scan.host), tag });
-            gather(&scan, places.collect(), parse).await
+            gather_compared(&scan, places.collect(), parse).await
         })
     }
 }

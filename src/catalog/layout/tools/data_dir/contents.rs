@@ -3,6 +3,7 @@
 
 use super::places::DEEPEST;
 use crate::cassandra::{TableId, TableName};
+use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::layout::files::SEPARATOR;
 use crate::catalog::layout::flushed::{Flush, Flushes};
 use crate::catalog::layout::gathered::{FoundSet, FoundTable, Gathered, HostScan};
@@ -223,8 +224,16 @@ fn incrementals(flushes: &Flushes, directories: &[TableDirectory], taken: &HashS
                 let object = flush.tally.bundle(format!("{}{name}", prefixes.join(SEPARATOR)));
                 FoundTable { table: table.clone(), id: *id, object }
             };
+            let unopened = |flush: &Flush| {
+                let table = directories[flush.directory as usize].table.clone();
+                let of_sstable = move |(name, why): (Box<str>, String)| {
+                    let subject = Subject::Sstable { table: table.clone(), name: name.into() };
+                    SetEvidence::new(subject, Cause::Component { why: why.into() })
+                };
+                flush.unopened.clone().into_iter().map(of_sstable)
+            };
             sets.push(FoundSet {
-                evidence: Vec::new(),
+                evidence: own.iter().flat_map(unopened).collect(),
                 schema_tables: None,
                 tag: Tag::new(shown),
                 local: None,
