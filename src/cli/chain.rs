@@ -63,6 +63,7 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
             let before = report;
             report = tree.chain_report(&host, &args.point, &ReportOptions { summary: false, ..options }).await?;
             report.unread_as(&before);
+            session.remember(&host, tree.damages(&host)).await?;
         }
         // A program gets all that it did not ask to leave out.
         let shows_system = args.system || args.output.json || !args.only.is_all();

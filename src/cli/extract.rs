@@ -108,8 +108,8 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
     let Some(settings) = session::begin_with(&given, &args.backups)? else { return Ok(()) };
     let done = session::block_on(async {
         let again = "nothing unverified has a final name, and the same command goes on where this one was";
-        let extraction = async {
-            let (extraction, reader) = open(args, settings).await?;
+        let extraction = Box::pin(async {
+            let (extraction, reader, session) = open(args, settings).await?;
             let plan = extraction.plan().await?;
             if args.dry_run {
                 let refusal = match extraction.check_keys().await {
@@ -129,8 +129,9 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
             let progress = Progress::start("extract", Some(plan.fetch_bytes), args.progress);
             let report = watched(extraction.run(), &reader, &progress).await?;
             progress.finish();
+            session.remember(extraction.host(), extraction.damages()).await?;
             Ok(Done::Run(Run { is_dry: false, report }))
-        };
+        });
         unless_interrupted(extraction, again).await
     })?;
     match done {
@@ -145,7 +146,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
     }
 }
 
-async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc<Reader>)> {
+async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc<Reader>, Session)> {
     let jobs = args.jobs.or_cores();
     let (uid, gid) = args.owner.ids()?;
     let access = Access { uid, gid, file_mode: args.owner.file_mode, dir_mode: args.owner.dir_mode };
@@ -172,7 +173,7 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
     let point = (host, &*args.point.point);
     let catalog = Arc::clone(&session.catalog);
     let extraction = Extraction::new(catalog, Arc::clone(&reader), tree, point, &args.directory, options).await?;
-    Ok((extraction, reader))
+    Ok((extraction, reader, session))
 }
 
 /// Backups are never written to: what is extracted among them would be taken for a backup as well.

@@ -156,6 +156,16 @@ fn prepare(args: &MountArgs, is_told: bool) -> Result<PathBuf> {
             "{source} is a source, and the directory to mount it on is missing: cassmount mount {source} /mnt/backups"
         )));
     }
+    if args.source_place.is_none()
+        && let Err(error) = options::resolve(&args.command_line()).and_then(|settings| settings.source().map(drop))
+        && error.kind() == Kind::Invalid
+    {
+        let place = args.mountpoint.display();
+        return Err(Error::invalid(format!(
+            "{error}; {place} was taken for the directory to mount on: cassmount mount SOURCE {place}, or, if the backups \
+             are in it, cassmount mount {place} /mnt/backups"
+        )));
+    }
     let mountpoint = std::path::absolute(&args.mountpoint).map_err(|e| Error::io("find the current directory", e))?;
     if runtime_state::is_ours(&mountpoint) {
         let place = mountpoint.display();

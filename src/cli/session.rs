@@ -1,7 +1,7 @@
 //! From options to the opened parts that commands work with.
 
 use super::options::{self, BackupArgs, TablePatternArgs};
-use super::{logging, table, wait};
+use super::{logging, table, wait, words};
 use cassmount::cache::Cache;
 use cassmount::cache_dir::CacheDir;
 use cassmount::cassandra::TableName;
@@ -12,9 +12,10 @@ use cassmount::keys::KeyRing;
 use cassmount::private;
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Bundles, Store};
-use cassmount::tree::{BackupTree, TreeOptions};
+use cassmount::task::blocking;
+use cassmount::tree::{BackupTree, Damage, TreeOptions};
 use cassmount::unpacked::{Unpacked, with_plain_logs};
-use cassmount::verify::FoundBefore;
+use cassmount::verify::{self, FoundBefore, FoundDamage};
 use cassmount::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -114,6 +115,19 @@ impl Session {
         let options = CatalogOptions { directory, layout, renames, lists_all, verified, ..CatalogOptions::default() };
         let catalog = Catalog::open(objects, options);
         Ok(Self { settings, store, catalog, cache_dir, unpacked, keys, silence: None })
+    }
+
+    /// Keeps what archives were found not to give out, so that later commands know it.
+    pub(super) async fn remember(&self, host: &Host, damages: Vec<Damage>) -> Result<()> {
+        let (directory, source, host) = (self.cache_dir.verify(), self.catalog.source().to_owned(), host.clone());
+        let found: Vec<FoundDamage> =
+            damages.into_iter().map(|Damage { set, object, evidence }| (set, object, evidence)).collect();
+        let now = words::now();
+        blocking(move || {
+            verify::remember(&directory, &source, &host, &found, now);
+            Ok(())
+        })
+        .await
     }
 
     /// Makes sure that the source is there and lets us in.

@@ -6,13 +6,13 @@ use super::report::{ExtractReport, ExtractSubject, SchemaState, TableOutcome};
 use super::source::{PartlyStaged, Staged};
 use super::target::{Access, Dir};
 use super::work::{Scope, Work};
-use super::{HIDDEN, Layout, schema, table};
+use super::{HIDDEN, Layout, lacking, schema, table};
 use crate::cassandra::TableName;
 use crate::catalog::{Archived, Catalog, Host, Lack, Tag};
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
-use crate::tree::{BackupTree, Backups, PointInfo, PointTable, ReportOptions, TreeOptions};
+use crate::tree::{BackupTree, Backups, Damage, PointInfo, PointTable, ReportOptions, TreeOptions};
 use crate::{Error, Kind, Result};
 use futures::StreamExt;
 use serde::Serialize;
@@ -341,6 +341,10 @@ impl Extraction {
             report.error_kind = Some(error.kind());
         }
         self.add_late_lacks(&mut report).await;
+        // What ended before its time goes on.
+        if report.error.is_none() {
+            self.tell_lacks(&work, &mut report).await;
+        }
         self.tree.keep(&self.host).await;
         report.tables.sort_by(|a, b| (&a.table, &a.directory).cmp(&(&b.table, &b.directory)));
         Ok(report)
@@ -364,6 +368,34 @@ impl Extraction {
                 report.lacks.push(lack);
             }
         }
+    }
+
+    /// Says what is missing beside the tables, too.
+    async fn tell_lacks(&self, work: &Work, report: &mut ExtractReport) {
+        let of_mount = match self.tree.incomplete_text(&self.host, &self.point.tag).await {
+            Ok(text) => text,
+            // What the report has is told all the same.
+            Err(error) => {
+                tracing::warn!("what the mount says of {} is not known: {error}", self.point.tag);
+                None
+            }
+        };
+        let Scope { target, hidden, access, .. } = &work.scope;
+        let text = lacking::text(report, of_mount.as_ref());
+        if let Err(error) = lacking::write(target, hidden, *access, text).await {
+            report.error_kind.get_or_insert(error.kind());
+            report.error.get_or_insert(format!("what is missing could not be written beside the tables: {error}"));
+        }
+    }
+
+    /// What archives were found not to give out, for who remembers it.
+    pub fn damages(&self) -> Vec<Damage> {
+        self.tree.damages(&self.host)
+    }
+
+    /// The host whose restore point it is.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     async fn all(&self, work: &Work, mut tables: Vec<PointTable>, report: &mut ExtractReport) -> Result<()> {

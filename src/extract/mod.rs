@@ -12,6 +12,7 @@
 mod estimate;
 mod extraction;
 mod journal;
+mod lacking;
 mod place;
 mod report;
 mod schema;

@@ -90,6 +90,19 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The Statistics.db of each SSTable of the table itself that is staged: the archive that it is
+    /// from, and its name in staging.
+    pub(super) fn statistics(&self, located: &[Located]) -> Vec<(ArchiveId, SstableName, String)> {
+        let files = self.files.iter().zip(located);
+        let found = files.filter_map(|(file, located)| {
+            let Located::Staged(name) = located else { return None };
+            let (directory, parsed) = SstableName::parse_path(&file.path)?;
+            let is_it = directory.is_empty() && parsed.component == "Statistics.db";
+            is_it.then(|| (file.archive.clone(), parsed.sstable, name.clone()))
+        });
+        found.collect()
+    }
+
     /// Where each file is, in their order.
     pub(super) fn locate(&self, staging: &Dir, archives: &Archives) -> Result<Vec<Located>> {
         let mut staged: HashSet<String> = staging.names()?.into_iter().collect();

@@ -6,19 +6,24 @@ use super::place::{Archives, Fingerprint, Located, Plan, fingerprint};
 use super::report::TableOutcome;
 use super::staging::{ArchiveId, Claims, Staging, Wanted};
 use super::target::Dir;
-use super::work::Work;
+use super::work::{Scope, Work};
+use crate::cassandra::sstable::Shape;
 use crate::store::ObjectMeta;
 use crate::task::{blocking, lock};
-use crate::tree::PointTable;
+use crate::tree::{PointArchive, PointTable};
 use crate::{Error, Kind, Result};
 use futures::TryFutureExt;
 use std::collections::{HashMap, HashSet};
+use std::io::Read as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What is staged of an archive at least this long is not given up with the process, even if it is
 /// the only one of its table, bytes.
 const WORTH_NOTING: u64 = 64 << 20;
+
+/// Most of a Statistics.db that is read, bytes: its histograms are some KB.
+const MAX_STATISTICS: u64 = 4 << 20;
 
 /// A table being extracted.
 struct Extracting<'a> {
@@ -150,6 +155,7 @@ impl Extracting<'_> {
                 self.stream_all(missing.into_iter()).await?;
                 continue;
             }
+            self.check_table(&plan, &located).await?;
             let done = self.publish(plan, located).await?;
             return Ok(Some(TableOutcome::extracted(work, &self.table, done)));
         }
@@ -221,6 +227,9 @@ impl Extracting<'_> {
         let sink =
             Staging::new(Arc::clone(&self.staging), id.clone(), wanted, work.scope.access, Arc::clone(&work.trouble));
         let streamed = work.scope.reader.stream(&object, sink).await;
+        if let (Err(error), Some(archive)) = (&streamed, self.archive(&object)) {
+            work.scope.tree.note_unreadable(&work.scope.host, &self.table.table, archive, error);
+        }
         let (archive, sink) = work.note_store_result(streamed)?;
         self.fetched.fetch_add(object.size, Relaxed);
         for warning in &archive.listing().warnings {
@@ -233,6 +242,46 @@ impl Extracting<'_> {
         self.read().insert(id.clone(), archive);
         work.staged().insert(id, Arc::clone(&self.staging));
         Ok(())
+    }
+
+    /// Refuses SSTables of another table: the archive may have got this one's name on its way. What
+    /// tells it is staged.
+    async fn check_table(&self, plan: &Arc<Plan>, located: &[Located]) -> Result<()> {
+        let work = self.work;
+        let shapes = work.shapes().await?;
+        let statistics = plan.statistics(located);
+        let (staging, table) = (Arc::clone(&self.staging), self.table.table.clone());
+        let looked = blocking(move || {
+            let mut others = Vec::new();
+            for (archive, sstable, name) in statistics {
+                let mut bytes = Vec::new();
+                let read = staging.read(&name)?.take(MAX_STATISTICS).read_to_end(&mut bytes);
+                read.map_err(|e| Error::io(format_args!("read {}", staging.path().join(&name).display()), e))?;
+                // Of a format that is not known, or damaged, nothing tells.
+                let Ok(shape) = Shape::read(&sstable, &bytes) else { continue };
+                others.extend(shapes.misfit(&table, &shape).map(|misfit| (archive, sstable, misfit.to_string())));
+            }
+            Ok(others)
+        });
+        let others = looked.await.map_err(|error| work.trouble.note(error))?;
+        for (id, sstable, why) in &others {
+            let of_it = |archive: &&PointArchive| ArchiveId::of(&archive.object) == *id;
+            if let Some(archive) = self.table.archives.iter().find(of_it) {
+                let Scope { tree, host, .. } = &work.scope;
+                tree.note_of_another(host, &self.table.table, archive, &sstable.to_string(), why);
+            }
+        }
+        match others.first() {
+            None => Ok(()),
+            Some((_, sstable, why)) => {
+                let message = format!("{} of its SSTables are of another table; {sstable}: {why}", others.len());
+                Err(Error::corrupt(message))
+            }
+        }
+    }
+
+    fn archive(&self, object: &ObjectMeta) -> Option<&PointArchive> {
+        self.table.archives.iter().find(|archive| *archive.object == *object)
     }
 
     fn read(&self) -> MutexGuard<'_, Archives> {

@@ -6,6 +6,7 @@ use super::journal::{DoneTable, Journal, JournalContent};
 use super::source::Staged;
 use super::staging::{ArchiveId, Trouble};
 use super::target::{Access, Dir};
+use crate::cassandra::schema::Shapes;
 use crate::catalog::{Host, Tag};
 use crate::reader::Reader;
 use crate::task::{blocking, lock};
@@ -30,6 +31,7 @@ pub(super) struct Work {
     flush: Flush,
     unreachable: AtomicUsize,
     outage: OnceLock<Error>,
+    shapes: tokio::sync::OnceCell<Arc<Shapes>>,
 }
 
 /// What is extracted, from where, and where to.
@@ -56,12 +58,20 @@ impl Work {
             done: Mutex::new(done),
             unreachable: AtomicUsize::new(0),
             outage: OnceLock::new(),
+            shapes: tokio::sync::OnceCell::new(),
         }
     }
 
     /// Why nothing more is to be begun.
     pub(super) fn over(&self) -> Option<Error> {
         self.trouble.first().or(self.outage.get()).cloned()
+    }
+
+    /// What SSTables of each table may be like.
+    pub(super) async fn shapes(&self) -> Result<Arc<Shapes>> {
+        let Scope { tree, host, point, .. } = &self.scope;
+        let known = self.shapes.get_or_try_init(|| async { Ok(Arc::new(tree.shapes(host, point).await?)) });
+        known.await.cloned()
     }
 
     /// Takes note of whether the store could be reached.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Key> {
     let shown = path.display();
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Error::not_found(format!("there is no key file {shown}")),
+        io::ErrorKind::NotFound => Error::not_found(missing(path)),
         io::ErrorKind::PermissionDenied => Error::new(Kind::Io, format!("may not read the key file {shown}")),
         _ => Error::io(format_args!("read the key file {shown}"), error),
     };
@@ -40,6 +40,10 @@ pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Key> {
     let passphrase = Passphrase::from_openssl_file(&content[..length])
         .ok_or_else(|| Error::invalid(format!("the key file {shown} holds no passphrase in its first line")))?;
     Ok(Key { label: format!("key-file {shown}").into(), passphrase })
+}
+
+pub(super) fn missing(path: &Path) -> String {
+    format!("there is no key file {}", path.display())
 }
 
 #[cfg(test)]

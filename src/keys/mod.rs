@@ -116,6 +116,11 @@ pub struct LoadedKeys {
 }
 
 impl KeySources {
+    /// Key files that are not there, a sentence each: for who needs no key now.
+    pub fn missing(&self) -> impl Iterator<Item = String> {
+        self.files.iter().filter(|path| path.try_exists().is_ok_and(|there| !there)).map(|path| file::missing(path))
+    }
+
     /// Reads all of them. The first that fails fails the whole: half of the keys would look like a
     /// broken backup.
     pub fn load(&self) -> Result<LoadedKeys> {

@@ -3,6 +3,7 @@
 use super::finding::{Content, Finding, Note, Problem, SstableRef};
 use super::sets::{not_fetched, sentence};
 use super::sstables::{Sink, Sums};
+use super::tables::KnownTables;
 use crate::archive::compression::Compression;
 use crate::cassandra::sstable::checksums::{BadPieces, Verdict};
 use crate::cassandra::{Effect, SstableName, lacking};
@@ -31,6 +32,8 @@ pub(super) struct Outcome {
 pub(super) struct Subject<'a> {
     pub(super) set: &'a BackupSet,
     pub(super) archive: &'a TableArchive,
+    /// What is known of the host's tables, where an archive is read whole.
+    pub(super) tables: Option<&'a KnownTables>,
 }
 
 impl Subject<'_> {
@@ -211,6 +214,7 @@ impl Subject<'_> {
             }
             self.judge_sums(sstable, sink, outcome);
         }
+        self.judge_table(sink, outcome);
         if let Some(manifest) = &sink.manifest {
             self.judge_manifest(manifest, &components, outcome);
         }
@@ -280,6 +284,26 @@ impl Subject<'_> {
             ),
         };
         outcome.findings.push(self.of_sstable(problem, sstable, message, parts.content(sstable)).lost(lost));
+    }
+
+    /// An archive may have got another table's name on its way.
+    fn judge_table(&self, sink: &Sink, outcome: &mut Outcome) {
+        let misfits = self.tables.map(|known| known.misfits(&self.archive.table, sink));
+        for (why, sstables) in misfits.into_iter().flatten() {
+            let lost = "the rows of the table: Cassandra would read others in their place, or none";
+            match sstables {
+                None => {
+                    let finding = self.finding(Problem::OtherTable, format!("each SSTable in it: {why}"));
+                    let mut all: Vec<SstableRef> = sink.shapes().map(|(sstable, _)| sstable.clone()).collect();
+                    all.sort();
+                    all.truncate(MAX_NAMED);
+                    outcome.findings.push(Finding { sstables: all, ..finding.lost(lost) });
+                }
+                Some(some) => outcome.findings.extend(
+                    some.iter().map(|one| self.of_sstable(Problem::OtherTable, one, why.clone(), None).lost(lost)),
+                ),
+            }
+        }
     }
 
     /// The manifest that Cassandra put into the snapshot lists its SSTables by their Data.db.

@@ -67,6 +67,8 @@ pub enum Problem {
     /// The archive names a file whose data it does not hold: a link that leads nowhere, a piece of
     /// a multi-volume tar.
     DataMissing,
+    /// SSTables are of another table than the archive's name says.
+    OtherTable,
     /// An SSTable lacks components that Cassandra needs.
     ComponentMissing,
     /// A storage-attached index lacks parts: it has to be built anew.
@@ -114,6 +116,7 @@ impl Problem {
                 | Self::TarDamaged
                 | Self::SstableMissing
                 | Self::DataMissing
+                | Self::OtherTable
                 | Self::ComponentMissing
                 | Self::DigestDiffers
                 | Self::ChunkDamaged

@@ -26,9 +26,10 @@ mod sample;
 mod sets;
 mod sstables;
 mod state;
+mod tables;
 
 pub use finding::{Copy, Finding, Neighbours, Note, Problem, Severity, SstableRef};
 pub use prepare::{Scope, Todo, Verification, VerifyOptions};
-pub use results::{FoundBefore, HostResults, KeptFinding, SetResults, results};
+pub use results::{FoundBefore, FoundDamage, HostResults, KeptFinding, SetResults, remember, results};
 pub use run::{CheckCounts, HostReport, Observer, Report};
 pub use sample::{Sample, SampleReport};

@@ -238,6 +238,49 @@ pub(super) fn keep(
     }
 }
 
+/// What whoever read archives whole found wrong with one: the set, the archive as it was, and what.
+pub type FoundDamage = (Tag, Arc<ObjectMeta>, Vec<SetEvidence>);
+
+/// Keeps what others than a verification found of a host, beside what is kept. Blocks.
+pub fn remember(directory: &Path, source: &str, host: &Host, damages: &[FoundDamage], now: Timestamp) {
+    let path = path(directory, source, host);
+    let mut file = read(&path, source, host).unwrap_or_default();
+    let before = file.findings.len();
+    for (set, object, evidence) in damages {
+        let archive = Some(state::short(&Reader::version_in(source, object)));
+        for SetEvidence { subject, cause } in evidence {
+            let message = match cause {
+                Cause::Member { why } | Cause::Unreadable { why } => {
+                    why.strip_prefix(&format!("{}: ", object.key)).unwrap_or(why).to_owned()
+                }
+                other => other.to_string(),
+            };
+            let sstable = match subject {
+                Subject::Sstable { name, .. } => Some(name.to_string()),
+                _ => None,
+            };
+            let table = subject.table().map(ToString::to_string);
+            // What is said of the same already is said better.
+            let is_kept = |kept: &KeptFinding| {
+                *kept.set == *set.0 && kept.table == table && kept.archive == archive && kept.sstable == sstable
+            };
+            if file.findings.len() < MAX_KEPT && !file.findings.iter().any(is_kept) {
+                let (set, lost) = (set.to_string(), subject.to_string());
+                let when = now.secs();
+                let new =
+                    KeptFinding { set, table, message, lost, is_error: true, when, sstable, archive, is_deep: true };
+                file.findings.push(new);
+            }
+        }
+    }
+    if file.findings.len() > before {
+        (file.source, file.host) = (source.to_owned(), host.0.to_string());
+        if let Err(error) = write(&path, &file) {
+            tracing::warn!("{error}: the next command will not know what was found");
+        }
+    }
+}
+
 fn path(directory: &Path, source: &str, host: &Host) -> PathBuf {
     state::path(directory, source, host).with_extension("findings")
 }

@@ -6,6 +6,7 @@ use super::prepare::{HostWork, Part, Verification};
 use super::results::{self, KeptFinding};
 use super::sample::SampleReport;
 use super::sets;
+use super::tables::KnownTables;
 use super::{copies, logs};
 use crate::cassandra::TableName;
 use crate::catalog::{Archived, BackupSet, Host, HostCompleteness, SetEvidence, TableArchive, Tag};
@@ -208,12 +209,18 @@ impl Verification {
                 }
             }
         }
+        // Which table an archive is of, only all of it tells.
+        let known = if self.options.deep && !todo.is_empty() {
+            Some(KnownTables::of(&self.reader, self.catalog.source(), &host.sets).await?)
+        } else {
+            None
+        };
         let HostWork { parts, state, .. } = host;
         let archives = todo.into_iter().filter_map(|(part, table)| {
             let Part { set, .. } = &parts[part as usize];
             Some((set, set.archive(&table)?))
         });
-        let checks = archives.map(|(set, archive)| self.archive(set, archive, observer));
+        let checks = archives.map(|(set, archive)| self.archive(set, archive, known.as_ref(), observer));
         let mut checks = futures::stream::iter(checks).buffer_unordered(self.options.jobs.max(1));
         let mut result = Ok(());
         while let Some(done) = checks.next().await {
@@ -251,7 +258,7 @@ impl Verification {
             let table = kept.table.as_ref()?;
             let archive = part.archives(&self.tables).find(|archive| archive.table.to_string() == *table)?;
             kept.is_about(&self.reader.version(&archive.object)).then(|| {
-                let message = format!("found on {} by --deep: {}", kept.day(), kept.message);
+                let message = format!("found on {} by an earlier reading: {}", kept.day(), kept.message);
                 let finding = Finding::new(Problem::FoundBefore, &host.sets.host, &part.set.tag, message);
                 Finding { key: Some(archive.object.key.clone()), ..finding.of_table(&archive.table).lost(&kept.lost) }
             })
@@ -284,9 +291,10 @@ impl Verification {
         &self,
         set: &BackupSet,
         archive: TableArchive,
+        tables: Option<&KnownTables>,
         observer: &dyn Observer,
     ) -> Result<(TableArchive, Outcome), Error> {
-        let subject = Subject { set, archive: &archive };
+        let subject = Subject { set, archive: &archive, tables };
         let outcome = if self.options.deep {
             subject.read(&self.reader, &|bytes| observer.fetched(bytes)).await?
         } else {

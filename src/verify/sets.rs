@@ -121,10 +121,9 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::SomeTables { .. }
         | Cause::SchemaTable => Problem::ArchiveMissing,
         Cause::NoManifest => Problem::NoManifest,
-        Cause::ManifestDamaged { .. } => Problem::ManifestDamaged,
+        Cause::ManifestDamaged { .. } | Cause::OtherNode | Cause::OtherAddress { .. } => Problem::ManifestDamaged,
         Cause::OtherHost { .. } => Problem::SetMissing,
         Cause::Archived => Problem::ObjectArchived,
-        Cause::OtherNode | Cause::OtherAddress { .. } => Problem::ManifestDamaged,
         Cause::Empty => Problem::CutShort,
         Cause::Component { .. } => Problem::ComponentMissing,
         Cause::ManifestUnreadable { .. } | Cause::Unreadable { .. } => Problem::ObjectRefused,

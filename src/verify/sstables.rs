@@ -9,10 +9,12 @@ use super::finding::{Content, SstableRef};
 use crate::archive::tar::{self, MemberSink};
 use crate::archive::{Member, names};
 use crate::cassandra::SstableName;
+use crate::cassandra::sstable::Shape;
 use crate::cassandra::sstable::checksums::{Checked, DataCheck, List, ListReader, Verdict};
 use crate::reader::Archive;
 use crate::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Memory for lists of checksums, bytes: those of a Data.db of some 10 GB. Of a longer one only
 /// what can be compared is kept.
@@ -23,6 +25,9 @@ const TEXT_BYTES: usize = 16 << 20;
 
 /// Longest TOC.txt or Digest.crc32 that is read, bytes.
 const MAX_TEXT: u64 = 64 << 10;
+
+/// Longest Statistics.db that is read, bytes: its histograms are some KB.
+const MAX_STATISTICS: u64 = 4 << 20;
 
 /// SSTables that are kept count of; a table has some thousands.
 const MAX_SSTABLES: usize = 100_000;
@@ -40,6 +45,8 @@ pub(super) struct Sink {
     manifests: HashMap<String, Vec<u8>>,
     /// Components by the plain offset of their data.
     places: HashMap<u64, SstableRef>,
+    /// Each that SSTables have, once.
+    shapes: HashSet<Arc<Shape>>,
     /// Something had to be left unchecked.
     pub(super) overflow: bool,
     /// From an earlier look at the same archive: the only SSTables of interest now.
@@ -58,6 +65,7 @@ pub(super) struct Parts {
     digest: Option<u32>,
     data: Option<Data>,
     list: Option<ListSeen>,
+    shape: Option<Arc<Shape>>,
     /// Neither of its lists is of a format that is known.
     pub(super) unknown_format: Option<String>,
 }
@@ -100,6 +108,7 @@ enum Current {
     List(SstableRef, &'static str, Box<ListReader>),
     Toc(SstableRef, Vec<u8>),
     Digest(SstableRef, Vec<u8>),
+    Statistics(SstableRef, Vec<u8>),
     Manifest(String, Vec<u8>),
 }
 
@@ -147,6 +156,7 @@ impl Sink {
                 "Data.db" => parts.data.clone_from(&seen.data),
                 "TOC.txt" => parts.toc.clone_from(&seen.toc),
                 "Digest.crc32" => parts.digest = seen.digest,
+                "Statistics.db" => parts.shape.clone_from(&seen.shape),
                 // An SSTable that has both is read by CompressionInfo.db.
                 name if seen.list.as_ref().is_some_and(|list| list.component == name) => {
                     parts.list.clone_from(&seen.list);
@@ -186,6 +196,7 @@ impl Sink {
             "CompressionInfo.db" => self.list(sstable, "CompressionInfo.db"),
             "CRC.db" => self.list(sstable, "CRC.db"),
             "TOC.txt" if self.fits(size) => Some(Current::Toc(sstable, Vec::new())),
+            "Statistics.db" if size <= MAX_STATISTICS => Some(Current::Statistics(sstable, Vec::new())),
             "Digest.crc32" if self.fits(size) => Some(Current::Digest(sstable, Vec::new())),
             _ => None,
         }
@@ -221,6 +232,30 @@ impl Sink {
         let freed = parts.drop_list();
         let weight = parts.list_weight();
         self.list_bytes = (self.list_bytes + weight).saturating_sub(freed);
+    }
+
+    /// Of an SSTable whose format is not known, or that is damaged, nothing tells.
+    fn take_shape(&mut self, sstable: &SstableRef, statistics: &[u8]) {
+        let Ok(shape) = Shape::read(&sstable.name, statistics) else { return };
+        let known = self.shapes.get(&shape).cloned();
+        let shape = match known {
+            Some(known) => known,
+            None if self.fits(statistics.len() as u64) => {
+                let shape = Arc::new(shape);
+                self.shapes.insert(Arc::clone(&shape));
+                shape
+            }
+            None => return,
+        };
+        if let Some(parts) = self.parts(sstable) {
+            parts.shape = Some(shape);
+        }
+    }
+
+    /// Of the SSTables that hold the table's rows, as far as it is known.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = (&SstableRef, &Shape)> {
+        let of_table = self.sstables.iter().filter(|(sstable, _)| sstable.directory.is_empty());
+        of_table.filter_map(|(sstable, parts)| Some((sstable, parts.shape.as_deref()?)))
     }
 
     fn take_data(&mut self, sstable: &SstableRef, member: &Member, checked: Checked) {
@@ -290,7 +325,12 @@ impl MemberSink for Sink {
             None => {}
             Some(Current::Data(_, check)) => check.push(bytes),
             Some(Current::List(_, _, reader)) => reader.push(bytes),
-            Some(Current::Toc(_, text) | Current::Digest(_, text) | Current::Manifest(_, text)) => {
+            Some(
+                Current::Toc(_, text)
+                | Current::Digest(_, text)
+                | Current::Statistics(_, text)
+                | Current::Manifest(_, text),
+            ) => {
                 text.extend_from_slice(bytes);
             }
         }
@@ -312,6 +352,7 @@ impl MemberSink for Sink {
                     parts.digest = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
                 }
             }
+            Some(Current::Statistics(sstable, bytes)) => self.take_shape(&sstable, &bytes),
             Some(Current::Manifest(path, text)) => drop(self.manifests.insert(path, text)),
         }
         Ok(())

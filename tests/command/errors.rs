@@ -52,6 +52,20 @@ fn errno(result: io::Result<Vec<u8>>) -> Option<i32> {
 }
 
 #[test]
+fn a_mount_without_a_source_says_what_is_missing() {
+    let place = tempfile::tempdir().unwrap();
+    let output = cassmount().arg("mount").arg(place.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let shown = place.path().display();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for part in
+        ["no SOURCE was given", &format!("cassmount mount SOURCE {shown}"), &format!("cassmount mount {shown} /mnt")]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
 fn without_the_right_key_enokey() {
     const TEST: &str = "without_the_right_key_enokey";
     if !skip::fuse_or_skip(TEST) {

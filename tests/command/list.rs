@@ -69,6 +69,17 @@ fn shape(value: &Value) -> String {
 }
 
 #[test]
+fn a_key_file_that_is_not_there_is_said() {
+    let cache = tempfile::tempdir().unwrap();
+    for (key, is_said) in [("/no/such/key", true), ("/etc/passwd", false)] {
+        let mut list = cassmount();
+        list.args(["list", SAMPLE, "--key-file", key, "--cache-dir"]).arg(cache.path());
+        let said = String::from_utf8_lossy(&list.output().unwrap().stderr).into_owned();
+        assert_eq!(said.contains(&format!("warning: there is no key file {key}")), is_said, "{said}");
+    }
+}
+
+#[test]
 fn the_json_has_its_documented_shape() {
     let hosts = json(&[SAMPLE]);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Archives that are broken, locked or hostile: what could not be had is told, and the rest is
 //! there.
 
-use super::bucket::{Bucket, HOST, Header, Tar, encrypt, encrypt_with, gzip, sstable};
+use super::bucket::{Bucket, HOST, Header, Tar, encrypt, encrypt_with, gzip, sample_keys, sstable};
 use super::user::{HIDDEN, User, noise, shown};
 use super::walk::Seen;
 use serde_json::Value;
@@ -71,7 +71,14 @@ fn an_sstable_that_its_digest_condemns_is_left_out_alone_and_again() {
     bucket.add_archive(TAG, "ks", "t", &tar.end());
     let (user, key) = (User::new(), bucket.key_file());
     for state in ["extracted", "unchanged"] {
-        let (status, report) = user.json(&bucket.source(), HOST, TAG, &["--key-file", &key]);
+        // What the first run has found, the second one knows.
+        let knowing: &[&str] = if state == "unchanged" { &["--allow-incomplete"] } else { &[] };
+        let arguments = [&["--key-file", &key], knowing].concat();
+        if state == "unchanged" {
+            let refused = user.extract(&bucket.source(), HOST, TAG, &["--key-file", &key]);
+            assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+        }
+        let (status, report) = user.json(&bucket.source(), HOST, TAG, &arguments);
         let table = &report["tables"][0];
         assert_eq!((status, &table["state"], &table["error"]), (1, &state.into(), &Value::Null), "{report}");
         let lost = table["lost"].as_array().unwrap();
@@ -83,6 +90,23 @@ fn an_sstable_that_its_digest_condemns_is_left_out_alone_and_again() {
         assert!(names.contains(&"ks/t/nb-1-big-Data.db".to_owned()), "{names:?}");
         assert!(!names.iter().any(|name| name.contains("nb-2-") || name.contains(".idx/nb")), "{names:?}");
     }
+}
+
+/// Each is as it was packed; what their rows are made of tells.
+#[test]
+fn an_archive_under_another_tables_name_is_not_put_there() {
+    let (bucket, user) = (Bucket::sample(), User::new());
+    let [users, orders] =
+        ["users", "orders"].map(|table| bucket.path().join(format!("cass-a/2026-11-21-02-45/shop/{table}.tar.gz.enc")));
+    fs::copy(orders, users).unwrap();
+    let tables = ["-t", "shop.users", "-t", "shop.orders"];
+    let arguments = [&sample_keys()[..], &tables].concat();
+    let (status, report) = user.json(&bucket.source(), "cass-a", "2026-11-21-02-45", &arguments);
+    let states: Vec<_> = report["tables"].as_array().unwrap().iter().map(|table| table["state"].clone()).collect();
+    assert_eq!((status, &states[..]), (1, &["extracted".into(), "failed".into()][..]), "{report}");
+    assert!(report["tables"][1]["error"].as_str().unwrap().contains("it is of shop.orders"), "{report}");
+    let text = fs::read_to_string(user.target().join("INCOMPLETE.txt")).unwrap();
+    assert!(text.contains("[shop.users] 2026-11-21-02-45 lacks SSTable ") && !text.contains("[shop.orders]"), "{text}");
 }
 
 #[test]

@@ -126,11 +126,11 @@ fn what_verify_found_counts_until_the_archive_is_another() {
     let extract = ["extract", &source, HOST, "latest", target.to_str().unwrap()];
     assert_eq!(run(&["list", &source]).0, 0);
     assert_eq!(run(&["verify", &source, "--deep"]).0, 1);
-    let lack = "lacks SSTable nb-1-big of ks.t: `cassmount verify` found on 20";
+    let lack = "lacks SSTable nb-1-big of ks.t: an earlier reading found on 20";
     // A glance sees nothing of it by itself, and does not forget it.
     for _ in 0..2 {
         let (status, told) = run(&["verify", &source]);
-        assert!(status == 1 && told.contains("by --deep: "), "{status}: {told}");
+        assert!(status == 1 && told.contains("by an earlier reading: "), "{status}: {told}");
     }
     for (arguments, expected) in [(&["list", &source, HOST][..], 1), (&["list", &source][..], 1), (&extract[..], 5)] {
         let (status, told) = run(arguments);
@@ -140,6 +140,56 @@ fn what_verify_found_counts_until_the_archive_is_another() {
     bucket.add_archive(TAG, "ks", "t", &sstable(Tar::new(), 1, b"all of the rows").end());
     let (status, told) = run(&extract);
     assert_eq!(status, 0, "{told}");
+}
+
+/// Whoever finds an archive damaged, everybody knows it afterwards.
+#[test]
+fn what_extract_and_chain_find_is_remembered_and_written_beside_the_tables() {
+    let lack = "lacks SSTable nb-1-big of ks.t: an earlier reading found on 20";
+    for reads in ["extract", "chain"] {
+        let bucket = Bucket::new();
+        bucket.add_set(TAG, "full");
+        let rotten = sstable(Tar::new(), 1, b"rows").file("./nb-1-big-Digest.crc32", "1");
+        bucket.add_archive(TAG, "ks", "t", &rotten.end());
+        bucket.add_archive(TAG, "ks", "u", &sstable(Tar::new(), 1, b"rows").end());
+        let path = bucket.path().join(format!("{HOST}/{TAG}/ks/v.tar.gz.enc"));
+        fs::copy(path.with_file_name("u.tar.gz.enc"), &path).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let (user, key, source) = (User::new(), bucket.key_file(), bucket.source());
+        let run = |arguments: &[&str]| {
+            let mut command = cassmount();
+            command.args(arguments).args(["--key-file", &key, "--cache-dir"]).arg(user.work.path().join("cache"));
+            let output = command.output().unwrap();
+            let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            (output.status.code().unwrap(), told.concat())
+        };
+        assert_eq!(run(&["list", &source, HOST]).0, 0);
+        let target = user.target();
+        let told = match reads {
+            "extract" => run(&["extract", &source, HOST, TAG, target.to_str().unwrap()]),
+            _ => run(&["chain", &source, HOST, TAG, "--sstables"]),
+        };
+        assert_eq!(told.0, 1, "{reads}: {}", told.1);
+        for arguments in [&["list", &source, HOST][..], &["chain", &source, HOST, TAG, "--summary"]] {
+            let (status, told) = run(arguments);
+            let of_archive = told.contains("lacks ks.v: an earlier reading found on 20");
+            assert!(status == 1 && told.contains(lack) && of_archive, "{reads} {arguments:?}: {told}");
+        }
+        if reads == "extract" {
+            let text = fs::read_to_string(target.join("INCOMPLETE.txt")).unwrap();
+            let beginning = format!("The restore point {TAG} of {HOST} is incomplete.");
+            assert!(text.starts_with(&beginning), "{text}");
+            assert!(text.contains("[ks.t] ") && text.contains("[ks.v] ") && !text.contains("[ks.u] "), "{text}");
+        }
+        // They are whole again, and it is said no more.
+        for table in ["t", "v"] {
+            bucket.add_archive(TAG, "ks", table, &sstable(Tar::new(), 1, b"all of the rows").end());
+        }
+        assert_eq!(run(&["list", &source, HOST]).0, 0, "{reads}");
+    }
 }
 
 #[test]

@@ -119,6 +119,40 @@ fn objects_that_are_no_whole_archives() {
     ]);
 }
 
+/// All that each of them holds is as it was packed: only what the rows are made of tells.
+#[test]
+fn archives_that_got_each_others_names() {
+    let sample = Sample { bucket: Bucket::sample() };
+    let swap = |tag: &str, a: &str, b: &str| {
+        let [a, b] = [a, b].map(|table| sample.archive(tag, table));
+        let kept = fs::read(&a).unwrap();
+        fs::copy(&b, &a).unwrap();
+        fs::write(&b, kept).unwrap();
+    };
+    swap(FULL, "shop.users", "shop.orders");
+    swap(LATER, "shop.users", "shop.hits");
+    let user = User::new();
+    let tables = ["-t", "shop.users", "-t", "shop.orders", "-t", "shop.hits"];
+    let report = user.sample(&sample.bucket.source(), &[&["cass-a", "--deep"], &tables[..]].concat());
+    let named: BTreeSet<String> = found(&report)
+        .into_iter()
+        .map(|line| line.split(' ').filter(|word| !word.starts_with("nb-")).collect::<Vec<_>>().join(" "))
+        .collect();
+    let expected = ["2026-11-21-02-45 shop.users", "2026-11-21-02-45 shop.orders", "2026-11-21-02-47 shop.users"];
+    let mut expected: Vec<String> = expected.iter().map(|of| format!("cass-a {of} other_table")).collect();
+    expected.push("cass-a 2026-11-21-02-47 shop.hits other_table".into());
+    assert_eq!(named, expected.into_iter().collect());
+    assert!(report.to_string().contains("by key and columns it is of shop.orders"), "{report}");
+    // From then on everybody knows.
+    let list = super::command::cassmount()
+        .args(["list", &sample.bucket.source(), "cass-a", "--cache-dir"])
+        .arg(user.cache.path())
+        .args(sample_keys())
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&list.stdout).contains("it is of shop.orders"), "{list:?}");
+}
+
 #[test]
 fn a_flipped_bit_anywhere_in_the_middle() {
     let sample = Sample::new();

@@ -159,12 +159,12 @@ fn people_are_told_what_is_lost_and_where_else_it_is() {
     // What was found counts until the archive is another, though a glance cannot see it.
     let (code, text, said) = run(&["--key-file", &key]);
     assert_eq!((code, said.as_str()), (Some(1), "cassmount: 1 problem found\n"));
-    assert!(text.contains("by --deep: the tar ends too early"), "{text}");
+    assert!(text.contains("by an earlier reading: the tar ends too early"), "{text}");
 
     // Of a sample it is said that it is one, and how much of all that is.
     let (code, text, _) = run(&["--key-file", &key, "--again", "--sample", "50%"]);
     assert_eq!(code, Some(1));
-    assert!(text.contains("by --deep: ") && text.contains("a sample of 50%, drawn for "), "{text}");
+    assert!(text.contains("by an earlier reading: ") && text.contains("a sample of 50%, drawn for "), "{text}");
     let parts = [1, 2, 3].map(|part| {
         let sample = format!("{part}/3");
         let report = user.report(&bucket.source(), &["--key-file", &key, "--again", "--deep", "--sample", &sample]);

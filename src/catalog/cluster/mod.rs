@@ -122,8 +122,8 @@ fn by_cluster(hosts: &[Arc<HostSets>]) -> BTreeMap<Option<Arc<str>>, Vec<Arc<Hos
 fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
     let runs = |host: &Arc<HostSets>| {
         let made = host.sets.iter().filter(|set| set.automatic().is_none());
-        let fulls = made.clone().rev().filter(|set| set.kind() == SetKind::Full);
-        let address = fulls.filter_map(|set| set.manifest.good()?.address.clone()).next();
+        let mut fulls = made.clone().rev().filter(|set| set.kind() == SetKind::Full);
+        let address = fulls.find_map(|set| set.manifest.good()?.address.clone());
         Arc::new(PeerRuns {
             host: host.host.clone(),
             cluster: cluster(&host.sets).map(Arc::from),

@@ -44,7 +44,7 @@ impl fmt::Display for Lack {
             }
             Subject::Set if matches!(cause, Cause::ManifestCount { .. }) => write!(f, "{set} lacks tables: {cause}")?,
             Subject::Set if matches!(cause, Cause::OtherNode | Cause::OtherAddress { .. }) => {
-                write!(f, "{set} lacks all of this host: {cause}")?
+                write!(f, "{set} lacks all of this host: {cause}")?;
             }
             Subject::Set => write!(f, "{set} is left out: {cause}")?,
             other => write!(f, "{set} lacks {other}: {cause}")?,

@@ -14,6 +14,7 @@ use super::exposition;
 use super::options::{BackupArgs, OutputArgs, TablePatternArgs, parse_host};
 use super::output::print;
 use super::session::{self, Session};
+use super::terminal::say;
 use cassmount::catalog::SetKind;
 use cassmount::{Error, Result};
 use std::path::PathBuf;
@@ -59,6 +60,10 @@ pub(super) struct ListArgs {
 
 pub(super) fn run(args: &ListArgs) -> Result<()> {
     let Some(settings) = session::begin(args.source_place.as_deref(), &args.backups)? else { return Ok(()) };
+    // No key is needed now; but who looks around now will want to restore.
+    for missing in settings.keys.missing() {
+        say!("cassmount: warning: {missing}");
+    }
     session::block_on(async {
         let session = Session::open(settings).await?;
         let Some(host) = &args.host else {

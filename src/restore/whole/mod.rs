@@ -10,6 +10,7 @@
 mod checks;
 mod config;
 mod journal;
+mod lacking;
 mod next;
 mod place;
 mod plan;
@@ -243,6 +244,7 @@ impl NodeRestore {
         if journal.state.step < NodeStep::Placed {
             place::place(&mut journal, &self.journals, tell)?;
         }
+        lacking::write(&journal.state.work, &plan.lacks)?;
         let next = Remains::of(&journal.state)?.steps;
         Ok(report(&plan, false, next))
     }

@@ -304,6 +304,23 @@ impl Scene {
     }
 }
 
+#[test]
+fn what_it_was_put_together_without_lies_beside_it_and_goes_with_it() {
+    let scene = Scene::new(false);
+    scene.run(usize::MAX).unwrap();
+    let place = scene.work.data_dir.join("INCOMPLETE.txt");
+    lacking::write(&scene.work, &[]).unwrap();
+    assert!(!place.exists());
+    lacking::write(&scene.work, &["2026-11-21-02-48 lacks shop.users".to_owned()]).unwrap();
+    let text = fs::read_to_string(&place).unwrap();
+    assert!(text.contains("[*] 2026-11-21-02-48 lacks shop.users\n"), "{text}");
+    scene.abort();
+    scene.assert_as_before();
+    fs::write(&place, "of somebody else").unwrap();
+    lacking::remove(&scene.work).unwrap();
+    assert!(place.exists());
+}
+
 fn table(work: &Work, place: &str) -> PlacedTable {
     let (keyspace, directory) = place.split_once('/').unwrap();
     let mut directories: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();

@@ -2,6 +2,7 @@
 
 use super::config;
 use super::journal::{NodeJournal, NodeState, NodeStep, PlacedTable, Work};
+use super::lacking;
 use super::place::remove_staging;
 use crate::restore::journal::sync_directory;
 use crate::restore::links::live;
@@ -87,6 +88,7 @@ pub(super) fn undo(mut journal: NodeJournal) -> Result<Vec<PathBuf>> {
     for keyspace in keyspaces {
         remove_empty(&journal.state.work.data_dir.join(keyspace))?;
     }
+    lacking::remove(&journal.state.work)?;
     sync_directory(&journal.state.work.data_dir)?;
     journal.remove()?;
     Ok(left)

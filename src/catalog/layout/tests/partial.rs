@@ -93,10 +93,10 @@ async fn a_snapshot_of_one_keyspace_says_what_it_is_not_made_of() {
 /// Also of the sets that are not looked at again.
 #[tokio::test]
 async fn copies_of_snapshots_are_compared_as_those_in_a_data_directory_are() {
+    const SCHEMA: &str = "tables-afddfb9dbc1e30688056eed6c302ba09";
     let table = |tag: &str, keyspace: &str, table: &str, at: i64| {
         (format!("{tag}/node1/{keyspace}/{table}/nb-1-big-Data.db"), T + at)
     };
-    const SCHEMA: &str = "tables-afddfb9dbc1e30688056eed6c302ba09";
     let all = |tag: &str, at: i64| {
         [table(tag, "shop", USERS, at), table(tag, "media", ORDERS, at), table(tag, "system_schema", SCHEMA, at)]
     };
