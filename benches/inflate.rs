@@ -1,8 +1,12 @@
 //! The deflate decoder and zlib-rs, on what backups consist of (LZ4-compressed chunks of an
 //! SSTable) and on text (this project's sources), both packed by gzip. Times are CPU times, so that
 //! other load does not matter much; bytes per second are plain ones. Arguments are Criterion's.
+//!
+//! Then what guessing ahead costs, and how long more cores would take by that: computed, for no
+//! more cores are needed to measure it.
 
 use cassmount::archive::inflate;
+use cassmount::archive::inflate::guess::{Guess, Guesser, Known, Part};
 use testkit::archive::zlib;
 use testkit::bench as support;
 
@@ -12,10 +16,11 @@ use inflate::{At, RawInflate, StopAt};
 use std::fs;
 use std::hint::black_box;
 use std::io::Write as _;
+use std::mem;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::fixture;
+use support::{Report, fixture, median};
 
 /// What a pass gives and takes at once.
 const INPUT: usize = 256 << 10;
@@ -27,7 +32,9 @@ fn main() {
     for directory in ["src", "docs", "tests"] {
         append_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut text);
     }
-    for (name, plain) in [("sstable", fixture::data_db(32 << 20)), ("text", text)] {
+    let kinds = [("sstable", fixture::data_db(32 << 20)), ("words", fixture::words_db(32 << 20)), ("text", text)];
+    let mut costs = Vec::new();
+    for (name, plain) in kinds {
         let deflate = deflate(&plain);
         assert_eq!((ours(&deflate), zlib(&deflate)), (plain.len(), plain.len()));
         let mut group = criterion.benchmark_group(name);
@@ -36,11 +43,102 @@ fn main() {
         group.bench_function("ours", |bencher| bencher.iter(|| ours(black_box(&deflate))));
         group.bench_function("zlib-rs", |bencher| bencher.iter(|| zlib(black_box(&deflate))));
         group.finish();
+        costs.push((name, Cost::of(&deflate, plain.len())));
     }
     criterion.final_summary();
+    let mut report = Report::new("guessing ahead");
+    for (name, cost) in costs {
+        let row = |what: &str| format!("{name}: {what}");
+        report.seconds(&row("one thread, per plain GB"), cost.alone);
+        report.seconds(&row("guesses"), cost.guess);
+        report.seconds(&row("bytes in place of marks, and CRC-32"), cost.hand_out);
+        report.ratio(
+            &row("CPU of all pieces against one thread"),
+            (cost.guess + cost.hand_out).div_duration_f64(cost.alone),
+        );
+        for cores in [4, 8, 16] {
+            report.ratio(&row(&format!("computed for {cores} cores: speed against one")), cost.gain(cores));
+        }
+    }
+    report.print();
+}
+
+/// CPU time for each plain GB.
+struct Cost {
+    /// Inflated by one thread, with CRC-32.
+    alone: Duration,
+    guess: Duration,
+    hand_out: Duration,
+}
+
+impl Cost {
+    /// Plain bytes in a piece: as a pass has them.
+    const PIECE: usize = 2 << 20;
+    const REPETITIONS: usize = 7;
+
+    fn of(deflate: &[u8], plain_len: usize) -> Self {
+        let piece_len = (Self::PIECE as u128 * deflate.len() as u128 / plain_len as u128) as usize;
+        let pieces: Vec<&[u8]> = deflate.chunks(piece_len).collect();
+        let mut guesses: Vec<Guess> = (1..pieces.len()).map(|_| Guess::default()).collect();
+        let mut guesser = Guesser::default();
+        let mut known = Known::default();
+        let (mut alone, mut guess, mut hand_out) = (Vec::new(), Vec::new(), Vec::new());
+        let mut out = Vec::with_capacity(OUTPUT);
+        for _ in 0..Self::REPETITIONS {
+            let start = CpuTime.start();
+            let made = pass_over(deflate);
+            alone.push(per_gb(CpuTime.end(start), made));
+
+            let start = CpuTime.start();
+            for (at, guess) in guesses.iter_mut().enumerate().take(pieces.len() - 2) {
+                let offset = ((at + 1) * piece_len * 8) as u64;
+                let part = Part { bytes: pieces[at + 1], following: pieces[at + 2], offset, most: 2 * Self::PIECE };
+                *guess = guesser.guess(&part, mem::take(guess), &|| true).expect("gzip makes blocks");
+            }
+            let made = guesses.iter().map(Guess::len).sum();
+            guess.push(per_gb(CpuTime.end(start), made));
+
+            assert!(known.set(&vec![b'x'; inflate::WINDOW_LEN]));
+            let start = CpuTime.start();
+            for guess in &guesses {
+                for from in (0..guess.len()).step_by(OUTPUT) {
+                    out.clear();
+                    guess.copy(from..guess.len().min(from + OUTPUT), &known, &mut out);
+                    black_box(crc32fast::hash(&out));
+                }
+            }
+            hand_out.push(per_gb(CpuTime.end(start), made));
+        }
+        Self { alone: median(alone), guess: median(guess), hand_out: median(hand_out) }
+    }
+
+    /// How many times as fast so many cores are, if nothing else holds them up: all but one guess,
+    /// and that one hands out, and inflates what nobody has guessed by then.
+    fn gain(&self, cores: u32) -> f64 {
+        let [alone, guess, hand_out] = [self.alone, self.guess, self.hand_out].map(|time| time.as_secs_f64());
+        let guess = guess / f64::from(cores - 1);
+        let share = (alone / (guess + alone - hand_out)).min(1.0);
+        alone / (share * hand_out + (1.0 - share) * alone)
+    }
+}
+
+fn per_gb(nanoseconds: u64, plain: usize) -> Duration {
+    Duration::from_nanos((u128::from(nanoseconds) * 1_000_000_000 / plain as u128) as u64)
+}
+
+/// Inflates as one thread does, with CRC-32.
+fn pass_over(deflate: &[u8]) -> usize {
+    let mut crc = crc32fast::Hasher::new();
+    let made = inflate(deflate, |plain| crc.update(plain));
+    black_box(crc.finalize());
+    made
 }
 
 fn ours(deflate: &[u8]) -> usize {
+    inflate(deflate, |_| {})
+}
+
+fn inflate(deflate: &[u8], mut each: impl FnMut(&[u8])) -> usize {
     let mut raw = RawInflate::new();
     let mut plain = Vec::with_capacity(OUTPUT);
     let (mut used, mut made) = (0, 0);
@@ -50,6 +148,7 @@ fn ours(deflate: &[u8]) -> usize {
         let progress = raw.inflate(input, &mut plain, OUTPUT, StopAt::End).expect("gzip makes deflate");
         used += progress.consumed;
         made += progress.produced;
+        each(&plain);
         if progress.at == At::End {
             return made;
         }

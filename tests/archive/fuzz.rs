@@ -1,8 +1,10 @@
 //! Everything that reads bytes of a bucket, given bytes that nobody would write: an error or a
 //! value, never a panic, never without bound. `scripts/fuzz [TARGET] [MINUTES]` goes on for longer.
 
+use crate::ahead;
 use cassmount::Result;
 use cassmount::archive::armor::Armor;
+use cassmount::archive::compression::gzip::Helpers;
 use cassmount::archive::compression::{Compression, Decoder, Segment, Spacing};
 use cassmount::archive::envelope::{self, HEADER_LEN};
 use cassmount::archive::index::{self, Opener, PUBLISHED_HEADER_LEN, Sealer};
@@ -14,8 +16,9 @@ use cassmount::cassandra::{SstableName, TableId, TableName};
 use cassmount::catalog::{Offsets, manifest, parse_mapping, parse_time};
 use cassmount::keys::Passphrase;
 use cassmount::{Error, Kind};
+use std::cell::Cell;
 use std::io::Write;
-use testkit::archive::{Pass, data, gzip, header, identity, key, open, seal, tar, with_checksum};
+use testkit::archive::{Pass, data, gzip, header, identity, key, member, open, seal, tar, with_checksum, zlib};
 use testkit::{fuzz, schema_fixtures};
 
 /// What a decoder may make of one small input before the test ends it, bytes: a bomb is bounded by
@@ -80,6 +83,28 @@ fn fuzz_gzip() {
     fuzz::run("gzip", vec![gzip("-6", &plain()), members, gzip("-6", &[7; 5000])], |input| {
         let _ = decode(Compression::Gzip, input);
     });
+}
+
+/// Where other threads inflate ahead, it comes to what one thread makes.
+#[test]
+fn fuzz_ahead() {
+    // Zeros are over soon, and up to there nobody helps.
+    let plain = [vec![0; ahead::ALONE], data(1, 14_000), vec![7; 20_000], data(2, 14_000)].concat();
+    let blocks = |level| {
+        let mut left = ahead::ALONE;
+        let flushed = || {
+            let count = if left > 0 { 1 << 17 } else { 1500 };
+            left = left.saturating_sub(count);
+            (count, libz_rs_sys::Z_BLOCK)
+        };
+        member(&zlib::deflate(&plain, level, libz_rs_sys::Z_DEFAULT_STRATEGY, flushed), &plain)
+    };
+    let helpers = Helpers { threads: 2, piece_len: 32_000 };
+    let taken = Cell::new(0);
+    fuzz::run("ahead", vec![blocks(6), blocks(1), [blocks(6), gzip("-6", b"again")].concat()], |input| {
+        taken.set(taken.get() + ahead::agree(input, Spacing::every(200_000), helpers).1);
+    });
+    assert!(taken.get() > 0, "nobody helped");
 }
 
 #[test]

@@ -14,6 +14,12 @@ use std::sync::LazyLock;
 
 /// Symbols below are bytes, others marks.
 const MARK: u16 = 1 << 8;
+const SYMBOLS: usize = 1 << 16;
+/// The symbols that stand for bytes of the window.
+const WINDOW: Range<usize> = MARK as usize..MARK as usize + WINDOW_LEN;
+
+/// Symbols that are looked at together: mostly there is no mark among them.
+const CHUNK: usize = 32;
 
 /// Made at a time, between two looks at whether marks are left, or whether anybody still wants the
 /// guess.
@@ -188,13 +194,14 @@ impl Guess {
     }
 }
 
-/// What each symbol stands for, when the window before a guess is known.
-pub struct Known(Box<[u8; MARK as usize + WINDOW_LEN]>);
+/// What each symbol stands for, when the window before a guess is known. Those that are none stand
+/// for nothing; with them, no symbol's place has to be checked.
+pub struct Known(Box<[u8; SYMBOLS]>);
 
 impl Default for Known {
     fn default() -> Self {
-        let table = vec![0; MARK as usize + WINDOW_LEN].into_boxed_slice();
-        let mut table: Box<[u8; MARK as usize + WINDOW_LEN]> = table.try_into().expect("its length is that");
+        let table = vec![0; SYMBOLS].into_boxed_slice();
+        let mut table: Box<[u8; SYMBOLS]> = table.try_into().expect("its length is that");
         for (byte, entry) in (0..=u8::MAX).zip(table.iter_mut()) {
             *entry = byte;
         }
@@ -207,30 +214,34 @@ impl Known {
     pub fn set(&mut self, window: &[u8]) -> bool {
         let sound = window.len() == WINDOW_LEN;
         if sound {
-            self.0[MARK.into()..].copy_from_slice(window);
+            self.0[WINDOW].copy_from_slice(window);
         }
         sound
     }
 
     fn window(&self) -> &[u8] {
-        &self.0[MARK.into()..]
+        &self.0[WINDOW]
     }
 
     fn resolve(&self, symbols: &[u16], out: &mut Vec<u8>) {
-        let (chunks, rest) = symbols.as_chunks::<16>();
-        for chunk in chunks {
-            let bytes = if chunk.iter().fold(0, |all, &symbol| all | symbol) < MARK {
-                chunk.map(|symbol| symbol as u8)
+        let start = out.len();
+        out.resize(start + symbols.len(), 0);
+        let (chunks, rest) = symbols.as_chunks::<CHUNK>();
+        let (bytes, rest_bytes) = out[start..].as_chunks_mut::<CHUNK>();
+        for (chunk, bytes) in chunks.iter().zip(bytes) {
+            if chunk.iter().fold(0, |all, &symbol| all | symbol) < MARK {
+                *bytes = chunk.map(|symbol| symbol as u8);
             } else {
-                chunk.map(|symbol| self.byte(symbol))
-            };
-            out.extend_from_slice(&bytes);
+                self.look_up(chunk, bytes);
+            }
         }
-        out.extend(rest.iter().map(|&symbol| self.byte(symbol)));
+        self.look_up(rest, rest_bytes);
     }
 
-    fn byte(&self, symbol: u16) -> u8 {
-        self.0.get(usize::from(symbol)).copied().unwrap_or_default()
+    fn look_up(&self, symbols: &[u16], bytes: &mut [u8]) {
+        for (&symbol, byte) in symbols.iter().zip(bytes) {
+            *byte = self.0[usize::from(symbol)];
+        }
     }
 }
 

@@ -145,17 +145,26 @@ fn manifest(tables: usize) -> String {
 
 /// The first `size` bytes, or a chunk more, of a Data.db.
 pub fn data_db(size: usize) -> Vec<u8> {
+    data_db_of(size, rows)
+}
+
+/// The same of rows that LZ4 finds much to shorten in: it leaves references and short pieces.
+pub fn words_db(size: usize) -> Vec<u8> {
+    data_db_of(size, rows_of_words)
+}
+
+fn data_db_of(size: usize, rows: fn(&mut Random) -> Vec<u8>) -> Vec<u8> {
     let mut random = Random::new(SEED);
     let mut data = Vec::with_capacity(size + (32 << 10));
     while data.len() < size {
-        data.extend(chunk(&mut random));
+        data.extend(chunk(&rows(&mut random)));
     }
     data
 }
 
 /// 16 KiB of rows as Cassandra writes them: LZ4, then its CRC-32.
-fn chunk(random: &mut Random) -> Vec<u8> {
-    let mut chunk = lz4_flex::block::compress(&rows(random));
+fn chunk(rows: &[u8]) -> Vec<u8> {
+    let mut chunk = lz4_flex::block::compress(rows);
     let crc = crc32fast::hash(&chunk);
     chunk.extend(crc.to_be_bytes());
     chunk
@@ -168,7 +177,7 @@ fn write_sstable(table: &Path, generation: u32, size: u64, random: &mut Random) 
     let mut digest = crc32fast::Hasher::new();
     let mut written = 0;
     while written < size {
-        let chunk = chunk(random);
+        let chunk = chunk(&rows(random));
         data.write_all(&chunk).expect("write Data.db");
         digest.update(&chunk);
         written += chunk.len() as u64;
@@ -201,6 +210,42 @@ fn rows(random: &mut Random) -> Vec<u8> {
         rows.extend_from_slice(&(1_795_000_000_000_000 + random.next() % 86_400_000_000).to_be_bytes());
         rows.extend_from_slice((random.next() % 100_000).to_string().as_bytes());
         rows.extend((0..3 * 26).map(|_| BASE32[(random.next() % 32) as usize]));
+    }
+    rows.truncate(16 << 10);
+    rows
+}
+
+/// 16 KiB of rows: a timestamp, an id, six words and two measurements.
+fn rows_of_words(random: &mut Random) -> Vec<u8> {
+    const WORDS: [&str; 16] = [
+        "temperature",
+        "humidity",
+        "pressure",
+        "ok",
+        "failed",
+        "pending",
+        "device",
+        "europe",
+        "asia",
+        "order",
+        "amount",
+        "EUR",
+        "USD",
+        "shipped",
+        "cancelled",
+        "none",
+    ];
+    let mut rows = Vec::with_capacity(16 << 10);
+    while rows.len() < 16 << 10 {
+        rows.extend_from_slice(&(1_795_000_000_000_000 + random.next() % 86_400_000_000).to_be_bytes());
+        rows.extend_from_slice(&random.next().to_be_bytes());
+        for _ in 0..6 {
+            let word = WORDS[(random.next() % 16) as usize];
+            rows.push(word.len() as u8);
+            rows.extend_from_slice(word.as_bytes());
+        }
+        rows.extend_from_slice(&((random.next() % 10_000) as f64 / 100.0).to_be_bytes());
+        rows.extend_from_slice(&(random.next() as u32 % 1000).to_be_bytes());
     }
     rows.truncate(16 << 10);
     rows
