@@ -17,7 +17,10 @@ fn plain(seed: u64, len: usize) -> Vec<u8> {
 }
 
 fn index(object: &[u8], chunk: usize, spacing: u64) -> Result<(Index, Vec<u8>)> {
-    let mut pass = Pass::new(identity(object), Spacing::every(spacing));
+    run(Pass::new(identity(object), Spacing::every(spacing)), object, chunk)
+}
+
+fn run(mut pass: Pass, object: &[u8], chunk: usize) -> Result<(Index, Vec<u8>)> {
     for piece in object.chunks(chunk) {
         pass.push(piece, &mut ())?;
     }
@@ -34,6 +37,9 @@ fn check(gzip: &[u8], plain: &[u8], spacing: u64, longest: u64) {
         let (index, file) = index(gzip, chunk, spacing).unwrap();
         assert_eq!(open(&file).unwrap(), index);
         if first.is_none() {
+            let hashed = Pass::new(identity(gzip), Spacing::every(spacing)).hashed();
+            let hashed = run(hashed, gzip, chunk).unwrap();
+            assert!(hashed.0 == index, "by a stage before the builder");
             check_spans(&index, &file, gzip, None, plain);
             for span in 0..index.spans.len() {
                 let range = index.span_plain_range(span);

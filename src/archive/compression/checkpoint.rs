@@ -39,6 +39,13 @@ impl PendingEntry {
         Self { checkpoint, pack: Box::new(pack) }
     }
 
+    /// The same, packed already.
+    pub(in crate::archive) fn packed(self) -> Self {
+        let checkpoint = self.checkpoint;
+        let packed = self.pack();
+        Self::new(checkpoint, move || packed)
+    }
+
     /// The packed form of the [`Entry`](super::Entry). May take a fraction of a millisecond; any
     /// thread may do it.
     pub fn pack(self) -> Vec<u8> {

@@ -7,7 +7,7 @@ use super::{Checkpoint, PendingEntry};
 pub const SEGMENT_LEN: usize = 512 << 10;
 
 /// A piece of the plain stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Segment {
     /// At most [`SEGMENT_LEN`] bytes; may be empty.
     pub plain: Vec<u8>,
@@ -17,12 +17,15 @@ pub struct Segment {
     /// What became known with this segment of how to start at checkpoints; each names its
     /// checkpoint, which may lie a little further back.
     pub entries: Vec<PendingEntry>,
+    /// BLAKE3 of the span that ends behind `plain`, where an index is made and it is known already.
+    pub span_hash: Option<[u8; 32]>,
 }
 
 impl Segment {
     /// Plain bytes with the checkpoint behind them, if there is one.
     pub(super) fn new(plain: Vec<u8>, entry: Option<PendingEntry>) -> Self {
-        Self { plain, checkpoint: entry.as_ref().map(|entry| entry.checkpoint), entries: entry.into_iter().collect() }
+        let checkpoint = entry.as_ref().map(|entry| entry.checkpoint);
+        Self { plain, checkpoint, entries: entry.into_iter().collect(), span_hash: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Makes an index while an archive is read for the first time.
 
 use super::format::{self, Footer, MAX_SPANS, RecordKind, Save, Start};
-use super::{Identity, Index, Span, VERSION, WindowRef, is_short};
+use super::{Identity, Index, Span, SpanHasher, VERSION, WindowRef, is_short};
 use crate::archive::Member;
 use crate::archive::compression::{Checkpoint, PendingEntry, Segment, Spacing, Summary};
 use crate::archive::tar::{TarReader, TarState, TarSummary};
@@ -23,7 +23,10 @@ pub struct IndexBuilder {
     spans: Vec<Span>,
     /// Checkpoints whose spans are not complete, or whose windows are not known yet.
     open: VecDeque<OpenSpan>,
-    hasher: blake3::Hasher,
+    /// None: segments come with what it does.
+    hasher: Option<SpanHasher>,
+    /// Of the span that ends with all segments so far.
+    last_hash: Option<[u8; 32]>,
     plain: u64,
     save_every: u64,
     /// Plain offset, spans and members at the last save.
@@ -65,7 +68,8 @@ impl IndexBuilder {
             output_offset,
             spans: Vec::new(),
             open: VecDeque::new(),
-            hasher: blake3::Hasher::new(),
+            hasher: Some(SpanHasher::default()),
+            last_hash: None,
             plain: 0,
             save_every: SAVE_EVERY,
             saved: (0, 0, 0),
@@ -98,14 +102,26 @@ impl IndexBuilder {
         self
     }
 
+    /// Expects segments that a [`SpanHasher`] had first, up to its end.
+    #[must_use]
+    pub fn after_hasher(mut self) -> Self {
+        self.hasher = None;
+        self
+    }
+
     /// Takes the next segment, after `tar` has read it. True when a save point came with it: worth
     /// an fsync of the file once [`Self::take_output`] is written.
     pub fn segment(&mut self, segment: Segment, tar: &TarReader) -> Result<bool> {
-        let Segment { plain, checkpoint, entries } = segment;
-        self.hasher.update(&plain);
+        let hashed = match &mut self.hasher {
+            Some(hasher) => hasher.segment(segment),
+            None => segment,
+        };
+        let Segment { plain, checkpoint, entries, span_hash } = hashed;
         self.plain += plain.len() as u64;
         if let Some(checkpoint) = checkpoint {
-            self.checkpoint(checkpoint, tar)?;
+            self.checkpoint(checkpoint, span_hash, tar)?;
+        } else {
+            self.last_hash = span_hash;
         }
         let mut saved = false;
         for entry in entries {
@@ -129,7 +145,8 @@ impl IndexBuilder {
     /// Completes the file: its last bytes are the [`Self::take_output`] that this returns. Call it
     /// only when everything about the archive was verified.
     pub fn finish(mut self, stream: Summary, tar: TarSummary) -> Result<(Index, Vec<u8>)> {
-        self.close_hash();
+        let last_hash = self.hasher.take().map_or(self.last_hash, |hasher| hasher.end().span_hash);
+        self.close_hash(last_hash)?;
         // Behind a checkpoint at the very end there is nothing to read.
         if self.open.back().is_some_and(|last| last.checkpoint.plain == stream.plain_size) {
             self.open.pop_back();
@@ -152,7 +169,7 @@ impl IndexBuilder {
         Ok((index, self.take_output()))
     }
 
-    fn checkpoint(&mut self, checkpoint: Checkpoint, tar: &TarReader) -> Result<()> {
+    fn checkpoint(&mut self, checkpoint: Checkpoint, span_hash: Option<[u8; 32]>, tar: &TarReader) -> Result<()> {
         if self.spans.len() + self.open.len() >= MAX_SPANS {
             return Err(Error::corrupt("the archive is too large to be indexed"));
         }
@@ -161,7 +178,7 @@ impl IndexBuilder {
             self.open.pop_back();
             self.pending_save.take_if(|save| save.checkpoint.plain == checkpoint.plain);
         }
-        self.close_hash();
+        self.close_hash(span_hash)?;
         if let Some(OpenSpan { checkpoint: last, .. }) = self.open.back() {
             self.has_long_span |= !is_short(checkpoint.plain - last.plain, checkpoint.byte() - last.byte());
         }
@@ -197,12 +214,13 @@ impl IndexBuilder {
         Ok(true)
     }
 
-    /// The span that ends here is hashed completely.
-    fn close_hash(&mut self) {
+    /// The span that ends here is hashed completely, unless it ended before.
+    fn close_hash(&mut self, hash: Option<[u8; 32]>) -> Result<()> {
+        let hash = hash.ok_or_else(|| Error::invalid("a span came without its hash"))?;
         if let Some(last) = self.open.back_mut() {
-            last.hash = Some(*self.hasher.finalize().as_bytes());
-            self.hasher.reset();
+            last.hash.get_or_insert(hash);
         }
+        Ok(())
     }
 
     fn close_spans(&mut self) {

@@ -7,11 +7,13 @@
 
 mod builder;
 mod format;
+mod hasher;
 mod journal;
 mod published;
 
 pub use builder::IndexBuilder;
 pub use format::{FOOTER_LEN, Footer, VERSION};
+pub use hasher::SpanHasher;
 pub use journal::{Resumption, replay};
 pub use published::{
     CHUNK_LEN, Opener, PUBLISHED_HEADER_LEN, PUBLISHED_PREFIX, SEALED_CHUNK_LEN, Sealer, chunk_count, published_key,

@@ -31,6 +31,16 @@ const MAX_HEADER: usize = 640;
 /// A window of which nothing is known.
 static MARKS: LazyLock<Box<[u16; WINDOW_LEN]>> = LazyLock::new(|| Box::new(std::array::from_fn(|at| MARK + at as u16)));
 
+/// A window of marks, each for its own place.
+pub fn marks() -> &'static [u16; WINDOW_LEN] {
+    &MARKS
+}
+
+/// The place in the window that a symbol is the mark of.
+pub fn marked_place(symbol: u16) -> Option<usize> {
+    symbol.checked_sub(MARK).map(usize::from)
+}
+
 /// The end of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Boundary {
@@ -110,7 +120,7 @@ impl Guesser {
 
     /// Inflates behind a block's header. False: it was none.
     fn inflate(&mut self, part: &Part<'_>, mut input: Input<'_>, guess: &mut Guess, go_on: &dyn Fn() -> bool) -> bool {
-        self.marking.set_window(&**MARKS);
+        self.marking.set_window(marks());
         let Guess { marked, bytes, boundaries, .. } = guess;
         let is_plain = loop {
             marked.reserve(STEP);

@@ -25,7 +25,7 @@ use super::seal::opener::Opener;
 use super::stats::Gauge;
 use crate::archive::compression::gzip::Helpers;
 use crate::archive::compression::{Compression, Decoder, Segment, Spacing, Summary};
-use crate::archive::index::{self, Index, IndexBuilder};
+use crate::archive::index::{self, Index, IndexBuilder, SpanHasher};
 use crate::archive::tar::TarReader;
 use crate::cache::Cache;
 use crate::store::ObjectMeta;
@@ -248,18 +248,25 @@ struct PreparedPass {
     builder: IndexBuilder,
     journal: Journal,
     resumed: bool,
+    /// There are cores to spare.
+    helped: bool,
 }
 
 /// Splits the tar, checks, indexes and lands.
 struct Indexing<'a, 'b> {
     tar: TarReader,
     builder: IndexBuilder,
+    hashed_before: bool,
     journal: &'a mut Journal,
     landing: &'a mut Collector<Landing<'b>>,
 }
 
 impl LastStage for Indexing<'_, '_> {
     type Output = Index;
+
+    fn hasher(&self) -> Option<SpanHasher> {
+        self.hashed_before.then(SpanHasher::default)
+    }
 
     fn segment(&mut self, segment: Segment) -> Result<()> {
         self.tar.push(&segment.plain, self.landing)?;
@@ -296,12 +303,15 @@ impl PreparedPass {
             let builder = IndexBuilder::new(archive, spacing)?;
             (opener, Decoder::new(compression, spacing), TarReader::new(), builder)
         };
-        decoder.set_helpers(passes.helpers(object.size));
+        let helpers = passes.helpers(object.size);
+        decoder.set_helpers(helpers);
+        let helped = helpers.threads > 0;
+        let builder = if helped { builder.after_hasher() } else { builder };
         let builder = match passes.options.save_every {
             Some(bytes) => builder.save_every(bytes),
             None => builder,
         };
-        Ok(Self { opener, decoder, tar, builder, journal, resumed })
+        Ok(Self { opener, decoder, tar, builder, journal, resumed, helped })
     }
 
     /// The pass itself. Blocks until the archive's end has proved right.
@@ -316,8 +326,13 @@ impl PreparedPass {
         let has_spans = matches!(self.decoder.compression(), Compression::Gzip | Compression::None);
         let single = if has_spans { passes.options.single_files } else { usize::MAX };
         let mut landing = Collector::new(Landing::new(passes, identity, single));
-        let indexing =
-            Indexing { tar: self.tar, builder: self.builder, journal: &mut self.journal, landing: &mut landing };
+        let indexing = Indexing {
+            tar: self.tar,
+            builder: self.builder,
+            hashed_before: self.helped,
+            journal: &mut self.journal,
+            landing: &mut landing,
+        };
         let read = pipeline::run(self.opener, self.decoder, pieces, indexing, &passes.fetcher.stats.plain_bytes);
         let index = read.map_err(Broken::into_error).inspect_err(|error| {
             if error.kind() == Kind::Corrupt {

@@ -1,16 +1,18 @@
-//! The stages of a pass, a thread each: decrypt, decompress, and the last, which makes something of
-//! the plain bytes.
+//! The stages of a pass, a thread each: decrypt, decompress, with cores to spare hash, and the last,
+//! which makes something of the plain bytes.
 //!
 //! Bounded channels tie them together. An error travels down the channels to the last stage; a
 //! stage whose receiver is gone stops. So there is one result, the last stage's, and it is the
 //! first thing that went wrong.
 
 use crate::archive::compression::{Compression, Decoder, Segment, Summary};
+use crate::archive::index::SpanHasher;
 use crate::reader::fetch::{Piece, closed};
 use crate::reader::seal::opener::Opener;
 use crate::{Error, Kind, Result};
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -69,6 +71,11 @@ impl Broken {
 pub(in crate::reader) trait LastStage {
     type Output;
 
+    /// What goes before it, on a thread of its own.
+    fn hasher(&self) -> Option<SpanHasher> {
+        None
+    }
+
     fn segment(&mut self, segment: Segment) -> Result<()>;
 
     /// The compressed stream was right to its end.
@@ -98,7 +105,12 @@ pub(in crate::reader) fn run<L: LastStage>(
             .spawn_scoped(scope, move || decompress(decoder, &chunks_out, &segments_in))
             .map_err(failed)?;
         // Moved in: when this stage fails, the others must see that nobody listens.
-        let segments_out = segments_out;
+        let mut segments_out = segments_out;
+        if let Some(hasher) = last.hasher() {
+            let (hashed_in, hashed_out) = bounded(QUEUE);
+            let segments = mem::replace(&mut segments_out, hashed_out);
+            spawn("hash").spawn_scoped(scope, move || hash(hasher, &segments, &hashed_in)).map_err(failed)?;
+        }
         loop {
             // A stage that ends without a word has panicked, or the reader is being closed.
             match segments_out.recv().unwrap_or_else(|_| Err(Stage::Fetch.failed(closed())))? {
@@ -110,6 +122,25 @@ pub(in crate::reader) fn run<L: LastStage>(
             }
         }
     })
+}
+
+/// Passes everything on, hashed.
+fn hash(mut hasher: SpanHasher, segments: &Receiver<Result<Decoded, Broken>>, out: &Sender<Result<Decoded, Broken>>) {
+    let end = loop {
+        match segments.recv() {
+            Ok(Ok(Decoded::Segment(segment))) => {
+                if out.send(Ok(Decoded::Segment(hasher.segment(segment)))).is_err() {
+                    return;
+                }
+            }
+            Ok(end) => break end,
+            Err(_) => return,
+        }
+    };
+    if end.is_err() || out.send(Ok(Decoded::Segment(hasher.end()))).is_ok() {
+        // Nobody listens any more when the last stage has failed.
+        let _ = out.send(end);
+    }
 }
 
 fn decrypt(opener: &mut Opener, mut pieces: mpsc::Receiver<Result<Piece>>, out: &Sender<Result<BytesMut, Broken>>) {

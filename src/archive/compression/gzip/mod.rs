@@ -251,7 +251,7 @@ impl Inflater {
             let checkpoint = if let Stop::Checkpoint(checkpoint) = stop { Some(checkpoint) } else { None };
             let entries = self.take_entries();
             if !plain.is_empty() || checkpoint.is_some() || !entries.is_empty() {
-                out(Segment { plain, checkpoint, entries })?;
+                out(Segment { plain, checkpoint, entries, ..Segment::default() })?;
             } else {
                 self.buffer = plain;
             }
@@ -335,7 +335,7 @@ impl Inflater {
         self.window_complete();
         let entries = self.take_entries();
         if !entries.is_empty() {
-            out(Segment { plain: Vec::new(), checkpoint: None, entries })?;
+            out(Segment { entries, ..Segment::default() })?;
         }
         Ok(Summary { plain_size: self.plain, compressed_size: self.members_end, warnings: Vec::new() })
     }

@@ -5,8 +5,10 @@
 //! a block also needs the header of that block.
 
 use crate::archive::compression::{Checkpoint, PendingEntry};
-use crate::archive::inflate::{At, BadDeflate, RawInflate, StopAt, WINDOW_LEN};
+use crate::archive::inflate::{At, BadDeflate, RawInflate, StopAt, Symbol, WINDOW_LEN, guess};
 use crate::{Error, Result};
+use std::cell::RefCell;
+use zstd::bulk::{Compressor, Decompressor};
 
 /// Longest result of [`Window::pack`], bytes.
 pub const MAX_PACKED_LEN: usize = 48 << 10;
@@ -18,6 +20,9 @@ pub(super) const WINDOW_IN_BLOCK: u8 = 1;
 /// The longest block header: 3 + 14 bits, 19 code lengths of 3 bits, 320 lengths of at most 14
 /// bits; rounded up.
 const MAX_BLOCK_HEADER: usize = 640;
+
+/// Of zstd.
+const LEVEL: i32 = 3;
 
 /// Compressed bytes kept to find out what the 32 KiB behind a checkpoint refer to. Deflate expands
 /// by far less.
@@ -48,6 +53,20 @@ impl BlockStart {
         let room = MAX_BLOCK_HEADER.saturating_sub(self.bytes.len());
         self.bytes.extend_from_slice(&input[..input.len().min(room)]);
     }
+
+    /// Has a decoder read the header.
+    fn enter<T: Symbol>(&self, raw: &mut RawInflate<T>) -> Result<()> {
+        let bad = || Error::corrupt("a checkpoint's block header is damaged");
+        let (&first, rest) = self.bytes.split_first().ok_or_else(bad)?;
+        let skip = u32::from(self.skip % 8);
+        raw.prime(8 - skip, first >> skip);
+        let progress = raw.inflate(rest, &mut Vec::new(), 0, StopAt::FirstSymbol).map_err(|BadDeflate(_)| bad())?;
+        if progress.at != At::Symbol {
+            return Err(bad());
+        }
+        raw.drop_unused_bits();
+        Ok(())
+    }
 }
 
 impl Window {
@@ -59,17 +78,7 @@ impl Window {
     pub(super) fn restore(&self, raw: &mut RawInflate) -> Result<()> {
         raw.reset();
         raw.set_window(&self.bytes);
-        let Some(block) = &self.block else { return Ok(()) };
-        let bad = || Error::corrupt("a checkpoint's block header is damaged");
-        let (&first, rest) = block.bytes.split_first().ok_or_else(bad)?;
-        let skip = u32::from(block.skip % 8);
-        raw.prime(8 - skip, first >> skip);
-        let progress = raw.inflate(rest, &mut Vec::new(), 0, StopAt::FirstSymbol).map_err(|BadDeflate(_)| bad())?;
-        if progress.at != At::Symbol {
-            return Err(bad());
-        }
-        raw.drop_unused_bits();
-        Ok(())
+        self.block.as_ref().map_or(Ok(()), |block| block.enter(raw))
     }
 
     /// The form in which an index keeps it: `docs/formats.md`, "Windows".
@@ -85,8 +94,8 @@ impl Window {
         }
         packed.extend((self.bytes.len() as u16).to_le_bytes());
         if !self.bytes.is_empty() {
-            let zstd = zstd::bulk::compress(&self.bytes, 3).expect("compressing to memory does not fail");
-            packed.extend(zstd);
+            let zstd = TOOLS.with_borrow_mut(|tools| tools.compressor.compress(&self.bytes));
+            packed.extend(zstd.expect("compressing to memory does not fail"));
         }
         debug_assert!(packed.len() <= MAX_PACKED_LEN);
         packed
@@ -114,7 +123,7 @@ impl Window {
         let len = usize::from(u16::from_le_bytes(len));
         let bytes = match len {
             0 if zstd.is_empty() => Vec::new(),
-            1..=WINDOW_LEN => zstd::bulk::decompress(zstd, len).ok()?,
+            1..=WINDOW_LEN => TOOLS.with_borrow_mut(|tools| tools.decompressor.decompress(zstd, len)).ok()?,
             _ => return None,
         };
         (bytes.len() == len).then_some(Self { bytes, block })
@@ -164,31 +173,27 @@ impl PendingWindow {
 
     /// Which bytes of the window are referred to; `None` when that cannot be told.
     ///
-    /// Only the first 32 KiB behind the checkpoint can refer to the window. Inflated with windows
-    /// that hold the low byte of each byte's own position, the high byte, and the inverted low
-    /// byte, they show themselves where the bytes came from: whatever differs between the first and
-    /// the last is a copy.
+    /// Only the first 32 KiB behind the checkpoint can refer to the window. Inflated with a mark in
+    /// place of each of its bytes, they show themselves where they came from.
     fn referenced(&self) -> Option<Vec<bool>> {
         let len = self.window.bytes.len();
         let mut used = vec![false; len];
         if len == 0 {
             return Some(used);
         }
-        let mut raw = RawInflate::new();
-        let low = self.inflate_with(&mut raw, |i| i as u8)?;
-        let high = self.inflate_with(&mut raw, |i| (i >> 8) as u8)?;
-        let inverted = self.inflate_with(&mut raw, |i| !(i as u8))?;
-        for ((&low, &high), &inverted) in low.iter().zip(&high).zip(&inverted) {
-            if low != inverted {
-                *used.get_mut(usize::from(high) << 8 | usize::from(low))? = true;
-            }
+        let symbols = TOOLS.with_borrow_mut(|tools| self.inflate_marks(&mut tools.marking))?;
+        for mark in symbols.into_iter().filter_map(guess::marked_place) {
+            *used.get_mut(mark)? = true;
         }
         Some(used)
     }
 
-    fn inflate_with(&self, raw: &mut RawInflate, byte: impl Fn(usize) -> u8) -> Option<Vec<u8>> {
-        let bytes = (0..self.window.bytes.len()).map(byte).collect();
-        Window { bytes, block: self.window.block.clone() }.restore(raw).ok()?;
+    fn inflate_marks(&self, raw: &mut RawInflate<u16>) -> Option<Vec<u16>> {
+        raw.reset();
+        raw.set_window(&guess::marks()[..self.window.bytes.len()]);
+        if let Some(block) = &self.window.block {
+            block.enter(raw).ok()?;
+        }
         let mut input = self.tail.as_slice();
         let skip = (self.checkpoint.bit % 8) as u32;
         if skip > 0 {
@@ -200,6 +205,22 @@ impl PendingWindow {
         let progress = raw.inflate(input, &mut out, WINDOW_LEN, StopAt::End).ok()?;
         (out.len() == WINDOW_LEN || progress.at == At::End).then_some(out)
     }
+}
+
+/// What packing and unpacking takes, made once for each thread: making it takes as long as the
+/// work.
+struct Tools {
+    marking: RawInflate<u16>,
+    compressor: Compressor<'static>,
+    decompressor: Decompressor<'static>,
+}
+
+thread_local! {
+    static TOOLS: RefCell<Tools> = RefCell::new(Tools {
+        marking: RawInflate::default(),
+        compressor: Compressor::new(LEVEL).expect("there is memory, and such a level"),
+        decompressor: Decompressor::new().expect("there is memory"),
+    });
 }
 
 /// The decoder holds at most 63 bits of used input.
@@ -241,6 +262,17 @@ mod tests {
         recent.push(b"0123456789abcdefghij");
         assert_eq!(recent.since(24, 24), b"");
         assert_eq!(recent.since(16, 24), b"cdefghij");
+    }
+
+    /// A last block with the fixed codes: three bytes from one back, which are one byte of the
+    /// window.
+    #[test]
+    fn of_a_window_only_what_is_referred_to_is_kept() {
+        let deflate = vec![0x03, 0x02, 0x00];
+        let checkpoint = Checkpoint { bit: 0, plain: 9, member_crc: 0, member_len: 9 };
+        let kept = |tail| PendingWindow::new(checkpoint, vec![7; 9], None, tail).into_window().bytes;
+        assert_eq!(kept(deflate.clone()), [0, 0, 0, 0, 0, 0, 0, 0, 7]);
+        assert_eq!(kept(deflate[..1].to_vec()), [7; 9], "what is referred to is not known");
     }
 
     #[test]

@@ -5,7 +5,7 @@ pub mod zlib;
 use cassmount::Result;
 use cassmount::archive::compression::{Compression, Decoder, Segment, Spacing};
 use cassmount::archive::envelope::{CipherKey, HEADER_LEN, padding};
-use cassmount::archive::index::{FOOTER_LEN, Footer, Identity, Index, IndexBuilder, Resumption};
+use cassmount::archive::index::{FOOTER_LEN, Footer, Identity, Index, IndexBuilder, Resumption, SpanHasher};
 use cassmount::archive::tar::{MemberSink, TarReader};
 use cassmount::keys::Passphrase;
 use std::io::Write;
@@ -239,6 +239,7 @@ pub struct Pass {
     pub decoder: Decoder,
     pub tar: TarReader,
     pub builder: IndexBuilder,
+    pub hasher: Option<SpanHasher>,
     pub file: Vec<u8>,
     pub saves: usize,
 }
@@ -250,18 +251,29 @@ impl Pass {
 
     pub fn of(compression: Compression, identity: Identity, spacing: Spacing) -> Self {
         let builder = IndexBuilder::new(identity, spacing).unwrap();
-        Self { decoder: Decoder::new(compression, spacing), tar: TarReader::new(), builder, file: Vec::new(), saves: 0 }
+        let decoder = Decoder::new(compression, spacing);
+        Self { decoder, tar: TarReader::new(), builder, hasher: None, file: Vec::new(), saves: 0 }
+    }
+
+    /// With the stage that hashes spans before the builder.
+    #[must_use]
+    pub fn hashed(self) -> Self {
+        Self { builder: self.builder.after_hasher(), hasher: Some(SpanHasher::default()), ..self }
     }
 
     pub fn resume(resumption: Resumption, mut file: Vec<u8>) -> Self {
         file.truncate(resumption.file_len as usize);
         let Resumption { decoder, tar, builder, .. } = resumption;
-        Self { decoder, tar, builder, file, saves: 0 }
+        Self { decoder, tar, builder, hasher: None, file, saves: 0 }
     }
 
     pub fn push(&mut self, compressed: &[u8], sink: &mut dyn MemberSink) -> Result<()> {
-        let Self { decoder, tar, builder, file, saves } = self;
+        let Self { decoder, tar, builder, hasher, file, saves } = self;
         decoder.push(compressed, &mut |segment| {
+            let segment = match hasher {
+                Some(hasher) => hasher.segment(segment),
+                None => segment,
+            };
             tar.push(&segment.plain, sink)?;
             *saves += usize::from(builder.segment(segment, tar)?);
             file.extend(builder.take_output());
@@ -270,8 +282,17 @@ impl Pass {
     }
 
     pub fn finish(self) -> Result<(Index, Vec<u8>)> {
-        let Self { decoder, tar, mut builder, mut file, .. } = self;
-        let summary = decoder.finish(&mut |segment: Segment| builder.segment(segment, &tar).map(drop))?;
+        let Self { decoder, tar, mut builder, mut hasher, mut file, .. } = self;
+        let summary = decoder.finish(&mut |segment: Segment| {
+            let segment = match &mut hasher {
+                Some(hasher) => hasher.segment(segment),
+                None => segment,
+            };
+            builder.segment(segment, &tar).map(drop)
+        })?;
+        if let Some(hasher) = hasher {
+            builder.segment(hasher.end(), &tar)?;
+        }
         let (index, rest) = builder.finish(summary, tar.finish()?)?;
         file.extend(rest);
         Ok((index, file))
