@@ -26,8 +26,11 @@ const SHORTEST_START: u64 = 1000;
 const LONGEST: u64 = 4 << 30;
 /// Gaps and logs that are named.
 const NAMED: usize = 5;
-/// What in `system_schema` says that the tables are others than they were.
-const DESCRIBING: [&str; 6] = ["keyspaces", "tables", "columns", "types", "functions", "aggregates"];
+/// The keyspace that describes all others, its tables without which there is no table, and those that
+/// have Cassandra build something.
+const SCHEMA: &str = "system_schema";
+const DESCRIBING: [&str; 7] = ["keyspaces", "tables", "columns", "dropped_columns", "types", "functions", "aggregates"];
+const BUILT: [&str; 3] = ["indexes", "views", "triggers"];
 
 /// Which commit logs are replayed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -51,22 +54,33 @@ pub struct ReplayedHost {
     pub to: Option<Timestamp>,
 }
 
+/// A log of some host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ReplayedLog {
+    pub(super) name: LogName,
+    pub(super) path: PathBuf,
+    /// Whether it has writes that are later than the moment.
+    pub(super) goes_on: bool,
+}
+
 /// All logs, and up to when.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Replay {
     pub(super) until: Timestamp,
-    pub(super) logs: Vec<(LogName, PathBuf)>,
+    pub(super) logs: Vec<ReplayedLog>,
     pub(super) hosts: Vec<ReplayedHost>,
     /// `<keyspace>.<table>` of all that is replayed.
     pub(super) tables: Vec<String>,
     /// Whether what is damaged in a log is passed over.
     pub(super) takes_damage: bool,
+    /// Whether the schema was changed after the point that it is of, and before the moment.
+    pub(super) changes_schema: bool,
 }
 
 impl Replay {
     /// Whether one of them is of a form that only Cassandra 5 has.
     pub(super) fn needs_newest_formats(&self) -> bool {
-        self.logs.iter().any(|(name, _)| name.version > 7)
+        self.logs.iter().any(|log| log.name.version > 7)
     }
 }
 
@@ -81,6 +95,8 @@ pub(super) struct Origins<'a> {
     pub(super) schema: &'a Schema,
     /// Whose schema that is.
     pub(super) of: &'a Origin,
+    /// Whether it is that of the moment already.
+    pub(super) is_current: bool,
     /// The release that is installed.
     pub(super) installed: (u32, u32),
 }
@@ -121,7 +137,8 @@ pub(super) fn prepare(
         return Ok(None);
     }
     let tables = tables(origins.schema, origins.selection, origins.with_indexes);
-    let mut replay = Replay { until, logs: Vec::new(), hosts: Vec::new(), tables, takes_damage: false };
+    let mut replay =
+        Replay { until, logs: Vec::new(), hosts: Vec::new(), tables, takes_damage: false, changes_schema: false };
     let mut written: BTreeMap<TableId, Timestamp> = BTreeMap::new();
     let mut lacks = Vec::new();
     for (host, point) in origins.chosen {
@@ -153,9 +170,16 @@ pub(super) fn prepare(
             from: used.iter().find_map(Log::begins),
             to: used.iter().rev().find_map(Log::ends).map(|ends| ends.min(until)),
         });
-        replay.logs.extend(used.into_iter().map(|log| (log.name, log.path)));
+        replay.logs.extend(used.into_iter().map(|log| {
+            let newest = log.writes.and_then(|writes| writes.newest);
+            let goes_on = newest.is_some_and(|newest| newest > until);
+            ReplayedLog { name: log.name, path: log.path, goes_on }
+        }));
     }
-    lacks.extend(schema_changes(origins, &written)?);
+    let newer = newer_than_point(origins, written)?;
+    replay.changes_schema = !origins.is_current && describes_anew(&newer);
+    // What is not known yet may be then.
+    lacks.extend(unknown(origins, &newer).filter(|_| !replay.changes_schema));
     Ok(Some((replay, lacks)))
 }
 
@@ -304,24 +328,32 @@ fn is_gap(last: &Log, next: &Log) -> bool {
     apart != 1 && (apart < SHORTEST_START || !is_first)
 }
 
-/// Writes after the points that no table of the schema takes.
-fn schema_changes(origins: &Origins<'_>, written: &BTreeMap<TableId, Timestamp>) -> Result<Vec<String>> {
-    let mut point: Option<Timestamp> = None;
+/// The tables that were written to after the point whose schema it is.
+fn newer_than_point(origins: &Origins<'_>, mut written: BTreeMap<TableId, Timestamp>) -> Result<BTreeSet<TableId>> {
     for (host, of) in origins.chosen {
         if host.name == origins.of.host {
-            point = Some(of.time()?.into());
+            let point = Timestamp::from(of.time()?);
+            written.retain(|_, time| *time > point);
         }
     }
-    let is_newer = |time: &Timestamp| point.is_none_or(|point| *time > point);
-    let describing = DESCRIBING.map(|name| system_table_id(&TableName::new("system_schema", name)));
-    let mut changes = Vec::new();
-    let changed = written.iter().filter(|(id, time)| describing.contains(&Some(**id)) && is_newer(time));
-    if let Some(time) = changed.map(|(_, time)| *time).max() {
-        changes.push(format!(
-            "the schema was changed up to {time}, and the node has that of {}: tables and columns that are newer are missing",
-            origins.of
-        ));
-    }
+    Ok(written.into_keys().collect())
+}
+
+/// Whether any of these tables describes tables.
+fn describes_anew(written: &BTreeSet<TableId>) -> bool {
+    let id = |name: &str| system_table_id(&TableName::new(SCHEMA, name));
+    DESCRIBING.iter().chain(&BUILT).filter_map(|name| id(name)).any(|id| written.contains(&id))
+}
+
+/// The tables that describe tables, as a replay names them.
+pub(super) fn describing(installed: (u32, u32), with_indexes: bool) -> Vec<String> {
+    let built = BUILT.iter().filter(|_| with_indexes);
+    let masks = (installed >= (5, 0)).then_some(&"column_masks");
+    DESCRIBING.iter().chain(built).chain(masks).map(|name| format!("{SCHEMA}.{name}")).collect()
+}
+
+/// Says which of these tables the schema does not have.
+fn unknown(origins: &Origins<'_>, written: &BTreeSet<TableId>) -> Option<String> {
     let known: BTreeSet<TableId> = origins
         .schema
         .keyspaces
@@ -330,20 +362,17 @@ fn schema_changes(origins: &Origins<'_>, written: &BTreeMap<TableId, Timestamp>)
         .collect();
     // Cassandra's own tables have ids that are made of their names (version 3).
     let is_own = |id: &TableId| id.0[6] >> 4 == 3;
-    let unknown: Vec<String> = written
-        .iter()
-        .filter(|(id, time)| !known.contains(id) && !is_own(id) && is_newer(time))
-        .map(|(id, _)| id.to_string())
-        .collect();
-    if !unknown.is_empty() {
-        let named = unknown.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        changes.push(format!(
-            "there are writes to {} that {} did not have (id {named}): their rows are missing",
-            if unknown.len() == 1 { "a table".to_owned() } else { format!("{} tables", unknown.len()) },
-            origins.of
-        ));
+    let unknown: Vec<String> =
+        written.iter().filter(|id| !known.contains(id) && !is_own(id)).map(ToString::to_string).collect();
+    if unknown.is_empty() || origins.is_current {
+        return None;
     }
-    Ok(changes)
+    let named = unknown.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    Some(format!(
+        "there are writes to {} that {} did not have (id {named}): their rows are missing",
+        if unknown.len() == 1 { "a table".to_owned() } else { format!("{} tables", unknown.len()) },
+        origins.of
+    ))
 }
 
 /// What is replayed: all that the node shows of users' tables.
@@ -371,7 +400,7 @@ mod tests {
     /// A log whose writes begin and end so many seconds after `START`.
     fn log(id: u64, begins: i64, ends: i64) -> Log {
         let at = |seconds| Some(after(seconds));
-        let writes = Writes { oldest: at(begins), begins: at(begins), ends: at(ends), tables: BTreeMap::new() };
+        let writes = Writes { oldest: at(begins), begins: at(begins), ends: at(ends), ..Writes::default() };
         let name = LogName { id: START + id, version: 7 };
         Log { name, path: PathBuf::new(), bytes: 1, writes: Some(writes) }
     }

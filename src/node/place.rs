@@ -2,7 +2,7 @@
 
 use super::files::{make_private, write_private};
 use super::logs::Replay;
-use super::plan::{Placed, Plan};
+use super::plan::{Placed, Plan, SCHEMA};
 use super::stopper::Stopper;
 use crate::cassandra::commit_log::{self, LogName};
 use crate::cassandra::{SstableId, SstableName};
@@ -56,23 +56,46 @@ fn put(from: &Path, to: &Path, is_copy: bool) -> io::Result<()> {
 }
 
 /// Links commit logs into the node's own directory of them, where Cassandra replays and then
-/// removes what it finds. Of two with one number, the second gets another, and so is copied.
+/// removes what it finds. One that goes on after the moment is cut there; of two with one number,
+/// the second gets another.
 pub(super) fn place_logs(directory: &Path, replay: &Replay, stopper: &Stopper) -> Result<()> {
-    let all: BTreeSet<u64> = replay.logs.iter().map(|(name, _)| name.id).collect();
+    let all: BTreeSet<u64> = replay.logs.iter().map(|log| log.name.id).collect();
     let mut free = (1..).filter(|id| !all.contains(id));
     let mut taken = BTreeSet::new();
-    for (name, from) in &replay.logs {
+    for log in &replay.logs {
         stopper.check()?;
-        if taken.insert(name.id) {
-            let to = directory.join(name.to_string());
-            symlink(from, &to).map_err(|e| Error::io(format_args!("put {} in place", to.display()), e))?;
+        let is_first = taken.insert(log.name.id);
+        if is_first && !log.goes_on {
+            let to = directory.join(log.name.to_string());
+            symlink(&log.path, &to).map_err(|e| Error::io(format_args!("put {} in place", to.display()), e))?;
             continue;
         }
-        let mut bytes = fs::read(from).map_err(|e| Error::io(format_args!("read {}", from.display()), e))?;
-        let name = LogName { id: free.next().unwrap_or_default(), ..*name };
-        commit_log::renumber(&mut bytes, name.id)
-            .map_err(|why| Error::corrupt(format!("{}: {why}", from.display())))?;
-        write_private(&directory.join(name.to_string()), &bytes)?;
+        let id = if is_first { log.name.id } else { free.next().unwrap_or_default() };
+        let name = LogName { id, ..log.name };
+        let bytes = fs::read(&log.path).map_err(|e| Error::io(format_args!("read {}", log.path.display()), e))?;
+        let cut = commit_log::cut(&bytes, id, replay.until)
+            .map_err(|e| Error::new(e.kind(), format!("{}: {e}", log.path.display())))?;
+        write_private(&directory.join(name.to_string()), &cut)?;
+    }
+    Ok(())
+}
+
+/// Removes what a Cassandra has written that was started and has ended, but for the schema.
+pub(super) fn clear_but_schema(node: &Path) -> Result<()> {
+    let failed = |path: &Path, e| Error::io(format_args!("remove {}", path.display()), e);
+    let data = node.join("data");
+    for entry in fs::read_dir(&data).map_err(|e| failed(&data, e))? {
+        let entry = entry.map_err(|e| failed(&data, e))?;
+        if entry.file_name() != SCHEMA {
+            fs::remove_dir_all(entry.path()).map_err(|e| failed(&entry.path(), e))?;
+        }
+    }
+    for name in ["commitlog", "storage", "saved_caches", "hints", "cdc_raw"] {
+        let path = node.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(&path, e)),
+            _ => {}
+        }
     }
     Ok(())
 }

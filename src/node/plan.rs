@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const SCHEMA: &str = "system_schema";
+pub(super) const SCHEMA: &str = "system_schema";
 const ROLES: &str = "system_auth";
 /// Tables of system_schema whose rows have Cassandra read base tables as it starts, to build what
 /// they describe.
@@ -114,7 +114,8 @@ impl Plan {
     }
 }
 
-/// Finds what is to be shown, and checks it.
+/// Finds what is to be shown, and checks it. `of_moment`: where the node itself has the schema
+/// already, as the commit logs brought it there.
 ///
 /// # Errors
 /// `Kind::Incomplete` where the points lack something and that is not allowed; what cannot be read;
@@ -125,6 +126,7 @@ pub(super) fn prepare(
     installed: &Version,
     stopper: &Stopper,
     tell: &(dyn Fn(&str) + Sync),
+    of_moment: Option<&Path>,
 ) -> Result<Plan> {
     let mut plan = Plan::default();
     let chosen = points(&restore::hosts(mountpoint)?, request, &mut plan.notes)?;
@@ -133,18 +135,30 @@ pub(super) fn prepare(
         chosen.iter().map(|(_, point)| Origin { host: point.host.clone(), point: point.tag.clone() }).collect();
     plan.lacks = lacks(&chosen, request)?;
 
-    let (described, of) = schema_tables(&chosen)?;
+    let (mut described, mut of) = schema_tables(&chosen)?;
     for table in &described {
         if &*table.name.table == "tables" {
             compatibility::check_schema(installed, &table.directory)?;
         }
     }
     let directories: Vec<PathBuf> = described.iter().map(|table| table.directory.clone()).collect();
-    let schema = restore::read_schema(&directories)?
-        .ok_or_else(|| Error::corrupt(format!("{SCHEMA} of {of} has no tables or columns")))?;
+    let no_schema = || Error::corrupt(format!("{SCHEMA} of {of} has no tables or columns"));
+    let mut schema = restore::read_schema(&directories)?.ok_or_else(no_schema)?;
+    if let Some(of_moment) = of_moment {
+        let old = schema;
+        schema = restore::read_schema(&subdirectories(of_moment)?)?.ok_or_else(no_schema)?;
+        if !request.with_indexes {
+            // The node was not told of its views.
+            for keyspace in &mut schema.keyspaces {
+                keyspace.views = old.keyspace(&keyspace.name).map(|of| of.views.clone()).unwrap_or_default();
+            }
+        }
+        described.clear();
+        of.point.clone_from(&request.at);
+    }
     check_selection(&schema, &request.selection, &of)?;
 
-    replay((&chosen, &schema, &of), request, installed, stopper, tell, &mut plan)?;
+    replay((&chosen, &schema, &of), of_moment.is_some(), request, installed, stopper, tell, &mut plan)?;
 
     let mut wanted = Vec::new();
     for table in described {
@@ -196,6 +210,7 @@ fn points(hosts: &[BackupHost], request: &PointRequest, notes: &mut Vec<String>)
 /// Finds the commit logs that lead from the points to the moment that was asked for.
 fn replay(
     (chosen, schema, of): (&[(BackupHost, Point)], &Schema, &Origin),
+    is_current: bool,
     request: &PointRequest,
     installed: &Version,
     stopper: &Stopper,
@@ -210,6 +225,7 @@ fn replay(
         chosen,
         schema,
         of,
+        is_current,
         installed: installed.release(),
     };
     plan.notes.extend(logs::unused(&origins)?);
@@ -226,6 +242,12 @@ fn replay(
     plan.lacks.extend(lacks);
     plan.replay = Some(replay);
     Ok(())
+}
+
+fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |e| Error::io(format_args!("read {}", directory.display()), e);
+    let entries = std::fs::read_dir(directory).map_err(failed)?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect()
 }
 
 /// Rows of two clusters in one table would be rows that never stood together.

@@ -5,7 +5,7 @@ use super::config::{self, NodeSettings};
 use super::cql::Session;
 use super::installation::Installation;
 use super::java::Java;
-use super::logs::{Replay, ReplayedHost};
+use super::logs::{self, Replay, ReplayedHost};
 use super::plan::{self, Contents, Plan, PointRequest, SkipCause, Skipped};
 use super::process::ProcessId;
 use super::record::Record;
@@ -102,22 +102,13 @@ impl Start {
     fn try_run(&self, entry: &mut Entry, request: &PointRequest, tell: &(dyn Fn(&str) + Sync)) -> Result<Started> {
         let version = &self.installation.version;
         let mountpoint = entry.record.mountpoint.clone();
-        let mut plan = plan::prepare(&mountpoint, request, version, &self.stopper, tell)?;
+        let mut plan = plan::prepare(&mountpoint, request, version, &self.stopper, tell, None)?;
         entry.record.points.clone_from(&plan.points);
-        let settings = NodeSettings {
-            cluster_name: cluster_name(&entry.record),
-            endpoint: entry.record.endpoint,
-            datacenter: plan.datacenter.clone(),
-            with_roles: request.with_roles,
-            reads_roles_at_one: version.release() >= (4, 1),
-            newest_formats: version.major >= 5 && plan.needs_newest_formats(),
-            replayed_until: plan.replay.as_ref().map(|replay| replay.until),
-        };
-        config::write(&entry.directory, &settings)?;
-        let expected = place::place(&entry.directory.join("data"), &plan, &self.stopper)?;
-        if let Some(replay) = &plan.replay {
-            place::place_logs(&entry.directory.join("commitlog"), replay, &self.stopper)?;
+        if plan.replay.as_ref().is_some_and(|replay| replay.changes_schema) {
+            let of_moment = self.bring_schema(entry, plan, request, tell)?;
+            plan = plan::prepare(&mountpoint, request, version, &self.stopper, tell, Some(&of_moment))?;
         }
+        let expected = self.put_in_place(entry, &plan, request)?;
         let mut child = self.spawn(entry, plan.replay.as_ref())?;
         let session =
             server::wait(&mut child, entry.record.endpoint, &entry.directory, self.deadline, &self.stopper, tell)?;
@@ -141,6 +132,56 @@ impl Start {
             skipped: plan.skipped,
             notes: plan.notes,
         })
+    }
+
+    /// Writes all that its Cassandra is to find.
+    fn put_in_place(&self, entry: &Entry, plan: &Plan, request: &PointRequest) -> Result<BTreeSet<PathBuf>> {
+        let version = &self.installation.version;
+        let settings = NodeSettings {
+            cluster_name: cluster_name(&entry.record),
+            endpoint: entry.record.endpoint,
+            datacenter: plan.datacenter.clone(),
+            with_roles: request.with_roles,
+            reads_roles_at_one: version.release() >= (4, 1),
+            newest_formats: version.major >= 5 && plan.needs_newest_formats(),
+            replayed_until: plan.replay.as_ref().map(|replay| replay.until),
+        };
+        config::write(&entry.directory, &settings)?;
+        if let Some(replay) = &plan.replay {
+            place::place_logs(&entry.directory.join("commitlog"), replay, &self.stopper)?;
+        }
+        place::place(&entry.directory.join("data"), plan, &self.stopper)
+    }
+
+    /// Has Cassandra replay what the commit logs say of the schema, and nothing else: it takes a
+    /// schema only as it starts. Returns where that schema is; of all else nothing is left.
+    fn bring_schema(
+        &self,
+        entry: &mut Entry,
+        mut plan: Plan,
+        request: &PointRequest,
+        tell: &(dyn Fn(&str) + Sync),
+    ) -> Result<PathBuf> {
+        plan.links.clear();
+        if let Some(replay) = &mut plan.replay {
+            // Writes to columns that are not known yet are passed over: all are replayed later.
+            replay.takes_damage = true;
+            replay.tables = logs::describing(self.installation.version.release(), request.with_indexes);
+        }
+        let alone = PointRequest { with_roles: false, ..request.clone() };
+        self.put_in_place(entry, &plan, &alone)?;
+        let mut child = self.spawn(entry, plan.replay.as_ref())?;
+        let directory = entry.directory.clone();
+        let tell_more = |word: &str| tell(&format!("{word} (first for the schema of that moment)"));
+        server::wait(&mut child, entry.record.endpoint, &directory, self.deadline, &self.stopper, &tell_more)?;
+        // What was replayed is on the disk by now.
+        child.kill().and_then(|()| child.wait()).map_err(|e| Error::io("end Cassandra", e))?;
+        self.stopper.unless_stopped(|| {
+            entry.record.server = None;
+            entry.save()
+        })?;
+        place::clear_but_schema(&directory)?;
+        Ok(directory.join("data").join(plan::SCHEMA))
     }
 
     /// Starts its Cassandra and notes who that is: one step, so that whoever cleans up knows of it.

@@ -350,6 +350,12 @@ fn a_row_that_lived_for_two_seconds_is_there_at_the_second_between() {
             let at = second_later(at);
             node.cql(&format!("INSERT INTO moment.\"Row\" (id, v) VALUES ('{id}', '{v}') USING TIMESTAMP {at}"));
         };
+        // A column that the restore point does not have.
+        node.cql("ALTER TABLE moment.\"Row\" ADD w text");
+        node.cql(&format!(
+            "UPDATE moment.\"Row\" USING TIMESTAMP {} SET w = 'new' WHERE id = 'always'",
+            second_later(0)
+        ));
         insert(&format!("short on {host}"), "lives", 0);
         insert("always", &format!("from {host}"), 0);
         node.cql(&format!(
@@ -368,12 +374,12 @@ fn a_row_that_lived_for_two_seconds_is_there_at_the_second_between() {
 
     let between = Timestamp::from_secs(now + 1).to_string();
     let (past, started) = nodes.start(&source, &["--at", &between, "--keyspace", "moment"]);
-    let mut rows = past.json_rows("id, v FROM moment.\"Row\"");
+    let mut rows = past.json_rows("id, v, w FROM moment.\"Row\"");
     rows.sort();
     let expected = [
-        r#"{"id": "always", "v": "from second"}"#,
-        r#"{"id": "short on first", "v": "lives"}"#,
-        r#"{"id": "short on second", "v": "lives"}"#,
+        r#"{"id": "always", "v": "from second", "w": "new"}"#,
+        r#"{"id": "short on first", "v": "lives", "w": null}"#,
+        r#"{"id": "short on second", "v": "lives", "w": null}"#,
     ];
     assert_eq!(rows, expected);
     assert_eq!(started["replayed_until"], (now + 1) * 1_000_000);

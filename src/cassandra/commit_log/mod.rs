@@ -1,15 +1,15 @@
 //! A commit log as Cassandra writes it: whether its header and its sections fit together, when its
-//! writes were made, and how it gets another number. Pure.
+//! writes were made, and how it ends earlier. Pure.
 //!
 //! Follows `CommitLogDescriptor` (the header) and `CommitLogSegmentReader` (the markers before each
 //! section) of 3.0 to 5.0.
 
+mod cut;
 mod name;
-mod renumber;
 mod writes;
 
+pub use cut::cut;
 pub use name::LogName;
-pub use renumber::renumber;
 pub use writes::{Writes, writes};
 
 use std::ops::Range;

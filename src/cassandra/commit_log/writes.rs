@@ -28,6 +28,8 @@ const MAX_SECTION: usize = 1 << 30;
 pub struct Writes {
     /// The time of the oldest.
     pub oldest: Option<Timestamp>,
+    /// The time of the newest.
+    pub newest: Option<Timestamp>,
     /// About the time of the first; `None` where there are none.
     pub begins: Option<Timestamp>,
     /// About the time of the last.
@@ -54,6 +56,7 @@ pub fn writes(bytes: &[u8], until: Timestamp) -> Result<Writes> {
         while let Some(write) = next(&mut rest).map_err(failed)? {
             let Some((table, key, time)) = first_update(write).map_err(failed)? else { continue };
             found.oldest = Some(found.oldest.map_or(time, |oldest| oldest.min(time)));
+            found.newest = found.newest.max(Some(time));
             // Cassandra describes its own keyspaces anew at every start.
             if time <= until && !std::str::from_utf8(key).is_ok_and(is_system_keyspace) {
                 let newest = found.tables.entry(table).or_insert(time);
@@ -79,7 +82,7 @@ fn middle(mut times: Vec<Timestamp>) -> Option<Timestamp> {
 }
 
 /// The next write of a section, checked.
-fn next<'a>(rest: &mut Cursor<'a>) -> Result<Option<&'a [u8]>> {
+pub(super) fn next<'a>(rest: &mut Cursor<'a>) -> Result<Option<&'a [u8]>> {
     // What Cassandra has not written to yet is zero.
     if rest.remaining() < 4 {
         return Ok(None);
@@ -104,7 +107,7 @@ fn next<'a>(rest: &mut Cursor<'a>) -> Result<Option<&'a [u8]>> {
 
 /// The table that a write is to, its partition's key, and the oldest time in it; `None` where it
 /// has none.
-fn first_update(write: &[u8]) -> Result<Option<(TableId, &[u8], Timestamp)>> {
+pub(super) fn first_update(write: &[u8]) -> Result<Option<(TableId, &[u8], Timestamp)>> {
     let mut write = Cursor::new(write);
     if write.vint()? == 0 {
         return Ok(None);
@@ -120,14 +123,14 @@ fn first_update(write: &[u8]) -> Result<Option<(TableId, &[u8], Timestamp)>> {
 }
 
 #[derive(Clone, Copy)]
-enum Packing {
+pub(super) enum Packing {
     None,
     Lz4,
     Zstd,
 }
 
 impl Packing {
-    fn of(parameters: &[u8]) -> Result<Self> {
+    pub(super) fn of(parameters: &[u8]) -> Result<Self> {
         let parameters: serde_json::Value = serde_json::from_slice(parameters)
             .map_err(|e| Error::corrupt("the parameters in its header are no JSON").with_source(e))?;
         if parameters.get("encCipher").is_some() {
@@ -144,7 +147,7 @@ impl Packing {
         }
     }
 
-    fn plain(self, section: &[u8]) -> Result<Cow<'_, [u8]>> {
+    pub(super) fn plain(self, section: &[u8]) -> Result<Cow<'_, [u8]>> {
         let Some((length, packed)) = section.split_first_chunk::<4>().filter(|_| !matches!(self, Self::None)) else {
             return Ok(section.into());
         };
@@ -168,21 +171,21 @@ impl Packing {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::tests::log_of;
     use super::*;
 
     const LZ4: &str = r#"{"compressionClass":"LZ4Compressor","compressionParameters":{}}"#;
 
     /// One write, as Cassandra lays it out: to a table, so many microseconds after the epoch.
-    fn write(table: u8, time: u8) -> Vec<u8> {
+    pub(in super::super) fn write(table: u8, time: u8) -> Vec<u8> {
         let write = [&[1][..], &[table; 16], &[3, 1, 2, 3], &[8, time, 0, 0], &[9; 7]].concat();
         let size = (write.len() as u32).to_be_bytes();
         let of_all = crc32fast::hash(&[&size[..], &write].concat()).to_be_bytes();
         [&size[..], &crc32fast::hash(&size).to_be_bytes(), &write, &of_all].concat()
     }
 
-    fn at(time: i64) -> Timestamp {
+    pub(in super::super) fn at(time: i64) -> Timestamp {
         Timestamp(EPOCH + time)
     }
 
