@@ -21,6 +21,7 @@ use testkit::s3;
 use testkit::skip;
 
 mod abort;
+mod backup;
 mod damages;
 mod extract;
 mod harness;
@@ -41,6 +42,7 @@ mod pages;
 mod past;
 mod reading;
 mod refresh;
+mod ring;
 mod rows;
 mod schema;
 mod unmounted;

@@ -15,7 +15,8 @@ pub(crate) fn write(directory: &Path, address: Ipv4Addr, ports: &Ports, options:
     let conf = directory.join("conf");
     fs::create_dir_all(&conf)?;
     fs::write(conf.join("cassandra.yaml"), yaml(directory, address, ports, options))?;
-    fs::write(conf.join("cassandra-rackdc.properties"), format!("dc={DATACENTER}\nrack=rack1\n"))?;
+    fs::write(conf.join("cassandra-rackdc.properties"), format!("dc={DATACENTER}\nrack={}\n", options.rack))?;
+    fs::write(conf.join("jvm-server.options"), "")?;
     fs::write(conf.join("logback.xml"), LOGBACK)?;
     fs::write(conf.join("logback-tools.xml"), LOGBACK_TOOLS)
 }
@@ -25,6 +26,7 @@ fn yaml(directory: &Path, address: Ipv4Addr, ports: &Ports, options: &NodeOption
     let Ports { storage, native, .. } = ports;
     let incremental = options.incremental_backups;
     let extra = &options.extra_yaml;
+    let seed = options.seed.unwrap_or_else(|| (address, *storage).into());
     // auto_snapshot is off because tests truncate a lot, and a snapshot each time costs time and
     // shows nothing. A busy machine is slower than the timeouts of a server.
     format!(
@@ -34,7 +36,7 @@ partitioner: org.apache.cassandra.dht.Murmur3Partitioner
 endpoint_snitch: GossipingPropertyFileSnitch
 seed_provider:
   - class_name: org.apache.cassandra.locator.SimpleSeedProvider
-    parameters: [{{seeds: \"{address}:{storage}\"}}]
+    parameters: [{{seeds: \"{seed}\"}}]
 listen_address: {address}
 storage_port: {storage}
 rpc_address: {address}
@@ -66,6 +68,7 @@ const LOGBACK: &str = r#"<configuration>
     <encoder><pattern>%-5level [%thread] %date{ISO8601} %logger{0}: %msg%n</pattern></encoder>
   </appender>
   <root level="INFO"><appender-ref ref="log"/></root>
+  <logger name="org.apache.cassandra.db.view" level="DEBUG"/>
 </configuration>
 "#;
 

@@ -26,6 +26,7 @@ const OPCODE_RESULT: u8 = 0x08;
 const RESULT_ROWS: i32 = 2;
 
 const CONSISTENCY_ONE: u16 = 1;
+const CONSISTENCY_ALL: u16 = 5;
 
 /// One cell of a row; `None` is null.
 pub type Cell = Option<Vec<u8>>;
@@ -34,6 +35,7 @@ pub type Cell = Option<Vec<u8>>;
 #[derive(Debug)]
 pub struct Session {
     stream: TcpStream,
+    consistency: u16,
 }
 
 impl Session {
@@ -43,7 +45,7 @@ impl Session {
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
-        let mut session = Self { stream };
+        let mut session = Self { stream, consistency: CONSISTENCY_ONE };
         let mut body = Vec::new();
         body.extend(1u16.to_be_bytes());
         for word in ["CQL_VERSION", "3.0.0"] {
@@ -56,13 +58,18 @@ impl Session {
         }
     }
 
+    /// The same, that writes and reads every replica.
+    pub fn at_all(self) -> Self {
+        Self { consistency: CONSISTENCY_ALL, ..self }
+    }
+
     /// Runs one statement and collects its rows, all pages of them. An error of the server is one
     /// here, with its text.
     pub fn execute(&mut self, statement: &str) -> io::Result<Vec<Vec<Cell>>> {
         let mut rows = Vec::new();
         let mut paging: Cell = None;
         loop {
-            let (opcode, body) = self.request(OPCODE_QUERY, &query(statement, paging.as_deref()))?;
+            let (opcode, body) = self.request(OPCODE_QUERY, &query(statement, self.consistency, paging.as_deref()))?;
             if opcode != OPCODE_RESULT {
                 return Err(invalid(format!("QUERY was answered with opcode {opcode}")));
             }
@@ -108,11 +115,11 @@ impl Session {
     }
 }
 
-fn query(statement: &str, paging: Option<&[u8]>) -> Vec<u8> {
+fn query(statement: &str, consistency: u16, paging: Option<&[u8]>) -> Vec<u8> {
     let mut body = Vec::new();
     body.extend((statement.len() as u32).to_be_bytes());
     body.extend(statement.as_bytes());
-    body.extend(CONSISTENCY_ONE.to_be_bytes());
+    body.extend(consistency.to_be_bytes());
     // 2: no column descriptions in the answer; 4: a page size follows; 8: where to go on follows.
     body.push(0x02 | 0x04 | if paging.is_some() { 0x08 } else { 0 });
     body.extend(PAGE.to_be_bytes());

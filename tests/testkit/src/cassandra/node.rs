@@ -33,8 +33,11 @@ directory=$1; shift
 exec 3<&0
 { cat <&3 >/dev/null; touch "$directory/ended"; kill -9 "$(cat "$directory/server.pid")"; } 2>/dev/null &
 watcher=$!
+while [ -e "$directory/stopped" ] && [ ! -e "$directory/ended" ]; do touch "$directory/stopped-now"; sleep 0.1; done
+rm -f "$directory/stopped-now"
 while :; do
-    "$@" </dev/null >>"$directory/logs/system.log" 2>&1 &
+    options=$(sed -n '/^-D/p' "$directory/conf/jvm-server.options" | tr '\n' ' ')
+    env ${options:+"JDK_JAVA_OPTIONS=$options"} "$@" </dev/null >>"$directory/logs/system.log" 2>&1 &
     server=$!
     echo "$server" >"$directory/server.pid"
     [ -e "$directory/ended" ] && kill -9 "$server"
@@ -65,11 +68,15 @@ pub struct NodeOptions {
     pub incremental_backups: bool,
     /// More lines for cassandra.yaml.
     pub extra_yaml: String,
+    /// Where a node of a ring stands.
+    pub rack: &'static str,
+    /// The first node of its ring; all have its storage port. None: it is alone, or the first.
+    pub seed: Option<SocketAddr>,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { heap_mib: 768, incremental_backups: false, extra_yaml: String::new() }
+        Self { heap_mib: 768, incremental_backups: false, extra_yaml: String::new(), rack: "rack1", seed: None }
     }
 }
 
@@ -87,7 +94,8 @@ pub struct Node {
     pub ports: Ports,
     directory: PathBuf,
     guardian: Child,
-    pub(super) session: Mutex<Session>,
+    /// None before its first start.
+    session: Mutex<Option<Session>>,
 }
 
 impl Node {
@@ -96,16 +104,38 @@ impl Node {
     /// # Panics
     /// With the end of its log, when it does not come up.
     pub fn start(version: Version, options: &NodeOptions) -> Result<Self, Missing> {
+        let (mut node, native) = Self::make(version, options, |_| {})?;
+        let session = wait_until_ready(&mut node.guardian, native, &node.directory);
+        node.session = Mutex::new(Some(session));
+        Ok(node)
+    }
+
+    /// A node that is configured and has never run: [`Self::start_again`] starts it.
+    pub fn stopped(version: Version, options: &NodeOptions) -> Result<Self, Missing> {
+        let stop = |directory: &Path| {
+            fs::write(directory.join("stopped"), "").unwrap();
+            fs::create_dir(directory.join("data")).unwrap();
+        };
+        Self::make(version, options, stop).map(|(node, _)| node)
+    }
+
+    fn make(
+        version: Version,
+        options: &NodeOptions,
+        prepare: impl FnOnce(&Path),
+    ) -> Result<(Self, SocketAddr), Missing> {
         let installation = Installation::find(version)?;
         let address = address();
-        let ports = free_ports(address);
+        let mut ports = free_ports(address);
+        ports.storage = options.seed.map_or(ports.storage, |seed| seed.port());
         // From here on the guardian owns the directory.
         let directory = tempfile::Builder::new().prefix("cassmount-cassandra-").tempdir().unwrap().keep();
         fs::create_dir_all(directory.join("logs")).unwrap();
         config::write(&directory, address, &ports, options).unwrap();
         keep_logs_on_panic(&directory);
+        prepare(&directory);
 
-        let mut guardian = Command::new("sh")
+        let guardian = Command::new("sh")
             .args(["-c", GUARDIAN, "guardian"])
             .arg(&directory)
             .arg0("cassandra-guardian")
@@ -118,8 +148,8 @@ impl Node {
             .process_group(0)
             .spawn()
             .unwrap();
-        let session = wait_until_ready(&mut guardian, SocketAddr::from((address, ports.native)), &directory);
-        Ok(Self { installation, address, ports, directory, guardian, session: Mutex::new(session) })
+        let native = SocketAddr::from((address, ports.native));
+        Ok((Self { installation, address, ports, directory, guardian, session: Mutex::new(None) }, native))
     }
 
     pub fn version(&self) -> Version {
@@ -133,6 +163,15 @@ impl Node {
 
     pub fn conf_directory(&self) -> PathBuf {
         self.directory.join("conf")
+    }
+
+    /// Asks it something.
+    ///
+    /// # Panics
+    /// Before its first start.
+    pub(super) fn ask(&self, statement: &str) -> std::io::Result<Vec<Vec<super::cql::Cell>>> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.as_mut().expect("it was started").execute(statement)
     }
 
     /// The log so far.
@@ -172,7 +211,7 @@ impl Node {
         loop {
             match Session::connect(native) {
                 Ok(session) => {
-                    *self.session.lock().unwrap_or_else(PoisonError::into_inner) = session;
+                    *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
                     return;
                 }
                 Err(error) => assert!(Instant::now() < until, "Cassandra does not come up: {error}\n{}", self.log()),
@@ -253,8 +292,11 @@ fn server_words(
         .arg(format!("-Dcassandra.storagedir={}/storage", directory.display()))
         .arg(format!("-Dcassandra.jmx.local.port={}", ports.jmx))
         .arg(format!("-Dlogback.configurationFile={}/logback.xml", conf.display()))
-        // One node has nobody to wait for.
-        .args(["-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=0"])
+        // One node has nobody to wait for, one of a ring some seconds.
+        .args(match options.seed {
+            None => ["-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=0"],
+            Some(_) => ["-Dcassandra.skip_wait_for_gossip_to_settle=-1", "-Dcassandra.ring_delay_ms=3000"],
+        })
         .args(["-Dcassandra-foreground=yes", "org.apache.cassandra.service.CassandraDaemon"]);
     std::iter::once(server.get_program()).chain(server.get_args()).map(std::ffi::OsStr::to_owned).collect()
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -144,16 +143,14 @@ impl Node {
 
     /// Runs a CQL statement, or gives the server's message.
     pub fn try_cql(&self, statement: &str) -> Result<(), String> {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        session.execute(statement).map(drop).map_err(|error| error.to_string())
+        self.ask(statement).map(drop).map_err(|error| error.to_string())
     }
 
     /// The rows of `SELECT JSON <selection>`, as text; `selection` is what follows `SELECT JSON`.
     #[track_caller]
     pub fn json_rows(&self, selection: &str) -> Vec<String> {
         let statement = format!("SELECT JSON {selection}");
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = session.execute(&statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+        let rows = self.ask(&statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
         let cells = rows.into_iter().flatten().flatten();
         cells.map(|cell| String::from_utf8(cell).expect("JSON is UTF-8")).collect()
     }
@@ -161,8 +158,7 @@ impl Node {
     /// The statement that creates `table`, a qualified name as CQL writes it, again; `None` where
     /// there is none.
     pub fn try_describe(&self, table: &str) -> Option<String> {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = session.execute(&format!("DESCRIBE TABLE {table}")).ok()?;
+        let rows = self.ask(&format!("DESCRIBE TABLE {table}")).ok()?;
         // Keyspace, type, name, statement.
         let statement = rows.into_iter().next()?.into_iter().nth(3)??;
         String::from_utf8(statement).ok()
