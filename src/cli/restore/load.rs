@@ -36,6 +36,10 @@ pub(super) struct LoadArgs {
     /// shows]
     #[arg(long, value_name = "HOST")]
     source_host: Vec<String>,
+    /// Only the fewest hosts whose replicas have every row, as of the last repair: faster, and what
+    /// only the others have is missing
+    #[arg(long, conflicts_with = "source_host")]
+    subset: bool,
     /// Create tables that the cluster has not, with the ids that they had (through cqlsh)
     #[arg(long)]
     create_schema: bool,
@@ -100,6 +104,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<()> {
         selection: super::selection(args.all, &args.only, &args.keyspaces)?,
         at: args.at.clone(),
         hosts: args.source_host.clone(),
+        subset: args.subset,
         create_schema: args.create_schema,
         allow_incomplete: args.allow_incomplete,
         again: args.again,

@@ -220,6 +220,7 @@ mod tests {
         let mut schema = schema();
         let index = |name: &str, class: &str| Index {
             name: name.to_owned(),
+            written: crate::time::Timestamp(0),
             custom: true,
             options: [("target".to_owned(), "a".to_owned()), ("class_name".to_owned(), class.to_owned())].into(),
         };

@@ -11,6 +11,7 @@ mod journal;
 mod links;
 mod loader;
 mod plan;
+mod subset;
 
 use plan::LoadJob;
 pub use plan::LoadPlan;
@@ -34,6 +35,8 @@ pub struct LoadRequest {
     pub at: String,
     /// Whose backups; none for those of every host in the mount.
     pub hosts: Vec<String>,
+    /// Only the fewest hosts that have every row, as of the last repair.
+    pub subset: bool,
     /// Create the tables that the cluster has not, with the ids that they had.
     pub create_schema: bool,
     /// Take a restore point that lacks something of what is asked for.

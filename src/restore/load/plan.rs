@@ -5,11 +5,12 @@ use super::super::check::schema;
 use super::super::request::{Selection, refuse};
 use super::super::sstables::Sstable;
 use super::definitions::{self, Definitions};
+use super::subset::{self, RingHost};
 use super::{Load, LoadOutcome, LoadRequest, LoadedTable};
 use crate::cassandra::TableName;
 use crate::cassandra::schema::{Schema, is_system_keyspace};
 use crate::{Error, Kind, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// Beginnings of the names of components that belong to an index attached to SSTables: SAI, and the
@@ -112,6 +113,11 @@ pub(super) fn plan(load: &Load, request: &LoadRequest) -> Result<LoadPlan> {
         found.extend(tables.into_iter().filter(|table| request.selection.has(&table.name.to_string())));
     }
     let views: BTreeSet<TableName> = schemas.iter().flat_map(|(_, schema)| views_of(schema)).collect();
+    let hosts: Vec<String> = points.iter().map(|point| point.host.clone()).collect();
+    let chosen = if request.subset { Some(subset(load, &points, &schemas, &found, &lacks)?) } else { None };
+    if let Some(chosen) = &chosen {
+        found.retain(|table| chosen.contains(&table.host));
+    }
     let (of_views, mut tables): (Vec<_>, Vec<_>) = found.into_iter().partition(|table| views.contains(&table.name));
     refusals.extend(absent(&request.selection, &tables, &views));
     let own: BTreeSet<&str> =
@@ -128,6 +134,14 @@ pub(super) fn plan(load: &Load, request: &LoadRequest) -> Result<LoadPlan> {
         let names: BTreeSet<String> = of_views.iter().map(|table| table.name.to_string()).collect();
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         notes.push(format!("Cassandra fills these views from their base tables: {names}"));
+    }
+    if let Some(chosen) = &chosen {
+        notes.push(format!(
+            "of {} hosts only {} are loaded: one of them has each row, as of the last repair. What only the others \
+             have is missing, and if the cluster had hosts that the mount does not show, more",
+            hosts.len(),
+            chosen.join(", ")
+        ));
     }
     if !request.hosts.is_empty() {
         notes.push(format!(
@@ -193,6 +207,52 @@ fn points(load: &Load, request: &LoadRequest) -> Result<(Vec<Point>, Vec<String>
         }
         (false, _) => Ok((points, lacks)),
     }
+}
+
+/// Most seconds between the restore points of hosts that stand for each other.
+const APART: u64 = 24 * 3600;
+
+/// The hosts that are enough.
+fn subset(
+    load: &Load,
+    points: &[Point],
+    schemas: &[(String, Schema)],
+    found: &[BackupTable],
+    lacks: &[String],
+) -> Result<Vec<String>> {
+    let cannot = |why: &str| {
+        Error::new(
+            Kind::Unsupported,
+            format!("nothing was changed: which hosts are enough is not known: {why}; leave out --subset"),
+        )
+    };
+    if let Some(lack) = lacks.first() {
+        return Err(cannot(lack));
+    }
+    let times = points.iter().map(Point::time).collect::<Result<Vec<_>>>()?;
+    let apart = times.iter().max().zip(times.iter().min()).and_then(|(last, first)| last.duration_since(*first).ok());
+    if apart.is_some_and(|apart| apart.as_secs() > APART) {
+        return Err(cannot("the hosts' restore points are more than a day apart"));
+    }
+    let newest = schemas.iter().max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, schema)| schema);
+    let schema = newest.ok_or_else(|| cannot("no restore point has system_schema"))?;
+    let mut replication = BTreeMap::new();
+    for table in found.iter().filter(|table| !is_system_keyspace(&table.name.keyspace)) {
+        let name = &*table.name.keyspace;
+        let options = schema.keyspace(name).and_then(|keyspace| keyspace.replication.clone());
+        let options = options.ok_or_else(|| cannot(&format!("the replication of keyspace {name} is not told")))?;
+        replication.insert(name.to_owned(), options);
+    }
+    let mut ring = Vec::new();
+    for host in backup::hosts(&load.mount.mountpoint)? {
+        let Some(point) = points.iter().find(|point| point.host == host.name) else { continue };
+        let node = host.source_node(&point.tag)?;
+        let tokens = node.tokens.iter().map(|token| token.parse()).collect::<std::result::Result<Vec<i64>, _>>();
+        let tokens = tokens.map_err(|_| cannot(&format!("{} has tokens that are no numbers", host.name)))?;
+        ring.push(RingHost { name: host.name, datacenter: node.datacenter, rack: node.rack, tokens });
+    }
+    let chosen = subset::fewest(&ring, &replication).map_err(|why| cannot(&why))?;
+    Ok(chosen.into_iter().map(|host| ring[host].name.clone()).collect())
 }
 
 fn incomplete(lacks: &[String], instead: &str) -> Error {
