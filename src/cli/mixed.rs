@@ -5,7 +5,7 @@ use super::runtime_state::RunningMount;
 use super::session::Session;
 use super::terminal::say;
 use cassmount::catalog::cluster::{Meant, MixedRuns};
-use cassmount::catalog::{Host, RestorePoint};
+use cassmount::catalog::{Host, HostSets, RestorePoint};
 use cassmount::{Kind, Result};
 use std::path::Path;
 
@@ -44,23 +44,30 @@ pub(super) async fn of_host(session: &Session, host: &Host, point: &str) -> Resu
     if let Ok(found) = sets.find_point(point)
         && found.tag().0.as_ref() != point
     {
-        let taken = format!("{point} of {host} is {}", found.tag());
-        let is_newer = |newer: &RestorePoint| newer.time() > found.time() && !newer.is_apart();
-        let points = sets.chains.points().iter().enumerate();
-        let passed_over = points.filter(|(at, newer)| is_newer(newer) && !sets.completeness.is_whole(*at)).count();
-        let newer = match passed_over {
-            1 => "1 newer restore point is incomplete".to_owned(),
-            many => format!("{many} newer restore points are incomplete"),
-        };
-        // A time that somebody names has no newer ones.
-        if passed_over == 0 || point != "latest" {
-            meaning.taken = Some(taken);
-        } else {
-            meaning.warnings.push(format!("{taken}: {newer}, see `cassmount list {source} {host}`"));
+        match passed_over(&sets, point, found, source) {
+            Some(warning) => meaning.warnings.push(warning),
+            None => meaning.taken = Some(format!("{point} of {host} is {}", found.tag())),
         }
     }
     meaning.warnings.extend(mixed.map(|mixed| sentence(point, &mixed, source)));
     Ok(meaning)
+}
+
+/// That `latest` of a host is not its newest restore point.
+pub(super) fn passed_over(sets: &HostSets, point: &str, found: &RestorePoint, source: &str) -> Option<String> {
+    let is_newer = |newer: &RestorePoint| newer.time() > found.time() && !newer.is_apart();
+    let points = sets.chains.points().iter().enumerate();
+    let passed_over = points.filter(|(at, newer)| is_newer(newer) && !sets.completeness.is_whole(*at)).count();
+    // A time that somebody names has no newer ones.
+    if passed_over == 0 || point != "latest" {
+        return None;
+    }
+    let newer = match passed_over {
+        1 => "1 newer restore point is incomplete".to_owned(),
+        many => format!("{many} newer restore points are incomplete"),
+    };
+    let host = &sets.host;
+    Some(format!("{point} of {host} is {}: {newer}, see `cassmount list {source} {host}`", found.tag()))
 }
 
 /// What is odd about the runs that a mount shows. `hosts`: whose restore points are taken; none: whichever it has.

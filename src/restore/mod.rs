@@ -14,6 +14,7 @@
 
 mod abort;
 mod check;
+mod cluster;
 mod command;
 mod guard;
 mod hydrate;
@@ -38,6 +39,7 @@ mod whole;
 pub use abort::{Abort, AbortReport};
 pub use check::backup::{BackupHost, BackupTable, Point, hosts, read_tables};
 pub use check::schema::read as read_schema;
+pub use cluster::{ClusterHost, ClusterPlan, ClusterRequest, ClusterStep, Machine, Way, parse_machines, plan_cluster};
 pub use command::{Program, ProgramOutput};
 pub use guard::{GUARD_PATIENCE, GuardReport, drop_in, guard};
 pub use hydrate::{Hydration, HydrationOptions, HydrationReport};

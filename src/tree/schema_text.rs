@@ -5,7 +5,7 @@ use super::ino::identity;
 use super::model::{HostModel, TableDir};
 use super::places::named_point;
 use crate::cassandra::TableName;
-use crate::cassandra::schema::{CqlOptions, Timeline, compact_tables, is_system_keyspace, write_cql};
+use crate::cassandra::schema::{CqlOptions, Schema, Timeline, compact_tables, is_system_keyspace, write_cql};
 use crate::catalog::{Depth, Host, RestorePoint, Tag};
 use crate::store::ObjectMeta;
 use crate::task::blocking;
@@ -74,6 +74,17 @@ impl BackupTree {
             return self.schema_text(host, tag).await;
         }
         self.write_schema(model, point, options).await
+    }
+
+    /// The schema as of a restore point, as system_schema tells it; `None` where it tells nothing.
+    pub async fn schema(&self, host: &Host, point: &str) -> Result<Option<Schema>> {
+        let (sets, visible) = self.sets(host).await?;
+        let tag = named_point(&sets, visible, point)?.tag();
+        let (model, index) = self.point(host, tag).await?;
+        let point = &model.points()[index];
+        let knowledge = self.state(host).history.learn_point(&model.from.sets, point, Depth::Schema).await?;
+        let timeline = knowledge.timeline();
+        if timeline.is_empty() { Ok(None) } else { timeline.schema_at(point.as_of()).map(Some) }
     }
 
     /// Why [`Self::schema_cql`] may not be the schema as of the point: archives of `system_schema`

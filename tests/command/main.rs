@@ -12,6 +12,7 @@ mod list;
 mod metrics;
 mod mount_helper;
 mod package;
+mod plan;
 mod private;
 mod real_servers;
 mod recipes;

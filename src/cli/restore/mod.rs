@@ -7,6 +7,7 @@ mod instant;
 mod load;
 mod mounts;
 mod node;
+mod plan;
 mod repair;
 mod report;
 mod status;
@@ -43,6 +44,8 @@ enum RestoreAction {
     /// Put a whole node together before its first start: a new cluster, or in the place of a dead
     /// node
     Node(node::WholeNodeArgs),
+    /// How a whole cluster comes back: which command on which machine, in which order
+    Plan(plan::PlanArgs),
     /// Load a restore point into a running cluster of any topology, with sstableloader
     Load(load::LoadArgs),
     /// Replace links by local copies while Cassandra runs
@@ -92,6 +95,7 @@ pub(super) fn run(args: &RestoreArgs) -> Result<()> {
     match &args.action {
         RestoreAction::Instant(args) => instant::run(args),
         RestoreAction::Node(args) => node::run(args),
+        RestoreAction::Plan(args) => plan::run(args),
         RestoreAction::Load(args) => load::run(args),
         RestoreAction::Hydrate(args) => hydrate::run(args),
         RestoreAction::Status(args) => status::run(args),

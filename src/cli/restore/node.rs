@@ -45,7 +45,7 @@ pub(super) struct WholeNodeArgs {
     /// The node's configuration [default: in a usual place, such as /etc/cassandra]
     #[arg(long, value_name = "FILE")]
     cassandra_yaml: Option<PathBuf>,
-    /// Which data directory, where cassandra.yaml names several
+    /// The data directory that all goes into, which is the first of cassandra.yaml
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The node's tokens, where the backup does not tell them
@@ -71,6 +71,10 @@ pub(super) struct WholeNodeArgs {
     /// can come back
     #[arg(long, requires = "replace")]
     accept_deleted_rows: bool,
+    /// Take every index and view of the backup as built, also one created less than a day before the
+    /// restore point
+    #[arg(long)]
+    indexes_are_built: bool,
     /// Change cassandra.yaml and the JVM's options, beside copies of them; with links, also install
     /// a drop-in that keeps Cassandra's unit from starting without the mount
     #[arg(long)]
@@ -135,6 +139,7 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
         allow_incomplete: args.allow_incomplete,
         accept_counter_loss: args.accept_counter_loss,
         accept_deleted_rows: args.accept_deleted_rows,
+        indexes_are_built: args.indexes_are_built,
         cassandra_yaml: args.cassandra_yaml.clone(),
         data_dir: args.data_dir.clone(),
         tokens: args.tokens.clone(),
