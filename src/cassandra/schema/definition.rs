@@ -126,6 +126,8 @@ pub struct DroppedColumn {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Index {
     pub name: String,
+    /// When it was created, or changed.
+    pub written: Timestamp,
     /// Made with CREATE CUSTOM INDEX.
     pub custom: bool,
     /// `target` and, of a custom one, `class_name`, and its own.
@@ -430,6 +432,7 @@ fn dropped_column(row: &LiveRow<'_>) -> Result<DroppedColumn> {
 fn index(row: &LiveRow<'_>) -> Result<Index> {
     Ok(Index {
         name: value::text(row.key(1)?)?,
+        written: row.written(),
         custom: row.require("kind")? == b"CUSTOM",
         options: value::text_map(row.require("options")?)?,
     })

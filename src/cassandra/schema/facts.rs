@@ -193,7 +193,8 @@ impl Partition {
             }
         }
         let inserted = row.inserts.range(..=at).next_back().is_some_and(|&inserted| visible(inserted));
-        (inserted || !cells.is_empty()).then_some(LiveRow { key, cells })
+        let written = row.writes().filter(|&written| visible(written)).max();
+        (inserted || !cells.is_empty()).then_some(LiveRow { key, cells, written: written? })
     }
 }
 
@@ -257,12 +258,18 @@ impl Row {
 pub(super) struct LiveRow<'a> {
     key: &'a RowKey,
     cells: BTreeMap<&'a str, &'a [u8]>,
+    written: Timestamp,
 }
 
 impl<'a> LiveRow<'a> {
     /// The clustering value of this number.
     pub(super) fn key(&self, index: usize) -> Result<&'a [u8]> {
         self.key.get(index).map(Vec::as_slice).ok_or_else(|| Error::corrupt("a schema row lacks a clustering value"))
+    }
+
+    /// When any of it was last written.
+    pub(super) fn written(&self) -> Timestamp {
+        self.written
     }
 
     /// A column's value; `None` if it is null.

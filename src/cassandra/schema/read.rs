@@ -2,11 +2,9 @@
 
 use super::facts::{Facts, Partition, RangeDeletion, RangeEnd, Row, RowKey, SchemaTable};
 use super::system::is_system_keyspace;
-use crate::cassandra::SstableName;
-use crate::cassandra::sstable::{self, Bound, Files, RangeMarker, Unfiltered};
+use crate::cassandra::sstable::{self, Bound, RangeMarker, Sstable, Unfiltered};
 use crate::time::Timestamp;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Reads all SSTables of one table of keyspace `system_schema` that a backup set holds.
@@ -24,36 +22,14 @@ pub fn read_system_schema<N: AsRef<str>, B: AsRef<[u8]>>(table: &str, components
     let Some(table) = SchemaTable::parse(table) else { return Ok(facts) };
     facts.read.insert(table);
 
-    let mut sstables: BTreeMap<SstableName, BTreeMap<&str, &[u8]>> = BTreeMap::new();
-    for (file, bytes) in components {
-        if let Some(parsed) = SstableName::parse_component(file.as_ref()) {
-            sstables.entry(parsed.sstable).or_default().insert(parsed.component, bytes.as_ref());
-        }
-    }
-    for (name, files) in &sstables {
-        read_sstable(&mut facts, table, name, files).map_err(|error| {
-            Error::new(error.kind(), format!("system_schema.{}, {name}", table.name())).with_source(error)
-        })?;
+    let failed = |error: Error| Error::new(error.kind(), format!("system_schema.{}, {error}", table.name()));
+    for sstable in sstable::read_all(components).map_err(failed)? {
+        add(&mut facts, table, sstable).map_err(failed)?;
     }
     Ok(facts)
 }
 
-fn read_sstable(
-    facts: &mut Facts,
-    table: SchemaTable,
-    name: &SstableName,
-    files: &BTreeMap<&str, &[u8]>,
-) -> Result<()> {
-    let require = |component: &str| {
-        files.get(component).copied().ok_or_else(|| Error::corrupt(format!("its {component} is missing")))
-    };
-    let input = Files {
-        data: require("Data.db")?,
-        statistics: require("Statistics.db")?,
-        compression_info: files.get("CompressionInfo.db").copied(),
-        crc: files.get("CRC.db").copied(),
-    };
-    let sstable = sstable::read(name, &input)?;
+fn add(facts: &mut Facts, table: SchemaTable, sstable: Sstable) -> Result<()> {
     let columns: Vec<Arc<str>> =
         sstable.header.regular_columns.iter().map(|column| column.name.as_str().into()).collect();
     for partition in sstable.partitions {

@@ -7,10 +7,10 @@ use super::marshal::DataType;
 use crate::{Error, Result};
 
 /// 2015-09-22T00:00:00Z, from which Cassandra's `EncodingStats` counts its own fields.
-const EPOCH_SECONDS: i64 = 1_442_880_000;
+pub(super) const EPOCH_SECONDS: i64 = 1_442_880_000;
 
 /// `MetadataType.HEADER.ordinal()`.
-const HEADER_COMPONENT: u32 = 3;
+pub(super) const HEADER_COMPONENT: u32 = 3;
 
 /// Far more columns than a table of `system_schema` has (30); bounds the work that a few bytes of a
 /// row can ask for.

@@ -1,4 +1,4 @@
-//! Reads small SSTables whole: every partition, row, cell and deletion of a `Data.db`.
+//! Reads small SSTables whole (and [`write`]s some): every partition, row, cell and deletion of a `Data.db`.
 //!
 //! Meant for the tables that describe other tables (`system_schema`), which are a few kilobytes,
 //! not for data: everything is held in memory and nothing is looked up by key, so only `Data.db`,
@@ -13,6 +13,7 @@ mod header;
 mod marshal;
 mod rows;
 mod shape;
+pub mod write;
 
 pub use header::{Column, Header};
 pub use marshal::DataType;
@@ -21,6 +22,7 @@ pub use shape::Shape;
 
 use super::{Format, SstableName};
 use crate::{Error, Kind, Result};
+use std::collections::BTreeMap;
 
 /// The largest `Data.db`, uncompressed, that is read. A `system_schema.columns` of ten thousand
 /// tables is about half of it.
@@ -60,6 +62,36 @@ pub fn read(name: &SstableName, files: &Files<'_>) -> Result<Sstable> {
     };
     let partitions = rows::read(layout, &header, &plain)?;
     Ok(Sstable { header, partitions })
+}
+
+/// Reads all SSTables of a directory. `components` are file names without directories and their
+/// contents, as [`Files`] needs them; others are not looked at.
+///
+/// # Errors
+/// As of [`read`], with the SSTable's name.
+pub fn read_all<N: AsRef<str>, B: AsRef<[u8]>>(components: &[(N, B)]) -> Result<Vec<Sstable>> {
+    let mut found: BTreeMap<SstableName, BTreeMap<&str, &[u8]>> = BTreeMap::new();
+    for (file, bytes) in components {
+        if let Some(parsed) = SstableName::parse_component(file.as_ref()) {
+            found.entry(parsed.sstable).or_default().insert(parsed.component, bytes.as_ref());
+        }
+    }
+    let read = |(name, files): (&SstableName, &BTreeMap<&str, &[u8]>)| {
+        let require = |component: &str| {
+            files.get(component).copied().ok_or_else(|| Error::corrupt(format!("its {component} is missing")))
+        };
+        let input = Files {
+            data: require("Data.db")?,
+            statistics: require("Statistics.db")?,
+            compression_info: files.get("CompressionInfo.db").copied(),
+            crc: files.get("CRC.db").copied(),
+        };
+        self::read(name, &input)
+    };
+    let named = |(name, files)| {
+        read((name, files)).map_err(|error| Error::new(error.kind(), name.to_string()).with_source(error))
+    };
+    found.iter().map(named).collect()
 }
 
 /// What differs between the versions of the format, as far as a read cares.

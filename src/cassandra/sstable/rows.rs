@@ -12,12 +12,12 @@ use crate::{Error, Kind, Result};
 /// schema rows hold.
 const MAX_ITEMS: usize = 4_000_000;
 
-const END_OF_PARTITION: u8 = 0x01;
+pub(super) const END_OF_PARTITION: u8 = 0x01;
 const IS_MARKER: u8 = 0x02;
-const HAS_TIMESTAMP: u8 = 0x04;
+pub(super) const HAS_TIMESTAMP: u8 = 0x04;
 const HAS_TTL: u8 = 0x08;
 const HAS_DELETION: u8 = 0x10;
-const HAS_ALL_COLUMNS: u8 = 0x20;
+pub(super) const HAS_ALL_COLUMNS: u8 = 0x20;
 const HAS_COMPLEX_DELETION: u8 = 0x40;
 const EXTENSION: u8 = 0x80;
 
@@ -26,7 +26,7 @@ const EXTENDED_IS_STATIC: u8 = 0x01;
 const CELL_IS_DELETED: u8 = 0x01;
 const CELL_IS_EXPIRING: u8 = 0x02;
 const CELL_HAS_EMPTY_VALUE: u8 = 0x04;
-const CELL_USES_ROW_TIMESTAMP: u8 = 0x08;
+pub(super) const CELL_USES_ROW_TIMESTAMP: u8 = 0x08;
 const CELL_USES_ROW_TTL: u8 = 0x10;
 
 /// Deletes what was written at or before `timestamp`.

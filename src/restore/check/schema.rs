@@ -38,7 +38,7 @@ pub fn read(directories: &[impl AsRef<Path>]) -> Result<Option<Schema>> {
 }
 
 /// What the reader needs of every SSTable there.
-fn components(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+pub(in crate::restore) fn components(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let failed = |e| Error::io(format_args!("read {}", directory.display()), e);
     let mut components = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {

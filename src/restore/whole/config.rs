@@ -207,6 +207,7 @@ fn put(path: &Path, text: &str, like: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::journal::tests::work;
+    use super::super::made::Made;
     use super::*;
 
     #[test]
@@ -218,7 +219,7 @@ mod tests {
         let lines = vec!["initial_token: '-1,7'".to_owned(), "auto_bootstrap: false".to_owned()];
         let mut work = work(directory.path());
         work.needs = vec![ConfigNeed { file: file.clone(), lines }];
-        let mut journal = NodeJournal::begin(directory.path(), work.clone()).unwrap();
+        let mut journal = NodeJournal::begin(directory.path(), work.clone(), Made::default()).unwrap();
         for _ in 0..2 {
             write(&mut journal).unwrap();
             let text = fs::read_to_string(&file).unwrap();

@@ -4,6 +4,7 @@
 //! same command run again goes on with the same work, and `abort` takes away what this restore has
 //! put there and nothing else.
 
+use super::made::Made;
 use crate::private::{self, Open};
 use crate::restore::journal::state::Origin;
 use crate::restore::journal::{is_locked, sync_directory};
@@ -126,6 +127,8 @@ enum Record {
     Files(String, BTreeMap<String, u64>),
     Step(NodeStep),
     Config(ConfigChange),
+    /// What is put there that the backup has not.
+    Made(Made),
 }
 
 /// What a node journal tells.
@@ -136,6 +139,7 @@ pub(in crate::restore) struct NodeState {
     /// By the table's place.
     pub(in crate::restore) files: BTreeMap<String, BTreeMap<String, u64>>,
     pub(in crate::restore) config: Vec<ConfigChange>,
+    pub(in crate::restore) made: Made,
 }
 
 impl Work {
@@ -171,6 +175,19 @@ impl PlacedTable {
     pub(in crate::restore) fn bytes(&self) -> u64 {
         let sstables = self.directories.iter().flat_map(|directory| &directory.sstables);
         sstables.flat_map(|sstable| sstable.components.values()).sum()
+    }
+
+    /// Whether it is no table of the backup.
+    pub(super) fn is_made(&self) -> bool {
+        self.from.as_os_str().is_empty()
+    }
+
+    /// Bytes of its rows, without those of its indexes.
+    pub(super) fn own_bytes(&self) -> u64 {
+        let own = self.directories.iter().filter(|directory| directory.below.is_empty());
+        own.flat_map(|of| &of.sstables)
+            .filter_map(|sstable| sstable.components.get(crate::restore::sstables::DATA))
+            .sum()
     }
 
     /// Its files, below its directory here and in the mount alike, with their sizes. Of each
@@ -262,22 +279,24 @@ impl NodeJournal {
     ///
     /// # Errors
     /// `Kind::Busy` where there is one by now.
-    pub(in crate::restore) fn begin(state_dir: &Path, work: Work) -> Result<Self> {
+    pub(in crate::restore) fn begin(state_dir: &Path, work: Work, made: Made) -> Result<Self> {
         let directory = state_dir.join(DIRECTORY);
         private::directory(&directory)?;
         let path = path(state_dir, &work.data_dir);
         let failed = |e| Error::io(format_args!("write {}", path.display()), e);
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&directory).map_err(failed)?;
         lock(file.as_file(), &path)?;
-        file.write_all(&frame::encode(&Record::Work(Box::new(work.clone())))?)
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(failed)?;
+        let records = [Record::Work(Box::new(work)), Record::Made(made)];
+        let [plan, more] = [frame::encode(&records[0])?, frame::encode(&records[1])?];
+        file.write_all(&[plan, more].concat()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         let file = file.persist_noclobber(&path).map_err(|e| match e.error.kind() {
             std::io::ErrorKind::AlreadyExists => at_work(&path),
             _ => failed(e.error),
         })?;
         sync_directory(&directory)?;
-        let state = NodeState { work, step: NodeStep::Staging, files: BTreeMap::new(), config: Vec::new() };
+        let [Record::Work(work), more] = records else { return Err(unbegun(&path)) };
+        let mut state = NodeState::new(*work);
+        state.apply(more);
         Ok(Self { file, path, state })
     }
 
@@ -309,11 +328,17 @@ impl NodeJournal {
 }
 
 impl NodeState {
+    fn new(work: Work) -> Self {
+        let (files, config, made) = (BTreeMap::new(), Vec::new(), Made::default());
+        Self { work, step: NodeStep::Staging, files, config, made }
+    }
+
     fn apply(&mut self, record: Record) {
         match record {
             Record::Work(work) => self.work = *work,
             Record::Files(place, files) => drop(self.files.insert(place, files)),
             Record::Step(step) => self.step = step,
+            Record::Made(made) => self.made = made,
             Record::Config(change) => {
                 self.config.retain(|of| of.file != change.file);
                 self.config.push(change);
@@ -343,8 +368,7 @@ fn read(file: &mut File, path: &Path) -> Result<(Option<NodeState>, u64)> {
         rest = after;
         match (&mut state, record) {
             (None, Record::Work(work)) if work.version == VERSION => {
-                let step = NodeStep::Staging;
-                state = Some(NodeState { work: *work, step, files: BTreeMap::new(), config: Vec::new() });
+                state = Some(NodeState::new(*work));
             }
             (None, _) => {
                 return Err(Error::corrupt(format!("{} is of another version of cassmount", path.display())));
@@ -374,7 +398,7 @@ pub(super) mod tests {
         let state = tempfile::tempdir().unwrap();
         let data = Path::new("/data");
         assert!(NodeJournal::open(state.path(), data).unwrap().is_none());
-        let mut journal = NodeJournal::begin(state.path(), work(data)).unwrap();
+        let mut journal = NodeJournal::begin(state.path(), work(data), Made::default()).unwrap();
         assert_eq!(NodeJournal::open(state.path(), data).unwrap_err().kind(), Kind::Busy);
         journal.files("ks/t-1", BTreeMap::from([("x".to_owned(), 7)])).unwrap();
         journal.step(NodeStep::Placing).unwrap();
@@ -395,7 +419,7 @@ pub(super) mod tests {
     #[test]
     fn one_that_is_damaged_is_told_of() {
         let state = tempfile::tempdir().unwrap();
-        let journal = NodeJournal::begin(state.path(), work(Path::new("/data"))).unwrap();
+        let journal = NodeJournal::begin(state.path(), work(Path::new("/data")), Made::default()).unwrap();
         let mut bytes = fs::read(&journal.path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;

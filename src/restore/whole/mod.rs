@@ -7,10 +7,12 @@
 //! that could be asked, everything that can be known is checked before: a node with tokens of a
 //! living one would push that one out of the ring.
 
+mod built;
 mod checks;
 mod config;
 mod journal;
 mod lacking;
+mod made;
 mod next;
 mod place;
 mod plan;
@@ -28,6 +30,7 @@ use super::command::Program;
 use super::journal::journals::Journals;
 use crate::{Error, Kind, Result};
 use journal::{NodeJournal, NodeState, PlacedTable, Work};
+use made::Made;
 use next::Remains;
 use serde::Serialize;
 use settings::Settings;
@@ -46,6 +49,8 @@ pub struct NodeRequest {
     pub allow_incomplete: bool,
     pub accept_counter_loss: bool,
     pub accept_deleted_rows: bool,
+    /// Take young indexes and views as built, too.
+    pub indexes_are_built: bool,
     /// The node's configuration, where it is not in a usual place.
     pub cassandra_yaml: Option<PathBuf>,
     /// Which data directory, where there are several.
@@ -64,6 +69,7 @@ pub struct NodeRequest {
 #[derive(Debug)]
 pub struct NodePlan {
     work: Work,
+    made: Made,
     notes: Vec<String>,
     lacks: Vec<String>,
 }
@@ -180,7 +186,7 @@ impl NodeRestore {
             }
             super::request::refuse(refusals)?;
         }
-        Ok(NodeWork::Begun(NodePlan { work: state.work.clone(), notes, lacks }))
+        Ok(NodeWork::Begun(NodePlan { work: state.work.clone(), made: state.made.clone(), notes, lacks }))
     }
 
     /// Refuses to go on with other work than an earlier run has begun. Returns what the restore
@@ -229,7 +235,7 @@ impl NodeRestore {
     ) -> Result<NodeReport> {
         let state_dir = self.journals.state_dir();
         let (mut journal, plan) = match work {
-            NodeWork::New(plan) => (NodeJournal::begin(state_dir, plan.work.clone())?, plan),
+            NodeWork::New(plan) => (NodeJournal::begin(state_dir, plan.work.clone(), plan.made.clone())?, plan),
             NodeWork::Begun(plan) => {
                 let gone = || Error::new(Kind::Busy, "the restore has come to its end meanwhile");
                 (NodeJournal::open(state_dir, &plan.work.data_dir)?.ok_or_else(gone)?, plan)
@@ -278,19 +284,17 @@ fn report(plan: &NodePlan, dry_run: bool, next: Vec<String>) -> NodeReport {
     }
 }
 
-/// The data directory that is meant.
+/// The data directory that all goes into: the first. Only there Cassandra looks for its schema; of
+/// tables it opens what lies in any.
 fn data_dir(settings: &Settings, named: Option<&std::path::Path>) -> Result<PathBuf> {
-    let list =
-        || settings.data_directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-    match (named, &settings.data_directories[..]) {
-        (None, [only]) => Ok(only.clone()),
-        (None, _) => {
-            Err(Error::invalid(format!("the node has several data directories: choose with --data-dir ({})", list())))
-        }
-        (Some(named), all) if all.iter().any(|of| of == named) => Ok(named.to_owned()),
-        (Some(named), _) => {
-            Err(Error::invalid(format!("{} is none of the node's data directories ({})", named.display(), list())))
-        }
+    let first = &settings.data_directories[0];
+    match named {
+        Some(named) if named != first => Err(Error::invalid(format!(
+            "all goes into the first data directory, {}: only there Cassandra looks for its schema. {} cannot be taken",
+            first.display(),
+            named.display()
+        ))),
+        _ => Ok(first.clone()),
     }
 }
 

@@ -1,12 +1,18 @@
 //! What is left to be done by a person, in order.
 
+use super::built;
 use super::config;
 use super::journal::{Manner, NodeState, NodeStep};
 use super::undo::was_started;
 use crate::Result;
+use crate::cassandra::schema::Schema;
+use crate::restore::check::schema;
 use crate::restore::links::live;
 use crate::restore::look;
+use crate::restore::sstables::reading;
 use crate::restore::units;
+use std::fs;
+use std::path::Path;
 
 /// What is there of a node's restore.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,6 +95,9 @@ fn steps(state: &NodeState, has_started: bool, has_links: bool) -> Result<Vec<St
     steps.push(format!(
         "`nodetool repair -full system_auth`, then `nodetool repair -full`, on one node after the other: {stale}"
     ));
+    if has_started {
+        steps.extend(created_anew(state));
+    }
     if has_links {
         steps.push(format!(
             "cassmount restore hydrate --wait; then restart Cassandra, then: cassmount unmount {}",
@@ -106,6 +115,36 @@ fn steps(state: &NodeState, has_started: bool, has_links: bool) -> Result<Vec<St
     }
     steps.push("when all is done, forget this restore: cassmount restore node --done".to_owned());
     Ok(steps)
+}
+
+/// What to do about indexes that the cluster has created anew since the restore point: those that
+/// were put there do not have what it holds now.
+fn created_anew(state: &NodeState) -> Option<String> {
+    if state.made.indexes.is_empty() {
+        return None;
+    }
+    match schema_of_node(&state.work.data_dir) {
+        Ok(now) => {
+            let commands = built::created_anew(&state.made.indexes, &now?);
+            let why =
+                "these indexes were created anew since the restore point, and are wrong here until they are built:";
+            (!commands.is_empty()).then(|| format!("{why}\n{}", indented(&commands)))
+        }
+        Err(error) => Some(format!(
+            "if an index was created anew since the restore point, `nodetool rebuild_index` it here. The node's \
+             schema does not tell: {error}"
+        )),
+    }
+}
+
+fn schema_of_node(data_dir: &Path) -> Result<Option<Schema>> {
+    let directory = data_dir.join("system_schema");
+    let failed = |e| reading(&directory, e);
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(&directory).map_err(failed)? {
+        directories.push(entry.map_err(failed)?.path());
+    }
+    schema::read(&directories)
 }
 
 fn indented(lines: &[String]) -> String {

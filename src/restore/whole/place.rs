@@ -89,7 +89,13 @@ fn stage_table(
     for (file, size) in table.files() {
         let (from, to) = (table.from.join(&file), directory.join(&file));
         if table.as_files {
-            let inode = copy(&from, &to, size, owner)?;
+            let inode = if table.is_made() {
+                copy((&from, &mut &*made_file(journal, table, &file)?), &to, size, owner)?
+            } else {
+                let mut source =
+                    File::open(&from).map_err(|e| Error::io(format_args!("read {}", from.display()), e))?;
+                copy((&from, &mut source), &to, size, owner)?
+            };
             inodes.insert(file.to_string_lossy().into_owned(), inode);
             tell(size)?;
         } else {
@@ -106,13 +112,18 @@ fn stage_table(
     if table.as_files { lock(journal).files(&table.place, inodes) } else { Ok(()) }
 }
 
+/// The contents of a file that the backup has not.
+fn made_file(journal: &Mutex<&mut NodeJournal>, table: &PlacedTable, file: &Path) -> Result<Vec<u8>> {
+    let name = format!("{}/{}", table.place, file.display());
+    let made = lock(journal).state.made.files.get(&name).cloned();
+    made.ok_or_else(|| Error::corrupt(format!("the journal of this restore has no contents of {name}")))
+}
+
 /// Copies a file and brings it to the disk. Returns its inode.
-fn copy(from: &Path, to: &Path, size: u64, owner: Owner) -> Result<u64> {
-    let reading = |e| Error::io(format_args!("read {}", from.display()), e);
+fn copy((from, source): (&Path, &mut dyn io::Read), to: &Path, size: u64, owner: Owner) -> Result<u64> {
     let writing = |e| Error::io(format_args!("write {}", to.display()), e);
-    let mut source = File::open(from).map_err(reading)?;
     let mut target = File::create_new(to).map_err(writing)?;
-    let copied = io::copy(&mut source, &mut target)
+    let copied = io::copy(source, &mut target)
         .map_err(|e| Error::io(format_args!("copy {} to {}", from.display(), to.display()), e))?;
     if copied != size {
         return Err(Error::corrupt(format!("{} has {size} bytes, and {copied} were read", from.display())));

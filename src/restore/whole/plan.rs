@@ -1,9 +1,11 @@
 //! What is to be put onto a node, found in the mount, and checked together with the node before
 //! anything is written.
 
+use super::built::{self, BUILT};
 use super::checks;
 use super::config;
 use super::journal::{Manner, PlacedDirectory, PlacedSstable, PlacedTable, Work};
+use super::made::Made;
 use super::settings::Settings;
 use super::{NodePlan, NodeRequest};
 use crate::cassandra::schema::{Schema, system_table_id};
@@ -17,7 +19,7 @@ use crate::restore::sstables::{Sstable, reading};
 use crate::restore::{Mount, Node};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -27,9 +29,6 @@ const SCHEMA: &str = "system_schema";
 const CASSANDRAS: [&str; 3] = [SCHEMA, "system_auth", "system_distributed"];
 /// Keyspaces that Cassandra makes and that say nothing of the cluster's data.
 const LEFT_OUT: [&str; 2] = ["system_traces", "system_cluster_metadata"];
-/// Tables of keyspace `system` that say which indexes and views are built. All else there is a
-/// node's own.
-const BUILT: [&str; 2] = ["IndexInfo", "built_views"];
 
 /// Finds what is to be put where, and checks everything. Changes nothing.
 ///
@@ -49,7 +48,7 @@ pub(super) fn prepare(
     let source = host.source_node(&point.tag)?;
     let tokens =
         if request.tokens.is_empty() { source.tokens.clone() } else { request.tokens.iter().cloned().collect() };
-    let (mut notes, mut refusals) = (Vec::new(), checks::not_empty(data_dir, &settings.other_directories)?);
+    let (mut notes, mut refusals) = (Vec::new(), checks::not_empty(data_dir, &settings.others())?);
     refusals.extend(checks::running(settings, data_dir, &mut notes));
     refusals.extend(checks::configuration(settings, &source, &tokens, request.manner, request.copy));
     refusals.extend(checks::rack(settings, &source, &mut notes)?);
@@ -83,15 +82,18 @@ pub(super) fn prepare(
     // Reading the tables may take long: what speaks against it already is told before.
     refuse(refusals)?;
 
-    let (tables, refusals) = read(&wanted, request, tell)?;
+    let (mut tables, refusals) = read(&wanted, request, tell)?;
     refuse(refusals)?;
     let lacks = if lacks.is_empty() { self::lacks(&point, request.allow_incomplete)? } else { lacks };
     let some = tables.iter().find_map(|table| Some((table, table.files().into_iter().next()?.0)));
     if let (Some((table, file)), false) = (&some, request.copy) {
         access::check(data_dir, &table.from.join(file))?;
     }
-    if let (Some(schema), false) = (&schema, tables.iter().any(|table| table.keyspace == "system")) {
-        notes.extend(rebuilt(schema, &tables));
+    let mut made = Made::default();
+    if let Some(schema) = &schema {
+        let (more, of, note) = built(schema, &tables, point.time()?.into(), request);
+        tables.extend(more);
+        (made, notes) = (of, notes.into_iter().chain(note).collect());
     }
     let others = match request.manner {
         Manner::ColdStart => others(&hosts, &point, &request.at),
@@ -109,8 +111,16 @@ pub(super) fn prepare(
         config::needs(settings, request.manner, &tokens)?,
         others,
     );
+    if settings.data_directories.len() > 1 {
+        let all: u64 = work.tables.iter().map(PlacedTable::bytes).sum();
+        notes.push(format!(
+            "all goes into the first data directory, {}, which needs room for {all} bytes once it is local. \
+             Cassandra spreads new SSTables over all of them",
+            data_dir.display()
+        ));
+    }
     room(&work)?;
-    Ok(NodePlan { work, notes, lacks })
+    Ok(NodePlan { work, made, notes, lacks })
 }
 
 /// Other hosts whose restore points are looked up.
@@ -242,30 +252,24 @@ fn hidden(directory: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// What Cassandra reads at its first start, to build again what it does not know as built.
-fn rebuilt(schema: &Schema, tables: &[PlacedTable]) -> Option<String> {
-    let bytes_of = |keyspace: &str, name: &str| -> u64 {
-        tables.iter().filter(|table| table.keyspace == keyspace && table.table == name).map(PlacedTable::bytes).sum()
-    };
-    let (mut names, mut bytes) = (Vec::new(), 0);
-    for keyspace in &schema.keyspaces {
-        for table in &keyspace.tables {
-            let indexes = table.indexes.iter().filter(|index| !index.is_attached()).map(|index| &index.name);
-            let views = keyspace.views.iter().filter(|view| view.base_table == table.name).map(|view| &view.table.name);
-            let built: Vec<String> = indexes.chain(views).map(|name| format!("{}.{name}", keyspace.name)).collect();
-            if !built.is_empty() {
-                bytes += bytes_of(&keyspace.name, &table.name) * built.len() as u64;
-                names.extend(built);
-            }
-        }
+/// What the node may take as built: tables that say it, where the backup has none, and what they are
+/// made of.
+fn built(
+    schema: &Schema,
+    tables: &[PlacedTable],
+    at: Timestamp,
+    request: &NodeRequest,
+) -> (Vec<PlacedTable>, Made, Option<String>) {
+    let indexes = built::known(schema);
+    if tables.iter().any(|table| table.keyspace == "system") {
+        return (Vec::new(), Made { files: BTreeMap::new(), indexes }, None);
     }
-    (!names.is_empty()).then(|| {
-        format!(
-            "the backup does not tell that these are built: {}. \
-                     Cassandra builds them again when it starts. For that it reads {bytes} bytes of the backup",
-            names.join(", ")
-        )
-    })
+    let told = tables.iter().find(|of| of.keyspace == "system_distributed" && of.table == "view_build_status");
+    // What cannot be read tells nothing.
+    let statuses = told.and_then(|of| built::view_statuses(&of.from).ok()).unwrap_or_default();
+    let judged = built::judge(schema, tables, &statuses, (!request.indexes_are_built).then_some(at));
+    let (more, files) = judged.tables(at);
+    (more, Made { files, indexes }, judged.note())
 }
 
 /// # Errors

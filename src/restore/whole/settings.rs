@@ -55,6 +55,11 @@ impl Settings {
         Err(Error::not_found("no cassandra.yaml was found: name the one that this node starts with (--cassandra-yaml)"))
     }
 
+    /// Directories that are empty before a first start, besides the first data directory.
+    pub(super) fn others(&self) -> Vec<PathBuf> {
+        self.data_directories[1..].iter().chain(&self.other_directories).cloned().collect()
+    }
+
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self> {
         let yaml = load(path, text)?;
         let word = |key: &str| scalar(&yaml[key]);

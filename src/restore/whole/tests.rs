@@ -196,6 +196,15 @@ fn what_a_replacement_would_lose_or_bring_back_is_refused() {
 }
 
 #[test]
+fn the_schema_goes_where_cassandra_looks_for_it() {
+    let two = settings(("data_file_directories: [/data]", "data_file_directories: [/one, /two]"));
+    assert_eq!(data_dir(&two, None).unwrap(), Path::new("/one"));
+    assert_eq!(data_dir(&two, Some(Path::new("/one"))).unwrap(), Path::new("/one"));
+    assert!(data_dir(&two, Some(Path::new("/two"))).unwrap_err().to_string().contains("/one: only there"));
+    assert_eq!(two.others()[0], Path::new("/two"));
+}
+
+#[test]
 fn sstables_that_are_too_new_are_refused() {
     let name = |text: &str| SstableName::parse_component(text).unwrap().sstable;
     let check = |installed, text| checks::version(installed, &TableName::new("a", "b"), &name(text));
@@ -221,6 +230,13 @@ const FILES: [&str; 5] = [
     "system_schema/tables-2/nb-1-big-Data.db",
 ];
 
+/// A file that the backup has not.
+const MADE: (&str, &str) = ("system/IndexInfo-3/nb-1-big-Data.db", "made here");
+
+fn made() -> Made {
+    Made { files: [(MADE.0.to_owned(), MADE.1.as_bytes().to_vec())].into(), ..Made::default() }
+}
+
 impl Scene {
     fn new(copy: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -239,6 +255,16 @@ impl Scene {
         let places: BTreeSet<&str> =
             FILES.iter().map(|file| &file[..file.match_indices('/').nth(1).unwrap().0]).collect();
         work.tables = places.into_iter().map(|place| table(&work, place)).collect();
+        let components = [("Data.db".to_owned(), MADE.1.len() as u64)].into();
+        let sstables = vec![PlacedSstable { name: "nb-1-big".to_owned(), components }];
+        work.tables.push(PlacedTable {
+            keyspace: "system".to_owned(),
+            table: "IndexInfo".to_owned(),
+            place: "system/IndexInfo-3".to_owned(),
+            from: PathBuf::new(),
+            as_files: true,
+            directories: vec![PlacedDirectory { below: String::new(), sstables }],
+        });
         Self { directory, work }
     }
 
@@ -254,7 +280,7 @@ impl Scene {
     fn run(&self, killed_at: usize) -> Result<()> {
         let mut journal = match NodeJournal::open(&self.state_dir(), &self.work.data_dir)? {
             Some(journal) => journal,
-            None => NodeJournal::begin(&self.state_dir(), self.work.clone())?,
+            None => NodeJournal::begin(&self.state_dir(), self.work.clone(), made())?,
         };
         let number = AtomicUsize::new(0);
         let tell = |_| match number.fetch_add(1, Ordering::Relaxed) {
@@ -278,6 +304,7 @@ impl Scene {
             let is_link = path.is_symlink();
             assert_eq!(is_link, !self.work.copy && file.starts_with("shop"), "{file}");
         }
+        assert_eq!(fs::read_to_string(self.work.data_dir.join(MADE.0)).unwrap(), MADE.1);
         assert!(!self.work.staging().exists());
         let yaml = fs::read_to_string(self.directory.path().join("cassandra.yaml")).unwrap();
         assert_eq!(yaml.matches("auto_bootstrap: false").count(), 1);
@@ -364,7 +391,7 @@ fn what_was_killed_is_completed_or_taken_back() {
             assert!(back.abort().iter().all(|of| of.undone && of.left.is_empty()));
             back.assert_as_before();
         }
-        assert_eq!(killed, FILES.len() + 2);
+        assert_eq!(killed, FILES.len() + 2 + 2);
     }
 }
 
