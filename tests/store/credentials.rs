@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use testkit::aws_services::{AwsServices, ServiceHabits, static_profile};
-use testkit::s3::S3Server;
+use testkit::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 /// A bucket, the services, and a home with `~/.aws`.
 struct Scene {
@@ -92,7 +92,7 @@ async fn a_chain_of_roles_is_assumed_one_after_the_other() {
     assert_eq!(error.kind(), Kind::Denied);
     let said = error.to_string();
     assert!(said.contains("\"first\"") && said.contains("role/first") && said.contains("AccessDenied"), "{said}");
-    assert!(!said.contains(testkit::s3::SECRET_KEY), "{said}");
+    assert!(!said.contains(SECRET_KEY), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,4 +242,40 @@ async fn services_that_refuse_or_hang_are_named_within_seconds() {
     let error = open(&scene.options(None, &far)).check().await.unwrap_err();
     assert!(error.to_string().contains("has to be https://"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_by_half_or_hangs_is_named() {
+    let config = "\
+[profile slow]
+credential_process = sleep 9
+[profile ecs]
+role_arn = arn:e
+credential_source = EcsContainer
+";
+    let scene = Scene::new(config, ServiceHabits::default());
+    let login = format!(
+        "[profile login]\ncredential_process = echo run >>{}; sleep 1; echo '{{\"Version\":1,\"AccessKeyId\":\"{ACCESS_KEY}\",\
+         \"SecretAccessKey\":\"{SECRET_KEY}\"}}'\n",
+        scene.path("runs").display()
+    );
+    fs::write(scene.path(".aws/config"), config.to_owned() + &login).unwrap();
+    for (set, lacks) in
+        [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")]
+    {
+        let source = Source::parse("s3://bucket").unwrap();
+        let error = Store::open(&source, &scene.options(None, &[(set, "x")])).unwrap_err();
+        assert!(error.to_string().contains(&format!("{set} is set, and {lacks} is not")), "{error}");
+    }
+    // A process that takes longer than an attempt is not begun anew by the next one.
+    let timeout = Duration::from_secs(2);
+    let store = open(&StoreOptions { timeout, ..scene.options(Some("login"), &[]) });
+    store.check().await.unwrap();
+    assert_eq!(fs::read_to_string(scene.path("runs")).unwrap(), "run\n");
+    for (profile, says) in [("slow", "credential_process of the AWS profile: it did not end"), ("ecs", "neither AWS_C")]
+    {
+        let timeout = Duration::from_secs(1);
+        let error = open(&StoreOptions { timeout, ..scene.options(Some(profile), &[]) }).check().await.unwrap_err();
+        assert!(error.kind() == Kind::Denied && error.to_string().contains(says), "{error}");
+    }
 }

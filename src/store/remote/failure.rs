@@ -3,7 +3,7 @@
 
 use super::causes::{find, innermost};
 use super::credentials::{CredentialOutage, NoCredentials};
-use super::refusal::{Refusal, WholeAnswer, host_of, is_archived, tag};
+use super::refusal::{Refusal, Unanswered, WholeAnswer, host_of, is_archived, tag};
 use crate::{Error, Kind};
 use object_store::client::{HttpError, HttpErrorKind};
 
@@ -34,13 +34,14 @@ pub(super) fn explain(error: &object_store::Error, during: During, name: &str) -
         return whole_answer(whole, name);
     }
     if let Some(http) = find::<HttpError>(error) {
-        return unanswered(http, name);
+        let asked = find::<Unanswered>(error).and_then(|unanswered| unanswered.asked.as_deref());
+        return unanswered(http, &at(name, asked));
     }
     match error {
         // Of the service that gives credentials.
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
             let body = String::new();
-            answered(&Refusal { status: 403, body, region: None, location: None }, during, name)
+            answered(&Refusal { status: 403, body, region: None, location: None, by: None }, during, name)
         }
         other => Error::corrupt(format!("{name} sent an answer that makes no sense: {}", innermost(other))),
     }
@@ -55,6 +56,7 @@ pub(super) fn answered(refusal: &Refusal, during: During, name: &str) -> Error {
         words.push_str(", ");
         words.push_str(&part.escape_debug().to_string());
     }
+    let at = at(name, refusal.by.as_deref());
     match (status, code.unwrap_or("")) {
         (_, code) if is_archived(code) => {
             let what =
@@ -66,7 +68,7 @@ pub(super) fn answered(refusal: &Refusal, during: During, name: &str) -> Error {
              in the AWS profile ({words})"
         )),
         (_, "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch") | (401 | 403, _) => {
-            Error::new(Kind::Denied, format!("{name} refuses the credentials ({words})"))
+            Error::new(Kind::Denied, format!("{at} refuses the credentials ({words})"))
         }
         (_, "AuthorizationHeaderMalformed" | "PermanentRedirect" | "IncorrectEndpoint")
         | (301 | 302 | 307 | 308, _) => elsewhere(refusal, name),
@@ -74,16 +76,21 @@ pub(super) fn answered(refusal: &Refusal, during: During, name: &str) -> Error {
             let what = if matches!(status, 404 | 410) { "deleted" } else { "replaced" };
             Error::new(Kind::Changed, format!("the object was {what} since it was listed"))
         }
-        (404, "NoSuchBucket") => Error::not_found(format!("there is no bucket {name}")),
-        (404 | 410, _) if during == During::List => Error::not_found(format!("there is no {name} ({words})")),
+        (404, "NoSuchBucket") => Error::not_found(format!("there is no bucket {at}")),
+        (404 | 410, _) if during == During::List => Error::not_found(format!("there is no {at} ({words})")),
         (404 | 410, _) => Error::not_found("there is no such object"),
         (408 | 429, _) | (_, "SlowDown" | "RequestTimeout" | "InternalError") => {
-            Error::new(Kind::Unreachable, format!("{name} fails ({words})"))
+            Error::new(Kind::Unreachable, format!("{at} fails ({words})"))
         }
-        (501, _) => Error::new(Kind::Unsupported, format!("{name} does not know this request ({words})")),
-        (500.., _) => Error::new(Kind::Unreachable, format!("{name} fails ({words})")),
-        _ => Error::new(Kind::Invalid, format!("{name} refuses the request ({words})")),
+        (501, _) => Error::new(Kind::Unsupported, format!("{at} does not know this request ({words})")),
+        (500.., _) => Error::new(Kind::Unreachable, format!("{at} fails ({words})")),
+        _ => Error::new(Kind::Invalid, format!("{at} refuses the request ({words})")),
     }
+}
+
+/// The store, and who was asked for it: the wrong endpoint or region shows there.
+fn at(name: &str, host: Option<&str>) -> String {
+    host.map_or_else(|| name.to_owned(), |host| format!("{name} at {host}"))
 }
 
 fn elsewhere(refusal: &Refusal, name: &str) -> Error {
@@ -132,7 +139,7 @@ mod tests {
     use super::*;
 
     fn refusal(status: u16, body: &str) -> Refusal {
-        Refusal { status, body: body.to_owned(), region: None, location: None }
+        Refusal { status, body: body.to_owned(), region: None, location: None, by: Some("host:1".to_owned()) }
     }
 
     #[test]
@@ -165,7 +172,10 @@ mod tests {
         ] {
             let error = answered(&refusal(status, &body(code)), during, "s3://b");
             assert_eq!(error.kind(), kind, "{status} {code} during {during:?}: {error}");
-            assert!(!error.to_string().contains("StringToSign"));
+            let said = error.to_string();
+            assert!(!said.contains("StringToSign"));
+            let may_be_elsewhere = matches!(kind, Kind::Denied | Kind::Unreachable) || code == "NoSuchBucket";
+            assert!(!may_be_elsewhere || said.contains("s3://b at host:1"), "{said}");
         }
     }
 

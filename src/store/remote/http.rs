@@ -12,7 +12,7 @@
 //! left as they are.
 
 use super::raw::Dialect;
-use super::refusal::{Refusal, WholeAnswer};
+use super::refusal::{Refusal, Unanswered, WholeAnswer};
 use super::sign::Signer;
 use crate::store::outside::Outside;
 use crate::task::{blocking, lock};
@@ -226,14 +226,18 @@ impl HttpService for ReadOnly {
             request.headers_mut().insert("accept-encoding", "gzip".parse().expect("a header"));
         }
         let is_range = request.headers().contains_key("range");
-        let response = self.client.execute(request).await?;
+        let asked = host_and_port(&request);
+        let response = self.client.execute(request).await.map_err(|error| {
+            let kind = error.kind();
+            HttpError::new(kind, Unanswered { asked: asked.clone(), error })
+        })?;
         let (status, headers) = (response.status(), response.headers());
         if !status.is_success() {
             let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let (region, location) = (text("x-amz-bucket-region"), text("location"));
             let body = beginning(response.into_body()).await;
             // A kind that object_store does not try again.
-            let refusal = Refusal { status: status.as_u16(), body, region, location };
+            let refusal = Refusal { status: status.as_u16(), body, region, location, by: asked };
             return Err(HttpError::new(HttpErrorKind::Decode, refusal));
         }
         if is_range && status.as_u16() != 206 {
@@ -245,6 +249,12 @@ impl HttpService for ReadOnly {
         *lock(&tap.document) = Some(whole(body).await?);
         Ok(HttpResponse::from_parts(parts, tap.dialect.empty_page().to_owned().into()))
     }
+}
+
+/// Whom a request is for; never a user or a password.
+pub(super) fn host_and_port(request: &HttpRequest) -> Option<String> {
+    let (host, port) = (request.uri().host()?, request.uri().port());
+    Some(port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 async fn whole(body: HttpResponseBody) -> Result<Bytes, HttpError> {

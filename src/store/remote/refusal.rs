@@ -1,6 +1,7 @@
 //! What a store answers instead of what it was asked for.
 
 use super::address::{is_region, region_of_host};
+use object_store::client::HttpError;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -14,6 +15,8 @@ pub(super) struct Refusal {
     pub(super) region: Option<String>,
     /// Where the answer says to ask instead.
     pub(super) location: Option<String>,
+    /// Who answered: a host, and a port where the URL has one.
+    pub(super) by: Option<String>,
 }
 
 impl fmt::Display for Refusal {
@@ -73,6 +76,25 @@ pub(super) fn is_archived(code: &str) -> bool {
 /// The host in a URL; not its user or password.
 pub(super) fn host_of(url: &str) -> Option<String> {
     url::Url::parse(url).ok()?.host_str().map(str::to_owned)
+}
+
+/// No answer came. It says who was asked, which `object_store` takes out of its own errors.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) asked: Option<String>,
+    pub(super) error: HttpError,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl StdError for Unanswered {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.error)
+    }
 }
 
 /// A range was asked for, and the answer is the whole object.

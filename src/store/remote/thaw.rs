@@ -3,7 +3,7 @@
 
 use super::connect::{S3, http_connector, s3};
 use super::failure::{During, answered, explain};
-use super::http::beginning;
+use super::http::{beginning, host_and_port};
 use super::refusal::{Refusal, tag};
 use crate::store::options::StoreOptions;
 use crate::store::source::Source;
@@ -139,6 +139,7 @@ impl ThawClient {
         *request.uri_mut() =
             url.as_str().parse().map_err(|_| Error::invalid(format!("{path} cannot be part of a URL")))?;
         *request.headers_mut() = headers;
+        let by = host_and_port(&request);
         let unreachable =
             |cause: String| Error::new(Kind::Unreachable, format!("cannot reach {}: {cause}", self.source));
         let sent = tokio::time::timeout(self.options.timeout, self.http.execute(request)).await;
@@ -158,7 +159,7 @@ impl ThawClient {
             (409, "RestoreAlreadyInProgress") => Ok(Ok(Thawing::UnderWay)),
             // It is in no archive any more.
             (403, "InvalidObjectState") => Ok(Ok(Thawing::Readable)),
-            _ => Ok(Err(Refusal { status, body, region, location })),
+            _ => Ok(Err(Refusal { status, body, region, location, by })),
         }
     }
 

@@ -31,7 +31,7 @@ impl std::error::Error for NoCredentials {}
 impl std::error::Error for CredentialOutage {}
 
 /// Why none were given, in a sentence without secrets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Trouble {
     /// It was refused, or there are none.
     Refused(String),
@@ -83,11 +83,16 @@ impl From<Error> for Trouble {
 }
 
 /// Credentials, and until when they hold.
-#[derive(Clone)]
-pub(super) struct Given {
-    pub(super) credential: Arc<AwsCredential>,
+pub(super) struct Given<C = AwsCredential> {
+    pub(super) credential: Arc<C>,
     /// `None`: nobody said that they end.
     pub(super) expires: Option<jiff::Timestamp>,
+}
+
+impl<C> Clone for Given<C> {
+    fn clone(&self) -> Self {
+        Self { credential: Arc::clone(&self.credential), expires: self.expires }
+    }
 }
 
 impl Given {

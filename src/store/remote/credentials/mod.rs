@@ -17,9 +17,9 @@ pub(super) use given::{CredentialOutage, NoCredentials};
 
 use super::http::Connector;
 use super::profile::{self, Profile};
-use crate::Result;
 use crate::store::options::StoreOptions;
 use crate::task::blocking;
+use crate::{Error, Result};
 use given::{Given, Trouble};
 use object_store::aws::AmazonS3Builder;
 use renewed::Renewed;
@@ -38,8 +38,21 @@ pub(super) fn provide(
     let options = asking.0;
     let has = |name: &str| options.variable(name).is_some();
     let of_environment = options.profile.is_none();
-    if options.no_sign_request || (of_environment && has("AWS_ACCESS_KEY_ID")) {
+    if options.no_sign_request {
         return Ok((builder, true));
+    }
+    if of_environment {
+        // Half of a setting is one that went wrong: nothing else is tried in its place.
+        for (set, lacks) in
+            [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")]
+        {
+            if has(set) && !has(lacks) {
+                return Err(Error::invalid(format!("{set} is set, and {lacks} is not: it takes both")));
+            }
+        }
+        if has("AWS_ACCESS_KEY_ID") {
+            return Ok((builder, true));
+        }
     }
     let services = Arc::new(services_of(asking));
     let renewed = match web_identity(options).filter(|_| of_environment) {

@@ -21,10 +21,13 @@ pub(super) fn obtain<'a>(
         match way {
             Way::Keys(keys) => Ok(Given::new(&keys.id, &keys.secret, keys.token.as_deref(), None)),
             Way::Process(command) => {
-                let run = tokio::time::timeout(PROCESS_PATIENCE, process::run(command)).await;
+                // It ends before who waits for it gives up, and can only say that the store is silent.
+                let patience = PROCESS_PATIENCE.min(services.options.timeout * 3 / 4);
+                let run = tokio::time::timeout(patience, process::run(command)).await;
                 run.unwrap_or_else(|_| {
-                    let seconds = PROCESS_PATIENCE.as_secs();
-                    let why = format!("the credential_process of the AWS profile: it did not end within {seconds} s");
+                    let seconds = patience.as_secs_f32();
+                    let why =
+                        format!("the credential_process of the AWS profile: it did not end within {seconds:.0} s");
                     Err(Trouble::Refused(why))
                 })
             }

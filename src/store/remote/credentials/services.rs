@@ -110,7 +110,10 @@ impl Services {
         let variable = |name: &str| self.options.variable(name);
         let url = match variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
             Some(path) => format!("{CONTAINER}{path}"),
-            None => variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").unwrap_or_default().to_owned(),
+            None => variable("AWS_CONTAINER_CREDENTIALS_FULL_URI").map(str::to_owned).ok_or_else(|| {
+                let names = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI";
+                Trouble::Refused(format!("neither {names} is set: is this a container of ECS or EKS?"))
+            })?,
         };
         check_container(&url)?;
         let mut question = Question::get(url);

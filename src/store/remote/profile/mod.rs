@@ -118,9 +118,10 @@ impl Profile {
                     return Err(wrong("has a source_profile and a credential_source: one is too many"));
                 }
                 (None, None) => return Err(wrong("has a role_arn, and no source_profile or credential_source")),
-                (None, Some(source)) => named_source(&source, options).ok_or_else(|| {
-                    wrong(&format!("has the credential_source {source:?}, which gives no credentials here"))
-                })?,
+                (None, Some(source)) => {
+                    let named = named_source(&source, options);
+                    named.map_err(|why| wrong(&format!("has the credential_source {source:?}, {why}")))?
+                }
                 (Some(source), None) => {
                     if source != name && has_led(before, &source) {
                         return Err(wrong("is part of a circle of source_profile"));
@@ -165,6 +166,14 @@ impl Profile {
             self.config.section(&format!("sso-session {session}"))?.get(key).cloned()
         };
         let Some(identifier) = session.clone().or_else(|| setting("sso_start_url")) else { return Ok(None) };
+        if let Some(session) =
+            session.as_ref().filter(|session| self.config.section(&format!("sso-session {session}")).is_none())
+        {
+            return Err(Error::invalid(format!(
+                "the AWS profile {name:?} has the sso_session {session:?}, and {} has no [sso-session {session}]",
+                self.config
+            )));
+        }
         let needed = |key: &str, value: Option<String>| {
             value.ok_or_else(|| Error::invalid(format!("the AWS profile {name:?} uses SSO and lacks {key}")))
         };
@@ -200,17 +209,18 @@ fn has_led(before: &[String], name: &str) -> bool {
 }
 
 /// What a `credential_source` means.
-fn named_source(source: &str, options: &StoreOptions) -> Option<Way> {
-    let variable = |name: &str| options.variable(name).map(str::to_owned);
+fn named_source(source: &str, options: &StoreOptions) -> std::result::Result<Way, String> {
+    let variable =
+        |name: &str| options.variable(name).map(str::to_owned).ok_or_else(|| format!("and {name} is not set"));
     match source {
-        "Environment" => Some(Way::Keys(Keys {
+        "Environment" => Ok(Way::Keys(Keys {
             id: variable("AWS_ACCESS_KEY_ID")?,
             secret: variable("AWS_SECRET_ACCESS_KEY")?,
-            token: variable("AWS_SESSION_TOKEN"),
+            token: variable("AWS_SESSION_TOKEN").ok(),
         })),
-        "Ec2InstanceMetadata" => Some(Way::Instance),
-        "EcsContainer" => Some(Way::Container),
-        _ => None,
+        "Ec2InstanceMetadata" => Ok(Way::Instance),
+        "EcsContainer" => Ok(Way::Container),
+        _ => Err("which is none of Environment, Ec2InstanceMetadata and EcsContainer".to_owned()),
     }
 }
 

@@ -61,6 +61,8 @@ sso_account_id = 42
 sso_role_name = reader
 [profile sso-without]
 sso_session = corp
+[profile sso-nowhere]
+sso_session = gone
 [profile circle]
 role_arn = arn:c
 source_profile = circle-2
@@ -171,8 +173,9 @@ fn says_what_it_does_not_support_and_what_is_missing() {
         ("nowhere", "there is no profile \"gone\""),
         ("with-mfa", "mfa_serial, which is not supported"),
         ("console", "aws configure export-credentials --profile console"),
-        ("odd-source", "\"Moon\""),
-        ("unset", "\"Environment\""),
+        ("odd-source", "\"Moon\", which is none of Environment,"),
+        ("unset", "\"Environment\", and AWS_ACCESS_KEY_ID is not set"),
+        ("sso-nowhere", "has no [sso-session gone]"),
         ("sso-without", "lacks sso_account_id"),
     ] {
         let said = way(home.path(), profile);
