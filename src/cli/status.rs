@@ -270,4 +270,32 @@ mod tests {
         assert_eq!(lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "), warning);
         assert_eq!(fitted(&shown, 1000), shown);
     }
+
+    /// UPDATE_GOLDEN=1 writes them anew.
+    #[test]
+    fn a_status_fits_the_terminal() {
+        let status = json!({
+            "mountpoint": "/mnt/backups", "source": "s3://cass-backups/production/eu-west-1", "version": "0.1.0",
+            "pid": 4711, "since": "2026-11-21T02:52:05Z", "restarts": 1,
+            "last_death": { "reason": "was killed by signal 9", "at": "2026-11-21T03:15:00Z" }, "upgrades": 2,
+            "cache": { "used_bytes": 1_500_000, "limit_bytes": 10_000_000_000_u64, "entries": 166 },
+            "scratch": { "bytes": 4096, "limit_bytes": 1_000_000_000, "names": 3 }, "passthrough": false,
+            "reader": {
+                "file_hits": 12, "file_misses": 3, "bytes_fetched": 4_200_000, "requests": 180, "requests_in_flight": 2,
+                "passes": 17, "passes_running": 1, "corrupt": 1, "timed_out": 4
+            },
+            "log": "/var/log/cassmount/mnt-backups.log",
+            "warnings": ["cass-a: 2026-11-21-02-52 is incomplete: 2026-11-21-02-48 lacks shop.users: it is listed in the \
+                          manifest"]
+        });
+        for width in [80, 140] {
+            let shown = fitted(&text(&status), width);
+            let path = format!("{}/tests/golden/reports/status-{width}.txt", env!("CARGO_MANIFEST_DIR"));
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                std::fs::write(&path, &shown).unwrap();
+            }
+            assert!(shown.lines().all(|line| line.chars().count() <= width), "{shown}");
+            assert_eq!(shown, std::fs::read_to_string(&path).unwrap_or_default(), "{width}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use crate::{Error, Kind, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::io::{self, Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -91,7 +91,7 @@ impl Program {
             .stderr(share(&stderr)?)
             .process_group(0)
             .spawn()
-            .map_err(|e| Error::new(Kind::NotFound, format!("cannot run {}", self.words[0])).with_source(e))?;
+            .map_err(|e| Error::new(Kind::NotFound, self.cannot_be_run(&e)).with_source(e))?;
         let status = Running(child).wait(deadline)?.ok_or_else(|| {
             let what = format!("{} did not end within {} s", self.shown(arguments), deadline.as_secs());
             Error::new(Kind::TimedOut, what)
@@ -108,6 +108,15 @@ impl Program {
             stderr = stderr.split_inclusive('\n').filter(|line| !line.starts_with(JAVA_NOTE)).collect();
         }
         Ok(ProgramOutput { status, stdout, stderr })
+    }
+
+    /// In PATH it was looked for only where it is no path; an option of its own name says another.
+    fn cannot_be_run(&self, error: &io::Error) -> String {
+        let program = &self.words[0];
+        if program.contains('/') || error.kind() != io::ErrorKind::NotFound {
+            return format!("cannot run {program}");
+        }
+        format!("cannot run {program}, which is not in PATH (--{program} names another)")
     }
 
     /// The whole command, its words apart.
@@ -203,6 +212,17 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_program_that_is_not_in_path_is_named_with_the_way_out() {
+        let said = |program: &str| {
+            let error = Program::parse(program).unwrap().run(&[], Duration::from_secs(9)).unwrap_err();
+            error.to_string()
+        };
+        let said_of_none = said("nodetool-of-nobody -u me");
+        assert!(said_of_none.contains("not in PATH (--nodetool-of-nobody names another)"), "{said_of_none}");
+        assert!(said("/nowhere/nodetool").starts_with("cannot run /nowhere/nodetool: "));
+    }
 
     #[test]
     fn words_are_split_as_a_shell_splits_them() {

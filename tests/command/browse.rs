@@ -64,6 +64,8 @@ fn the_tree_is_browsed_without_a_mount() {
     assert!(said.contains("no table below / is called like shop.userz"), "{said}");
 
     for (arguments, said) in [
+        (["cat", SAMPLE, "cass-x/schema.cql"], "has no backups of a host \"cass-x\"; it has: cass-a, cass-b\n"),
+        (["find", SAMPLE, "*-Data.db"], "cass-a, cass-b (a pattern of names goes to --name)"),
         (["ls", SAMPLE, "cass-a/nothing"], "there is no \"nothing\" in cass-a"),
         (["cat", SAMPLE, "cass-a"], "cass-a is a directory"),
         (["ls", SAMPLE, "cass-a/restore-points/latest/schema.cql/x"], "schema.cql is no directory"),

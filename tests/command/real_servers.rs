@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
+use testkit::azurite::Azurite;
 use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::{Mounted, cassmount};
 use testkit::real_s3::RealS3;
@@ -166,4 +167,39 @@ fn what_a_point_needs_is_thawed_and_nothing_else() {
     let said = thaw(&["--wait", "--tier", "bulk"]);
     assert!(said.contains("1 asked for now, 0 under way before, 1 can be read"), "{said}");
     assert!(thaw(&[]).contains("0 asked for now, 0 under way before, 1 can be read"), "it may be run again");
+}
+
+#[test]
+fn a_host_is_read_from_azure_and_archived_blobs_are_known() {
+    let test = "a_host_is_read_from_azure_and_archived_blobs_are_known";
+    let Some(server) = Azurite::start_or_skip(test) else { return };
+    let bucket = Bucket::sample();
+    let cold = "cass-a/2026-11-21-02-49/shop/users.tar.gz.enc";
+    let keys = hashes(&bucket.path().join(HOST)).into_keys().map(|name| format!("{HOST}/{name}"));
+    let blobs: Vec<_> = keys.map(|key| (key.clone(), fs::read(bucket.path().join(key)).unwrap())).collect();
+    let tier = |key: &str| if key == cold { "Archive" } else { "Hot" };
+    server.upload("backups", blobs.iter().map(|(key, content)| (key.as_str(), tier(key), content.clone())));
+    let cache = tempfile::tempdir().unwrap();
+    let command = |arguments: &[&str]| {
+        let mut command = cassmount();
+        command.envs(server.environment()).args(arguments).arg("--cache-dir").arg(cache.path());
+        command.output().unwrap()
+    };
+    let listed = command(&["list", "az://backups", HOST]);
+    let said = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(said.contains("2026-11-21-02-48") && said.contains("INCOMPLETE, 1 archived ("), "{listed:?}");
+    let target = cache.path().join("target").display().to_string();
+    let of_cold = ["extract", "az://backups", HOST, "2026-11-21-02-49", &target, "-t", "shop.users"];
+    let refused = command(&[&of_cold[..], &sample_keys()].concat());
+    assert!(!refused.status.success() && format!("{refused:?}").contains("archived"), "{refused:?}");
+    let shown = command(&["list", "az://backups", "--show-config"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("for the account devstoreaccount1") && !shown.contains("Eby8"), "{shown}");
+    if !skip::fuse_or_skip(test) {
+        return;
+    }
+    let local = Mounted::start(&bucket.source(), &sample_keys());
+    let expected = hashes(&local.path(HOST).join(POINT).join("shop"));
+    let mounted = Mounted::start_with("az://backups", &sample_keys(), &server.environment()).unwrap();
+    assert_alike(&hashes(&mounted.path(HOST).join(POINT).join("shop")), &expected);
 }

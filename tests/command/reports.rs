@@ -55,11 +55,12 @@ fn reports_fit_the_terminal() {
     let (source, keys) = (fleet.source(), sample_keys());
     let place = tempfile::tempdir().unwrap();
     let target = place.path().to_str().unwrap();
-    let reports: [(&str, Vec<&str>); 12] = [
+    let reports: [(&str, Vec<&str>); 13] = [
         ("extract", [&["extract", SAMPLE, "cass-a", "2026-11-21-02-49", target, "-q"], &keys[..]].concat()),
         ("index", [&["index", SAMPLE, "cass-a", "2026-11-21-02-49", "-q"], &keys[..]].concat()),
         ("list", vec!["list", &source]),
         ("ls", [&["ls", SAMPLE, "-l", "cass-a/restore-points/2026-11-21-02-49/media"], &keys[..]].concat()),
+        ("find", [&["find", SAMPLE, "cass-a/restore-points/latest", "--max-depth", "1"], &keys[..]].concat()),
         ("list-table", [&["list", SAMPLE, "--table", "shop.c*"], &keys[..]].concat()),
         ("verify", [&["verify", SAMPLE, "cass-a", "latest", "-q", "--table", "shop.*"], &keys[..]].concat()),
         ("diff", [&["diff", SAMPLE, "cass-a", "2026-11-21-02-45", "2026-11-21-02-49"], &keys[..]].concat()),
@@ -69,9 +70,6 @@ fn reports_fit_the_terminal() {
         ("chain", [&["chain", SAMPLE, "cass-a", "2026-11-21-02-49"], &keys[..]].concat()),
         ("chain-sstables", [&["chain", SAMPLE, "cass-a", "--table", "shop.users", "--sstables"], &keys[..]].concat()),
     ];
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/reports");
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    fs::create_dir_all(&directory).unwrap();
     for (name, arguments) in &reports {
         // What a report knows from before must be nothing, or alike each time: it reads no archive.
         let kept = tempfile::tempdir().unwrap();
@@ -99,7 +97,7 @@ fn reports_fit_the_terminal() {
             let (shown, coloured) = (named(&run(arguments, columns, false)), named(&run(arguments, columns, true)));
             assert!(!shown.contains(ESCAPE), "{name}: {shown}");
             assert_eq!(plain(&coloured), shown, "{name}");
-            let is_plain = ["chain-sstables", "verify", "ls", "diff", "extract", "index"].contains(name);
+            let is_plain = ["chain-sstables", "verify", "ls", "find", "diff", "extract", "index"].contains(name);
             assert!(is_plain || coloured.contains(ESCAPE), "{name}: {coloured}");
             let width: usize = columns.parse().unwrap();
             for line in shown.lines() {
@@ -112,15 +110,7 @@ fn reports_fit_the_terminal() {
                 assert!(is_whole, "{name}, {columns}: {word:?} is a broken word in\n{shown}");
             }
             for (ending, shown) in [("", shown), ("-colour", coloured)] {
-                let path = directory.join(format!("{name}-{columns}{ending}.txt"));
-                if update {
-                    fs::write(&path, &shown).unwrap();
-                }
-                let agreed = fs::read_to_string(&path).unwrap_or_default();
-                assert_eq!(
-                    shown, agreed,
-                    "{name}: if that is meant, run UPDATE_GOLDEN=1 cargo test --test command reports"
-                );
+                assert_golden(&format!("{name}-{columns}{ending}.txt"), &shown);
             }
         }
     }
@@ -160,4 +150,36 @@ fn each_fault_of_a_fleet_is_told_without_being_asked() {
     // A run is a POINT on each of its hosts.
     let host = text(&run(&["list", &fleet.source(), "cass-01", "--until", "2026-11-25-20-04"], "200", false));
     assert!(host.lines().last().unwrap().starts_with("2026-11-25-20-01 "), "{host}");
+}
+
+/// Errors are broken on a terminal alone: `script` is one.
+#[test]
+fn errors_fit_the_terminal() {
+    let cache = tempfile::tempdir().unwrap();
+    for columns in [80, 140] {
+        for (name, arguments) in [
+            ("cat", "cat sample/bucket cass-a/backup-sets"),
+            ("chain", "chain sample/bucket cass-a 2020-01-01"),
+            ("restore", "restore instant --dry-run"),
+        ] {
+            let line = format!("stty cols {columns} rows 24; {} {arguments}", env!("CARGO_BIN_EXE_cassmount"));
+            let mut script = std::process::Command::new("script");
+            script.args(["-qec", &line, "/dev/null"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+            script.env("CASSMOUNT_CACHE_DIR", cache.path()).env("NO_COLOR", "1");
+            let output = script.stdin(std::process::Stdio::null()).output().unwrap();
+            assert!(matches!(output.status.code(), Some(1 | 2)), "{output:?}");
+            let shown = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+            assert!(shown.lines().all(|line| line.chars().count() <= columns), "{shown}");
+            assert_golden(&format!("error-{name}-{columns}.txt"), &shown);
+        }
+    }
+}
+
+fn assert_golden(name: &str, shown: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/reports").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, shown).unwrap();
+    }
+    let agreed = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(shown, agreed, "{name}: if that is meant, run UPDATE_GOLDEN=1 cargo test --test command reports");
 }

@@ -40,7 +40,13 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
     let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
     session::block_on(async {
         let browser = Browser::open(settings).await?;
-        let start = browser.place(&args.path).await?;
+        let is_pattern = |error: &Error| error.kind() == Kind::NotFound && args.path.contains(['*', '?', '[']);
+        let start = browser.place(&args.path).await.map_err(|error| {
+            if is_pattern(&error) {
+                return Error::not_found(format!("{error} (a pattern of names goes to --name)"));
+            }
+            error
+        })?;
         let (mut failed, mut has_tables, mut is_cut) = (None, args.only.is_all(), false);
         let mut rest: Vec<(String, TreeNode, usize)> = vec![(start.path(), browser.node(&start), 0)];
         while let Some((path, node, depth)) = rest.pop() {

@@ -27,13 +27,15 @@ struct FoundNode {
 
 /// The open tree of a source.
 struct Browser {
+    session: Session,
     tree: BackupTree,
 }
 
 impl Browser {
     async fn open(settings: Settings) -> Result<Self> {
         let session = Session::open(settings).await?;
-        Ok(Self { tree: session.tree()? })
+        let tree = session.tree()?;
+        Ok(Self { session, tree })
     }
 
     /// What a path from the root leads to; links are followed.
@@ -54,10 +56,11 @@ impl Browser {
             if self.tree.kind(&dir) != NodeKind::Directory {
                 return Err(Error::new(Kind::NotDirectory, format!("{} is no directory", found.path())));
             }
-            let node = self.tree.lookup(&dir, OsStr::new(&name)).await.map_err(|e| match e.kind() {
-                Kind::NotFound => Error::not_found(format!("there is no {name:?} in {}", found.path())),
-                _ => e,
-            })?;
+            let node = match self.tree.lookup(&dir, OsStr::new(&name)).await {
+                Ok(node) => node,
+                Err(error) if error.kind() == Kind::NotFound => return Err(self.no_such(&name, &found).await),
+                Err(error) => return Err(error),
+            };
             if self.tree.kind(&node) == NodeKind::Symlink {
                 links += 1;
                 if links > MOST_LINKS {
@@ -70,6 +73,13 @@ impl Browser {
             }
         }
         Ok(found)
+    }
+
+    /// Says that there is no such name in a directory, and where that is the first of a path, which
+    /// hosts there are.
+    async fn no_such(&self, name: &str, dir: &FoundNode) -> Error {
+        let of_hosts = if dir.above.is_empty() { self.session.host(name).await.err() } else { None };
+        of_hosts.unwrap_or_else(|| Error::not_found(format!("there is no {name:?} in {}", dir.path())))
     }
 
     fn node(&self, found: &FoundNode) -> TreeNode {

@@ -41,7 +41,8 @@ impl Axis<'_> {
 /// its lives.
 pub(super) fn section(sets: &HostSets, lives: &TableLives) -> String {
     let shown: Vec<_> = sets.sets.iter().filter(|set| set.is_finished() && set.automatic().is_none()).collect();
-    let shown = &shown[shown.len().saturating_sub(MOST_BARS)..];
+    let all = shown.len();
+    let shown = &shown[all.saturating_sub(MOST_BARS)..];
     let axis = Axis { sets: shown, wide: (WIDE / shown.len().max(1)).clamp(1, 12) };
     let mut sizes: BTreeMap<TableName, Vec<(usize, SetKind, u64)>> = BTreeMap::new();
     for (at, set) in shown.iter().enumerate() {
@@ -61,8 +62,9 @@ pub(super) fn section(sets: &HostSets, lives: &TableLives) -> String {
     ]);
     let mut text = format!(
         "<h2>Tables</h2>\n<p class=\"faint\">Their archives, set by set, as tall as they are large; below, how long each \
-         table lived.</p>\n<p class=\"faint\">{legend}</p>\n<div class=\"scroll\"><table><tr><th>table</th><th>lives</th><th>altered</th><th>archives</th><th>largest</th><th>last</th>\
-        <th></th></tr>\n"
+         table lived.{}</p>\n<p class=\"faint\">{legend}</p>\n<div class=\"scroll\"><table><tr><th>table</th><th>lives</th><th>altered</th><th>archives</th><th>largest</th><th>last</th>\
+        <th></th></tr>\n",
+        Text(&left_out(all, shown.len(), &shown.first().map_or_else(String::new, |set| set.tag.to_string())))
     );
     for (table, sizes) in &sizes {
         let own = lives.tables.iter().find(|(name, _)| name == table).map_or(&[][..], |(_, lives)| lives);
@@ -74,6 +76,11 @@ pub(super) fn section(sets: &HostSets, lives: &TableLives) -> String {
         let _ = writeln!(text, "<p class=\"odd\">Not all lives are known: {}</p>", Text(gap));
     }
     text + &changes(lives)
+}
+
+/// Says how much of the past is not drawn.
+fn left_out(all: usize, shown: usize, since: &str) -> String {
+    if all == shown { String::new() } else { format!(" Of {all} sets these are the last {shown}, since {since}.") }
 }
 
 fn row(
@@ -183,4 +190,16 @@ fn changes(lives: &TableLives) -> String {
         let _ = writeln!(text, "<p>and {} earlier ones</p>", events.len() - CHANGES);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left_out;
+
+    #[test]
+    fn what_is_not_drawn_is_said() {
+        assert_eq!(left_out(640, 640, "2026-06-21-02-01"), "");
+        let said = left_out(1000, 640, "2026-06-21-02-01");
+        assert_eq!(said, " Of 1000 sets these are the last 640, since 2026-06-21-02-01.");
+    }
 }

@@ -7,6 +7,7 @@ use crate::cli::output::{Shown, print};
 use crate::cli::{table, wait};
 use cassmount::Result;
 use cassmount::restore::{Abort, AbortReport, NodeAbort};
+use clap::ArgGroup;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -16,11 +17,12 @@ use std::fmt::Write;
 /// then, what was there before comes back from a snapshot, and everything newer is set aside below
 /// the table's snapshots/.
 #[derive(clap::Args, Debug)]
+#[command(group(ArgGroup::new("meant").required(true).multiple(true).args(["tables", "all"])))]
 pub(super) struct AbortArgs {
     #[command(flatten)]
     only: TableArgs,
     /// All that were restored through links
-    #[arg(long, conflicts_with = "tables", required_unless_present = "tables")]
+    #[arg(long, conflicts_with = "tables")]
     all: bool,
     #[command(flatten)]
     work: WorkArgs,

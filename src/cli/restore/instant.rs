@@ -11,6 +11,7 @@ use cassmount::catalog::cluster::Meant;
 use cassmount::config::parse_duration;
 use cassmount::restore::{Instant, InstantReport, Node, Outcome, Program, Request, TableReport, is_guarded};
 use cassmount::{Error, Kind, Result};
+use clap::ArgGroup;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -21,13 +22,15 @@ use std::time::Duration;
 /// changed, and a table for which anything fails is rolled back.
 #[derive(clap::Args, Debug)]
 #[command(after_help = INSTANT_HELP)]
+#[command(override_usage = "cassmount restore instant [OPTIONS] <-t KS.TABLE|-k KS|--all>")]
+#[command(group(ArgGroup::new("meant").required(true).multiple(true).args(["tables", "keyspaces", "all"])))]
 pub(super) struct InstantArgs {
     #[command(flatten)]
     only: TableArgs,
     #[command(flatten)]
     keyspaces: KeyspaceArgs,
     /// All tables of all keyspaces but Cassandra's own
-    #[arg(long, required_unless_present_any = ["tables", "keyspaces"], conflicts_with_all = ["tables", "keyspaces"])]
+    #[arg(long, conflicts_with_all = ["tables", "keyspaces"])]
     all: bool,
     /// Which restore point: a set's name, `latest`, or any time for the newest restore point not
     /// after it

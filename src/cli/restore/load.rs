@@ -10,6 +10,7 @@ use cassmount::catalog::cluster::Meant;
 use cassmount::config::{parse_duration, parse_rate};
 use cassmount::restore::{Load, LoadOutcome, LoadReport, LoadRequest, LoadedTable, Program};
 use cassmount::{Error, Kind, Result};
+use clap::ArgGroup;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use std::time::Duration;
 /// each table of each host, several at once. Each row goes to the nodes that own it now.
 #[derive(clap::Args, Debug)]
 #[command(after_help = LOAD_HELP)]
+#[command(override_usage = "cassmount restore load [OPTIONS] --node ADDRESS <-t KS.TABLE|-k KS|--all>")]
+#[command(group(ArgGroup::new("meant").required(true).multiple(true).args(["tables", "keyspaces", "all"])))]
 pub(super) struct LoadArgs {
     /// A node of the cluster to load into, to begin with; may be given several times
     #[arg(long = "node", value_name = "ADDRESS", required = true)]
@@ -26,7 +29,7 @@ pub(super) struct LoadArgs {
     #[command(flatten)]
     keyspaces: KeyspaceArgs,
     /// All tables of all keyspaces but Cassandra's own
-    #[arg(long, required_unless_present_any = ["tables", "keyspaces"], conflicts_with_all = ["tables", "keyspaces"])]
+    #[arg(long, conflicts_with_all = ["tables", "keyspaces"])]
     all: bool,
     /// Which restore point of each host: a set's name, `latest`, or any time for the newest restore
     /// point not after it

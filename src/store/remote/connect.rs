@@ -1,8 +1,10 @@
 //! From a source and its options to a client, with the precedence that users of the AWS tools know.
 
 use super::address::{Style, address};
+use super::azure::{azure, azure_with};
+use super::client::{CONNECT_TIMEOUT, check_endpoint, http_client, single_attempt, variables};
 use super::credentials;
-use super::http::Connector;
+use super::google::{gcs, gcs_with};
 use super::past::Past;
 use super::profile::{self, Profile};
 use super::raw::Dialect;
@@ -15,19 +17,14 @@ use crate::{Error, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::{HttpClient, HttpConnector};
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::PaginatedListStore;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use zeroize::Zeroizing;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const IDLE: Duration = Duration::from_secs(30);
 /// Bytes of an AES-256 key.
 const SSE_C_KEY_LEN: usize = 32;
 
@@ -85,10 +82,8 @@ fn client(source: &Source, options: &StoreOptions, region: Option<&str>) -> Resu
             });
             Ok(Client::new(client, signer, Some(region)))
         }
-        Source::Gcs { bucket, .. } => Ok(Client::new(gcs(bucket, options)?.build().map_err(unbuildable)?, None, None)),
-        Source::Azure { container, .. } => {
-            Ok(Client::new(azure(container, options)?.build().map_err(unbuildable)?, None, None))
-        }
+        Source::Gcs { bucket, .. } => Ok(Client::new(gcs(source, bucket, options)?, None, None)),
+        Source::Azure { container, .. } => Ok(Client::new(azure(source, container, options)?, None, None)),
         Source::Local(path) => Err(Error::invalid(format!("{} is a directory", path.display()))),
     }
 }
@@ -109,9 +104,11 @@ pub(in crate::store) fn writer(source: &Source, options: &StoreOptions) -> Resul
         Source::S3 { bucket, .. } => {
             Arc::new(s3(bucket, options, None)?.builder.with_retry(retry).build().map_err(unbuildable)?)
         }
-        Source::Gcs { bucket, .. } => Arc::new(gcs(bucket, options)?.with_retry(retry).build().map_err(unbuildable)?),
+        Source::Gcs { bucket, .. } => {
+            Arc::new(gcs_with(source, bucket, options, |builder| builder.with_retry(retry.clone()))?)
+        }
         Source::Azure { container, .. } => {
-            Arc::new(azure(container, options)?.with_retry(retry).build().map_err(unbuildable)?)
+            Arc::new(azure_with(source, container, options, |builder| builder.with_retry(retry.clone()))?)
         }
         Source::Local(path) => return Err(Error::invalid(format!("{} is a directory", path.display()))),
     };
@@ -238,110 +235,6 @@ fn sse_c_key(path: &Path) -> Result<String> {
     let key = BASE64_STANDARD.decode(text).ok().filter(|key| key.len() == SSE_C_KEY_LEN);
     key.map(|key| BASE64_STANDARD.encode(Zeroizing::new(key)))
         .ok_or_else(|| Error::invalid(format!("{} is no key for SSE-C: 32 bytes, or these in base64", path.display())))
-}
-
-fn gcs(bucket: &str, options: &StoreOptions) -> Result<GoogleCloudStorageBuilder> {
-    let mut builder = GoogleCloudStorageBuilder::new();
-    for (key, value) in variables::<GoogleConfigKey>(options, "GOOGLE_") {
-        if !matches!(key, GoogleConfigKey::Client(_) | GoogleConfigKey::Bucket) {
-            builder = builder.with_config(key, value);
-        }
-    }
-    if let Some(path) = options.variable("SERVICE_ACCOUNT") {
-        builder = builder.with_service_account_path(path);
-    }
-    let endpoint = options.endpoint_url.as_deref();
-    if let Some(endpoint) = endpoint {
-        builder = builder.with_base_url(&check_endpoint(endpoint)?);
-    }
-    if options.no_sign_request {
-        builder = builder.with_skip_signature(true);
-    }
-    let (client_options, connector) = http_client(endpoint, options.ca_bundle.as_deref(), options)?;
-    Ok(builder
-        .with_bucket_name(bucket)
-        .with_client_options(client_options)
-        .with_retry(single_attempt())
-        .with_http_connector(Connector { as_stored: true, ..connector }))
-}
-
-fn azure(container: &str, options: &StoreOptions) -> Result<MicrosoftAzureBuilder> {
-    let mut builder = MicrosoftAzureBuilder::new();
-    for (key, value) in variables::<AzureConfigKey>(options, "AZURE_") {
-        if !matches!(key, AzureConfigKey::Client(_) | AzureConfigKey::ContainerName) {
-            builder = builder.with_config(key, value);
-        }
-    }
-    if let Some(endpoint) = options.variable("IDENTITY_ENDPOINT") {
-        builder = builder.with_msi_endpoint(endpoint);
-    }
-    let endpoint = options.endpoint_url.as_deref();
-    if let Some(endpoint) = endpoint {
-        builder = builder.with_endpoint(check_endpoint(endpoint)?);
-    }
-    if options.no_sign_request {
-        builder = builder.with_skip_signature(true);
-    }
-    let (client_options, connector) = http_client(endpoint, options.ca_bundle.as_deref(), options)?;
-    Ok(builder
-        .with_container_name(container)
-        .with_client_options(client_options)
-        .with_retry(single_attempt())
-        .with_http_connector(connector))
-}
-
-/// The variables that `object_store`'s own `from_env` would take.
-fn variables<'a, K: std::str::FromStr>(
-    options: &'a StoreOptions,
-    begins: &'a str,
-) -> impl Iterator<Item = (K, &'a str)> {
-    options.environment.iter().filter_map(move |(name, value)| {
-        let key = name.starts_with(begins).then(|| name.to_ascii_lowercase().parse().ok())??;
-        (!value.is_empty()).then_some((key, value.as_str()))
-    })
-}
-
-fn http_client(
-    endpoint: Option<&str>,
-    ca_bundle: Option<&Path>,
-    options: &StoreOptions,
-) -> Result<(ClientOptions, Connector)> {
-    let certificates = match ca_bundle {
-        None => Vec::new(),
-        Some(path) => {
-            let pem = std::fs::read(path)
-                .map_err(|error| Error::io(format_args!("read the CA bundle {}", path.display()), error))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).ok();
-            certificates
-                .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| Error::invalid(format!("{} holds no certificate in PEM", path.display())))?
-        }
-    };
-    // `object_store` shortens the time to connect where it asks a metadata service.
-    let client_options = ClientOptions::new()
-        .with_connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-        .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")));
-    let connector = Connector {
-        certificates,
-        idle_timeout: IDLE,
-        idle_connections: options.max_requests,
-        as_stored: false,
-        outside: options.outside.clone(),
-    };
-    Ok((client_options, connector))
-}
-
-fn single_attempt() -> RetryConfig {
-    RetryConfig { max_retries: 0, ..RetryConfig::default() }
-}
-
-fn check_endpoint(endpoint: &str) -> Result<String> {
-    let parsed =
-        url::Url::parse(endpoint).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    // A user or password in it would end up in messages.
-    let fits = parsed.is_some_and(|url| url.username().is_empty() && url.password().is_none() && url.query().is_none());
-    let wrong = || Error::invalid("the endpoint URL must be http://host[:port] or https://host[:port]");
-    fits.then(|| endpoint.trim_end_matches('/').to_owned()).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Which files a client reads again while it is used: credentials, tokens, certificates.
 
-use super::profile;
+use super::{google, profile};
 use crate::store::options::StoreOptions;
 use crate::store::source::Source;
 use std::path::PathBuf;
@@ -29,8 +29,8 @@ pub(in crate::store) fn files(source: &Source, options: &StoreOptions) -> Vec<Pa
     files.extend(options.ca_bundle.iter().chain(&options.sse_c_key_file).cloned());
     // A profile that cannot be read is told where the source is opened.
     files.extend(profile::load(options).ok().and_then(|profile| profile.ca_bundle));
-    if let Some(home) = options.variable("HOME") {
-        files.push(PathBuf::from(home).join(".config/gcloud/application_default_credentials.json"));
+    if matches!(source, Source::Gcs { .. }) {
+        files.extend(google::files(options));
     }
     files
 }

@@ -2,7 +2,7 @@
 
 use super::connect::{S3, s3};
 use super::credentials::way::Way;
-use super::profile;
+use super::{azure, google, profile};
 use crate::Result;
 use crate::store::options::StoreOptions;
 use crate::store::source::Source;
@@ -10,8 +10,19 @@ use object_store::aws::AmazonS3ConfigKey;
 
 /// What a source will be asked with: names, values, and where each comes from.
 pub(in crate::store) fn identity(source: &Source, options: &StoreOptions) -> Result<Vec<[String; 3]>> {
-    let Source::S3 { bucket, .. } = source else { return Ok(Vec::new()) };
     let row = |name: &str, value: &str, from: &str| [name.to_owned(), value.to_owned(), from.to_owned()];
+    let bucket = match source {
+        Source::S3 { bucket, .. } => bucket,
+        Source::Gcs { .. } => {
+            let (who, from) = google::identity(options);
+            return Ok(vec![row("identity", &who, &from)]);
+        }
+        Source::Azure { .. } => {
+            let (who, from) = azure::identity(options)?;
+            return Ok(vec![row("identity", &who, &from)]);
+        }
+        Source::Local(_) => return Ok(Vec::new()),
+    };
     let S3 { builder, region, .. } = s3(bucket, options, None)?;
     let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap_or_else(|| "AWS".to_owned());
     let (who, from) = credentials(options)?;

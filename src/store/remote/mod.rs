@@ -5,11 +5,14 @@
 //! region, and where credentials that it refuses have been replaced by others since they were read.
 
 mod address;
+mod azure;
 mod causes;
+mod client;
 mod connect;
 mod credentials;
 mod failure;
 mod files;
+mod google;
 mod http;
 mod identity;
 mod markers;

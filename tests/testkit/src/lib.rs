@@ -10,6 +10,7 @@
 
 pub mod archive;
 pub mod aws_services;
+pub mod azurite;
 pub mod bench;
 pub mod bucket;
 pub mod cassandra;
@@ -17,6 +18,7 @@ pub mod command;
 pub mod faulty;
 pub mod fleet;
 pub mod fuzz;
+pub mod http_stub;
 pub mod in_memory;
 pub mod layouts;
 pub mod memory;

@@ -1,9 +1,11 @@
 //! What requests to S3 are signed with: static keys, or what a process or a service gives for a
 //! while. Where there is nothing, that is said soon and with all the places that were looked at.
 //!
+//! Most of it is for S3; [`external`] is for Google, and [`Told`] for what `object_store` gets itself.
 //! A [`Way`] says how credentials come about, [`obtain`] asks for them, and [`Renewed`] does so
 //! again before they expire. A profile is read anew each time: its files may have been rewritten.
 
+pub(super) mod external;
 mod given;
 mod obtain;
 mod process;
@@ -11,9 +13,11 @@ mod renewed;
 mod services;
 mod sso;
 mod sts;
+mod told;
 pub(super) mod way;
 
 pub(super) use given::{CredentialOutage, NoCredentials};
+pub(super) use told::{Asked, Told};
 
 use super::http::Connector;
 use super::profile::{self, Profile};
