@@ -39,7 +39,8 @@ pub struct Attribution {
     pub evidence: Evidence,
 }
 
-/// tar keeps whole seconds: the file was written up to this much later than it says.
+/// tar keeps whole seconds, as most manifests do: the file was written up to this much later than
+/// it says.
 const SECOND_US: i64 = 999_999;
 /// A table flushes a moment after its DROP; what is written later than this belongs to an
 /// incarnation that nothing knows of.
@@ -99,10 +100,7 @@ fn by_time(candidates: &Candidates, sstable: &SstableFacts, set_time: Timestamp)
     let (first, last) = match (sstable.name.written_at(), sstable.modified) {
         (Some(exact), _) => (exact, exact),
         // Nothing in a set was written after it.
-        (None, Some(modified)) if modified <= set_time => {
-            let whole = modified.0.rem_euclid(1_000_000) == 0;
-            (modified, Timestamp(if whole { modified.0.saturating_add(SECOND_US) } else { modified.0 }))
-        }
+        (None, Some(modified)) if modified <= set_time => (modified, last_moment(modified).min(last_moment(set_time))),
         _ => (set_time, set_time),
     };
     let (from, to) = (candidates.last_created(first), candidates.last_created(last));
@@ -125,6 +123,12 @@ fn by_time(candidates: &Candidates, sstable: &SstableFacts, set_time: Timestamp)
         }
         _ => Attribution { id: Some(chosen.id), evidence: chosen.evidence.clone() },
     }
+}
+
+/// The last moment that such a time may mean: of whole seconds, the second's end.
+fn last_moment(time: Timestamp) -> Timestamp {
+    let is_whole = time.0.rem_euclid(1_000_000) == 0;
+    if is_whole { Timestamp(time.0.saturating_add(SECOND_US)) } else { time }
 }
 
 /// What one SSTable is, and where it was seen first.

@@ -87,6 +87,12 @@ fn an_sstable_belongs_to_the_last_incarnation_created_before_it() {
     let lives =
         candidates(vec![history(1, 100 * SECOND, Some(300 * SECOND + 1)), history(2, 300 * SECOND + 500_000, None)]);
     assert_eq!(ids(&lives, &[archive("s", 9_000, &[sstable(1, 300 * SECOND, 1)])]), [[None]]);
+    // Nor was the second one there yet when the set was made.
+    let early =
+        ArchiveFacts { time: Timestamp(300 * SECOND + 400_000), ..archive("s", 0, &[sstable(1, 300 * SECOND, 1)]) };
+    assert_eq!(ids(&lives, &[early]), [[Some(1)]]);
+    // A set's time may be of whole seconds too.
+    assert_eq!(ids(&lives, &[archive("s", 300, &[sstable(1, 300 * SECOND, 1)])]), [[None]]);
     // But told by the SSTables beside it.
     let both = archive("s", 9_000, &[sstable(1, 300 * SECOND, 1), sstable(2, 302 * SECOND, 1)]);
     assert_eq!(ids(&lives, &[both]), [[Some(2), Some(2)]]);
