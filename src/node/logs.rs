@@ -22,8 +22,9 @@ const FIRST_WRITE: u64 = 60_000_000;
 /// The least time between the last log of one run and the first of the next, milliseconds: a start
 /// takes longer.
 const SHORTEST_START: u64 = 1000;
-/// Longest log that is read, bytes: Cassandra's are half of that at most.
-const LONGEST: u64 = 4 << 30;
+/// Longest log that is read, bytes: each is read into memory. Cassandra's are of 32 MiB unless it is
+/// told otherwise.
+const LONGEST: u64 = 512 << 20;
 /// Gaps and logs that are named.
 const NAMED: usize = 5;
 /// The keyspace that describes all others, its tables without which there is no table, and those that
@@ -37,7 +38,8 @@ const BUILT: [&str; 3] = ["indexes", "views", "triggers"];
 pub struct LogRequest {
     /// Hosts whose logs are not where the mount shows them.
     pub directories: BTreeMap<String, PathBuf>,
-    /// Leaves out those that were archived before; `None`: before the restore point before.
+    /// Leaves out those that were archived before; `None`: before the full that a restore point
+    /// builds upon.
     pub since: Option<Timestamp>,
     /// Shows the restore points alone.
     pub none: bool,
@@ -147,16 +149,16 @@ pub(super) fn prepare(
             lacks.push(format!("there are no commit logs of {name}: what was written there after {tag} is missing"));
             continue;
         };
-        let since = match origins.request.since {
-            Some(since) => Some(since.system_time()),
-            None => host.time_before(point)?,
-        };
+        let full = if origins.request.since.is_none() { host.full_of(point)? } else { None };
+        let (base, before) = full.as_ref().map_or((point, None), |(full, before)| (full, *before));
+        let since = origins.request.since.map(Timestamp::system_time).or(before);
         let (found, damages) = read(directory, since, until, origins.installed, stopper, &|count| {
             tell(&format!("reading the commit logs of {name}: {count}"));
         })?;
         lacks.extend(damages.into_iter().map(|why| format!("commit logs of {name}: {why}")));
-        let of_host = gaps(&found, Timestamp::from(point.time()?), until);
-        lacks.extend(of_host.into_iter().map(|gap| format!("commit logs of {name}, needed since {tag}: {gap}")));
+        let of_host = gaps(&found, Timestamp::from(base.time()?), until);
+        let base = &base.tag;
+        lacks.extend(of_host.into_iter().map(|gap| format!("commit logs of {name}, needed since {base}: {gap}")));
         // What is all later would be skipped.
         let used: Vec<Log> = found.into_iter().filter(|log| !log.is_all_later(until)).collect();
         for (table, time) in used.iter().filter_map(|log| log.writes.as_ref()).flat_map(|writes| &writes.tables) {
@@ -285,7 +287,8 @@ fn look(name: LogName, path: &Path, size: u64, until: Timestamp, installed: (u32
         return Err(Error::new(Kind::Unsupported, message));
     }
     if size > LONGEST {
-        return Err(Error::corrupt(format!("it has {size} bytes, which is no commit log")));
+        let message = format!("it has {size} bytes; those of up to {LONGEST} are read");
+        return Err(Error::new(Kind::Unsupported, message));
     }
     let bytes = fs::read(path).map_err(|e| Error::io(format_args!("read {}", path.display()), e))?;
     match commit_log::damage(&name.to_string(), &bytes, bytes.len() as u64) {

@@ -27,8 +27,8 @@ pub(super) struct StartArgs {
     /// Where a host's archived commit logs are, if not where a mount shows them. Repeatable
     #[arg(long, value_name = "HOST=DIR", value_parser = parse_logs)]
     commit_logs: Vec<(String, PathBuf)>,
-    /// Leave out commit logs that were archived before this time [default: the restore point before
-    /// the one that is taken]
+    /// Leave out commit logs that were archived before this time: all tables were flushed then
+    /// [default: the full backup below the restore point]
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     logs_since: Option<Timestamp>,
     /// Show the restore points as they are, without what commit logs have
@@ -78,7 +78,7 @@ What it writes goes into a directory of its own (0700), which ends with it; the 
 loopback address only, compacts nothing, and takes no JMX. So rows may be changed there, and are as before in the next node.
 
 If --at is a moment with Z or an offset, and the source has archived commit logs, all that hosts wrote until then is replayed. Each host needs its \
-logs from its restore point to the moment without a gap; else it is refused (5) and told what is missing.
+logs from the full backup below its restore point to the moment without a gap; else it is refused (5) and told what is missing.
 
 Secondary indexes and views are left out unless asked for: queries on other columns want ALLOW FILTERING. Tables that were not asked for, or that \
 cannot be read, are not there at all rather than empty.

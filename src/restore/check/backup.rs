@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-const POINTS: &str = "restore-points";
+pub(super) const POINTS: &str = "restore-points";
+pub(super) const SETS: &str = "backup-sets";
 const LOGS: &str = "commitlogs";
+pub(super) const MANIFEST: &str = "backup_manifest.json";
 /// Tables whose directories are read at a time. A first read of one may be a pass over its
 /// archives.
 const READERS: usize = 8;
@@ -28,7 +30,7 @@ pub struct BackupHost {
     /// Its directory's name in the mount; of a mount that shows one host as its root, the mount
     /// point.
     pub name: String,
-    root: PathBuf,
+    pub(super) root: PathBuf,
 }
 
 /// A restore point of one host.
@@ -37,7 +39,7 @@ pub struct Point {
     pub host: String,
     /// The set's name.
     pub tag: String,
-    root: PathBuf,
+    pub(super) root: PathBuf,
 }
 
 /// A node as a full backup's manifest describes it.
@@ -136,18 +138,6 @@ impl BackupHost {
         Ok(newest.map(|(point, _)| point))
     }
 
-    /// When the restore point before another one was taken; `None` for the first.
-    pub fn time_before(&self, point: &Point) -> Result<Option<SystemTime>> {
-        let (points, time) = (self.root.join(POINTS), point.time()?);
-        let mut before = None;
-        for tag in names(&points)? {
-            let root = points.join(&tag);
-            let own = Point { host: self.name.clone(), root, tag }.time()?;
-            before = before.max((own < time).then_some(own));
-        }
-        Ok(before)
-    }
-
     /// The directory of its archived commit logs; `None` where there is none.
     pub fn commit_logs(&self) -> Result<Option<PathBuf>> {
         let directory = self.root.join(LOGS);
@@ -192,26 +182,28 @@ impl BackupHost {
 
     /// The manifest of the newest full backup not after `tag`.
     fn manifest(&self, tag: &str) -> Result<Option<Value>> {
-        let sets = self.root.join("backup-sets");
+        let sets = self.root.join(SETS);
         // Only fulls come with a schema.cql, and only fulls' manifests have the tokens. Other
         // tools' backups may have the one without the other.
         let mut newest = None;
         for set in names(&sets)?.iter().rev().filter(|set| set.as_str() <= tag) {
-            let (schema, manifest) = (sets.join(set).join("schema.cql"), sets.join(set).join("backup_manifest.json"));
+            let (schema, manifest) = (sets.join(set).join("schema.cql"), sets.join(set).join(MANIFEST));
             if look::exists(&schema)? && look::exists(&manifest)? {
                 newest = Some(manifest);
                 break;
             }
         }
-        let Some(path) = newest else { return Ok(None) };
-        let mut text = Vec::new();
-        fs::File::open(&path)
-            .and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut text))
-            .map_err(|e| Error::io(format_args!("read {}", path.display()), e))?;
-        let json = serde_json::from_slice(&text)
-            .map_err(|e| Error::corrupt(format!("{} is not JSON", path.display())).with_source(e))?;
-        Ok(Some(json))
+        newest.map(|path| json(&path)).transpose()
     }
+}
+
+/// A manifest as it was uploaded.
+pub(super) fn json(path: &Path) -> Result<Value> {
+    let mut text = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut text))
+        .map_err(|e| Error::io(format_args!("read {}", path.display()), e))?;
+    serde_json::from_slice(&text).map_err(|e| Error::corrupt(format!("{} is not JSON", path.display())).with_source(e))
 }
 
 fn tokens_of(manifest: &Value) -> BTreeSet<String> {
@@ -331,7 +323,7 @@ fn table_of(directory: &str) -> &str {
 }
 
 /// Names of the directories in a directory, sorted; hidden ones and links left out.
-fn names(directory: &Path) -> Result<Vec<String>> {
+pub(super) fn names(directory: &Path) -> Result<Vec<String>> {
     let failed = |e: std::io::Error| {
         let what = format!("cannot read {}", directory.display());
         let kind = if e.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Io };
@@ -410,18 +402,6 @@ mod tests {
         assert_eq!(error.kind(), Kind::NotFound);
         assert!(error.to_string().contains("to 2026-11-21-03-00"), "{error}");
         assert!(host.point("../..").is_err());
-    }
-
-    #[test]
-    fn what_lies_before_a_point_is_found() {
-        let mount = mount();
-        let host = hosts(mount.path()).unwrap().remove(0);
-        let before = host.time_before(&host.point("latest").unwrap()).unwrap();
-        assert_eq!(before, Some(host.point("2026-11-20-03-00").unwrap().time().unwrap()));
-        assert_eq!(host.time_before(&host.point("2026-11-20-03-00").unwrap()).unwrap(), None);
-        assert_eq!(host.commit_logs().unwrap(), None);
-        fs::create_dir(host.root.join(LOGS)).unwrap();
-        assert_eq!(host.commit_logs().unwrap(), Some(host.root.join(LOGS)));
     }
 
     #[test]

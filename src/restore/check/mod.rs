@@ -6,6 +6,7 @@
 
 pub(super) mod access;
 pub(super) mod backup;
+mod full;
 pub(super) mod node_config;
 mod node_facts;
 pub(super) mod prepare;
