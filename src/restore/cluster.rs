@@ -1,6 +1,7 @@
 //! How a whole cluster comes back: which way, and which command on which machine in which order.
 //! Pure: made of what the backups and the new machines are, for a person to follow.
 
+use super::command::shell_word;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,7 +227,7 @@ fn step(machine: Option<&str>, what: impl Into<String>, commands: Vec<String>) -
 }
 
 fn mount(request: &ClusterRequest) -> String {
-    format!("cassmount mount {} /mnt/backups --key-file K --allow-other", request.source)
+    format!("cassmount mount {} /mnt/backups --key-file K --allow-other", shell_word(&request.source))
 }
 
 /// Hydrates on all machines at once.
@@ -252,11 +253,11 @@ fn cold_start(request: &ClusterRequest, pairs: &[(String, &ClusterHost, bool)]) 
         "install Cassandra, stopped, its directories empty; cassandra.yaml and rackdc as of the old node, seeds new",
         vec![mount(request)],
     )];
-    let point = |host: &ClusterHost| host.point.clone().unwrap_or_default();
+    let point = |host: &ClusterHost| shell_word(host.point.as_deref().unwrap_or_default());
     for (machine, host, _) in pairs {
         let command = format!(
             "cassmount restore node --cold-start --source-host {} --at {} --write-config",
-            host.host,
+            shell_word(&host.host),
             point(host)
         );
         steps.push(ClusterStep {
@@ -293,7 +294,7 @@ fn cold_start(request: &ClusterRequest, pairs: &[(String, &ClusterHost, bool)]) 
 /// Options that name the hosts.
 fn named(hosts: &[&ClusterHost]) -> String {
     hosts.iter().fold(String::new(), |mut text, host| {
-        let _ = write!(text, " --source-host {}", host.host);
+        let _ = write!(text, " --source-host {}", shell_word(&host.host));
         text
     })
 }
@@ -307,13 +308,14 @@ fn every_row(request: &ClusterRequest, there: &[&ClusterHost], machines: &[Machi
         vec![step(None, "start an empty cluster, and wait for UN everywhere", vec!["nodetool status".to_owned()])];
     let first = machines.first().map_or("", |machine| &machine.address);
     if let Some(host) = schema_of(there) {
-        let point = host.point.as_deref().unwrap_or_default();
-        let command = format!("cassmount schema {} {} {point} --key-file K | cqlsh {first}", request.source, host.host);
+        let [source, host, point] =
+            [&*request.source, &*host.host, host.point.as_deref().unwrap_or_default()].map(shell_word);
+        let command = format!("cassmount schema {source} {host} {point} --key-file K | cqlsh {first}");
         steps.push(step(Some(first), "create the schema, once", vec![command]));
     }
     let all: u64 = there.iter().map(|host| host.bytes).sum();
     let unread: u64 = there.iter().map(|host| host.unread_bytes).sum();
-    let hosts = named(there);
+    let (hosts, at) = (named(there), shell_word(&request.at));
     for machine in machines {
         steps.push(ClusterStep {
             bytes: unread,
@@ -321,7 +323,7 @@ fn every_row(request: &ClusterRequest, there: &[&ClusterHost], machines: &[Machi
             ..step(
                 Some(&machine.address),
                 "link all hosts' rows",
-                vec![mount(request), format!("cassmount restore instant --all{hosts} --at {}", request.at)],
+                vec![mount(request), format!("cassmount restore instant --all{hosts} --at {at}")],
             )
         });
     }
@@ -332,6 +334,7 @@ fn every_row(request: &ClusterRequest, there: &[&ClusterHost], machines: &[Machi
 fn load(request: &ClusterRequest, there: &[&ClusterHost], machines: Option<&[Machine]>) -> Vec<ClusterStep> {
     let first = machines.and_then(|of| of.first()).map_or("NODE", |machine| &machine.address);
     let all: u64 = there.iter().map(|host| host.bytes).sum();
+    let at = shell_word(&request.at);
     let hosts: String = if there.len() == request.hosts.len() { String::new() } else { named(there) };
     vec![
         step(None, "start an empty cluster, and wait for UN everywhere", vec!["nodetool status".to_owned()]),
@@ -343,7 +346,7 @@ fn load(request: &ClusterRequest, there: &[&ClusterHost], machines: Option<&[Mac
                 "create the tables and load every host's rows; run again if it is interrupted",
                 vec![
                     mount(request),
-                    format!("cassmount restore load --all --create-schema --node {first}{hosts} --at {}", request.at),
+                    format!("cassmount restore load --all --create-schema --node {first}{hosts} --at {at}"),
                     "cassmount unmount /mnt/backups".to_owned(),
                 ],
             )
@@ -382,105 +385,4 @@ fn notes(request: &ClusterRequest, way: Way) -> Vec<String> {
             .to_owned(),
     );
     notes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn host(name: &str, rack: &str) -> ClusterHost {
-        ClusterHost {
-            host: name.to_owned(),
-            point: Some(format!("point-{name}")),
-            time: Some("2026-11-21T02:48:00Z".to_owned()),
-            datacenter: Some("dc1".to_owned()),
-            rack: Some(rack.to_owned()),
-            address: Some(format!("10.0.0.{}", name.len())),
-            tokens: 4,
-            tables: 7,
-            bytes: 1000,
-            unread_bytes: 500,
-            lacks: Vec::new(),
-        }
-    }
-
-    fn request(machines: Option<&str>, factor: &str) -> ClusterRequest {
-        let options = [("class", "NetworkTopologyStrategy"), ("dc1", factor)];
-        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        ClusterRequest {
-            source: "s3://b".to_owned(),
-            at: "yesterday".to_owned(),
-            hosts: vec![host("a", "r1"), host("bb", "r2")],
-            machines: machines.map(|text| parse_machines(text).unwrap()),
-            replication: [("shop".to_owned(), options.into())].into(),
-            has_tokens: true,
-            rate: 100,
-        }
-    }
-
-    fn commands(plan: &ClusterPlan, of: &str) -> Vec<String> {
-        let of = |step: &&ClusterStep| step.commands.iter().any(|command| command.contains(of));
-        let shown =
-            |step: &ClusterStep| format!("{}: {}", step.machine.as_deref().unwrap_or("each"), step.commands.join("; "));
-        plan.steps.iter().filter(of).map(shown).collect()
-    }
-
-    #[test]
-    fn the_same_topology_comes_back_node_by_node() {
-        let plan = plan_cluster(&request(None, "2"));
-        assert_eq!(plan.way, Way::SameTopology);
-        let node = commands(&plan, "restore node --cold-start");
-        assert_eq!(
-            node[1],
-            "the new machine of bb: cassmount restore node --cold-start --source-host bb --at point-bb --write-config"
-        );
-        // Another order, other addresses but one, and the second is the seed.
-        let machines = r#"[{"address": "x", "datacenter": "dc1", "rack": "r1"},
-            {"address": "10.0.0.2", "datacenter": "dc1", "rack": "r2", "num_tokens": 4, "seed": true}]"#;
-        let plan = plan_cluster(&request(Some(machines), "2"));
-        assert_eq!(plan.way, Way::SameTopology);
-        let node = commands(&plan, "restore node --cold-start");
-        assert!(node[0].starts_with("10.0.0.2: ") && node[0].contains("--source-host bb"), "{node:?}");
-        assert!(node[1].starts_with("x: ") && node[1].contains("--source-host a "), "{node:?}");
-        assert!(commands(&plan, "systemctl start")[0].starts_with("10.0.0.2: "));
-    }
-
-    #[test]
-    fn other_machines_get_every_row_or_what_is_theirs() {
-        let machines = r#"[{"address": "x", "datacenter": "dc1"}, {"address": "y", "datacenter": "dc1"}]"#;
-        let plan = plan_cluster(&request(Some(machines), "2"));
-        assert_eq!(plan.way, Way::EveryRow);
-        let instant = commands(&plan, "restore instant");
-        assert!(instant.len() == 2 && instant[0].contains("--source-host a --source-host bb"), "{instant:?}");
-        assert!(commands(&plan, "| cqlsh x").len() == 1);
-        let plan = plan_cluster(&request(Some(machines), "1"));
-        assert_eq!(plan.way, Way::Load);
-        assert!(commands(&plan, "restore load --all --create-schema --node x --at").len() == 1, "{plan:?}");
-        assert!(plan.why.contains("1 in dc1/r1, 1 in dc1/r2, the machines 2 in dc1/rack1"), "{}", plan.why);
-        assert!(plan.notes.iter().any(|note| note.contains("roles")));
-        let other = machines.replace(r#""dc1"}"#, r#""dc1", "rack": "r1", "num_tokens": 16}"#).replacen("r1", "r2", 1);
-        let plan = plan_cluster(&request(Some(&other), "1"));
-        assert!(plan.why.contains("has num_tokens 4"), "{}", plan.why);
-    }
-
-    #[test]
-    fn a_host_without_a_restore_point_is_not_passed_over() {
-        let mut request = request(None, "1");
-        request.hosts[1].point = None;
-        let plan = plan_cluster(&request);
-        assert_eq!(plan.way, Way::Load);
-        assert!(commands(&plan, "restore load")[0].contains("--node NODE --source-host a --at"), "{plan:?}");
-        assert!(
-            plan.why.contains("bb has no restore point") && plan.notes.iter().any(|note| note.contains("(shop) lose"))
-        );
-    }
-
-    #[test]
-    fn a_list_of_machines_is_one() {
-        for text in ["{}", "[]", r#"[{"address": "x"}]"#, r#"[{"address": "x", "datacenter": "d", "racks": "r"}]"#] {
-            assert!(parse_machines(text).is_err(), "{text}");
-        }
-        let twice = r#"[{"address": "x", "datacenter": "d"}, {"address": "x", "datacenter": "d"}]"#;
-        assert!(parse_machines(twice).unwrap_err().to_string().contains("twice"));
-    }
 }

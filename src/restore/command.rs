@@ -179,6 +179,16 @@ impl Drop for Running {
     }
 }
 
+/// A word as a shell has to be given it: names of hosts and sets are those of a bucket's keys.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// Splits as a POSIX shell does: blanks, quotes of both kinds, backslashes. Nothing is expanded.
 fn split(text: &str) -> Result<Vec<String>> {
     let mut words = Vec::new();
@@ -235,6 +245,15 @@ mod tests {
             assert_eq!(split(text).unwrap(), words, "{text}");
         }
         assert!(split("a 'b").is_err() && split("a\\").is_err() && Program::parse(" ").is_err());
+    }
+
+    #[test]
+    fn a_quoted_word_is_the_same_word() {
+        for word in ["node1", "s3://a-b/c", "a b", "x; rm -rf /", "it's", "$(id)", "", "~"] {
+            assert_eq!(split(&shell_word(word)).unwrap(), [word]);
+        }
+        assert_eq!(shell_word("2026-11-21T02:48:07Z"), "2026-11-21T02:48:07Z");
+        assert_eq!(shell_word("~"), "'~'");
     }
 
     #[test]

@@ -15,6 +15,8 @@
 mod abort;
 mod check;
 mod cluster;
+#[cfg(test)]
+mod cluster_tests;
 mod command;
 mod guard;
 mod hydrate;

@@ -12,6 +12,7 @@ use crate::cassandra::schema::{Schema, system_table_id};
 use crate::restore::check::access;
 use crate::restore::check::backup::{self, BackupHost, BackupTable, Point};
 use crate::restore::check::schema;
+use crate::restore::command::shell_word;
 use crate::restore::journal::state::Origin;
 use crate::restore::look;
 use crate::restore::request::{Selection, refuse};
@@ -96,7 +97,7 @@ pub(super) fn prepare(
         (made, notes) = (of, notes.into_iter().chain(note).collect());
     }
     let others = match request.manner {
-        Manner::ColdStart => others(&hosts, &point, &request.at),
+        Manner::ColdStart => others(&hosts, &point, &request.at, source.cluster.as_deref()),
         Manner::Replace(_) => Vec::new(),
     };
     let tokens: Vec<String> = tokens.into_iter().collect();
@@ -126,20 +127,27 @@ pub(super) fn prepare(
 /// Other hosts whose restore points are looked up.
 const MOST_OTHERS: usize = 32;
 
-/// What the same command is given on the machines of the other hosts. A set's name means this
-/// host's set; theirs of that run have other names.
-fn others(hosts: &[BackupHost], point: &Point, at: &str) -> Vec<String> {
+/// What the same command is given on the machines of the other hosts of the cluster. A set's name
+/// means this host's set; theirs of that run have other names.
+pub(super) fn others(hosts: &[BackupHost], point: &Point, at: &str, cluster: Option<&str>) -> Vec<String> {
     let theirs = |of: &BackupHost| {
         let found = if at == point.tag { of.nearest(point) } else { of.point(at).map(Some) };
         // Whoever runs the command there is told what is wrong.
         found.ok().flatten().map_or_else(|| at.to_owned(), |point| point.tag)
     };
-    let others = hosts.iter().filter(|of| of.name != point.host).enumerate();
-    let words = |(number, of): (usize, &BackupHost)| {
-        let at = if number < MOST_OTHERS { theirs(of) } else { at.to_owned() };
-        format!("{} --at {at}", of.name)
+    let is_of_another = |of: &BackupHost, tag: &str| {
+        let theirs = of.cluster(tag).ok().flatten();
+        theirs.is_some_and(|theirs| cluster.is_some_and(|cluster| cluster != theirs))
     };
-    others.map(words).collect()
+    let mut words = Vec::new();
+    for (number, of) in hosts.iter().filter(|of| of.name != point.host).enumerate() {
+        let is_looked_up = number < MOST_OTHERS;
+        let at = if is_looked_up { theirs(of) } else { at.to_owned() };
+        if !is_looked_up || !is_of_another(of, &at) {
+            words.push(format!("{} --at {}", shell_word(&of.name), shell_word(&at)));
+        }
+    }
+    words
 }
 
 fn choose<'a>(hosts: &'a [BackupHost], named: Option<&str>) -> Result<&'a BackupHost> {

@@ -2,7 +2,7 @@ use super::journal::{PlacedDirectory, PlacedSstable, tests};
 use super::*;
 use crate::cassandra::schema::{Keyspace, OptionValue, Schema, Table};
 use crate::cassandra::{SstableName, TableId, TableName};
-use crate::restore::check::backup::SourceNode;
+use crate::restore::check::backup::{self, SourceNode};
 use crate::restore::node::RingToken;
 use crate::restore::{Abort, Node, Statuses, Step, guard, status};
 use std::collections::{BTreeMap, BTreeSet};
@@ -458,4 +458,22 @@ fn a_disk_that_is_away_takes_no_journal_with_it() {
     fs::rename(&away, &scene.work.data_dir).unwrap();
     assert!(scene.abort()[0].undone);
     scene.assert_as_before();
+}
+
+#[test]
+fn the_other_machines_are_those_of_the_cluster() {
+    let mount = tempfile::tempdir().unwrap();
+    for (host, cluster) in [("a", "shops"), ("b c", "shops"), ("d", "media")] {
+        let root = mount.path().join(host);
+        let set = root.join("backup-sets/2026-11-21-03-00");
+        fs::create_dir_all(root.join("restore-points/2026-11-21-03-00")).unwrap();
+        fs::create_dir_all(&set).unwrap();
+        fs::write(set.join("schema.cql"), "").unwrap();
+        fs::write(set.join("backup_manifest.json"), format!(r#"{{"cluster_name": "{cluster}"}}"#)).unwrap();
+    }
+    let hosts = backup::hosts(mount.path()).unwrap();
+    let point = hosts[0].point("2026-11-21-03-00").unwrap();
+    let others = |cluster| plan::others(&hosts, &point, "2026-11-21-03-00", cluster);
+    assert_eq!(others(Some("shops")), ["'b c' --at 2026-11-21-03-00"]);
+    assert_eq!(others(None).len(), 2);
 }
