@@ -26,6 +26,7 @@ mod process;
 mod record;
 mod room;
 mod server;
+mod shown;
 mod start;
 mod stopper;
 

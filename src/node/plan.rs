@@ -1,9 +1,9 @@
 //! What a node of the past is made of: found and checked in the mount before anything is written.
 
 use super::compatibility;
-use super::cql::quoted;
 use super::installation::Version;
 use super::logs::{self, LogRequest, Origins, Replay};
+use super::shown::{check_selection, datacenter, statements};
 use super::stopper::Stopper;
 use crate::cassandra::schema::{Keyspace, Schema, is_system_keyspace, system_table_id};
 use crate::cassandra::{TableId, TableName};
@@ -18,8 +18,6 @@ const ROLES: &str = "system_auth";
 /// Tables of system_schema whose rows have Cassandra read base tables as it starts, to build what
 /// they describe.
 const BUILT: [&str; 3] = ["indexes", "views", "triggers"];
-/// The datacenter of a node whose keyspaces name none.
-const DATACENTER: &str = "datacenter1";
 
 /// Which past, and how much of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -299,26 +297,6 @@ fn schema_tables(chosen: &[(BackupHost, Point)]) -> Result<(Vec<BackupTable>, Or
     })
 }
 
-/// Refuses names that the schema does not have.
-fn check_selection(schema: &Schema, selection: &Selection, of: &Origin) -> Result<()> {
-    let absent = match selection {
-        Selection::Everything => None,
-        Selection::Keyspaces(names) => {
-            names.iter().find(|name| schema.keyspace(name).is_none()).map(|name| format!("keyspace {name}"))
-        }
-        Selection::Tables(tables) => {
-            let has = |table: &TableName| {
-                schema.keyspace(&table.keyspace).is_some_and(|of| of.tables.iter().any(|one| *one.name == *table.table))
-            };
-            tables.iter().find(|table| !has(table)).map(|table| format!("table {table}"))
-        }
-    };
-    match absent {
-        Some(what) => Err(Error::not_found(format!("there was no {what} at {of}"))),
-        None => Ok(()),
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     Copy,
@@ -410,154 +388,4 @@ fn sstables(table: &BackupTable, installed: &Version) -> Result<Vec<Sstable>> {
             .map_err(|error| Error::new(error.kind(), format!("{} of {}: {error}", table.name, table.host)))?;
     }
     Ok(sstables)
-}
-
-/// The datacenters in which a keyspace has replicas; `None` where that does not depend on
-/// datacenters.
-fn datacenters(keyspace: &Keyspace) -> Option<BTreeSet<&str>> {
-    let replication = keyspace.replication.as_ref()?;
-    if !replication.get("class")?.ends_with("NetworkTopologyStrategy") {
-        return None;
-    }
-    let of = replication.iter().filter(|(name, factor)| *name != "class" && !factor.starts_with('0'));
-    Some(of.map(|(name, _)| &**name).collect())
-}
-
-/// The one in which most keyspaces have replicas.
-fn datacenter(schema: &Schema) -> String {
-    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
-    for name in schema.keyspaces.iter().filter_map(datacenters).flatten() {
-        *counted.entry(name).or_default() += 1;
-    }
-    let most = counted.iter().max_by_key(|(name, count)| (**count, std::cmp::Reverse(**name)));
-    most.map_or(DATACENTER, |(name, _)| name).to_owned()
-}
-
-/// What takes out of the schema all that is not shown, so that nothing looks empty that is not; and
-/// brings keyspaces to the node that have replicas in other datacenters only.
-fn statements(schema: &Schema, request: &PointRequest, plan: &Plan) -> Vec<String> {
-    let unreadable: BTreeSet<&str> = plan.skipped.iter().map(|skipped| &*skipped.table).collect();
-    let shown = plan.tables();
-    let mut statements = Vec::new();
-    for keyspace in &schema.keyspaces {
-        let is_shown = |table: &str| {
-            let name = TableName::new(&*keyspace.name, table);
-            let is_lost = unreadable.contains(&*name.to_string()) && !shown.contains(&name);
-            request.selection.has(&name.to_string()) && !is_lost
-        };
-        let (of, has_tables) = (quoted(&keyspace.name), !keyspace.tables.is_empty());
-        if has_tables && !keyspace.tables.iter().any(|table| is_shown(&table.name)) {
-            statements.push(format!("DROP KEYSPACE {of}"));
-            continue;
-        }
-        for table in keyspace.tables.iter().filter(|table| !is_shown(&table.name)) {
-            let views = keyspace.views.iter().filter(|view| request.with_indexes && view.base_table == table.name);
-            for view in views {
-                statements.push(format!("DROP MATERIALIZED VIEW {of}.{}", quoted(&view.table.name)));
-            }
-            statements.push(format!("DROP TABLE {of}.{}", quoted(&table.name)));
-        }
-        if datacenters(keyspace).is_some_and(|of| !of.contains(&*plan.datacenter)) {
-            statements.push(format!(
-                "ALTER KEYSPACE {of} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
-            ));
-        }
-    }
-    statements
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cassandra::schema::Table;
-
-    fn table(name: &str) -> Table {
-        Table {
-            name: name.to_owned(),
-            id: TableId([1; 16]),
-            flags: Vec::new(),
-            columns: Vec::new(),
-            dropped_columns: Vec::new(),
-            indexes: Vec::new(),
-            triggers: Vec::new(),
-            options: Vec::new(),
-        }
-    }
-
-    fn keyspace(name: &str, replication: &[(&str, &str)], tables: &[&str]) -> Keyspace {
-        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Keyspace {
-            name: name.to_owned(),
-            replication: Some(replication.iter().map(text).collect()),
-            tables: tables.iter().map(|name| table(name)).collect(),
-            ..Keyspace::default()
-        }
-    }
-
-    const TOPOLOGY: (&str, &str) = ("class", "org.apache.cassandra.locator.NetworkTopologyStrategy");
-
-    fn schema() -> Schema {
-        Schema {
-            keyspaces: vec![
-                keyspace("far", &[TOPOLOGY, ("dc2", "3"), ("dc1", "0")], &["t"]),
-                keyspace("logs", &[("class", "SimpleStrategy"), ("replication_factor", "1")], &["lines"]),
-                keyspace("media", &[TOPOLOGY, ("dc1", "2"), ("dc2", "2")], &["docs"]),
-                keyspace("shop", &[TOPOLOGY, ("dc1", "3")], &["orders", "Users"]),
-            ],
-        }
-    }
-
-    fn request(selection: Selection) -> PointRequest {
-        PointRequest {
-            at: "latest".to_owned(),
-            hosts: Vec::new(),
-            selection,
-            logs: LogRequest::default(),
-            allow_incomplete: true,
-            with_indexes: false,
-            with_roles: false,
-        }
-    }
-
-    #[test]
-    fn a_node_answers_for_keyspaces_of_every_datacenter() {
-        let schema = schema();
-        assert_eq!(datacenter(&schema), "dc1");
-        assert_eq!(datacenter(&Schema::default()), DATACENTER);
-        let plan = Plan { datacenter: "dc1".to_owned(), ..Plan::default() };
-        let alter = "ALTER KEYSPACE \"far\" WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}";
-        assert_eq!(statements(&schema, &request(Selection::Everything), &plan), [alter]);
-    }
-
-    #[test]
-    fn what_is_not_shown_is_not_there_rather_than_empty() {
-        let mut plan = Plan { datacenter: "dc1".to_owned(), ..Plan::default() };
-        let one = request(Selection::Tables(vec![TableName::new("shop", "Users")]));
-        let drops = [
-            "DROP KEYSPACE \"far\"",
-            "DROP KEYSPACE \"logs\"",
-            "DROP KEYSPACE \"media\"",
-            "DROP TABLE \"shop\".\"orders\"",
-        ];
-        assert_eq!(statements(&schema(), &one, &plan), drops);
-        // What could not be read from any host.
-        plan.skipped.push(Skipped {
-            table: "shop.orders".to_owned(),
-            host: "a".to_owned(),
-            why: "damaged".to_owned(),
-            cause: SkipCause::Unreadable,
-        });
-        let of_shop = request(Selection::Keyspaces(vec!["shop".to_owned()]));
-        assert_eq!(statements(&schema(), &of_shop, &plan), drops);
-    }
-
-    #[test]
-    fn names_that_never_were_are_refused() {
-        let origin = Origin { host: "a".to_owned(), point: "p".to_owned() };
-        let check = |selection| check_selection(&schema(), &selection, &origin);
-        check(Selection::Tables(vec![TableName::new("shop", "Users")])).unwrap();
-        let error = check(Selection::Tables(vec![TableName::new("shop", "users")])).unwrap_err();
-        assert_eq!((error.kind(), &*error.to_string()), (Kind::NotFound, "there was no table shop.users at p of a"));
-        assert!(check(Selection::Keyspaces(vec!["none".to_owned()])).is_err());
-    }
 }
