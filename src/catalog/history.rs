@@ -9,7 +9,7 @@ use super::kept::{self, Format};
 use super::knowledge::Knowledge;
 use super::set::{BackupSet, TableArchive};
 use crate::cassandra::schema::{Facts, SchemaTable, read_system_schema};
-use crate::cassandra::{TableId, TableName};
+use crate::cassandra::{SstableName, TableId, TableName};
 use crate::store::ObjectMeta;
 use crate::task::{blocking, lock};
 use crate::time::Timestamp;
@@ -29,6 +29,16 @@ pub trait SchemaReader: Send + Sync + 'static {
     /// system_schema: of each SSTable Data.db, Statistics.db, CompressionInfo.db and CRC.db as far
     /// as they are there; more does no harm.
     fn sstable_files<'a>(&'a self, archive: &'a Arc<ObjectMeta>) -> BoxFuture<'a, Result<Vec<(String, Bytes)>>>;
+}
+
+/// Longest component of an SSTable of system_schema that is read, bytes: the largest schemas have
+/// some MB.
+pub const MAX_SCHEMA_COMPONENT: u64 = 64 << 20;
+
+/// Whether a [`SchemaReader`] reads such a file.
+pub fn is_schema_component(path: &str) -> bool {
+    let component = SstableName::parse_component(path).map(|parsed| parsed.component);
+    matches!(component, Some("Data.db" | "Statistics.db" | "CompressionInfo.db" | "CRC.db"))
 }
 
 /// How much of system_schema is wanted.

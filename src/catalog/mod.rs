@@ -44,7 +44,7 @@ pub use crate::incomplete::Archived;
 pub use automatic::Automatic;
 pub use chain::{Chains, Problem, RestorePoint};
 pub use completeness::{Cause, HostCompleteness, Lack, Nearest, SetEvidence, Subject};
-pub use history::{Depth, HostHistory, SchemaReader};
+pub use history::{Depth, HostHistory, MAX_SCHEMA_COMPONENT, SchemaReader, is_schema_component};
 pub use host_sets::HostSets;
 pub use hosts::{Catalog, CatalogOptions};
 pub use knowledge::{Knowledge, declared_id, parse_mapping};

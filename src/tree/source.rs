@@ -1,8 +1,7 @@
 //! What the tree asks of the parts below it: which sets there are, and what their archives hold.
 
 use crate::Result;
-use crate::cassandra::SstableName;
-use crate::catalog::{Catalog, Host, HostSets, SchemaReader};
+use crate::catalog::{Catalog, Host, HostSets, MAX_SCHEMA_COMPONENT, SchemaReader, is_schema_component};
 use crate::reader::{Listing, Reader};
 use crate::store::ObjectMeta;
 use crate::view::OpenFile;
@@ -98,19 +97,14 @@ impl Source for Backups {
 /// Reads the archives of system_schema for [`crate::catalog::HostHistory`].
 pub(super) struct SchemaArchives(pub(super) Arc<dyn Source>);
 
-/// Longest component of an SSTable of system_schema that is read, bytes: the largest schemas have
-/// some MB.
-const MAX_COMPONENT: u64 = 64 << 20;
-
 impl SchemaReader for SchemaArchives {
     fn sstable_files<'a>(&'a self, archive: &'a Arc<ObjectMeta>) -> BoxFuture<'a, Result<Vec<(String, Bytes)>>> {
         async move {
             let listing = self.0.listing(archive).await?;
             let mut files = Vec::new();
             for (number, file) in listing.files.iter().enumerate() {
-                let component = SstableName::parse_component(&file.path).map(|parsed| parsed.component);
-                if let Some("Data.db" | "Statistics.db" | "CompressionInfo.db" | "CRC.db") = component {
-                    files.push((file.path.to_string(), self.0.read_file(archive, number, MAX_COMPONENT).await?));
+                if is_schema_component(&file.path) {
+                    files.push((file.path.to_string(), self.0.read_file(archive, number, MAX_SCHEMA_COMPONENT).await?));
                 }
             }
             Ok(files)

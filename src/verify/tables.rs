@@ -4,9 +4,9 @@
 use super::finding::SstableRef;
 use super::sstables::Sink;
 use crate::Result;
+use crate::cassandra::TableName;
 use crate::cassandra::schema::Shapes;
-use crate::cassandra::{SstableName, TableName};
-use crate::catalog::{Depth, HostHistory, HostSets, SchemaReader};
+use crate::catalog::{Depth, HostHistory, HostSets, MAX_SCHEMA_COMPONENT, SchemaReader, is_schema_component};
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use bytes::Bytes;
@@ -14,10 +14,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Longest component of an SSTable of system_schema that is read, bytes: the largest schemas have
-/// some MB.
-const MAX_COMPONENT: u64 = 64 << 20;
 
 /// What is known of a host's tables.
 #[derive(Debug)]
@@ -58,9 +54,8 @@ impl SchemaReader for SchemaArchives {
             let listing = self.0.listing(archive).await?;
             let mut files = Vec::new();
             for (number, file) in listing.files.iter().enumerate() {
-                let component = SstableName::parse_component(&file.path).map(|parsed| parsed.component);
-                if let Some("Data.db" | "Statistics.db" | "CompressionInfo.db" | "CRC.db") = component {
-                    files.push((file.path.to_string(), self.0.read_file(archive, number, MAX_COMPONENT).await?));
+                if is_schema_component(&file.path) {
+                    files.push((file.path.to_string(), self.0.read_file(archive, number, MAX_SCHEMA_COMPONENT).await?));
                 }
             }
             Ok(files)
