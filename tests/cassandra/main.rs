@@ -22,6 +22,7 @@ use testkit::skip;
 
 mod abort;
 mod backup;
+mod compat;
 mod damages;
 mod extract;
 mod harness;
