@@ -296,9 +296,9 @@ fn a_drill_finds_what_cannot_be_restored() {
     assert_eq!(nodes.leftovers(), Vec::<String>::new());
 }
 
-/// What a node has in one snapshot of these keyspaces, and in its commit logs once they hold a write
-/// that is not older than `until`: as they are kept for a host of that name.
-fn keep_with_logs(node: &Node, keyspaces: &[&str], tag: &str, until: Timestamp, host: &Path) {
+/// What a node has in one snapshot of these keyspaces, and in its commit logs once they hold writes
+/// that are not older than `until`, as `write` makes them: as they are kept for a host of that name.
+fn keep_with_logs(node: &Node, keyspaces: &[&str], tag: &str, until: Timestamp, write: &dyn Fn(), host: &Path) {
     let data = node.data_directory();
     for keyspace in keyspaces {
         for (name, path) in sample::files(&data.join(keyspace)) {
@@ -311,7 +311,10 @@ fn keep_with_logs(node: &Node, keyspaces: &[&str], tag: &str, until: Timestamp, 
     }
     let logs = host.join("commitlogs");
     fs::create_dir(&logs).unwrap();
-    for _ in 0..600 {
+    for _ in 0..60 {
+        // Cassandra's own writes come between, of the time that it really is.
+        write();
+        std::thread::sleep(std::time::Duration::from_secs(1));
         let mut ends = None;
         for (name, path) in sample::files(&data.with_file_name("commitlog")) {
             let bytes = fs::read(path).unwrap();
@@ -321,7 +324,6 @@ fn keep_with_logs(node: &Node, keyspaces: &[&str], tag: &str, until: Timestamp, 
         if ends >= Some(until) {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
     }
     panic!("the writes do not come into the commit logs of {}", host.display());
 }
@@ -362,11 +364,9 @@ fn a_row_that_lived_for_two_seconds_is_there_at_the_second_between() {
             "DELETE FROM moment.\"Row\" USING TIMESTAMP {} WHERE id = 'short on {host}'",
             second_later(2)
         ));
-        for number in 0..5 {
-            insert(&format!("later {number}"), "too late", 3);
-        }
+        let later = || (0..5).for_each(|number| insert(&format!("later {number}"), "too late", 3));
         let until = Timestamp(second_later(3));
-        keep_with_logs(node, &["system_schema", "moment"], "night", until, &source.join(host));
+        keep_with_logs(node, &["system_schema", "moment"], "night", until, &later, &source.join(host));
         node.nodetool(&["clearsnapshot", "-t", "night"]).expect_success();
         node.cql("DROP KEYSPACE moment");
     }
@@ -387,8 +387,7 @@ fn a_row_that_lived_for_two_seconds_is_there_at_the_second_between() {
     let later = Timestamp::from_secs(now + 60).to_string();
     let refused = nodes.run(&["start", source.to_str().unwrap(), "--at", &later]);
     assert_eq!(refused.status.code(), Some(5), "{refused}");
-    let ends = format!("commit logs of first, needed since night: they end at {}", Timestamp::from_secs(now + 3));
-    assert!(refused.stderr.contains(&ends), "{refused}");
+    assert!(refused.stderr.contains("commit logs of first, needed since night: they end at "), "{refused}");
 }
 
 #[test]
