@@ -111,15 +111,26 @@ pub struct ClusterPlan {
 /// # Errors
 /// `Kind::Invalid` where the text is no list of machines.
 pub fn parse_machines(text: &str) -> Result<Vec<Machine>> {
+    // As editors on Windows write it.
+    let text = text.trim_start_matches('\u{feff}');
     let machines: Vec<Machine> = serde_json::from_str(text).map_err(|error| {
         Error::invalid(format!(
             "it is no list of machines ({error}). An example: \
              [{{\"address\": \"10.0.1.1\", \"datacenter\": \"dc1\", \"rack\": \"rack1\", \"num_tokens\": 16, \"seed\": true}}]"
         ))
     })?;
-    let addresses: BTreeSet<&str> = machines.iter().map(|machine| machine.address.as_str()).collect();
-    if machines.is_empty() || addresses.len() != machines.len() {
-        return Err(Error::invalid("it names no machine, or one twice"));
+    if machines.is_empty() {
+        return Err(Error::invalid("it names no machine"));
+    }
+    let mut addresses = BTreeSet::new();
+    for Machine { address, .. } in &machines {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-_".contains(c);
+        if address.is_empty() || !address.chars().all(is_plain) {
+            return Err(Error::invalid(format!("{address:?} is no address and no name of a machine")));
+        }
+        if !addresses.insert(address) {
+            return Err(Error::invalid(format!("it names {address} twice")));
+        }
     }
     Ok(machines)
 }

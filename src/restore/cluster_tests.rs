@@ -97,6 +97,12 @@ fn a_list_of_machines_is_one() {
     for text in ["{}", "[]", r#"[{"address": "x"}]"#, r#"[{"address": "x", "datacenter": "d", "racks": "r"}]"#] {
         assert!(parse_machines(text).is_err(), "{text}");
     }
+    for address in ["", "10.0.1.1; rm -rf /", "10.0.1.1\\n", "10.0.1.1 "] {
+        let text = format!(r#"[{{"address": "{address}", "datacenter": "d"}}]"#);
+        assert!(parse_machines(&text).unwrap_err().to_string().contains("no address"), "{text}");
+    }
+    let marked = "\u{feff}[{\"address\": \"2001:db8::1\", \"datacenter\": \"d\"}]";
+    assert_eq!(parse_machines(marked).unwrap().len(), 1);
     let twice = r#"[{"address": "x", "datacenter": "d"}, {"address": "x", "datacenter": "d"}]"#;
     assert!(parse_machines(twice).unwrap_err().to_string().contains("twice"));
 }

@@ -104,7 +104,7 @@ pub enum Cause {
     /// The fulls before and after have the same tokens, and this one has others: it is of another
     /// node.
     OtherNode,
-    /// The sets before and after name the same address, and this one that of another host.
+    /// The sets beside it name the same address, and this one that of another host.
     OtherAddress { host: Arc<str> },
 }
 
@@ -176,7 +176,7 @@ impl fmt::Display for Cause {
             Self::Component { why } => write!(f, "Cassandra does not open it: {why}"),
             Self::Empty => f.write_str("its archive is an empty object"),
             Self::OtherAddress { host } => {
-                write!(f, "its manifest has the address of {host}, and the sets before and after it have another one")
+                write!(f, "its manifest has the address of {host}, and this host's sets beside it have another one")
             }
             Self::OtherNode => f.write_str(
                 "by its manifest's tokens it is of another node: the fulls before and after it have the same ones, and it has none of them",

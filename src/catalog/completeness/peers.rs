@@ -135,7 +135,8 @@ impl<'a> Own<'a> {
 }
 
 /// The sets that are of another host by the address in their manifests: a node that has got another
-/// address keeps it for more than one set, and not that of another host.
+/// address keeps it for more than one set, and not that of another host. The newest, with nothing
+/// behind it, is told where that host has a set of the same name.
 pub(super) fn foreign(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> HashMap<usize, SetEvidence> {
     let address = |set: &Arc<BackupSet>| set.manifest.good().and_then(|manifest| manifest.address.clone());
     let finished: Vec<(usize, Option<Arc<str>>)> = sets
@@ -145,15 +146,22 @@ pub(super) fn foreign(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> HashM
         .map(|(index, set)| (index, address(set)))
         .collect();
     let mut found = HashMap::new();
+    let mut tell = |index: usize, own: &Arc<str>, is_it: &dyn Fn(&PeerRuns) -> bool| {
+        if let Some(peer) = peers.iter().find(|peer| peer.address.as_ref() == Some(own) && is_it(peer)) {
+            let cause = Cause::OtherAddress { host: peer.host.0.clone() };
+            found.insert(index, SetEvidence::new(Subject::Set, cause));
+        }
+    };
     for around in finished.windows(3) {
         let [(_, Some(before)), (index, Some(own)), (_, Some(after))] = around else { continue };
-        if own == before || before != after {
-            continue;
+        if own != before && before == after {
+            tell(*index, own, &|_| true);
         }
-        if let Some(peer) = peers.iter().find(|peer| peer.address.as_ref() == Some(own)) {
-            let cause = Cause::OtherAddress { host: peer.host.0.clone() };
-            found.insert(*index, SetEvidence::new(Subject::Set, cause));
-        }
+    }
+    if let [.., (_, Some(before)), (index, Some(own))] = &finished[..]
+        && own != before
+    {
+        tell(*index, own, &|peer| peer.starts.iter().any(|(_, tag)| *tag == sets[*index].tag));
     }
     found
 }

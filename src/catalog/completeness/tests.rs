@@ -184,6 +184,9 @@ fn a_set_with_the_address_of_another_host_between_two_of_its_own_is_told() {
     };
     let told = [(2, Cause::OtherAddress { host: "peer".into() })];
     assert_eq!(judged(["a", "a", "b", "a"], Some("b")), told);
+    // The newest, of which that host has one too.
+    let told = [(3, Cause::OtherAddress { host: "peer".into() })];
+    assert_eq!(judged(["a", "a", "a", "b"], Some("b")), told);
     // It moved, or nobody has that address.
     for (addresses, peer_has) in
         [(["a", "a", "b", "b"], Some("b")), (["a", "a", "b", "a"], Some("c")), (["a", "a", "b", "a"], None)]
