@@ -16,7 +16,7 @@ use cassmount::task::blocking;
 use cassmount::tree::{BackupTree, Damage, TreeOptions};
 use cassmount::unpacked::{Unpacked, with_plain_logs};
 use cassmount::verify::{self, FoundBefore, FoundDamage};
-use cassmount::{Error, Result};
+use cassmount::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -194,7 +194,12 @@ impl Session {
         }
         let mut tables = BTreeSet::new();
         for host in hosts {
-            tables.extend(self.catalog.host(host).await?.tables());
+            match self.catalog.host(host).await {
+                Ok(sets) => tables.extend(sets.tables()),
+                // A directory beside the hosts that has nothing in it.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         only.among(&tables)
     }

@@ -10,7 +10,7 @@ use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::time::Timestamp;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -147,11 +147,6 @@ impl Verification {
             Some(host) => vec![host.clone()],
             None => catalog.hosts().await?.hosts.clone(),
         };
-        if hosts.is_empty() {
-            // Nothing is not good: most likely the source is another one.
-            let source = catalog.source();
-            return Err(Error::not_found(format!("there are no backups in {source}")));
-        }
         if scope.host.is_none() && scope.point.is_some() {
             return Err(Error::invalid("a restore point belongs to a host: name the host"));
         }
@@ -159,7 +154,17 @@ impl Verification {
             catalog.host_now(&host).await?;
             catalog.host_judged(&host).await
         });
-        let listed: Vec<Arc<HostSets>> = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE).try_collect().await?;
+        // A directory beside the hosts that has nothing in it is none; a host that was named is
+        // missed.
+        let is_of_nothing = |error: &Error| scope.host.is_none() && error.kind() == Kind::NotFound;
+        let answers = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE);
+        let answers = answers.filter(|answer| std::future::ready(!answer.as_ref().is_err_and(is_of_nothing)));
+        let listed: Vec<Arc<HostSets>> = answers.try_collect().await?;
+        if listed.is_empty() {
+            // Nothing is not good: most likely the source is another one.
+            let source = catalog.source();
+            return Err(Error::not_found(format!("there are no backups in {source}")));
+        }
         let (catalog, todo) = (Arc::clone(catalog), Todo::default());
         let covers_all = scope.point.is_none() && scope.tables.is_empty() && options.sample.is_none();
         let (tables, hosts, sample) = (scope.tables, Vec::new(), None);

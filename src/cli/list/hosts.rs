@@ -150,7 +150,7 @@ const OTHERS_NAMED: usize = 10;
 /// Hosts that are listed at the same time.
 const AT_ONCE: usize = 8;
 
-/// All hosts of the source, listed now.
+/// All hosts of the source, listed now. A directory beside them that has nothing in it is none.
 pub(in crate::cli) async fn all_hosts(catalog: &Arc<Catalog>) -> Result<Vec<Arc<HostSets>>> {
     let found = catalog.hosts().await?;
     let mut asked = Vec::with_capacity(found.hosts.len());
@@ -158,7 +158,13 @@ pub(in crate::cli) async fn all_hosts(catalog: &Arc<Catalog>) -> Result<Vec<Arc<
         let (catalog, host) = (catalog.clone(), host.clone());
         asked.push(async move { catalog.host_now(&host).await });
     }
-    futures::stream::iter(asked).buffered(AT_ONCE).try_collect().await
+    let answers = futures::stream::iter(asked).buffered(AT_ONCE);
+    answers.filter(|answer| std::future::ready(!is_of_nothing(answer))).try_collect().await
+}
+
+/// Whether the source has nothing of a host that it seemed to have.
+fn is_of_nothing<T>(answer: &Result<T>) -> bool {
+    answer.as_ref().is_err_and(|error| error.kind() == Kind::NotFound)
 }
 
 pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts> {

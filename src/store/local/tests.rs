@@ -37,7 +37,9 @@ async fn lists_and_reads_what_is_there() {
     write(root.path(), "host/set/ks/table.tar.gz.enc", b"0123456789");
     write(root.path(), "host/set/backup_manifest.json", b"{}");
     write(root.path(), "errors/x", b"");
+    // As in a bucket, a directory is what lies below it.
     fs::create_dir(root.path().join("empty")).unwrap();
+    fs::create_dir_all(root.path().join("emptied/set")).unwrap();
     let store = open(root.path());
     assert_eq!(keys(&store, "").await, ["errors/x", "host/set/backup_manifest.json", "host/set/ks/table.tar.gz.enc"]);
     assert_eq!(keys(&store, "host/set/ks/").await, ["host/set/ks/table.tar.gz.enc"]);
@@ -48,7 +50,7 @@ async fn lists_and_reads_what_is_there() {
     assert_eq!(sorted(level.objects), ["host/set/backup_manifest.json"]);
     let mut top = store.list_level("").await.unwrap().prefixes;
     top.sort();
-    assert_eq!(top, ["empty", "errors", "host"]);
+    assert_eq!(top, ["emptied", "errors", "host"]);
     assert!(store.list_level("nothing/here/").await.unwrap().prefixes.is_empty());
 
     let object = store.head("host/set/ks/table.tar.gz.enc").await.unwrap();

@@ -126,7 +126,9 @@ impl Walk<'_> {
 
     fn subdirectory(&mut self, parent: impl AsFd, name: &CStr, key: &mut String, depth: usize) -> Result<(), Halt> {
         if self.listing.one_level {
-            if self.wanted_below(key) {
+            // At the top lie directories that belong to the disk and not to the backup, and are
+            // empty: as in a bucket, these are nothing.
+            if self.wanted_below(key) && !(key.len() == name.count_bytes() && is_empty(parent, name)) {
                 let name = key[self.listing.prefix.len()..].to_owned();
                 self.page.prefixes.push(name);
                 return self.flush_full();
@@ -232,6 +234,13 @@ impl Walk<'_> {
     fn flush(&mut self) -> Result<(), Halt> {
         self.pages.blocking_send(Ok(std::mem::take(&mut self.page))).map_err(|_| Halt::Abandoned)
     }
+}
+
+/// Whether the directory has nothing at all in it. One that cannot be read may have.
+fn is_empty(parent: impl AsFd, name: &CStr) -> bool {
+    let opened = rustix::fs::openat(parent, name, OPEN_DIRECTORY, Mode::empty());
+    let Ok(mut entries) = opened.and_then(Dir::new) else { return false };
+    entries.all(|entry| entry.is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")))
 }
 
 /// Whether a file of that name would be a component of an SSTable or an archive.
