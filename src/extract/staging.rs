@@ -68,6 +68,39 @@ impl Trouble {
     }
 }
 
+/// What happens on the target while the archives of one table are written to its staging directory.
+/// Several are at the same time, and when one of them fails, the directory goes while others still
+/// write.
+#[derive(Debug)]
+pub(super) struct TableTrouble {
+    all: Arc<Trouble>,
+    /// Whether the table is given up: nothing is made in its directory any more.
+    given_up: Mutex<bool>,
+}
+
+impl TableTrouble {
+    pub(super) fn new(all: Arc<Trouble>) -> Self {
+        Self { all, given_up: Mutex::new(false) }
+    }
+
+    /// From now on nothing is made, and what fails is no trouble.
+    pub(super) fn give_up(&self) {
+        *lock(&self.given_up) = true;
+    }
+
+    fn note(&self, error: Error) -> Error {
+        if *lock(&self.given_up) { error } else { self.all.note(error) }
+    }
+
+    fn make<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        let given_up = lock(&self.given_up);
+        if *given_up {
+            return Err(Error::new(Kind::Interrupted, "another archive of the table failed"));
+        }
+        make().map_err(|error| self.all.note(error))
+    }
+}
+
 /// Which of a table's archives writes a large file that several may hold: the first that comes to
 /// it.
 ///
@@ -103,7 +136,7 @@ pub(super) struct Staging {
     pub(super) archive: ArchiveId,
     pub(super) wanted: Wanted,
     pub(super) access: Access,
-    pub(super) trouble: Arc<Trouble>,
+    pub(super) trouble: Arc<TableTrouble>,
     current: Option<File>,
     staged: Vec<String>,
 }
@@ -114,7 +147,7 @@ impl Staging {
         archive: ArchiveId,
         wanted: Wanted,
         access: Access,
-        trouble: Arc<Trouble>,
+        trouble: Arc<TableTrouble>,
     ) -> Self {
         Self { dir, archive, wanted, access, trouble, current: None, staged: Vec::new() }
     }
@@ -137,9 +170,12 @@ impl Staging {
 
     fn create(&mut self, member: &Member) -> Result<()> {
         let name = self.archive.staged(member.offset);
-        // Of an archive that was read before for other files of it.
-        self.dir.remove_file(&name)?;
-        self.current = Some(self.dir.create(&name, self.access)?);
+        let made = self.trouble.make(|| {
+            // Of an archive that was read before for other files of it.
+            self.dir.remove_file(&name)?;
+            self.dir.create(&name, self.access)
+        });
+        self.current = Some(made?);
         self.staged.push(name);
         Ok(())
     }
@@ -164,7 +200,7 @@ impl MemberSink for Staging {
         debug_assert!(member.is_file());
         if self.is_wanted(member) {
             self.fits(member)?;
-            self.create(member).map_err(|error| self.trouble.note(error))?;
+            self.create(member)?;
         }
         Ok(())
     }
@@ -172,7 +208,7 @@ impl MemberSink for Staging {
     fn data(&mut self, bytes: &[u8]) -> Result<()> {
         if let Some(file) = &mut self.current {
             file.write_all(bytes).map_err(|error| self.failed(error))?;
-            self.trouble.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.trouble.all.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -210,6 +246,37 @@ mod tests {
         for other in ["files-0123456789abcdef", "0123456789abcdef", "0123456789abcdef-x", "x-1"] {
             assert_eq!(ArchiveId::of_staged(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_archive_that_is_still_written_when_its_table_is_given_up_is_no_trouble_for_others() {
+        let work = tempfile::tempdir().unwrap();
+        let target = Dir::open(work.path()).unwrap();
+        let all = Arc::<Trouble>::default();
+        let sink = |name: &str, trouble: &Arc<TableTrouble>| {
+            let dir = Arc::new(target.make_private(name).unwrap());
+            let claims = Wanted::Unclaimed(Arc::default());
+            Staging::new(dir, ArchiveId("0123456789abcdef".to_owned()), claims, Access::default(), Arc::clone(trouble))
+        };
+        let member = Member {
+            raw_name: b"nb-1-big-TOC.txt".to_vec(),
+            kind: crate::archive::MemberKind::File,
+            size: 0,
+            mtime: Timestamp(0),
+            offset: 512,
+            crc32: 0,
+        };
+        let trouble = Arc::new(TableTrouble::new(Arc::clone(&all)));
+        let mut late = sink("table-a", &trouble);
+        trouble.give_up();
+        target.remove_all("table-a").unwrap();
+        assert_eq!(late.begin(&member).unwrap_err().kind(), Kind::Interrupted);
+        assert!(all.first().is_none());
+        // Of a table that is not given up, it is one.
+        let mut hit = sink("table-b", &Arc::new(TableTrouble::new(Arc::clone(&all))));
+        target.remove_all("table-b").unwrap();
+        hit.begin(&member).unwrap_err();
+        assert!(all.first().is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::journal::DoneTable;
 use super::place::{Archives, Fingerprint, Located, Plan, fingerprint};
 use super::report::TableOutcome;
-use super::staging::{ArchiveId, Claims, Staging, Wanted};
+use super::staging::{ArchiveId, Claims, Staging, TableTrouble, Wanted};
 use super::target::Dir;
 use super::work::{Scope, Work};
 use crate::cassandra::sstable::Shape;
@@ -31,6 +31,7 @@ struct Extracting<'a> {
     table: PointTable,
     staging: Arc<Dir>,
     claims: Arc<Claims>,
+    trouble: Arc<TableTrouble>,
     /// What was read in this run: known even where the disk had no room to keep that.
     read: Mutex<Archives>,
     /// Archives that were read in this run for certain files: they are there now.
@@ -56,11 +57,14 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
         table,
         staging,
         claims: Arc::default(),
+        trouble: Arc::new(TableTrouble::new(Arc::clone(&work.trouble))),
         read: Mutex::default(),
         exact: HashSet::new(),
         fetched: AtomicU64::new(0),
     };
     let done = this.run().await;
+    // Before its directory goes: archives of it may be on the way still.
+    this.trouble.give_up();
     let fetched = this.fetched.load(Relaxed);
     match done {
         Ok(Some(outcome)) => {
@@ -225,7 +229,7 @@ impl Extracting<'_> {
         let id = ArchiveId::of(&object);
         work.begin_archive(&id).await?;
         let sink =
-            Staging::new(Arc::clone(&self.staging), id.clone(), wanted, work.scope.access, Arc::clone(&work.trouble));
+            Staging::new(Arc::clone(&self.staging), id.clone(), wanted, work.scope.access, Arc::clone(&self.trouble));
         let streamed = work.scope.reader.stream(&object, sink).await;
         if let (Err(error), Some(archive)) = (&streamed, self.archive(&object)) {
             work.scope.tree.note_unreadable(&work.scope.host, &self.table.table, archive, error);
