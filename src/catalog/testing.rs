@@ -249,3 +249,9 @@ pub(crate) fn host_sets_of(name: &str, sets: &[TestSet]) -> HostSets {
     let sets = sets.iter().map(|set| Arc::new(set.build())).collect();
     HostSets::new(Host::new(name), sets, Strays::default(), Timestamp::default())
 }
+
+/// The sets, and what lies beside them.
+pub(crate) fn host_sets_beside(sets: &[TestSet], strays: Strays) -> HostSets {
+    let sets = sets.iter().map(|set| Arc::new(set.build())).collect();
+    HostSets::new(Host::new("host"), sets, strays, Timestamp::default())
+}

@@ -296,9 +296,17 @@ fn left_out(sets: &HostSets, name: &str) -> Result<Vec<Note>> {
 
 /// What is missing and no set in `parts` tells of itself.
 fn lacks(sets: &HostSets, point: Option<&str>, parts: &[Part]) -> Result<Vec<Lack>> {
+    // What lies beside a set and names it, a look at the set itself does not tell.
+    let is_strayed = |lack: &Lack| match (&lack.subject, &lack.cause, sets.set(&lack.set.0)) {
+        (Subject::Object { key, .. }, Cause::Stray { .. }, Some(set)) => {
+            !set.strays.list().iter().any(|stray| stray.key.starts_with(&**key))
+        }
+        _ => false,
+    };
     let Some(point) = point else {
         let is_beside = |lack: &&Lack| {
             matches!(lack.cause, Cause::OtherHost { .. } | Cause::OtherAddress { .. })
+                || is_strayed(lack)
                 || (matches!(lack.subject, Subject::Object { .. }) && sets.set(&lack.set.0).is_none())
         };
         return Ok(sets.completeness.lacks().filter(is_beside).cloned().collect());
@@ -306,7 +314,31 @@ fn lacks(sets: &HostSets, point: Option<&str>, parts: &[Part]) -> Result<Vec<Lac
     let tag = sets.find_point(point)?.tag();
     let index = sets.chains.points().iter().position(|point| point.tag() == tag).unwrap_or(usize::MAX);
     let is_beside = |lack: &&Lack| {
-        matches!(lack.cause, Cause::OtherAddress { .. }) || parts.iter().all(|part| part.set.tag != lack.set)
+        matches!(lack.cause, Cause::OtherAddress { .. })
+            || is_strayed(lack)
+            || parts.iter().all(|part| part.set.tag != lack.set)
     };
     Ok(sets.completeness.of_point(index).filter(is_beside).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::testing::{TestSet, host_sets_beside};
+    use crate::catalog::{SetKind, StrayReason, Strays};
+
+    #[test]
+    fn what_lies_beside_a_set_and_names_it_is_told() {
+        let mut strays = Strays::default();
+        strays.push("host/ks/gone/1970-01-01-00-00/nb-1-big-Data.db", Some(1), StrayReason::Sstable);
+        let full = |start| TestSet { start, length: 60, kind: Some(SetKind::Full), ..TestSet::default() };
+        let sets = host_sets_beside(&[full(0), full(3600)], strays);
+        let part = |set: &Arc<BackupSet>| vec![Part { set: Arc::clone(set), only: None }];
+        let told = |point: Option<&str>, parts: &[Part]| {
+            lacks(&sets, point, parts).unwrap().into_iter().map(|lack| lack.set.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(None, &[]), ["1970-01-01-00-00"]);
+        assert_eq!(told(Some("1970-01-01-00-00"), &part(&sets.sets[0])), ["1970-01-01-00-00"]);
+        assert!(told(Some("1970-01-01-01-00"), &part(&sets.sets[1])).is_empty());
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::evidence::{Cause, SetEvidence, Subject};
 use super::lack::Lack;
-use super::own::{Context, is_running, of_strays, why_left_out};
+use super::own::{Context, attribute, is_running, of_strays, why_left_out};
 use super::peers::{Gap, PeerRuns, foreign, gaps};
 use crate::cassandra::TableName;
 use crate::catalog::set::BackupSet;
@@ -61,6 +61,9 @@ impl HostCompleteness {
         verified: &VerifiedEvidence,
     ) -> Self {
         let (unlisted, beside): (Vec<_>, Vec<_>) = of_strays(strays, None).into_iter().partition(SetEvidence::may_pass);
+        let tags: HashSet<&str> = chains.points().iter().map(|point| &*point.tag().0).collect();
+        let has = |tag: &str, table: &TableName| sets.iter().any(|set| &*set.tag.0 == tag && set.has(table));
+        let (strayed, beside) = attribute(beside, &tags, has);
         let judge = Judge {
             host,
             sets,
@@ -68,6 +71,7 @@ impl HostCompleteness {
             gaps: gaps(sets, peers),
             foreign: foreign(sets, peers),
             unlisted,
+            strayed,
             verified,
         };
         let mut this = Self::default();
@@ -180,8 +184,14 @@ impl HostCompleteness {
             let [(chain, _), (next, full)] = pair else { continue };
             let still: HashSet<(Tag, Subject)> =
                 self.chains[*next].iter().map(|lack| (lack.set.clone(), lack.subject.clone())).collect();
+            // A table that lies beside the sets for one full is not cured by the next, where it does
+            // as well.
+            let strayed =
+                |lack: &Lack| matches!(lack.cause, Cause::Stray { .. }).then(|| lack.subject.table().cloned());
+            let beside: HashSet<TableName> = self.chains[*next].iter().filter_map(strayed).flatten().collect();
             for lack in &mut self.chains[*chain] {
-                if !still.contains(&(lack.set.clone(), lack.subject.clone())) {
+                let is_beside = strayed(lack).flatten().is_some_and(|table| beside.contains(&table));
+                if !is_beside && !still.contains(&(lack.set.clone(), lack.subject.clone())) {
                     lack.healed_by = Some(full.clone());
                 }
             }
@@ -200,6 +210,8 @@ struct Judge<'a> {
     foreign: HashMap<usize, SetEvidence>,
     /// Names that could not be listed: any restore point may need what is there.
     unlisted: Vec<SetEvidence>,
+    /// What lies beside the sets and names one of them, with its tag.
+    strayed: Vec<(&'a str, SetEvidence)>,
     verified: &'a VerifiedEvidence,
 }
 
@@ -251,6 +263,7 @@ impl Judge<'_> {
         let index = self.index(set);
         let mut found = self.context.of_set(index, set);
         found.extend(self.foreign.get(&index).cloned());
+        found.extend(self.strayed.iter().filter(|(tag, _)| *tag == &*set.tag.0).map(|(_, evidence)| evidence.clone()));
         // What the listing tells already, is said once.
         let is_new = |evidence: &&SetEvidence| found.iter().all(|own| own.subject != evidence.subject);
         let verified: Vec<SetEvidence> =

@@ -13,6 +13,8 @@ use std::sync::Arc;
 const RUNNING_US: i64 = 24 * 3_600_000_000;
 /// … as long as something was uploaded so short ago.
 const QUIET_US: i64 = 6 * 3_600_000_000;
+/// Digits of a table's id in its directory's name.
+const ID_LEN: usize = 32;
 
 /// Why the set is in no restore point; `None` for a set that is finished.
 pub(super) fn why_left_out(set: &BackupSet) -> Option<Cause> {
@@ -90,6 +92,59 @@ fn each_stray<'a>(strays: &'a Strays, set: Option<&'a BackupSet>) -> impl Iterat
         };
         Some(SetEvidence::new(Subject::Object { key: stray.key.clone(), table }, cause))
     })
+}
+
+/// Strays beside all sets that name one of the sets with these tags on their way, each with its
+/// tag: that set lacks what is in them. A copy of a table that the set `has` is left to the others.
+pub(super) fn attribute<'a>(
+    evidence: Vec<SetEvidence>,
+    tags: &HashSet<&'a str>,
+    has: impl Fn(&str, &TableName) -> bool,
+) -> (Vec<(&'a str, SetEvidence)>, Vec<SetEvidence>) {
+    let (mut attributed, mut rest) = (Vec::new(), Vec::new());
+    for evidence in evidence {
+        let Subject::Object { key, .. } = &evidence.subject else {
+            rest.push(evidence);
+            continue;
+        };
+        let (table, below) = match spoilt_table(key) {
+            Some((table, below)) => (Some(table), below),
+            // At the top are hosts.
+            None => (None, key.split_once('/').map_or("", |(_, below)| below)),
+        };
+        let lacks = |tag: &&&str| table.as_ref().is_none_or(|table| !has(tag, table));
+        let tag = directory_of_stray(below).split('/').find_map(|part| tags.get(part).filter(lacks));
+        match tag {
+            Some(tag) => {
+                let subject = Subject::Object { key: Arc::clone(key), table };
+                attributed.push((*tag, SetEvidence { subject, ..evidence }));
+            }
+            None => rest.push(evidence),
+        }
+    }
+    (attributed, rest)
+}
+
+/// The directory that a stray lies in, or is.
+fn directory_of_stray(key: &str) -> &str {
+    if key.ends_with('/') { key } else { directory_of(key) }
+}
+
+/// The table whose directory a key names, and what is below that; also where somebody put something
+/// before or behind the directory's name: `.users-<id>`, `users-<id>.bak`.
+fn spoilt_table(key: &str) -> Option<(TableName, &str)> {
+    let (mut keyspace, mut rest) = key.split_once('/')?;
+    while let Some((directory, below)) = rest.split_once('/') {
+        let named = directory.trim_start_matches(['.', ' ']).split_once('-').filter(|(name, id)| {
+            let id = id.as_bytes().get(..ID_LEN);
+            TableName::is_valid_part(name) && id.is_some_and(|id| id.iter().all(u8::is_ascii_hexdigit))
+        });
+        if let Some((name, _)) = named.filter(|_| TableName::is_valid_part(keyspace)) {
+            return Some((TableName::new(keyspace, name), below));
+        }
+        (keyspace, rest) = (directory, below);
+    }
+    None
 }
 
 /// Whether a key may be that of an archive, or of an SSTable's rows.
@@ -189,12 +244,19 @@ const TABLES_OF_SCHEMA: &str = "tables";
 /// Those that hardly anybody has rows in: a full that holds these holds empty tables as well.
 const MOSTLY_EMPTY: [&str; 2] = ["aggregates", "triggers"];
 
+impl BackupSet {
+    /// Whether the set has archives of empty tables as well, as far as those of the schema tell.
+    pub fn holds_empty_tables(&self) -> bool {
+        MOSTLY_EMPTY.iter().all(|name| self.has(&TableName::new(SCHEMA_KEYSPACE, *name)))
+    }
+}
+
 /// The tables of `system_schema` that a full lacks which has others of them, or others of
 /// Cassandra's own, while the full after it has `system_schema`.
 fn lacking_of_schema(set: &BackupSet, after: Option<&BackupSet>) -> impl Iterator<Item = TableName> {
     let table = |name: &str| TableName::new(SCHEMA_KEYSPACE, name);
     let has_any = set.has_keyspace(SCHEMA_KEYSPACE);
-    let has_empty = has_any && MOSTLY_EMPTY.iter().all(|name| set.has(&table(name)));
+    let has_empty = set.holds_empty_tables();
     let comes_back = || after.is_some_and(|after| after.has_keyspace(SCHEMA_KEYSPACE));
     let is_held = has_any || (system_tables(set).next().is_some() && comes_back());
     let expected = move |name: &&str| has_empty || (is_held && *name == TABLES_OF_SCHEMA);

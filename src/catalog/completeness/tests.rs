@@ -1,8 +1,9 @@
 use super::{Cause, HostCompleteness, Lack, PeerRuns, Subject};
 use crate::cassandra::TableName;
 use crate::catalog::local::LocalTime;
+use crate::catalog::stray::StrayReason;
 use crate::catalog::testing::{TestSet, host_sets};
-use crate::catalog::{Host, HostSets, SetKind, Tag};
+use crate::catalog::{Host, HostSets, SetKind, Strays, Tag};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -238,6 +239,47 @@ fn any_set_that_is_deleted_between_others_is_noticed() {
         let left: Vec<i64> = b.into_iter().filter(|minute| *minute != gone).collect();
         assert!(!gaps_in(&left, &[peer(a)]).is_empty(), "{gone}");
     }
+}
+
+#[test]
+fn data_beside_the_sets_is_missing_from_the_set_that_it_names() {
+    let (day, next) = ("1970-01-01-00-00", "1970-01-01-01-00");
+    let sets = host_sets(&[set(0, FULL), set(1, FULL)]);
+    let judged = |key: &str| {
+        let HostSets { host, sets, chains, .. } = &sets;
+        let mut strays = Strays::default();
+        for component in ["Data.db", "Index.db", "TOC.txt", "Statistics.db", "Filter.db"] {
+            strays.push(format!("{key}/nb-1-big-{component}"), Some(1), StrayReason::Sstable);
+        }
+        let judged = HostCompleteness::judge(host, sets, chains, &strays, &[], &HashMap::new());
+        assert_eq!(judged.lacks().count(), 1, "{key}");
+        let of_points = (0..2).flat_map(|at| judged.of_point(at).map(move |lack| (at, lack.subject.table().cloned())));
+        of_points.collect::<Vec<_>>()
+    };
+    let id = "763dab90e55511f185a85b65bc0eb462";
+    let gone = Some(TableName::new("ks", "gone"));
+    for directory in [
+        format!("gone-{id}/Snapshots"),
+        format!("gone-{id}.bak/snapshots"),
+        format!("gone-{id} /snapshots"),
+        format!(".gone-{id}/snapshots"),
+        format!("gone-{}/snapshots", id.to_uppercase()),
+    ] {
+        assert_eq!(judged(&format!("host/ks/{directory}/{day}")), [(0, gone.clone())], "{directory}");
+        assert_eq!(judged(&format!("host/ks/{directory}/{next}")), [(1, gone.clone())], "{directory}");
+        assert_eq!(judged(&format!("host/ks/{directory}/other")), [], "{directory}");
+    }
+    assert_eq!(judged(&format!("host/other/{next}/snapshots")), [(1, None)]);
+    let (HostSets { host, sets: both, chains, .. }, mut strays) = (&sets, Strays::default());
+    for tag in [day, next] {
+        let key = format!("host/ks/gone-{id}.bak/snapshots/{tag}/nb-1-big-Data.db");
+        strays.push(key, Some(1), StrayReason::Sstable);
+    }
+    let both = HostCompleteness::judge(host, both, chains, &strays, &[], &HashMap::new());
+    assert!(both.lacks().all(|lack| lack.healed_by.is_none()), "the next full does not have it either");
+    // A copy of what the set has; a host's name.
+    assert_eq!(judged(&format!("host/ks/t-{id}.bak/snapshots/{day}")), []);
+    assert_eq!(judged(&format!("{day}/ks")), []);
 }
 
 mod property {
