@@ -47,7 +47,9 @@ impl Layout for CassOps {
             let mut found = Hosts::default();
             for name in directories(objects, "", &mut found.strays).await? {
                 // `errors` could be a host; only what lies below it tells.
-                if !is_host(&name)
+                if has_hidden_sets(objects, &name).await? {
+                    found.strays.push(format!("{name}/"), None, StrayReason::Archives);
+                } else if !is_host(&name)
                     || (name == ERRORS && self.places(objects, &Host::new(ERRORS)).await?.sets.is_empty())
                 {
                     found.strays.push(format!("{name}/"), None, name_reason(&name, StrayReason::NotAHost));
@@ -89,7 +91,9 @@ impl PlacedSets for CassOps {
                 let prefix = format!("{host}/{name}/");
                 let renamed = renamed(&name).filter(|(tag, _)| sets.iter().all(|set| *set.tag.0 != **tag));
                 // What cannot be looked into all the same is said by its name.
-                let looks = is_safe_name(&name) && name != ERRORS && strays.list().len() < LOOKED_INTO;
+                let looks = (is_safe_name(&name) || renamed.is_some() && is_hidden(&name))
+                    && name != ERRORS
+                    && strays.list().len() < LOOKED_INTO;
                 match renamed {
                     _ if !looks || !has_archives(objects, &prefix).await? => {
                         strays.push(prefix, None, name_reason(&name, StrayReason::NotATag));
@@ -153,10 +157,31 @@ impl PlacedSets for CassOps {
     }
 }
 
-/// The name that a set had before somebody put something behind it: `2026-11-21-02-45.bak`.
+/// The name that a set had before somebody put something behind it, or hid it:
+/// `2026-11-21-02-45.bak`, `.2026-11-21-02-45`.
 fn renamed(name: &str) -> Option<(&str, LocalTime)> {
-    let tag = name.get(..TAG_LEN).filter(|_| name.len() > TAG_LEN)?;
+    let tag = name.trim_start_matches('.').get(..TAG_LEN).filter(|_| name.len() > TAG_LEN)?;
     Some((tag, parse_tag(tag)?))
+}
+
+/// Whether a name is a hidden file's, and could be shown but for that.
+fn is_hidden(name: &str) -> bool {
+    name.strip_prefix('.').is_some_and(is_safe_name)
+}
+
+/// Whether a directory beside the hosts is that of a host that somebody hid: with a set of the
+/// format, which snapshots of the file system and bins have further below.
+async fn has_hidden_sets(objects: &dyn Objects, name: &str) -> Result<bool> {
+    if !is_hidden(name) {
+        return Ok(false);
+    }
+    let level = objects.list_level(&format!("{name}/")).await?;
+    for tag in level.prefixes.iter().filter(|tag| parse_tag(tag).is_some()).take(LOOKED_INTO) {
+        if has_archives(objects, &format!("{name}/{tag}/")).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether no zone and no run makes a set that was begun at `local` end at `time`: such a time
@@ -234,6 +259,7 @@ mod tests {
         archives(&format!("node1/{renamed}"));
         archives(&format!("node1/{}.copy", tags[0]));
         archives("node1/old/2026-11-01-02-45");
+        archives("node1/.snapshot/hourly.0/2026-11-01-02-45");
         objects.put("node1/errors/shop.log", "x", hour(1));
         let host = Catalog::open(Arc::new(objects), CatalogOptions::default()).host(&Host::new("node1")).await.unwrap();
         let lacks = |at: usize| host.completeness.of_point(at).map(ToString::to_string).collect::<Vec<_>>();
@@ -246,11 +272,53 @@ mod tests {
             host.strays.list().iter().map(|stray| (&*stray.key, stray.reason)).collect();
         let copy = format!("node1/{}.copy/", tags[0]);
         let expected = [
+            ("node1/.snapshot/", StrayReason::NotATag),
             (&*copy, StrayReason::NotATag),
             ("node1/errors/", StrayReason::NotATag),
             ("node1/old/", StrayReason::Archives),
         ];
         assert_eq!(strays, expected);
+    }
+
+    #[tokio::test]
+    async fn what_somebody_hid_is_told() {
+        let hour = |hour: i64| Timestamp::from_secs(1_795_226_400 + hour * 3600);
+        let objects = MemoryObjects::default();
+        let tags: Vec<String> = (0..3).map(|at| objects.put_set("node1", hour(at), at == 0, &["shop/users"])).collect();
+        let hide = |from: &str, to: &str| {
+            let mut all = objects.objects.lock().unwrap();
+            let hidden: Vec<String> = all.keys().filter(|key| key.starts_with(from)).cloned().collect();
+            for key in hidden {
+                let object = all.remove(&key).unwrap();
+                all.insert(format!("{to}{}", &key[from.len()..]), object);
+            }
+        };
+        hide(&format!("node1/{}/", tags[1]), &format!("node1/.{}/", tags[1]));
+        for tag in &tags {
+            // Beside the set itself, what a copy left behind.
+            objects.put(format!("node1/.{}/shop/users.tar.gz.enc", tags[0]), "x", hour(0));
+            objects.put(format!(".node2/{tag}/shop/users.tar.gz.enc"), "x", hour(0));
+            objects.put(format!(".snapshot/hourly.0/node1/{tag}/shop/users.tar.gz.enc"), "x", hour(0));
+            objects.put(format!(".Trash-0/files/{tag}/shop/users.tar.gz.enc"), "x", hour(0));
+        }
+        let catalog = Catalog::open(Arc::new(objects), CatalogOptions::default());
+        let hosts = catalog.hosts().await.unwrap();
+        assert_eq!(hosts.hosts, [Host::new("node1")]);
+        let told = |strays: &Strays| {
+            strays.list().iter().map(|stray| (stray.key.to_string(), stray.reason)).collect::<Vec<_>>()
+        };
+        let expected = [
+            (".Trash-0/".to_owned(), StrayReason::NotAHost),
+            (".node2/".to_owned(), StrayReason::Archives),
+            (".snapshot/".to_owned(), StrayReason::NotAHost),
+        ];
+        assert_eq!(told(&hosts.strays), expected);
+        let host = catalog.host(&Host::new("node1")).await.unwrap();
+        assert_eq!(told(&host.strays), [(format!("node1/.{}/", tags[0]), StrayReason::NotATag)]);
+        let lacks: Vec<String> = host.completeness.of_point(1).map(ToString::to_string).collect();
+        assert_eq!(lacks.len(), 1, "{lacks:?}");
+        assert!(lacks[0].starts_with(&format!(".{} is left out: its manifest cannot be used", tags[1])), "{lacks:?}");
+        assert!(host.completeness.is_whole(0));
     }
 
     #[tokio::test]
