@@ -141,6 +141,31 @@ impl Attribution {
         let lived = candidates.at(base.start()).filter(|one| one.created.is_some_and(|at| at < base.start()));
         lived.is_some_and(|lived| candidates.at(point.time()).is_some_and(|now| now.id == lived.id))
     }
+
+    /// The tables that a full should have an archive of and has not, by name: of the incarnation
+    /// that lived then some other set has one, and the full has archives of empty tables, too.
+    pub(super) fn lacking_in_full(&self, point: &RestorePoint) -> Vec<&TableName> {
+        let base = point.base();
+        if point.kind() != SetKind::Full || !base.holds_empty_tables() {
+            return Vec::new();
+        }
+        let lives = |table: &TableName, candidates: &Candidates| {
+            let lived = candidates.at(base.start()).filter(|one| one.created.is_some_and(|at| at < base.start()));
+            let at_the_end = candidates.at(point.time()).map(|now| now.id);
+            let is_it = |set: &BackupSet| lived.is_some_and(|lived| self.archive_id(set, table) == Some(lived.id));
+            lived.is_some_and(|lived| at_the_end == Some(lived.id))
+                && self.from.sets.sets.iter().any(|set| set.has(table) && is_it(set))
+        };
+        let all = self.candidates.iter().filter(|(table, candidates)| {
+            !base.has(table)
+                && base.has_keyspace(&table.keyspace)
+                && candidates.in_history()
+                && lives(table, candidates)
+        });
+        let mut lacking: Vec<&TableName> = all.map(|(table, _)| table).collect();
+        lacking.sort();
+        lacking
+    }
 }
 
 /// Of every table that has an archive in any of the sets, seen or not: a later set explains earlier

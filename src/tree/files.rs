@@ -82,7 +82,7 @@ impl BackupTree {
     /// everything.
     pub async fn nearest_whole(&self, host: &Host, point: &Tag, tables: &[TableName]) -> Result<Nearest> {
         let (model, index) = self.point(host, point).await?;
-        Ok(model.from.sets.completeness.nearest(model.points(), index, tables))
+        Ok(model.nearest(index, tables))
     }
 
     /// The tables of a restore point, by name. Reads no table's archive but those of system_schema.

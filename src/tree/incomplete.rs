@@ -33,7 +33,7 @@ impl HostModel {
         if !archived.is_none() {
             let _ = writeln!(text, "\n{}", archived.line());
         }
-        let _ = writeln!(text, "\n{}", self.from.sets.completeness.nearest(self.points(), index, &[]));
+        let _ = writeln!(text, "\n{}", self.nearest(index, &[]));
         Some(text)
     }
 }

@@ -5,6 +5,7 @@ use testkit::oracle;
 use testkit::unpacked;
 use testkit::walk;
 
+use cassmount::catalog::Host;
 use cassmount::tree::{BackupTree, TreeOptions};
 use cassmount::view::View;
 use oracle::{Oracle, comparable};
@@ -192,6 +193,26 @@ async fn a_table_that_a_full_lacks_comes_from_the_full_before_it() {
         assert!(files.contains(&format!("nb-{generation}-big-Data.db")), "{generation}: {files:?}");
     }
     assert!(!files.contains(&"nb-6-big-Data.db".to_owned()));
+}
+
+#[tokio::test]
+async fn a_full_without_a_table_that_lived_then_is_as_incomplete_as_what_stands_on_it() {
+    let kept = ["2026-11-21-02-50", "2026-11-21-02-52"];
+    let gone = ["2026-11-21-02-50/shop/users.tar.gz.enc", "2026-11-21-02-50/schema.cql"];
+    let copy = Copy::without(|path| {
+        let is_of_kept = path.iter().nth(1).is_some_and(|tag| kept.iter().any(|kept| tag == *kept));
+        !is_of_kept || gone.iter().any(|gone| path.ends_with(gone))
+    });
+    let tree = BackupTree::over(copy.source(), TreeOptions::default()).unwrap();
+    let host = Host::new("cass-a");
+    for point in kept {
+        let found = tree.point_info(&host, point).await.unwrap();
+        let lacks: Vec<String> = found.lacks.iter().map(ToString::to_string).collect();
+        let told = "2026-11-21-02-50 lacks shop.users: the table existed then, and there is no archive of it";
+        assert_eq!(lacks, [told], "{point}");
+        let nearest = tree.nearest_whole(&host, &found.tag, &[]).await.unwrap();
+        assert_eq!((nearest.before, nearest.after), (None, None), "{point}");
+    }
 }
 
 /// The backup script found the directory of the dropped table, which still had its backups.

@@ -1,7 +1,8 @@
 //! What a restore point lacks: what the catalog judges, and what the schema history and a look into
 //! archives add to that.
 
-use crate::catalog::{BackupSet, Cause, Lack, Scope, SetEvidence, SetKind, Subject, Tag};
+use crate::cassandra::TableName;
+use crate::catalog::{BackupSet, Cause, Lack, Nearest, Scope, SetEvidence, SetKind, Subject, Tag};
 use crate::tree::attribution::Piece;
 use crate::tree::model::{ContentKind, HostModel};
 use std::collections::HashSet;
@@ -23,8 +24,9 @@ impl HostModel {
         if base.scope() != Scope::Whole {
             return lacks;
         }
-        for dir in self.tables_at(index).filter(|dir| self.lacks_in_base(point, &dir.table)) {
-            let subject = Subject::Table { table: dir.table.clone() };
+        let in_base = self.tables_at(index).map(|dir| &dir.table).filter(|table| self.lacks_in_base(point, table));
+        for table in in_base.chain(self.lacking_in_full(point)) {
+            let subject = Subject::Table { table: table.clone() };
             if lacks.iter().any(|lack| lack.set == base.tag && lack.subject == subject) {
                 continue;
             }
@@ -40,6 +42,15 @@ impl HostModel {
             });
         }
         lacks
+    }
+
+    /// The restore points nearest to that of the index that have all of these tables, as far as
+    /// [`Self::lacks`] tells; no tables: of all.
+    pub(in crate::tree) fn nearest(&self, index: usize, tables: &[TableName]) -> Nearest {
+        let points = self.points();
+        let fits = |at: &usize| !points[*at].is_apart() && !self.lacks(*at).iter().any(|lack| lack.concerns(tables));
+        let tag = |at: usize| points[at].tag().clone();
+        Nearest { before: (0..index).rev().find(fits).map(tag), after: (index + 1..points.len()).find(fits).map(tag) }
     }
 
     /// What archives of the point turned out not to give out.
