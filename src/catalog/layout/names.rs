@@ -50,6 +50,28 @@ const OTHER_ARCHIVES: [&str; 12] =
 /// Whether a key looks like an archive's in a packing that is not read, or like a part of an
 /// archive, as `split` and backup tools name them: `.aa`, `.001`, `.part1`.
 pub(super) fn is_other_archive(key: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    is_other_as_written(key) || lower != key && is_other_as_written(&lower)
+}
+
+/// What programs that copy put behind a name until the copy is whole.
+const UNFINISHED: [&str; 5] = [".part", ".filepart", ".tmp", ".partial", ".crdownload"];
+
+/// The name that an archive's copy would have got if it had been finished.
+pub(super) fn unfinished_copy(key: &str) -> Option<&str> {
+    let whole = UNFINISHED.iter().find_map(|suffix| {
+        let at = key.len().checked_sub(suffix.len())?;
+        key.get(at..)?.eq_ignore_ascii_case(suffix).then(|| &key[..at])
+    })?;
+    is_other_archive(whole).then_some(whole)
+}
+
+/// Whether a file is an archive by its name, of whatever packing, whole or not.
+pub(in crate::catalog) fn may_be_archive(name: &str) -> bool {
+    is_other_archive(name) || unfinished_copy(name).is_some()
+}
+
+fn is_other_as_written(key: &str) -> bool {
     let bare = |key: &str| {
         [".enc", ".gpg", ".age"].iter().find_map(|suffix| key.strip_suffix(suffix)).unwrap_or(key).to_owned()
     };
@@ -77,7 +99,7 @@ pub(super) fn key_reason(below: &str) -> StrayReason {
         StrayReason::DirectoryMarker
     } else if SstableName::parse_component(below.rsplit('/').next().unwrap_or(below)).is_some() {
         StrayReason::Sstable
-    } else if is_other_archive(below) {
+    } else if may_be_archive(below) {
         StrayReason::OtherArchive
     } else {
         StrayReason::Unknown
@@ -134,6 +156,18 @@ impl Strays {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn archives_in_other_letters_and_unfinished_copies_are_archives() {
+        for name in
+            ["SHOP_USERS-1.TAR.GZ", "t.Zip", "t.tar.gz.part", "t.tgz.filepart", "t.TAR.GZ.tmp", "t.zip.crdownload"]
+        {
+            assert_eq!(key_reason(name), StrayReason::OtherArchive, "{name}");
+        }
+        for name in ["t.part", "notes.tmp", "README.MD", "é.part"] {
+            assert_eq!(key_reason(name), StrayReason::Unknown, "{name}");
+        }
+    }
 
     #[test]
     fn archives_that_are_not_read_are_told_by_their_names() {

@@ -12,7 +12,7 @@ mod tests;
 mod time;
 
 use crate::cassandra::TableName;
-use crate::catalog::layout::names::{is_archive, key_reason};
+use crate::catalog::layout::names::{is_archive, key_reason, unfinished_copy};
 use crate::catalog::layout::snapshot::without_manifest;
 use crate::catalog::layout::{
     FoundSet, FoundTable, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_safe_name,
@@ -137,7 +137,7 @@ fn settled(scan: &HostScan<'_>, place: &Place) -> Option<Vec<Tag>> {
 async fn look(objects: &dyn Objects, place: Place) -> Result<Option<Directory>> {
     let mut found = Directory { place, archives: Vec::new(), schema: None, strays: Strays::default() };
     let mut listed = objects.list(&found.place.prefix);
-    let mut any = false;
+    let (mut any, mut unfinished) = (false, Vec::new());
     while let Some(object) = listed.try_next().await? {
         let Some(file) = object.key.strip_prefix(&*found.place.prefix) else { continue };
         any = true;
@@ -145,12 +145,21 @@ async fn look(objects: &dyn Objects, place: Place) -> Result<Option<Directory>> 
             found.schema = Some(object);
         } else if let Some(name) = ArchiveName::parse(file) {
             found.archives.push((name, object));
+        } else if unfinished_copy(file).is_some() {
+            unfinished.push(object);
         } else {
             let reason = if is_archive(file) { StrayReason::ManyTables } else { key_reason(file) };
             found.strays.push(object.key.clone(), Some(object.size), reason);
         }
     }
     drop(listed);
+    for object in unfinished {
+        // Beside the archive itself it is what an earlier copy has left.
+        let is_left = |whole: &str| found.archives.iter().any(|(_, archive)| *archive.key == *whole);
+        let is_left = unfinished_copy(&object.key).is_some_and(is_left);
+        let reason = if is_left { StrayReason::Unknown } else { StrayReason::OtherArchive };
+        found.strays.push(object.key, Some(object.size), reason);
+    }
     if let (None, Some(above)) = (&found.schema, found.place.above.as_ref().filter(|_| any)) {
         found.schema = objects
             .list_level(above)

@@ -112,6 +112,21 @@ async fn both_orders_of_names_and_the_hosts_time() {
 }
 
 #[tokio::test]
+async fn an_unfinished_copy_is_an_archive_unless_the_whole_one_is_there() {
+    let time = "2026-11-22T02:00:00Z";
+    let orders = ("20261122/node1/shop_orders-ID.tar.gz", time);
+    for name in ["20261122/node1/shop_users-ID.tar.gz.part", "20261122/node1/SHOP_USERS-ID.TAR.GZ"] {
+        let sets = host(&source(&[orders, (name, time)])).await;
+        assert_eq!(sets.sets[0].strays.list()[0].reason, StrayReason::OtherArchive, "{name}");
+        let lacks: Vec<String> = sets.completeness.lacks().map(|lack| lack.subject.to_string()).collect();
+        assert_eq!(lacks, [name.replace("ID", ID)]);
+    }
+    let sets = host(&source(&[orders, ("20261122/node1/shop_orders-ID.tar.gz.tmp", time)])).await;
+    assert_eq!(sets.sets[0].strays.list()[0].reason, StrayReason::Unknown);
+    assert_eq!(sets.completeness.lacks().count(), 0);
+}
+
+#[tokio::test]
 async fn a_name_that_nothing_explains_is_told_and_not_shown() {
     const NAME: &str = "20261121/node1/my_app_users_by_name-ID.tar.gz";
     let time = "2026-11-21T01:00:00Z";
