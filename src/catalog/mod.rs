@@ -37,6 +37,7 @@ mod set;
 mod stray;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unread;
 mod verified;
 pub mod when;
 
@@ -57,5 +58,6 @@ pub use objects::Objects;
 pub use overview::{PointOverview, names, overview};
 pub use set::{BackupSet, SetFile, TableArchive};
 pub use stray::{Stray, StrayReason, Strays, lines as stray_lines};
+pub use unread::Unread;
 pub use verified::{Verified, VerifiedEvidence};
 pub use when::{Period, When, parse_time};

@@ -3,7 +3,7 @@
 
 use crate::cassandra::{SstableName, TableName, is_needed};
 use crate::catalog::merge::MergedSstable;
-use crate::catalog::{Cause, SetEvidence, Subject, TableArchive, Tag};
+use crate::catalog::{Cause, SetEvidence, Subject, TableArchive, Tag, Unread};
 use crate::reader::Listing;
 use crate::store::ObjectMeta;
 use crate::task::lock;
@@ -140,6 +140,12 @@ fn of_listing<'a>(
             found.entry(Subject::Sstable { table: table.clone(), name }).or_insert(cause);
         }
     }
+    let mut unread = Unread::default();
+    listing.files.iter().for_each(|file| unread.add(&file.path, file.size));
+    for (path, why) in unread.found() {
+        let subject = Subject::Sstable { table: table.clone(), name: path.into() };
+        found.entry(subject).or_insert_with(|| Cause::Component { why: why.into() });
+    }
     let mut evidence: Vec<SetEvidence> =
         found.into_iter().map(|(subject, cause)| SetEvidence::new(subject, cause)).collect();
     if evidence.len() > MOST {
@@ -223,6 +229,15 @@ mod tests {
             damage.note(&Tag::new("s"), &archive(), &listing(&files), [sstable(missing)].iter());
             assert_eq!(told(&damage), expected);
         }
+    }
+
+    #[test]
+    fn files_that_cassandra_does_not_read_are_missing() {
+        let damage = ArchiveDamage::default();
+        let files = [("nb-1-big-Data.db", false), ("NB-2-BIG-DATA.DB", false), ("notes.txt", false)];
+        damage.note(&Tag::new("s"), &archive(), &listing(&files), [].iter());
+        let why = "Cassandra does not open it: its name is none that an SSTable's file has";
+        assert_eq!(told(&damage), [format!("SSTable NB-2-BIG-DATA.DB of ks.t: {why}")]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::tables::KnownTables;
 use crate::archive::compression::Compression;
 use crate::cassandra::sstable::checksums::{BadPieces, Verdict};
 use crate::cassandra::{Effect, SstableName, lacking};
-use crate::catalog::{BackupSet, TableArchive};
+use crate::catalog::{BackupSet, TableArchive, Unread};
 use crate::reader::{Broken, Listing, Reader, Seal, Stage};
 use crate::{Kind, Result};
 use std::collections::BTreeMap;
@@ -214,6 +214,7 @@ impl Subject<'_> {
             }
             self.judge_sums(sstable, sink, outcome);
         }
+        self.judge_unread(listing, outcome);
         self.judge_table(sink, outcome);
         if let Some(manifest) = &sink.manifest {
             self.judge_manifest(manifest, &components, outcome);
@@ -284,6 +285,16 @@ impl Subject<'_> {
             ),
         };
         outcome.findings.push(self.of_sstable(problem, sstable, message, parts.content(sstable)).lost(lost));
+    }
+
+    /// Files that may hold rows, and that are none of an SSTable's that Cassandra opens.
+    fn judge_unread(&self, listing: &Listing, outcome: &mut Outcome) {
+        let mut unread = Unread::default();
+        listing.files.iter().for_each(|file| unread.add(&file.path, file.size));
+        for (path, why) in unread.found().into_iter().take(MAX_ODDITIES) {
+            let message = format!("{}: Cassandra does not open it: {why}", path.escape_debug());
+            outcome.findings.push(self.finding(Problem::ComponentMissing, message).lost("the rows in it, if any"));
+        }
     }
 
     /// An archive may have got another table's name on its way.

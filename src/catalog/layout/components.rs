@@ -6,19 +6,31 @@ use crate::Result;
 use crate::cassandra::{Format, NEITHER_LIST, SstableName, TableName, is_needed, lacking};
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::objects::{Objects, is_of_object};
+use crate::catalog::unread::{Unread, is_odd, is_unknown};
 use crate::store::{BundledFile, ObjectMeta};
 use std::collections::{BTreeMap, HashSet};
 
 /// Longest TOC.txt that is read, bytes.
 const MAX_TOC: u64 = 64 << 10;
 const TOC: &str = "TOC.txt";
+/// Of an SSTable that has lost all that is needed one of these may be left. All have them, or none
+/// has.
+const BESIDES: [&str; 2] = [TOC, "Digest.crc32"];
 /// The kinds of components that every SSTable has one of.
 const KINDS: usize = 5;
 const CHUNKS: usize = 2;
 
 /// Which SSTables have which of the components that all need, in any order and in little memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Components([NameSum; KINDS]);
+pub(super) struct Components {
+    kinds: [NameSum; KINDS],
+    /// Which have each of [`BESIDES`].
+    besides: [NameSum; 2],
+    /// A file's name is odd.
+    is_odd: bool,
+    /// There are files that are no SSTable's, nor anything that is known.
+    is_unknown: bool,
+}
 
 impl Components {
     /// Those of these files of a table.
@@ -32,26 +44,40 @@ impl Components {
 
     /// Takes in a file of a table.
     pub(super) fn add(&mut self, path: &str, object: &ObjectMeta) {
+        self.is_odd |= is_odd(path, object.size);
+        self.is_unknown |= is_unknown(path, object.size);
         // Secondary indexes Cassandra builds anew.
         let Some(("", parsed)) = SstableName::parse_path(path) else { return };
         let is_there = !is_hollow(parsed.component, object);
         let name = &path[..path.len() - parsed.component.len()];
         for kind in kinds_of(parsed.component, parsed.sstable.format) {
             // Of one that is empty the others are there, so that the sums differ.
-            self.0[*kind].add(if is_there { name } else { path });
+            self.kinds[*kind].add(if is_there { name } else { path });
+        }
+        if let Some(at) = BESIDES.iter().position(|component| *component == parsed.component) {
+            self.besides[at].add(name);
         }
     }
 
     /// As if all files of `other` had been added.
     pub(super) fn join(&mut self, other: &Self) {
-        for (own, other) in self.0.iter_mut().zip(&other.0) {
+        for (own, other) in self.kinds.iter_mut().zip(&other.kinds) {
             own.join(other);
         }
+        for (own, other) in self.besides.iter_mut().zip(&other.besides) {
+            own.join(other);
+        }
+        self.is_odd |= other.is_odd;
+        self.is_unknown |= other.is_unknown;
     }
 
     /// Whether each SSTable has all that is needed.
     pub(super) fn are_whole(&self) -> bool {
-        self.0.iter().all(|kind| *kind == self.0[0])
+        let none = NameSum::default();
+        let is_of_data = |names: &NameSum| *names == self.kinds[0];
+        let is_told = self.is_odd || self.is_unknown && is_of_data(&none);
+        let is_of_all = |names: &NameSum| *names == none || is_of_data(names);
+        !is_told && self.kinds.iter().all(is_of_data) && self.besides.iter().all(is_of_all)
     }
 }
 
@@ -123,7 +149,13 @@ pub(super) async fn unopened(
             sstables.entry(parsed.sstable).or_default().push((parsed.component, &file.object));
         }
     }
-    let mut found = Vec::new();
+    let mut unread = Unread::default();
+    files.iter().for_each(|file| unread.add(&file.path, file.object.size));
+    let of_file = |(path, why): (&str, &str)| {
+        let subject = Subject::Sstable { table: table.clone(), name: path.into() };
+        SetEvidence::new(subject, Cause::Component { why: why.into() })
+    };
+    let mut found: Vec<SetEvidence> = unread.found().into_iter().map(of_file).collect();
     for (sstable, own) in sstables {
         if told.contains(&sstable.file_name("Data.db")) {
             continue;

@@ -27,6 +27,7 @@ pub use choice::LayoutChoice;
 pub(super) use choice::SourceLayout;
 pub use gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
 pub(crate) use names::is_safe_name;
+pub(super) use names::may_be_archive;
 pub use placed::{Part, PlacedSets, SetPlace, SetPlaces};
 pub use renamed::Rename;
 pub use tools::*;

@@ -62,6 +62,39 @@ async fn an_sstable_without_a_component_that_cassandra_needs_is_told_by_its_list
 }
 
 #[tokio::test]
+async fn so_is_what_may_hold_rows_under_a_name_that_cassandra_does_not_know() {
+    let above = format!("node1/shop/{USERS}/snapshots/daily/");
+    let whole = sstable(&above, "nb-10-big", &BIG, &[]);
+    let odd = "its name is none that an SSTable's file has";
+    let alone = format!("there is no SSTable beside it, and {odd}");
+    let unlisted =
+        "Data.db is missing, Statistics.db is missing, Index.db is missing, CompressionInfo.db or CRC.db is missing";
+    let all = "Data.db is missing, Statistics.db is missing, Index.db is missing";
+    for (file, beside, name, why) in [
+        ("NB-5-BIG-DATA.DB", true, "NB-5-BIG-DATA.DB", odd),
+        (".nb-5-big-Data.db.Xa3Bcd", true, ".nb-5-big-Data.db.Xa3Bcd", odd),
+        ("nb-5_big-Data.db", false, "nb-5_big-Data.db", odd),
+        ("users.csv", false, "users.csv", &alone),
+        ("nb-5-big-TOC.txt", true, "nb-5-big", all),
+        ("nb-5-big-Digest.crc32", true, "nb-5-big", unlisted),
+        // What is left beside the whole file, and what nobody misses.
+        (".nb-10-big-Data.db.Xa3Bcd", true, "", ""),
+        ("nb-10-big-Data.db.md5", true, "", ""),
+        ("users.csv", true, "", ""),
+        ("manifest.json", true, "", ""),
+    ] {
+        let content = match file {
+            "manifest.json" => r#"{"files": ["nb-10-big-Data.db"]}"#,
+            _ => "Data.db\nCRC.db\n",
+        };
+        let beside = if beside { whole.clone() } else { vec![(format!("{above}schema.cql"), "x")] };
+        let keys = [beside, vec![(format!("{above}{file}"), content)]].concat();
+        let expected = format!("SSTable {name} of shop.users: Cassandra does not open it: {why}");
+        assert_eq!(lacks(&keys).await.0, if why.is_empty() { vec![] } else { vec![expected] }, "{file}");
+    }
+}
+
+#[tokio::test]
 async fn of_what_was_flushed_too() {
     let above = |below: &str| format!("node1/shop/{USERS}/{below}/");
     let full = sstable(&above("snapshots/daily"), "nb-1-big", &BIG, &[]);
