@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::session::{self, Session};
 use super::terminal::say;
 use super::{mixed, table, words};
-use cassmount::catalog::{Host, Tag};
+use cassmount::catalog::{Host, Tag, stray_lines};
 use cassmount::config::parse_duration;
 use cassmount::reader::ReaderOptions;
 use cassmount::verify::{
@@ -201,6 +201,9 @@ fn verdict(report: &Report) -> Result<()> {
         return Ok(());
     }
     let all = report.findings.len() as u64 + report.more_findings;
+    if let (0, Some(stray)) = (all, report.strays.first()) {
+        return Err(Error::new(Kind::Corrupt, stray.to_string()));
+    }
     let warnings = report.findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
     let message = match warnings {
         0 => format!("{} found", problems(all)),
@@ -244,6 +247,12 @@ impl Shown for Report {
         }
         if self.more_findings > 0 {
             let _ = writeln!(text, "\nand {} more", problems(self.more_findings));
+        }
+        if !self.strays.is_empty() {
+            text.push('\n');
+        }
+        for line in stray_lines(&self.strays) {
+            let _ = writeln!(text, "{line}");
         }
         text += &notes(&self.notes, self.more_notes);
         if let Some(archived) = table::archived(self.archived) {
@@ -370,6 +379,9 @@ fn conclusion(report: &Report) -> String {
     }
     let sets: std::collections::BTreeSet<(&Host, &Tag)> = report.findings.iter().map(|f| (&f.host, &f.set)).collect();
     let all = report.findings.len() as u64 + report.more_findings;
+    if all == 0 {
+        return "what is in the sets is good; beside them is what no restore point has".to_owned();
+    }
     let of = report.hosts.iter().map(|host| host.sets).sum::<u64>();
     let text = format!(
         "{} in {} of {}",

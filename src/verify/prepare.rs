@@ -4,7 +4,7 @@ use super::finding::Note;
 use super::sample::{Sample, SampleReport};
 use super::state::{State, short};
 use crate::cassandra::TableName;
-use crate::catalog::{BackupSet, Catalog, Cause, Host, HostSets, Lack, Subject, TableArchive};
+use crate::catalog::{BackupSet, Catalog, Cause, Host, HostSets, Lack, Stray, Subject, TableArchive};
 use crate::keys::KeyRing;
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
@@ -76,6 +76,8 @@ pub struct Verification {
     pub(super) hosts: Vec<HostWork>,
     todo: Todo,
     pub(super) sample: Option<SampleReport>,
+    /// Beside all hosts: what may hold rows, and is in no restore point.
+    pub(super) strays: Vec<Stray>,
     /// Whether all of the hosts' sets are looked at, those that are gone too.
     pub(super) covers_all: bool,
 }
@@ -143,9 +145,13 @@ impl Verification {
         scope: Scope,
         options: VerifyOptions,
     ) -> Result<Self> {
-        let hosts = match &scope.host {
-            Some(host) => vec![host.clone()],
-            None => catalog.hosts().await?.hosts.clone(),
+        let (hosts, strays) = match &scope.host {
+            Some(host) => (vec![host.clone()], Vec::new()),
+            None => {
+                let found = catalog.hosts().await?;
+                let strays = found.strays.list().iter().filter(|stray| stray.reason.hides_rows());
+                (found.hosts.clone(), strays.cloned().collect())
+            }
         };
         if scope.host.is_none() && scope.point.is_some() {
             return Err(Error::invalid("a restore point belongs to a host: name the host"));
@@ -168,7 +174,7 @@ impl Verification {
         let (catalog, todo) = (Arc::clone(catalog), Todo::default());
         let covers_all = scope.point.is_none() && scope.tables.is_empty() && options.sample.is_none();
         let (tables, hosts, sample) = (scope.tables, Vec::new(), None);
-        let mut this = Self { catalog, reader, options, tables, hosts, todo, sample, covers_all };
+        let mut this = Self { catalog, reader, options, tables, hosts, todo, sample, strays, covers_all };
         for sets in listed {
             let (parts, left_out) = match &scope.point {
                 None => (sets.sets.iter().map(|set| Part { set: set.clone(), only: None }).collect(), Vec::new()),

@@ -9,7 +9,7 @@ use super::sets;
 use super::tables::KnownTables;
 use super::{copies, logs};
 use crate::cassandra::TableName;
-use crate::catalog::{Archived, BackupSet, Host, HostCompleteness, SetEvidence, TableArchive, Tag};
+use crate::catalog::{Archived, BackupSet, Host, HostCompleteness, SetEvidence, Stray, TableArchive, Tag};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use futures::StreamExt;
@@ -48,6 +48,9 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Findings that are only counted.
     pub more_findings: u64,
+    /// At the top of the source, where all of it is looked at: what may hold rows, and is in no
+    /// restore point.
+    pub strays: Vec<Stray>,
     /// In the same order.
     pub notes: Vec<Note>,
     pub more_notes: u64,
@@ -84,7 +87,7 @@ pub struct CheckCounts {
 
 impl Report {
     pub fn is_clean(&self) -> bool {
-        self.findings.is_empty() && self.more_findings == 0 && self.stopped.is_none()
+        self.findings.is_empty() && self.more_findings == 0 && self.strays.is_empty() && self.stopped.is_none()
     }
 
     fn add(&mut self, findings: Vec<Finding>, notes: Vec<Note>, observer: &dyn Observer) {
@@ -124,6 +127,7 @@ impl Verification {
             archived: Archived::default(),
             findings: Vec::new(),
             more_findings: 0,
+            strays: std::mem::take(&mut self.strays),
             notes: Vec::new(),
             more_notes: 0,
             stopped: None,

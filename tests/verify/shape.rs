@@ -45,6 +45,7 @@ fn a_report_has_the_documented_shape() {
         "archived",
         "findings",
         "more_findings",
+        "strays",
         "notes",
         "more_notes",
         "stopped",
@@ -222,4 +223,33 @@ fn wrong_usage_is_told_apart_from_findings() {
     let (failed, said) = code(&["node-1", "2026-11-20-03-00"]);
     assert_eq!(failed, Some(1), "{said}");
     assert!(said.contains("is no restore point"), "{said}");
+}
+
+#[test]
+fn what_cassandra_does_not_read_is_damage_and_what_no_set_has_is_told() {
+    let user = User::new();
+    let odd = sstable(Tar::new(), 1, b"rows").file("./NB-2-BIG-DATA.DB", b"rows").file("./notes.txt", b"x").end();
+    let bucket = bucket_of(&[(ONE, vec![("users", odd), ("orders", Tar::new().file("./orders.csv", b"1,2").end())])]);
+    let key = bucket.key_file();
+    let report = user.report(&bucket.source(), &["--deep", "--key-file", &key]);
+    let told: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().map(|finding| finding["message"].as_str().unwrap()).collect();
+    let name = "its name is none that an SSTable's file has";
+    assert_eq!(
+        told,
+        [
+            format!("orders.csv: Cassandra does not open it: there is no SSTable beside it, and {name}"),
+            format!("NB-2-BIG-DATA.DB: Cassandra does not open it: {name}")
+        ]
+    );
+
+    // Beside all hosts: as `list` says it.
+    let (user, bucket) = (User::new(), bucket_of(&[(ONE, vec![("users", sstable(Tar::new(), 1, b"rows").end())])]));
+    fs::write(bucket.path().join("lost.tar.gz"), b"x").unwrap();
+    let output = user.verify(&bucket.source(), &["--key-file", &bucket.key_file()]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let line = "lost.tar.gz: an archive where no backup set has one: its rows are in no restore point";
+    assert_eq!((output.status.code(), said), (Some(1), format!("cassmount: {line}\n")));
+    assert!(text.contains(&format!("\n{line}\n")) && !text.contains("everything is good"), "{text}");
 }
