@@ -45,6 +45,8 @@ pub enum StrayReason {
     OtherArchive,
     /// A directory that is no backup set's, with archives in it.
     Archives,
+    /// SSTables that say of themselves that they are older than their table; all below the key.
+    BeforeTable,
 }
 
 impl StrayReason {
@@ -63,7 +65,8 @@ impl StrayReason {
             | Self::ManyTables
             | Self::Misplaced
             | Self::OtherArchive
-            | Self::Archives => true,
+            | Self::Archives
+            | Self::BeforeTable => true,
             Self::NotAHost | Self::NotATag | Self::Unknown | Self::DirectoryMarker | Self::LiveFiles => false,
         }
     }
@@ -84,6 +87,7 @@ impl StrayReason {
                 | Self::OtherArchive
                 | Self::Misplaced
                 | Self::Archives
+                | Self::BeforeTable
         )
     }
 }
@@ -102,6 +106,9 @@ impl fmt::Display for StrayReason {
             Self::Unreadable => "its name cannot be shown, or it may not be looked into",
             Self::OtherArchive => "an archive that is packed in another way than this layout's are",
             Self::Archives => "archives where no backup set has any: their rows are in no restore point",
+            Self::BeforeTable => {
+                "by their times, SSTables in it are older than their table: no restore point has their rows, or a wrong one"
+            }
             Self::Sstable => "an SSTable's file where no backup set has one: its rows are in no restore point",
             Self::Misplaced => "an archive where no backup set has one: its rows are in no restore point",
             Self::NotLookedAt => {

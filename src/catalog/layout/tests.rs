@@ -175,6 +175,24 @@ async fn a_table_made_again_within_a_minute_is_in_two_sets() {
 }
 
 #[tokio::test]
+async fn what_was_flushed_before_its_table_was_there_is_told() {
+    // Older than all snapshots are many where nobody empties `backups`.
+    for (seconds, is_told) in [(0, true), (T - 90 * 86_400, true), (T - 7200, false), (T + 60, false)] {
+        let above = format!("shop/{USERS}/backups/");
+        let keys = [
+            (format!("shop/{USERS}/snapshots/full/nb-1-big-Data.db"), T),
+            (format!("{above}nb-9-big-Data.db"), seconds),
+            (format!("{above}nb-10-big-Data.db"), T + 120),
+        ];
+        let keys: Vec<(&str, i64)> = keys.iter().map(|(key, seconds)| (&**key, *seconds)).collect();
+        let host = host(&keys, "node", &[]).await;
+        let told: Vec<_> = host.strays.list().iter().map(|stray| (&*stray.key, stray.reason)).collect();
+        let expected = [(&*above, StrayReason::BeforeTable)];
+        assert_eq!(told, if is_told { &expected[..] } else { &[] }, "{seconds}");
+    }
+}
+
+#[tokio::test]
 async fn executors_of_one_node_become_one_host() {
     let keys = [
         ("prod/node.0.a/monday/shop/users/nb-1-big-Data.db", T),

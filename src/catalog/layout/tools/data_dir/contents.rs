@@ -177,15 +177,16 @@ impl Contents {
     /// The sets that it makes.
     pub(super) async fn gather(self, scan: &HostScan<'_>) -> Result<Gathered> {
         let Self { snapshots, flushes, directories, live, mut strays, .. } = self;
-        strays.sort();
         let sets = snapshots.into_iter().map(|(tag, snapshot)| async move {
             let shown = if &*tag == LATEST { "latest-snapshot" } else { &*tag };
             snapshot.set(scan, &tag, shown).await
         });
         let mut sets: Vec<FoundSet> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
         let taken: HashSet<Tag> = sets.iter().map(|set| set.tag.clone()).collect();
+        tell_impossible(&flushes, &directories, &mut strays);
         sets.extend(incrementals(&flushes, &directories, &taken));
         tell_partial(&mut sets, Sightings::of_live(live));
+        strays.sort();
         Ok(Gathered { sets, strays, ..Gathered::default() })
     }
 }
@@ -202,6 +203,25 @@ pub(super) fn unite(disks: Vec<Contents>) -> Result<Contents, Vec<Contents>> {
         all.unite(disk);
     }
     Ok(all)
+}
+
+/// Tells `backups` with SSTables that were flushed before their table was there: a copy has lost
+/// their times, so that nothing tells when they were written. Others that are older than all
+/// snapshots are ordinary where nobody empties `backups`.
+fn tell_impossible(flushes: &Flushes, directories: &[TableDirectory], strays: &mut Strays) {
+    /// How far the clocks of a cluster may be apart, microseconds.
+    const CLOCKS: i64 = 86_400_000_000;
+    let mut told = BTreeSet::new();
+    for flush in flushes.sets().iter().flat_map(|(_, flushes)| flushes) {
+        let TableDirectory { prefixes, id, .. } = &directories[flush.directory as usize];
+        let created = id.and_then(|id| id.created_at());
+        if created.is_some_and(|created| flush.time.0 < created.0.saturating_sub(CLOCKS)) {
+            told.insert(Arc::clone(&prefixes[0]));
+        }
+    }
+    for prefix in told {
+        strays.push(prefix, None, StrayReason::BeforeTable);
+    }
 }
 
 /// The sets of what was flushed. A table that was dropped and made again within one of them has
