@@ -3,7 +3,7 @@
 use super::compatibility;
 use super::installation::Version;
 use super::logs::{self, LogRequest, Origins, Replay};
-use super::shown::{check_selection, datacenter, statements};
+use super::shown::{Shown, check_selection, datacenter, statements};
 use super::stopper::Stopper;
 use crate::cassandra::schema::{Keyspace, Schema, is_system_keyspace, system_table_id};
 use crate::cassandra::{TableId, TableName};
@@ -172,7 +172,15 @@ pub(super) fn prepare(
     }
     read(wanted, installed, stopper, tell, request, &mut plan)?;
     plan.datacenter = datacenter(&schema);
-    plan.statements = statements(&schema, request, &plan);
+    let read: BTreeSet<String> = plan.tables().iter().map(ToString::to_string).collect();
+    let lost = plan.skipped.iter().map(|skipped| &*skipped.table).filter(|table| !read.contains(*table));
+    let shown = Shown {
+        selection: &request.selection,
+        with_indexes: request.with_indexes,
+        datacenter: &plan.datacenter,
+        lost: lost.collect(),
+    };
+    plan.statements = statements(&schema, &shown);
     Ok(plan)
 }
 

@@ -1,7 +1,6 @@
 //! What of the schema a node shows: all that was asked for and can be read, and nothing else.
 
 use super::cql::quoted;
-use super::plan::{Plan, PointRequest};
 use crate::cassandra::TableName;
 use crate::cassandra::schema::{Keyspace, Schema};
 use crate::restore::{Origin, Selection};
@@ -52,17 +51,24 @@ pub(super) fn datacenter(schema: &Schema) -> String {
     most.map_or(DATACENTER, |(name, _)| name).to_owned()
 }
 
+/// What a node is to show.
+pub(super) struct Shown<'a> {
+    pub(super) selection: &'a Selection,
+    pub(super) with_indexes: bool,
+    /// The node's.
+    pub(super) datacenter: &'a str,
+    /// `<keyspace>.<table>` of those that are read from no host.
+    pub(super) lost: BTreeSet<&'a str>,
+}
+
 /// What takes out of the schema all that is not shown, so that nothing looks empty that is not; and
 /// brings keyspaces to the node that have replicas in other datacenters only.
-pub(super) fn statements(schema: &Schema, request: &PointRequest, plan: &Plan) -> Vec<String> {
-    let unreadable: BTreeSet<&str> = plan.skipped.iter().map(|skipped| &*skipped.table).collect();
-    let shown = plan.tables();
+pub(super) fn statements(schema: &Schema, shown: &Shown<'_>) -> Vec<String> {
     let mut statements = Vec::new();
     for keyspace in &schema.keyspaces {
         let is_shown = |table: &str| {
-            let name = TableName::new(&*keyspace.name, table);
-            let is_lost = unreadable.contains(&*name.to_string()) && !shown.contains(&name);
-            request.selection.has(&name.to_string()) && !is_lost
+            let name = TableName::new(&*keyspace.name, table).to_string();
+            shown.selection.has(&name) && !shown.lost.contains(&*name)
         };
         let (of, has_tables) = (quoted(&keyspace.name), !keyspace.tables.is_empty());
         if has_tables && !keyspace.tables.iter().any(|table| is_shown(&table.name)) {
@@ -70,13 +76,13 @@ pub(super) fn statements(schema: &Schema, request: &PointRequest, plan: &Plan) -
             continue;
         }
         for table in keyspace.tables.iter().filter(|table| !is_shown(&table.name)) {
-            let views = keyspace.views.iter().filter(|view| request.with_indexes && view.base_table == table.name);
+            let views = keyspace.views.iter().filter(|view| shown.with_indexes && view.base_table == table.name);
             for view in views {
                 statements.push(format!("DROP MATERIALIZED VIEW {of}.{}", quoted(&view.table.name)));
             }
             statements.push(format!("DROP TABLE {of}.{}", quoted(&table.name)));
         }
-        if datacenters(keyspace).is_some_and(|of| !of.contains(&*plan.datacenter)) {
+        if datacenters(keyspace).is_some_and(|of| !of.contains(shown.datacenter)) {
             statements.push(format!(
                 "ALTER KEYSPACE {of} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
             ));
@@ -87,8 +93,6 @@ pub(super) fn statements(schema: &Schema, request: &PointRequest, plan: &Plan) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::logs::LogRequest;
-    use super::super::plan::{SkipCause, Skipped};
     use super::*;
     use crate::Kind;
     use crate::cassandra::TableId;
@@ -130,16 +134,8 @@ mod tests {
         }
     }
 
-    fn request(selection: Selection) -> PointRequest {
-        PointRequest {
-            at: "latest".to_owned(),
-            hosts: Vec::new(),
-            selection,
-            logs: LogRequest::default(),
-            allow_incomplete: true,
-            with_indexes: false,
-            with_roles: false,
-        }
+    fn shown<'a>(selection: &'a Selection, lost: &[&'a str]) -> Shown<'a> {
+        Shown { selection, with_indexes: false, datacenter: "dc1", lost: lost.iter().copied().collect() }
     }
 
     #[test]
@@ -147,31 +143,23 @@ mod tests {
         let schema = schema();
         assert_eq!(datacenter(&schema), "dc1");
         assert_eq!(datacenter(&Schema::default()), DATACENTER);
-        let plan = Plan { datacenter: "dc1".to_owned(), ..Plan::default() };
         let alter = "ALTER KEYSPACE \"far\" WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}";
-        assert_eq!(statements(&schema, &request(Selection::Everything), &plan), [alter]);
+        assert_eq!(statements(&schema, &shown(&Selection::Everything, &[])), [alter]);
     }
 
     #[test]
     fn what_is_not_shown_is_not_there_rather_than_empty() {
-        let mut plan = Plan { datacenter: "dc1".to_owned(), ..Plan::default() };
-        let one = request(Selection::Tables(vec![TableName::new("shop", "Users")]));
+        let one = Selection::Tables(vec![TableName::new("shop", "Users")]);
         let drops = [
             "DROP KEYSPACE \"far\"",
             "DROP KEYSPACE \"logs\"",
             "DROP KEYSPACE \"media\"",
             "DROP TABLE \"shop\".\"orders\"",
         ];
-        assert_eq!(statements(&schema(), &one, &plan), drops);
+        assert_eq!(statements(&schema(), &shown(&one, &[])), drops);
         // What could not be read from any host.
-        plan.skipped.push(Skipped {
-            table: "shop.orders".to_owned(),
-            host: "a".to_owned(),
-            why: "damaged".to_owned(),
-            cause: SkipCause::Unreadable,
-        });
-        let of_shop = request(Selection::Keyspaces(vec!["shop".to_owned()]));
-        assert_eq!(statements(&schema(), &of_shop, &plan), drops);
+        let of_shop = Selection::Keyspaces(vec!["shop".to_owned()]);
+        assert_eq!(statements(&schema(), &shown(&of_shop, &["shop.orders"])), drops);
     }
 
     #[test]
