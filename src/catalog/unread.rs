@@ -98,8 +98,7 @@ fn lower_starts(component: &str) -> bool {
 /// Files that Cassandra and those who back up put beside SSTables.
 fn is_known(lower: &str) -> bool {
     matches!(lower, "manifest.json" | "schema.cql" | "backup_manifest.json" | "schema_mapping.json")
-        || lower.ends_with(".snapshot")
-        || lower.ends_with(".log")
+        || [".snapshot", ".log"].iter().any(|end| lower.ends_with(end))
         || lower.starts_with("readme")
 }
 
@@ -119,7 +118,9 @@ mod tests {
 
     fn found(paths: &[&'static str]) -> Vec<&'static str> {
         let mut unread = Unread::default();
-        paths.iter().for_each(|path| unread.add(path, 1));
+        for path in paths {
+            unread.add(path, 1);
+        }
         unread.found().into_iter().map(|(path, _)| path).collect()
     }
 

@@ -141,7 +141,9 @@ fn of_listing<'a>(
         }
     }
     let mut unread = Unread::default();
-    listing.files.iter().for_each(|file| unread.add(&file.path, file.size));
+    for file in &listing.files {
+        unread.add(&file.path, file.size);
+    }
     for (path, why) in unread.found() {
         let subject = Subject::Sstable { table: table.clone(), name: path.into() };
         found.entry(subject).or_insert_with(|| Cause::Component { why: why.into() });

@@ -290,7 +290,9 @@ impl Subject<'_> {
     /// Files that may hold rows, and that are none of an SSTable's that Cassandra opens.
     fn judge_unread(&self, listing: &Listing, outcome: &mut Outcome) {
         let mut unread = Unread::default();
-        listing.files.iter().for_each(|file| unread.add(&file.path, file.size));
+        for file in &listing.files {
+            unread.add(&file.path, file.size);
+        }
         for (path, why) in unread.found().into_iter().take(MAX_ODDITIES) {
             let message = format!("{}: Cassandra does not open it: {why}", path.escape_debug());
             outcome.findings.push(self.finding(Problem::ComponentMissing, message).lost("the rows in it, if any"));

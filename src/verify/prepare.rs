@@ -145,13 +145,12 @@ impl Verification {
         scope: Scope,
         options: VerifyOptions,
     ) -> Result<Self> {
-        let (hosts, strays) = match &scope.host {
-            Some(host) => (vec![host.clone()], Vec::new()),
-            None => {
-                let found = catalog.hosts().await?;
-                let strays = found.strays.list().iter().filter(|stray| stray.reason.hides_rows());
-                (found.hosts.clone(), strays.cloned().collect())
-            }
+        let (hosts, strays) = if let Some(host) = &scope.host {
+            (vec![host.clone()], Vec::new())
+        } else {
+            let found = catalog.hosts().await?;
+            let strays = found.strays.list().iter().filter(|stray| stray.reason.hides_rows());
+            (found.hosts.clone(), strays.cloned().collect())
         };
         if scope.host.is_none() && scope.point.is_some() {
             return Err(Error::invalid("a restore point belongs to a host: name the host"));

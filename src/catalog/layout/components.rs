@@ -150,7 +150,9 @@ pub(super) async fn unopened(
         }
     }
     let mut unread = Unread::default();
-    files.iter().for_each(|file| unread.add(&file.path, file.object.size));
+    for file in files {
+        unread.add(&file.path, file.object.size);
+    }
     let of_file = |(path, why): (&str, &str)| {
         let subject = Subject::Sstable { table: table.clone(), name: path.into() };
         SetEvidence::new(subject, Cause::Component { why: why.into() })
