@@ -138,7 +138,7 @@ impl Bench {
         match way {
             // A view is filled from its base table.
             "sstableloader" => {
-                failed(&run(&mut node.sstableloader(&self.directory(&format!("c.{kind}")), &[]), TOOL_DEADLINE))?
+                failed(&run(&mut node.sstableloader(&self.directory(&format!("c.{kind}")), &[]), TOOL_DEADLINE))?;
             }
             "extract" => from_extracted = Some(self.extract(kind)?),
             "instant" => {
