@@ -108,13 +108,21 @@ impl BackupHost {
         Ok(Point { host: self.name.clone(), root: points.join(&tag), tag })
     }
 
+    /// All restore points, by name, and when each was taken.
+    pub(super) fn points(&self) -> Result<Vec<(SystemTime, Point)>> {
+        let points = self.root.join(POINTS);
+        let of = |tag: String| {
+            let point = Point { host: self.name.clone(), root: points.join(&tag), tag };
+            Ok((point.time()?, point))
+        };
+        names(&points)?.into_iter().map(of).collect()
+    }
+
     /// The restore point that was taken at about the time of another host's.
     pub fn nearest(&self, other: &Point) -> Result<Option<Point>> {
-        let (points, time) = (self.root.join(POINTS), other.time()?);
+        let time = other.time()?;
         let mut nearest = None;
-        for tag in names(&points)? {
-            let point = Point { host: self.name.clone(), root: points.join(&tag), tag };
-            let own = point.time()?;
+        for (own, point) in self.points()? {
             let apart = own.duration_since(time).unwrap_or_else(|earlier| earlier.duration());
             if nearest.as_ref().is_none_or(|(_, of)| apart < *of) {
                 nearest = Some((point, apart));
@@ -125,12 +133,8 @@ impl BackupHost {
 
     /// The newest restore point, whole or not.
     pub fn newest(&self) -> Result<Option<Point>> {
-        let points = self.root.join(POINTS);
         let mut newest = None;
-        for tag in names(&points)? {
-            let root = points.join(&tag);
-            let point = Point { host: self.name.clone(), root, tag };
-            let time = point.time()?;
+        for (time, point) in self.points()? {
             if newest.as_ref().is_none_or(|(_, of)| time >= *of) {
                 newest = Some((point, time));
             }

@@ -14,15 +14,9 @@ impl BackupHost {
     /// A full is a snapshot, for which Cassandra flushes all tables. For an incremental it flushes
     /// none: what is in no SSTable of one may have been written at any time since the full.
     pub fn full_of(&self, point: &Point) -> Result<Option<(Point, Option<SystemTime>)>> {
-        let (points, time) = (self.root.join(POINTS), point.time()?);
-        let mut earlier = Vec::new();
-        for tag in names(&points)? {
-            let point = Point { host: self.name.clone(), root: points.join(&tag), tag };
-            let own = point.time()?;
-            if own <= time {
-                earlier.push((own, point));
-            }
-        }
+        let time = point.time()?;
+        let mut earlier = self.points()?;
+        earlier.retain(|(own, _)| *own <= time);
         earlier.sort_by_key(|(time, _)| *time);
         let incrementals = self.tags_of_backups()?;
         while let Some((time, point)) = earlier.pop() {
