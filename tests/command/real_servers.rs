@@ -1,4 +1,4 @@
-//! Whole commands and a mount against S3 servers of other people.
+//! Whole commands and a mount against servers of other people.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,8 +8,11 @@ use std::time::Duration;
 use testkit::azurite::Azurite;
 use testkit::bucket::{Bucket, sample_keys};
 use testkit::command::{Mounted, cassmount};
+use testkit::fake_gcs::FakeGcs;
+use testkit::http_stub::HttpStub;
 use testkit::real_s3::RealS3;
 use testkit::skip;
+use testkit::unpacked::files_below;
 
 fn run(server: &RealS3, cache: &Path, arguments: &[&str]) -> Output {
     let mut command = cassmount();
@@ -44,6 +47,12 @@ fn assert_alike(seen: &BTreeMap<String, String>, expected: &BTreeMap<String, Str
         assert_eq!(seen.get(name), Some(hash), "{name}");
     }
     assert_eq!(seen.len(), expected.len());
+}
+
+/// The objects of [`HOST`].
+fn of_host(bucket: &Bucket) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let files = files_below(&bucket.path().join(HOST));
+    files.into_iter().map(|(name, content, _)| (format!("{HOST}/{name}"), content))
 }
 
 const POINT: &str = "restore-points/2026-11-21-02-48";
@@ -175,10 +184,9 @@ fn a_host_is_read_from_azure_and_archived_blobs_are_known() {
     let Some(server) = Azurite::start_or_skip(test) else { return };
     let bucket = Bucket::sample();
     let cold = "cass-a/2026-11-21-02-49/shop/users.tar.gz.enc";
-    let keys = hashes(&bucket.path().join(HOST)).into_keys().map(|name| format!("{HOST}/{name}"));
-    let blobs: Vec<_> = keys.map(|key| (key.clone(), fs::read(bucket.path().join(key)).unwrap())).collect();
     let tier = |key: &str| if key == cold { "Archive" } else { "Hot" };
-    server.upload("backups", blobs.iter().map(|(key, content)| (key.as_str(), tier(key), content.clone())));
+    server.create_container("backups");
+    server.put_tiers("backups", of_host(&bucket).map(|(key, content)| (key.clone(), tier(&key), content)));
     let cache = tempfile::tempdir().unwrap();
     let command = |arguments: &[&str]| {
         let mut command = cassmount();
@@ -202,4 +210,68 @@ fn a_host_is_read_from_azure_and_archived_blobs_are_known() {
     let expected = hashes(&local.path(HOST).join(POINT).join("shop"));
     let mounted = Mounted::start_with("az://backups", &sample_keys(), &server.environment()).unwrap();
     assert_alike(&hashes(&mounted.path(HOST).join(POINT).join("shop")), &expected);
+}
+
+#[test]
+fn a_host_is_read_from_google_with_tokens_that_are_exchanged() {
+    let test = "a_host_is_read_from_google_with_tokens_that_are_exchanged";
+    let Some(server) = FakeGcs::start_or_skip(test) else { return };
+    let bucket = Bucket::sample();
+    server.create_bucket("backups");
+    server.put("backups", of_host(&bucket));
+    // A workload's token is exchanged for Google's, which hold for a moment.
+    let tokens = HttpStub::start(|_| (200, "{\"access_token\":\"exchanged\",\"expires_in\":2}".to_owned()));
+    let work = tempfile::tempdir().unwrap();
+    let (file, subject) = (work.path().join("identity.json"), work.path().join("subject"));
+    fs::write(&subject, "of the workload").unwrap();
+    let identity = serde_json::json!({
+        "type": "external_account", "audience": "//iam.googleapis.com/pool", "subject_token_type": "urn:jwt",
+        "token_url": format!("{}/token", tokens.url()), "credential_source": {"file": &subject},
+    });
+    fs::write(&file, identity.to_string()).unwrap();
+    let environment = [("GOOGLE_APPLICATION_CREDENTIALS".to_owned(), file.display().to_string())];
+    let endpoint = server.endpoint();
+    let reached = [&["--endpoint-url", endpoint.as_str()][..], &sample_keys()].concat();
+    let command = |arguments: &[&str]| {
+        let mut command = cassmount();
+        command.envs(environment.clone()).args(arguments).args(&reached);
+        command.arg("--cache-dir").arg(work.path().join("cache")).output().unwrap()
+    };
+    let listed = command(&["list", "gs://backups", HOST]);
+    assert!(listed.status.success() && String::from_utf8_lossy(&listed.stdout).contains("2026-11-21-02-48"));
+    let verified = command(&["verify", "gs://backups", "--deep"]);
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(verified.status.success() && said.contains("everything is good"), "{verified:?}");
+    let target = work.path().join("target");
+    let extracted =
+        command(&["extract", "gs://backups", HOST, "2026-11-21-02-48", target.to_str().unwrap(), "-k", "shop"]);
+    assert!(extracted.status.success(), "{extracted:?}");
+    let shown = command(&["list", "gs://backups", "--show-config"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(file.to_str().unwrap()) && !shown.contains("of the workload"), "{shown}");
+    if !skip::fuse_or_skip(test) {
+        return;
+    }
+    let local = Mounted::start(&bucket.source(), &sample_keys());
+    let expected = hashes(&local.path(HOST).join(POINT).join("shop"));
+    let before = tokens.seen().len();
+    let mounted = Mounted::start_with("gs://backups", &reached, &environment).unwrap();
+    let shop = mounted.path(HOST).join(POINT).join("shop");
+    assert_alike(&hashes(&shop), &expected);
+    let extracted = hashes(&target.join("shop"));
+    for (name, hash) in &expected {
+        assert_eq!(extracted.get(name), Some(hash), "{name}");
+    }
+    // An archive that is replaced under the mount has changed; it is not missing, and nothing else.
+    let replaced = "cass-a/2026-11-21-02-49/shop/events.tar.gz.enc";
+    let length = fs::metadata(bucket.path().join(replaced)).unwrap().len();
+    std::thread::sleep(Duration::from_secs(2));
+    let later = mounted.path(HOST).join("restore-points/2026-11-21-02-49/shop");
+    let events: Vec<_> = fs::read_dir(&later).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let events = events.into_iter().filter(|path| path.to_str().unwrap().contains("/events-"));
+    server.put("backups", [(replaced.to_owned(), vec![7; length as usize])]);
+    let errors = events.filter_map(|table| fs::read_dir(table).and_then(Iterator::collect::<Result<Vec<_>, _>>).err());
+    let errors: Vec<_> = errors.map(|error| error.raw_os_error()).collect();
+    assert_eq!(errors, [Some(libc::ESTALE)]);
+    assert!(tokens.seen().len() >= before + 2, "the token was renewed");
 }

@@ -15,6 +15,7 @@ mod medusa_itself;
 use testkit::layouts::mesos;
 use testkit::layouts::node_archives;
 mod node_archives_only;
+mod real_servers;
 use testkit::layouts::rsync;
 mod s3;
 use testkit::layouts::scripts;

@@ -5,28 +5,25 @@
 //! - moto (Python) keeps versions with the times at which they were written, and has storage
 //!   classes; it lets everybody in.
 
+use crate::server_process::{ServerProcess, free_port, make, program};
 use crate::skip::skip;
+use crate::unpacked::files_below;
 use cassmount::store::StoreOptions;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
-use std::fs::File;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 const ACCESS_KEY: &str = "AKIAVERSITY";
 const SECRET_KEY: &str = "secret/for+versity=";
 const REGION: &str = "us-east-1";
-/// How long it may take to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server; killed when dropped.
 pub struct RealS3 {
     directory: tempfile::TempDir,
     program: Program,
     port: u16,
-    child: Option<Child>,
+    process: Option<ServerProcess>,
 }
 
 enum Program {
@@ -58,25 +55,21 @@ impl RealS3 {
         for part in ["data", "versions"] {
             std::fs::create_dir(directory.path().join(part)).unwrap();
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { directory, program, port, child: None };
+        let port = free_port();
+        let mut server = Self { directory, program, port, process: None };
         server.restart();
         server
     }
 
     /// Kills the server.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        self.process = None;
     }
 
     /// Serves again, on the same port. moto has forgotten everything then.
     pub fn restart(&mut self) {
         self.stop();
-        let log = File::create(self.directory.path().join("log")).unwrap();
-        let mut command = match &self.program {
+        let command = match &self.program {
             Program::Versity(program) => {
                 let mut command = Command::new(program);
                 command.args(["--access", ACCESS_KEY, "--secret", SECRET_KEY, "--region", REGION]);
@@ -90,16 +83,7 @@ impl RealS3 {
                 command
             }
         };
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().unwrap();
-        self.child = Some(child);
-        let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap();
-            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none() && started.elapsed() < PATIENCE, "the server does not start: {log}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.process = Some(ServerProcess::start(command, self.port, &self.directory.path().join("log")));
     }
 
     /// What a process needs to reach it.
@@ -143,17 +127,10 @@ impl RealS3 {
 
     /// Uploads all files below a directory; returns their keys.
     pub fn put_directory(&self, bucket: &str, directory: &Path) -> Vec<String> {
-        let mut files = Vec::new();
-        let mut todo = vec![directory.to_owned()];
-        while let Some(next) = todo.pop() {
-            for entry in std::fs::read_dir(next).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() { todo.push(path) } else { files.push(path) }
-            }
-        }
-        let key = |path: &PathBuf| path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
-        self.put(bucket, files.iter().map(|path| (key(path), std::fs::read(path).unwrap())));
-        files.iter().map(key).collect()
+        let files = files_below(directory);
+        let keys = files.iter().map(|(key, ..)| key.clone()).collect();
+        self.put(bucket, files.into_iter().map(|(key, content, _)| (key, content)));
+        keys
     }
 
     /// Deletes objects; in a bucket that keeps versions, a marker is all that this makes.
@@ -165,7 +142,7 @@ impl RealS3 {
     /// Sends requests one after the other, signed, and panics unless all succeed. Works within a
     /// Tokio runtime as well.
     pub fn send(&self, requests: &[(&str, String, Vec<u8>)]) {
-        let send = async {
+        make(async {
             let client = HttpClient::new(reqwest::Client::new());
             let credential = AwsCredential { key_id: ACCESS_KEY.into(), secret_key: SECRET_KEY.into(), token: None };
             for (method, target, body) in requests {
@@ -182,22 +159,6 @@ impl RealS3 {
                 let said = response.into_body().bytes().await.unwrap();
                 assert!(status.is_success(), "{method} {target}: {status} {}", String::from_utf8_lossy(&said));
             }
-        };
-        let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(send);
-        std::thread::scope(|scope| scope.spawn(run).join()).unwrap();
+        });
     }
-}
-
-impl Drop for RealS3 {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// Where a program is: below `target/<directory>/bin`, or in PATH.
-fn program(name: &str, directory: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let own = crate::project().join("target").join(directory).join("bin");
-    let directories = [own].into_iter().chain(std::env::split_paths(&path));
-    directories.map(|directory| directory.join(name)).find(|program| program.is_file())
 }

@@ -54,6 +54,8 @@ pub struct Faults {
     pub body_bytes: usize,
     /// Requests are never answered.
     pub silent: bool,
+    /// Where the bucket is; requests that are signed for another region are refused.
+    pub region: Option<&'static str>,
     /// Listings are answered in the form of the protocol's first version.
     pub first_version: bool,
 }
@@ -234,6 +236,17 @@ async fn answer(
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return Ok(response);
     }
+    if let Some(region) = faults.region
+        && !is_signed_for(&request, region)
+    {
+        let body = format!(
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region is wrong; expecting '{region}'\
+             </Message><Region>{region}</Region></Error>"
+        );
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return Ok(response);
+    }
     let response = service.call(request.map(Body::from)).await?;
     let is_range = response.status() == StatusCode::PARTIAL_CONTENT;
     if !is_range || !(faults.stall || faults.cut > 0) {
@@ -242,6 +255,12 @@ async fn answer(
     let mut state = lock(&state.faults);
     state.cut = state.cut.saturating_sub(1);
     Ok(response.map(|body| broken(body, faults.body_bytes, faults.stall)))
+}
+
+/// Whether the signature is one for the region.
+fn is_signed_for(request: &Request<Incoming>, region: &str) -> bool {
+    let signature = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    signature.is_some_and(|signature| signature.contains(&format!("/{region}/s3/")))
 }
 
 /// The beginning of a body, and then nothing any more, or the end of the connection.

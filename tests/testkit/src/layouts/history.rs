@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 pub const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sample/bucket");
 
@@ -20,10 +20,11 @@ pub struct History {
     /// What the mounted sample shows at each restore point, by host and tag.
     points: BTreeMap<(String, String), Tree>,
     schemas: BTreeMap<(String, String), String>,
-    _files: tempfile::TempDir,
+    files: Arc<tempfile::TempDir>,
 }
 
 /// One backup run on one host.
+#[derive(Clone)]
 pub struct Set {
     pub host: String,
     /// As the sample has it: `2026-11-21-02-45`.
@@ -37,6 +38,7 @@ pub struct Set {
 }
 
 /// What a set holds of a table.
+#[derive(Clone)]
 pub struct Table {
     pub keyspace: String,
     pub name: String,
@@ -70,13 +72,23 @@ impl History {
                 sets.push(set);
             }
         }
-        Self { sets, points, schemas, _files: files }
+        Self { sets, points, schemas, files: Arc::new(files) }
     }
 
     pub fn hosts(&self) -> Vec<&str> {
         let mut hosts: Vec<&str> = self.sets.iter().map(|set| &*set.host).collect();
         hosts.dedup();
         hosts
+    }
+
+    /// Some of the sets with some of their tables; to be written, not to be compared with.
+    #[must_use]
+    pub fn some(&self, is_kept: impl Fn(&Set) -> bool, is_in: impl Fn(&Table) -> bool) -> Self {
+        let mut sets: Vec<Set> = self.sets.iter().filter(|set| is_kept(set)).cloned().collect();
+        for set in &mut sets {
+            set.tables.retain(&is_in);
+        }
+        Self { sets, points: BTreeMap::new(), schemas: BTreeMap::new(), files: Arc::clone(&self.files) }
     }
 
     pub fn of_host<'a>(&'a self, host: &str) -> impl Iterator<Item = &'a Set> {
