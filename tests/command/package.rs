@@ -11,11 +11,15 @@ const NAME: &str = "the_package_installs_mounts_and_leaves_nothing_behind";
 
 /// What a user of the package does, and what is to be seen. `/sample` is the sample bucket with its
 /// keys.
-const SESSION: &str = r"
+const SESSION: &str = r#"
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
+echo 'PRUNEFS = "NFS afs"' > /etc/updatedb.conf
 apt-get install -y -qq --no-install-recommends /tmp/cassmount.deb >/tmp/apt.log 2>&1 || { cat /tmp/apt.log; exit 1; }
+eval "$(grep '^ *sed -i .*updatedb.conf$' /tmp/apt.log)"
+grep -qx 'PRUNEFS = "fuse.cassmount NFS afs"' /etc/updatedb.conf
+rm /etc/updatedb.conf
 cassmount --version
 test -e /usr/share/man/man1/cassmount.1.gz
 test -e /usr/share/man/man1/cassmount-mount.1.gz
@@ -35,7 +39,7 @@ apt-get autoremove --purge -y -qq >/tmp/apt.log 2>&1 || { cat /tmp/apt.log; exit
 test ! -e /usr/bin/cassmount
 echo left behind:
 find / -xdev \( -name '*cassmount*' -o -path '*/cassmount/*' \) -not -path '/proc*' -not -path '/tmp/cassmount.deb' -not -path '/sample/*'
-";
+"#;
 
 /// A Debian 12 of its own in a directory, unmounted and removed when dropped.
 struct FreshDebian(tempfile::TempDir);
