@@ -127,20 +127,24 @@ fn ask(mount: &RunningMount) -> Value {
 fn text(status: &Value) -> String {
     let at = |pointer: &str| status.pointer(pointer).and_then(Value::as_u64);
     let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let moment = |pointer: &str| match word(pointer).split_once('.') {
+        Some((second, _)) => format!("{second}Z"),
+        None => word(pointer),
+    };
     let mut text = format!(
         "{}\n  source    {}  (version {}, pid {}, since {})\n",
         word("/mountpoint"),
         word("/source"),
         word("/version"),
         at("/pid").unwrap_or(0),
-        word("/since")
+        moment("/since")
     );
     if let Some(restarts) = at("/restarts").filter(|restarts| *restarts > 0) {
         let _ = writeln!(
             text,
             "  restarts  {restarts}; the process before this one {}, at {}",
             word("/last_death/reason"),
-            word("/last_death/at")
+            moment("/last_death/at")
         );
     }
     if let Some(upgrades) = at("/upgrades").filter(|upgrades| *upgrades > 0) {
@@ -276,7 +280,7 @@ mod tests {
     fn a_status_fits_the_terminal() {
         let status = json!({
             "mountpoint": "/mnt/backups", "source": "s3://cass-backups/production/eu-west-1", "version": "0.1.0",
-            "pid": 4711, "since": "2026-11-21T02:52:05Z", "restarts": 1,
+            "pid": 4711, "since": "2026-11-21T02:52:05.830905Z", "restarts": 1,
             "last_death": { "reason": "was killed by signal 9", "at": "2026-11-21T03:15:00Z" }, "upgrades": 2,
             "cache": { "used_bytes": 1_500_000, "limit_bytes": 10_000_000_000_u64, "entries": 166 },
             "scratch": { "bytes": 4096, "limit_bytes": 1_000_000_000, "names": 3 }, "passthrough": false,

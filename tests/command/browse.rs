@@ -165,12 +165,15 @@ fn in_a_browser(test: &str, page: &str) {
     const PROBE: &str = "<script>
         const errors = [];
         addEventListener('error', event => errors.push(event.message));
-        const move = place => place.dispatchEvent(new MouseEvent('mousemove', {bubbles: true, clientX: 9, clientY: 9}));
+        const move = (place, x = 9) => place.dispatchEvent(new MouseEvent('mousemove', {bubbles: true, clientX: x, clientY: 9}));
         move(document.querySelector('.gap[data-tip]'));
         const over = document.getElementById('tip').textContent;
+        move(document.querySelector('.gap[data-tip]'), innerWidth - 9);
+        const place = document.getElementById('tip').getBoundingClientRect();
+        const inside = place.left >= 8 && place.right <= innerWidth - 7 && place.width > 300 && place.width < 800;
         move(document.body);
         const probe = document.createElement('pre');
-        probe.textContent = JSON.stringify({over, after: document.getElementById('tip').style.display, errors,
+        probe.textContent = JSON.stringify({over, inside, after: document.getElementById('tip').style.display, errors,
             loaded: performance.getEntriesByType('resource').length, boxes: document.querySelectorAll('.box').length,
             wide: document.documentElement.scrollWidth <= innerWidth});
         document.body.append('PROBE', probe, 'END');
@@ -194,6 +197,7 @@ fn in_a_browser(test: &str, page: &str) {
     assert!(probe["over"].as_str().unwrap().starts_with("a set of about 2026-11-1"), "{probe}");
     assert_eq!((&probe["after"], &probe["loaded"]), (&"none".into(), &0.into()), "{probe}");
     assert_eq!((&probe["errors"], &probe["wide"]), (&serde_json::json!([]), &true.into()), "{probe}");
+    assert_eq!(&probe["inside"], true, "{probe}");
     assert!(probe["boxes"].as_u64().unwrap() > 100, "{probe}");
 }
 

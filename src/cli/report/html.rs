@@ -57,7 +57,7 @@ svg { display: block; } svg text { fill: var(--faint); font: 10px system-ui, san
 .key.deep { background: var(--full); } .key.glance { background: var(--incr); } .key.part { background: var(--odd); }
 .key.never { background: repeating-linear-gradient(45deg, var(--faint) 0 2px, var(--none) 2px 4px); } .key.event { background: var(--ink); } .key.end { background: var(--bad); } .key.life { background: var(--none); }
 .key.base { background: var(--base); } .key.next { background: var(--next); }
-#tip { position: fixed; display: none; pointer-events: none; background: var(--ink); color: var(--paper); padding: .2rem .5rem; border-radius: .25rem; }
+#tip { position: fixed; display: none; pointer-events: none; box-sizing: border-box; max-width: min(44rem, calc(100vw - 16px)); background: var(--ink); color: var(--paper); padding: .2rem .5rem; border-radius: .25rem; }
 @media print { body { margin: 0; max-width: none; font-size: 10px; } .scroll { overflow: visible; } tr, svg { break-inside: avoid; }
   svg { max-width: 100%; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 ";
@@ -82,6 +82,7 @@ document.addEventListener('mousemove', event => {
   }
   tip.style.display = text ? 'block' : 'none';
   tip.textContent = text;
+  tip.style.left = 0;
   tip.style.left = Math.min(event.clientX + 12, innerWidth - tip.offsetWidth - 8) + 'px';
   tip.style.top = event.clientY + 16 + 'px';
 });
