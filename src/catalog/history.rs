@@ -52,7 +52,7 @@ pub enum Depth {
 
 /// The tables of system_schema that tell when tables were created and dropped.
 const LIVES: [SchemaTable; 3] = [SchemaTable::Tables, SchemaTable::Views, SchemaTable::Columns];
-const FORMAT: Format = Format { magic: *b"cassmkno", version: 1 };
+const FORMAT: Format = Format { magic: *b"cassmkno", version: 2 };
 /// Archives read at once.
 const PARALLEL: usize = 16;
 /// Sets read before what they tell is taken in, and before others get their turn.

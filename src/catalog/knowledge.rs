@@ -3,6 +3,7 @@
 
 use super::SetKind;
 use super::Tag;
+use super::chain::RestorePoint;
 use super::set::BackupSet;
 use crate::cassandra::schema::{Facts, Timeline};
 use crate::cassandra::{TableId, TableName};
@@ -41,6 +42,8 @@ pub struct Knowledge {
     timeline: Timeline,
     /// The archives whose facts are in the timeline.
     read: BTreeSet<Identity>,
+    /// The last change that a full's own system_schema has, of those whose tag is older than that.
+    changed: BTreeMap<Tag, Timestamp>,
     /// `WITH ID` in a table's archive of a set, and when that set was started.
     declared: Declared,
     /// schema_mapping.json.
@@ -57,6 +60,13 @@ pub struct Knowledge {
 impl Knowledge {
     pub fn timeline(&self) -> &Timeline {
         &self.timeline
+    }
+
+    /// The moment whose schema a restore point has. A full's tag is cut to the minute, and its
+    /// snapshot comes after that: what its own system_schema has was there.
+    pub fn moment_of(&self, point: &RestorePoint) -> Timestamp {
+        let changed = if point.kind() == SetKind::Full { self.changed.get(point.tag()) } else { None };
+        changed.map_or(point.as_of(), |changed| point.as_of().max((*changed).min(point.time())))
     }
 
     /// Sets whose system_schema could not be read, and why.
@@ -125,6 +135,11 @@ impl Knowledge {
         facts: &Facts,
         archives: impl IntoIterator<Item = &'a Arc<ObjectMeta>>,
     ) {
+        let changed = if set.kind() == SetKind::Full { facts.last_change(set.time) } else { None };
+        if let Some(changed) = changed.filter(|changed| *changed > set.start()) {
+            let last = self.changed.entry(set.tag.clone()).or_insert(changed);
+            *last = changed.max(*last);
+        }
         self.timeline.add(set.start(), set.kind() == SetKind::Full && set.is_finished(), facts);
         self.read.extend(archives.into_iter().map(|object| Identity::of(object)));
         self.gaps.remove(&set.tag);

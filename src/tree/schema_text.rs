@@ -5,8 +5,8 @@ use super::ino::identity;
 use super::model::{HostModel, TableDir};
 use super::places::named_point;
 use crate::cassandra::TableName;
-use crate::cassandra::schema::{CqlOptions, Schema, Timeline, compact_tables, is_system_keyspace, write_cql};
-use crate::catalog::{Depth, Host, RestorePoint, Tag};
+use crate::cassandra::schema::{CqlOptions, Schema, compact_tables, is_system_keyspace, write_cql};
+use crate::catalog::{Depth, Host, Knowledge, RestorePoint, Tag};
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
@@ -84,7 +84,7 @@ impl BackupTree {
         let point = &model.points()[index];
         let knowledge = self.state(host).history.learn_point(&model.from.sets, point, Depth::Schema).await?;
         let timeline = knowledge.timeline();
-        if timeline.is_empty() { Ok(None) } else { timeline.schema_at(point.as_of()).map(Some) }
+        if timeline.is_empty() { Ok(None) } else { timeline.schema_at(knowledge.moment_of(point)).map(Some) }
     }
 
     /// Why [`Self::schema_cql`] may not be the schema as of the point: archives of `system_schema`
@@ -128,7 +128,7 @@ impl BackupTree {
         // Where all of a history was read and it tells of nothing, nothing was there.
         if !knowledge.timeline().is_empty() || (own.is_none() && has_history && knowledge.gaps().is_empty()) {
             let options = options.clone();
-            return blocking(move || from_history(&model, knowledge.timeline(), point, &options)).await;
+            return blocking(move || from_history(&model, &knowledge, point, &options)).await;
         }
         let Some((from, object)) = own else {
             let gaps = knowledge.gaps().iter().map(|(set, reason)| format!("system_schema of {set}: {reason}"));
@@ -159,8 +159,9 @@ fn nothing_tells(host: &Host, tag: &Tag) -> Error {
     Error::new(Kind::Changed, format!("nothing tells the schema of {tag} of {host} any more"))
 }
 
-fn from_history(model: &HostModel, timeline: &Timeline, point: usize, options: &SchemaOptions) -> Result<Bytes> {
-    let (host, tag, at) = (&model.from.sets.host, model.points()[point].tag(), model.points()[point].as_of());
+fn from_history(model: &HostModel, knowledge: &Knowledge, point: usize, options: &SchemaOptions) -> Result<Bytes> {
+    let (host, point_of, timeline) = (&model.from.sets.host, &model.points()[point], knowledge.timeline());
+    let (tag, at) = (point_of.tag(), knowledge.moment_of(point_of));
     let schema = timeline.schema_at(at)?;
     let keyspaces = &options.keyspaces[..];
     if let Some(name) = keyspaces.iter().find(|name| schema.keyspace(name).is_none()) {

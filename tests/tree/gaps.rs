@@ -5,8 +5,9 @@ use testkit::oracle;
 use testkit::unpacked;
 use testkit::walk;
 
+use cassmount::cassandra::TableName;
 use cassmount::catalog::Host;
-use cassmount::tree::{BackupTree, TreeOptions};
+use cassmount::tree::{BackupTree, SchemaOptions, TreeOptions};
 use cassmount::view::View;
 use oracle::{Oracle, comparable};
 use std::path::{Path, PathBuf};
@@ -294,4 +295,24 @@ async fn different_sstables_of_one_name_are_both_shown() {
         assert_eq!(data(&format!("{point}/nb-3-big")).await, data(&own("cass-b")).await);
         walk_view(&tree, &point).await;
     }
+}
+
+/// shop.events was created anew in the minute that names the full, before its snapshot.
+#[tokio::test]
+async fn a_table_of_the_minute_that_names_a_full_is_in_its_schema() {
+    let copy = Copy::without(|path| !path.starts_with("cass-a/2026-11-21-02-50"));
+    let set = copy.path().join("cass-a/2026-11-21-02-48");
+    std::fs::remove_dir_all(&set).unwrap();
+    std::fs::rename(copy.path().join("cass-a/2026-11-21-02-50"), &set).unwrap();
+    let manifest = std::fs::read_to_string(set.join("backup_manifest.json")).unwrap();
+    let manifest = manifest.replace("2026-11-21-02-50", "2026-11-21-02-48").replace("02:51:06", "02:48:52");
+    std::fs::write(set.join("backup_manifest.json"), manifest).unwrap();
+    let tree = BackupTree::over(copy.source(), TreeOptions::default()).unwrap();
+    let (host, events) = (Host::new("cass-a"), TableName::new("shop", "events"));
+    let options = SchemaOptions { tables: vec![events], ..SchemaOptions::default() };
+    let text = tree.schema_cql(&host, "2026-11-21-02-48", &options).await.unwrap();
+    assert!(std::str::from_utf8(&text).unwrap().contains("WITH ID = fe786540-e555-11f1-85a8-5b65bc0eb462"));
+    let schema = tree.schema(&host, "2026-11-21-02-48").await.unwrap().unwrap();
+    let shop = schema.keyspace("shop").unwrap();
+    assert!(shop.table("events").is_some() && schema.keyspace("media").unwrap().table("MixedCase").is_none());
 }

@@ -133,6 +133,12 @@ impl Facts {
         }
     }
 
+    /// When any of it was last written or deleted, not later than `by`.
+    pub fn last_change(&self, by: Timestamp) -> Option<Timestamp> {
+        let partitions = self.keyspaces.values().flat_map(BTreeMap::values);
+        partitions.flat_map(Partition::changes).filter(|at| *at <= by).max()
+    }
+
     pub(super) fn partition(&self, keyspace: &str, table: SchemaTable) -> Option<&Partition> {
         self.keyspaces.get(keyspace)?.get(&table)
     }
@@ -151,6 +157,15 @@ impl Partition {
                 }
             }
         }
+    }
+
+    /// The times of all writes and deletions, in no order.
+    fn changes(&self) -> impl Iterator<Item = Timestamp> + '_ {
+        let rows = self.rows.values().flat_map(|row| {
+            let cells = row.cells.values().flat_map(BTreeMap::keys);
+            row.deletions.iter().chain(&row.inserts).chain(cells).copied()
+        });
+        self.deletions.iter().copied().chain(self.ranges.iter().map(|range| range.at)).chain(rows)
     }
 
     /// Every deletion that hides earlier writes of the row, in no order.

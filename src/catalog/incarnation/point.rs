@@ -53,8 +53,9 @@ pub fn tables_at(point: &RestorePoint, knowledge: &Knowledge) -> PointTables {
             }
         }
     }
+    let moment = knowledge.moment_of(point);
     let lives = knowledge.timeline().tables();
-    let lives = lives.filter(|(_, lives)| lives.iter().any(|life| life.lives_at(point.as_of())));
+    let lives = lives.filter(|(_, lives)| lives.iter().any(|life| life.lives_at(moment)));
     found.without_archive =
         lives.map(|(table, _)| table).filter(|table| archived.binary_search(table).is_err()).cloned().collect();
     found
