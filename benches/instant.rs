@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{Mount, Report, drop_pages, median, option, settle, shell};
+use support::{Mount, Report, median, option, shell};
 
 fn main() {
     let number = |name: &str, default: u64| option(name).map_or(default, |n| n.parse().expect("a number"));
@@ -61,7 +61,7 @@ fn measure(node: &Node, bucket: &Bucket, repetitions: u64) -> Times {
         bucket.forget_indexes();
         never_read.push(mounted(node, bucket, |mount, work| restore(node, mount, work)));
         by_hand.push(unpacked(node, bucket));
-        publish(bucket);
+        bucket.publish();
         indexed.push(mounted(node, bucket, |mount, work| restore(node, mount, work)));
         loader.push(mounted(node, bucket, |mount, _| {
             let mut loader = node.sstableloader(&Bucket::table_in(&mount.mountpoint), &[]);
@@ -77,7 +77,7 @@ fn mounted(node: &Node, bucket: &Bucket, restore: impl Fn(&Mount, &Path)) -> Dur
     let work = tempfile::tempdir_in(support::data_dir()).expect("create a directory");
     let path = |path: &Path| path.to_str().expect("UTF-8 path").to_owned();
     let (key, cache) = (path(&bucket.key_file), path(&work.path().join("cache")));
-    cold(bucket);
+    bucket.cool();
     let options = ["--key-file", &key, "--cache-dir", &cache, "--cache-size", "20G"];
     let mount = Mount::start(&path(&bucket.path), work.path(), &options);
     let start = Instant::now();
@@ -104,7 +104,7 @@ fn restore(node: &Node, mount: &Mount, work: &Path) {
 fn unpacked(node: &Node, bucket: &Bucket) -> Duration {
     let work = tempfile::tempdir_in(support::data_dir()).expect("create a directory");
     let copy = work.path().join("readings.tar.gz.enc");
-    cold(bucket);
+    bucket.cool();
     let start = Instant::now();
     shell(&format!("cp {} {}", bucket.archive().display(), copy.display()));
     shell(&format!(
@@ -118,24 +118,4 @@ fn unpacked(node: &Node, bucket: &Bucket) -> Duration {
     let took = start.elapsed();
     node.cql("TRUNCATE bench.readings");
     took
-}
-
-/// Indexes the archive, and puts the index beside it.
-fn publish(bucket: &Bucket) {
-    let work = tempfile::tempdir_in(support::data_dir()).expect("create a directory");
-    support::run(
-        Command::new(support::cassmount())
-            .arg("index")
-            .arg(&bucket.path)
-            .args([HOST, TAG, "--publish", "--quiet", "--key-file"])
-            .arg(&bucket.key_file)
-            .arg("--cache-dir")
-            .arg(work.path()),
-    );
-}
-
-/// Nothing left to be written, and the archive out of the page cache.
-fn cold(bucket: &Bucket) {
-    settle(4 << 10);
-    drop_pages(&bucket.archive());
 }

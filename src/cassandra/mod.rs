@@ -9,7 +9,9 @@ mod names;
 mod releases;
 pub mod schema;
 pub mod sstable;
+mod tokenmap;
 
 pub use components::{Effect, Lack, NEITHER_LIST, is_needed, lacking, missing_components};
 pub use names::{Component, Format, SstableId, SstableName, TableId, TableName};
 pub use releases::opened_since;
+pub use tokenmap::{TokenMapNode, node_in_tokenmap};

@@ -2,6 +2,7 @@
 //! Pure: made of what the backups and the new machines are, for a person to follow.
 
 use super::command::shell_word;
+use super::datacenters::elsewhere;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,8 @@ fn rack1() -> String {
 #[derive(Clone, Debug)]
 pub struct ClusterRequest {
     pub source: String,
+    /// How the source is reached and opened, as options of a command: a blank before each.
+    pub options: String,
     /// The time that was asked for, as each host understands it.
     pub at: String,
     pub hosts: Vec<ClusterHost>,
@@ -62,7 +65,7 @@ pub struct ClusterRequest {
     pub machines: Option<Vec<Machine>>,
     /// Options of replication, by keyspace.
     pub replication: BTreeMap<String, BTreeMap<String, String>>,
-    /// Whether the backups tell tokens and cluster, as a cold start needs them.
+    /// Whether the backups tell each node's tokens, as a cold start needs them.
     pub has_tokens: bool,
     /// Bytes that a machine gets or writes in a second.
     pub rate: u64,
@@ -238,7 +241,7 @@ fn step(machine: Option<&str>, what: impl Into<String>, commands: Vec<String>) -
 }
 
 fn mount(request: &ClusterRequest) -> String {
-    format!("cassmount mount {} /mnt/backups --key-file K --allow-other", shell_word(&request.source))
+    format!("cassmount mount {} /mnt/backups{} --allow-other", shell_word(&request.source), request.options)
 }
 
 /// Hydrates on all machines at once.
@@ -321,7 +324,7 @@ fn every_row(request: &ClusterRequest, there: &[&ClusterHost], machines: &[Machi
     if let Some(host) = schema_of(there) {
         let [source, host, point] =
             [&*request.source, &*host.host, host.point.as_deref().unwrap_or_default()].map(shell_word);
-        let command = format!("cassmount schema {source} {host} {point} --key-file K | cqlsh {first}");
+        let command = format!("cassmount schema {source} {host} {point}{} | cqlsh {first}", request.options);
         steps.push(step(Some(first), "create the schema, once", vec![command]));
     }
     let all: u64 = there.iter().map(|host| host.bytes).sum();
@@ -384,6 +387,8 @@ fn notes(request: &ClusterRequest, way: Way) -> Vec<String> {
         notes.push(format!("keyspaces with one replica ({}) lose what only these hosts had", single.join(", ")));
     }
     if way != Way::SameTopology {
+        let datacenters = request.machines.iter().flatten().map(|machine| &*machine.datacenter).collect();
+        notes.extend(elsewhere(&request.replication, &datacenters));
         notes.push(
             "roles, grants and the replication of system_auth do not come with it: create them by hand, before \
              clients come"

@@ -23,6 +23,7 @@ fn request(machines: Option<&str>, factor: &str) -> ClusterRequest {
     let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
     ClusterRequest {
         source: "s3://b".to_owned(),
+        options: " --layout medusa --key-file K".to_owned(),
         at: "yesterday".to_owned(),
         hosts: vec![host("a", "r1"), host("bb", "r2")],
         machines: machines.map(|text| parse_machines(text).unwrap()),
@@ -43,6 +44,8 @@ fn commands(plan: &ClusterPlan, of: &str) -> Vec<String> {
 fn the_same_topology_comes_back_node_by_node() {
     let plan = plan_cluster(&request(None, "2"));
     assert_eq!(plan.way, Way::SameTopology);
+    let mount = commands(&plan, "cassmount mount");
+    assert_eq!(mount, ["each: cassmount mount s3://b /mnt/backups --layout medusa --key-file K --allow-other"]);
     let node = commands(&plan, "restore node --cold-start");
     assert_eq!(
         node[1],
@@ -105,4 +108,45 @@ fn a_list_of_machines_is_one() {
     assert_eq!(parse_machines(marked).unwrap().len(), 1);
     let twice = r#"[{"address": "x", "datacenter": "d"}, {"address": "x", "datacenter": "d"}]"#;
     assert!(parse_machines(twice).unwrap_err().to_string().contains("twice"));
+}
+
+/// Two datacenters: two hosts in one, one in the other.
+fn two_datacenters(machines: &[(&str, &str)], factors: [&str; 2]) -> ClusterPlan {
+    let of = |(address, datacenter): &(&str, &str)| {
+        let seed = *address != "y";
+        format!(r#"{{"address": "{address}", "datacenter": "{datacenter}", "rack": "r1", "seed": {seed}}}"#)
+    };
+    let machines: Vec<String> = machines.iter().map(of).collect();
+    let mut request = request(Some(&format!("[{}]", machines.join(","))), "1");
+    request.hosts = vec![host("a", "r1"), host("bb", "r1"), host("ccc", "r1")];
+    request.hosts[2].datacenter = Some("dc2".to_owned());
+    let shop = request.replication.get_mut("shop").unwrap();
+    for (name, factor) in ["dc1", "dc2"].into_iter().zip(factors) {
+        shop.insert(name.to_owned(), factor.to_owned());
+    }
+    plan_cluster(&request)
+}
+
+#[test]
+fn datacenters_are_not_mixed() {
+    // The hosts of a datacenter go onto its machines; its seeds are started before the others.
+    let plan = two_datacenters(&[("z", "dc2"), ("x", "dc1"), ("y", "dc1")], ["2", "1"]);
+    assert_eq!(plan.way, Way::SameTopology);
+    let node = commands(&plan, "restore node --cold-start");
+    let ccc = node.iter().find(|line| line.contains("--source-host ccc ")).unwrap();
+    assert!(ccc.starts_with("z: ") && node.len() == 3, "{node:?}");
+    assert!(commands(&plan, "systemctl start")[2].starts_with("y: "), "{plan:?}");
+    // As many machines, but one in the wrong datacenter.
+    let plan = two_datacenters(&[("z", "dc2"), ("x", "dc1"), ("y", "dc2")], ["2", "1"]);
+    assert_eq!(plan.way, Way::Load);
+    assert!(plan.why.contains("2 in dc1/r1, 1 in dc2/r1, the machines 1 in dc1/r1, 2 in dc2/r1"), "{}", plan.why);
+    // Each datacenter has every row: both have to.
+    let two = [("x", "dc1"), ("z", "dc2")];
+    assert_eq!(two_datacenters(&two, ["1", "1"]).way, Way::EveryRow);
+    assert_eq!(two_datacenters(&two, ["2", "0"]).way, Way::Load);
+    let told = |plan: &ClusterPlan, of: &str| plan.notes.iter().any(|note| note.contains(of));
+    assert!(!told(&two_datacenters(&two, ["2", "0"]), "datacenters of the machines"));
+    let elsewhere = two_datacenters(&[("x", "east"), ("z", "west")], ["2", "1"]);
+    assert!(told(&elsewhere, "datacenters of the machines (east, west): shop. Create them by hand"), "{elsewhere:?}");
+    assert!(told(&two_datacenters(&[("x", "dc1")], ["0", "0"]), "of the machines (dc1): shop."));
 }

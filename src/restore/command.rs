@@ -180,7 +180,7 @@ impl Drop for Running {
 }
 
 /// A word as a shell has to be given it: names of hosts and sets are those of a bucket's keys.
-pub(super) fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         text.to_owned()

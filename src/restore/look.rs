@@ -39,6 +39,18 @@ pub(super) fn link_target(path: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
+/// Whether something is mounted there. Does not ask what is mounted, which may not answer.
+pub(super) fn is_mount_point(place: &Path) -> Result<bool> {
+    const MOUNTS: &str = "/proc/self/mountinfo";
+    let table = fs::read_to_string(MOUNTS).map_err(|e| Error::io(format_args!("read {MOUNTS}"), e))?;
+    // As the table writes it.
+    let mut escaped = place.to_string_lossy().replace('\\', "\\134");
+    for (blank, code) in [(' ', "\\040"), ('\t', "\\011"), ('\n', "\\012")] {
+        escaped = escaped.replace(blank, code);
+    }
+    Ok(table.lines().any(|line| line.split(' ').nth(4) == Some(&*escaped)))
+}
+
 fn present<T>(looked: io::Result<T>, path: &Path) -> Result<Option<T>> {
     match looked {
         Ok(found) => Ok(Some(found)),
@@ -102,6 +114,12 @@ mod tests {
         assert!(link_target(&absent).unwrap().is_none() && link_target(work.path()).unwrap().is_none());
         assert!(metadata(&below).is_err() && is_directory(&below).is_err() && link_target(&below).is_err());
         assert!(is_directory(&broken).is_err() && exists(&below).is_err());
+    }
+
+    #[test]
+    fn mount_points_are_told_from_directories() {
+        assert!(is_mount_point(Path::new("/proc")).unwrap());
+        assert!(!is_mount_point(tempfile::tempdir().unwrap().path()).unwrap());
     }
 
     #[test]

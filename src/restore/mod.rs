@@ -18,6 +18,7 @@ mod cluster;
 #[cfg(test)]
 mod cluster_tests;
 mod command;
+mod datacenters;
 mod guard;
 mod hydrate;
 mod instant;
@@ -42,7 +43,7 @@ pub use abort::{Abort, AbortReport};
 pub use check::backup::{BackupHost, BackupTable, Point, hosts, read_tables};
 pub use check::schema::read as read_schema;
 pub use cluster::{ClusterHost, ClusterPlan, ClusterRequest, ClusterStep, Machine, Way, parse_machines, plan_cluster};
-pub use command::{Program, ProgramOutput};
+pub use command::{Program, ProgramOutput, shell_word};
 pub use guard::{GUARD_PATIENCE, GuardReport, drop_in, guard};
 pub use hydrate::{Hydration, HydrationOptions, HydrationReport};
 pub use instant::{Instant, InstantReport, Outcome, TableReport};

@@ -27,6 +27,7 @@ mod own_schemas;
 mod places;
 mod report;
 mod schema_text;
+mod set_files;
 mod source;
 mod warnings;
 mod weighted;

@@ -25,7 +25,7 @@ fn date(format: &str) -> String {
 }
 
 /// Makes a full in the directory `set`, which is called by its tag.
-pub(super) fn full(node: &Node, rack: &str, set: &Path, key: &Path) {
+pub(super) fn full(node: &Node, set: &Path, key: &Path) {
     let tag = set.file_name().unwrap().to_str().unwrap();
     node.nodetool(&["snapshot", "-t", tag]).expect_success();
     let mut tables = 0;
@@ -47,6 +47,8 @@ pub(super) fn full(node: &Node, rack: &str, set: &Path, key: &Path) {
     let native = SocketAddr::from((node.address, node.ports.native));
     let rows = Session::connect(native).unwrap().execute("SELECT JSON tokens FROM system.local").unwrap();
     let tokens: Value = serde_json::from_slice(rows[0][0].as_ref().unwrap()).unwrap();
+    let places = fs::read_to_string(node.conf_directory().join("cassandra-rackdc.properties")).unwrap();
+    let place = |name: &str| places.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
     let manifest = json!({
         "cluster_name": "cassmount-tests",
         "backup_id": tag,
@@ -54,8 +56,8 @@ pub(super) fn full(node: &Node, rack: &str, set: &Path, key: &Path) {
         "timestamp_utc": date("-Iseconds"),
         "source_node": {
             "ip_address": node.address.to_string(),
-            "datacenter": "dc1",
-            "rack": rack,
+            "datacenter": place("dc"),
+            "rack": place("rack"),
             "tokens": tokens["tokens"],
         },
         "tables_backed_up_count": tables,

@@ -15,14 +15,14 @@ use super::{assert_truth, node};
 
 /// `cassmount restore load <words> --json`, with an sstableloader that first does `before`. It is
 /// always one path: the command goes on with what it did before only if it is typed alike.
-fn load(node: &Node, mount: &Mount, cqlsh: &Cqlsh, before: &str, words: &[&str]) -> Finished {
+pub(super) fn load(node: &Node, mount: &Mount, cqlsh: &Cqlsh, before: &str, words: &[&str]) -> Finished {
     let loader = node.sstableloader_script(&node.conf_directory(), before);
     // The node's address comes last, which its port has to follow.
     let shell = format!("sh -c 'shift; exec {} \"$@\"' cqlsh", cqlsh.words(node));
     let mut command = cassmount();
     command
         .env("CASSMOUNT_STATE_DIR", mount.state_dir())
-        .args(["restore", "load", "--json", "--quiet", "--at", POINT, "--node", &node.address.to_string()])
+        .args(["restore", "load", "--json", "--quiet", "--node", &node.address.to_string()])
         .arg("--mount")
         .arg(mount.root())
         .args(["--sstableloader", loader.to_str().unwrap(), "--cqlsh", &shell])
@@ -51,7 +51,7 @@ fn a_cluster_from_nothing_through_a_kill() {
     }
     // The command dies when it comes to the users, after other tables.
     let kill = format!("case \"$*\" in *{}*) kill -9 $PPID; exit 1;; esac", "/shop/users-");
-    let everything = ["--all", "--create-schema", "--jobs", "2"];
+    let everything = ["--at", POINT, "--all", "--create-schema", "--jobs", "2"];
     let killed = load(&node, &mount, &cqlsh, &kill, &everything);
     assert_eq!(killed.status.signal(), Some(9), "{killed:?}");
     let outcomes = outcomes(&load(&node, &mount, &cqlsh, "", &everything).expect_success());
@@ -67,10 +67,10 @@ fn a_cluster_from_nothing_through_a_kill() {
 
     // The loader itself is content with a table that is not there.
     node.cql("DROP TABLE shop.carts");
-    let refused = load(&node, &mount, &cqlsh, "", &["--table", "shop.carts"]);
+    let refused = load(&node, &mount, &cqlsh, "", &["--at", POINT, "--table", "shop.carts"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(refused.stdout.contains("\"failed\"") && refused.stderr.contains("sstableloader"), "{refused:?}");
-    let created = load(&node, &mount, &cqlsh, "", &["--table", "shop.carts", "--create-schema"]);
+    let created = load(&node, &mount, &cqlsh, "", &["--at", POINT, "--table", "shop.carts", "--create-schema"]);
     created.expect_success();
     assert_truth(&node, POINT, "shop.carts");
     mount.unmount();

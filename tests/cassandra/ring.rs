@@ -5,17 +5,23 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::backup;
 use super::command::cassmount;
+use super::load::load;
 use super::mount::Mount;
-use super::support::process::{Finished, run};
-use super::support::{Node, NodeOptions, Session, TOOL_DEADLINE, Truth, Version};
+use super::support::process::{Finished, run, spawn};
+use super::support::{Cqlsh, Node, NodeOptions, Session, TOOL_DEADLINE, Truth, Version};
 
 const HOSTS: [&str; 3] = ["cass-a", "cass-b", "cass-c"];
-const RACKS: [&str; 3] = ["r1", "r2", "r2"];
+/// Datacenter and rack of each.
+type Place = (&'static str, &'static str);
+const RACKS: [Place; 3] = [("dc1", "r1"), ("dc1", "r2"), ("dc1", "r2")];
+const DATACENTERS: [Place; 2] = [("dc1", "r1"), ("dc2", "r1")];
 const TABLES: [&str; 4] = ["shop.users", "shop.users_by_name", "shop.hits", "shop.docs"];
 const ROWS: usize = 1200;
 /// What Cassandra says as it builds an index, and a view.
@@ -28,10 +34,11 @@ struct Ring {
     work: tempfile::TempDir,
 }
 
-fn options(number: usize, seed: Option<SocketAddr>) -> NodeOptions {
+fn options((datacenter, rack): Place, seed: Option<SocketAddr>) -> NodeOptions {
     NodeOptions {
         heap_mib: 640,
-        rack: RACKS[number],
+        datacenter,
+        rack,
         seed,
         extra_yaml: "disk_failure_policy: stop".to_owned(),
         ..NodeOptions::default()
@@ -59,15 +66,14 @@ fn truths(node: &Node) -> BTreeMap<&'static str, Truth> {
 }
 
 impl Ring {
-    fn new() -> Option<Self> {
-        const TEST: &str = "a_ring_comes_back_whole_and_one_node_after_its_death";
+    fn new(places: &[Place], test: &str) -> Option<Self> {
         let mut nodes: Vec<Node> = Vec::new();
-        for number in 0..HOSTS.len() {
+        for place in places {
             let seed = nodes.first().map(|first| SocketAddr::from((first.address, first.ports.storage)));
-            match Node::start(Version::V5_0, &options(number, seed)) {
+            match Node::start(Version::V5_0, &options(*place, seed)) {
                 Ok(node) => nodes.push(node),
                 Err(missing) => {
-                    missing.skip(TEST);
+                    missing.skip(test);
                     return None;
                 }
             }
@@ -84,10 +90,14 @@ impl Ring {
         self.work.path().join("key")
     }
 
-    fn write_rows(&self) {
+    /// Replicas of each datacenter: of the rows, and of the roles.
+    fn write_rows(&self, of_rows: &str, of_roles: &str) {
         let mut session = session(&self.nodes[0]);
+        for (what, replicas) in [("CREATE KEYSPACE shop", of_rows), ("ALTER KEYSPACE system_auth", of_roles)] {
+            let replication = format!("{{'class': 'NetworkTopologyStrategy', {replicas}}}");
+            run_cql(&mut session, &format!("{what} WITH replication = {replication}"));
+        }
         for statement in [
-            "CREATE KEYSPACE shop WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 2}",
             "CREATE TABLE shop.users (id int PRIMARY KEY, name text, email text)",
             "CREATE INDEX users_email ON shop.users (email)",
             "CREATE MATERIALIZED VIEW shop.users_by_name AS SELECT * FROM shop.users \
@@ -95,9 +105,14 @@ impl Ring {
             "CREATE TABLE shop.hits (page int PRIMARY KEY, n counter)",
             "CREATE TABLE shop.docs (id int PRIMARY KEY, rank int)",
             "CREATE INDEX docs_rank ON shop.docs (rank) USING 'sai'",
-            "ALTER KEYSPACE system_auth WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 3}",
         ] {
             run_cql(&mut session, statement);
+        }
+        let version = |node: &Node| node.json_rows("schema_version FROM system.local");
+        let until = Instant::now() + TOOL_DEADLINE;
+        while self.nodes.iter().any(|node| version(node) != version(&self.nodes[0])) {
+            assert!(Instant::now() < until, "the nodes do not agree on the schema");
+            std::thread::sleep(Duration::from_millis(200));
         }
         for id in 0..ROWS {
             let (name, email, rank, page) = (id % 97, id % 50, id % 11, id % 200);
@@ -114,18 +129,30 @@ impl Ring {
 
     fn back_up(&self) {
         fs::write(self.key(), "of the ring\n").unwrap();
-        for ((host, rack), node) in HOSTS.iter().zip(RACKS).zip(&self.nodes) {
-            backup::full(node, rack, &self.bucket().join(host).join(&self.tag), &self.key());
+        for (host, node) in HOSTS.iter().zip(&self.nodes) {
+            backup::full(node, &self.bucket().join(host).join(&self.tag), &self.key());
         }
     }
 
+    fn mount(&self, test: &str) -> Option<Mount> {
+        Mount::of(&self.bucket(), &["--key-file", self.key().to_str().unwrap()], test)
+    }
+
+    fn seed(&self) -> SocketAddr {
+        SocketAddr::from((self.nodes[0].address, self.nodes[0].ports.storage))
+    }
+
     fn restore(&self, mount: &Mount, node: &Node, words: &[&str]) -> Finished {
+        run(&mut self.restore_command(mount, node, words), TOOL_DEADLINE)
+    }
+
+    fn restore_command(&self, mount: &Mount, node: &Node, words: &[&str]) -> Command {
         let mut command = cassmount();
         command.env("CASSMOUNT_STATE_DIR", mount.state_dir()).args(["restore", "node"]).args(words);
         command.arg("--cassandra-yaml").arg(node.conf_directory().join("cassandra.yaml"));
         command.arg("--cassandra").arg(node.installation.home()).arg("--mount").arg(mount.root());
         command.arg("--unit-dir").arg(self.work.path().join("units")).arg("--indexes-are-built");
-        run(&mut command, TOOL_DEADLINE)
+        command
     }
 }
 
@@ -140,10 +167,104 @@ fn wipe(node: &Node) {
     fs::create_dir(data).unwrap();
 }
 
-fn hydrate(mount: &Mount) {
-    let mut command = cassmount();
-    command.env("CASSMOUNT_STATE_DIR", mount.state_dir()).args(["restore", "hydrate", "--wait"]);
-    run(&mut command, TOOL_DEADLINE).expect_success();
+/// Whether it still ran when its time had come, and was killed.
+fn kill_when(command: &mut Command, is_time: &dyn Fn() -> bool) -> bool {
+    let mut running = spawn(command);
+    while !is_time() && running.is_running() {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    let pid = rustix::process::Pid::from_raw(running.id() as i32).unwrap();
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    running.wait(TOOL_DEADLINE).status.code().is_none()
+}
+
+/// Names in a directory; none where there is no such directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+/// What it is a sign of, and whether it is there.
+type Sign = (&'static str, Box<dyn Fn() -> bool>);
+
+/// Signs of how far `restore node` has come, in their order: begun, half put together, the
+/// configuration, the first table in its place, and those of the schema.
+fn steps(mount: &Mount, node: &Node) -> [Sign; 5] {
+    let (data, state) = (node.data_directory(), mount.state_dir().join("restore-node"));
+    let staging = data.join(".cassmount-restore-node");
+    let kept = node.conf_directory().join("cassandra.yaml.before-cassmount");
+    let (first, last) = (data.join("shop"), data.join("system_schema"));
+    let journals = move || names(&state).iter().filter(|name| name.ends_with(".journal")).count();
+    let before = journals();
+    let is_begun = move || journals() > before;
+    [
+        ("begun", Box::new(is_begun)),
+        ("half put together", Box::new(move || names(&staging.join("shop")).len() > 1)),
+        ("configured", Box::new(move || kept.exists())),
+        ("half in its place", Box::new(move || first.exists())),
+        ("almost in its place", Box::new(move || last.exists())),
+    ]
+}
+
+/// Kills `restore node` at each step, and has the same command go on; or takes back what there is.
+fn kill_at_each_step(ring: &Ring, mount: &Mount, node: &Node, words: &[&str], goes_on: bool) {
+    let yaml = node.conf_directory().join("cassandra.yaml");
+    let before = fs::read_to_string(&yaml).unwrap();
+    for (step, is_reached) in steps(mount, node) {
+        let killed = kill_when(&mut ring.restore_command(mount, node, words), &is_reached);
+        eprintln!(
+            "{}: {step}: {}",
+            if goes_on { "goes on" } else { "taken back" },
+            if killed { "killed" } else { "late" }
+        );
+        // The last is over in moments.
+        assert!(killed || step == "almost in its place", "{step} was not met");
+        let of = |words: &[&str]| {
+            let mut command = cassmount();
+            command.env("CASSMOUNT_STATE_DIR", mount.state_dir()).arg("restore").args(words);
+            run(&mut command, TOOL_DEADLINE)
+        };
+        if killed {
+            let guarded = of(&["guard", "--data-dir", node.data_directory().to_str().unwrap()]);
+            assert!(guarded.stderr.contains("did not come to its end"), "{step}: {guarded}");
+        }
+        if !goes_on {
+            of(&["abort", "--all", "--nodetool", "false"]).expect_success();
+            assert_eq!(names(&node.data_directory()), [] as [&str; 0], "{step}");
+            assert_eq!(fs::read_to_string(&yaml).unwrap(), before, "{step}");
+            assert!(!names(&node.conf_directory()).iter().any(|name| name.contains("cassmount")), "{step}");
+        }
+    }
+}
+
+/// Copies what is linked, killed again and again, while rows are read and written.
+fn hydrate(mount: &Mount, node: &Node) {
+    let command = |more: &[&str]| {
+        let mut command = cassmount();
+        command.env("CASSMOUNT_STATE_DIR", mount.state_dir()).args(["restore", "hydrate", "--wait"]).args(more);
+        command
+    };
+    let (is_over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut session = session(node);
+            while !is_over.load(Ordering::Relaxed) {
+                let (users, docs) = ("SELECT JSON id FROM shop.users", "SELECT JSON id FROM shop.docs");
+                assert_eq!(texts(&mut session, users).len(), ROWS - 1);
+                assert_eq!(texts(&mut session, docs).len(), ROWS);
+                let id = asked.fetch_add(1, Ordering::Relaxed) % ROWS;
+                run_cql(&mut session, &format!("INSERT INTO shop.docs (id, rank) VALUES ({id}, {})", id % 11));
+            }
+        });
+        for seconds in [0.3, 0.6, 0.9, 1.2] {
+            let until = Instant::now() + Duration::from_secs_f64(seconds);
+            assert!(kill_when(&mut command(&["--rate", "20K"]), &|| Instant::now() > until), "it was done before");
+        }
+        let rest = run(&mut command(&[]), TOOL_DEADLINE);
+        is_over.store(true, Ordering::Relaxed);
+        rest.expect_success();
+    });
+    assert!(asked.into_inner() > 0, "nothing was read meanwhile");
 }
 
 /// How many nodes are in this state (`UN`, `DN`), as another sees it.
@@ -173,11 +294,40 @@ fn assert_indexes(node: &Node) {
     assert_eq!(texts(&mut session, "SELECT role FROM system_auth.roles WHERE role = 'app'"), ["app"]);
 }
 
+/// Into one node of a cluster of its own, from the fewest hosts that have every row: with two racks
+/// and two replicas, the only host of its rack.
+fn load_elsewhere(ring: &Ring, mount: &Mount, truth: &BTreeMap<&'static str, Truth>) {
+    let cqlsh = Cqlsh::find().unwrap_or_else(|missing| panic!("{missing}"));
+    let node = Node::start(Version::V5_0, &options(RACKS[0], None)).unwrap_or_else(|missing| panic!("{missing}"));
+    let loaded = load(&node, mount, &cqlsh, "", &["--at", &ring.tag, "--all", "--create-schema", "--subset"]);
+    assert!(
+        loaded.stderr.contains("only cass-a are loaded") && loaded.stderr.contains("as of the last repair"),
+        "{loaded}"
+    );
+    let report: serde_json::Value = serde_json::from_str(&loaded.expect_success()).unwrap();
+    let tables = report["tables"].as_array().unwrap();
+    assert!(
+        tables.len() == 3 && tables.iter().all(|of| of["host"] == HOSTS[0] && of["outcome"] == "loaded"),
+        "{report}"
+    );
+    // Cassandra fills the view in the background.
+    let until = Instant::now() + TOOL_DEADLINE;
+    while node.truth("shop.users_by_name") != truth["shop.users_by_name"] {
+        assert!(Instant::now() < until, "the view is not filled");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    for (table, truth) in truth {
+        assert_eq!(node.truth(table), *truth, "{table}");
+    }
+    assert_eq!(node.json_rows("id FROM shop.docs WHERE rank = 3").len(), (ROWS - 3).div_ceil(11));
+}
+
 #[test]
 #[ignore = "takes minutes: docs/testing.md"]
 fn a_ring_comes_back_whole_and_one_node_after_its_death() {
-    let Some(ring) = Ring::new() else { return };
-    ring.write_rows();
+    const TEST: &str = "a_ring_comes_back_whole_and_one_node_after_its_death";
+    let Some(ring) = Ring::new(&RACKS, TEST) else { return };
+    ring.write_rows("'dc1': 2", "'dc1': 3");
     let truth = truths(&ring.nodes[0]);
     assert_eq!(truth["shop.users"].rows, ROWS);
     ring.back_up();
@@ -185,15 +335,14 @@ fn a_ring_comes_back_whole_and_one_node_after_its_death() {
     // All are lost, and come back one after the other.
     let sizes: Vec<usize> = ring.nodes.iter().map(|node| node.log().len()).collect();
     ring.nodes.iter().for_each(Node::shut_down);
-    let key = ring.key();
-    let bucket = ring.bucket();
-    let arguments = ["--key-file", key.to_str().unwrap()];
-    let Some(mount) = Mount::of(&bucket, &arguments, "a_ring_comes_back_whole_and_one_node_after_its_death") else {
-        return;
-    };
-    for (host, node) in HOSTS.iter().zip(&ring.nodes) {
+    let Some(mount) = ring.mount(TEST) else { return };
+    for (number, (host, node)) in HOSTS.iter().zip(&ring.nodes).enumerate() {
         wipe(node);
         let words = ["--cold-start", "--source-host", host, "--at", &ring.tag, "--write-config"];
+        // What is taken back is all that this machine has.
+        if number < 2 {
+            kill_at_each_step(&ring, &mount, node, &words, number == 1);
+        }
         ring.restore(&mount, node, &words).expect_success();
     }
     for (node, size) in ring.nodes.iter().zip(sizes) {
@@ -203,6 +352,7 @@ fn a_ring_comes_back_whole_and_one_node_after_its_death() {
     wait_for(&ring.nodes[0], "UN", 3);
     assert_eq!(truths(&ring.nodes[1]), truth);
     assert_indexes(&ring.nodes[2]);
+    load_elsewhere(&ring, &mount, &truth);
 
     // One dies. Another machine takes its place, and learns what it missed.
     let [first, second, dead] = &ring.nodes[..] else { unreachable!() };
@@ -213,8 +363,8 @@ fn a_ring_comes_back_whole_and_one_node_after_its_death() {
         first.cql(&format!("UPDATE shop.hits SET n = n + 5 WHERE page = {page}"));
     }
     first.cql("DELETE FROM shop.users WHERE id = 7");
-    let seed = SocketAddr::from((first.address, first.ports.storage));
-    let new = Node::stopped(Version::V5_0, &options(2, Some(seed))).unwrap_or_else(|missing| panic!("{missing}"));
+    let new = Node::stopped(Version::V5_0, &options(RACKS[2], Some(ring.seed())))
+        .unwrap_or_else(|missing| panic!("{missing}"));
     let nodetool = first.nodetool_script(ring.work.path(), "");
     let nodetool = nodetool.to_str().unwrap();
     let address = dead.address.to_string();
@@ -251,7 +401,7 @@ fn a_ring_comes_back_whole_and_one_node_after_its_death() {
     assert_eq!(counters(50..200), (50..200).map(added).sum::<usize>());
 
     // All of it is local, and the mount is not needed.
-    hydrate(&mount);
+    hydrate(&mount, &new);
     for node in [first, second, &new] {
         node.shut_down();
     }
@@ -261,4 +411,46 @@ fn a_ring_comes_back_whole_and_one_node_after_its_death() {
     }
     wait_for(first, "UN", 3);
     assert_eq!(truths(&new), repaired);
+}
+
+#[test]
+#[ignore = "takes minutes: docs/testing.md"]
+fn two_datacenters_come_back_and_a_node_of_the_second_after_its_death() {
+    const TEST: &str = "two_datacenters_come_back_and_a_node_of_the_second_after_its_death";
+    let Some(ring) = Ring::new(&DATACENTERS, TEST) else { return };
+    ring.write_rows("'dc1': 1, 'dc2': 1", "'dc1': 1, 'dc2': 1");
+    let truth = truths(&ring.nodes[0]);
+    ring.back_up();
+    ring.nodes.iter().for_each(Node::shut_down);
+    let Some(mount) = ring.mount(TEST) else { return };
+    let words = |host| ["--cold-start", "--source-host", host, "--at", &*ring.tag, "--write-config"];
+    ring.nodes.iter().for_each(wipe);
+    let wrong = ring.restore(&mount, &ring.nodes[0], &words(HOSTS[1]));
+    assert!(wrong.stderr.contains("the backup's node has dc=dc2, and"), "{wrong}");
+    for (host, node) in HOSTS.iter().zip(&ring.nodes) {
+        ring.restore(&mount, node, &words(host)).expect_success();
+    }
+    ring.nodes.iter().for_each(Node::start_again);
+    wait_for(&ring.nodes[0], "UN", 2);
+    assert_eq!(truths(&ring.nodes[1]), truth);
+    assert_indexes(&ring.nodes[1]);
+
+    let [first, dead] = &ring.nodes[..] else { unreachable!() };
+    dead.kill(TOOL_DEADLINE);
+    wait_for(first, "DN", 1);
+    let new = Node::stopped(Version::V5_0, &options(DATACENTERS[1], Some(ring.seed())));
+    let new = new.unwrap_or_else(|missing| panic!("{missing}"));
+    let nodetool = first.nodetool_script(ring.work.path(), "");
+    let (nodetool, address) = (nodetool.to_str().unwrap(), dead.address.to_string());
+    let words = ["--replace", &*address, "--source-host", HOSTS[1], "--nodetool", nodetool, "--write-config"];
+    ring.restore(&mount, &new, &words).expect_success();
+    new.start_again();
+    for node in [first, &new] {
+        wait_for(node, "UN", 2);
+        node.nodetool(&["repair", "-full"]).expect_success();
+    }
+    assert_eq!(truths(&new), truth);
+    drop(ring);
+    drop(new);
+    mount.force_unmount();
 }

@@ -57,7 +57,7 @@ fn check(version: Version, test: &str) {
             let text = match version {
                 Version::V5_0 => schema_cql(host, point),
                 // It does not know all of them.
-                Version::V4_1 => format!("{};\n", statements.join(";\n\n")),
+                Version::V4_1 | Version::V4_0 => format!("{};\n", statements.join(";\n\n")),
             };
             std::fs::write(file.path(), text).unwrap();
             let finished = shell.execute(&node, file.path());

@@ -33,6 +33,26 @@ fn no_byte_is_served_that_the_manifest_denies() {
     assert_eq!(names, ["manifest.json", "schema.cql", "server_version.json", "tokenmap.json"]);
 }
 
+/// Medusa's map of tokens tells where each node stood, so that nodes come back in their places.
+#[test]
+fn a_cluster_comes_back_by_medusas_tokens() {
+    let written = Written::new::<Full>();
+    let mut command = crate::command::cassmount();
+    command.args(["restore", "plan", "--json", "--layout", "medusa"]).arg(written.path());
+    command.arg("--cache-dir").arg(written.path().with_file_name("cache"));
+    let output = command.output().unwrap();
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    assert_eq!(plan["way"], "same_topology", "{plan}");
+    let host = &plan["hosts"][0];
+    let place = (&host["datacenter"], &host["rack"], &host["tokens"]);
+    assert_eq!(place, (&"dc1".into(), &"r1".into(), &2.into()), "{plan}");
+    let mount = plan["steps"][0]["commands"][0].as_str().unwrap();
+    assert!(mount.ends_with("/mnt/backups --layout medusa --key-file K --allow-other"), "{mount}");
+    fs::write(written.path().join("cass-b/202611210250/meta/tokenmap.json"), "[]").unwrap();
+    let output = command.output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("202611210250 of cass-b: tokenmap.json"), "{output:?}");
+}
+
 /// A backup without its manifest did not finish, one with a manifest of something else cannot be
 /// used, and what a manifest misses is named.
 #[test]

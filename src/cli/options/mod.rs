@@ -31,6 +31,7 @@ pub(super) use trouble::TroubleArgs;
 
 use cassmount::Result;
 use cassmount::config::{CommandLine, Environment, Settings};
+use cassmount::restore::shell_word;
 
 /// What every command takes that reads backups.
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -50,6 +51,23 @@ impl BackupArgs {
     pub(super) fn command_line(&self, source: Option<&str>) -> CommandLine {
         let groups = [self.source.given(), self.keys.given(), self.cache.given()];
         CommandLine { source: source.map(str::to_owned), options: groups.concat() }
+    }
+
+    /// What was given of the source and the keys, as a shell takes it: a blank before each option.
+    /// A command may have a secret in it.
+    pub(super) fn words(&self) -> String {
+        let mut words = String::new();
+        for (name, values) in [self.source.given(), self.keys.given()].concat() {
+            let mut add = |word: &str| words.extend([" --", name, if word.is_empty() { "" } else { " " }, word]);
+            if values.is_empty() {
+                add("");
+            }
+            for value in values {
+                let value = if name == "key-command" { "COMMAND".into() } else { value.to_string_lossy() };
+                add(&shell_word(&value));
+            }
+        }
+        words
     }
 }
 

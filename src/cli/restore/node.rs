@@ -11,7 +11,9 @@ use crate::cli::{logging, mixed, table, wait, words};
 use cassmount::cassandra::schema::is_system_keyspace;
 use cassmount::catalog::cluster::Meant;
 use cassmount::node::Installation;
-use cassmount::restore::{Manner, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeWork, Program, forget_nodes};
+use cassmount::restore::{
+    Manner, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeWork, Program, forget_nodes, shell_word,
+};
 use cassmount::{Kind, Result};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -80,7 +82,7 @@ pub(super) struct WholeNodeArgs {
     #[arg(long)]
     write_config: bool,
     /// Cassandra's unit
-    #[arg(long, value_name = "UNIT", default_value = "cassandra.service")]
+    #[arg(long, value_name = "UNIT", default_value = UNIT)]
     unit: String,
     /// Where units of this machine's administrator are
     #[arg(long, value_name = "DIR", default_value = "/etc/systemd/system", hide = true)]
@@ -97,6 +99,8 @@ pub(super) struct WholeNodeArgs {
     #[command(flatten)]
     log: LogArgs,
 }
+
+const UNIT: &str = "cassandra.service";
 
 const NODE_HELP: &str = "\
 It is refused, with all reasons at once, if:
@@ -146,6 +150,7 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
         installed,
         nodetool: args.nodetool.as_deref().map(Program::parse).transpose()?,
         write_config: args.write_config,
+        repeated: repeated(args),
     };
     let word = wait::for_answer("checking this node, and reading the restore point");
     let work = restore.prepare(&request, &|_| {})?;
@@ -177,6 +182,33 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
         say!("{}", guard::install(&restore.journals, std::slice::from_ref(&report.data_directory), &unit)?);
     }
     verdict(&report)
+}
+
+/// What was given that holds on the other machines of a cluster as well: they are alike. What may be
+/// lost is accepted on each.
+fn repeated(args: &WholeNodeArgs) -> String {
+    let mut words = String::new();
+    let paths = [
+        ("cassandra-yaml", &args.cassandra_yaml),
+        ("data-dir", &args.data_dir),
+        ("cassandra", &args.cassandra),
+        ("mount", &args.mount.mount),
+    ];
+    for (name, path) in paths {
+        if let Some(path) = path {
+            let _ = write!(words, " --{name} {}", shell_word(&path.to_string_lossy()));
+        }
+    }
+    if args.indexes_are_built {
+        words += " --indexes-are-built";
+    }
+    if !args.tokens.is_empty() {
+        words += " --tokens TOKENS";
+    }
+    if args.unit != UNIT {
+        let _ = write!(words, " --unit {}", shell_word(&args.unit));
+    }
+    words
 }
 
 /// A release, major and minor, or a note about why none is known.

@@ -5,6 +5,7 @@ use crate::cli::options::{BackupArgs, OutputArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::session::{self, Session};
 use crate::cli::{mixed, table, terminal, words};
+use cassmount::cassandra::node_in_tokenmap;
 use cassmount::catalog::cluster::{ClusterView, HostView, clusters};
 use cassmount::catalog::{HostSets, Manifest, Tag};
 use cassmount::config::parse_rate;
@@ -116,9 +117,9 @@ async fn outline(args: &PlanArgs, session: &Session, machines: Option<Vec<Machin
         if newest.as_ref().is_none_or(|(time, _, _)| *time < found.time()) {
             newest = Some((found.time(), sets.host.clone(), found.tag().clone()));
         }
-        let manifest = found.base().manifest.good();
-        has_tokens &= manifest.is_some_and(|of| of.cluster.is_some() && !of.tokens.is_empty());
-        hosts.push(described(&tree, sets, found.tag(), manifest).await?);
+        let host = described(&tree, sets, found.tag(), found.base().manifest.good()).await?;
+        has_tokens &= host.tokens > 0;
+        hosts.push(host);
     }
     if hosts.is_empty() {
         return Err(Error::not_found(format!("{source} has no backups of any host")));
@@ -138,6 +139,7 @@ async fn outline(args: &PlanArgs, session: &Session, machines: Option<Vec<Machin
     }
     let request = ClusterRequest {
         source: args.source_place.clone(),
+        options: options(&args.backups),
         at: args.at.clone(),
         hosts,
         machines,
@@ -148,6 +150,13 @@ async fn outline(args: &PlanArgs, session: &Session, machines: Option<Vec<Machin
     let plan = plan_cluster(&request);
     let (source, cluster) = (source.to_owned(), view.name.map(|name| name.to_string()));
     Ok(Outline { source, cluster, at: args.at.clone(), rate: args.rate, plan, warnings })
+}
+
+/// How the source is reached and opened. Where it was not told, it is told elsewhere, or not at all;
+/// keys are mostly files.
+fn options(backups: &BackupArgs) -> String {
+    let words = backups.words();
+    if words.contains(" --key-") { words } else { words + " --key-file K" }
 }
 
 fn choose(views: Vec<ClusterView>, named: Option<&str>) -> Result<ClusterView> {
@@ -185,17 +194,24 @@ async fn described(tree: &BackupTree, sets: &HostSets, tag: &Tag, manifest: Opti
     let options = ReportOptions { tables: Vec::new(), summary: true };
     let report = tree.chain_report(&sets.host, &tag.0, &options).await?;
     let text = |of: Option<&std::sync::Arc<str>>| of.map(ToString::to_string);
+    let mut host = of_host(&sets.host.0, Some(tag.0.to_string()));
+    if let Some(manifest) = manifest.filter(|of| !of.tokens.is_empty()) {
+        (host.datacenter, host.rack) = (text(manifest.datacenter.as_ref()), text(manifest.rack.as_ref()));
+        (host.address, host.tokens) = (text(manifest.address.as_ref()), manifest.tokens.len());
+    } else if let Some(map) = tree.set_file(&sets.host, tag, "tokenmap.json").await? {
+        let node = node_in_tokenmap(&map, &sets.host.0)
+            .map_err(|error| Error::new(error.kind(), format!("{tag} of {}: {error}", sets.host)))?;
+        if let Some(node) = node {
+            (host.datacenter, host.rack, host.tokens) = (node.datacenter, node.rack, node.tokens.len());
+        }
+    }
     Ok(ClusterHost {
         time: Some(report.time.to_string()),
-        datacenter: text(manifest.and_then(|of| of.datacenter.as_ref())),
-        rack: text(manifest.and_then(|of| of.rack.as_ref())),
-        address: text(manifest.and_then(|of| of.address.as_ref())),
-        tokens: manifest.map_or(0, |of| of.tokens.len()),
         tables: report.tables.len(),
         bytes: report.bytes,
         unread_bytes: report.unread_bytes,
         lacks: report.lacks.iter().map(ToString::to_string).collect(),
-        ..of_host(&sets.host.0, Some(tag.0.to_string()))
+        ..host
     })
 }
 

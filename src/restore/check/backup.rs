@@ -1,6 +1,9 @@
 //! The backups that a running mount shows, found by looking into the mount as any program would.
 
-use crate::cassandra::{TableId, TableName};
+#[cfg(test)]
+mod tests;
+
+use crate::cassandra::{TableId, TableName, node_in_tokenmap};
 use crate::incomplete::{self, Archived, FILE_NAME as INCOMPLETE};
 use crate::restore::look;
 use crate::restore::request::Selection;
@@ -18,6 +21,7 @@ pub(super) const POINTS: &str = "restore-points";
 pub(super) const SETS: &str = "backup-sets";
 const LOGS: &str = "commitlogs";
 pub(super) const MANIFEST: &str = "backup_manifest.json";
+const TOKENMAP: &str = "tokenmap.json";
 /// Tables whose directories are read at a time. A first read of one may be a pass over its
 /// archives.
 const READERS: usize = 8;
@@ -159,9 +163,10 @@ impl BackupHost {
         Error::io(format_args!("find the restore point {at:?} of {}", self.name), error)
     }
 
-    /// What that manifest says of the node; nothing where there is none.
+    /// What that manifest says of the node, or Medusa's map of tokens; nothing where there is
+    /// neither.
     pub(in crate::restore) fn source_node(&self, tag: &str) -> Result<SourceNode> {
-        let Some(json) = self.manifest(tag)? else { return Ok(SourceNode::default()) };
+        let Some(json) = self.manifest(tag)? else { return self.in_tokenmap(tag) };
         let text = |name: &str| json["source_node"][name].as_str().map(str::to_owned);
         Ok(SourceNode {
             cluster: json["cluster_name"].as_str().map(str::to_owned),
@@ -172,11 +177,25 @@ impl BackupHost {
         })
     }
 
-    /// The tokens that the node had at the newest full backup not after `tag`, as its manifest
-    /// tells; none where none does.
+    fn in_tokenmap(&self, tag: &str) -> Result<SourceNode> {
+        let path = self.root.join(SETS).join(tag).join(TOKENMAP);
+        if !look::exists(&path)? {
+            return Ok(SourceNode::default());
+        }
+        let node = node_in_tokenmap(&read(&path)?, &self.name)
+            .map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        Ok(node.map_or_else(SourceNode::default, |node| SourceNode {
+            datacenter: node.datacenter,
+            rack: node.rack,
+            tokens: node.tokens.into_iter().collect(),
+            ..SourceNode::default()
+        }))
+    }
+
+    /// The tokens that the node had at the newest full backup not after `tag`, as far as the backup
+    /// tells; none where it does not.
     pub fn tokens(&self, tag: &str) -> Result<BTreeSet<String>> {
-        let Some(json) = self.manifest(tag)? else { return Ok(BTreeSet::new()) };
-        Ok(tokens_of(&json))
+        Ok(self.source_node(tag)?.tokens)
     }
 
     /// The cluster that the node was of, as that manifest tells; `None` where none does.
@@ -201,13 +220,18 @@ impl BackupHost {
     }
 }
 
-/// A manifest as it was uploaded.
-pub(super) fn json(path: &Path) -> Result<Value> {
+fn read(path: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut text))
         .map_err(|e| Error::io(format_args!("read {}", path.display()), e))?;
-    serde_json::from_slice(&text).map_err(|e| Error::corrupt(format!("{} is not JSON", path.display())).with_source(e))
+    Ok(text)
+}
+
+/// A manifest as it was uploaded.
+pub(super) fn json(path: &Path) -> Result<Value> {
+    serde_json::from_slice(&read(path)?)
+        .map_err(|e| Error::corrupt(format!("{} is not JSON", path.display())).with_source(e))
 }
 
 fn tokens_of(manifest: &Value) -> BTreeSet<String> {
@@ -349,83 +373,4 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>> {
 
 fn modified(path: &Path) -> std::io::Result<SystemTime> {
     fs::metadata(path)?.modified()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    /// As a mount has it, as far as it is looked at here.
-    fn mount() -> tempfile::TempDir {
-        let mount = tempfile::tempdir().unwrap();
-        let host = mount.path().join("node1");
-        for (tag, seconds) in [("2026-11-20-03-00", 1000), ("2026-11-21-03-00", 2000)] {
-            let table = host.join("restore-points").join(tag).join("shop/users-763dab90e55511f185a85b65bc0eb462");
-            fs::create_dir_all(&table).unwrap();
-            let set = host.join("backup-sets").join(tag);
-            fs::create_dir_all(&set).unwrap();
-            let point = fs::File::open(host.join("restore-points").join(tag)).unwrap();
-            point.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
-        }
-        symlink("2026-11-21-03-00", host.join("restore-points/latest")).unwrap();
-        let full = host.join("backup-sets/2026-11-20-03-00");
-        fs::write(full.join("schema.cql"), "").unwrap();
-        fs::write(
-            full.join("backup_manifest.json"),
-            r#"{"cluster_name": "shops", "source_node": {"tokens": ["-1", 7]}}"#,
-        )
-        .unwrap();
-        mount
-    }
-
-    #[test]
-    fn a_point_tells_how_much_of_it_is_archived() {
-        let mount = mount();
-        let point = hosts(mount.path()).unwrap()[0].point("latest").unwrap();
-        let archived = Archived { objects: 2, bytes: 9 }.line();
-        let text = format!("It lacks:\n\n[shop.users] it is archived\n\n{archived}\n\nnone is whole\n");
-        fs::write(point.root.join(INCOMPLETE), text).unwrap();
-        let (lacks, instead) = point.lacks(&Selection::Everything).unwrap();
-        assert_eq!(lacks, ["it is archived"]);
-        let said = point.is_incomplete(&lacks, &instead);
-        assert!(said.contains("2 objects of 9 bytes; `cassmount thaw`") && said.contains("none is whole"), "{said}");
-    }
-
-    #[test]
-    fn points_are_found_by_any_of_their_names() {
-        let mount = mount();
-        let hosts = hosts(mount.path()).unwrap();
-        let host = &hosts[0];
-        assert_eq!((hosts.len(), &*host.name), (1, "node1"));
-        for (at, tag) in [("latest", "2026-11-21-03-00"), ("2026-11-20-03-00", "2026-11-20-03-00")] {
-            assert_eq!(host.point(at).unwrap().tag, tag);
-        }
-        assert_eq!(host.newest().unwrap(), Some(host.point("latest").unwrap()));
-        let error = host.point("2025").unwrap_err();
-        assert_eq!(error.kind(), Kind::NotFound);
-        assert!(error.to_string().contains("to 2026-11-21-03-00"), "{error}");
-        assert!(host.point("../..").is_err());
-    }
-
-    #[test]
-    fn tokens_are_those_of_the_full_before() {
-        let mount = mount();
-        let host = hosts(mount.path()).unwrap().remove(0);
-        let tokens: Vec<String> = host.tokens("2026-11-21-03-00").unwrap().into_iter().collect();
-        assert_eq!(tokens, ["-1", "7"]);
-        assert_eq!(host.cluster("latest").unwrap().as_deref(), Some("shops"));
-        assert!(host.tokens("2026-11-19").unwrap().is_empty());
-    }
-
-    #[test]
-    fn tables_have_the_names_of_their_directories() {
-        let mount = mount();
-        let point = hosts(mount.path()).unwrap().remove(0).point("latest").unwrap();
-        let tables = point.tables(None).unwrap();
-        assert_eq!(tables.len(), 1);
-        assert_eq!(tables[0].name, TableName::new("shop", "users"));
-        assert!(point.tables(Some("none")).unwrap().is_empty());
-        assert_eq!(table_of("bare"), "bare");
-    }
 }

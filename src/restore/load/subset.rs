@@ -190,6 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn the_smallest_datacenter_with_all_rows_is_enough() {
+        let mut ring = hosts(&[("r1", &[0]), ("r1", &[10]), ("r1", &[20]), ("r1", &[5])]);
+        ring[3].datacenter = Some("dc2".to_owned());
+        let mut both = topology("2");
+        both.get_mut("shop").unwrap().insert("dc2".to_owned(), "1".to_owned());
+        assert_eq!(fewest(&ring, &both).unwrap(), [3]);
+        // What is in the first datacenter alone.
+        both.insert("local".to_owned(), topology("2").remove("shop").unwrap());
+        assert_eq!(fewest(&ring, &both).unwrap(), [0, 1]);
+        // Of a datacenter that has no replica of it, nothing is had.
+        assert_eq!(fewest(&ring, &topology("1")).unwrap(), [0, 1, 2]);
+    }
+
+    #[test]
     fn of_many_hosts_every_range_is_covered() {
         let tokens: Vec<[i64; 1]> = (0..40).map(|token| [token]).collect();
         let ring: Vec<(&str, &[i64])> = tokens.iter().map(|of| ("r1", &of[..])).collect();

@@ -93,12 +93,8 @@ pub(super) fn configuration(
             "the backup is of the cluster {cluster:?}, and cluster_name is {:?} ({yaml})",
             settings.cluster_name
         )),
-        Some(_) => {}
-        None => refusals.push(
-            "the restore point's manifest does not tell of which cluster it is. \
-                     `cassmount restore load` restores it into a cluster that is up"
-                .to_owned(),
-        ),
+        // Not told: whoever prepares it says so.
+        _ => {}
     }
     // Tokens are numbers of this one alone, in every backup that is understood.
     if settings.partitioner != "Murmur3Partitioner" {
@@ -109,8 +105,7 @@ pub(super) fn configuration(
         refusals.push(format!("the backup's node has a token {wrong:?}, which is none of Murmur3Partitioner"));
     }
     if tokens.is_empty() {
-        refusals
-            .push("the restore point's manifest does not tell the node's tokens: name them with --tokens".to_owned());
+        refusals.push("the backup does not tell the node's tokens: name them with --tokens".to_owned());
     }
     match settings.num_tokens {
         Some(number) if !tokens.is_empty() && usize::try_from(number) != Ok(tokens.len()) => {

@@ -16,6 +16,8 @@ mod made;
 mod next;
 mod place;
 mod plan;
+#[cfg(test)]
+mod refused;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -63,6 +65,8 @@ pub struct NodeRequest {
     pub nodetool: Option<Program>,
     /// Change the node's configuration, instead of telling what it needs.
     pub write_config: bool,
+    /// Options that the same command needs on other machines, too: a blank before each.
+    pub repeated: String,
 }
 
 /// What would be done.

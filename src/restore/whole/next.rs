@@ -7,8 +7,10 @@ use super::undo::was_started;
 use crate::Result;
 use crate::cassandra::schema::Schema;
 use crate::restore::check::schema;
+use crate::restore::command::shell_word;
 use crate::restore::links::live;
 use crate::restore::look;
+use crate::restore::open_files::{self, View};
 use crate::restore::sstables::reading;
 use crate::restore::units;
 use std::fs;
@@ -19,6 +21,8 @@ use std::path::Path;
 pub(super) struct Remains {
     pub(super) has_started: bool,
     pub(super) has_links: bool,
+    /// Who still has files of the mount open, if that can be seen.
+    pub(super) reader: Option<String>,
     /// What is still to be done, in order.
     pub(super) steps: Vec<String>,
 }
@@ -32,18 +36,24 @@ impl Remains {
             has_links = has_links
                 || look::is_directory(&directory)? && !live::links(&directory, &state.work.mountpoint)?.is_empty();
         }
-        let steps = steps(state, has_started, has_links)?;
-        Ok(Self { has_started, has_links, steps })
+        let reader = open_files::user_of(&[], &state.work.mountpoint);
+        let steps = steps(state, has_started, has_links, &reader)?;
+        let reader = match reader {
+            View::Holder(pid, program) => Some(format!("{program} (pid {pid})")),
+            View::Nobody | View::Blind(_) => None,
+        };
+        Ok(Self { has_started, has_links, reader, steps })
     }
 }
 
 /// Whether nothing but repair is left.
 pub(super) fn is_ready(state: &NodeState, remains: &Remains) -> Result<bool> {
     let left = config::left(&state.work.needs)?;
-    Ok(state.step == NodeStep::Placed && remains.has_started && !remains.has_links && left.is_empty())
+    let is_local = !remains.has_links && remains.reader.is_none();
+    Ok(state.step == NodeStep::Placed && remains.has_started && is_local && left.is_empty())
 }
 
-fn steps(state: &NodeState, has_started: bool, has_links: bool) -> Result<Vec<String>> {
+fn steps(state: &NodeState, has_started: bool, has_links: bool, reader: &View) -> Result<Vec<String>> {
     let (work, mut steps) = (&state.work, Vec::new());
     match state.step {
         NodeStep::Staging | NodeStep::Placing => {
@@ -103,6 +113,8 @@ fn steps(state: &NodeState, has_started: bool, has_links: bool) -> Result<Vec<St
             "cassmount restore hydrate --wait; then restart Cassandra, then: cassmount unmount {}",
             work.mountpoint.display()
         ));
+    } else if has_started && work.tables.iter().any(|table| !table.as_files) {
+        steps.extend(all_local(&work.mountpoint, reader)?);
     }
     let in_files = config::left(&work.needs)?;
     let to_take_out: Vec<String> = if has_started {
@@ -114,6 +126,34 @@ fn steps(state: &NodeState, has_started: bool, has_links: bool) -> Result<Vec<St
         steps.push(format!("once it has joined, take out of the configuration:\n{}", indented(&to_take_out)));
     }
     steps.push("when all is done, forget this restore: cassmount restore node --done".to_owned());
+    Ok(steps)
+}
+
+/// What to do once nothing is a link any more: Cassandra reads on through the files that it had
+/// opened before.
+fn all_local(mountpoint: &Path, reader: &View) -> Result<Vec<String>> {
+    let mut steps = Vec::new();
+    let (place, restart) = (mountpoint.display(), "nodetool drain; systemctl restart cassandra");
+    match reader {
+        View::Holder(pid, program) => {
+            steps.push(format!("{program} (pid {pid}) still reads files of {place}: restart Cassandra ({restart})"));
+        }
+        View::Blind(why) => {
+            steps.push(format!(
+                "restart Cassandra ({restart}), unless that was done since all became local: until then it reads files \
+                 of {place} ({why})"
+            ));
+        }
+        View::Nobody => {}
+    }
+    let guards = units::drop_ins()?;
+    if !guards.is_empty() {
+        let names: Vec<String> = guards.iter().map(|path| shell_word(&path.to_string_lossy())).collect();
+        steps.push(format!("take out what kept Cassandra from starting without the mount: rm {}", names.join(" ")));
+    }
+    if look::is_mount_point(mountpoint)? {
+        steps.push(format!("cassmount unmount {}", shell_word(&mountpoint.to_string_lossy())));
+    }
     Ok(steps)
 }
 

@@ -53,6 +53,13 @@ pub(super) fn prepare(
     refusals.extend(checks::running(settings, data_dir, &mut notes));
     refusals.extend(checks::configuration(settings, &source, &tokens, request.manner, request.copy));
     refusals.extend(checks::rack(settings, &source, &mut notes)?);
+    if source.cluster.is_none() {
+        notes.push(format!(
+            "the backup does not tell of which cluster it is: cluster_name is {:?} ({}), as it has to be on all its nodes",
+            settings.cluster_name,
+            settings.path.display()
+        ));
+    }
     let ring = request.nodetool.as_ref().map(|nodetool| Node::new(nodetool.clone()).ring("system_auth")).transpose()?;
     refusals.extend(checks::cluster(settings, request.manner, &tokens, ring.as_deref(), &host.name));
 
@@ -100,6 +107,7 @@ pub(super) fn prepare(
         Manner::ColdStart => others(&hosts, &point, &request.at, source.cluster.as_deref()),
         Manner::Replace(_) => Vec::new(),
     };
+    let others = others.into_iter().map(|other| other + &request.repeated).collect();
     let tokens: Vec<String> = tokens.into_iter().collect();
     let work = Work::new(
         request.manner,
@@ -183,7 +191,7 @@ pub(super) fn lacks(point: &Point, allowed: bool) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// Where the table's id is not known: Cassandra would not find the directory.
-fn place(table: &BackupTable, request: &NodeRequest) -> std::result::Result<Option<String>, String> {
+pub(super) fn place(table: &BackupTable, request: &NodeRequest) -> std::result::Result<Option<String>, String> {
     let (keyspace, name) = (&*table.name.keyspace, &*table.name.table);
     let is_left_out = LEFT_OUT.contains(&keyspace)
         || keyspace == "system" && !BUILT.contains(&name)
@@ -282,7 +290,7 @@ fn built(
 
 /// # Errors
 /// `Kind::NoSpace` where the real files do not fit.
-fn room(work: &Work) -> Result<()> {
+pub(super) fn room(work: &Work) -> Result<()> {
     let (needed, free) = (work.copied_bytes(), look::free_bytes(&work.data_dir)?);
     if needed <= free {
         return Ok(());

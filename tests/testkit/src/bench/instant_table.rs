@@ -1,11 +1,12 @@
 //! A table of a real Cassandra, `bench.readings`, in a backup as the scripts make it, and what each
 //! of its rows holds.
 
-use super::{Random, data_dir, shell};
+use super::{Random, cassmount, data_dir, drop_pages, settle, shell};
 use crate::cassandra::process::run;
 use crate::cassandra::{Node, TOOL_DEADLINE};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 pub const HOST: &str = "bench-a";
@@ -96,6 +97,20 @@ impl Bucket {
     /// Where sstableloader wants to be pointed at.
     pub fn table_in(mountpoint: &Path) -> PathBuf {
         mountpoint.join(HOST).join("restore-points").join(TAG).join("bench").join(DIRECTORY)
+    }
+
+    /// Indexes the archive, and puts the index beside it.
+    pub fn publish(&self) {
+        let work = tempfile::tempdir_in(data_dir()).expect("create a directory");
+        let mut command = Command::new(cassmount());
+        command.arg("index").arg(&self.path).args([HOST, TAG, "--publish", "--quiet", "--key-file"]);
+        super::run(command.arg(&self.key_file).arg("--cache-dir").arg(work.path()));
+    }
+
+    /// Nothing left to be written, and the archive out of the page cache.
+    pub fn cool(&self) {
+        settle(4 << 10);
+        drop_pages(&self.archive());
     }
 
     /// Takes published indexes away again.

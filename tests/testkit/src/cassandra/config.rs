@@ -5,17 +5,38 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use super::install::Version;
 use super::node::{NodeOptions, Ports};
 
-/// The data centre that the sample's keyspaces are replicated in.
-const DATACENTER: &str = "dc1";
+/// What 4.0 calls otherwise.
+const OF_4_0: [(&str, &str); 7] = [
+    ("commitlog_sync_period: 1s", "commitlog_sync_period_in_ms: 1000"),
+    ("commitlog_segment_size: 8MiB", "commitlog_segment_size_in_mb: 8"),
+    ("commitlog_total_space: 128MiB", "commitlog_total_space_in_mb: 128"),
+    ("memtable_heap_space: 96MiB", "memtable_heap_space_in_mb: 96"),
+    ("memtable_offheap_space: 96MiB", "memtable_offheap_space_in_mb: 96"),
+    ("materialized_views_enabled: true", "enable_materialized_views: true"),
+    ("request_timeout: 60s", "request_timeout_in_ms: 60000"),
+];
 
 /// Writes the files of `<directory>/conf`.
-pub(crate) fn write(directory: &Path, address: Ipv4Addr, ports: &Ports, options: &NodeOptions) -> io::Result<()> {
+pub(crate) fn write(
+    directory: &Path,
+    version: Version,
+    (address, ports): (Ipv4Addr, &Ports),
+    options: &NodeOptions,
+) -> io::Result<()> {
     let conf = directory.join("conf");
     fs::create_dir_all(&conf)?;
-    fs::write(conf.join("cassandra.yaml"), yaml(directory, address, ports, options))?;
-    fs::write(conf.join("cassandra-rackdc.properties"), format!("dc={DATACENTER}\nrack={}\n", options.rack))?;
+    let mut yaml = yaml(directory, address, ports, options);
+    if version == Version::V4_0 {
+        for (name, before) in OF_4_0 {
+            yaml = yaml.replace(name, before);
+        }
+    }
+    fs::write(conf.join("cassandra.yaml"), yaml)?;
+    let place = format!("dc={}\nrack={}\n", options.datacenter, options.rack);
+    fs::write(conf.join("cassandra-rackdc.properties"), place)?;
     fs::write(conf.join("jvm-server.options"), "")?;
     fs::write(conf.join("logback.xml"), LOGBACK)?;
     fs::write(conf.join("logback-tools.xml"), LOGBACK_TOOLS)

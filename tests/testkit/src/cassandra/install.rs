@@ -27,6 +27,8 @@ pub enum Version {
     /// 4.1.10 on Java 11, the newest it runs on; but nodetool on Java 17 (see
     /// [`Installation::nodetool`]).
     V4_1,
+    /// 4.0.19, the last of its line, as 4.1.
+    V4_0,
 }
 
 impl Version {
@@ -34,6 +36,7 @@ impl Version {
         match self {
             Self::V5_0 => "5.0.6",
             Self::V4_1 => "4.1.10",
+            Self::V4_0 => "4.0.19",
         }
     }
 }
@@ -59,7 +62,7 @@ impl Installation {
         let nodetool = Java::seventeen()?;
         let java = match version {
             Version::V5_0 => nodetool.clone(),
-            Version::V4_1 => Java::eleven(cache)?,
+            Version::V4_1 | Version::V4_0 => Java::eleven(cache)?,
         };
         let lib = cache.join(version.number()).join("lib");
         if !lib.exists() {
@@ -68,7 +71,7 @@ impl Installation {
         let classes = match version {
             Version::V5_0 => SharedClasses::find(&java, &lib),
             // Java 11 makes none.
-            Version::V4_1 => None,
+            Version::V4_1 | Version::V4_0 => None,
         };
         Ok(Self { version, lib, java, nodetool, classes })
     }
@@ -188,7 +191,7 @@ fn project(version: Version) -> String {
         // sstableloader asks the cluster for its schema with this driver, which cassandra-all 4.x
         // only names as optional. Its netty is not Cassandra's, and with both on the class path
         // streams break.
-        Version::V4_1 => {
+        Version::V4_1 | Version::V4_0 => {
             "<dependency><groupId>com.datastax.cassandra</groupId><artifactId>cassandra-driver-core</artifactId>\
              <version>3.11.5</version><classifier>shaded</classifier><exclusions><exclusion><groupId>io.netty</groupId>\
              <artifactId>*</artifactId></exclusion></exclusions></dependency>"

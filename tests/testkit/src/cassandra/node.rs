@@ -69,6 +69,7 @@ pub struct NodeOptions {
     /// More lines for cassandra.yaml.
     pub extra_yaml: String,
     /// Where a node of a ring stands.
+    pub datacenter: &'static str,
     pub rack: &'static str,
     /// The first node of its ring; all have its storage port. None: it is alone, or the first.
     pub seed: Option<SocketAddr>,
@@ -76,7 +77,15 @@ pub struct NodeOptions {
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { heap_mib: 768, incremental_backups: false, extra_yaml: String::new(), rack: "rack1", seed: None }
+        Self {
+            heap_mib: 768,
+            incremental_backups: false,
+            extra_yaml: String::new(),
+            // The sample's keyspaces are replicated there.
+            datacenter: "dc1",
+            rack: "rack1",
+            seed: None,
+        }
     }
 }
 
@@ -131,7 +140,7 @@ impl Node {
         // From here on the guardian owns the directory.
         let directory = tempfile::Builder::new().prefix("cassmount-cassandra-").tempdir().unwrap().keep();
         fs::create_dir_all(directory.join("logs")).unwrap();
-        config::write(&directory, address, &ports, options).unwrap();
+        config::write(&directory, version, (address, &ports), options).unwrap();
         keep_logs_on_panic(&directory);
         prepare(&directory);
 
