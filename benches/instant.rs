@@ -11,7 +11,7 @@ use testkit::bench::instant_table;
 use testkit::cassandra;
 
 use cassandra::{Node, NodeOptions, TOOL_DEADLINE, Version};
-use instant_table::{Bucket, HOST, TAG};
+use instant_table::{Bucket, TAG};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

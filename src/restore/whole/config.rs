@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 /// How the lines begin and end that were written.
 const BEGIN: &str = "# BEGIN cassmount restore node";
 const END: &str = "# END cassmount restore node";
+/// How names of files begin that are being written.
+const UNFINISHED: &str = ".cassmount-restore-node-";
 /// In front of a line that was there before.
 const WAS: &str = "# before cassmount: ";
 /// Files with options of the JVM, beside cassandra.yaml: of 4.0 and later, and as some packagers
@@ -60,15 +62,15 @@ pub(super) fn write(journal: &mut NodeJournal) -> Result<()> {
         }
         let text = edited(&need, &now)?;
         let kept = PathBuf::from(format!("{}.before-cassmount", need.file.display()));
-        if look::exists(&kept)? {
-            if read(&kept)? != now {
-                let message = format!("{} is there and is another file: move it away", kept.display());
-                return Err(Error::new(Kind::Exists, message));
-            }
-        } else {
+        let is_kept = look::exists(&kept)?;
+        if is_kept && read(&kept)? != now {
+            let message = format!("{} is there and is another file: move it away", kept.display());
+            return Err(Error::new(Kind::Exists, message));
+        }
+        journal.config(ConfigChange { file: need.file.clone(), kept: kept.clone(), written: hash(&text) })?;
+        if !is_kept {
             put(&kept, &now, &need.file)?;
         }
-        journal.config(ConfigChange { file: need.file.clone(), kept, written: hash(&text) })?;
         put(&need.file, &text, &need.file)?;
     }
     Ok(())
@@ -81,6 +83,13 @@ pub(super) fn write(journal: &mut NodeJournal) -> Result<()> {
 pub(super) fn undo(changes: &[ConfigChange]) -> Result<()> {
     for change in changes {
         let failed = |e| Error::io(format_args!("give {} back", change.file.display()), e);
+        let directory = change.file.parent().unwrap_or(Path::new("/"));
+        for entry in fs::read_dir(directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
         if !look::exists(&change.kept)? {
             // An earlier run was killed behind this.
             continue;
@@ -99,7 +108,7 @@ pub(super) fn undo(changes: &[ConfigChange]) -> Result<()> {
             );
             return Err(Error::new(Kind::Busy, message));
         }
-        sync_directory(change.file.parent().unwrap_or(Path::new("/")))?;
+        sync_directory(directory)?;
     }
     Ok(())
 }
@@ -196,7 +205,7 @@ fn put(path: &Path, text: &str, like: &Path) -> Result<()> {
     let failed = |e| Error::io(format_args!("write {}", path.display()), e);
     let directory = path.parent().unwrap_or(Path::new("/"));
     let metadata = fs::metadata(like).map_err(failed)?;
-    let mut file = tempfile::Builder::new().prefix(".cassmount-").tempfile_in(directory).map_err(failed)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory).map_err(failed)?;
     fchown(file.as_file(), Some(metadata.uid()), Some(metadata.gid())).map_err(failed)?;
     file.as_file().set_permissions(metadata.permissions()).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
@@ -240,6 +249,26 @@ mod tests {
             assert_eq!(fs::read_to_string(&file).unwrap(), before);
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_was_killed_while_it_was_written_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let file = directory.path().join("cassandra.yaml");
+        fs::write(&file, "cluster_name: c\n").unwrap();
+        let kept = directory.path().join("cassandra.yaml.before-cassmount");
+        for has_copy in [false, true] {
+            let mut journal = NodeJournal::begin(state.path(), work(directory.path()), Made::default()).unwrap();
+            journal.config(ConfigChange { file: file.clone(), kept: kept.clone(), written: hash("x") }).unwrap();
+            if has_copy {
+                fs::write(&kept, "cluster_name: c\n").unwrap();
+            }
+            fs::write(directory.path().join(format!("{UNFINISHED}abc")), "clust").unwrap();
+            undo(&journal.state.config).unwrap();
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+            journal.remove().unwrap();
+        }
     }
 
     #[test]
