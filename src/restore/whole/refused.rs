@@ -271,7 +271,7 @@ fn machine(scene: &Scene) -> (NodeRestore, NodeRequest) {
 fn refused(restore: &NodeRestore, request: &NodeRequest, kind: Kind, why: &str) {
     let error = restore.prepare(request, &|_| {}).unwrap_err();
     assert!(error.kind() == kind && error.to_string().contains(why), "{why}: {:?}: {error}", error.kind());
-    let data = fs::read_dir(&restore.mount.mountpoint.with_file_name("data")).unwrap().count();
+    let data = fs::read_dir(restore.mount.mountpoint.with_file_name("data")).unwrap().count();
     assert_eq!(data, 0, "something was put there");
 }
 
