@@ -48,9 +48,11 @@ fn a_cluster_comes_back_by_medusas_tokens() {
     assert_eq!(place, (&"dc1".into(), &"r1".into(), &2.into()), "{plan}");
     let mount = plan["steps"][0]["commands"][0].as_str().unwrap();
     assert!(mount.ends_with("/mnt/backups --layout medusa --key-file K --allow-other"), "{mount}");
-    fs::write(written.path().join("cass-b/202611210250/meta/tokenmap.json"), "[]").unwrap();
+    let point = plan["hosts"][1]["point"].as_str().unwrap();
+    fs::write(written.path().join("cass-b").join(point).join("meta/tokenmap.json"), "[]").unwrap();
     let output = command.output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("202611210250 of cass-b: tokenmap.json"), "{output:?}");
+    let why = format!("{point} of cass-b: tokenmap.json");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&why), "{output:?}");
 }
 
 /// A backup without its manifest did not finish, one with a manifest of something else cannot be
