@@ -2,7 +2,7 @@
 
 use super::control::{self, Request};
 use super::exposition;
-use super::node::{Launch, PastArgs, Running, ServerArgs};
+use super::node::{Launch, Mounted, PastArgs, ServerArgs};
 use super::options::{BackupArgs, OutputArgs, ProgressArgs};
 use super::output::{Shown, print};
 use super::runtime_state::RunningMount;
@@ -10,7 +10,8 @@ use super::table::{self, Column, Table};
 use super::{mixed, session, state_dir, words};
 use cassmount::catalog::cluster::Meant;
 use cassmount::node::{
-    Drill, DrillReport, DrillRequest, DrilledTable, History, LogRequest, Meter, PointRequest, Problem, SLICES,
+    Capacity, Drill, DrillReport, DrillRequest, DrilledTable, History, LogRequest, Meter, PointRequest, Problem,
+    SLICES, Verified,
 };
 use cassmount::time::Timestamp;
 use cassmount::{Error, Kind, Result};
@@ -30,6 +31,14 @@ pub(super) struct DrillArgs {
     /// [default: all rows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(SLICES)))]
     sample: Option<u16>,
+    /// Have Cassandra verify every row of every SSTable too (nodetool verify -e), also of tables that
+    /// --sample reads in part. Takes some 2 seconds more for each table, and as long as reading it
+    #[arg(long)]
+    verify_extended: bool,
+    /// Most SSTables that one Cassandra opens: for more, several are started one after another, each
+    /// with some of the tables [default: what --heap holds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_sstables: Option<u64>,
     /// Write what was found into this file, for node_exporter (docs/metrics.md). Not with
     /// --source-host, --table or --keyspace
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source_host", "tables", "keyspaces"])]
@@ -64,6 +73,7 @@ pub(super) fn run(args: &DrillArgs) -> Result<()> {
         server: &args.server,
         mountpoint: None,
         ends_with_command: true,
+        takes_nodetool: args.verify_extended,
         is_quiet: args.progress.quiet,
     };
     let selection = args.past.selection();
@@ -77,13 +87,15 @@ pub(super) fn run(args: &DrillArgs) -> Result<()> {
         with_indexes: false,
         with_roles: false,
     };
-    let request = DrillRequest { point: point.clone(), sample: args.sample };
-    let mut report = launch.run(point, move |running| {
-        let Running { entry, mut started, begun, stopper, tell } = running;
-        let mixed = mixed::of_mount(&entry.record.mountpoint, &request.point.hosts, &request.point.at, Meant::Cluster);
-        started.notes.extend(mixed);
-        let meter = || meter(&entry.record.mountpoint);
-        Drill { request: &request, entry, started, begun, meter: &meter, stopper, tell }.run()
+    let mut capacity = Capacity::of_heap(args.server.heap);
+    capacity.sstables = args.max_sstables.unwrap_or(capacity.sstables);
+    let request = DrillRequest { point, sample: args.sample, verifies: args.verify_extended, capacity };
+    let mut report = launch.run(&args.past.at, move |mounted| {
+        let Mounted { start, entry, begun, tell } = mounted;
+        let (mountpoint, point) = (entry.record.mountpoint.clone(), &request.point);
+        let notes = mixed::of_mount(&mountpoint, &point.hosts, &point.at, Meant::Cluster);
+        let meter = || meter(&mountpoint);
+        Drill { request: &request, start, entry, notes, begun, meter: &meter, tell }.run()
     })?;
     let kept = history.compare(&mut report, &args.past.source_host, &selection);
     print(args.output, &report)?;
@@ -125,7 +137,7 @@ impl Shown for DrillReport {
         for origin in &self.points {
             let _ = writeln!(text, "  {}  {}", origin.host, origin.point);
         }
-        let columns = vec![
+        let mut columns = vec![
             Column::new("TABLE"),
             Column::new("ROWS").right(),
             Column::new("BEFORE").right().dispensable(3),
@@ -133,6 +145,7 @@ impl Shown for DrillReport {
             Column::new("FETCHED").right().dispensable(2),
             Column::new("SECONDS").right().dispensable(4),
         ];
+        columns.extend(self.verifies.then(|| Column::new("VERIFIED")));
         let rows = self.tables.iter().map(row).collect();
         let _ = write!(text, "\n{}", Table { columns, rows }.text());
         if !self.findings.is_empty() {
@@ -147,9 +160,10 @@ impl Shown for DrillReport {
         }
         let _ = writeln!(
             text,
-            "\n{} in {:.0} s, {} fetched; Cassandra {}; {}",
+            "\n{} in {:.0} s{}, {} fetched; Cassandra {}; {}",
             words::count(self.tables.len(), "table"),
             self.seconds,
+            nodes(self),
             table::bytes(self.fetched_bytes),
             self.cassandra,
             conclusion(self)
@@ -168,7 +182,17 @@ fn row(table: &DrilledTable) -> Vec<String> {
         table.newest_write.map_or("-".to_owned(), |time| Timestamp::from_secs(time.secs()).to_string()),
         table::bytes(table.fetched_bytes),
         format!("{:.1}", table.seconds),
+        match &table.verified {
+            None => "-",
+            Some(Verified { error: None, .. }) => "good",
+            Some(_) => "NO",
+        }
+        .to_owned(),
     ]
+}
+
+fn nodes(report: &DrillReport) -> String {
+    if report.nodes == 1 { String::new() } else { format!(" ({} nodes one after another)", report.nodes) }
 }
 
 fn word(problem: Problem) -> &'static str {
@@ -177,6 +201,7 @@ fn word(problem: Problem) -> &'static str {
         Problem::Unreadable => "UNREADABLE",
         Problem::Refused => "NOT OPENED BY CASSANDRA",
         Problem::ReadFailed => "READ FAILED",
+        Problem::VerifyFailed => "VERIFY FAILED",
         Problem::LostRows => "LOST ROWS",
         Problem::Gone => "GONE",
         Problem::Unreachable => "THE STORE DID NOT ANSWER",

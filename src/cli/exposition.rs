@@ -187,6 +187,9 @@ fn drilled(report: &DrillReport, before: &str, now: i64) -> String {
         let labels = vec![("source", report.source.clone()), ("problem", problem.name().to_owned())];
         gauges.set("drill_problems", "What the last drill found", &labels, count);
     }
+    let good = report.tables.iter().filter(|table| table.verified.as_ref().is_some_and(|of| of.error.is_none()));
+    let help = "Tables that the last drill had Cassandra verify (nodetool verify -e) and found good";
+    gauges.set("drill_verified_tables", help, &of_source(), good.count() as i64);
     for table in &report.tables {
         let name = table.table.split_once('.').unwrap_or((&table.table, ""));
         let of_table = ("keyspace", name.0.to_owned());

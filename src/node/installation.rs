@@ -1,7 +1,7 @@
 //! Cassandra as it is installed on this machine: its jars, and the version that their names tell.
 
 use crate::{Error, Kind, Result};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,15 @@ impl Installation {
                 places.join(", ")
             ))
         }))
+    }
+
+    /// A directory of configuration, and all jars.
+    pub(super) fn class_path(&self, conf: &Path) -> String {
+        let mut text = conf.display().to_string();
+        for jars in &self.jars {
+            let _ = write!(text, ":{}/*", jars.display());
+        }
+        text
     }
 
     /// The installation in a directory; `None` where there is none.

@@ -2,7 +2,7 @@
 
 use super::files::{make_private, write_private};
 use super::logs::Replay;
-use super::plan::{Placed, Plan, SCHEMA};
+use super::plan::{Placed, Plan};
 use super::stopper::Stopper;
 use crate::cassandra::commit_log::{self, LogName};
 use crate::cassandra::{SstableId, SstableName};
@@ -80,13 +80,14 @@ pub(super) fn place_logs(directory: &Path, replay: &Replay, stopper: &Stopper) -
     Ok(())
 }
 
-/// Removes what a Cassandra has written that was started and has ended, but for the schema.
-pub(super) fn clear_but_schema(node: &Path) -> Result<()> {
+/// Removes what was put in place for a Cassandra that has ended, and what it has written, but for
+/// the keyspace `kept`.
+pub(super) fn clear(node: &Path, kept: Option<&str>) -> Result<()> {
     let failed = |path: &Path, e| Error::io(format_args!("remove {}", path.display()), e);
     let data = node.join("data");
     for entry in fs::read_dir(&data).map_err(|e| failed(&data, e))? {
         let entry = entry.map_err(|e| failed(&data, e))?;
-        if entry.file_name() != SCHEMA {
+        if kept.is_none_or(|kept| entry.file_name() != kept) {
             fs::remove_dir_all(entry.path()).map_err(|e| failed(&entry.path(), e))?;
         }
     }

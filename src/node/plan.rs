@@ -19,6 +19,9 @@ const ROLES: &str = "system_auth";
 /// they describe.
 const BUILT: [&str; 3] = ["indexes", "views", "triggers"];
 
+/// What Cassandra keeps of each SSTable in memory outside of its heap.
+const NATIVE: [&str; 3] = ["CompressionInfo.db", "Filter.db", "Summary.db"];
+
 /// Which past, and how much of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PointRequest {
@@ -58,6 +61,8 @@ pub struct Contents {
     pub sstables: u64,
     /// Of these, in the backup.
     pub bytes: u64,
+    /// Of these, what Cassandra keeps in memory beside its heap.
+    pub(super) native_bytes: u64,
     /// Its directories, as `<keyspace>/<table>-<id>`.
     pub(super) places: BTreeSet<String>,
 }
@@ -87,6 +92,10 @@ pub(super) struct Placed {
     pub(super) sstables: Vec<Sstable>,
 }
 
+impl Contents {
+    pub(super) const NONE: Self = Self { sstables: 0, bytes: 0, native_bytes: 0, places: BTreeSet::new() };
+}
+
 impl Plan {
     /// Tables that have rows, or could have.
     pub(super) fn tables(&self) -> BTreeSet<&TableName> {
@@ -99,7 +108,10 @@ impl Plan {
         for placed in &self.links {
             let of = contents.entry(placed.table.clone()).or_default();
             of.sstables += placed.sstables.len() as u64;
-            of.bytes += placed.sstables.iter().flat_map(|sstable| sstable.components.values()).sum::<u64>();
+            for (component, bytes) in placed.sstables.iter().flat_map(|sstable| &sstable.components) {
+                of.bytes += bytes;
+                of.native_bytes += if NATIVE.contains(&&**component) { *bytes } else { 0 };
+            }
             of.places.insert(placed.place.clone());
         }
         contents

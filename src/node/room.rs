@@ -23,7 +23,7 @@ const LONGEST: u64 = 1 << 20;
 /// or remove.
 const LOCK_DEADLINE: Duration = Duration::from_mins(1);
 /// How long a killed Cassandra may take to end: the kernel has to give its memory back.
-const KILL_PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const KILL_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the nodes of a user are.
 #[derive(Clone, PartialEq, Eq, Debug)]

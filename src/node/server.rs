@@ -6,9 +6,9 @@ use super::cql::{Greeting, Session};
 use super::installation::Installation;
 use super::java::Java;
 use super::logs::Replay;
+use super::nodetool::NodeTool;
 use super::stopper::Stopper;
 use crate::{Error, Kind, Result};
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
@@ -45,12 +45,9 @@ pub(super) fn spawn(
     directory: &Path,
     heap: u64,
     replay: Option<&Replay>,
+    nodetool: Option<&NodeTool>,
 ) -> Result<Child> {
     let conf = directory.join("conf");
-    let mut class_path = conf.display().to_string();
-    for jars in &installation.jars {
-        let _ = write!(class_path, ":{}/*", jars.display());
-    }
     let heap = format!("{}m", (heap >> 20).max(1));
     let out = output(directory);
     let opened = File::create(&out).and_then(|file| Ok((file.try_clone()?, file)));
@@ -66,7 +63,7 @@ pub(super) fn spawn(
     }
     command
         .arg("-cp")
-        .arg(class_path)
+        .arg(installation.class_path(&conf))
         .args([format!("-Xms{heap}"), format!("-Xmx{heap}"), "-XX:MaxDirectMemorySize=512m".to_owned()])
         .arg("-Djava.net.preferIPv4Stack=true")
         .args(["-XX:+UseSerialGC", "-XX:+PerfDisableSharedMem", "-XX:+ExitOnOutOfMemoryError", "-Xss512k"])
@@ -76,7 +73,9 @@ pub(super) fn spawn(
         .arg(format!("-Dlogback.configurationFile={}", file_url(&conf.join("logback.xml"))?))
         .arg(format!("-Dcassandra.storagedir={}", directory.join("storage").display()))
         .args(replay)
-        // It has nobody to wait for. And no JMX: nobody is to manage it.
+        // Else no JMX: nobody is to manage it.
+        .args(nodetool.map(NodeTool::server_words).into_iter().flatten())
+        // It has nobody to wait for.
         .args(["-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=0"])
         .args(["-Dcassandra-foreground=yes", "org.apache.cassandra.service.CassandraDaemon"])
         .current_dir(directory)

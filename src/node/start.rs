@@ -6,10 +6,12 @@ use super::cql::Session;
 use super::installation::Installation;
 use super::java::Java;
 use super::logs::{self, Replay, ReplayedHost};
+use super::nodetool::NodeTool;
+use super::parts::{self, Capacity, Part};
 use super::plan::{self, Contents, Plan, PointRequest, SkipCause, Skipped};
 use super::process::ProcessId;
 use super::record::Record;
-use super::room::{Beginning, Entry, Room};
+use super::room::{Beginning, Entry, KILL_PATIENCE, Room};
 use super::stopper::Stopper;
 use super::{expected, place, server};
 use crate::cassandra::TableName;
@@ -34,6 +36,8 @@ pub struct Start {
     pub heap: u64,
     /// Longest wait for its first answer.
     pub deadline: Duration,
+    /// Whether it can be managed by nodetool.
+    pub takes_nodetool: bool,
     pub stopper: Stopper,
 }
 
@@ -60,6 +64,8 @@ pub struct Started {
     /// What it has of each table.
     #[serde(skip)]
     pub contents: BTreeMap<TableName, Contents>,
+    #[serde(skip)]
+    pub(super) nodetool: Option<NodeTool>,
 }
 
 impl Started {
@@ -89,8 +95,46 @@ impl Start {
     /// Starts a node whose mount is there, and waits until it answers with every SSTable open. Who
     /// calls this removes the node when it fails.
     pub fn run(&self, entry: &mut Entry, request: &PointRequest, tell: &(dyn Fn(&str) + Sync)) -> Result<Started> {
-        let done = self.try_run(entry, request, tell);
-        done.or_else(|error| {
+        self.keeping_log(entry, |entry| {
+            let plan = self.plan(entry, request, tell)?;
+            self.bring_up(entry, request, plan, tell)
+        })
+    }
+
+    /// Plans the nodes that are to show a past one after another, each of which can open all that it
+    /// is given.
+    pub fn parts(
+        &self,
+        entry: &mut Entry,
+        request: &PointRequest,
+        capacity: Capacity,
+        tell: &(dyn Fn(&str) + Sync),
+    ) -> Result<Vec<Part>> {
+        self.keeping_log(entry, |entry| Ok(parts::divide(self.plan(entry, request, tell)?, capacity)))
+    }
+
+    /// Starts the node of one part, as [`Self::run`] does, in the place of that of another, which
+    /// ends.
+    pub fn run_part(
+        &self,
+        entry: &mut Entry,
+        request: &PointRequest,
+        part: Part,
+        tell: &(dyn Fn(&str) + Sync),
+    ) -> Result<Started> {
+        if let Some(server) = entry.record.server.take() {
+            server.kill(KILL_PATIENCE)?;
+            self.stopper.unless_stopped(|| {
+                entry.record.is_ready = false;
+                entry.save()
+            })?;
+            place::clear(&entry.directory, None)?;
+        }
+        self.keeping_log(entry, |entry| self.bring_up(entry, request, part.plan, tell))
+    }
+
+    fn keeping_log<T>(&self, entry: &mut Entry, work: impl FnOnce(&mut Entry) -> Result<T>) -> Result<T> {
+        work(entry).or_else(|error| {
             let kept = self.room.path().join("failed.log");
             server::keep_log(&entry.directory, &kept)?;
             let is_of_cassandra = entry.record.server.is_some() && error.kind() != Kind::Interrupted;
@@ -99,17 +143,30 @@ impl Start {
         })
     }
 
-    fn try_run(&self, entry: &mut Entry, request: &PointRequest, tell: &(dyn Fn(&str) + Sync)) -> Result<Started> {
+    /// Finds what is to be shown.
+    fn plan(&self, entry: &mut Entry, request: &PointRequest, tell: &(dyn Fn(&str) + Sync)) -> Result<Plan> {
         let version = &self.installation.version;
         let mountpoint = entry.record.mountpoint.clone();
-        let mut plan = plan::prepare(&mountpoint, request, version, &self.stopper, tell, None)?;
+        let plan = plan::prepare(&mountpoint, request, version, &self.stopper, tell, None)?;
         entry.record.points.clone_from(&plan.points);
         if plan.replay.as_ref().is_some_and(|replay| replay.changes_schema) {
             let of_moment = self.bring_schema(entry, plan, request, tell)?;
-            plan = plan::prepare(&mountpoint, request, version, &self.stopper, tell, Some(&of_moment))?;
+            return plan::prepare(&mountpoint, request, version, &self.stopper, tell, Some(&of_moment));
         }
+        Ok(plan)
+    }
+
+    fn bring_up(
+        &self,
+        entry: &mut Entry,
+        request: &PointRequest,
+        mut plan: Plan,
+        tell: &(dyn Fn(&str) + Sync),
+    ) -> Result<Started> {
         let expected = self.put_in_place(entry, &plan, request)?;
-        let mut child = self.spawn(entry, plan.replay.as_ref())?;
+        let nodetool = self.takes_nodetool.then(|| NodeTool::of(&self.installation, &self.java, &entry.directory));
+        let nodetool = nodetool.transpose()?;
+        let mut child = self.spawn(entry, plan.replay.as_ref(), nodetool.as_ref())?;
         let session =
             server::wait(&mut child, entry.record.endpoint, &entry.directory, self.deadline, &self.stopper, tell)?;
         check_open(entry, &expected, request, &mut plan)?;
@@ -131,6 +188,7 @@ impl Start {
             lacks: plan.lacks,
             skipped: plan.skipped,
             notes: plan.notes,
+            nodetool,
         })
     }
 
@@ -170,7 +228,7 @@ impl Start {
         }
         let alone = PointRequest { with_roles: false, ..request.clone() };
         self.put_in_place(entry, &plan, &alone)?;
-        let mut child = self.spawn(entry, plan.replay.as_ref())?;
+        let mut child = self.spawn(entry, plan.replay.as_ref(), None)?;
         let directory = entry.directory.clone();
         let tell_more = |word: &str| tell(&format!("{word} (first for the schema of that moment)"));
         server::wait(&mut child, entry.record.endpoint, &directory, self.deadline, &self.stopper, &tell_more)?;
@@ -180,14 +238,15 @@ impl Start {
             entry.record.server = None;
             entry.save()
         })?;
-        place::clear_but_schema(&directory)?;
+        place::clear(&directory, Some(plan::SCHEMA))?;
         Ok(directory.join("data").join(plan::SCHEMA))
     }
 
     /// Starts its Cassandra and notes who that is: one step, so that whoever cleans up knows of it.
-    fn spawn(&self, entry: &mut Entry, replay: Option<&Replay>) -> Result<Child> {
+    fn spawn(&self, entry: &mut Entry, replay: Option<&Replay>, nodetool: Option<&NodeTool>) -> Result<Child> {
+        let directory = entry.directory.clone();
         self.stopper.unless_stopped(|| {
-            let mut child = server::spawn(&self.installation, &self.java, &entry.directory, self.heap, replay)?;
+            let mut child = server::spawn(&self.installation, &self.java, &directory, self.heap, replay, nodetool)?;
             let noted = ProcessId::of(child.id()).and_then(|id| {
                 entry.record.server = Some(id);
                 entry.save()

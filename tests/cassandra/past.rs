@@ -259,15 +259,22 @@ fn a_drill_finds_what_cannot_be_restored() {
         fs::remove_dir_all(hits.parent().unwrap()).unwrap();
         fs::create_dir(hits.parent().unwrap()).unwrap();
     }
+    // No query meets it.
+    fs::write(a_file(&source, &["cass-a/shop/carts-", "-Digest.crc32"]), "12345").unwrap();
     let docs = a_file(&source, &["cass-b/media/docs-", "-Data.db"]);
     let later = docs.parent().unwrap().with_file_name("2026-11-21-02-59");
     fs::create_dir(&later).unwrap();
     let manifest = r#"{"files": ["nb-77-big-Data.db"], "created_at": "2026-11-21T02:59:00Z"}"#;
     fs::write(later.join("manifest.json"), manifest).unwrap();
 
-    let drilled = nodes.run(&words);
+    let drilled = nodes.run(&[&words[..], &["--verify-extended", "--max-sstables", "15"]].concat());
     assert_eq!(drilled.status.code(), Some(1), "{drilled}");
     let report = json(&drilled.stdout);
+    assert!(report["nodes"].as_u64().unwrap() > 1, "{drilled}");
+    let read = |report: &Value| report["tables"].as_array().unwrap().len();
+    assert_eq!(read(&report), read(&good), "{drilled}");
+    let docs = report["tables"].as_array().unwrap().iter().find(|of| of["table"] == "media.docs").unwrap();
+    assert_eq!(docs["verified"]["error"], Value::Null, "{docs}");
     let mut found: Vec<(&str, Option<&str>)> = report["findings"]
         .as_array()
         .unwrap()
@@ -282,6 +289,7 @@ fn a_drill_finds_what_cannot_be_restored() {
         ("lost_rows", Some("shop.hits")),
         ("read_failed", Some("shop.orders")),
         ("refused", Some("shop.events")),
+        ("verify_failed", Some("shop.carts")),
     ];
     assert_eq!(found, expected, "{drilled}");
     assert!(

@@ -6,7 +6,7 @@ use crate::cli::interrupt::unless_interrupted;
 use crate::cli::options::{BackupArgs, KeyspaceArgs, TableArgs, parse_host};
 use crate::cli::session;
 use cassmount::config::{parse_duration, parse_size};
-use cassmount::node::{Entry, Installation, Java, PointRequest, Start, Started, Stopper, Wish};
+use cassmount::node::{Entry, Installation, Java, Start, Stopper, Wish};
 use cassmount::restore::Selection;
 use cassmount::{Error, Kind, Result};
 use std::ffi::OsString;
@@ -62,7 +62,7 @@ pub(in crate::cli) struct ServerArgs {
     cassandra: Option<PathBuf>,
     /// Memory for its heap
     #[arg(long, value_name = "SIZE", default_value = "768M", value_parser = parse_size)]
-    heap: u64,
+    pub(in crate::cli) heap: u64,
     /// Give up if it does not answer after this long
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     start_timeout: Duration,
@@ -80,35 +80,37 @@ pub(in crate::cli) struct Launch<'a> {
     pub(in crate::cli) mountpoint: Option<PathBuf>,
     /// Whether it ends with this command, rather than go on.
     pub(in crate::cli) ends_with_command: bool,
+    /// Whether it can be managed by nodetool.
+    pub(in crate::cli) takes_nodetool: bool,
     pub(in crate::cli) is_quiet: bool,
 }
 
-/// A node that answers.
-pub(in crate::cli) struct Running<'a> {
-    pub(in crate::cli) entry: &'a Entry,
-    pub(in crate::cli) started: Started,
+/// A node that can be started: its mount is there.
+pub(in crate::cli) struct Mounted<'a> {
+    pub(in crate::cli) start: &'a Start,
+    pub(in crate::cli) entry: &'a mut Entry,
     /// When the command began with it.
     pub(in crate::cli) begun: Instant,
-    pub(in crate::cli) stopper: &'a Stopper,
     pub(in crate::cli) tell: &'a (dyn Fn(&str) + Sync),
 }
 
 impl Launch<'_> {
-    /// Starts the node, and does `work` with it. Nothing is left of it when anything fails, or the
-    /// command is interrupted.
+    /// Makes a node of the time `at` ready to start, and does `work` with it. Nothing is left of it
+    /// when anything fails, or the command is interrupted.
     pub(in crate::cli) fn run<T: Send + 'static>(
         self,
-        request: PointRequest,
-        work: impl FnOnce(Running<'_>) -> Result<T> + Send + 'static,
+        at: &str,
+        work: impl FnOnce(Mounted<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let begun = Instant::now();
         let room = swept_room()?;
         let installation = Installation::find(self.server.cassandra.as_deref(), &places::installations())?;
         let java = Java::find(&installation.version, &places::javas())?;
         let (stopper, deadline) = (Stopper::default(), self.server.start_timeout);
-        let start = Start { room, installation, java, heap: self.server.heap, deadline, stopper };
+        let (heap, takes_nodetool) = (self.server.heap, self.takes_nodetool);
+        let start = Start { room, installation, java, heap, deadline, takes_nodetool, stopper };
         let wish = Wish { address: self.server.address, port: self.server.port };
-        let entry = start.begin(&self.source, &request.at, wish, self.mountpoint.clone(), self.ends_with_command)?;
+        let entry = start.begin(&self.source, at, wish, self.mountpoint.clone(), self.ends_with_command)?;
 
         let (own_start, mut own) = (start.clone(), entry.clone());
         let (mount, teller) = (self.mount_words(&entry), Teller::new(self.is_quiet));
@@ -118,8 +120,7 @@ impl Launch<'_> {
                     own_start.stopper.unless_stopped(|| run_mount(&mount))?;
                 }
                 let tell = |word: &str| teller.tell(word);
-                let started = own_start.run(&mut own, &request, &tell)?;
-                work(Running { entry: &own, started, begun, stopper: &own_start.stopper, tell: &tell })
+                work(Mounted { start: &own_start, entry: &mut own, begun, tell: &tell })
             });
             let done =
                 async { done.await.map_err(|e| Error::new(Kind::Io, "work with a node failed").with_source(e))? };

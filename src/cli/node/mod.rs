@@ -6,7 +6,7 @@ pub(in crate::cli) mod places;
 mod start;
 mod stop;
 
-pub(super) use launch::{Launch, PastArgs, Running, ServerArgs};
+pub(super) use launch::{Launch, Mounted, PastArgs, ServerArgs};
 
 use super::runtime_state::{is_ours, mounted_device};
 use super::{state_dir, unmount};

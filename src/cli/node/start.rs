@@ -97,16 +97,17 @@ pub(super) fn run(args: &StartArgs) -> Result<()> {
             None => None,
         },
         ends_with_command: false,
+        takes_nodetool: false,
         is_quiet: args.progress.quiet,
     };
-    let (hosts, at) = (args.past.source_host.clone(), args.past.at.clone());
-    let started = launch.run(args.request(), move |running| {
-        let mut started = running.started;
+    let (request, hosts, at) = (args.request(), args.past.source_host.clone(), args.past.at.clone());
+    let started = launch.run(&args.past.at, move |mounted| {
+        let mut started = mounted.start.run(mounted.entry, &request, mounted.tell)?;
         // Replayed to one moment, they are of one time.
         if started.replayed_until.is_some() {
             return Ok(started);
         }
-        started.notes.extend(mixed::of_mount(&running.entry.record.mountpoint, &hosts, &at, Meant::Cluster));
+        started.notes.extend(mixed::of_mount(&mounted.entry.record.mountpoint, &hosts, &at, Meant::Cluster));
         Ok(started)
     })?;
     print(args.output, &started)?;

@@ -89,7 +89,8 @@ pub(super) fn last_drill(source: &str) -> Result<Option<String>> {
         format!("{} found: {}", words::count(report.findings.len(), "problem"), findings.join("; "))
     };
     let tables = words::count(report.tables.len(), "table");
-    Ok(Some(format!("{}: Cassandra read {tables}; {found}", words::minute(report.started))))
+    let verified = if report.verifies { " and verified each row (nodetool verify -e)" } else { "" };
+    Ok(Some(format!("{}: Cassandra read {tables}{verified}; {found}", words::minute(report.started))))
 }
 
 /// The host of that name in the views.

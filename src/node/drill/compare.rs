@@ -96,6 +96,7 @@ pub(super) mod tests {
             fetched_bytes: 0,
             seconds: 0.5,
             error: None,
+            verified: None,
             rows_before: None,
         };
         DrillReport {
@@ -107,8 +108,10 @@ pub(super) mod tests {
             started: Timestamp(as_of),
             seconds: 1.0,
             start_seconds: 0.5,
+            nodes: 1,
             fetched_bytes: 0,
             sample: None,
+            verifies: false,
             tables: tables.iter().map(table).collect(),
             findings: Vec::new(),
             notes: Vec::new(),

@@ -13,6 +13,6 @@ mod run;
 mod sample;
 
 pub use history::History;
-pub use report::{DrillReport, DrilledTable, Finding, Problem};
+pub use report::{DrillReport, DrilledTable, Finding, Problem, Verified};
 pub use run::{Drill, DrillRequest, Meter};
 pub use sample::SLICES;

@@ -4,8 +4,8 @@ use crate::restore::Origin;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One drill. Kept on disk: a change of its fields needs another version of the
-/// [`History`](super::History).
+/// One drill. Kept on disk: a field that is new needs a default, any other change another version of
+/// the [`History`](super::History).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DrillReport {
     pub source: String,
@@ -18,12 +18,18 @@ pub struct DrillReport {
     pub cassandra: String,
     pub started: Timestamp,
     pub seconds: f64,
-    /// Of these, until the node answered.
+    /// Of these, until the nodes answered.
     pub start_seconds: f64,
+    /// How many were needed, one after another.
+    #[serde(default = "one")]
+    pub nodes: usize,
     /// Bytes of objects, fetched from the store.
     pub fetched_bytes: u64,
     /// Token ranges of each large table that were read; `None`: all rows.
     pub sample: Option<u16>,
+    /// Whether Cassandra verified each table (`nodetool verify -e`).
+    #[serde(default)]
+    pub verifies: bool,
     pub tables: Vec<DrilledTable>,
     pub findings: Vec<Finding>,
     pub notes: Vec<String>,
@@ -55,6 +61,9 @@ pub struct DrilledTable {
     pub seconds: f64,
     /// Why not all of it could be read.
     pub error: Option<String>,
+    /// What `nodetool verify -e` said, where it was asked.
+    #[serde(default)]
+    pub verified: Option<Verified>,
     /// What the last drill that read it found.
     pub rows_before: Option<u64>,
 }
@@ -64,6 +73,18 @@ impl DrilledTable {
     pub fn all_rows(&self) -> u64 {
         self.estimated_rows.unwrap_or(self.rows)
     }
+}
+
+fn one() -> usize {
+    1
+}
+
+/// A table's SSTables, verified.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Verified {
+    pub seconds: f64,
+    /// What is wrong with them, or why they could not be verified.
+    pub error: Option<String>,
 }
 
 /// Something that is not as it should be.
@@ -86,6 +107,8 @@ pub enum Problem {
     Refused,
     /// A query failed.
     ReadFailed,
+    /// Cassandra verified a table, and found it damaged.
+    VerifyFailed,
     /// A table has at most half of the rows that it had.
     LostRows,
     /// A table is not there any more.
@@ -104,6 +127,7 @@ impl Problem {
             Self::Unreadable => "unreadable",
             Self::Refused => "refused",
             Self::ReadFailed => "read_failed",
+            Self::VerifyFailed => "verify_failed",
             Self::LostRows => "lost_rows",
             Self::Gone => "gone",
             Self::Unreachable => "unreachable",
@@ -111,11 +135,12 @@ impl Problem {
         }
     }
 
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Incomplete,
         Self::Unreadable,
         Self::Refused,
         Self::ReadFailed,
+        Self::VerifyFailed,
         Self::LostRows,
         Self::Gone,
         Self::Unreachable,
