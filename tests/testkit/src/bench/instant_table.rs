@@ -118,13 +118,18 @@ impl Bucket {
         let _ = fs::remove_dir_all(self.path.join(".cassmount"));
     }
 
+    /// What `SELECT JSON payload` says of the row with this id.
+    pub fn row(&self, id: u64) -> String {
+        format!(r#"{{"payload": "{}"}}"#, payload(id))
+    }
+
     /// Queries rows from all over the table, and fails the benchmark where one is not what was
     /// backed up.
     pub fn check(&self, node: &Node) {
         for n in 0..20 {
             let id = n * (self.rows - 1) / 19;
             let rows = node.json_rows(&format!("payload FROM bench.readings WHERE id = {id}"));
-            assert_eq!(rows, [format!(r#"{{"payload": "{}"}}"#, payload(id))], "row {id}");
+            assert_eq!(rows, [self.row(id)], "row {id}");
         }
     }
 }
