@@ -5,7 +5,7 @@ use super::Host;
 use super::completeness::Peers;
 use super::disk::Disk;
 use super::host_sets::HostSets;
-use super::layout::{CassOps, Hosts, LayoutChoice, Rename, SourceLayout};
+use super::layout::{CassOps, Hosts, LayoutChoice, Rename, SourceLayout, logs};
 use super::load::Lister;
 use super::objects::Objects;
 use super::set::BackupSet;
@@ -325,7 +325,8 @@ impl Catalog {
         let found = match known.clone() {
             Some(known) if kept => Ok(known),
             known => {
-                let found = self.lister.host(&host, known.as_deref(), now()).await.map(Arc::new);
+                let logs = lock(&self.hosts).known.as_ref().map(|hosts| hosts.log_directories.clone());
+                let found = self.lister.host(&host, known.as_deref(), logs.as_deref(), now()).await.map(Arc::new);
                 if let Ok(found) = &found
                     && known.as_ref().is_none_or(|known| found.saves_listing(known))
                 {
@@ -427,6 +428,9 @@ impl Bundles for Catalog {
     fn files<'a>(&'a self, bundle: &'a ObjectMeta) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
         async move {
             let objects = &*self.lister.objects;
+            if logs::is_bundle(&bundle.key) {
+                return logs::files(objects, &bundle.key).await;
+            }
             self.lister.layout.layout(objects).await?.bundle(objects, bundle).await
         }
         .boxed()

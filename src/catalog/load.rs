@@ -3,7 +3,7 @@
 use super::completeness::{Cause, SetEvidence, Subject};
 use super::host_sets::{HostSets, is_settled};
 use super::layout::{
-    FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets, SourceLayout,
+    FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets, SourceLayout, logs,
 };
 use super::manifest::{Manifest, ParsedManifest, Scope, SetKind};
 use super::missing::{TELLING_FILES, missing_by_schema, missing_from_full};
@@ -47,14 +47,30 @@ const AUDITED_AT_ONCE: usize = 64;
 const OLDEST_WATCHED: usize = 2;
 
 impl Lister {
-    /// Lists the host; sets of `known` that cannot have changed are taken over. `Kind::NotFound`
-    /// when there is no such host.
-    pub(super) async fn host(&self, host: &Host, known: Option<&HostSets>, now: Timestamp) -> Result<HostSets> {
+    /// Lists the host; sets of `known` that cannot have changed are taken over.
+    /// `log_directories`: those beside the hosts, if they are known. `Kind::NotFound` when there is
+    /// no such host.
+    pub(super) async fn host(
+        &self,
+        host: &Host,
+        known: Option<&HostSets>,
+        log_directories: Option<&[String]>,
+        now: Timestamp,
+    ) -> Result<HostSets> {
         let layout = self.layout.layout(&*self.objects).await?;
-        match layout.sets() {
-            Sets::Placed(layout) => self.placed(layout, host, known, now).await,
-            Sets::Gathered(layout) => self.gathered(layout, host, known, now).await,
+        let found = match layout.sets() {
+            Sets::Placed(layout) => self.placed(layout, host, known, now).await?,
+            Sets::Gathered(layout) => self.gathered(layout, host, known, now).await?,
+        };
+        if found.logs.is_some() {
+            return Ok(found);
         }
+        let logs = match log_directories {
+            Some(directories) => logs::beside(&*self.objects, host, directories).await?.map(Arc::new),
+            // Nobody has listed the hosts.
+            None => known.and_then(|known| known.logs.clone()),
+        };
+        Ok(found.with_logs(logs))
     }
 
     async fn placed(
@@ -68,7 +84,7 @@ impl Lister {
             let _permit = self.permit().await?;
             layout.places(&*self.objects, host).await?
         };
-        let SetPlaces { sets: places, mut strays } = places;
+        let SetPlaces { sets: places, logs, mut strays } = places;
         if places.is_empty() && strays.is_empty() {
             return Err(no_such_host(host));
         }
@@ -123,7 +139,7 @@ impl Lister {
                 strays.push(skipped.name, None, StrayReason::Unreadable);
             }
         }
-        host_sets(host, sets, strays, now).await
+        Ok(host_sets(host, sets, strays, now).await?.with_logs(logs.map(Arc::new)))
     }
 
     /// The sets as the layout puts them together.

@@ -185,18 +185,24 @@ pub(super) fn prepare(
     Ok(Some((replay, lacks)))
 }
 
-/// Says that there are logs which are not replayed, as no moment was asked for.
+/// Says that there are logs which are not replayed, as no moment was asked for; or that there are
+/// none for the moment that was.
 pub(super) fn unused(origins: &Origins<'_>) -> Result<Option<String>> {
-    if origins.request.none || moment(origins.at, origins.request)?.is_some() {
+    if origins.request.none {
         return Ok(None);
     }
-    for (host, _) in origins.chosen {
-        if host.commit_logs()?.is_some() {
-            let message = "there are commit logs, which are not replayed: --at with a moment, as in 2026-11-21T14:03:27Z, has all writes up to then";
-            return Ok(Some(message.to_owned()));
-        }
-    }
-    Ok(None)
+    let until = moment(origins.at, origins.request)?;
+    // Without a moment none are named.
+    let has_logs = directories(origins.chosen, origins.request)?.values().any(Option::is_some);
+    Ok(match (until, has_logs) {
+        (Some(until), false) => Some(format!(
+            "no archived commit logs were found, so what was written between the restore points and {until} is not shown: if they are kept elsewhere, name them with --commit-logs HOST=DIR"
+        )),
+        (None, true) => Some(
+            "there are commit logs, which are not replayed: --at with a moment, as in 2026-11-21T14:03:27Z, has all writes up to then".to_owned(),
+        ),
+        _ => None,
+    })
 }
 
 /// The moment that was asked for, as Cassandra tells it.
@@ -249,7 +255,8 @@ fn read(
             _ if is_older || !metadata.is_file() => {}
             Some(name) => drop(names.insert(name, (entry.path(), metadata.len()))),
             None if file.starts_with("CommitLog-") && file.contains(".log.") => {
-                damages.push(format!("{file} is packed: unpack copies, and name their directory with --commit-logs"));
+                let message = "it is packed or sealed in a way that is not read: unpack copies, and name their directory with --commit-logs";
+                damages.push(format!("{file}: {message}"));
             }
             None => {}
         }

@@ -1,8 +1,9 @@
-//! Commit logs that were archived through gzip (`archive_command=gzip …`), as Cassandra wrote them:
-//! it replays no gzip.
+//! Commit logs that were archived through gzip, zstd or lz4 (`archive_command=gzip …`), as Cassandra
+//! wrote them: it replays nothing that is packed.
 //!
-//! Their length is in the last four bytes of each, so to list one costs a small request, once. All
-//! of a log is inflated, and its CRC-32 compared, before any byte of it is given out.
+//! Their length is in the last four bytes of each gzip, and may be in the first bytes of the others,
+//! so to list one costs a small request, once. One that does not tell it is shown as it is. All of a
+//! log is unpacked, and its checksum compared, before any byte of it is given out.
 
 use crate::archive::compression::{Compression, Decoder, Spacing};
 use crate::store::{Backend, Chunks, Listing, LocalFile, ObjectMeta, Page, Pages, Store, StoreOptions};
@@ -17,13 +18,14 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-const PACKED: &str = ".gz";
-/// What the ETag of a log begins with that is a gzip in the store; those of stores are quoted, or
-/// begin with a number.
-const MARK: &str = "gzip:";
-/// Bytes behind the data of a gzip that tell its length.
+/// How logs are packed that are shown unpacked: the end of the name; and what the ETag of such a log
+/// begins with, as it is shown. Those of stores are quoted, or begin with a number.
+const PACKINGS: [(Compression, &str, &str); 3] =
+    [(Compression::Gzip, ".gz", "gzip:"), (Compression::Zstd, ".zst", "zstd:"), (Compression::Lz4, ".lz4", "lz4:")];
+/// Bytes behind the data of a gzip that tell its length, and at the start of others.
 const LENGTH: u64 = 4;
-/// Shortest gzip.
+const HEADER: u64 = 18;
+/// Shortest that is looked at: a gzip of nothing.
 const SHORTEST: u64 = 18;
 /// Lengths that are kept, of logs as they were listed.
 const KNOWN: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
@@ -45,25 +47,35 @@ struct PlainLogs {
     lengths: Arc<Lengths>,
 }
 
-/// Whether it is a commit log that was packed.
-fn is_packed(object: &ObjectMeta) -> bool {
+/// How it is packed, if it is a commit log that was.
+fn packing(object: &ObjectMeta) -> Option<Compression> {
     let name = object.key.rsplit('/').next().unwrap_or(&object.key);
-    name.starts_with("CommitLog-") && name.ends_with(".log.gz") && !object.archived && object.size >= SHORTEST
+    let log = PACKINGS.iter().find_map(|(packing, end, _)| Some((*packing, name.strip_suffix(end)?)));
+    let (packing, _) = log.filter(|(_, log)| log.starts_with("CommitLog-") && log.strip_suffix(".log").is_some())?;
+    (!object.archived && object.size >= SHORTEST).then_some(packing)
 }
 
 /// What is shown of a packed log.
 fn plain(packed: &ObjectMeta, size: u64) -> ObjectMeta {
-    let key = packed.key.strip_suffix(PACKED).unwrap_or(&packed.key).into();
+    let found = PACKINGS.iter().find_map(|(_, end, mark)| Some((packed.key.strip_suffix(end)?, mark)));
+    let Some((key, mark)) = found else { return packed.clone() };
     let version = packed.e_tag.as_ref().map(|e_tag| format!("={e_tag}")).unwrap_or_default();
-    let e_tag = Some(format!("{MARK}{}:{version}", packed.size).into());
-    ObjectMeta { key, size, e_tag, ..packed.clone() }
+    let e_tag = Some(format!("{mark}{}:{version}", packed.size).into());
+    ObjectMeta { key: key.into(), size, e_tag, ..packed.clone() }
 }
 
-/// The packed log that is shown so; `None` for any other object.
-fn packed(shown: &ObjectMeta) -> Option<ObjectMeta> {
-    let (size, version) = shown.e_tag.as_ref()?.strip_prefix(MARK)?.split_once(':')?;
+/// The packed log that is shown so, and how it is packed; `None` for any other object.
+fn packed(shown: &ObjectMeta) -> Option<(ObjectMeta, Compression)> {
+    let e_tag = shown.e_tag.as_ref()?;
+    let of_mark = |(packing, end, mark): &(Compression, &str, &str)| {
+        Some((*packing, (*end).to_owned(), e_tag.strip_prefix(mark)?))
+    };
+    let (packing, end, rest) = PACKINGS.iter().find_map(of_mark)?;
+    let (size, version) = rest.split_once(':')?;
     let e_tag = version.strip_prefix('=').map(Into::into);
-    Some(ObjectMeta { key: format!("{}{PACKED}", shown.key).into(), size: size.parse().ok()?, e_tag, ..shown.clone() })
+    let packed =
+        ObjectMeta { key: format!("{}{end}", shown.key).into(), size: size.parse().ok()?, e_tag, ..shown.clone() };
+    Some((packed, packing))
 }
 
 impl Backend for PlainLogs {
@@ -77,10 +89,10 @@ impl Backend for PlainLogs {
     }
 
     fn get<'a>(&'a self, object: &'a ObjectMeta, range: Range<u64>) -> BoxFuture<'a, Result<Chunks>> {
-        let Some(packed) = packed(object) else { return self.backend.get(object, range) };
+        let Some((packed, packing)) = packed(object) else { return self.backend.get(object, range) };
         async move {
             let chunks = self.backend.get(&packed, 0..packed.size).await?;
-            let inflating = Inflating::new(range, object.size);
+            let inflating = Inflating::new(packing, range, object.size);
             // Nothing at all as often as something arrives: who waits sees that it goes on.
             let steps = stream::try_unfold(Some((chunks, inflating)), |state| async move {
                 let Some((mut chunks, inflating)) = state else { return Ok(None) };
@@ -132,12 +144,12 @@ impl Wanted {
 }
 
 impl Inflating {
-    fn new(range: Range<u64>, size: u64) -> Self {
+    fn new(packing: Compression, range: Range<u64>, size: u64) -> Self {
         let wanted = Wanted { range, at: 0, bytes: Vec::new() };
-        Self { decoder: Decoder::new(Compression::Gzip, Spacing::none()), size, wanted }
+        Self { decoder: Decoder::new(packing, Spacing::none()), size, wanted }
     }
 
-    /// Takes in the next bytes of the gzip. Blocks.
+    /// Takes in the next bytes as they are packed. Blocks.
     fn push(mut self, bytes: &[u8]) -> Result<Self> {
         let wanted = &mut self.wanted;
         self.decoder.push(bytes, &mut |segment| {
@@ -147,7 +159,7 @@ impl Inflating {
         Ok(self)
     }
 
-    /// The bytes that are wanted, once all of the gzip has proved right. Blocks.
+    /// The bytes that are wanted, once all of it has proved right. Blocks.
     fn finish(self) -> Result<Bytes> {
         let Self { decoder, size, mut wanted } = self;
         let summary = decoder.finish(&mut |segment| {
@@ -156,7 +168,7 @@ impl Inflating {
         })?;
         if summary.plain_size != size {
             let message = format!(
-                "it has {} bytes when it is unpacked, and its end says {size}: it is no gzip of one commit log",
+                "it has {} bytes when it is unpacked, and says itself {size}: it is none of one commit log",
                 summary.plain_size
             );
             return Err(Error::corrupt(message));
@@ -181,7 +193,8 @@ impl Pages for LogPages {
                 self.page = self.pages.next().await?;
             }
             let Some(page) = &mut self.page else { return Ok(None) };
-            let logs: Vec<ObjectMeta> = page.objects.iter().filter(|object| is_packed(object)).cloned().collect();
+            let logs: Vec<ObjectMeta> =
+                page.objects.iter().filter(|object| packing(object).is_some()).cloned().collect();
             let (backend, lengths) = (&*self.backend, &*self.lengths);
             let asked = logs.into_iter().map(|log| async move {
                 Ok::<_, Error>(match length(backend, lengths, &log).await? {
@@ -191,7 +204,7 @@ impl Pages for LogPages {
             });
             let shown: Vec<ObjectMeta> = stream::iter(asked).buffered(PARALLEL).try_collect().await?;
             let mut page = self.page.take().unwrap_or_default();
-            for (object, shown) in page.objects.iter_mut().filter(|object| is_packed(object)).zip(shown) {
+            for (object, shown) in page.objects.iter_mut().filter(|object| packing(object).is_some()).zip(shown) {
                 *object = shown;
             }
             Ok(Some(page))
@@ -200,23 +213,33 @@ impl Pages for LogPages {
     }
 }
 
-/// How long the log is, as the end of its gzip says; `None` where that cannot be read, and it is
-/// shown as it is.
+/// How long the log is, as the end of its gzip says, or the header of another; `None` where neither
+/// does or it cannot be read, and it is shown as it is.
 async fn length(backend: &dyn Backend, lengths: &Lengths, log: &ObjectMeta) -> Result<Option<u64>> {
     if let Some(length) = lock(lengths).get(log) {
         return Ok(Some(*length));
     }
+    let Some(packing) = packing(log) else { return Ok(None) };
+    let read = async |range: Range<u64>| {
+        let bytes: Vec<Bytes> = backend.get(log, range).await?.try_collect().await?;
+        Ok::<_, Error>(bytes.concat())
+    };
     let read = async {
-        let end: Vec<Bytes> = backend.get(log, log.size - LENGTH..log.size).await?.try_collect().await?;
-        let end: [u8; LENGTH as usize] =
-            end.concat().try_into().map_err(|_| Error::corrupt("the store sent another range than was asked for"))?;
-        Ok::<_, Error>(u64::from(u32::from_le_bytes(end)))
+        if packing != Compression::Gzip {
+            return Ok(packing.content_size(&read(0..HEADER).await?));
+        }
+        let end: [u8; LENGTH as usize] = read(log.size - LENGTH..log.size)
+            .await?
+            .try_into()
+            .map_err(|_| Error::corrupt("the store sent another range than was asked for"))?;
+        Ok::<_, Error>(Some(u64::from(u32::from_le_bytes(end))))
     };
     match read.await {
-        Ok(length) => {
+        Ok(Some(length)) => {
             lock(lengths).put(log.clone(), length);
             Ok(Some(length))
         }
+        Ok(None) => Ok(None),
         Err(error) if matches!(error.kind(), Kind::Denied | Kind::Archived | Kind::Changed | Kind::Corrupt) => {
             tracing::warn!("{}: {error}: it is shown as it is", log.key.escape_debug());
             Ok(None)
@@ -236,16 +259,18 @@ mod tests {
 
     #[test]
     fn what_is_shown_leads_back_to_what_is_there() {
-        for e_tag in [None, Some("\"a:b\""), Some("")] {
-            let there = log("node1/commitlogs/CommitLog-7-1.log.gz", e_tag);
-            assert!(is_packed(&there));
-            let shown = plain(&there, 1 << 25);
-            assert_eq!((&*shown.key, shown.size), ("node1/commitlogs/CommitLog-7-1.log", 1 << 25));
-            assert_eq!(packed(&shown), Some(there.clone()));
-            assert_eq!(packed(&there), None);
+        for (how, end, _) in PACKINGS {
+            for e_tag in [None, Some("\"a:b\""), Some("")] {
+                let there = log(&format!("node1/commitlogs/CommitLog-7-1.log{end}"), e_tag);
+                assert_eq!(packing(&there), Some(how));
+                let shown = plain(&there, 1 << 25);
+                assert_eq!((&*shown.key, shown.size), ("node1/commitlogs/CommitLog-7-1.log", 1 << 25));
+                assert_eq!(packed(&shown), Some((there.clone(), how)));
+                assert_eq!(packed(&there), None);
+            }
         }
-        for other in ["CommitLog-7-1.log", "x.log.gz", "CommitLog-7-1.log.gz.tmp"] {
-            assert!(!is_packed(&log(other, None)), "{other}");
+        for other in ["CommitLog-7-1.log", "x.log.gz", "CommitLog-7-1.log.gz.tmp", "CommitLog-7-1.zst"] {
+            assert_eq!(packing(&log(other, None)), None, "{other}");
         }
     }
 
@@ -255,22 +280,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         std::fs::write(&path, &content).unwrap();
-        let gzip = std::process::Command::new("gzip").arg("-1c").arg(&path).output().unwrap().stdout;
-        let read = |gzip: &[u8], range: Range<u64>, size: u64| {
-            let mut inflating = Inflating::new(range, size);
-            for piece in gzip.chunks(1000) {
+        let read = |packing, packed: &[u8], range: Range<u64>, size: u64| {
+            let mut inflating = Inflating::new(packing, range, size);
+            for piece in packed.chunks(1000) {
                 inflating = inflating.push(piece)?;
             }
             inflating.finish()
         };
         let size = content.len() as u64;
-        assert_eq!(read(&gzip, 0..size, size).unwrap(), content);
-        assert_eq!(read(&gzip, 600_001..600_011, size).unwrap(), content[600_001..600_011]);
+        let gzip = std::process::Command::new("gzip").arg("-1c").arg(&path).output().unwrap().stdout;
+        let zstd = zstd::bulk::compress(&content, 1).unwrap();
+        assert_eq!(Compression::Zstd.content_size(&zstd[..HEADER as usize]), Some(size));
+        for (packing, packed) in [(Compression::Gzip, &gzip), (Compression::Zstd, &zstd)] {
+            assert_eq!(read(packing, packed, 0..size, size).unwrap(), content);
+            assert_eq!(read(packing, packed, 600_001..600_011, size).unwrap(), content[600_001..600_011]);
+        }
         let mut flipped = gzip.clone();
         let last = flipped.len() - 6;
         flipped[last] ^= 1;
         for (bad, size) in [(&flipped[..], size), (&gzip[..gzip.len() - 9], size), (&gzip[..], size - 1)] {
-            assert_eq!(read(bad, 0..10, size).unwrap_err().kind(), Kind::Corrupt);
+            assert_eq!(read(Compression::Gzip, bad, 0..10, size).unwrap_err().kind(), Kind::Corrupt);
         }
     }
 }

@@ -8,7 +8,7 @@ mod files;
 mod flushed;
 mod gathered;
 mod listed;
-mod logs;
+pub(super) mod logs;
 mod manifest_stream;
 mod names;
 mod partial;
@@ -49,6 +49,8 @@ use std::sync::Arc;
 pub struct Hosts {
     /// Sorted.
     pub hosts: Vec<Host>,
+    /// Directories beside them that have commit logs of each.
+    pub log_directories: Vec<String>,
     pub strays: Strays,
 }
 

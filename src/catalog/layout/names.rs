@@ -29,6 +29,17 @@ pub(super) fn is_data(name: &str) -> bool {
     rest.is_some_and(|rest| rest.trim_start_matches(['-', '_']).bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// What people call the directory that `archive_command` fills, without dashes and in small letters:
+/// a beginning, and an end.
+const LOGS: [&str; 4] = ["commitlogs", "commitlog", "archivedcommitlogs", "archivedcommitlog"];
+const LOGS_END: [&str; 6] = ["", "archive", "archives", "archived", "backup", "backups"];
+
+/// Whether a directory is called as one of commit logs is.
+pub(super) fn is_log_directory(name: &str) -> bool {
+    let bare: String = name.chars().filter(|c| !"-_.".contains(*c)).map(|c| c.to_ascii_lowercase()).collect();
+    LOGS.iter().any(|beginning| bare.strip_prefix(beginning).is_some_and(|end| LOGS_END.contains(&end)))
+}
+
 /// What archives' names end in, but for `.enc`, which may follow.
 pub(super) const ARCHIVES: [&str; 5] = [".tar.gz", ".tgz", ".tar.zst", ".tar.lz4", ".tar"];
 
@@ -110,7 +121,7 @@ pub(super) fn key_reason(below: &str) -> StrayReason {
 /// that `is_other`.
 pub(super) async fn hosts_at_top(objects: &dyn Objects, is_other: impl Fn(&str) -> bool) -> Result<Hosts> {
     let mut found = Hosts::default();
-    for name in directories(objects, "", &mut found.strays).await?.into_iter().filter(|name| !is_other(name)) {
+    for name in found.directories(objects).await?.into_iter().filter(|name| !is_other(name)) {
         found.add(&name, || format!("{name}/"));
     }
     found.sort();
@@ -126,6 +137,18 @@ pub(super) async fn directories(objects: &dyn Objects, prefix: &str, strays: &mu
 }
 
 impl Hosts {
+    /// The directories at the top of the source, but for those of commit logs.
+    pub(super) async fn directories(&mut self, objects: &dyn Objects) -> Result<Vec<String>> {
+        let names = directories(objects, "", &mut self.strays).await?;
+        Ok(self.without_logs(names))
+    }
+
+    /// These directories at the top of the source, but for those of commit logs.
+    pub(super) fn without_logs(&mut self, mut names: Vec<String>) -> Vec<String> {
+        self.log_directories.extend(names.extract_if(.., |name| is_safe_name(name) && is_log_directory(name)));
+        names
+    }
+
     /// A host of that name; a name that cannot be shown is a stray.
     pub(super) fn add(&mut self, name: &str, prefix: impl FnOnce() -> String) {
         if is_safe_name(name) {

@@ -7,6 +7,7 @@ use crate::catalog::manifest::ParsedManifest;
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
+use crate::store::ObjectMeta;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct SetPlace {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct SetPlaces {
     pub sets: Vec<SetPlace>,
+    /// A bundle of the host's commit logs, if they lie beside them.
+    pub logs: Option<ObjectMeta>,
     /// Keys of the host that belong to no set.
     pub strays: Strays,
 }

@@ -6,7 +6,7 @@ use crate::cassandra::TableName;
 use crate::catalog::layout::files::has_archives;
 use crate::catalog::layout::names::is_other_archive;
 use crate::catalog::layout::{
-    Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, directories, is_safe_name, name_reason,
+    Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, is_safe_name, logs, name_reason,
 };
 use crate::catalog::local::LocalTime;
 use crate::catalog::manifest::{self, ParsedManifest};
@@ -45,7 +45,7 @@ impl Layout for CassOps {
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
         Box::pin(async move {
             let mut found = Hosts::default();
-            for name in directories(objects, "", &mut found.strays).await? {
+            for name in found.directories(objects).await? {
                 // `errors` could be a host; only what lies below it tells.
                 if has_hidden_sets(objects, &name).await? {
                     found.strays.push(format!("{name}/"), None, StrayReason::Archives);
@@ -77,6 +77,7 @@ impl PlacedSets for CassOps {
             let mut sets = Vec::with_capacity(level.prefixes.len());
             let mut strays = Strays::default();
             let mut odd = Vec::new();
+            let logs = logs::find(objects, &format!("{host}/"), &level.prefixes).await?;
             for name in level.prefixes {
                 match parse_tag(&name) {
                     Some(local) => sets.push(SetPlace {
@@ -95,6 +96,7 @@ impl PlacedSets for CassOps {
                     && name != ERRORS
                     && strays.list().len() < LOOKED_INTO;
                 match renamed {
+                    _ if logs.as_ref().is_some_and(|logs| *logs.key == *prefix) => {}
                     _ if !looks || !has_archives(objects, &prefix).await? => {
                         strays.push(prefix, None, name_reason(&name, StrayReason::NotATag));
                     }
@@ -110,7 +112,7 @@ impl PlacedSets for CassOps {
             sets.sort_by(|a, b| a.tag.cmp(&b.tag));
             sets.dedup();
             strays.sort();
-            Ok(SetPlaces { sets, strays })
+            Ok(SetPlaces { sets, logs, strays })
         })
     }
 

@@ -12,7 +12,7 @@ use crate::catalog::layout::listed::{ListedTable, Sum, Unplaced, files, object_a
 use crate::catalog::layout::manifest_stream::{LastManifest, MAX_FILES};
 use crate::catalog::layout::table_path::table_directory;
 use crate::catalog::layout::{
-    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, directories, is_safe_name, name_reason,
+    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, directories, is_safe_name, logs, name_reason,
 };
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
@@ -270,6 +270,8 @@ fn apart(mut nodes: Vec<Node>, strays: &mut Strays) -> Vec<Node> {
 
 impl Esop {
     async fn gather_node(&self, scan: &HostScan<'_>, node: &Node, gathered: &mut Gathered) -> Result<()> {
+        let beside = scan.objects.list_level(&node.prefix).await?.prefixes;
+        gathered.logs = logs::find(scan.objects, &node.prefix, &beside).await?;
         let prefix = format!("{}{MANIFESTS}/", node.prefix);
         let manifests: Vec<ObjectMeta> = scan.objects.list(&prefix).try_collect().await?;
         for object in manifests {

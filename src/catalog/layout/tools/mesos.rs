@@ -11,7 +11,7 @@ use crate::catalog::Host;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
 use crate::catalog::layout::table_path::{is_of_snapshot, is_table_file};
-use crate::catalog::layout::{Hosts, Layout, Sets, directories, is_safe_name, name_reason};
+use crate::catalog::layout::{Hosts, Layout, Sets, directories, is_safe_name, logs, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use futures::future::BoxFuture;
@@ -38,7 +38,7 @@ impl Layout for Mesos {
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
         Box::pin(async move {
             let mut found = Hosts::default();
-            let executors = executors(objects, &mut found.strays).await?;
+            let executors = executors(objects, &mut found).await?;
             found.hosts = executors.into_iter().map(|(host, _)| host).collect();
             found.sort();
             Ok(found)
@@ -52,10 +52,10 @@ impl Layout for Mesos {
 
 /// Each executor as a host, and the prefix of its backups. Where there are several clusters, a host
 /// is called `<cluster>.<executor>`.
-async fn executors(objects: &dyn Objects, strays: &mut Strays) -> Result<Vec<(Host, String)>> {
+async fn executors(objects: &dyn Objects, found: &mut Hosts) -> Result<Vec<(Host, String)>> {
     let mut clusters = Vec::new();
-    for cluster in directories(objects, "", strays).await? {
-        let executors = directories(objects, &format!("{cluster}/"), strays).await?;
+    for cluster in found.directories(objects).await? {
+        let executors = directories(objects, &format!("{cluster}/"), &mut found.strays).await?;
         if !executors.is_empty() {
             clusters.push((cluster, executors));
         }
@@ -69,7 +69,7 @@ async fn executors(objects: &dyn Objects, strays: &mut Strays) -> Result<Vec<(Ho
             if is_safe_name(&host) {
                 executors.push((Host::new(host), prefix));
             } else {
-                strays.push(prefix, None, name_reason(&host, StrayReason::NotAHost));
+                found.strays.push(prefix, None, name_reason(&host, StrayReason::NotAHost));
             }
         }
     }
@@ -89,14 +89,18 @@ fn parse(below: &str) -> Option<SnapshotFile<'_>> {
 impl GatheredSets for Mesos {
     fn gather<'a>(&'a self, scan: HostScan<'a>) -> BoxFuture<'a, Result<Gathered>> {
         Box::pin(async move {
-            let executors = executors(scan.objects, &mut Strays::default()).await?;
+            let executors = executors(scan.objects, &mut Hosts::default()).await?;
             let Some((_, prefix)) = executors.into_iter().find(|(host, _)| host == scan.host) else {
                 return Ok(Gathered::default());
             };
             let level = scan.objects.list_level(&prefix).await?;
+            let logs = logs::find(scan.objects, &prefix, &level.prefixes).await?;
             let mut places = Vec::new();
             let mut strays = Strays::default();
             for tag in level.prefixes {
+                if logs.as_ref().is_some_and(|logs| *logs.key == *format!("{prefix}{tag}/")) {
+                    continue;
+                }
                 if is_safe_name(&tag) {
                     places.push(SnapshotPlace { prefix: format!("{prefix}{tag}/"), tag });
                 } else {
@@ -105,7 +109,7 @@ impl GatheredSets for Mesos {
             }
             strays.add_beside(level.objects);
             strays.sort();
-            Ok(Gathered { strays, ..gather(&scan, places, parse).await? })
+            Ok(Gathered { logs, strays, ..gather(&scan, places, parse).await? })
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::names::is_data;
 use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather_compared};
 use crate::catalog::layout::table_path::{Place, TablePath};
-use crate::catalog::layout::{Hosts, Layout, Sets, directories, is_safe_name, name_reason};
+use crate::catalog::layout::{Hosts, Layout, Sets, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::StrayReason;
 use crate::store::Level;
@@ -58,7 +58,7 @@ impl Layout for Rsync {
 /// The snapshots, and what lies directly below each: the hosts.
 async fn snapshots(objects: &dyn Objects, found: &mut Hosts) -> Result<Vec<(String, Level)>> {
     let mut names = Vec::new();
-    for name in directories(objects, "", &mut found.strays).await? {
+    for name in found.directories(objects).await? {
         if is_safe_name(&name) {
             names.push(name);
         } else {

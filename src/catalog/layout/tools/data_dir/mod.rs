@@ -94,9 +94,6 @@ impl Layout for DataDir {
         bundle: &'a ObjectMeta,
     ) -> BoxFuture<'a, Result<Vec<BundledFile>>> {
         Box::pin(async move {
-            if logs::is_bundle(&bundle.key) {
-                return logs::files(objects, &bundle.key).await;
-            }
             match bundle.key.rsplit_once("/backups/") {
                 Some((directory, set)) if !set.ends_with('/') => {
                     let files = files_below(objects, &format!("{directory}/backups/")).await?;

@@ -14,7 +14,7 @@ use crate::catalog::layout::manifest_stream::LastManifest;
 use crate::catalog::layout::names::hosts_at_top;
 use crate::catalog::layout::table_path::table_directory;
 use crate::catalog::layout::{
-    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_safe_name, name_reason,
+    FoundSet, Gathered, GatheredSets, HostScan, Hosts, Layout, Sets, is_safe_name, logs, name_reason,
 };
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
@@ -113,7 +113,11 @@ impl Medusa {
         }
         let level = objects.list_level(&format!("{host}/")).await?;
         gathered.strays.add_beside(level.objects);
-        for name in level.prefixes.into_iter().filter(|name| name != DATA) {
+        let base = format!("{host}/");
+        gathered.logs = logs::find(objects, &base, &level.prefixes).await?;
+        let logs = gathered.logs.as_ref().map(|logs| logs.key.clone());
+        let is_of_logs = |name: &str| logs.as_ref().is_some_and(|logs| **logs == *format!("{base}{name}/"));
+        for name in level.prefixes.into_iter().filter(|name| name != DATA && !is_of_logs(name)) {
             if scan.is_settled(&name) {
                 gathered.settled.push(Tag::new(name));
                 continue;

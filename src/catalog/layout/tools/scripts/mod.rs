@@ -93,7 +93,7 @@ async fn gather(scan: &HostScan<'_>) -> Result<Gathered> {
     }
     let mut gathered = Gathered::default();
     let mut to_look = Vec::new();
-    for place in places::of_host(scan, &mut gathered.strays).await? {
+    for place in places::of_host(scan, &mut gathered).await? {
         match settled(scan, &place) {
             Some(tags) => gathered.settled.extend(tags),
             None => to_look.push(place),

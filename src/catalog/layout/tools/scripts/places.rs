@@ -6,9 +6,9 @@ use super::{INCREMENTAL, PARALLEL, SCHEMA};
 use crate::Result;
 use crate::catalog::layout::files::has_archives;
 use crate::catalog::layout::names::is_archive;
-use crate::catalog::layout::{HostScan, Hosts, is_own, is_safe_name, name_reason};
+use crate::catalog::layout::{Gathered, HostScan, Hosts, is_own, is_safe_name, logs, name_reason};
 use crate::catalog::objects::Objects;
-use crate::catalog::stray::{StrayReason, Strays};
+use crate::catalog::stray::StrayReason;
 use crate::catalog::{Host, SetKind};
 use futures::{StreamExt, TryStreamExt};
 
@@ -39,7 +39,8 @@ pub(super) async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
     let top = objects.list_level("").await?;
     let mut found = Hosts::default();
     let mut looked_into = 0;
-    let looks = top.prefixes.into_iter().filter(|name| !is_own(name)).map(|name| async move {
+    let names = found.without_logs(top.prefixes);
+    let looks = names.into_iter().filter(|name| !is_own(name)).map(|name| async move {
         let below = objects.list_level(&format!("{name}/")).await?;
         Ok::<_, crate::Error>((name, below))
     });
@@ -75,8 +76,8 @@ pub(super) async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
 }
 
 /// The host's directories, under either order of names.
-pub(super) async fn of_host(scan: &HostScan<'_>, strays: &mut Strays) -> Result<Vec<Place>> {
-    let (objects, host) = (scan.objects, scan.host);
+pub(super) async fn of_host(scan: &HostScan<'_>, gathered: &mut Gathered) -> Result<Vec<Place>> {
+    let (objects, host, strays) = (scan.objects, scan.host, &mut gathered.strays);
     let top = objects.list_level("").await?;
     let mut places: Vec<Place> = Vec::new();
     let mut odd: Vec<Place> = Vec::new();
@@ -90,11 +91,15 @@ pub(super) async fn of_host(scan: &HostScan<'_>, strays: &mut Strays) -> Result<
     }
     if top.prefixes.iter().any(|name| **name == *host.0) && Date::parse(&host.0).is_none() {
         let below = objects.list_level(&format!("{host}/")).await?;
+        gathered.logs = logs::find(objects, &format!("{host}/"), &below.prefixes).await?;
         let mut looked_into = 0;
         for name in below.prefixes {
             let prefix = format!("{host}/{name}/");
             if let Some(date) = Date::parse(&name) {
                 places.push(Place { name, name_before: None, date, prefix, above: None });
+                continue;
+            }
+            if gathered.logs.as_ref().is_some_and(|logs| *logs.key == *prefix) {
                 continue;
             }
             let looks = is_safe_name(&name) && looked_into < LOOKED_INTO;
