@@ -39,7 +39,7 @@ fn check(gzip: &[u8], plain: &[u8], spacing: u64, longest: u64) {
         if first.is_none() {
             let hashed = Pass::new(identity(gzip), Spacing::every(spacing)).hashed();
             let hashed = run(hashed, gzip, chunk).unwrap();
-            assert!(hashed.0 == index, "by a stage before the builder");
+            assert!(hashed == (index.clone(), file.clone()), "by a stage before the builder, with threads that pack");
             check_spans(&index, &file, gzip, None, plain);
             for span in 0..index.spans.len() {
                 let range = index.span_plain_range(span);
@@ -97,13 +97,41 @@ fn stored_blocks_and_checkpoints_at_every_bit() {
         at = end;
     }
     let gzip = member(&deflate.end(), &plain);
-    let (index, _) = index(&gzip, 1 << 20, 2000).unwrap();
+    let (index, _) = index(&gzip, 1 << 20, 1500).unwrap();
     let mut bits = [0; 8];
     for span in &index.spans {
         bits[(span.bit % 8) as usize] += 1;
     }
     assert!(bits.iter().all(|&count| count > 5), "{bits:?}");
+    let run_ups = index.spans.iter().filter(|span| span.run_up.plain > 0).count();
+    assert!(run_ups > 10, "{run_ups} of {}", index.spans.len());
     check(&gzip, &plain, 2000, 6000);
+}
+
+/// Of the window before a run-up, only what the span is made of is kept, be it by way of the run-up.
+#[test]
+fn what_only_a_run_up_refers_to_is_not_kept() {
+    let mut random = Random(3);
+    let mut bytes: Vec<u8> = (0..100_000).map(|_| random.below(256) as u8).collect();
+    // Of the tar: a header of 512 bytes, then these. The second block repeats some of the first.
+    bytes.copy_within(20_000 - 512..30_000 - 512, 40_000 - 512);
+    // A few bytes are repeated by chance.
+    for (repeated, shortest, longest) in [(0, 0, 1000), (2000, 2000, 4000)] {
+        // The span repeats some of what the run-up repeats.
+        bytes.copy_within(41_000 - 512..41_000 - 512 + repeated, 55_000 - 512);
+        let plain = tar(&[("./nb-1-big-Data.db", &bytes)]);
+        let mut deflate = Deflate::default();
+        let cuts = [0, 40_000, 50_000, plain.len()];
+        for cut in cuts.windows(2) {
+            deflate.fixed(&plain[cut[0].saturating_sub(32_768)..cut[0]], &plain[cut[0]..cut[1]]);
+        }
+        let gzip = member(&deflate.end(), &plain);
+        let (index, file) = index(&gzip, 1000, 40_000).unwrap();
+        check_spans(&index, &file, &gzip, None, &plain);
+        assert_eq!((index.spans[1].plain, index.spans[1].run_up.plain), (50_000, 10_000));
+        let window = index.spans[1].window.len;
+        assert!((shortest..longest).contains(&window), "{repeated} bytes: a window of {window}");
+    }
 }
 
 #[test]
@@ -305,6 +333,25 @@ fn golden_archive() -> (Vec<u8>, Vec<u8>) {
     let plain = plain(99, 30_000);
     let (first, second) = plain.split_at(9000);
     let mut deflate = Deflate::default();
+    // Blocks short enough for run-ups.
+    for at in (0..first.len()).step_by(1000) {
+        let (before, block) = (&first[..at], &first[at..at + 1000]);
+        if at % 3 == 0 {
+            deflate.stored(block)
+        } else {
+            deflate.fixed(before, block)
+        };
+    }
+    let mut object = member(&deflate.end(), first);
+    object.extend(member(&Deflate::default().fixed(b"", second).end(), second));
+    (object, plain)
+}
+
+/// That of older versions.
+fn old_golden_archive() -> (Vec<u8>, Vec<u8>) {
+    let plain = plain(99, 30_000);
+    let (first, second) = plain.split_at(9000);
+    let mut deflate = Deflate::default();
     deflate.stored(&first[..3000]).fixed(&first[..3000], &first[3000..]);
     let mut object = member(&deflate.end(), first);
     object.extend(member(&Deflate::default().fixed(b"", second).end(), second));
@@ -319,32 +366,38 @@ fn golden_index(object: &[u8]) -> Vec<u8> {
     pass.finish().unwrap().1
 }
 
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/seek-index-v2");
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/seek-index-v3");
 
-/// Written by a release that knew no links.
-const GOLDEN_V1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/seek-index-v1");
+/// Written by releases that knew no links, and no run-ups.
+const OLD_GOLDEN: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/seek-index-v1"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/seek-index-v2"),
+];
 
 /// Fails when the format changes: then raise the version, and keep this file for a test that it is
 /// refused.
 #[test]
-fn the_format_is_the_one_of_version_2() {
+fn the_format_is_the_one_of_version_3() {
     let golden = std::fs::read(GOLDEN).unwrap();
     let (object, plain) = golden_archive();
     let index = open(&golden).unwrap();
     check_spans(&index, &golden, &object, None, &plain);
     assert!(index.spans.len() > 4 && index.members.len() == 3);
+    assert!(index.spans.iter().any(|span| span.run_up.plain > 0));
     assert!(replay(&mut golden.as_slice(), &index.identity).unwrap().is_some());
     // Another release of zstd may well pack the same things into other bytes, and nothing else may.
     assert!(golden_index(&object) == golden, "the same index is written in other bytes");
 }
 
 #[test]
-fn an_index_of_version_1_is_read_and_not_gone_on_from() {
-    let golden = std::fs::read(GOLDEN_V1).unwrap();
-    let (object, plain) = golden_archive();
-    let index = open(&golden).unwrap();
-    check_spans(&index, &golden, &object, None, &plain);
-    assert!(replay(&mut golden.as_slice(), &index.identity).unwrap().is_none());
+fn an_index_of_an_older_version_is_read_and_not_gone_on_from() {
+    for golden in OLD_GOLDEN {
+        let golden = std::fs::read(golden).unwrap();
+        let (object, plain) = old_golden_archive();
+        let index = open(&golden).unwrap();
+        check_spans(&index, &golden, &object, None, &plain);
+        assert!(replay(&mut golden.as_slice(), &index.identity).unwrap().is_none());
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Places in a compressed stream from which decoding can start, and how far apart they are.
 
+use crate::archive::inflate::WINDOW_LEN;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -28,28 +29,72 @@ impl Checkpoint {
     }
 }
 
+/// How far before a checkpoint decoding starts. What it makes on the way is thrown away.
+///
+/// Deflate refers back 32 KiB at most, but what is referred to was mostly copied from further back
+/// itself. So of the window before a run-up little is needed: where SSTables are packed, a tenth of
+/// the checkpoint's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RunUp {
+    /// Bits of compressed data.
+    pub bits: u32,
+    /// Plain bytes that they make.
+    pub plain: u32,
+}
+
+impl RunUp {
+    /// Compressed bytes at most: blocks of such a length are better started at.
+    pub(in crate::archive) const MAX_BYTES: usize = 128 << 10;
+    /// Plain bytes at most.
+    pub(in crate::archive) const MAX_PLAIN: u64 = 256 << 10;
+}
+
+pub(in crate::archive) type Pack = Box<dyn FnOnce() -> Vec<u8> + Send>;
+
 /// A checkpoint, and what an index keeps of how to start there, soon.
 pub struct PendingEntry {
     pub checkpoint: Checkpoint,
-    pack: Box<dyn FnOnce() -> Vec<u8> + Send>,
+    /// Where to start.
+    pub run_up: RunUp,
+    pack: Pack,
+    /// What starting at the checkpoint itself takes, if there is a run-up.
+    pack_here: Option<Pack>,
 }
 
 impl PendingEntry {
     pub(super) fn new(checkpoint: Checkpoint, pack: impl FnOnce() -> Vec<u8> + Send + 'static) -> Self {
-        Self { checkpoint, pack: Box::new(pack) }
+        Self { checkpoint, run_up: RunUp::default(), pack: Box::new(pack), pack_here: None }
+    }
+
+    /// With a run-up, from whose start `self` tells how to start.
+    pub(super) fn with_run_up(mut self, run_up: RunUp, here: impl FnOnce() -> Vec<u8> + Send + 'static) -> Self {
+        self.run_up = run_up;
+        self.pack_here = Some(Box::new(here));
+        self
     }
 
     /// The same, packed already.
     pub(in crate::archive) fn packed(self) -> Self {
-        let checkpoint = self.checkpoint;
-        let packed = self.pack();
-        Self::new(checkpoint, move || packed)
+        self.packed_by(|pack| {
+            let packed = pack();
+            Box::new(move || packed)
+        })
     }
 
-    /// The packed form of the [`Entry`](super::Entry). May take a fraction of a millisecond; any
-    /// thread may do it.
+    /// The same, packed by who is given the work, and tells how to get at what comes of it.
+    pub(in crate::archive) fn packed_by(self, give: impl FnOnce(Pack) -> Pack) -> Self {
+        Self { pack: give(self.pack), ..self }
+    }
+
+    /// The packed form of the [`Entry`](super::Entry), at the start of the run-up. May take a
+    /// fraction of a millisecond; any thread may do it.
     pub fn pack(self) -> Vec<u8> {
         (self.pack)()
+    }
+
+    /// The same without a run-up: a pass that goes on from the checkpoint has to start right there.
+    pub fn pack_here(self) -> Vec<u8> {
+        self.pack_here.unwrap_or(self.pack)()
     }
 }
 
@@ -61,7 +106,8 @@ impl fmt::Debug for PendingEntry {
 
 /// How far apart checkpoints are, in plain bytes.
 ///
-/// A window costs up to ~8 KiB in the index, so the spacing must grow with the archive: the base
+/// Whoever reads a few bytes fetches and decodes a span, so spans are short. But each costs some
+/// hundred bytes of the index, or some KiB, so the spacing must grow with the archive: the base
 /// follows from the object's size, and doubles as the plain stream grows beyond what that let
 /// expect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -71,11 +117,11 @@ pub struct Spacing {
 
 impl Spacing {
     /// The closest, for all but huge archives.
-    pub const MIN: u64 = 2 << 20;
+    pub const MIN: u64 = 256 << 10;
 
-    /// An object is not cut into (many) more spans than this: 300 GB end up at 8 MiB and ~270 MB of
-    /// windows.
-    const SPANS: u64 = 24 << 10;
+    /// An object has at most so many times the spacing. Its plain stream has up to twice as many
+    /// before the spacing doubles: some 15 MB of memory for the spans.
+    const SPANS: u64 = 96 << 10;
 
     /// The farthest apart: a span is inflated as a whole, into memory.
     const MAX: u64 = 32 << 20;
@@ -97,6 +143,23 @@ impl Spacing {
     /// Exactly this base, at least 1 KiB: for tests and measurements.
     pub fn every(bytes: u64) -> Self {
         Self { base: bytes.max(1 << 10) }
+    }
+
+    /// How many spans so many plain bytes make, at most, roughly.
+    pub fn most_spans(plain: u64) -> u64 {
+        (plain / Self::MIN).min(2 * Self::SPANS)
+    }
+
+    /// The shortest run-up, plain bytes.
+    pub(super) fn run_up(spacing: u64) -> u64 {
+        (spacing / 8).min(WINDOW_LEN as u64)
+    }
+
+    /// Plain bytes beyond the spacing for which the end of a block is waited for.
+    pub(super) fn patience(spacing: u64) -> u64 {
+        // Ordinary blocks, of data that hardly has to be packed, reach 1 MiB. A spacing below the
+        // closest is for tests.
+        if spacing < Self::MIN { spacing / 2 } else { (spacing / 2).max(1 << 20) }
     }
 
     /// The spacing that holds from this plain offset on.
@@ -160,11 +223,11 @@ mod tests {
 
     #[test]
     fn spacing_grows_so_that_the_index_does_not() {
-        assert_eq!(Spacing::for_object(0).at(0), 2 << 20);
-        assert_eq!(Spacing::for_object(1 << 30).at(10 << 30), 2 << 20);
+        assert_eq!(Spacing::for_object(0).at(0), 256 << 10);
+        assert_eq!(Spacing::for_object(1 << 30).at(10 << 30), 256 << 10);
         let huge = Spacing::for_object(200_000_000_000);
-        assert_eq!(huge.at(0), 8 << 20);
-        assert_eq!(huge.at(300_000_000_000), 8 << 20);
+        assert_eq!(huge.at(0), 2 << 20);
+        assert_eq!(huge.at(300_000_000_000), 2 << 20);
         // A bomb: 10 TB from 10 GB.
         assert_eq!(Spacing::for_object(10 << 30).at(10 << 40), 32 << 20);
         assert_eq!(Spacing::none().at(u64::MAX), u64::MAX);

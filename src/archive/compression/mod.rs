@@ -16,7 +16,7 @@ mod stored;
 mod stream;
 mod zstd;
 
-pub use checkpoint::{Checkpoint, PendingEntry, Spacing};
+pub use checkpoint::{Checkpoint, PendingEntry, RunUp, Spacing};
 pub(super) use probe::compression_of;
 pub use stream::{SEGMENT_LEN, Segment, Summary};
 
@@ -79,7 +79,7 @@ impl Decoder {
     }
 
     /// At a checkpoint, with all checks: input goes on with the byte [`Checkpoint::byte`]. `packed`
-    /// is what an index keeps of the checkpoint ([`PendingEntry::pack`]).
+    /// is what an index keeps of the checkpoint ([`PendingEntry::pack_here`]).
     pub fn resume(checkpoint: &Checkpoint, packed: &[u8], spacing: Spacing) -> Result<Self> {
         let format = format_of(packed)?;
         Ok(Self { compression: format.compression, stream: (format.resume)(checkpoint, packed, spacing)? })

@@ -3,7 +3,7 @@
 use super::format::{self, Footer, MAX_SPANS, RecordKind, Save, Start};
 use super::{Identity, Index, Span, SpanHasher, VERSION, WindowRef, is_short};
 use crate::archive::Member;
-use crate::archive::compression::{Checkpoint, PendingEntry, Segment, Spacing, Summary};
+use crate::archive::compression::{Checkpoint, PendingEntry, RunUp, Segment, Spacing, Summary};
 use crate::archive::tar::{TarReader, TarState, TarSummary};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -41,7 +41,7 @@ pub struct IndexBuilder {
 #[derive(Debug)]
 struct OpenSpan {
     checkpoint: Checkpoint,
-    window: Option<WindowRef>,
+    window: Option<(RunUp, WindowRef)>,
     hash: Option<[u8; 32]>,
 }
 
@@ -91,7 +91,7 @@ impl IndexBuilder {
         this.plain = checkpoint.plain;
         this.saved = (checkpoint.plain, spans.len(), members);
         this.spans = spans;
-        this.open.push_back(OpenSpan { checkpoint, window: Some(window), hash: None });
+        this.open.push_back(OpenSpan { checkpoint, window: Some((RunUp::default(), window)), hash: None });
         this
     }
 
@@ -197,14 +197,20 @@ impl IndexBuilder {
             // Its checkpoint was replaced.
             return Ok(false);
         };
-        let packed = pending.pack();
+        let save = self.pending_save.take_if(|save| save.checkpoint == checkpoint);
+        let mut run_up = pending.run_up;
+        // Whoever goes on from a save point starts right there.
+        let packed = if save.is_some() {
+            run_up = RunUp::default();
+            pending.pack_here()
+        } else {
+            pending.pack()
+        };
         let offset = self.record(RecordKind::Window, &packed);
         let window = WindowRef { offset, len: packed.len() as u32, crc32: crc32fast::hash(&packed) };
-        self.open[at].window = Some(window);
+        self.open[at].window = Some((run_up, window));
         self.close_spans();
-        let Some(save) = self.pending_save.take_if(|save| save.checkpoint == checkpoint) else {
-            return Ok(false);
-        };
+        let Some(save) = save else { return Ok(false) };
         let PendingSave { checkpoint, tar, members } = save;
         let complete = self.spans.iter().rposition(|span| span.plain < checkpoint.plain).map_or(0, |last| last + 1);
         let (_, spans_before, members_before) = self.saved;
@@ -224,8 +230,9 @@ impl IndexBuilder {
     }
 
     fn close_spans(&mut self) {
-        while let Some(OpenSpan { checkpoint, window: Some(window), hash: Some(hash) }) = self.open.front() {
-            self.spans.push(Span { bit: checkpoint.bit, plain: checkpoint.plain, window: *window, hash: *hash });
+        while let Some(&OpenSpan { checkpoint, window: Some((run_up, window)), hash: Some(hash) }) = self.open.front() {
+            let Checkpoint { bit, plain, .. } = checkpoint;
+            self.spans.push(Span { bit, plain, run_up, window, hash });
             self.open.pop_front();
         }
     }

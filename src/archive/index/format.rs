@@ -5,16 +5,20 @@
 //! makes the file an index.
 
 use super::{Identity, Index, Span, WindowRef};
-use crate::archive::compression::{Checkpoint, MAX_PACKED_LEN};
+use crate::archive::compression::{Checkpoint, MAX_PACKED_LEN, RunUp};
 use crate::archive::tar::{MAX_MEMBERS, TarState};
 use crate::archive::{Member, MemberKind};
 use crate::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::ops::Range;
 
 /// Goes up with every change that an older reader would get wrong.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+
+/// Version 2 knew no run-ups.
+const DIRECT_VERSION: u32 = 2;
 
 /// Version 1 did not tell where links lead, and took what lies behind the end of a tar for nothing.
 /// One that came by neither is still right.
@@ -166,7 +170,7 @@ impl Footer {
         let number = |range: Range<usize>| start[range].iter().rev().fold(0, |value, &b| value << 8 | u64::from(b));
         let (offset, len, version) = (number(0..8), number(8..12), number(12..16));
         let fits = offset.checked_add(len).and_then(|end| end.checked_add(FOOTER_LEN as u64)) == Some(file_len);
-        let known = [VERSION, LINKLESS_VERSION].map(u64::from).contains(&version);
+        let known = [VERSION, DIRECT_VERSION, LINKLESS_VERSION].map(u64::from).contains(&version);
         if &start[16..] != MAGIC || !known || !fits || len > MAX_HEAD_LEN as u64 {
             return Err(Error::corrupt("not a complete seek index of this version"));
         }
@@ -179,14 +183,20 @@ impl Footer {
         if Self::hash(payload, &self.start) != self.hash {
             return Err(Error::corrupt("the seek index is damaged: its head's hash differs"));
         }
-        let index: Index = unpack(payload).ok_or_else(|| Error::corrupt("the seek index is damaged"))?;
+        let version = &self.start[12..16];
+        let index = if version == VERSION.to_le_bytes() {
+            unpack(payload)
+        } else {
+            unpack::<DirectIndex>(payload).map(Index::from)
+        };
+        let index = index.ok_or_else(|| Error::corrupt("the seek index is damaged"))?;
         if !is_sound(&index, self.head.start) {
             return Err(Error::corrupt("the seek index contradicts itself"));
         }
         let linkless = |index: &Index| {
             index.warnings.is_empty() && !index.members.iter().any(|m| matches!(m.kind, MemberKind::Unsupported(_)))
         };
-        if self.start[12..16] == LINKLESS_VERSION.to_le_bytes() && !linkless(&index) {
+        if version == LINKLESS_VERSION.to_le_bytes() && !linkless(&index) {
             return Err(Error::corrupt("a seek index of an older version that left out what this one reads"));
         }
         Ok(index)
@@ -202,11 +212,54 @@ pub(super) fn pack(index: &Index) -> Result<Vec<u8>> {
     Ok(packed)
 }
 
-fn unpack(payload: &[u8]) -> Option<Index> {
+/// An [`Index`] up to version 2.
+#[derive(Deserialize)]
+struct DirectIndex {
+    identity: Identity,
+    compressed_size: u64,
+    plain_size: u64,
+    spans: Vec<DirectSpan>,
+    members: Vec<Member>,
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct DirectSpan {
+    bit: u64,
+    plain: u64,
+    window: WindowRef,
+    hash: [u8; 32],
+}
+
+impl From<DirectIndex> for Index {
+    fn from(index: DirectIndex) -> Self {
+        let DirectIndex { identity, compressed_size, plain_size, spans, members, warnings } = index;
+        let span =
+            |DirectSpan { bit, plain, window, hash }| Span { bit, plain, run_up: RunUp::default(), window, hash };
+        let spans = spans.into_iter().map(span).collect();
+        Self { identity, compressed_size, plain_size, spans, members, warnings }
+    }
+}
+
+fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
     let mut plain = Vec::new();
     zstd::Decoder::with_buffer(payload).ok()?.take(MAX_HEAD_LEN as u64).read_to_end(&mut plain).ok()?;
     let (index, rest) = postcard::take_from_bytes(&plain).ok()?;
     rest.is_empty().then_some(index)
+}
+
+/// Whether spans follow each other, and none starts before the one before it.
+pub(super) fn are_in_order(spans: &[Span]) -> bool {
+    let most = (RunUp::MAX_BYTES as u64 + 1) * 8;
+    let first = spans.first().is_none_or(|first| first.run_up == RunUp::default());
+    first
+        && spans.is_sorted_by(|a, b| {
+            let (bits, plain) = (u64::from(b.run_up.bits), u64::from(b.run_up.plain));
+            a.plain < b.plain
+                && a.bit <= b.bit
+                && bits <= most.min(b.bit - a.bit)
+                && plain <= RunUp::MAX_PLAIN.min(b.plain - a.plain)
+        })
 }
 
 /// What the functions of [`Index`] take for granted.
@@ -223,7 +276,7 @@ fn is_sound(index: &Index, windows_end: u64) -> bool {
         && cover
         && spans.len() <= MAX_SPANS
         && members.len() <= MAX_MEMBERS
-        && spans.is_sorted_by(|a, b| a.plain < b.plain && a.bit <= b.bit)
+        && are_in_order(spans)
         && spans.iter().all(|span| {
             span.bit / 8 <= *compressed_size
                 && span.window.len as usize <= MAX_PACKED_LEN
@@ -243,7 +296,8 @@ mod tests {
 
     prop_compose! {
         fn span()(bit in offset(), plain in offset(), at in offset(), len in 0..30_u32, hash in any::<[u8; 32]>()) -> Span {
-            Span { bit, plain, window: WindowRef { offset: at, len, crc32: crc32fast::hash(&[0]) }, hash }
+            let run_up = RunUp { bits: len * 7, plain: len };
+            Span { bit, plain, run_up, window: WindowRef { offset: at, len, crc32: crc32fast::hash(&[0]) }, hash }
         }
     }
 
@@ -259,7 +313,7 @@ mod tests {
             if sorted {
                 spans.sort_by_key(|span| span.plain);
                 if let Some(first) = spans.first_mut() {
-                    (first.plain, first.bit) = (0, 0);
+                    (first.plain, first.bit, first.run_up) = (0, 0, RunUp::default());
                 }
             }
             let start = if sealed { *b"Salted__12345678" } else { [0; 16] };

@@ -1,5 +1,6 @@
 //! What an index needs of the plain bytes alone: hashes of spans, and how to start at checkpoints.
 
+use super::packers::Packers;
 use crate::archive::compression::{PendingEntry, Segment};
 
 /// Goes before an [`IndexBuilder`](super::IndexBuilder), on a thread of its own where there is one
@@ -7,16 +8,26 @@ use crate::archive::compression::{PendingEntry, Segment};
 #[derive(Debug, Default)]
 pub struct SpanHasher {
     hasher: blake3::Hasher,
+    packers: Option<Packers>,
 }
 
 impl SpanHasher {
+    /// Has so many threads pack entries.
+    pub fn with_packers(threads: usize) -> Self {
+        Self { packers: Packers::start(threads), ..Self::default() }
+    }
+
     /// Hashes the bytes, and packs the entries.
     pub fn segment(&mut self, mut segment: Segment) -> Segment {
         self.hasher.update(&segment.plain);
         if segment.checkpoint.is_some() {
             segment.span_hash = Some(self.take());
         }
-        segment.entries = segment.entries.into_iter().map(PendingEntry::packed).collect();
+        let pack = |entry: PendingEntry| match &self.packers {
+            Some(packers) => packers.pack(entry),
+            None => entry.packed(),
+        };
+        segment.entries = segment.entries.into_iter().map(pack).collect();
         segment
     }
 

@@ -1,7 +1,9 @@
 //! Goes on with a pass that was killed.
 
 use super::builder::IndexBuilder;
-use super::format::{FOOTER_LEN, MAX_OFFSET, MAX_SPANS, RECORD_HEADER_LEN, RecordKind, Save, Start, read_record};
+use super::format::{
+    FOOTER_LEN, MAX_OFFSET, MAX_SPANS, RECORD_HEADER_LEN, RecordKind, Save, Start, are_in_order, read_record,
+};
 use super::{Identity, Span, VERSION};
 use crate::Result;
 use crate::archive::Member;
@@ -76,6 +78,6 @@ fn is_sound(spans: &[Span], save: &Save) -> bool {
     at.plain <= MAX_OFFSET
         && at.byte() <= MAX_OFFSET
         && save.tar.offset() == at.plain
-        && spans.is_sorted_by(|a, b| a.plain < b.plain && a.bit <= b.bit)
+        && are_in_order(spans)
         && spans.last().is_none_or(|last| last.plain < at.plain && last.bit <= at.bit)
 }

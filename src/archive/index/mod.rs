@@ -9,6 +9,7 @@ mod builder;
 mod format;
 mod hasher;
 mod journal;
+mod packers;
 mod published;
 
 pub use builder::IndexBuilder;
@@ -20,7 +21,7 @@ pub use published::{
     published_len,
 };
 
-use super::compression::{Checkpoint, Decoder};
+use super::compression::{Checkpoint, Decoder, RunUp};
 use super::envelope::{self, BLOCK_LEN, CipherKey, HEADER_LEN};
 use super::{Member, MemberKind, Region};
 use crate::{Error, Kind, Result};
@@ -62,10 +63,19 @@ pub struct Span {
     pub bit: u64,
     /// Plain bytes before it.
     pub plain: u64,
+    /// How far before it decoding starts; not before the span before.
+    pub run_up: RunUp,
     /// Where what is needed to start there is: a packed [`Entry`], of a gzip mostly its window.
     pub window: WindowRef,
     /// BLAKE3 of its plain bytes.
     pub hash: [u8; 32],
+}
+
+impl Span {
+    /// Bits of compressed data before the first that decoding takes.
+    fn start_bit(&self) -> u64 {
+        self.bit - u64::from(self.run_up.bits)
+    }
 }
 
 /// Where in the index file a packed window is.
@@ -139,10 +149,20 @@ impl Index {
         start / block * block..end.min(self.identity.object_size)
     }
 
-    /// The bytes of the compressed stream that hold a span.
+    /// The bytes of the object that [`Self::read_spans`] needs.
+    pub fn object_range(&self, spans: &Range<usize>) -> Range<u64> {
+        self.span_object_range(spans.start).start..self.span_object_range(spans.end - 1).end
+    }
+
+    /// The plain bytes of spans in a row.
+    pub fn plain_range(&self, spans: &Range<usize>) -> Range<u64> {
+        self.span_plain_range(spans.start).start..self.span_plain_range(spans.end - 1).end
+    }
+
+    /// The bytes of the compressed stream that hold a span, and its run-up.
     fn span_compressed_range(&self, span: usize) -> Range<u64> {
         let end = self.spans.get(span + 1).map_or(self.compressed_size, |next| next.bit.div_ceil(8));
-        self.spans[span].bit / 8..end
+        self.spans[span].start_bit() / 8..end
     }
 
     /// Whether all spans that hold these plain bytes can be read by themselves.
@@ -177,32 +197,50 @@ impl Index {
         key: Option<&CipherKey>,
         object_bytes: &[u8],
     ) -> Result<Vec<u8>> {
-        let Span { bit, plain, window, hash } = &self.spans[span];
-        let range = self.span_plain_range(span);
+        self.read_spans(span..span + 1, packed_window, key, object_bytes)
+    }
+
+    /// The plain bytes of spans in a row, which takes less than to read them one by one: only the
+    /// first one's window is needed, and its run-up.
+    pub fn read_spans(
+        &self,
+        spans: Range<usize>,
+        packed_window: &[u8],
+        key: Option<&CipherKey>,
+        object_bytes: &[u8],
+    ) -> Result<Vec<u8>> {
+        let first = &self.spans[spans.start];
+        let Span { plain, run_up, window, .. } = first;
+        let (bit, ahead) = (first.start_bit(), run_up.plain as usize);
+        let range = self.plain_range(&spans);
         let len = range.end - range.start;
-        self.check_length(span)?;
+        spans.clone().try_for_each(|span| self.check_length(span))?;
         if packed_window.len() != window.len as usize || crc32fast::hash(packed_window) != window.crc32 {
             return Err(Error::corrupt("the seek index is damaged: a window's CRC-32 differs"));
         }
-        let object_range = self.span_object_range(span);
+        let object_range = self.object_range(&spans);
         if object_bytes.len() as u64 != object_range.end - object_range.start {
-            return Err(Error::invalid("not the object range of this span"));
+            return Err(Error::invalid("not the object range of these spans"));
         }
         let opened = self.open(object_range.start, key, object_bytes)?;
         let skip = if self.identity.is_sealed() { (bit / 8 % BLOCK_LEN as u64) as usize } else { 0 };
-        let compressed = self.span_compressed_range(span);
+        let compressed_end = self.span_compressed_range(spans.end - 1).end;
         // What follows in the last cipher block is another span's, or padding.
         let input = opened.as_deref().unwrap_or(object_bytes).get(skip..).unwrap_or_default();
-        let input = &input[..input.len().min((compressed.end - compressed.start) as usize)];
+        let input = &input[..input.len().min((compressed_end - bit / 8) as usize)];
 
-        let checkpoint = Checkpoint { bit: *bit, plain: *plain, member_crc: 0, member_len: 0 };
-        let out = Decoder::enter(&checkpoint, packed_window)?.span(input, len as usize)?;
-        if out.len() as u64 != len || blake3::hash(&out) != *hash {
-            return Err(Error::corrupt(format!(
-                "plain bytes {} to {} differ from what the index says",
-                range.start, range.end
-            )));
+        let start = plain - ahead as u64;
+        let checkpoint = Checkpoint { bit, plain: start, member_crc: 0, member_len: 0 };
+        let mut out = Decoder::enter(&checkpoint, packed_window)?.span(input, ahead + len as usize)?;
+        out.drain(..ahead.min(out.len()));
+        for span in spans {
+            let Range { start, end } = self.span_plain_range(span);
+            let bytes = out.get((start - range.start) as usize..(end - range.start) as usize);
+            if bytes.is_none_or(|bytes| blake3::hash(bytes) != self.spans[span].hash) {
+                return Err(Error::corrupt(format!("plain bytes {start} to {end} differ from what the index says")));
+            }
         }
+        debug_assert_eq!(out.len() as u64, len);
         Ok(out)
     }
 

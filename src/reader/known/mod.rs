@@ -92,7 +92,7 @@ impl Archive {
         let listing = &self.listing;
         let names: usize = listing.files.iter().map(|file| 2 * file.path.len() + 280).sum();
         let loose = self.loose.iter().map(|loose| loose.object.key.len() + 160).sum();
-        let spans = if self.loose.is_empty() { (listing.plain_size / Spacing::MIN) as usize * 96 } else { loose };
+        let spans = if self.loose.is_empty() { Spacing::most_spans(listing.plain_size) as usize * 96 } else { loose };
         512 + names + listing.directories.len() * 64 + listing.warnings.len() * 128 + spans
     }
 

@@ -47,6 +47,9 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 /// Which part of the memory limit is the helpers': fetching and spans leave it to them.
 const HELPERS_SHARE: u64 = 4;
 
+/// A thread that packs windows keeps up with so many that inflate.
+const HELPERS_PER_PACKER: usize = 4;
+
 /// An archive shorter than this is read by the time that threads have been started.
 const WORTH_HELPERS: u64 = 16 << 20;
 
@@ -248,15 +251,15 @@ struct PreparedPass {
     builder: IndexBuilder,
     journal: Journal,
     resumed: bool,
-    /// There are cores to spare.
-    helped: bool,
+    /// Threads that pack windows; none without cores to spare.
+    packers: usize,
 }
 
 /// Splits the tar, checks, indexes and lands.
 struct Indexing<'a, 'b> {
     tar: TarReader,
     builder: IndexBuilder,
-    hashed_before: bool,
+    packers: usize,
     journal: &'a mut Journal,
     landing: &'a mut Collector<Landing<'b>>,
 }
@@ -265,7 +268,7 @@ impl LastStage for Indexing<'_, '_> {
     type Output = Index;
 
     fn hasher(&self) -> Option<SpanHasher> {
-        self.hashed_before.then(SpanHasher::default)
+        (self.packers > 0).then(|| SpanHasher::with_packers(self.packers))
     }
 
     fn segment(&mut self, segment: Segment) -> Result<()> {
@@ -305,13 +308,13 @@ impl PreparedPass {
         };
         let helpers = passes.helpers(object.size);
         decoder.set_helpers(helpers);
-        let helped = helpers.threads > 0;
-        let builder = if helped { builder.after_hasher() } else { builder };
+        let packers = helpers.threads.div_ceil(HELPERS_PER_PACKER);
+        let builder = if packers > 0 { builder.after_hasher() } else { builder };
         let builder = match passes.options.save_every {
             Some(bytes) => builder.save_every(bytes),
             None => builder,
         };
-        Ok(Self { opener, decoder, tar, builder, journal, resumed, helped })
+        Ok(Self { opener, decoder, tar, builder, journal, resumed, packers })
     }
 
     /// The pass itself. Blocks until the archive's end has proved right.
@@ -329,7 +332,7 @@ impl PreparedPass {
         let indexing = Indexing {
             tar: self.tar,
             builder: self.builder,
-            hashed_before: self.helped,
+            packers: self.packers,
             journal: &mut self.journal,
             landing: &mut landing,
         };

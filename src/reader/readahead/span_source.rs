@@ -13,6 +13,9 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Plain bytes of spans that are read together: as much as one core is given at a time.
+const TOGETHER: u64 = 2 << 20;
+
 /// An object whose spans can be read.
 pub(in crate::reader) struct SpanSource {
     pub(in crate::reader) object: Arc<ObjectMeta>,
@@ -61,6 +64,31 @@ impl SpanSource {
             SpanMap::Index(index) => index.span_object_range(span),
             SpanMap::Pieces { map, .. } => map.span_range(span),
         }
+    }
+
+    /// Whether spans in a row are read with less work together.
+    pub(super) fn is_read_together(&self) -> bool {
+        matches!(self.spans, SpanMap::Index(_))
+    }
+
+    /// The plain bytes of spans in a row.
+    pub(super) fn plain_range_of(&self, spans: &Range<usize>) -> Range<u64> {
+        self.plain_range(spans.start).start..self.plain_range(spans.end - 1).end
+    }
+
+    /// The bytes of the object that hold spans in a row.
+    pub(super) fn object_range_of(&self, spans: &Range<usize>) -> Range<u64> {
+        self.object_range(spans.start).start..self.object_range(spans.end - 1).end
+    }
+
+    /// The first of these spans that are best read together; there has to be one.
+    pub(super) fn group(&self, spans: Range<usize>) -> Range<usize> {
+        let start = spans.start;
+        let more = |&end: &usize| {
+            let plain = self.plain_range_of(&(start..end + 1));
+            self.is_read_together() && plain.end - plain.start <= TOGETHER
+        };
+        start..(start + 1..spans.end).take_while(more).last().map_or(start + 1, |last| last + 1)
     }
 
     /// Whether all spans that hold these plain bytes can be read by themselves.

@@ -19,8 +19,8 @@ use crate::reader::seal::unlock::{PROBE_LEN, Trial};
 use crate::task::{blocking, lock};
 use crate::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt;
 use futures::stream::StreamExt;
+use futures::{FutureExt, TryStreamExt};
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -32,8 +32,8 @@ use tokio::sync::Semaphore;
 /// Longest range that is fetched in one request, bytes; longer spans take several.
 const LONGEST_RANGE: u64 = 8 << 20;
 
-/// Spans read at a time for one read that needs several.
-const TOGETHER: usize = 4;
+/// Spans waited for at a time for one read that needs several.
+const TOGETHER: usize = 8;
 
 /// Spans on their way to the disk at a time; others are not kept.
 const WRITES: usize = 4;
@@ -144,6 +144,7 @@ impl SpanReader {
         if first == last {
             return Ok(part(first, self.span(source, first, keep).await?));
         }
+        self.begin(source, first..last + 1, keep);
         let spans = (first..=last).map(|number| async move { Ok((number, self.span(source, number, keep).await?)) });
         let spans = futures::stream::iter(spans).buffered(TOGETHER);
         let whole = BytesMut::with_capacity((range.end - range.start) as usize);
@@ -187,7 +188,8 @@ impl SpanReader {
             self.fetcher.stats.span_hits.fetch_add(1, Relaxed);
             span
         } else {
-            let span = self.fetch_span(&source, number).await.map_err(|error| error.with_object(&source.object.key));
+            let span = self.fetch_spans(&source, number..number + 1).await;
+            let span = span.map_err(|error| error.with_object(&source.object.key));
             let span = span.inspect_err(|error| self.fetcher.stats.count_error(error))?;
             if keep == Keep::Disk {
                 self.keep_span(&source, number, span.clone());
@@ -229,42 +231,98 @@ impl SpanReader {
         });
     }
 
-    async fn fetch_span(self: &Arc<Self>, source: &Arc<SpanSource>, number: usize) -> Result<Bytes> {
-        let range = source.object_range(number);
-        let plain = source.plain_range(number);
+    /// Has what of these spans is not at hand read, with few requests.
+    fn begin(self: &Arc<Self>, source: &Arc<SpanSource>, mut spans: Range<usize>, keep: Keep) {
+        while !spans.is_empty() {
+            let group = source.group(spans.clone());
+            spans.start = group.end;
+            let lacking = |number: &usize| !self.has_span(source, *number);
+            let Some(first) = group.clone().find(lacking) else { continue };
+            let group = first..(first..group.end).take_while(lacking).last().map_or(first + 1, |last| last + 1);
+            if group.len() > 1 {
+                self.begin_group(source, &group, keep);
+            }
+            // What was at hand in its midst hardly ever is.
+            spans.start = group.end;
+        }
+    }
+
+    /// Reads spans together, for each who waits for one of them.
+    fn begin_group(self: &Arc<Self>, source: &Arc<SpanSource>, group: &Range<usize>, keep: Keep) {
+        let (reader, from, spans) = (Arc::clone(self), Arc::clone(source), group.clone());
+        let all = async move { reader.load_group(&from, spans, keep).await }.boxed().shared();
+        for number in group.clone() {
+            let (all, at) = (all.clone(), number - group.start);
+            // In a task of its own; whoever wants it finds it among the flights.
+            drop(self.flights.join(&(source.identity, number), || async move { Ok(all.await?[at].clone()) }));
+        }
+    }
+
+    async fn load_group(
+        self: &Arc<Self>,
+        source: &Arc<SpanSource>,
+        group: Range<usize>,
+        keep: Keep,
+    ) -> Result<Vec<Bytes>> {
+        let lost = |error: Error| Error::new(Kind::CacheLost, error.to_string());
+        group.clone().try_for_each(|number| source.check_length(number)).map_err(lost)?;
+        let all = self.fetch_spans(source, group.clone()).await.map_err(|error| error.with_object(&source.object.key));
+        let all = all.inspect_err(|error| self.fetcher.stats.count_error(error))?;
+        let start = source.plain_range(group.start).start;
+        let spans = group.map(|number| {
+            let plain = source.plain_range(number);
+            // Copied, so that one that stays does not hold the others' memory.
+            let span = Bytes::copy_from_slice(&all[(plain.start - start) as usize..(plain.end - start) as usize]);
+            if keep == Keep::Disk {
+                self.keep_span(source, number, span.clone());
+            }
+            lock(&self.memory).put((source.identity, number), span.clone());
+            span
+        });
+        Ok(spans.collect())
+    }
+
+    async fn fetch_spans(self: &Arc<Self>, source: &Arc<SpanSource>, spans: Range<usize>) -> Result<Bytes> {
+        let range = source.object_range_of(&spans);
+        let plain = source.plain_range_of(&spans);
         let size = range.end - range.start + (plain.end - plain.start);
         let _reserved = self.fetcher.memory.reserve(size).await;
         let bytes = self.fetch_object_range(source, range).await?;
-        self.open_span(source, number, bytes).await
+        self.open_spans(source, spans, bytes).await
     }
 
-    /// Plain bytes of one span, verified, from its bytes in the object.
-    pub(super) async fn open_span(
+    /// Plain bytes of spans in a row, verified, from their bytes in the object.
+    pub(super) async fn open_spans(
         self: &Arc<Self>,
         source: &Arc<SpanSource>,
-        number: usize,
+        spans: Range<usize>,
         bytes: Bytes,
     ) -> Result<Bytes> {
-        let span = match &source.spans {
-            SpanMap::Index(index) => self.open_indexed(source, index, number, bytes).await?,
+        let count = spans.len() as u64;
+        let plain = match &source.spans {
+            SpanMap::Index(index) => self.open_indexed(source, index, spans, bytes).await?,
             SpanMap::Pieces { map, list } => {
-                check_pieces(map, &**list, number, &bytes).await?;
+                for number in spans.clone() {
+                    let (start, range) = (map.span_range(spans.start).start, map.span_range(number));
+                    let piece = bytes.slice((range.start - start) as usize..(range.end - start) as usize);
+                    check_pieces(map, &**list, number, &piece).await?;
+                }
                 bytes
             }
         };
-        self.fetcher.stats.spans_read.fetch_add(1, Relaxed);
-        self.fetcher.stats.plain_bytes.fetch_add(span.len() as u64, Relaxed);
-        Ok(span)
+        self.fetcher.stats.spans_read.fetch_add(count, Relaxed);
+        self.fetcher.stats.plain_bytes.fetch_add(plain.len() as u64, Relaxed);
+        Ok(plain)
     }
 
     async fn open_indexed(
         self: &Arc<Self>,
         source: &Arc<SpanSource>,
         index: &Arc<Index>,
-        number: usize,
+        spans: Range<usize>,
         bytes: Bytes,
     ) -> Result<Bytes> {
-        let opened = self.inflate_span(source, index, number, bytes.clone(), None).await;
+        let opened = self.inflate(source, index, spans.clone(), bytes.clone(), None).await;
         match opened {
             // No key gave the right bytes: the start of the object tells whether there is no key,
             // or damage.
@@ -273,7 +331,7 @@ impl SpanReader {
                 let first = body.range(&self.fetcher, &source.object, 0..body.size.min(PROBE_LEN)).await?;
                 let (seals, object) = (Arc::clone(&self.seals), Arc::clone(&source.object));
                 let key = blocking(move || seals.unlocker.open(&object.key, &first)).await?;
-                self.inflate_span(source, index, number, bytes, Some(key.key)).await
+                self.inflate(source, index, spans, bytes, Some(key.key)).await
             }
             opened => opened,
         }
@@ -317,19 +375,19 @@ impl SpanReader {
         Ok(Body::armored(armor))
     }
 
-    async fn inflate_span(
+    async fn inflate(
         self: &Arc<Self>,
         source: &Arc<SpanSource>,
         index: &Arc<Index>,
-        number: usize,
+        spans: Range<usize>,
         bytes: Bytes,
         key: Option<Arc<CipherKey>>,
     ) -> Result<Bytes> {
         let _turn = self.cpu.acquire().await.expect("the semaphore is never closed");
         let (reader, source, index) = (Arc::clone(self), Arc::clone(source), Arc::clone(index));
         blocking(move || {
-            let window = reader.window(&source, &index, number)?;
-            let read = |key: Option<&CipherKey>| index.read_span(number, &window, key, &bytes).map(Bytes::from);
+            let window = reader.window(&source, &index, spans.start)?;
+            let read = |key: Option<&CipherKey>| index.read_spans(spans.clone(), &window, key, &bytes).map(Bytes::from);
             if let Some(key) = key {
                 return read(Some(&key));
             }
@@ -365,6 +423,7 @@ impl SpanReader {
     /// Reads spans in order as somebody is about to want them. What goes wrong, they will see
     /// themselves.
     pub(super) fn prefetch(self: &Arc<Self>, source: &Arc<SpanSource>, spans: Range<usize>) {
+        self.begin(source, spans.clone(), Keep::Memory);
         for number in spans {
             let (reader, source) = (Arc::clone(self), Arc::clone(source));
             tokio::spawn(async move {

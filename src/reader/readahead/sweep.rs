@@ -1,7 +1,7 @@
 //! The spans of a file in order: fetched several with one request and several requests at a time,
 //! inflated on all cores.
 
-use super::span_source::{SpanSource, Target};
+use super::span_source::Target;
 use super::spans::{Keep, SpanReader};
 use crate::reader::budget::Reserved;
 use crate::reader::fetch::UnderWay;
@@ -47,7 +47,7 @@ pub(super) struct Sweep<'a> {
     share: u64,
     under_way: UnderWay,
     fetching: FuturesOrdered<JoinHandle<Result<Fetched>>>,
-    fetched: VecDeque<Span>,
+    fetched: VecDeque<Group>,
     inflating: FuturesOrdered<JoinHandle<Result<Inflated>>>,
 }
 
@@ -59,14 +59,15 @@ struct Fetched {
     reserved: Arc<Reserved>,
 }
 
-struct Span {
-    number: usize,
+/// Those of them that are inflated together.
+struct Group {
+    spans: Range<usize>,
     bytes: Option<Bytes>,
     reserved: Arc<Reserved>,
 }
 
 struct Inflated {
-    number: usize,
+    spans: Range<usize>,
     bytes: Bytes,
     _reserved: Arc<Reserved>,
 }
@@ -134,7 +135,7 @@ impl<'a> Sweep<'a> {
                 let bytes = if reader.has_span(&source, spans.start) {
                     None
                 } else {
-                    Some(reader.fetch_object_range(&source, object_range(&source, &spans)).await?)
+                    Some(reader.fetch_object_range(&source, source.object_range_of(&spans)).await?)
                 };
                 Ok(Fetched { spans, bytes, reserved: Arc::new(reserved) })
             };
@@ -170,52 +171,51 @@ impl<'a> Sweep<'a> {
     /// Bytes that these spans take in memory on their way.
     fn size(&self, spans: &Range<usize>) -> u64 {
         let source = &self.target.source;
-        let object = object_range(source, spans);
-        let plain = source.plain_range(spans.start).start..source.plain_range(spans.end - 1).end;
+        let (object, plain) = (source.object_range_of(spans), source.plain_range_of(spans));
         object.end - object.start + (plain.end - plain.start)
     }
 
     fn split(&mut self, fetched: &Fetched) {
         let source = &self.target.source;
         let start = source.object_range(fetched.spans.start).start;
-        for number in fetched.spans.clone() {
-            let range = source.object_range(number);
+        let mut left = fetched.spans.clone();
+        while !left.is_empty() {
+            let spans = source.group(left.clone());
+            left.start = spans.end;
+            let range = source.object_range_of(&spans);
             let bytes = fetched.bytes.as_ref();
             let bytes = bytes.map(|bytes| bytes.slice((range.start - start) as usize..(range.end - start) as usize));
-            self.fetched.push_back(Span { number, bytes, reserved: Arc::clone(&fetched.reserved) });
+            self.fetched.push_back(Group { spans, bytes, reserved: Arc::clone(&fetched.reserved) });
         }
     }
 
     fn inflate(&mut self) {
         // One more than there are cores, so that none waits for what was inflated to be written.
         while self.inflating.len() <= self.reader.cores
-            && let Some(Span { number, bytes, reserved }) = self.fetched.pop_front()
+            && let Some(Group { spans, bytes, reserved }) = self.fetched.pop_front()
         {
             let (reader, source) = (Arc::clone(self.reader), Arc::clone(&self.target.source));
             let inflated = async move {
                 let bytes = match bytes {
                     Some(bytes) => {
-                        let opened = reader.open_span(&source, number, bytes).await;
+                        let opened = reader.open_spans(&source, spans.clone(), bytes).await;
                         opened.map_err(|error| error.with_object(&source.object.key))?
                     }
-                    None => reader.span(&source, number, Keep::Memory).await?,
+                    // At hand is one at a time.
+                    None => reader.span(&source, spans.start, Keep::Memory).await?,
                 };
-                Ok(Inflated { number, bytes, _reserved: reserved })
+                Ok(Inflated { spans, bytes, _reserved: reserved })
             };
             self.inflating.push_back(tokio::spawn(inflated));
         }
     }
 
-    /// What of the span belongs to the file.
-    fn part(&self, span: &Inflated) -> Bytes {
+    /// What of the spans belongs to the file.
+    fn part(&self, inflated: &Inflated) -> Bytes {
         let Target { source, plain, .. } = self.target;
-        let held = source.plain_range(span.number);
+        let held = source.plain_range_of(&inflated.spans);
         let from = plain.start.max(held.start) - held.start;
         let to = plain.end.min(held.end) - held.start;
-        span.bytes.slice(from as usize..to as usize)
+        inflated.bytes.slice(from as usize..to as usize)
     }
-}
-
-fn object_range(source: &SpanSource, spans: &Range<usize>) -> Range<u64> {
-    source.object_range(spans.start).start..source.object_range(spans.end - 1).end
 }

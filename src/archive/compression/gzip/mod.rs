@@ -21,7 +21,7 @@ use ahead::Ahead;
 use engine::Engine;
 use header::{HeaderParser, Parsed};
 use std::mem;
-use window::{BlockStart, Recent, WINDOW, WINDOW_IN_BLOCK};
+use window::{BlockStart, Recent, RunUpStart, WINDOW, WINDOW_IN_BLOCK};
 
 const MAGIC: &[u8] = &[0x1f, 0x8b, 8];
 
@@ -103,6 +103,8 @@ pub struct Inflater {
     /// can be cut.
     endless_blocks: bool,
     recent: Recent,
+    /// Where the run-up to the next checkpoint starts, once that is near.
+    run_up: Option<RunUpStart>,
     collecting: Option<PendingWindow>,
     /// Left over from a push without output.
     buffer: Vec<u8>,
@@ -159,6 +161,7 @@ impl Inflater {
             block: None,
             endless_blocks: false,
             recent: Recent::default(),
+            run_up: None,
             collecting: None,
             buffer: Vec::new(),
             windows: Vec::new(),
@@ -365,7 +368,9 @@ impl Inflater {
                 self.block = Some(BlockStart::new(bit, &self.recent, self.consumed));
                 // Nothing before a member's start is referred to, so a checkpoint here is cheap:
                 // take it a little earlier.
-                Ok(self.due(self.spacing.at(self.plain) / 2).then(|| self.checkpoint(bit, None)))
+                let spacing = self.spacing.at(self.plain);
+                let due = self.is_due(spacing / 2) || self.is_starved(spacing);
+                Ok(due.then(|| self.checkpoint(bit, None)))
             }
         }
     }
@@ -373,10 +378,11 @@ impl Inflater {
     fn body(&mut self, input: &mut &[u8], plain: &mut Vec<u8>) -> Result<Option<Checkpoint>> {
         let spacing = self.spacing.at(self.plain);
         let (_, last_plain) = self.last.unwrap_or_default();
-        let target = last_plain.saturating_add(spacing);
+        // Where a run-up may start.
+        let target = last_plain.saturating_add(spacing - Spacing::run_up(spacing));
         // How long to wait for the end of a block before cutting it.
-        let patience = target.saturating_add(spacing / 2);
-        let due = self.due(spacing);
+        let patience = last_plain.saturating_add(spacing).saturating_add(Spacing::patience(spacing));
+        let due = self.plain >= target || self.last.is_none() || self.is_starved(spacing);
         let stop_at = if due || self.block.is_some() { StopAt::Boundary } else { StopAt::End };
         // Symbol by symbol, nearly: a symbol has hardly fewer bits than a byte.
         let cutting = self.plain > patience && self.block.is_some();
@@ -408,6 +414,7 @@ impl Inflater {
         match progress.at {
             At::End => {
                 self.window_complete();
+                self.run_up = None;
                 self.block = None;
                 self.phase = Phase::Trailer { bytes: [0; TRAILER_LEN], have: 0 };
                 Ok(None)
@@ -419,24 +426,48 @@ impl Inflater {
                     self.engine.leave(self.consumed);
                 }
                 self.block = watch.then(|| BlockStart::new(bit, &self.recent, self.consumed));
-                Ok(self.due(spacing).then(|| self.checkpoint(bit, None)))
+                Ok(self.boundary(bit, spacing, patience))
             }
             // The end of this block is not in sight: a checkpoint within it.
             At::Symbol if cutting => {
                 self.endless_blocks = true;
                 let block = self.block.clone();
+                self.run_up = None;
                 Ok(Some(self.checkpoint(bit, block)))
             }
             At::Symbol | At::Middle => Ok(None),
         }
     }
 
-    /// Whether a checkpoint is wanted, if the last one should be this far back. Counting input as
-    /// well bounds the compressed bytes of a span in a stream of nearly nothing but empty blocks or
-    /// members.
-    fn due(&self, spacing: u64) -> bool {
-        let Some((consumed, plain)) = self.last else { return true };
-        self.plain - plain >= spacing || self.consumed - consumed >= spacing.saturating_mul(2)
+    /// Between two blocks: the checkpoint, or the start of the run-up to it.
+    fn boundary(&mut self, bit: u64, spacing: u64, patience: u64) -> Option<Checkpoint> {
+        let run_up = Spacing::run_up(spacing);
+        let is_due = self.is_due(spacing);
+        match &self.run_up {
+            _ if self.is_starved(spacing) => self.run_up = None,
+            Some(start) if start.is_too_long(self.plain) && is_due => self.run_up = None,
+            Some(start) if is_due && self.plain - start.plain >= run_up => {}
+            Some(_) if self.plain >= patience => self.run_up = None,
+            Some(_) => return None,
+            None if self.is_due(spacing - run_up) => {
+                let window = self.engine.window();
+                self.run_up = Some(RunUpStart::new(bit, self.plain, window, &self.recent, self.consumed));
+                return None;
+            }
+            None => return None,
+        }
+        Some(self.checkpoint(bit, None))
+    }
+
+    /// Whether a checkpoint is wanted, if the last one should be this far back.
+    fn is_due(&self, spacing: u64) -> bool {
+        self.last.is_none_or(|(_, plain)| self.plain - plain >= spacing)
+    }
+
+    /// Whether a checkpoint is wanted in a stream of nearly nothing but empty blocks or members:
+    /// counting input as well bounds the compressed bytes of a span.
+    fn is_starved(&self, spacing: u64) -> bool {
+        self.last.is_some_and(|(consumed, _)| self.consumed - consumed >= spacing.saturating_mul(2))
     }
 
     fn checkpoint(&mut self, bit: u64, block: Option<BlockStart>) -> Checkpoint {
@@ -445,8 +476,14 @@ impl Inflater {
         let checkpoint = Checkpoint { bit, plain: self.plain, member_crc, member_len };
         self.last = Some((self.consumed, self.plain));
         self.window_complete();
-        let tail = self.recent.since(checkpoint.byte(), self.consumed);
-        self.collecting = Some(PendingWindow::new(checkpoint, self.engine.window(), block, tail));
+        let window = self.engine.window();
+        self.collecting = Some(match self.run_up.take() {
+            Some(start) => start.lead_to(checkpoint, window),
+            None => {
+                let tail = self.recent.since(checkpoint.byte(), self.consumed);
+                PendingWindow::new(checkpoint, window, block, tail)
+            }
+        });
         checkpoint
     }
 
@@ -461,6 +498,9 @@ impl Inflater {
         self.recent.push(used);
         if let Some(window) = &mut self.collecting {
             window.push(used);
+        }
+        if let Some(start) = &mut self.run_up {
+            start.push(used);
         }
         if let Some(block) = &mut self.block {
             block.push(used);

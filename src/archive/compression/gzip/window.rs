@@ -4,7 +4,7 @@
 //! its window. Of these only the few KiB that are really referred to are kept. A checkpoint inside
 //! a block also needs the header of that block.
 
-use crate::archive::compression::{Checkpoint, PendingEntry};
+use crate::archive::compression::{Checkpoint, PendingEntry, RunUp};
 use crate::archive::inflate::{At, BadDeflate, RawInflate, StopAt, Symbol, WINDOW_LEN, guess};
 use crate::{Error, Result};
 use std::cell::RefCell;
@@ -130,33 +130,77 @@ impl Window {
     }
 }
 
+/// The end of a block where the run-up to the next checkpoint may start.
+#[derive(Debug)]
+pub(super) struct RunUpStart {
+    pub(super) bit: u64,
+    pub(super) plain: u64,
+    window: Vec<u8>,
+    /// The compressed bytes behind it.
+    tail: Vec<u8>,
+}
+
+impl RunUpStart {
+    pub(super) fn new(bit: u64, plain: u64, window: Vec<u8>, recent: &Recent, consumed: u64) -> Self {
+        Self { bit, plain, window, tail: recent.since(bit / 8, consumed) }
+    }
+
+    pub(super) fn push(&mut self, input: &[u8]) {
+        let room = (RunUp::MAX_BYTES + 1).saturating_sub(self.tail.len());
+        self.tail.extend_from_slice(&input[..input.len().min(room)]);
+    }
+
+    /// Whether it is too far before this plain byte.
+    pub(super) fn is_too_long(&self, plain: u64) -> bool {
+        self.tail.len() > RunUp::MAX_BYTES || plain - self.plain > RunUp::MAX_PLAIN
+    }
+
+    /// At the checkpoint that it leads to, where the window is `here`.
+    pub(super) fn lead_to(self, checkpoint: Checkpoint, here: Vec<u8>) -> PendingWindow {
+        let run_up = RunUp { bits: (checkpoint.bit - self.bit) as u32, plain: (checkpoint.plain - self.plain) as u32 };
+        let most = self.tail.len() + MAX_TAIL;
+        let window = Window { bytes: self.window, block: None };
+        PendingWindow { checkpoint, run_up, window, tail: self.tail, most, here }
+    }
+}
+
 /// A checkpoint's whole window and the compressed bytes behind it: all that is needed to find out
 /// which part of the window to keep. That takes a fraction of a millisecond and may be done by any
 /// thread.
 #[derive(Clone, Debug)]
 pub struct PendingWindow {
     pub checkpoint: Checkpoint,
+    run_up: RunUp,
+    /// At the start of the run-up, as is what follows.
     window: Window,
     tail: Vec<u8>,
+    /// Bytes that the tail may have.
+    most: usize,
+    /// The window at the checkpoint, if there is a run-up.
+    here: Vec<u8>,
 }
 
 impl PendingWindow {
     pub(super) fn new(checkpoint: Checkpoint, bytes: Vec<u8>, block: Option<BlockStart>, tail: Vec<u8>) -> Self {
-        Self { checkpoint, window: Window { bytes, block }, tail }
+        let window = Window { bytes, block };
+        Self { checkpoint, run_up: RunUp::default(), window, tail, most: MAX_TAIL, here: Vec::new() }
     }
 
     pub(super) fn push(&mut self, input: &[u8]) {
-        let room = MAX_TAIL.saturating_sub(self.tail.len());
+        let room = self.most.saturating_sub(self.tail.len());
         self.tail.extend_from_slice(&input[..input.len().min(room)]);
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.tail.len() >= MAX_TAIL
+        self.tail.len() >= self.most
     }
 
     /// The checkpoint, with its window packed by whoever asks for it.
-    pub(super) fn into_entry(self) -> PendingEntry {
-        PendingEntry::new(self.checkpoint, move || self.into_window().pack())
+    pub(super) fn into_entry(mut self) -> PendingEntry {
+        let run_up = self.run_up;
+        let here = Window { bytes: std::mem::take(&mut self.here), block: None };
+        let entry = PendingEntry::new(self.checkpoint, move || self.into_window().pack());
+        if run_up == RunUp::default() { entry } else { entry.with_run_up(run_up, move || here.pack()) }
     }
 
     /// The window with every byte that is not referred to zeroed.
@@ -171,10 +215,12 @@ impl PendingWindow {
         self.window
     }
 
-    /// Which bytes of the window are referred to; `None` when that cannot be told.
+    /// Which bytes of the window the plain bytes behind the checkpoint are made of; `None` when that
+    /// cannot be told.
     ///
-    /// Only the first 32 KiB behind the checkpoint can refer to the window. Inflated with a mark in
-    /// place of each of its bytes, they show themselves where they came from.
+    /// Only the first 32 KiB behind the checkpoint can refer to what is before it. Inflated with a
+    /// mark in place of each byte of the window, they show themselves where they came from. What
+    /// the run-up alone is made of does not count.
     fn referenced(&self) -> Option<Vec<bool>> {
         let len = self.window.bytes.len();
         let mut used = vec![false; len];
@@ -182,7 +228,8 @@ impl PendingWindow {
             return Some(used);
         }
         let symbols = TOOLS.with_borrow_mut(|tools| self.inflate_marks(&mut tools.marking))?;
-        for mark in symbols.into_iter().filter_map(guess::marked_place) {
+        let symbols = symbols.get(self.run_up.plain as usize..)?;
+        for mark in symbols.iter().copied().filter_map(guess::marked_place) {
             *used.get_mut(mark)? = true;
         }
         Some(used)
@@ -195,15 +242,16 @@ impl PendingWindow {
             block.enter(raw).ok()?;
         }
         let mut input = self.tail.as_slice();
-        let skip = (self.checkpoint.bit % 8) as u32;
+        let skip = ((self.checkpoint.bit - u64::from(self.run_up.bits)) % 8) as u32;
         if skip > 0 {
             let (&first, rest) = input.split_first()?;
             raw.prime(8 - skip, first >> skip);
             input = rest;
         }
-        let mut out = Vec::with_capacity(WINDOW_LEN);
-        let progress = raw.inflate(input, &mut out, WINDOW_LEN, StopAt::End).ok()?;
-        (out.len() == WINDOW_LEN || progress.at == At::End).then_some(out)
+        let len = self.run_up.plain as usize + WINDOW_LEN;
+        let mut out = Vec::with_capacity(len);
+        let progress = raw.inflate(input, &mut out, len, StopAt::End).ok()?;
+        (out.len() == len || progress.at == At::End).then_some(out)
     }
 }
 

@@ -258,7 +258,7 @@ impl Pass {
     /// With the stage that hashes spans before the builder.
     #[must_use]
     pub fn hashed(self) -> Self {
-        Self { builder: self.builder.after_hasher(), hasher: Some(SpanHasher::default()), ..self }
+        Self { builder: self.builder.after_hasher(), hasher: Some(SpanHasher::with_packers(2)), ..self }
     }
 
     pub fn resume(resumption: Resumption, mut file: Vec<u8>) -> Self {
@@ -323,6 +323,9 @@ pub fn check_spans(index: &Index, file: &[u8], object: &[u8], key: Option<&Ciphe
         assert!(bytes == slice(plain, range.clone()), "span {span}, {range:?}");
         assert_eq!(index.span_of(range.start), Some(span));
         assert_eq!(index.span_of(range.end - 1), Some(span));
+        let together = span..(span + 3).min(index.spans.len());
+        let bytes = index.read_spans(together.clone(), window, key, slice(object, index.object_range(&together)));
+        assert!(bytes.unwrap() == slice(plain, index.plain_range(&together)), "spans {together:?}");
     }
     assert_eq!(covered, index.plain_size);
     assert_eq!(index.span_of(covered), None);
