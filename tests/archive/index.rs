@@ -97,14 +97,14 @@ fn stored_blocks_and_checkpoints_at_every_bit() {
         at = end;
     }
     let gzip = member(&deflate.end(), &plain);
-    let (index, _) = index(&gzip, 1 << 20, 1500).unwrap();
+    let (index, _) = index(&gzip, 1 << 20, 1000).unwrap();
     let mut bits = [0; 8];
     for span in &index.spans {
         bits[(span.bit % 8) as usize] += 1;
     }
     assert!(bits.iter().all(|&count| count > 5), "{bits:?}");
     let run_ups = index.spans.iter().filter(|span| span.run_up.plain > 0).count();
-    assert!(run_ups > 10, "{run_ups} of {}", index.spans.len());
+    assert!(run_ups > 0, "none of {}", index.spans.len());
     check(&gzip, &plain, 2000, 6000);
 }
 

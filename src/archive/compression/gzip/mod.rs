@@ -449,6 +449,7 @@ impl Inflater {
             Some(start) if is_due && self.plain - start.plain >= run_up => {}
             Some(_) if self.plain >= patience => self.run_up = None,
             Some(_) => return None,
+            None if self.plain >= patience => {}
             None if self.is_due(spacing - run_up) => {
                 let window = self.engine.window();
                 self.run_up = Some(RunUpStart::new(bit, self.plain, window, &self.recent, self.consumed));
