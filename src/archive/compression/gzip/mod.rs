@@ -448,14 +448,13 @@ impl Inflater {
             Some(start) if start.is_too_long(self.plain) && is_due => self.run_up = None,
             Some(start) if is_due && self.plain - start.plain >= run_up => {}
             Some(_) if self.plain >= patience => self.run_up = None,
-            Some(_) => return None,
             None if self.plain >= patience => {}
             None if self.is_due(spacing - run_up) => {
                 let window = self.engine.window();
                 self.run_up = Some(RunUpStart::new(bit, self.plain, window, &self.recent, self.consumed));
                 return None;
             }
-            None => return None,
+            Some(_) | None => return None,
         }
         Some(self.checkpoint(bit, None))
     }
@@ -478,12 +477,11 @@ impl Inflater {
         self.last = Some((self.consumed, self.plain));
         self.window_complete();
         let window = self.engine.window();
-        self.collecting = Some(match self.run_up.take() {
-            Some(start) => start.lead_to(checkpoint, window),
-            None => {
-                let tail = self.recent.since(checkpoint.byte(), self.consumed);
-                PendingWindow::new(checkpoint, window, block, tail)
-            }
+        self.collecting = Some(if let Some(start) = self.run_up.take() {
+            start.lead_to(checkpoint, window)
+        } else {
+            let tail = self.recent.since(checkpoint.byte(), self.consumed);
+            PendingWindow::new(checkpoint, window, block, tail)
         });
         checkpoint
     }
