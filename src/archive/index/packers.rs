@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use crate::archive::compression::{Compression, Decoder, Segment, Spacing};
 
-    /// A tar of nothing but entries: their packed forms come out in order.
+    /// Checks that each entry gets its own packed form, in whatever order threads come by them.
     #[test]
     fn what_is_packed_elsewhere_is_the_same() {
         let entries = || {
@@ -58,7 +58,7 @@ mod tests {
                 Ok(())
             };
             let mut decoder = Decoder::new(Compression::None, Spacing::every(1024));
-            decoder.push(&[0; 100_000], &mut take).unwrap();
+            decoder.push(&vec![0; 100_000], &mut take).unwrap();
             decoder.finish(&mut take).unwrap();
             entries
         };
