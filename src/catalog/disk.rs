@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const FORMAT: Format = Format { magic: *b"cassmcat", version: 6 };
+const FORMAT: Format = Format { magic: *b"cassmcat", version: 7 };
 
 /// A directory of catalog files, one per source and host.
 #[derive(Clone, Debug)]
@@ -297,6 +297,6 @@ mod tests {
     #[test]
     fn the_encoding_is_pinned() {
         let plain = postcard::to_stdvec(&HostRecord::pack(&"source".into(), "some", &sample())).unwrap();
-        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (6, "dc6c2932eb43031e"));
+        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (7, "dc6c2932eb43031e"));
     }
 }

@@ -222,7 +222,7 @@ impl HostHistory {
         }
         if let [(tag, why), more @ ..] = &locked[..] {
             let more = if more.is_empty() { String::new() } else { format!(" and {} sets more", more.len()) };
-            tracing::warn!("the schema history of {} lacks {tag}{more}: {why}", self.host);
+            tracing::warn!(target: crate::keys::LOCKED, "the schema history of {} lacks {tag}{more}: {why}", self.host);
         }
         outage.map_or(Ok(()), Err)
     }

@@ -1,17 +1,18 @@
 //! A host's sets as one value, with the clock of each set settled from what its neighbours tell.
 
-use super::Host;
 use super::chain::{self, Chains, RestorePoint};
 use super::completeness::{HostCompleteness, PeerRuns, Peers, SetEvidence};
+use super::copies;
 use super::local::Offsets;
 use super::manifest::own_offset;
 use super::set::BackupSet;
 use super::stray::Strays;
 use super::verified::VerifiedEvidence;
+use super::{Host, SetKind};
 use crate::cassandra::TableName;
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A set may still be written, or cleaned up, this long after its last upload.
@@ -40,6 +41,8 @@ pub struct HostSets {
     /// When the other hosts of the source made sets, as far as they were asked.
     peers: Vec<Arc<PeerRuns>>,
     verified: Arc<VerifiedEvidence>,
+    /// Archives that are another one, as far as the store tells.
+    copied: Arc<VerifiedEvidence>,
     /// Indices into `sets`, by tag.
     by_tag: Vec<u32>,
 }
@@ -52,17 +55,33 @@ impl HostSets {
         let mut by_tag: Vec<u32> = (0..sets.len() as u32).collect();
         by_tag.sort_by(|a, b| sets[*a as usize].tag.cmp(&sets[*b as usize].tag));
         let chains = Chains::new(&sets);
-        let completeness = HostCompleteness::judge(&host, &sets, &chains, &strays, &[], &HashMap::new());
-        let (peers, verified) = (Vec::new(), Arc::default());
-        Self { host, chains, completeness, sets, strays, offsets, logs: None, listed, peers, verified, by_tag }
+        let (peers, verified, completeness) = (Vec::new(), Arc::default(), HostCompleteness::default());
+        let copied = Arc::new(copies::by_e_tag(&[&sets]).pop().unwrap_or_default());
+        let logs = None;
+        Self { host, sets, strays, chains, completeness, offsets, logs, listed, peers, verified, copied, by_tag }
+            .judged()
+    }
+
+    /// The same, with what its restore points lack judged by all that it knows.
+    fn judged(self) -> Self {
+        let Self { host, sets, chains, strays, peers, verified, copied, .. } = &self;
+        let mut evidence = VerifiedEvidence::clone(verified);
+        for (tag, copied) in &**copied {
+            evidence.entry(tag.clone()).or_default().extend(copied.iter().cloned());
+        }
+        let unasked = self.completeness.unasked().to_vec();
+        let completeness = HostCompleteness::judge(host, sets, chains, strays, peers, &evidence).with_unasked(unasked);
+        Self { completeness, ..self }
     }
 
     /// Judges again what its restore points lack, with what verifications found before.
     pub(super) fn with_verified(self, verified: VerifiedEvidence) -> Self {
-        let Self { host, sets, chains, strays, peers, .. } = &self;
-        let unasked = self.completeness.unasked().to_vec();
-        let completeness = HostCompleteness::judge(host, sets, chains, strays, peers, &verified).with_unasked(unasked);
-        Self { completeness, verified: Arc::new(verified), ..self }
+        Self { verified: Arc::new(verified), ..self }.judged()
+    }
+
+    /// Judges again what its restore points lack, with archives of it that are others'.
+    pub(super) fn with_copied(self, copied: VerifiedEvidence) -> Self {
+        if copied == *self.copied { self } else { Self { copied: Arc::new(copied), ..self }.judged() }
     }
 
     /// What verifications found before.
@@ -72,10 +91,8 @@ impl HostSets {
 
     /// Judges again what its restore points lack, with what other hosts of the source tell.
     pub(super) fn with_peers(self, Peers { runs, unasked }: &Peers) -> Self {
-        let Self { host, sets, chains, strays, verified, .. } = &self;
-        let completeness =
-            HostCompleteness::judge(host, sets, chains, strays, runs, verified).with_unasked(unasked.clone());
-        Self { completeness, peers: runs.clone(), ..self }
+        let completeness = self.completeness.clone().with_unasked(unasked.clone());
+        Self { completeness, peers: runs.clone(), ..self }.judged()
     }
 
     /// When the other hosts of the source made sets; none where they were not asked.
@@ -83,12 +100,12 @@ impl HostSets {
         &self.peers
     }
 
-    /// What `latest` means among the first `count` restore points: the newest that lacks nothing
-    /// and was not made on the side. Where none is whole, the newest.
+    /// What `latest` means among the first `count` restore points: the one with the newest rows that
+    /// lacks nothing and was not made on the side. Where none is whole, the newest.
     pub fn latest(&self, count: usize) -> Option<&RestorePoint> {
         let points = self.chains.points().get(..count).unwrap_or_default();
         let whole = |at: &usize| !points[*at].is_apart() && self.completeness.is_whole(*at);
-        let newest = (0..points.len()).rev().find(whole).map(|at| &points[at]);
+        let newest = chain::newest_state((0..points.len()).filter(whole).map(|at| &points[at]));
         newest.or_else(|| chain::latest(points))
     }
 
@@ -100,6 +117,18 @@ impl HostSets {
     pub fn set(&self, tag: &str) -> Option<&Arc<BackupSet>> {
         let found = self.by_tag.binary_search_by(|i| (*self.sets[*i as usize].tag.0).cmp(tag)).ok()?;
         Some(&self.sets[self.by_tag[found] as usize])
+    }
+
+    /// Whether an archive of the set without any file has lost them: an incremental's manifest lists
+    /// the table, or another set has more of what a full should have.
+    pub fn should_have_files(&self, set: &BackupSet, table: &TableName) -> bool {
+        if set.kind() == SetKind::Incremental {
+            let is_listed = set.manifest.good().is_some_and(|manifest| manifest.tables_listed.is_some());
+            return is_listed && set.unlisted.binary_search(table).is_err();
+        }
+        let size = |set: &BackupSet| set.find(table).map_or(0, |archive| archive.size);
+        let own = size(set);
+        self.sets.iter().any(|other| size(other) > own)
     }
 
     /// The tables that any set has an archive of, or says that it should.

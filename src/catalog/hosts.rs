@@ -208,12 +208,12 @@ impl Catalog {
         }
     }
 
-    /// A part of an archived commit log ([`HostSets::logs`]).
-    pub async fn log_bytes(&self, log: &ObjectMeta, range: Range<u64>) -> Result<Bytes> {
+    /// A part of an object as it is stored.
+    pub async fn object_bytes(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Bytes> {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        self.lister.objects.read_range(log, range).await
+        self.lister.objects.read_range(object, range).await
     }
 
     /// The host's sets if they are in memory. No I/O.

@@ -5,14 +5,15 @@ use super::host_sets::{HostSets, is_settled};
 use super::layout::{
     FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets, SourceLayout, logs,
 };
-use super::manifest::{Manifest, ParsedManifest, Scope, SetKind};
-use super::missing::{TELLING_FILES, missing_by_schema, missing_from_full};
+use super::manifest::{Manifest, ParsedManifest, Scope, SetKind, TELLING_FILES};
+use super::missing::{creates_no_table, missing_by_schema, missing_from_full};
 use super::objects::{Objects, is_of_object};
 use super::packed::Interner;
 use super::set::{BackupSet, ListedSet, ManifestFault, SetBuilder};
 use super::stray::{StrayReason, Strays};
 use super::{Host, Tag};
 use crate::cassandra::TableName;
+use crate::cassandra::schema::is_system_keyspace;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::time::Timestamp;
@@ -88,7 +89,16 @@ impl Lister {
         if places.is_empty() && strays.is_empty() {
             return Err(no_such_host(host));
         }
-        let prefixes: Vec<String> = places.iter().map(|place| place.prefix.escape_debug().to_string()).collect();
+        let mut prefixes: Vec<String> = places.iter().map(|place| place.prefix.escape_debug().to_string()).collect();
+        let (mut unlisted, mut gone): (Vec<(SetPlace, Error)>, Vec<SetPlace>) = Default::default();
+        for skipped in self.objects.left_out() {
+            let name = skipped.name.strip_prefix(&*host.0).and_then(|rest| rest.strip_prefix('/'));
+            let Some(place) = name.and_then(|name| layout.place(host, name)) else { continue };
+            if !places.contains(&place) {
+                prefixes.push(place.prefix.to_string());
+                unlisted.push((place, Error::new(Kind::Denied, skipped.reason)));
+            }
+        }
         let mut interner = Interner::default();
         let mut old: HashMap<&Tag, &Arc<BackupSet>> = HashMap::new();
         for set in known.iter().flat_map(|known| &known.sets) {
@@ -114,13 +124,25 @@ impl Lister {
         }
         let mut listed = futures::stream::iter(to_list)
             .map(|(place, known)| async move {
-                let found = self.set(layout, host, &place, known.as_deref(), now).await?;
-                Ok::<_, Error>((found, known))
+                let found = self.set(layout, host, &place, known.as_deref(), now).await;
+                (place, found, known)
             })
             .buffer_unordered(self.parallel);
-        while let Some((found, known)) = listed.try_next().await? {
+        while let Some((place, found, known)) = listed.next().await {
+            let found = match found {
+                // It must not take the others with it.
+                Err(error) if is_of_name(&error) => {
+                    unlisted.push((place, error));
+                    continue;
+                }
+                found => found?,
+            };
             let set = match found {
-                SetListing::Gone | SetListing::Unread(_) => continue,
+                SetListing::Gone => {
+                    gone.push(place);
+                    continue;
+                }
+                SetListing::Unread(_) => continue,
                 SetListing::New(listed, manifest) => Arc::new(listed.finish(*manifest, &mut interner)),
                 SetListing::Same => match known {
                     Some(mut set) => {
@@ -133,11 +155,30 @@ impl Lister {
             sets.push(set);
         }
         drop(listed);
+        // Of the oldest sets, expiry may leave directories; where one is left between others, a copy
+        // has lost what was in it.
+        let first = sets.iter().filter_map(|set| set.tag_time).min();
+        for place in gone.into_iter().filter(|place| first.is_some_and(|first| place.local > Some(first))) {
+            let builder = SetBuilder::new(host, &place.tag, place.local, &place.prefix, now);
+            sets.push(Arc::new(builder.listed().finish(Ok(None), &mut interner)));
+        }
+        for (place, error) in unlisted {
+            if sets.is_empty() {
+                // None of them can be listed: that is the store.
+                return Err(error);
+            }
+            let reason = ManifestFault::Unreadable(format!("nor can anything of the set: {error}"));
+            let builder = SetBuilder::new(host, &place.tag, place.local, &place.prefix, now);
+            sets.push(Arc::new(builder.listed().finish(Err(reason), &mut interner)));
+        }
         for skipped in self.objects.left_out() {
-            let is_of_set = |prefix: &String| skipped.name.starts_with(&**prefix);
+            let is_of_set = |prefix: &String| format!("{}/", skipped.name).starts_with(&**prefix);
             if is_below(&skipped.name, host) && !prefixes.iter().any(is_of_set) {
                 strays.push(skipped.name, None, StrayReason::Unreadable);
             }
+        }
+        if sets.is_empty() && strays.is_empty() && logs.is_none() {
+            return Err(no_such_host(host));
         }
         Ok(host_sets(host, sets, strays, now).await?.with_logs(logs.map(Arc::new)))
     }
@@ -180,7 +221,7 @@ impl Lister {
                 let evidence = match (known.filter(|known| known.is_as(&set.files, &set.tables)), &set.schema_tables) {
                     (Some(known), _) => known.evidence_of_own_files(),
                     (None, Some(listed)) => missing_by_schema(listed, has),
-                    (None, None) => self.own_files(manifest, file, has).await?,
+                    (None, None) => self.own_files(manifest, file, &tables).await?,
                 };
                 set.evidence.extend(evidence);
             }
@@ -190,13 +231,18 @@ impl Lister {
     }
 
     /// Names below a set's prefix that the store could not list.
-    fn unlisted(&self, prefix: &str) -> Vec<SetEvidence> {
+    fn unlisted(&self, layout: &dyn PlacedSets, prefix: &str) -> Vec<SetEvidence> {
         let prefix = prefix.escape_debug().to_string();
+        let table = |name: &str| match layout.classify(&name[prefix.len()..]) {
+            Ok(Part::Archive(table)) => Some(table),
+            _ => None,
+        };
         let below = self.objects.left_out().into_iter().filter(|skipped| skipped.name.starts_with(&prefix));
         below
             .map(|skipped| {
                 let cause = Cause::Unreadable { why: skipped.reason.into() };
-                SetEvidence::new(Subject::Object { key: skipped.name.into(), table: None }, cause)
+                let table = table(&skipped.name);
+                SetEvidence::new(Subject::Object { key: skipped.name.into(), table }, cause)
             })
             .collect()
     }
@@ -259,11 +305,11 @@ impl Lister {
         let _permit = self.permit().await?;
         let listed = self.list(layout, host, place, now).await?;
         let Some(mut listed) = listed else { return Ok(SetListing::Gone) };
-        listed.add_evidence(self.unlisted(&place.prefix));
+        listed.add_evidence(self.unlisted(layout, &place.prefix));
         if known.is_some_and(|known| listed.is_same_as(known) && !known.manifest.is_unreadable()) {
             return Ok(SetListing::Same);
         }
-        let manifest = match listed.file(layout.manifest_name()) {
+        let mut manifest = match listed.file(layout.manifest_name()) {
             None => Ok(None),
             Some(object) if object.size > MAX_MANIFEST => {
                 Err(ManifestFault::Damaged(format!("it is {} bytes long", object.size)))
@@ -273,22 +319,31 @@ impl Lister {
                 Err(e) => return Ok(SetListing::Unread(Box::new((listed, e.to_string())))),
             },
         };
+        if let Ok(Some(parsed)) = &mut manifest
+            && parsed.is_as_of_an_incremental()
+            && TELLING_FILES.iter().all(|name| listed.file(name).is_none())
+        {
+            parsed.manifest.kind = SetKind::Incremental;
+            listed.add_evidence(vec![SetEvidence::new(Subject::Set, Cause::SaysFull)]);
+        }
         if let Ok(Some(ParsedManifest { manifest, .. })) = &manifest {
-            let evidence =
-                self.own_files(manifest, |name| listed.file(name).cloned(), |table| listed.has(table)).await?;
+            let tables = listed.tables().collect();
+            let evidence = self.own_files(manifest, |name| listed.file(name).cloned(), &tables).await?;
             listed.add_evidence(evidence);
         }
         Ok(SetListing::New(Box::new(listed), Box::new(manifest)))
     }
 
     /// What a full's own files say that it should hold, and does not. Where the only ones that
-    /// could tell cannot be read, nobody knows what else is missing.
+    /// could tell cannot be used, nobody knows what else is missing.
     async fn own_files(
         &self,
         manifest: &Manifest,
         file: impl Fn(&str) -> Option<Arc<ObjectMeta>>,
-        has: impl Fn(&TableName) -> bool,
+        tables: &HashSet<&TableName>,
     ) -> Result<Vec<SetEvidence>> {
+        let has = |table: &TableName| tables.contains(table);
+        let has_users = tables.iter().any(|table| !is_system_keyspace(&table.keyspace));
         if manifest.kind != SetKind::Full || manifest.scope != Scope::Whole {
             return Ok(Vec::new());
         }
@@ -299,9 +354,17 @@ impl Lister {
                 format!("it is {} bytes long", object.size)
             } else {
                 match self.objects.read(&object).await {
-                    Ok(bytes) => match missing_from_full(name, &bytes, &has) {
-                        Some(missing) => return Ok(missing),
-                        None => "it maps no tables to ids".into(),
+                    Ok(bytes) => match missing_from_full(name, &bytes, has) {
+                        Ok(_) if has_users && name == TELLING_FILES[0] && creates_no_table(&bytes) => {
+                            "it creates no table".to_owned()
+                        }
+                        Ok(missing) if silent.is_empty() => return Ok(missing),
+                        Ok(missing) => {
+                            let alone =
+                                missing.into_iter().map(|one| SetEvidence { cause: Cause::MappingAlone, ..one });
+                            return Ok(alone.collect());
+                        }
+                        Err(why) => why.to_owned(),
                     },
                     Err(e) if is_of_object(&e) => e.to_string(),
                     Err(e) => return Err(e),
@@ -390,6 +453,11 @@ fn common_prefix<'a>(mut keys: impl Iterator<Item = &'a str>) -> &'a str {
 /// Whether a directory on the way to the name is the host's.
 fn is_below(name: &str, host: &Host) -> bool {
     name.split('/').any(|part| *part == *host.0)
+}
+
+/// Whether a listing failed for the directory that it is of.
+fn is_of_name(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Denied | Kind::Io)
 }
 
 /// How a set was found.

@@ -102,6 +102,16 @@ pub struct ParsedManifest {
     pub tables: Option<Vec<TableName>>,
 }
 
+impl ParsedManifest {
+    /// Whether it says that it is of a full, and is made as those of incrementals are: these list
+    /// their tables, those of fulls count them.
+    pub(super) fn is_as_of_an_incremental(&self) -> bool {
+        self.manifest.kind == SetKind::Full && self.tables.is_some() && self.manifest.table_count.is_none()
+    }
+}
+
+/// The files of a full that tell what it should hold, best first.
+pub(super) const TELLING_FILES: [&str; 2] = ["schema.cql", "schema_mapping.json"];
 /// Longest text taken over from a manifest, bytes.
 const MAX_TEXT: usize = 512;
 /// Most tokens taken over: Cassandra's own limit of `num_tokens` is 1,536.

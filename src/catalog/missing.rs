@@ -5,23 +5,46 @@
 
 use super::completeness::{Cause, SetEvidence};
 use super::knowledge::parse_mapping;
+use super::manifest::TELLING_FILES;
 use crate::cassandra::TableName;
 use crate::cassandra::schema::is_system_keyspace;
-
-/// The files of a full that tell what it should hold, best first.
-pub(super) const TELLING_FILES: [&str; 2] = ["schema.cql", "schema_mapping.json"];
 
 /// What the file `name` of a full lists and the full does not hold. Of Cassandra's own keyspaces
 /// the scripts leave some out, so these are not looked at.
 ///
-/// `None`: the file makes no sense, so it tells nothing.
-pub fn missing_from_full(name: &str, bytes: &[u8], has: impl Fn(&TableName) -> bool) -> Option<Vec<SetEvidence>> {
+/// # Errors
+/// Why the file tells nothing.
+pub fn missing_from_full(
+    name: &str,
+    bytes: &[u8],
+    has: impl Fn(&TableName) -> bool,
+) -> Result<Vec<SetEvidence>, &'static str> {
     let (tables, cause) = if name == TELLING_FILES[0] {
-        (tables_of(&String::from_utf8_lossy(bytes)), Cause::SchemaCql)
+        let schema = String::from_utf8_lossy(bytes);
+        if is_cut(&schema) {
+            return Err("its last statement has no end, so that others may be missing");
+        }
+        (tables_of(&schema), Cause::SchemaCql)
     } else {
-        (parse_mapping(bytes)?.into_keys().collect(), Cause::SchemaMapping)
+        let mapping = parse_mapping(bytes).ok_or("it maps no tables to ids")?;
+        (mapping.into_keys().collect(), Cause::SchemaMapping)
     };
-    Some(missing_tables(&tables, &cause, has))
+    Ok(missing_tables(&tables, &cause, has))
+}
+
+/// Whether a schema.cql creates neither a table nor a view.
+pub(super) fn creates_no_table(bytes: &[u8]) -> bool {
+    tables_of(&String::from_utf8_lossy(bytes)).is_empty()
+}
+
+/// Whether a schema breaks off within a statement.
+fn is_cut(schema_cql: &str) -> bool {
+    let mut is_open = false;
+    for line in schema_cql.lines() {
+        is_open |= word(line, "CREATE").is_some();
+        is_open &= !line.trim_end().ends_with(';');
+    }
+    is_open
 }
 
 /// As [`missing_from_full`], of a schema.cql that has these tables.
@@ -91,11 +114,23 @@ mod tests {
     #[test]
     fn what_a_full_lacks() {
         let has = |one: &TableName| ["a", "v"].contains(&&*one.table);
-        let by_schema = missing_from_full("schema.cql", SCHEMA.as_bytes(), has).unwrap();
+        let by_schema = missing_from_full("schema.cql", format!("{SCHEMA};").as_bytes(), has).unwrap();
         assert_eq!(by_schema, ["MixedCase", "b"].map(|name| SetEvidence::of_table(&table(name), Cause::SchemaCql)));
         let mapping = br#"{"ks.a":"a-763dab90e55511f185a85b65bc0eb462","ks.z":"z-763dab90e55511f185a85b65bc0eb462"}"#;
         let by_mapping = missing_from_full("schema_mapping.json", mapping, has).unwrap();
         assert_eq!(by_mapping, [SetEvidence::of_table(&table("z"), Cause::SchemaMapping)]);
-        assert_eq!(missing_from_full("schema_mapping.json", b"[]", has), None);
+        assert!(missing_from_full("schema_mapping.json", b"[]", has).is_err());
+    }
+
+    #[test]
+    fn a_schema_that_breaks_off_tells_nothing() {
+        let whole =
+            "CREATE KEYSPACE ks WITH x = 1;\n\nCREATE TABLE ks.a (\n id int\n) WITH comment = ''\n  AND y = 2;\n";
+        let is_told = |schema: &str| missing_from_full("schema.cql", schema.as_bytes(), |_| true).is_ok();
+        assert!(is_told(whole) && is_told("") && is_told(&format!("{whole}\n/* a table of 2.0 */\n")));
+        for cut in ["WITH comment", "AND y", "id int", ";\n"] {
+            let at = whole.rfind(cut).unwrap();
+            assert!(!is_told(&whole[..at]), "{cut}");
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod chain;
 mod chain_tests;
 pub mod cluster;
 pub mod completeness;
+pub mod copies;
 mod disk;
 mod history;
 #[cfg(test)]
@@ -22,6 +23,8 @@ mod hosts_tests;
 pub mod incarnation;
 pub(crate) mod kept;
 mod knowledge;
+#[cfg(test)]
+mod lacking_tests;
 pub mod layout;
 mod load;
 mod local;

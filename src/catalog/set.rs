@@ -175,7 +175,7 @@ impl BackupSet {
         })
     }
 
-    fn find(&self, table: &TableName) -> Option<&PackedArchive> {
+    pub(super) fn find(&self, table: &TableName) -> Option<&PackedArchive> {
         let found = self.archives.binary_search_by(|archive| archive.key.table.cmp(table)).ok()?;
         Some(&self.archives[found])
     }
@@ -196,7 +196,8 @@ impl BackupSet {
 
     /// What a full's own files told when they were read.
     pub(super) fn evidence_of_own_files(&self) -> Vec<SetEvidence> {
-        let of_files = |one: &&SetEvidence| matches!(one.cause, Cause::SchemaCql | Cause::SchemaMapping);
+        let of_files =
+            |one: &&SetEvidence| matches!(one.cause, Cause::SchemaCql | Cause::SchemaMapping | Cause::MappingAlone);
         self.evidence.iter().filter(of_files).cloned().collect()
     }
 
@@ -326,8 +327,8 @@ impl ListedSet {
         self.set.file(name)
     }
 
-    pub(super) fn has(&self, table: &TableName) -> bool {
-        self.archives.binary_search_by(|found| found.table.cmp(table)).is_ok()
+    pub(super) fn tables(&self) -> impl Iterator<Item = &TableName> {
+        self.archives.iter().map(|found| &found.table)
     }
 
     pub(super) fn add_evidence(&mut self, evidence: Vec<SetEvidence>) {

@@ -105,7 +105,7 @@ impl fmt::Display for StrayReason {
             Self::Duplicate => "a second archive of one table",
             Self::Unreadable => "its name cannot be shown, or it may not be looked into",
             Self::OtherArchive => "an archive that is packed in another way than this layout's are",
-            Self::Archives => "archives where no backup set has any: their rows are in no restore point",
+            Self::Archives => "archives or SSTables where no backup set has any: their rows are in no restore point",
             Self::BeforeTable => {
                 "by their times, SSTables in it are older than their table: no restore point has their rows, or a wrong one"
             }
@@ -196,6 +196,14 @@ impl Strays {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Takes out the hidden directories that are no hosts.
+    pub(super) fn take_hidden(&mut self) -> Vec<Arc<str>> {
+        let is_hidden = |stray: &Stray| stray.reason == StrayReason::NotAHost && stray.key.starts_with('.');
+        let (hidden, rest): (Vec<Stray>, Vec<Stray>) = std::mem::take(&mut self.list).into_iter().partition(is_hidden);
+        self.list = rest;
+        hidden.into_iter().map(|stray| stray.key).collect()
     }
 
     /// Takes in those of another place.

@@ -7,7 +7,7 @@ use super::packed::Interner;
 use super::set::SetBuilder;
 use super::{BackupSet, Host, HostSets, SetKind, Strays, Tag, manifest};
 use crate::cassandra::TableName;
-use crate::store::{Level, ObjectMeta};
+use crate::store::{Level, ObjectMeta, SkippedName};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
@@ -25,6 +25,12 @@ pub(super) struct MemoryObjects {
     pub(super) levels: AtomicUsize,
     pub(super) reads: AtomicUsize,
     pub(super) down: AtomicBool,
+    /// What may not be listed, by the beginning of its keys.
+    pub(super) denied: Mutex<Option<String>>,
+    /// Directories without any object, which only a file system has; each ends in `/`.
+    pub(super) empty: Mutex<Vec<String>>,
+    /// What [`Objects::left_out`] answers.
+    pub(super) left_out: Mutex<Vec<SkippedName>>,
 }
 
 impl MemoryObjects {
@@ -78,7 +84,9 @@ impl MemoryObjects {
 
 impl Objects for MemoryObjects {
     fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta>> {
-        let found = self.check().map(|()| self.below(prefix));
+        let is_denied = self.denied.lock().unwrap().as_ref().is_some_and(|denied| prefix.starts_with(denied));
+        let denied = is_denied.then(|| Error::new(Kind::Denied, "may not be read"));
+        let found = self.check().and_then(|()| denied.map_or_else(|| Ok(self.below(prefix)), Err));
         self.lists.fetch_add(1, Ordering::SeqCst);
         match found {
             Ok(found) => futures::stream::iter(found.into_iter().map(Ok)).boxed(),
@@ -99,6 +107,9 @@ impl Objects for MemoryObjects {
                     None => objects.push(object),
                 }
             }
+            for empty in self.empty.lock().unwrap().iter().filter_map(|empty| empty.strip_prefix(prefix)) {
+                prefixes.extend(empty.split_once('/').map(|(name, _)| name.to_owned()));
+            }
             Ok(Level { prefixes: prefixes.into_iter().collect(), objects })
         })
     }
@@ -115,6 +126,10 @@ impl Objects for MemoryObjects {
 
     fn name(&self) -> &'static str {
         "memory://test"
+    }
+
+    fn left_out(&self) -> Vec<SkippedName> {
+        self.left_out.lock().unwrap().clone()
     }
 }
 
@@ -202,7 +217,7 @@ impl TestSet {
         }
         if let Some(schema) = &self.schema {
             let cql: Vec<String> =
-                schema.iter().map(|table| format!("CREATE TABLE {}.{table} (\n", self.keyspace)).collect();
+                schema.iter().map(|table| format!("CREATE TABLE {}.{table} (id int);\n", self.keyspace)).collect();
             let cql = cql.concat();
             let has = |table: &TableName| self.tables.contains(&&*table.table);
             for evidence in missing_from_full("schema.cql", cql.as_bytes(), has).unwrap() {

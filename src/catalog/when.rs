@@ -191,7 +191,7 @@ impl Chains {
 
 impl HostSets {
     /// The restore point that `text` names: its tag, `latest`, or a time. `Kind::NotFound`, with
-    /// the reason, when there is none; `Kind::Invalid` when it is no time.
+    /// the reason, when there is none.
     pub fn find_point(&self, text: &str) -> Result<&RestorePoint> {
         if let Some(point) = self.chains.point(text) {
             return Ok(point);
@@ -201,13 +201,21 @@ impl HostSets {
             let why = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
             return Err(Error::not_found(format!("{} of {} is no restore point{why}", set.tag, self.host)));
         }
-        let when = parse_time(text, &self.offsets)?;
+        let points = self.chains.points();
+        // Not a time: just a name that is not there.
+        let when = parse_time(text, &self.offsets).map_err(|error| {
+            let there = match (points.first(), points.last()) {
+                (Some(first), Some(last)) => format!("those that are there go from {} to {}", first.tag(), last.tag()),
+                _ => "there is none".into(),
+            };
+            Error::not_found(format!("{} has no restore point {text:?}: {error}; {there}", self.host))
+        })?;
         let found = match when {
-            When::Latest => self.latest(self.chains.points().len()),
+            When::Latest => self.latest(points.len()),
             other => self.chains.resolve(other),
         };
         found.ok_or_else(|| {
-            let why = match self.chains.points().first() {
+            let why = match points.first() {
                 Some(first) => format!("the first restore point is {}", first.tag()),
                 None => "there is no restore point".into(),
             };
@@ -223,7 +231,8 @@ impl HostSets {
         let points = self.chains.points();
         let newest = match parse_time(at, &self.offsets)? {
             When::Latest => return Ok(points.len()),
-            other => self.chains.resolve(other),
+            When::Finished(time) => return Ok(points.partition_point(|point| point.time() <= time)),
+            When::Started(time) => self.chains.started_at(time),
         };
         let is_there =
             |point: &RestorePoint, newest: &RestorePoint| (point.time(), point.tag()) <= (newest.time(), newest.tag());

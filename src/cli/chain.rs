@@ -51,7 +51,7 @@ pub(super) struct ChainArgs {
 pub(super) fn run(args: &ChainArgs) -> Result<()> {
     let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
     let reads = args.sstables || (args.output.json && !args.summary);
-    let chain = session::block_on(async {
+    let (chain, opened) = session::block_on(async {
         let session = Session::open(settings).await?;
         let host = session.host(&args.host).await?;
         let tables = session.tables_at(&args.only, &host, &args.point).await?;
@@ -71,10 +71,11 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
         if args.output.json {
             meaning.warn();
         }
-        Ok(Chain { source: session.catalog.source().to_owned(), report, warnings: meaning.warnings, shows_system })
+        let source = session.catalog.source().to_owned();
+        Ok((Chain { source, report, warnings: meaning.warnings, shows_system }, session.keys_fit()))
     })?;
     print(args.output, &chain)?;
-    readable(&chain.report)
+    opened.and_then(|()| readable(&chain.report))
 }
 
 /// Reading may take long: a person should know why.

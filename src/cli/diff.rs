@@ -103,7 +103,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<()> {
         let before = tree.schema_cql(&host, &schemas[0], &options).await?;
         let after = tree.schema_cql(&host, &schemas[1], &options).await?;
         let schema = statements(&String::from_utf8_lossy(&before), &String::from_utf8_lossy(&after));
-        let whole = readable(&from).and_then(|()| readable(&to));
+        let whole = session.keys_fit().and_then(|()| readable(&from)).and_then(|()| readable(&to));
         Ok((Difference::of(&from, &to, schema, args.system), whole))
     })?;
     print(args.output, &difference)?;

@@ -42,8 +42,8 @@ pub(super) struct ExtractArgs {
     /// <keyspace>/<table>-<id>/snapshots/<point>/
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     arrange: Arrangement,
-    /// Take a restore point that lacks something all the same; the report says what, and the exit
-    /// status is 1
+    /// Take a restore point that lacks something all the same; the report and DIR/INCOMPLETE.txt say
+    /// what, and the exit status is 1
     #[arg(long)]
     allow_incomplete: bool,
     /// Show what there is to fetch and to write, and whether it fits; write nothing
@@ -81,7 +81,7 @@ const EXAMPLES: &str = examples!();
 const EXPLAINED: &str = concat!(
     "\
 DIR gets exactly what a mount shows below restore-points/POINT, schema.cql included: by default in <keyspace>/<table>-<id>/, \
-which sstableloader and `nodetool import` take as it is.
+which sstableloader and `nodetool import` take as it is. If anything is missing, INCOMPLETE.txt beside them says what and why.
 
 Every byte is checked before a table gets its name: the checksums and lengths of the compression, each SSTable's \
 Digest.crc32. Nothing is written twice or goes through the cache. What is not final lies in DIR/.cassmount-extract. If it is \

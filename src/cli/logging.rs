@@ -16,7 +16,8 @@ const MOST_BYTES: u64 = 16 << 20;
 
 /// Messages of commands: warnings, to standard error.
 pub(super) fn to_terminal(args: &LogArgs) {
-    start(args, "warn", progress::log_writer, colours(), false);
+    let level = format!("warn,{}=off", cassmount::keys::LOCKED);
+    start(args, &level, progress::log_writer, colours(), false);
 }
 
 /// Messages of a mount that stays in the foreground. The journal notes the time by itself.

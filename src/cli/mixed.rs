@@ -50,7 +50,17 @@ pub(super) async fn of_host(session: &Session, host: &Host, point: &str) -> Resu
         }
     }
     meaning.warnings.extend(mixed.map(|mixed| sentence(point, &mixed, source)));
+    meaning.warnings.extend(beside(&sets, source));
     Ok(meaning)
+}
+
+/// That there is data beside the host's sets, which no restore point has.
+fn beside(sets: &HostSets, source: &str) -> Option<String> {
+    let beside = sets.completeness.beside();
+    let host = &sets.host;
+    let first = beside.first().map(|lack| format!("{}: {}", lack.subject, lack.cause))?;
+    let more = if beside.len() > 1 { format!(" and {} more", beside.len() - 1) } else { String::new() };
+    Some(format!("data of {host} is in no restore point: {first}{more}, see `cassmount list {source} {host}`"))
 }
 
 /// That `latest` of a host is not its newest restore point.

@@ -335,8 +335,13 @@ async fn what_is_odd(session: &Session, looked_at: Option<&Arc<Catalog>>, args: 
     let mut why = None;
     // The first that has a restore point ends this.
     for host in hosts {
-        match session.catalog.host(&host).await?.find_point(at) {
-            Err(error) if error.kind() == Kind::NotFound => why = why.or(Some(error)),
+        let sets = session.catalog.host(&host).await?;
+        match sets.find_point(at) {
+            Err(error) if error.kind() == Kind::NotFound => {
+                // What is no time will be none later either.
+                sets.points_until(at)?;
+                why = why.or(Some(error));
+            }
             Err(error) => return Err(error),
             Ok(_) => {
                 let mut odd = Vec::new();

@@ -12,14 +12,14 @@ use cassmount::keys::KeyRing;
 use cassmount::private;
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Bundles, Store};
-use cassmount::task::blocking;
+use cassmount::task::{blocking, lock};
 use cassmount::tree::{BackupTree, Damage, TreeOptions};
 use cassmount::unpacked::{Unpacked, with_plain_logs};
 use cassmount::verify::{self, FoundBefore, FoundDamage};
 use cassmount::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How many hosts an error names that has to say which there are.
@@ -71,6 +71,8 @@ pub(super) struct Session {
     /// What lies in archives of many tables, where the layout is theirs, and what opens them.
     pub(super) unpacked: Option<Unpacked>,
     keys: Option<KeyRing>,
+    /// All that were made.
+    readers: Mutex<Vec<Arc<Reader>>>,
     /// Of a command, for as long as it works; a daemon has a log.
     silence: Option<wait::Teller>,
 }
@@ -114,7 +116,7 @@ impl Session {
         let verified = Some(Arc::new(FoundBefore::new(cache_dir.verify(), store.name())) as _);
         let options = CatalogOptions { directory, layout, renames, lists_all, verified, ..CatalogOptions::default() };
         let catalog = Catalog::open(objects, options);
-        Ok(Self { settings, store, catalog, cache_dir, unpacked, keys, silence: None })
+        Ok(Self { settings, store, catalog, cache_dir, unpacked, keys, readers: Mutex::default(), silence: None })
     }
 
     /// Keeps what archives were found not to give out, so that later commands know it.
@@ -151,7 +153,17 @@ impl Session {
         let bundles = Some(Arc::clone(&self.catalog) as Arc<dyn Bundles>);
         let options = ReaderOptions { bundles, ..reader_options(&self.settings, options) };
         let store = self.unpacked.as_ref().map_or(&self.store, Unpacked::store);
-        Reader::new(store.clone(), keys, cache, options)
+        let reader = Reader::new(store.clone(), keys, cache, options)?;
+        lock(&self.readers).push(Arc::clone(&reader));
+        Ok(reader)
+    }
+
+    /// Whether of each host of which something had to be opened until now, some key opens it.
+    ///
+    /// # Errors
+    /// `NoKey`, in one sentence.
+    pub(super) fn keys_fit(&self) -> Result<()> {
+        lock(&self.readers).iter().try_for_each(|reader| reader.keys_fit())
     }
 
     /// Options of a tree that remembers what it learns.

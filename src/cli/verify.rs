@@ -379,6 +379,9 @@ fn conclusion(report: &Report) -> String {
     }
     let sets: std::collections::BTreeSet<(&Host, &Tag)> = report.findings.iter().map(|f| (&f.host, &f.set)).collect();
     let all = report.findings.len() as u64 + report.more_findings;
+    if all == 0 && report.strays.is_empty() {
+        return "what was looked at is good".to_owned();
+    }
     if all == 0 {
         return "what is in the sets is good; beside them is what no restore point has".to_owned();
     }

@@ -18,6 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Where messages are from that say that no key opens something. A command says it itself, in one
+/// line.
+pub const LOCKED: &str = "cassmount::locked";
+
 /// Longest passphrase, bytes: `openssl` reads so much of a line (`APP_PASS_LEN` of its apps, less
 /// the terminator) and no more.
 pub const LONGEST: usize = 1023;

@@ -2,11 +2,14 @@
 
 use crate::task::lock;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How many names are remembered of those left out; the rest is only counted.
 const REMEMBERED: usize = 100;
+/// … and of those that may be part of a backup.
+const LOST_REMEMBERED: usize = 10_000;
 
 /// What was asked of a store since it was opened. Requests count every attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +52,15 @@ pub(super) struct Counters {
     bytes: AtomicU64,
     retries: AtomicU64,
     skipped: AtomicU64,
-    names: Mutex<Vec<SkippedName>>,
+    names: Mutex<SkippedNames>,
+}
+
+#[derive(Debug, Default)]
+struct SkippedNames {
+    list: Vec<SkippedName>,
+    known: HashSet<String>,
+    /// Of names that hold no backups, and of those that may.
+    counts: [usize; 2],
 }
 
 impl Counters {
@@ -87,14 +98,16 @@ impl Counters {
         self.skipped.fetch_add(1, Relaxed);
         let name = name.escape_debug().to_string();
         let mut names = lock(&self.names);
-        if names.len() < REMEMBERED && !names.iter().any(|skipped| skipped.name == name) {
+        let most = if may_hold_backups { LOST_REMEMBERED } else { REMEMBERED };
+        if names.counts[usize::from(may_hold_backups)] < most && names.known.insert(name.clone()) {
             tracing::warn!(name, %reason, "a name in the source cannot be shown");
-            names.push(SkippedName { name, reason, may_hold_backups });
+            names.counts[usize::from(may_hold_backups)] += 1;
+            names.list.push(SkippedName { name, reason, may_hold_backups });
         }
     }
 
     pub(super) fn skipped_names(&self) -> Vec<SkippedName> {
-        lock(&self.names).clone()
+        lock(&self.names).list.clone()
     }
 
     pub(super) fn snapshot(&self) -> StoreStats {

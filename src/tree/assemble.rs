@@ -65,18 +65,23 @@ impl BackupTree {
         let listings = if is_merged { self.with_digests(&pieces, listings).await? } else { listings };
         let assembly = Assembly { pieces, listings, tocs, is_merged };
         if kind == ContentKind::Snapshot {
-            self.note_damage(&assembly);
+            self.note_damage(model, &assembly);
         }
         Ok(Some(assembly))
     }
 
     /// Notes what the archives do not give out: files without data, and SSTables that are whole in
     /// none of them.
-    fn note_damage(&self, assembly: &Assembly) {
+    fn note_damage(&self, model: &HostModel, assembly: &Assembly) {
         let merged = assembly.merged().sstables;
         for (source, ((set, archive), listing)) in assembly.pieces.iter().zip(&assembly.listings).enumerate() {
             let broken = merged.iter().filter(|sstable| sstable.source == source);
-            self.state(&set.host).damage.note(&set.tag, archive, listing, broken);
+            let damage = &self.state(&set.host).damage;
+            if listing.files.is_empty() && model.from.sets.should_have_files(set, &archive.table) {
+                damage.note_without_files(&set.tag, archive);
+            } else {
+                damage.note(&set.tag, archive, listing, broken);
+            }
         }
     }
 

@@ -57,6 +57,11 @@ impl ArchiveDamage {
         }
     }
 
+    /// Notes that there is no file in it.
+    pub(super) fn note_without_files(&self, set: &Tag, archive: &TableArchive) {
+        self.put(set, archive, vec![SetEvidence::of_table(&archive.table, Cause::NoFiles)], true);
+    }
+
     /// Notes that an SSTable in it is of another table.
     pub(super) fn note_of_another(&self, set: &Tag, archive: &TableArchive, sstable: &str, why: &str) {
         let subject = Subject::Sstable { table: archive.table.clone(), name: sstable.into() };

@@ -7,7 +7,7 @@ use super::tables::KnownTables;
 use crate::archive::compression::Compression;
 use crate::cassandra::sstable::checksums::{BadPieces, Verdict};
 use crate::cassandra::{Effect, SstableName, lacking};
-use crate::catalog::{BackupSet, TableArchive, Unread};
+use crate::catalog::{BackupSet, Cause, HostSets, TableArchive, Unread};
 use crate::reader::{Broken, Listing, Reader, Seal, Stage};
 use crate::{Kind, Result};
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ pub(super) struct Outcome {
 /// An archive and where it belongs.
 pub(super) struct Subject<'a> {
     pub(super) set: &'a BackupSet,
+    /// All of its host.
+    pub(super) sets: &'a HostSets,
     pub(super) archive: &'a TableArchive,
     /// What is known of the host's tables, where an archive is read whole.
     pub(super) tables: Option<&'a KnownTables>,
@@ -213,6 +215,10 @@ impl Subject<'_> {
                 outcome.findings.push(finding.lost(lost));
             }
             self.judge_sums(sstable, sink, outcome);
+        }
+        if listing.files.is_empty() && self.sets.should_have_files(self.set, &self.archive.table) {
+            let finding = self.finding(Problem::ArchiveEmpty, Cause::NoFiles.to_string());
+            outcome.findings.push(finding.lost("all that it should hold"));
         }
         self.judge_unread(listing, outcome);
         self.judge_table(sink, outcome);

@@ -31,6 +31,10 @@ pub enum Problem {
     SetFileDamaged,
     /// A table has no archive although the set itself says that it should.
     ArchiveMissing,
+    /// An archive is byte for byte another one, of another table, set or host.
+    ArchiveCopied,
+    /// There is no file in an archive, though there should be.
+    ArchiveEmpty,
     /// The manifest lists a file that is not there, or not as it was uploaded.
     FileMissing,
     /// An archive's name does not tell of which table it is.
@@ -114,6 +118,7 @@ impl Problem {
                 | Self::NotAnArchive
                 | Self::PaddingWrong
                 | Self::TarDamaged
+                | Self::ArchiveEmpty
                 | Self::SstableMissing
                 | Self::DataMissing
                 | Self::OtherTable
@@ -130,6 +135,8 @@ impl Problem {
         matches!(
             self,
             Self::ArchiveMissing
+                | Self::ArchiveCopied
+                | Self::ArchiveEmpty
                 | Self::ObjectChanged
                 | Self::ObjectRefused
                 | Self::ObjectArchived

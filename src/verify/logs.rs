@@ -39,7 +39,7 @@ pub(super) async fn check(catalog: &Catalog, sets: &HostSets, deep: bool) -> Res
 }
 
 async fn look(catalog: &Catalog, sets: &HostSets, log: &BundledFile, wanted: u64) -> Result<Option<Finding>> {
-    let (problem, message) = match catalog.log_bytes(&log.object, 0..wanted).await {
+    let (problem, message) = match catalog.object_bytes(&log.object, 0..wanted).await {
         Ok(bytes) => match commit_log::damage(&log.path, &bytes, log.object.size) {
             Some(why) => (Problem::LogDamaged, format!("{}: {why}", log.path.escape_debug())),
             None => return Ok(None),

@@ -4,14 +4,15 @@ use super::finding::Note;
 use super::sample::{Sample, SampleReport};
 use super::state::{State, short};
 use crate::cassandra::TableName;
-use crate::catalog::{BackupSet, Catalog, Cause, Host, HostSets, Lack, Stray, Subject, TableArchive};
+use crate::catalog::copies::{self, SealedArchive};
+use crate::catalog::{BackupSet, Catalog, Cause, Host, HostSets, Lack, Stray, Subject, TableArchive, VerifiedEvidence};
 use crate::keys::KeyRing;
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,12 @@ use std::time::{Duration, SystemTime};
 
 /// Hosts that are listed at the same time.
 const HOSTS_AT_ONCE: usize = 4;
+
+/// What each file system has at its top, and only root may read.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// As many bytes of a sealed archive have its salt, in whatever way it is written.
+const BEGINNING: u64 = 48;
 
 /// Object bytes that a glance at an archive fetches, at most.
 pub(super) const GLANCE_BYTES: u64 = 4096 + 32;
@@ -80,6 +87,8 @@ pub struct Verification {
     pub(super) strays: Vec<Stray>,
     /// Whether all of the hosts' sets are looked at, those that are gone too.
     pub(super) covers_all: bool,
+    /// Why a host cannot be listed.
+    pub(super) unlisted: Option<Error>,
 }
 
 /// A host and its sets that are to be looked at.
@@ -93,6 +102,8 @@ pub(super) struct HostWork {
     /// themselves.
     pub(super) lacks: Vec<Lack>,
     pub(super) state: State,
+    /// Archives that are byte for byte others, by set.
+    pub(super) copied: VerifiedEvidence,
     /// The archives that are looked at; `None`: all.
     sampled: Option<HashSet<[u8; 16]>>,
 }
@@ -156,15 +167,33 @@ impl Verification {
             return Err(Error::invalid("a restore point belongs to a host: name the host"));
         }
         let listed = hosts.into_iter().map(|host| async move {
-            catalog.host_now(&host).await?;
-            catalog.host_judged(&host).await
+            let answer = match catalog.host_now(&host).await {
+                Ok(_) => catalog.host_judged(&host).await,
+                Err(error) => Err(error),
+            };
+            (answer, host)
         });
         // A directory beside the hosts that has nothing in it is none; a host that was named is
         // missed.
         let is_of_nothing = |error: &Error| scope.host.is_none() && error.kind() == Kind::NotFound;
-        let answers = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE);
-        let answers = answers.filter(|answer| std::future::ready(!answer.as_ref().is_err_and(is_of_nothing)));
-        let listed: Vec<Arc<HostSets>> = answers.try_collect().await?;
+        let mut answers = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE);
+        let (mut listed, mut unlisted): (Vec<Arc<HostSets>>, Option<Error>) = (Vec::new(), None);
+        while let Some((answer, host)) = answers.next().await {
+            match answer {
+                Ok(sets) => listed.push(sets),
+                Err(error) if is_of_nothing(&error) || &*host.0 == LOST_AND_FOUND => {}
+                // What may not be listed hides no other host.
+                Err(error) if error.kind() == Kind::Denied => {
+                    let message = format!("{host} cannot be listed: {error}");
+                    unlisted = unlisted.or(Some(Error::new(Kind::Denied, message)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        drop(answers);
+        if let (true, Some(error)) = (listed.is_empty(), &unlisted) {
+            return Err(error.clone());
+        }
         if listed.is_empty() {
             // Nothing is not good: most likely the source is another one.
             let source = catalog.source();
@@ -173,7 +202,7 @@ impl Verification {
         let (catalog, todo) = (Arc::clone(catalog), Todo::default());
         let covers_all = scope.point.is_none() && scope.tables.is_empty() && options.sample.is_none();
         let (tables, hosts, sample) = (scope.tables, Vec::new(), None);
-        let mut this = Self { catalog, reader, options, tables, hosts, todo, sample, strays, covers_all };
+        let mut this = Self { catalog, reader, options, tables, hosts, todo, sample, strays, covers_all, unlisted };
         for sets in listed {
             let (parts, left_out) = match &scope.point {
                 None => (sets.sets.iter().map(|set| Part { set: set.clone(), only: None }).collect(), Vec::new()),
@@ -181,9 +210,18 @@ impl Verification {
             };
             let state = this.state(&sets.host, keys).await?;
             let lacks = lacks(&sets, scope.point.as_deref(), &parts)?;
-            this.hosts.push(HostWork { sets, parts, left_out, lacks, state, sampled: None });
+            this.hosts.push(HostWork {
+                sets,
+                parts,
+                left_out,
+                lacks,
+                state,
+                copied: VerifiedEvidence::new(),
+                sampled: None,
+            });
         }
         this.reader.check_keys(this.samples()).await?;
+        this.find_copies().await?;
         this.count(scope.point.is_none());
         match this.tables.iter().find(|table| !this.knows(table)) {
             Some(table) => {
@@ -191,6 +229,36 @@ impl Verification {
             }
             None => Ok(this),
         }
+    }
+
+    /// Looks for archives that are byte for byte others: by ETag, or, of a local directory, by the
+    /// salt at the beginning of those that are of one size.
+    async fn find_copies(&mut self) -> Result<()> {
+        let kept: Vec<Arc<HostSets>> = self.hosts.iter().map(|host| host.sets.clone()).collect();
+        let hosts: Vec<&[Arc<BackupSet>]> = kept.iter().map(|sets| &sets.sets[..]).collect();
+        let mut archives = SealedArchive::by_e_tag(&hosts);
+        if self.catalog.source().starts_with("file://") {
+            let wanted =
+                self.hosts.iter().flat_map(|host| host.parts.iter().flat_map(|part| part.archives(&self.tables)));
+            let sizes: HashSet<u64> = wanted.map(|archive| archive.object.size).collect();
+            let (catalog, hosts) = (&self.catalog, &hosts);
+            let alike = SealedArchive::of_equal_size(hosts).into_iter().filter(|one| sizes.contains(&one.size));
+            let looks = alike.map(|one| async move {
+                let archive = one.set(hosts).archive(one.table(hosts))?;
+                let begin = catalog.object_bytes(&archive.object, 0..BEGINNING).await.ok()?;
+                let digest = *blake3::hash(&begin).as_bytes().first_chunk()?;
+                Some(SealedArchive { digest, ..one })
+            });
+            let mut looks = futures::stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(HOSTS_AT_ONCE);
+            while let Some(looked) = looks.next().await {
+                // What cannot be read, a look at the archive itself tells.
+                archives.extend(looked);
+            }
+        }
+        for (host, copied) in self.hosts.iter_mut().zip(copies::evidence(&hosts, archives)) {
+            host.copied = copied;
+        }
+        Ok(())
     }
 
     /// Archives of each host that tell whether any key is right: of its newest sets, where today's

@@ -49,6 +49,11 @@ impl KeptFinding {
         self.archive == Some(state::short(version))
     }
 
+    /// The SSTable that it is about, if it is about one.
+    pub(super) fn sstable(&self) -> Option<&str> {
+        self.sstable.as_deref()
+    }
+
     /// Whether only a whole reading of the archive could have found it.
     pub(super) fn is_deep(&self) -> bool {
         self.is_deep

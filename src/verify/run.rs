@@ -9,7 +9,7 @@ use super::sets;
 use super::tables::KnownTables;
 use super::{copies, logs};
 use crate::cassandra::TableName;
-use crate::catalog::{Archived, BackupSet, Host, HostCompleteness, SetEvidence, Stray, TableArchive, Tag};
+use crate::catalog::{Archived, BackupSet, Host, HostCompleteness, HostSets, SetEvidence, Stray, TableArchive, Tag};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use futures::StreamExt;
@@ -146,6 +146,8 @@ impl Verification {
                 break;
             }
         }
+        let unlisted = self.unlisted.as_ref().map(ToString::to_string);
+        report.stopped = report.stopped.or(unlisted);
         report
     }
 
@@ -190,6 +192,7 @@ impl Verification {
         });
         self.sets(host, report, observer).await?;
         report.add(self.found_before(host), Vec::new(), observer);
+        report.add(self.copied(host), Vec::new(), observer);
         if self.covers_all {
             report.add(logs::check(&self.catalog, &host.sets, self.options.deep).await?, Vec::new(), observer);
         }
@@ -219,12 +222,13 @@ impl Verification {
         } else {
             None
         };
-        let HostWork { parts, state, .. } = host;
+        let HostWork { sets, parts, state, .. } = host;
+        let sets = &**sets;
         let archives = todo.into_iter().filter_map(|(part, table)| {
             let Part { set, .. } = &parts[part as usize];
             Some((set, set.archive(&table)?))
         });
-        let checks = archives.map(|(set, archive)| self.archive(set, archive, known.as_ref(), observer));
+        let checks = archives.map(|(set, archive)| self.archive((sets, set), archive, known.as_ref(), observer));
         let mut checks = futures::stream::iter(checks).buffer_unordered(self.options.jobs.max(1));
         let mut result = Ok(());
         while let Some(done) = checks.next().await {
@@ -262,12 +266,31 @@ impl Verification {
             let table = kept.table.as_ref()?;
             let archive = part.archives(&self.tables).find(|archive| archive.table.to_string() == *table)?;
             kept.is_about(&self.reader.version(&archive.object)).then(|| {
-                let message = format!("found on {} by an earlier reading: {}", kept.day(), kept.message);
+                let sstable = kept.sstable().map(|name| format!("{name}: ")).unwrap_or_default();
+                let message = format!("found on {} by an earlier reading: {sstable}{}", kept.day(), kept.message);
                 let finding = Finding::new(Problem::FoundBefore, &host.sets.host, &part.set.tag, message);
                 Finding { key: Some(archive.object.key.clone()), ..finding.of_table(&archive.table).lost(&kept.lost) }
             })
         };
         before.iter().filter(|kept| kept.is_deep() && kept.is_error).filter_map(as_finding).collect()
+    }
+
+    /// Archives that are byte for byte others.
+    fn copied(&self, host: &HostWork) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for part in &host.parts {
+            let evidence = host.copied.get(&part.set.tag).into_iter().flatten();
+            for (evidence, table) in evidence.filter_map(|evidence| Some((evidence, evidence.subject.table()?))) {
+                let Some(archive) = part.archives(&self.tables).find(|archive| archive.table == *table) else {
+                    continue;
+                };
+                let message = evidence.cause.to_string();
+                let finding = Finding::new(Problem::ArchiveCopied, &host.sets.host, &part.set.tag, message);
+                let finding = finding.of_table(table).lost("what was in its place");
+                found.push(Finding { key: Some(archive.object.key.clone()), ..finding });
+            }
+        }
+        found
     }
 
     async fn sets(&self, host: &HostWork, report: &mut Report, observer: &dyn Observer) -> Result<()> {
@@ -293,12 +316,12 @@ impl Verification {
 
     async fn archive(
         &self,
-        set: &BackupSet,
+        (sets, set): (&HostSets, &BackupSet),
         archive: TableArchive,
         tables: Option<&KnownTables>,
         observer: &dyn Observer,
     ) -> Result<(TableArchive, Outcome), Error> {
-        let subject = Subject { set, archive: &archive, tables };
+        let subject = Subject { set, sets, archive: &archive, tables };
         let outcome = if self.options.deep {
             subject.read(&self.reader, &|bytes| observer.fetched(bytes)).await?
         } else {

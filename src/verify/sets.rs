@@ -6,7 +6,7 @@ use super::prepare::wants;
 use crate::cassandra::TableName;
 use crate::catalog::{
     BackupSet, Catalog, Cause, HostSets, Lack, ManifestState, Problem as SetProblem, SetEvidence, SetKind, Stray,
-    Subject, parse_mapping, stray_lines, tables_of,
+    Subject, missing_from_full, parse_mapping, stray_lines, tables_of,
 };
 use crate::store::ObjectMeta;
 use crate::{Error, Kind, Result};
@@ -42,6 +42,7 @@ pub(super) async fn check(
     let concerns = |evidence: &&SetEvidence| {
         (tables.is_empty() || tables.iter().any(|table| evidence.subject.concerns(table)))
             && !matches!(evidence.cause, Cause::Archived | Cause::Empty)
+            && !is_of_own_file(set, evidence)
     };
     for evidence in evidence.iter().filter(concerns) {
         found.findings.push(of_evidence(set, evidence));
@@ -57,6 +58,12 @@ pub(super) async fn check(
         found.note(set, None, format!("belongs to no backup: {line}"));
     }
     Ok(found)
+}
+
+/// Whether it is that a full's own file cannot be used: a look at the file tells more.
+fn is_of_own_file(set: &BackupSet, evidence: &SetEvidence) -> bool {
+    let own = |key: &Arc<str>| [SCHEMA, MAPPING].iter().any(|name| set.file(name).is_some_and(|file| file.key == *key));
+    matches!(&evidence.subject, Subject::Object { key, .. } if own(key)) && set.kind() == SetKind::Full
 }
 
 fn manifest(sets: &HostSets, set: &BackupSet, found: &mut SetFindings) {
@@ -119,12 +126,22 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::SchemaHistory
         | Cause::SystemTable { .. }
         | Cause::SomeTables { .. }
+        | Cause::SetsBeside
+        | Cause::Unlisted { .. }
+        | Cause::FewTables { .. }
+        | Cause::MappingAlone
         | Cause::SchemaTable => Problem::ArchiveMissing,
         Cause::NoManifest => Problem::NoManifest,
-        Cause::ManifestDamaged { .. } | Cause::OtherNode | Cause::OtherAddress { .. } => Problem::ManifestDamaged,
+        Cause::ManifestDamaged { .. }
+        | Cause::OtherNode
+        | Cause::OtherAddress { .. }
+        | Cause::SaysFull
+        | Cause::Future { .. } => Problem::ManifestDamaged,
+        Cause::Copied { .. } => Problem::ArchiveCopied,
         Cause::OtherHost { .. } => Problem::SetMissing,
         Cause::Archived => Problem::ObjectArchived,
         Cause::Empty => Problem::CutShort,
+        Cause::NoFiles => Problem::ArchiveEmpty,
         Cause::Component { .. } => Problem::ComponentMissing,
         Cause::ManifestUnreadable { .. } | Cause::Unreadable { .. } => Problem::ObjectRefused,
         Cause::SnapshotManifest | Cause::BackupManifest => Problem::FileMissing,
@@ -141,6 +158,12 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         (_, Cause::Archived) => "nothing, once the store has restored the object".to_owned(),
         (_, Cause::Stray { .. }) => "nothing yet, but no restore point shows it".to_owned(),
         (_, Cause::SomeTables { .. }) => "nothing that the snapshot was made of".to_owned(),
+        (_, Cause::SaysFull) => "nothing, if it is an incremental: it is taken for one".to_owned(),
+        (_, Cause::Future { .. }) => {
+            "nothing of it; but `latest` would mean it, and nothing that was made since".to_owned()
+        }
+        (_, Cause::Unlisted { .. }) => "rows of tables that its manifest lists, if it is so".to_owned(),
+        (_, Cause::FewTables { .. }) => "tables as of this full; which ones nothing tells".to_owned(),
         (_, Cause::SnapshotManifest | Cause::BackupManifest) => "the SSTable that it is a part of".to_owned(),
         (Subject::Table { .. } | Subject::Set, _) if set.kind() == SetKind::Full => {
             "all of the table as of this full".to_owned()
@@ -150,7 +173,11 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         }
         (other, _) => other.to_string(),
     };
-    let mut finding = finding(set, problem(cause), cause.to_string()).lost(lost);
+    let message = match subject {
+        Subject::Sstable { name, .. } => format!("{name}: {cause}"),
+        _ => cause.to_string(),
+    };
+    let mut finding = finding(set, problem(cause), message).lost(lost);
     if matches!(cause, Cause::SchemaMapping | Cause::SomeTables { .. }) {
         finding.severity = Severity::Warning;
     }
@@ -166,7 +193,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
 /// What a full's own files are worth.
 async fn full(catalog: &Catalog, set: &BackupSet, found: &mut SetFindings) -> Result<()> {
     if let Some(schema) = file(catalog, set, SCHEMA, found).await? {
-        check_schema(set, &String::from_utf8_lossy(&schema), found);
+        check_schema(set, &schema, found);
     }
     if let Some(bytes) = file(catalog, set, MAPPING, found).await?
         && parse_mapping(&bytes).is_none()
@@ -178,13 +205,15 @@ async fn full(catalog: &Catalog, set: &BackupSet, found: &mut SetFindings) -> Re
     Ok(())
 }
 
-/// A schema.cql that names no table although there are archives of users' tables was cut short.
-fn check_schema(set: &BackupSet, schema: &str, found: &mut SetFindings) {
+/// A schema.cql that breaks off, or names no table although there are archives of users' tables.
+fn check_schema(set: &BackupSet, schema: &[u8], found: &mut SetFindings) {
     let users = set.tables().any(|table| !crate::cassandra::schema::is_system_keyspace(&table.keyspace));
-    if !users || !tables_of(schema).is_empty() {
-        return;
-    }
-    let message = format!("schema.cql ({} bytes) creates no table", schema.len());
+    let why = match missing_from_full(SCHEMA, schema, |_| true) {
+        Err(why) => why,
+        Ok(_) if users && tables_of(&String::from_utf8_lossy(schema)).is_empty() => "it creates no table",
+        Ok(_) => return,
+    };
+    let message = format!("schema.cql ({} bytes) tells nothing: {why}", schema.len());
     found.findings.push(finding(set, Problem::SetFileDamaged, message).lost(SCHEMA_LOST).of_file(set, SCHEMA));
 }
 

@@ -268,3 +268,23 @@ fn other_sstables_of_one_name_are_renumbered_and_incomplete_ones_named() {
         1
     );
 }
+
+#[test]
+fn without_a_key_what_is_known_is_shown_and_the_status_tells_the_rest() {
+    let user = User::new();
+    for command in [
+        &["chain", SAMPLE, "cass-a"][..],
+        &["diff", SAMPLE, "cass-a", "2026-11-21-02-47"],
+        &["ls", SAMPLE, "cass-a/restore-points/latest/shop"],
+        &["list", SAMPLE, "cass-a", "--table", "shop.users"],
+        &["restore", "plan", SAMPLE],
+    ] {
+        let output = user.run(command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{command:?}: {said}");
+        assert!(!output.stdout.is_empty(), "{command:?}");
+        let told: Vec<&str> = said.lines().filter(|line| line.contains("key")).collect();
+        assert_eq!(told.len(), 1 + usize::from(command[0] == "list"), "{command:?}: {said}");
+        assert!(said.contains("no key opens what had to be read of cass-a"), "{command:?}: {said}");
+    }
+}

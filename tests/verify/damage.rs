@@ -438,3 +438,21 @@ fn a_set_that_did_not_finish_before_the_restore_point_is_found() {
     // What was flushed before it is in no other set.
     assert_eq!(found(&report), set_of(&[&format!("cass-a {LATER}: no_manifest")]));
 }
+
+/// All of an archive is good, but it is another one, or there is nothing in it.
+#[test]
+fn archives_that_are_copies_of_others_and_archives_without_files() {
+    let sample = Sample::new();
+    fs::copy(sample.archive(LATER, "shop.users"), sample.archive("2026-11-21-02-49", "shop.users")).unwrap();
+    sample.edit("2026-11-21-02-48", "shop.carts", Order::ByName, |directory| {
+        for entry in fs::read_dir(directory).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    });
+    let (glance, deep) = sample.found();
+    // By its time it is the copy.
+    let copied = "cass-a 2026-11-21-02-49 shop.users: archive_copied".to_owned();
+    assert_eq!(glance, BTreeSet::from([copied.clone()]), "at a glance");
+    let empty = "cass-a 2026-11-21-02-48 shop.carts: archive_empty".to_owned();
+    assert_eq!(deep, BTreeSet::from([copied, empty]), "in depth");
+}

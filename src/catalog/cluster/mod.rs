@@ -20,7 +20,9 @@ pub use newest::{NewestFault, NewestFaults};
 pub use points::{Absence, ClusterPoint};
 
 use super::completeness::{PeerRuns, Peers, cluster};
+use super::copies;
 use super::set::BackupSet;
+use super::verified::VerifiedEvidence;
 use super::{Host, HostSets, RestorePoint, SetKind, Tag};
 use crate::time::Timestamp;
 use rhythm::Rhythm;
@@ -137,18 +139,21 @@ fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
         let others = all.iter().filter(|peer| peer.host != *own && peer.cluster.as_deref() == cluster);
         others.take(PEERS).cloned().collect::<Vec<_>>()
     };
-    let judge = |host: &Arc<HostSets>| {
+    let sets: Vec<&[Arc<BackupSet>]> = hosts.iter().map(|host| &host.sets[..]).collect();
+    let copied = copies::by_e_tag(&sets);
+    let judge = |(host, copied): (&Arc<HostSets>, VerifiedEvidence)| {
+        let host = if copied.is_empty() { host.clone() } else { Arc::new(HostSets::clone(host).with_copied(copied)) };
         let peers = match cluster(&host.sets) {
             Some(name) => of_others(&host.host, Some(name)),
             None => Vec::new(),
         };
         if peers.is_empty() {
-            return host.clone();
+            return host;
         }
         let unasked = host.completeness.unasked().to_vec();
-        Arc::new(HostSets::clone(host).with_peers(&Peers { runs: peers, unasked }))
+        Arc::new(HostSets::clone(&host).with_peers(&Peers { runs: peers, unasked }))
     };
-    hosts.iter().map(judge).collect()
+    hosts.iter().zip(copied).map(judge).collect()
 }
 
 fn view(name: Option<Arc<str>>, hosts: &[Arc<HostSets>], now: Timestamp) -> ClusterView {

@@ -106,6 +106,25 @@ pub enum Cause {
     OtherNode,
     /// The sets beside it name the same address, and this one that of another host.
     OtherAddress { host: Arc<str> },
+    /// The manifest says that it is a full, and all else that it is an incremental: it is taken for
+    /// one.
+    SaysFull,
+    /// Sets before and after the full have the table, and it has no schema.cql and no
+    /// schema_mapping.json that would tell whether it should.
+    SetsBeside,
+    /// The full has far fewer tables than another, and nothing that would tell which it should have.
+    FewTables { full: Arc<str>, has: u64, of: u64 },
+    /// Its schema_mapping.json has the table, and its schema.cql, which would tell whether it had
+    /// been dropped, cannot be used.
+    MappingAlone,
+    /// By its time it is made later than it was listed.
+    Future { time: Arc<str> },
+    /// Its archive is byte for byte another one. `of`: host, set and table.
+    Copied { of: Arc<str> },
+    /// It has archives of so many tables that its manifest does not list.
+    Unlisted { tables: u64 },
+    /// Its archive has no files, and the manifest or other sets tell that there are some.
+    NoFiles,
 }
 
 impl Cause {
@@ -135,6 +154,14 @@ impl Cause {
             Self::Empty => "empty",
             Self::OtherNode => "other_node",
             Self::OtherAddress { .. } => "other_address",
+            Self::SaysFull => "says_full",
+            Self::SetsBeside => "sets_beside",
+            Self::FewTables { .. } => "few_tables",
+            Self::MappingAlone => "mapping_alone",
+            Self::Future { .. } => "future",
+            Self::Copied { .. } => "copied",
+            Self::Unlisted { .. } => "unlisted",
+            Self::NoFiles => "no_files",
         }
     }
 }
@@ -181,6 +208,37 @@ impl fmt::Display for Cause {
             Self::OtherNode => f.write_str(
                 "by its manifest's tokens it is of another node: the fulls before and after it have the same ones, and it has none of them",
             ),
+            Self::SaysFull => f.write_str(
+                "its manifest says full, but lists its tables as an incremental's does, and there is no schema.cql",
+            ),
+            Self::SetsBeside => f.write_str(
+                "sets before and after it have the table, and it has no schema.cql that would tell whether it should",
+            ),
+            Self::FewTables { full, has, of } => write!(
+                f,
+                "it has {has} where the full {full} has {of}, and no schema.cql that would tell which it should have"
+            ),
+            Self::MappingAlone => f.write_str(
+                "its schema_mapping.json has the table, there is no archive of it, and its schema.cql cannot be used, \
+                 which would tell whether it had been dropped",
+            ),
+            Self::Future { time } => write!(
+                f,
+                "its time is {time}, which is still to come: a clock was wrong, and it looks newer than all that was made since"
+            ),
+            Self::Copied { of } => write!(
+                f,
+                "its archive is byte for byte that of {of}: one of the two is a copy, and what was in its place is lost"
+            ),
+            Self::Unlisted { tables } => {
+                let s = if *tables == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "it has archives of {tables} table{s} that its manifest does not list: another set may have been \
+                     copied into it, and of tables that both had, one set's rows are lost"
+                )
+            }
+            Self::NoFiles => f.write_str("there is no file in its archive, which is none that a backup makes"),
             Self::SchemaTable => {
                 f.write_str("every Cassandra keeps its schema there too, and there is no archive of it")
             }

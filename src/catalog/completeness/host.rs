@@ -63,7 +63,9 @@ impl HostCompleteness {
         let (unlisted, beside): (Vec<_>, Vec<_>) = of_strays(strays, None).into_iter().partition(SetEvidence::may_pass);
         let tags: HashSet<&str> = chains.points().iter().map(|point| &*point.tag().0).collect();
         let has = |tag: &str, table: &TableName| sets.iter().any(|set| &*set.tag.0 == tag && set.has(table));
-        let (strayed, beside) = attribute(beside, &tags, has);
+        let (mut strayed, beside) = attribute(beside, &tags, has);
+        let (of_sets, unlisted) = attribute(unlisted, &tags, |_, _| false);
+        strayed.extend(of_sets);
         let judge = Judge {
             host,
             sets,

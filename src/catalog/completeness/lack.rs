@@ -42,7 +42,16 @@ impl fmt::Display for Lack {
             Subject::Set if matches!(cause, Cause::OtherHost { .. }) => {
                 write!(f, "a set of about {set} is missing: {cause}")?;
             }
-            Subject::Set if matches!(cause, Cause::ManifestCount { .. }) => write!(f, "{set} lacks tables: {cause}")?,
+            Subject::Set if matches!(cause, Cause::ManifestCount { .. } | Cause::FewTables { .. }) => {
+                write!(f, "{set} lacks tables: {cause}")?;
+            }
+            Subject::Set if matches!(cause, Cause::Unlisted { .. }) => {
+                write!(f, "{set} is not as it was made: {cause}")?;
+            }
+            Subject::Set if *cause == Cause::SaysFull => write!(f, "{set} is taken for an incremental: {cause}")?,
+            Subject::Set if matches!(cause, Cause::Future { .. }) => {
+                write!(f, "{set} cannot be put in order with the other sets: {cause}")?;
+            }
             Subject::Set if matches!(cause, Cause::OtherNode | Cause::OtherAddress { .. }) => {
                 write!(f, "{set} lacks all of this host: {cause}")?;
             }

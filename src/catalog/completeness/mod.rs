@@ -15,6 +15,7 @@ mod own;
 mod peers;
 #[cfg(test)]
 mod tests;
+mod untold;
 
 pub use evidence::{Cause, SetEvidence, Subject};
 pub use host::{HostCompleteness, Nearest};

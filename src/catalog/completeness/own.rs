@@ -1,10 +1,12 @@
 //! What a host's sets say about themselves and about each other.
 
 use super::evidence::{Cause, SetEvidence, Subject};
+use super::untold;
 use crate::cassandra::TableName;
 use crate::cassandra::schema::is_system_keyspace;
 use crate::catalog::stray::{StrayReason, TOLD_APART, directory_of};
 use crate::catalog::{BackupSet, ManifestState, Scope, SetKind, Strays};
+use crate::time::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -29,7 +31,9 @@ pub(super) fn why_left_out(set: &BackupSet) -> Option<Cause> {
 /// Whether the set is most likely still being uploaded.
 pub(super) fn is_running(set: &BackupSet) -> bool {
     let age = |since: i64| set.listed.0.saturating_sub(since);
-    let is_quiet = set.modified().is_none_or(|(_, last)| age(last.0) > QUIET_US);
+    // One that has nothing yet may have been begun just now.
+    let last = set.modified().map_or(set.time, |(_, last)| last);
+    let is_quiet = age(last.0) > QUIET_US;
     matches!(set.manifest, ManifestState::Missing) && !is_quiet && (0..RUNNING_US).contains(&age(set.time.0))
 }
 
@@ -113,7 +117,9 @@ pub(super) fn attribute<'a>(
             None => (None, key.split_once('/').map_or("", |(_, below)| below)),
         };
         let lacks = |tag: &&&str| table.as_ref().is_none_or(|table| !has(tag, table));
-        let tag = directory_of_stray(below).split('/').find_map(|part| tags.get(part).filter(lacks));
+        // What could not be listed may be a directory.
+        let directory = if evidence.may_pass() { below } else { directory_of_stray(below) };
+        let tag = directory.split('/').find_map(|part| tags.get(part).filter(lacks));
         match tag {
             Some(tag) => {
                 let subject = Subject::Object { key: Arc::clone(key), table };
@@ -209,6 +215,11 @@ impl<'a> Context<'a> {
         let empty = set.archives.iter().filter(|archive| archive.is_hollow());
         found.extend(empty.map(|archive| SetEvidence::of_table(&archive.key.table, Cause::Empty)));
         found.extend(self.of_fulls.get(&index).into_iter().flatten().cloned());
+        found.extend(of_future(set));
+        if set.kind() == SetKind::Incremental && !set.unlisted.is_empty() {
+            let tables = set.unlisted.len() as u64;
+            found.push(SetEvidence::new(Subject::Set, Cause::Unlisted { tables }));
+        }
         found
     }
 
@@ -223,6 +234,15 @@ impl<'a> Context<'a> {
             _ => true,
         }
     }
+}
+
+/// Later than it was listed by more than clocks and zones differ, nothing is made.
+fn of_future(set: &BackupSet) -> Option<SetEvidence> {
+    const MOST_US: i64 = 26 * 3_600_000_000;
+    let is_listed = set.listed != Timestamp::default();
+    let is_to_come = set.time.0.saturating_sub(set.listed.0) > MOST_US;
+    let cause = || Cause::Future { time: set.time.to_string().into() };
+    (is_listed && is_to_come).then(|| SetEvidence::new(Subject::Set, cause()))
 }
 
 /// What every Cassandra since 3.0 keeps its schema in.
@@ -268,7 +288,7 @@ fn lacking_of_schema(set: &BackupSet, after: Option<&BackupSet>) -> impl Iterato
 fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
     let is_full = |set: &BackupSet| set.is_finished() && set.kind() == SetKind::Full && set.scope() == Scope::Whole;
     let fulls: Vec<usize> = (0..sets.len()).filter(|index| is_full(&sets[*index])).collect();
-    let mut found: HashMap<usize, Vec<SetEvidence>> = HashMap::new();
+    let mut found: HashMap<usize, Vec<SetEvidence>> = untold::of_fulls(sets, &fulls);
     for (number, index) in fulls.iter().enumerate() {
         let set = &sets[*index];
         let after = fulls.get(number + 1).map(|after| &*sets[*after]);

@@ -116,6 +116,16 @@ impl Present {
         self.0 |= other.0;
     }
 
+    /// Whether the rows themselves are there.
+    pub(super) fn has_data(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// Whether TOC.txt has to tell if it needs what lists its chunks.
+    pub(super) fn needs_toc(self) -> bool {
+        self.has_data() && self.0 & Self::TOC != 0 && self.0 & 1 << CHUNKS == 0
+    }
+
     /// What is missing of the SSTable; `None` where nothing is, or where TOC.txt alone would tell.
     pub(super) fn why(self, format: Format) -> Option<String> {
         let names: [&str; KINDS] = match format {
@@ -185,11 +195,18 @@ async fn toc(objects: &dyn Objects, own: &[(&str, &ObjectMeta)]) -> Result<Optio
     if object("CompressionInfo.db").is_some() || object("CRC.db").is_some() {
         return Ok(None);
     }
-    let Some(toc) = object(TOC).filter(|toc| toc.size <= MAX_TOC && !toc.archived) else { return Ok(None) };
-    let bytes = match objects.read(toc).await {
-        Ok(bytes) => bytes,
-        Err(error) if is_of_object(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(Some(String::from_utf8_lossy(&bytes).lines().map(ToOwned::to_owned).collect()))
+    let Some(toc) = object(TOC) else { return Ok(None) };
+    Ok(read_toc(objects, toc).await?.map(|toc| toc.lines().map(ToOwned::to_owned).collect()))
+}
+
+/// What a TOC.txt has; `None` for one that the store does not give out.
+pub(super) async fn read_toc(objects: &dyn Objects, toc: &ObjectMeta) -> Result<Option<String>> {
+    if toc.size > MAX_TOC || toc.archived {
+        return Ok(None);
+    }
+    match objects.read(toc).await {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if is_of_object(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -7,6 +7,7 @@
 
 use super::components::Present;
 use crate::cassandra::SstableName;
+use crate::catalog::unread::{Unread, is_odd};
 use crate::store::{BundledFile, ObjectMeta, Tally};
 use crate::time::Timestamp;
 use crate::{Error, Result};
@@ -92,6 +93,8 @@ fn sstable_of(file: &str) -> &str {
 #[derive(Debug, Default)]
 pub(super) struct Flushes {
     sstables: HashMap<(u32, Box<str>), (Moment, Tally, Present)>,
+    /// Files whose names are odd, and how long they are.
+    odd: Vec<(u32, Box<str>, u64)>,
 }
 
 /// What was flushed of one table in the time of one set.
@@ -104,6 +107,8 @@ pub(super) struct Flush {
     pub(super) tally: Tally,
     /// SSTables that Cassandra does not open, and why.
     pub(super) unopened: Vec<(Box<str>, String)>,
+    /// What the names of SSTables begin with of which TOC.txt has to tell whether they are whole.
+    pub(super) untold: Vec<Box<str>>,
 }
 
 impl Flushes {
@@ -125,7 +130,32 @@ impl Flushes {
         *known = moment.max(*known);
         tally.add(file, object);
         present.join(here);
+        if is_odd(file, object.size) {
+            self.odd.push((directory, file.into(), object.size));
+        }
         Ok(())
+    }
+
+    /// Those of the directories' files that Cassandra does not read although they may hold rows, and
+    /// why.
+    fn unread(&self) -> HashMap<(u32, &str), &'static str> {
+        let mut found = HashMap::new();
+        let directories: BTreeSet<u32> = self.odd.iter().map(|(directory, ..)| *directory).collect();
+        for directory in directories {
+            let own = self.sstables.iter().filter(|((of, _), (.., present))| *of == directory && present.has_data());
+            let data: Vec<String> = own.map(|((_, sstable), _)| format!("{sstable}Data.db")).collect();
+            let mut unread = Unread::default();
+            for path in &data {
+                unread.add(path, 1);
+            }
+            for (_, path, size) in self.odd.iter().filter(|(of, ..)| *of == directory) {
+                unread.add(path, *size);
+            }
+            let odd = |path: &str| self.odd.iter().find(|(of, odd, _)| *of == directory && **odd == *path);
+            let told = unread.found().into_iter().filter_map(|(path, why)| Some(((directory, &*odd(path)?.1), why)));
+            found.extend(told);
+        }
+        found
     }
 
     /// Takes in those of another disk of the node; `numbers` are its directories' numbers here.
@@ -137,6 +167,7 @@ impl Flushes {
             all.join(&tally);
             present.join(there);
         }
+        self.odd.extend(other.odd.into_iter().map(|(directory, path, size)| (numbers[directory as usize], path, size)));
     }
 
     /// The flushes of each set, with the set's name; in order of time, each directory once.
@@ -149,14 +180,25 @@ impl Flushes {
             })
         };
         let step = Step::ALL.into_iter().find(|step| count(*step)).unwrap_or(Step::Day);
+        let unread = self.unread();
         let mut sets: BTreeMap<i64, BTreeMap<u32, Flush>> = BTreeMap::new();
         for ((directory, sstable), (moment, tally, present)) in &self.sstables {
             let set = sets.entry(step.of(moment.time)).or_default();
-            let none =
-                Flush { directory: *directory, time: moment.time, tally: Tally::default(), unopened: Vec::new() };
+            let none = Flush {
+                directory: *directory,
+                time: moment.time,
+                tally: Tally::default(),
+                unopened: Vec::new(),
+                untold: Vec::new(),
+            };
             let flush = set.entry(*directory).or_insert(none);
             flush.time = flush.time.max(moment.time);
             flush.tally.join(tally);
+            if let Some(why) = unread.get(&(*directory, &**sstable)) {
+                flush.unopened.push((sstable.clone(), (*why).to_owned()));
+            } else if present.needs_toc() {
+                flush.untold.push(sstable.clone());
+            }
             if let Some(parsed) = SstableName::parse_component(&format!("{sstable}Data.db")) {
                 let why = present.why(parsed.sstable.format);
                 flush.unopened.extend(why.map(|why| (parsed.sstable.to_string().into(), why)));
@@ -234,6 +276,26 @@ mod tests {
         let of_set = files_of("until-2026-11-21-02-46", listed);
         assert_eq!(of_set.len(), 4);
         assert!(Tally::of(&of_set) == sets[0].1[0].tally);
+    }
+
+    #[test]
+    fn odd_names_are_told_and_what_toc_has_to_tell_is_asked() {
+        let mut flushes = Flushes::default();
+        for file in [
+            "nb-1-big-Data.db",
+            "nb-1-big-Statistics.db",
+            "nb-1-big-Index.db",
+            "nb-1-big-TOC.txt",
+            // What was left beside the whole one.
+            ".nb-1-big-Data.db.Xa3Bcd",
+            "NB-7-BIG-DATA.DB",
+        ] {
+            flushes.add(3, file, &object(file, T)).unwrap();
+        }
+        let sets = flushes.sets();
+        let flush = &sets[0].1[0];
+        let odd: Vec<&str> = flush.unopened.iter().map(|(name, _)| &**name).collect();
+        assert_eq!((odd, &*flush.untold), (vec!["NB-7-BIG-DATA.DB"], &["nb-1-big-".into()][..]));
     }
 
     #[test]

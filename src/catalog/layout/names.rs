@@ -48,8 +48,21 @@ pub(super) fn is_archive(key: &str) -> bool {
     archive_name(key).is_some()
 }
 
+/// Whether a file's name is that of what macOS keeps beside a file of its own, on disks of others:
+/// never what the rest of the name says.
+pub(super) fn is_of_mac(file: &str) -> bool {
+    file.starts_with("._")
+}
+
+fn file_of(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
+}
+
 /// The key of an archive without what archives' names end in.
 pub(super) fn archive_name(key: &str) -> Option<&str> {
+    if is_of_mac(file_of(key)) {
+        return None;
+    }
     let packed = key.strip_suffix(".enc").unwrap_or(key);
     ARCHIVES.iter().find_map(|suffix| packed.strip_suffix(suffix))
 }
@@ -62,7 +75,7 @@ const OTHER_ARCHIVES: [&str; 12] =
 /// archive, as `split` and backup tools name them: `.aa`, `.001`, `.part1`.
 pub(super) fn is_other_archive(key: &str) -> bool {
     let lower = key.to_ascii_lowercase();
-    is_other_as_written(key) || lower != key && is_other_as_written(&lower)
+    !is_of_mac(file_of(key)) && (is_other_as_written(key) || lower != key && is_other_as_written(&lower))
 }
 
 /// What programs that copy put behind a name until the copy is whole.
@@ -108,7 +121,7 @@ pub(super) fn key_reason(below: &str) -> StrayReason {
         StrayReason::Hostile
     } else if below.is_empty() || below.ends_with('/') {
         StrayReason::DirectoryMarker
-    } else if SstableName::parse_component(below.rsplit('/').next().unwrap_or(below)).is_some() {
+    } else if SstableName::parse_component(file_of(below)).is_some() {
         StrayReason::Sstable
     } else if may_be_archive(below) {
         StrayReason::OtherArchive
@@ -187,7 +200,7 @@ mod tests {
         {
             assert_eq!(key_reason(name), StrayReason::OtherArchive, "{name}");
         }
-        for name in ["t.part", "notes.tmp", "README.MD", "é.part"] {
+        for name in ["t.part", "notes.tmp", "README.MD", "é.part", "ks/._t.tar.gz", "._t.zip"] {
             assert_eq!(key_reason(name), StrayReason::Unknown, "{name}");
         }
     }

@@ -47,6 +47,9 @@ pub trait PlacedSets: Send + Sync {
     /// The sets that a host has. Nothing at all for a host that is not there.
     fn places<'a>(&'a self, objects: &'a dyn Objects, host: &'a Host) -> BoxFuture<'a, Result<SetPlaces>>;
 
+    /// Where the set of the host lies that a directory of this name is; `None` for other names.
+    fn place(&self, host: &Host, name: &str) -> Option<SetPlace>;
+
     /// What the key `prefix` + `below` of a set is.
     fn classify(&self, below: &str) -> Result<Part, StrayReason>;
 

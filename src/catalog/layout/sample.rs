@@ -3,8 +3,8 @@
 use super::Layout;
 use super::names::{is_archive, is_own};
 use super::snapshot::local_time;
-use crate::Result;
 use crate::catalog::objects::Objects;
+use crate::{Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use std::sync::Arc;
@@ -107,7 +107,20 @@ impl Sample {
 
 async fn look_into(objects: &dyn Objects, names: Vec<String>, layouts: &[Arc<dyn Layout>]) -> Result<Vec<Place>> {
     let looks = names.into_iter().map(|name| look(objects, format!("{name}/"), layouts, LEVELS));
-    futures::stream::iter(looks).buffered(NAMES).try_collect().await
+    let mut looks = futures::stream::iter(looks).buffered(NAMES);
+    let (mut places, mut refused) = (Vec::new(), None);
+    while let Some(looked) = looks.next().await {
+        match looked {
+            Ok(place) => places.push(place),
+            // What may not be read tells nothing, as long as something else may.
+            Err(error) if error.kind() == Kind::Denied => refused = refused.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    match refused {
+        Some(error) if places.is_empty() => Err(error),
+        _ => Ok(places),
+    }
 }
 
 /// The first keys below `prefix`, or, where nobody recognises any of them, below some of its

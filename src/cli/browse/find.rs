@@ -88,7 +88,7 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
             let message = format!("no table below {} is called like {}", start.path(), patterns.join(", "));
             return Err(Error::not_found(message));
         }
-        failed.map_or(Ok(()), Err)
+        browser.session.keys_fit().and_then(|()| failed.map_or(Ok(()), Err))
     })
 }
 

@@ -47,7 +47,7 @@ struct Entry {
 
 pub(in crate::cli) fn ls(args: &LsArgs) -> Result<()> {
     let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
-    let entries = session::block_on(async {
+    let (entries, opened) = session::block_on(async {
         let browser = Browser::open(settings).await?;
         let place = browser.place(&args.path).await?;
         let (tree, node) = (&browser.tree, browser.node(&place));
@@ -60,9 +60,10 @@ pub(in crate::cli) fn ls(args: &LsArgs) -> Result<()> {
             let name = place.above.last().map(|(name, _)| name.clone()).unwrap_or_default();
             entries.push(Entry::of(&browser, name, &node).await?);
         }
-        Ok(Listing { path: place.path(), entries, long: args.long })
+        Ok((Listing { path: place.path(), entries, long: args.long }, browser.session.keys_fit()))
     })?;
-    print(args.output, &entries)
+    print(args.output, &entries)?;
+    opened
 }
 
 impl Entry {

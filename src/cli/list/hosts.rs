@@ -10,7 +10,7 @@ use cassmount::catalog::cluster::{
 use cassmount::catalog::{Catalog, Host, HostSets, LocalTime, Manifest, Stray, Tag, stray_lines};
 use cassmount::time::Timestamp;
 use cassmount::{Error, Kind, Result};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use serde::Serialize;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -31,6 +31,9 @@ pub(super) struct Hosts {
     /// Names at the top of the source that are no hosts.
     #[serde(skip)]
     others: Vec<String>,
+    /// Why other hosts cannot be listed.
+    #[serde(skip)]
+    unlisted: Option<Error>,
 }
 
 #[derive(Serialize)]
@@ -117,6 +120,9 @@ impl Hosts {
     /// An error where the newest restore point of a host lacks something, or data is in none that is
     /// newer, or is of no set.
     pub(super) fn newest_are_whole(&self) -> Result<()> {
+        if let Some(error) = &self.unlisted {
+            return Err(error.clone());
+        }
         let hosts = || self.views.iter().flat_map(|view| &view.hosts).filter(|host| !host.sets.sets.is_empty());
         let lacking = hosts().filter(|host| !host.newest_is_whole() || host.has_newer_outside());
         let names: Vec<String> = lacking.map(|host| host.sets.host.to_string()).collect();
@@ -147,28 +153,47 @@ impl Hosts {
 
 /// Names of a source that an error gives, at most.
 const OTHERS_NAMED: usize = 10;
+/// What each file system has at its top, and only root may read.
+const LOST_AND_FOUND: &str = "lost+found";
 /// Hosts that are listed at the same time.
 const AT_ONCE: usize = 8;
 
 /// All hosts of the source, listed now. A directory beside them that has nothing in it is none.
 pub(in crate::cli) async fn all_hosts(catalog: &Arc<Catalog>) -> Result<Vec<Arc<HostSets>>> {
+    let (hosts, unlisted) = hosts_as_far_as_listed(catalog).await?;
+    unlisted.map_or(Ok(hosts), Err)
+}
+
+/// All hosts that can be listed, and why others cannot.
+async fn hosts_as_far_as_listed(catalog: &Arc<Catalog>) -> Result<(Vec<Arc<HostSets>>, Option<Error>)> {
     let found = catalog.hosts().await?;
     let mut asked = Vec::with_capacity(found.hosts.len());
     for host in &found.hosts {
         let (catalog, host) = (catalog.clone(), host.clone());
-        asked.push(async move { catalog.host_now(&host).await });
+        asked.push(async move { (catalog.host_now(&host).await, host) });
     }
-    let answers = futures::stream::iter(asked).buffered(AT_ONCE);
-    answers.filter(|answer| std::future::ready(!is_of_nothing(answer))).try_collect().await
-}
-
-/// Whether the source has nothing of a host that it seemed to have.
-fn is_of_nothing<T>(answer: &Result<T>) -> bool {
-    answer.as_ref().is_err_and(|error| error.kind() == Kind::NotFound)
+    let mut answers = futures::stream::iter(asked).buffered(AT_ONCE);
+    let (mut hosts, mut unlisted) = (Vec::new(), None);
+    while let Some((answer, host)) = answers.next().await {
+        match answer {
+            Ok(sets) => hosts.push(sets),
+            Err(error) if error.kind() == Kind::NotFound || &*host.0 == LOST_AND_FOUND => {}
+            // What may not be listed hides no other.
+            Err(error) if error.kind() == Kind::Denied => {
+                let message = format!("{host} cannot be listed: {error}");
+                unlisted = unlisted.or(Some(Error::new(Kind::Denied, message)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((hosts, unlisted))
 }
 
 pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts> {
-    let listed = all_hosts(catalog).await?;
+    let (listed, unlisted) = hosts_as_far_as_listed(catalog).await?;
+    if let (true, Some(error)) = (listed.is_empty(), &unlisted) {
+        return Err(error.clone());
+    }
     let found = catalog.hosts().await?;
     let now = words::now();
     let views = clusters(&listed, now);
@@ -179,7 +204,7 @@ pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts>
     let others = found.strays.list().iter().map(|stray| stray.key.escape_debug().to_string()).chain(empty).collect();
     let clusters = views.iter().map(ClusterLine::new).collect();
     let strays = found.strays.list().iter().filter(|stray| stray.reason.hides_rows()).cloned().collect();
-    Ok(Hosts { source: source.to_owned(), lines, clusters, strays, views, now, others })
+    Ok(Hosts { source: source.to_owned(), lines, clusters, strays, views, now, others, unlisted })
 }
 
 impl HostLine {
@@ -297,7 +322,11 @@ fn totals(view: &ClusterView, now: Timestamp) -> String {
     let age = |point: &ClusterPoint| format!("{} ago", words::span((now.secs() - point.last.secs()).max(0)));
     match all {
         Some(point) => {
-            let whole = format!("all {} can be restored to {}", words::count(point.expected, "host"), point.tag);
+            let hosts = match point.expected {
+                1 => "the host".to_owned(),
+                _ => format!("all {}", words::count(point.expected, "host")),
+            };
+            let whole = format!("{hosts} can be restored to {}", point.tag);
             let _ = writeln!(text, "  {}, {}", terminal::good(&whole), age(point));
         }
         None if newest.is_some() => {

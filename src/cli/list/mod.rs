@@ -19,8 +19,9 @@ use cassmount::catalog::SetKind;
 use cassmount::{Error, Result};
 use std::path::PathBuf;
 
-const STATUSES: &str = "Exit status: 0 all is whole; 1 the newest backup of a host is not whole, or data is in no restore point, or, with HOST, something \
-is missing.";
+const STATUSES: &str = "Exit status: 0 the newest backup of every host is whole; 1 one is not, a set that is newer is in no restore point, or data lies \
+beside all sets; with HOST: 0 nothing is missing, 1 anything is, of older restore points too; 3 no key opens what --table has to read; 4 the \
+store, or a host in it, cannot be listed.";
 
 /// Lists the hosts of SOURCE: to which time all of them can be restored, which sets each made on
 /// which day, and which host stopped, paused, missed a full or lacks something. With HOST, the
@@ -70,6 +71,7 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
             if !args.only.is_all() {
                 let tables = tables::tables(&session, &args.only).await?;
                 print(args.output, &tables)?;
+                session.keys_fit()?;
                 tables.verdict()?;
                 return session.store.nothing_left_out();
             }
@@ -94,6 +96,7 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
         };
         let listing = sets::listing(args, &session, host).await?;
         print(args.output, &listing)?;
+        session.keys_fit()?;
         listing.verdict()?;
         session.store.nothing_left_out()
     })

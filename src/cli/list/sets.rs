@@ -90,9 +90,9 @@ pub(super) async fn listing(args: &ListArgs, session: &Session, name: &str) -> R
         }
     }
     let period = Period::parse(args.since.as_deref(), args.until.as_deref(), &sets.offsets)?;
-    let is_wanted = |set: &BackupSet| {
-        only.as_ref().is_none_or(|only| only.contains(&set.tag)) && period.has(set, sets.chains.latest())
-    };
+    let latest = sets.chains.latest();
+    let is_wanted =
+        |set: &BackupSet| only.as_ref().is_none_or(|only| only.contains(&set.tag)) && period.has(set, latest);
     let overview = overview(&sets);
     let mut points: HashMap<Tag, PointOverview> =
         overview.into_iter().map(|point| (point.tag.clone(), point)).collect();

@@ -43,7 +43,7 @@ pub(super) struct ReportArgs {
 
 pub(super) fn run(args: &ReportArgs) -> Result<()> {
     let Some(settings) = session::begin(args.source_place.as_deref(), &args.backups)? else { return Ok(()) };
-    let page = session::block_on(async {
+    let (page, opened) = session::block_on(async {
         let session = Session::open(settings).await?;
         let host = match &args.host {
             Some(name) => Some(session.host(name).await?),
@@ -63,9 +63,10 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
             None => None,
         };
         let page = page(&Page { source, views: &views, results: &results, drill, host: host.as_ref(), lives, now });
-        session.store.nothing_left_out().map(|()| page)
+        session.store.nothing_left_out().map(|()| (page, session.keys_fit()))
     })?;
-    output::write(page.as_bytes())
+    output::write(page.as_bytes())?;
+    opened
 }
 
 /// What verifications on this machine found of each host. Blocks.

@@ -53,7 +53,7 @@ The way follows from the machines:
   - every machine has every row: all hosts on each of them (restore instant)
   - anything else, or a host without a restore point: restore load
 
-Exit status: 0 all hosts' restore points are whole; 1 something is lacking.
+Exit status: 0 all hosts' restore points are whole; 1 something is lacking; 3 no key opens what has to be read.
 
 Examples:
   cassmount restore plan s3://cass-backups --at 2026-11-20T18:00:00Z --key-file K
@@ -69,11 +69,13 @@ pub(super) fn run(args: &PlanArgs) -> Result<()> {
     });
     let machines = machines.transpose()?;
     let Some(settings) = session::begin(Some(&args.source_place), &args.backups)? else { return Ok(()) };
-    let outline = session::block_on(async {
+    let (outline, opened) = session::block_on(async {
         let session = Session::open(settings).await?;
-        outline(args, &session, machines).await
+        let outline = outline(args, &session, machines).await?;
+        Ok((outline, session.keys_fit()))
     })?;
     print(args.output, &outline)?;
+    opened?;
     let lacks: usize = outline.plan.hosts.iter().map(|host| host.lacks.len()).sum();
     match outline.plan.hosts.iter().filter(|host| host.point.is_none()).count() {
         0 if lacks == 0 => Ok(()),
@@ -126,6 +128,10 @@ async fn outline(args: &PlanArgs, session: &Session, machines: Option<Vec<Machin
     }
     warnings.extend(view.mixed_runs(&args.at)?.map(|mixed| mixed::sentence(&args.at, &mixed, source)));
     let Some((_, host, point)) = newest else {
+        // What is no time was meant otherwise.
+        if let Some(HostView { sets, .. }) = view.hosts.first() {
+            sets.points_until(&args.at)?;
+        }
         return Err(Error::not_found(format!("no host of {source} has a restore point as old as {}", args.at)));
     };
     warnings.extend(tree.schema_doubt(&host, &point.0).await?);

@@ -128,8 +128,11 @@ impl Knowledge {
         failures.put(identity, Failure { error: error.clone(), when: Instant::now(), again: before.is_some() });
         let is_news = before.is_none_or(|before| before.when.elapsed() > SAY_AGAIN);
         // Where one archive is locked, most are: whoever asked tells of each, the log of the first.
-        let is_known = error.kind() == Kind::NoKey && self.said_locked.swap(true, Relaxed);
-        if is_news && !is_known {
+        let is_locked = error.kind() == Kind::NoKey;
+        let is_known = is_locked && self.said_locked.swap(true, Relaxed);
+        if is_news && !is_known && is_locked {
+            tracing::error!(target: crate::keys::LOCKED, "{error}");
+        } else if is_news && !is_known {
             tracing::error!("{error}");
         }
     }

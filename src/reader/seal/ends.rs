@@ -167,6 +167,8 @@ fn tail(bytes: &[u8]) -> Result<[u8; TAIL as usize]> {
 
 /// Archives that are tried to find out whether any key is right.
 const KEY_SAMPLES: usize = 12;
+const NAME_KEY: &str =
+    "name the file with the passphrase with --key-file, or the command that prints it with --key-command";
 /// Fewer that no key opens may just be damaged.
 const ENOUGH_LOCKED: usize = 3;
 
@@ -186,8 +188,23 @@ impl Reader {
             }
         }
         let Some((count, object)) = locked.filter(|(count, _)| *count >= ENOUGH_LOCKED) else { return Ok(()) };
-        let why = "name the file with the passphrase with --key-file, or the command that prints it with --key-command";
-        let message = format!("no key opens the backups (tried on {count} archives, such as {}): {why}", object.key);
+        let message =
+            format!("no key opens the backups (tried on {count} archives, such as {}): {NAME_KEY}", object.key);
+        Err(Error::new(Kind::NoKey, message))
+    }
+
+    /// Whether of each host of which archives had to be opened until now, some key opens one.
+    ///
+    /// # Errors
+    /// `NoKey`, in one sentence.
+    pub fn keys_fit(&self) -> Result<()> {
+        let hosts = self.seals.unlocker.locked_hosts();
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        let hosts = hosts.join(", ");
+        let message =
+            format!("no key opens what had to be read of {hosts}, so that not all of it is known: {NAME_KEY}");
         Err(Error::new(Kind::NoKey, message))
     }
 

@@ -73,8 +73,13 @@ impl Walk<'_> {
                 continue;
             }
             let Ok(name) = entry.file_name().to_str() else {
-                let name = entry.file_name().to_string_lossy();
-                self.counters.skip(&format!("{prefix}{name}"), "its name is not UTF-8");
+                const WHY: &str = "its name is not UTF-8";
+                let key = format!("{prefix}{}", entry.file_name().to_string_lossy());
+                if matches!(entry.file_type(), FileType::Directory | FileType::Unknown) || is_of_backup(&key) {
+                    self.counters.lose(&key, WHY.into());
+                } else {
+                    self.counters.skip(&key, WHY);
+                }
                 continue;
             };
             let length = prefix.len();
@@ -218,8 +223,14 @@ impl Walk<'_> {
         }
     }
 
+    /// A FIFO or socket is not opened: whoever opens one may wait for ever.
     fn skip_special(&self, key: &str) {
-        self.counters.skip(key, "it is neither a file nor a directory");
+        const WHY: &str = "it is neither a file nor a directory";
+        if is_of_backup(key) {
+            self.counters.lose(key, WHY.into());
+        } else {
+            self.counters.skip(key, WHY);
+        }
     }
 
     fn object(&mut self, object: ObjectMeta) -> Result<(), Halt> {

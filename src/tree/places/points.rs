@@ -115,14 +115,6 @@ fn incomplete(model: &HostModel, point: usize, host: &Host, tag: &Tag) -> Option
 pub(in crate::tree) fn named_point<'a>(sets: &'a HostSets, visible: Visible, name: &str) -> Result<&'a RestorePoint> {
     let points = &sets.chains.points()[..visible.points];
     let found = sets.find_point(name).map_err(|error| match error.kind() {
-        // Not a time: just a name that is not there.
-        Kind::Invalid => {
-            let there = match (points.first(), points.last()) {
-                (Some(first), Some(last)) => format!("those that are there go from {} to {}", first.tag(), last.tag()),
-                _ => "there is none".into(),
-            };
-            Error::not_found(format!("{} has no restore point {name:?}: {error}; {there}", sets.host))
-        }
         // It is a set, and what the store does not give out now may make a restore point of it.
         _ if sets.set(name).is_some() && sets.sets.iter().any(|set| set.manifest.is_unreadable()) => {
             Error::new(Kind::Unreachable, error.to_string())

@@ -1,10 +1,9 @@
 //! The primary format: `<host>/<tag>/<keyspace>/<table>.tar.gz.enc`, the tag `%Y-%m-%d-%H-%M` in
 //! the host's local time.
 
-use crate::Result;
-use crate::cassandra::TableName;
+use crate::cassandra::{SstableName, TableName};
 use crate::catalog::layout::files::has_archives;
-use crate::catalog::layout::names::is_other_archive;
+use crate::catalog::layout::names::{is_of_mac, is_other_archive};
 use crate::catalog::layout::{
     Hosts, Layout, Part, PlacedSets, SetPlace, SetPlaces, Sets, is_safe_name, logs, name_reason,
 };
@@ -14,6 +13,7 @@ use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
 use crate::time::Timestamp;
+use crate::{Kind, Result};
 use futures::future::BoxFuture;
 
 const ARCHIVE: &str = ".tar.gz.enc";
@@ -79,12 +79,8 @@ impl PlacedSets for CassOps {
             let mut odd = Vec::new();
             let logs = logs::find(objects, &format!("{host}/"), &level.prefixes).await?;
             for name in level.prefixes {
-                match parse_tag(&name) {
-                    Some(local) => sets.push(SetPlace {
-                        prefix: format!("{host}/{name}/").into(),
-                        tag: Tag::new(name),
-                        local: Some(local),
-                    }),
+                match self.place(host, &name) {
+                    Some(place) => sets.push(place),
                     None => odd.push(name),
                 }
             }
@@ -95,9 +91,13 @@ impl PlacedSets for CassOps {
                 let looks = (is_safe_name(&name) || renamed.is_some() && is_hidden(&name))
                     && name != ERRORS
                     && strays.list().len() < LOOKED_INTO;
+                let has_archives = if looks { has_archives(objects, &prefix).await } else { Ok(false) };
                 match renamed {
                     _ if logs.as_ref().is_some_and(|logs| *logs.key == *prefix) => {}
-                    _ if !looks || !has_archives(objects, &prefix).await? => {
+                    _ if has_archives.as_ref().is_err_and(|error| error.kind() == Kind::Denied) => {
+                        strays.push(prefix, None, StrayReason::Unreadable);
+                    }
+                    _ if !has_archives? => {
                         strays.push(prefix, None, name_reason(&name, StrayReason::NotATag));
                     }
                     Some((_, local)) => {
@@ -116,6 +116,11 @@ impl PlacedSets for CassOps {
         })
     }
 
+    fn place(&self, host: &Host, name: &str) -> Option<SetPlace> {
+        let local = parse_tag(name)?;
+        Some(SetPlace { prefix: format!("{host}/{name}/").into(), tag: Tag::new(name), local: Some(local) })
+    }
+
     fn classify(&self, below: &str) -> Result<Part, StrayReason> {
         if let Some(name) = FILES.into_iter().find(|name| *name == below) {
             return Ok(Part::File(name));
@@ -126,10 +131,14 @@ impl PlacedSets for CassOps {
         if below.chars().any(char::is_control) {
             return Err(StrayReason::Hostile);
         }
-        let Some(name) = below.strip_suffix(ARCHIVE) else {
+        let file = below.rsplit('/').next().unwrap_or(below);
+        let Some(name) = below.strip_suffix(ARCHIVE).filter(|_| !is_of_mac(file)) else {
             return Err(match below {
                 _ if below.ends_with(PLAINTEXT) => StrayReason::Plaintext,
+                _ if is_of_mac(file) => StrayReason::Unknown,
                 _ if is_other_archive(below) => StrayReason::OtherArchive,
+                // Whoever unpacked an archive where it was has taken it away.
+                _ if SstableName::parse_component(file).is_some() => StrayReason::Sstable,
                 _ => StrayReason::Unknown,
             });
         };
@@ -177,7 +186,12 @@ async fn has_hidden_sets(objects: &dyn Objects, name: &str) -> Result<bool> {
     if !is_hidden(name) {
         return Ok(false);
     }
-    let level = objects.list_level(&format!("{name}/")).await?;
+    let level = match objects.list_level(&format!("{name}/")).await {
+        Ok(level) => level,
+        // A bin of somebody else's.
+        Err(error) if error.kind() == Kind::Denied => return Ok(false),
+        Err(error) => return Err(error),
+    };
     for tag in level.prefixes.iter().filter(|tag| parse_tag(tag).is_some()).take(LOOKED_INTO) {
         if has_archives(objects, &format!("{name}/{tag}/")).await? {
             return Ok(true);

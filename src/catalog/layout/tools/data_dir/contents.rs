@@ -4,15 +4,18 @@
 use super::places::DEEPEST;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
+use crate::catalog::layout::components::read_toc;
 use crate::catalog::layout::files::SEPARATOR;
 use crate::catalog::layout::flushed::{Flush, Flushes};
 use crate::catalog::layout::gathered::{FoundSet, FoundTable, Gathered, HostScan};
+use crate::catalog::layout::listed::object_at;
 use crate::catalog::layout::logs;
 use crate::catalog::layout::names::{is_safe_name, key_reason, name_reason};
 use crate::catalog::layout::partial::{Sightings, tell_partial};
 use crate::catalog::layout::snapshot::{Snapshot, without_manifest};
 use crate::catalog::layout::table_path::{Place, TablePath, is_sstable};
 use crate::catalog::manifest::Scope;
+use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{SetKind, Tag};
 use crate::store::ObjectMeta;
@@ -25,6 +28,8 @@ use std::sync::Arc;
 const LATEST: &str = "latest";
 /// Snapshots whose manifests are read at the same time.
 const PARALLEL: usize = 8;
+/// What says where the chunks of a compressed SSTable are.
+const LIST: &str = "CompressionInfo.db";
 /// Most snapshots of all tables together: what is held of each is small.
 const MAX_TABLES: usize = 2_000_000;
 
@@ -184,7 +189,8 @@ impl Contents {
         let mut sets: Vec<FoundSet> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
         let taken: HashSet<Tag> = sets.iter().map(|set| set.tag.clone()).collect();
         tell_impossible(&flushes, &directories, &mut strays);
-        sets.extend(incrementals(&flushes, &directories, &taken));
+        let tocs = tocs(scan.objects, &flushes, &directories).await?;
+        sets.extend(incrementals(&flushes, &directories, &taken, &tocs));
         tell_partial(&mut sets, Sightings::of_live(live));
         strays.sort();
         Ok(Gathered { sets, strays, ..Gathered::default() })
@@ -224,9 +230,36 @@ fn tell_impossible(flushes: &Flushes, directories: &[TableDirectory], strays: &m
     }
 }
 
+/// The SSTables among those that are untold whose TOC.txt lists CompressionInfo.db, which is not
+/// there: the number of their directory, and what their names begin with.
+async fn tocs(
+    objects: &dyn Objects,
+    flushes: &Flushes,
+    directories: &[TableDirectory],
+) -> Result<HashSet<(u32, Box<str>)>> {
+    let mut found = HashSet::new();
+    for flush in flushes.sets().iter().flat_map(|(_, flushes)| flushes) {
+        for name in &flush.untold {
+            for prefix in &directories[flush.directory as usize].prefixes {
+                let Some(toc) = object_at(objects, &format!("{prefix}{name}TOC.txt")).await? else { continue };
+                let listed = read_toc(objects, &toc).await?;
+                if listed.is_some_and(|listed| listed.lines().any(|line| line == LIST)) {
+                    found.insert((flush.directory, name.clone()));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// The sets of what was flushed. A table that was dropped and made again within one of them has
 /// files of two incarnations: then there are two sets.
-fn incrementals(flushes: &Flushes, directories: &[TableDirectory], taken: &HashSet<Tag>) -> Vec<FoundSet> {
+fn incrementals(
+    flushes: &Flushes,
+    directories: &[TableDirectory],
+    taken: &HashSet<Tag>,
+    tocs: &HashSet<(u32, Box<str>)>,
+) -> Vec<FoundSet> {
     let mut sets = Vec::new();
     for (name, mut rest) in flushes.sets() {
         rest.sort_by_key(|flush| flush.time);
@@ -250,7 +283,14 @@ fn incrementals(flushes: &Flushes, directories: &[TableDirectory], taken: &HashS
                     let subject = Subject::Sstable { table: table.clone(), name: name.into() };
                     SetEvidence::new(subject, Cause::Component { why: why.into() })
                 };
-                flush.unopened.clone().into_iter().map(of_sstable)
+                let without_list =
+                    flush.untold.iter().filter(|name| tocs.contains(&(flush.directory, (*name).clone())));
+                let without_list = without_list.map(|name| {
+                    let name = name.trim_end_matches('-');
+                    (name.into(), "CompressionInfo.db is missing".to_owned())
+                });
+                let all: Vec<_> = flush.unopened.iter().cloned().chain(without_list).collect();
+                all.into_iter().map(of_sstable)
             };
             sets.push(FoundSet {
                 evidence: own.iter().flat_map(unopened).collect(),

@@ -72,6 +72,11 @@ impl Layout for DataDir {
                 return Ok(Hosts { hosts: vec![Host::new(ONLY_HOST)], ..Hosts::default() });
             }
             let mut found = hosts_at_top(objects, |_| false).await?;
+            for name in found.strays.take_hidden() {
+                let is_host = Search::new(objects).is_hidden_host(&name).await?;
+                let reason = if is_host { StrayReason::Archives } else { StrayReason::NotAHost };
+                found.strays.push(name, None, reason);
+            }
             let names = found.hosts.clone();
             for host in &mut found.hosts {
                 let bare = host.0.strip_suffix(AFTER_HOST).filter(|bare| is_safe_name(bare)).map(Host::new);

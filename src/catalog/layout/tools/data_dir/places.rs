@@ -2,12 +2,12 @@
 //! at the end of a path that somebody copied whole (`rsync -R`, `aws s3 cp --recursive /`,
 //! tablesnap).
 
-use crate::Result;
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::layout::logs;
 use crate::catalog::layout::names::is_data;
 use crate::catalog::objects::Objects;
 use crate::store::{Level, ObjectMeta};
+use crate::{Kind, Result};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -78,6 +78,20 @@ impl<'a> Search<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a hidden directory at the top is a host's. Snapshots of the file system, and bins, have
+    /// hosts further below.
+    pub(super) async fn is_hidden_host(&mut self, prefix: &str) -> Result<bool> {
+        for above in ["", "data/", "var/lib/cassandra/data/"] {
+            match self.has_tables(&format!("{prefix}{above}")).await {
+                Ok(false) => {}
+                // What may not be read is somebody else's.
+                Err(error) if error.kind() == Kind::Denied => {}
+                found => return found,
+            }
+        }
+        Ok(false)
     }
 
     /// The data directories below `base`, at any small depth.
@@ -154,6 +168,8 @@ impl<'a> Search<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::layout::{DataDir, Layout};
+    use crate::catalog::stray::StrayReason;
     use crate::catalog::testing::MemoryObjects;
     use crate::time::Timestamp;
 
@@ -211,6 +227,23 @@ mod tests {
         assert!(Search::new(&bare).only_host().await.unwrap().is_some());
         let host = objects(&["node1/shop/orders/snapshots/t/nb-1-big-Data.db".to_owned()]);
         assert!(Search::new(&host).only_host().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_hidden_host_is_told_from_what_file_systems_hide() {
+        let file = format!("shop/{USERS}/snapshots/t/nb-1-big-Data.db");
+        for (hidden, is_host) in [
+            (".node2/", true),
+            (".node2/data/", true),
+            (".snapshot/hourly.0/node1/", false),
+            (".snapshots/daily/node1/", false),
+            (".Trash-0/files/node1/", false),
+        ] {
+            let objects = objects(&[format!("{hidden}{file}"), format!("node1/{file}")]);
+            let hosts = DataDir.hosts(&objects).await.unwrap();
+            let told = hosts.strays.list().iter().any(|stray| stray.reason == StrayReason::Archives);
+            assert_eq!((hosts.hosts.len(), told), (1, is_host), "{hidden}");
+        }
     }
 
     #[test]
