@@ -7,7 +7,7 @@ use crate::Result;
 use crate::restore::Origin;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Of the record's form.
 pub(super) const VERSION: u32 = 1;
@@ -55,8 +55,14 @@ impl Versioned for Record {
 pub enum State {
     Starting,
     Running,
-    /// Its Cassandra has ended, or the command that started it was killed.
+    /// Its Cassandra has ended, or its mount, or the command that started it was killed.
     Dead,
+}
+
+/// Whether nobody serves the mount any more: what is not read yet cannot be read.
+fn is_disconnected(mountpoint: &Path) -> bool {
+    // What the kernel remembers of attributes would not tell.
+    rustix::fs::statvfs(mountpoint).is_err_and(|error| error == rustix::io::Errno::NOTCONN)
 }
 
 impl Record {
@@ -66,6 +72,7 @@ impl Record {
             None => false,
         };
         Ok(match (self.is_ready, serves) {
+            (true, true) if self.has_own_mount && is_disconnected(&self.mountpoint) => State::Dead,
             (true, true) if !self.ends_with_starter || self.starter.is_alive()? => State::Running,
             (false, _) if self.starter.is_alive()? => State::Starting,
             _ => State::Dead,
