@@ -6,6 +6,7 @@
 //! a warning.
 
 mod ahead;
+mod boundary;
 mod engine;
 mod header;
 mod window;
@@ -437,57 +438,6 @@ impl Inflater {
             }
             At::Symbol | At::Middle => Ok(None),
         }
-    }
-
-    /// Between two blocks: the checkpoint, or the start of the run-up to it.
-    fn boundary(&mut self, bit: u64, spacing: u64, patience: u64) -> Option<Checkpoint> {
-        let run_up = Spacing::run_up(spacing);
-        let is_due = self.is_due(spacing);
-        match &self.run_up {
-            _ if self.is_starved(spacing) => self.run_up = None,
-            Some(start) if start.is_too_long(self.plain) && is_due => self.run_up = None,
-            Some(start) if is_due && self.plain - start.plain >= run_up => {}
-            Some(_) if self.plain >= patience => self.run_up = None,
-            None if self.plain >= patience => {}
-            None if self.is_due(spacing - run_up) => {
-                let window = self.engine.window();
-                self.run_up = Some(RunUpStart::new(bit, self.plain, window, &self.recent, self.consumed));
-                return None;
-            }
-            Some(_) | None => return None,
-        }
-        Some(self.checkpoint(bit, None))
-    }
-
-    /// Whether a checkpoint is wanted, if the last one should be this far back.
-    fn is_due(&self, spacing: u64) -> bool {
-        self.last.is_none_or(|(_, plain)| self.plain - plain >= spacing)
-    }
-
-    /// Whether a checkpoint is wanted in a stream of nearly nothing but empty blocks or members:
-    /// counting input as well bounds the compressed bytes of a span.
-    fn is_starved(&self, spacing: u64) -> bool {
-        self.last.is_some_and(|(consumed, _)| self.consumed - consumed >= spacing.saturating_mul(2))
-    }
-
-    fn checkpoint(&mut self, bit: u64, block: Option<BlockStart>) -> Checkpoint {
-        let (member_crc, member_len) =
-            self.check.as_ref().map_or((0, 0), |check| (check.crc.clone().finalize(), check.len));
-        let checkpoint = Checkpoint { bit, plain: self.plain, member_crc, member_len };
-        self.last = Some((self.consumed, self.plain));
-        self.window_complete();
-        let window = self.engine.window();
-        self.collecting = Some(if let Some(start) = self.run_up.take() {
-            start.lead_to(checkpoint, window)
-        } else {
-            let tail = self.recent.since(checkpoint.byte(), self.consumed);
-            PendingWindow::new(checkpoint, window, block, tail)
-        });
-        checkpoint
-    }
-
-    fn window_complete(&mut self) {
-        self.windows.extend(self.collecting.take());
     }
 
     fn use_input(&mut self, input: &mut &[u8], count: usize) {
