@@ -200,7 +200,10 @@ pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts>
     let mut lines: Vec<HostLine> =
         views.iter().flat_map(|view| view.hosts.iter().map(|host| HostLine::new(host, now))).collect();
     lines.sort_by(|a, b| a.host.cmp(&b.host));
-    let empty = lines.iter().filter(|line: &&HostLine| line.sets == 0).map(|line| format!("{}/", line.host));
+    // Also those of which nothing is left.
+    let has_sets = |host: &Host| lines.iter().any(|line| line.host == *host && line.sets > 0);
+    let hosts = found.hosts.iter().filter(|host| &*host.0 != LOST_AND_FOUND && !has_sets(host));
+    let empty = hosts.map(|host| format!("{host}/"));
     let others = found.strays.list().iter().map(|stray| stray.key.escape_debug().to_string()).chain(empty).collect();
     let clusters = views.iter().map(ClusterLine::new).collect();
     let strays = found.strays.list().iter().filter(|stray| stray.reason.hides_rows()).cloned().collect();
