@@ -176,7 +176,14 @@ fn two_pasts_stand_side_by_side_and_leave_nothing() {
     }
     assert_eq!(nodes.listed(), [format!("{} running", late.name)]);
     // So it is where nobody serves its mount any more, though its Cassandra runs.
-    kill_all_of(late_started["node"]["mountpoint"].as_str().unwrap());
+    let mountpoint = late_started["node"]["mountpoint"].as_str().unwrap();
+    kill_all_of(mountpoint);
+    // Until the last of them has ended, the kernel waits for an answer.
+    let begun = std::time::Instant::now();
+    while rustix::fs::statvfs(mountpoint).is_ok() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{mountpoint} is still served");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     assert_eq!(nodes.listed(), Vec::<String>::new());
     assert!(has_ended(late.server), "Cassandra {} still runs", late.server);
     assert_eq!(nodes.leftovers(), Vec::<String>::new());
