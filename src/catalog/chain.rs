@@ -234,22 +234,7 @@ impl Chains {
 /// The newest of these, which are in order of time. Never one that Cassandra made by itself: it
 /// would restore one table, or a part of one.
 pub fn latest(points: &[RestorePoint]) -> Option<&RestorePoint> {
-    newest_state(points.iter().filter(|point| !point.is_apart()))
-}
-
-/// The one whose rows are the newest, which is that whose set was started last. A full that took
-/// hours ends after incrementals that have what was written meanwhile. `points`: in order of time.
-pub(super) fn newest_state<'a>(points: impl DoubleEndedIterator<Item = &'a RestorePoint>) -> Option<&'a RestorePoint> {
-    let mut newest: Option<&RestorePoint> = None;
-    for point in points.rev() {
-        match newest {
-            // None was started after it was finished.
-            Some(newest) if point.time() <= newest.set().start() => break,
-            Some(known) if point.set().start() <= known.set().start() => {}
-            _ => newest = Some(point),
-        }
-    }
-    newest
+    points.iter().rev().find(|point| !point.is_apart())
 }
 
 /// The restore points that `sets` (in order of time) make.

@@ -100,12 +100,12 @@ impl HostSets {
         &self.peers
     }
 
-    /// What `latest` means among the first `count` restore points: the one with the newest rows that
-    /// lacks nothing and was not made on the side. Where none is whole, the newest.
+    /// What `latest` means among the first `count` restore points: the newest that lacks nothing
+    /// and was not made on the side. Where none is whole, the newest.
     pub fn latest(&self, count: usize) -> Option<&RestorePoint> {
         let points = self.chains.points().get(..count).unwrap_or_default();
         let whole = |at: &usize| !points[*at].is_apart() && self.completeness.is_whole(*at);
-        let newest = chain::newest_state((0..points.len()).filter(whole).map(|at| &points[at]));
+        let newest = (0..points.len()).rev().find(whole).map(|at| &points[at]);
         newest.or_else(|| chain::latest(points))
     }
 

@@ -199,14 +199,3 @@ async fn what_macos_keeps_beside_files_is_no_archive() {
     assert_eq!(lacks(&host, &tags), []);
     assert!(host.sets.iter().all(|set| set.strays.list().len() == 2), "they are told all the same");
 }
-
-#[tokio::test]
-async fn of_a_full_that_took_long_the_increments_made_meanwhile_are_newer() {
-    let (objects, tags) = source();
-    let manifest = format!(r#"{{"backup_type":"full","timestamp_utc":"{}"}}"#, hour(7));
-    objects.put(format!("node1/{}/backup_manifest.json", tags[3]), manifest, hour(7));
-    let host = host(objects).await;
-    let latest = host.latest(host.chains.points().len()).unwrap();
-    assert_eq!((&*latest.tag().0, &*latest.base().tag.0), (&*tags[4], &*tags[0]));
-    assert_eq!(*host.find_point("2027-01-01T00:00:00Z").unwrap().tag().0, *tags[4]);
-}

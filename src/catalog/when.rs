@@ -231,8 +231,7 @@ impl HostSets {
         let points = self.chains.points();
         let newest = match parse_time(at, &self.offsets)? {
             When::Latest => return Ok(points.len()),
-            When::Finished(time) => return Ok(points.partition_point(|point| point.time() <= time)),
-            When::Started(time) => self.chains.started_at(time),
+            other => self.chains.resolve(other),
         };
         let is_there =
             |point: &RestorePoint, newest: &RestorePoint| (point.time(), point.tag()) <= (newest.time(), newest.tag());
