@@ -159,7 +159,8 @@ impl HostSets {
 /// Whether the set will not change any more, but for deletion: finished, and its last upload long
 /// past when it was last listed.
 pub(super) fn is_settled(set: &BackupSet) -> bool {
-    if set.manifest.is_unreadable() || set.evidence.iter().any(SetEvidence::may_pass) {
+    // What has nothing yet may be filled at any time.
+    if set.manifest.is_unreadable() || set.modified().is_none() || set.evidence.iter().any(SetEvidence::may_pass) {
         return false;
     }
     let newest = set.modified().map_or(set.time, |(_, last)| last.max(set.time));
