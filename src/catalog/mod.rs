@@ -5,6 +5,7 @@
 //! learnt on disk. Everything else is a function from lists to values. Nothing here reads an
 //! archive.
 
+mod as_listed;
 mod automatic;
 pub mod chain;
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod verified;
 pub mod when;
 
 pub use crate::incomplete::Archived;
+pub use as_listed::{HostsAsListed, LOST_AND_FOUND};
 pub use automatic::Automatic;
 pub use chain::{Chains, Problem, RestorePoint};
 pub use completeness::{Cause, HostCompleteness, Lack, Nearest, SetEvidence, Subject};

@@ -5,13 +5,15 @@ use super::sample::{Sample, SampleReport};
 use super::state::{State, short};
 use crate::cassandra::TableName;
 use crate::catalog::copies::{self, SealedArchive};
-use crate::catalog::{BackupSet, Catalog, Cause, Host, HostSets, Lack, Stray, Subject, TableArchive, VerifiedEvidence};
+use crate::catalog::{
+    BackupSet, Catalog, Cause, Host, HostSets, HostsAsListed, Lack, Stray, Subject, TableArchive, VerifiedEvidence,
+};
 use crate::keys::KeyRing;
 use crate::reader::Reader;
 use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::time::Timestamp;
-use crate::{Error, Kind, Result};
+use crate::{Error, Result};
 use futures::StreamExt;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -20,9 +22,6 @@ use std::time::{Duration, SystemTime};
 
 /// Hosts that are listed at the same time.
 const HOSTS_AT_ONCE: usize = 4;
-
-/// What each file system has at its top, and only root may read.
-const LOST_AND_FOUND: &str = "lost+found";
 
 /// As many bytes of a sealed archive have its salt, in whatever way it is written.
 const BEGINNING: u64 = 48;
@@ -173,27 +172,8 @@ impl Verification {
             };
             (answer, host)
         });
-        // A directory beside the hosts that has nothing in it is none; a host that was named is
-        // missed.
-        let is_of_nothing = |error: &Error| scope.host.is_none() && error.kind() == Kind::NotFound;
-        let mut answers = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE);
-        let (mut listed, mut unlisted): (Vec<Arc<HostSets>>, Option<Error>) = (Vec::new(), None);
-        while let Some((answer, host)) = answers.next().await {
-            match answer {
-                Ok(sets) => listed.push(sets),
-                Err(error) if is_of_nothing(&error) || &*host.0 == LOST_AND_FOUND => {}
-                // What may not be listed hides no other host.
-                Err(error) if error.kind() == Kind::Denied => {
-                    let message = format!("{host} cannot be listed: {error}");
-                    unlisted = unlisted.or(Some(Error::new(Kind::Denied, message)));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        drop(answers);
-        if let (true, Some(error)) = (listed.is_empty(), &unlisted) {
-            return Err(error.clone());
-        }
+        let answers = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE);
+        let HostsAsListed { hosts: listed, unlisted } = HostsAsListed::of(answers, scope.host.is_some()).await?;
         if listed.is_empty() {
             // Nothing is not good: most likely the source is another one.
             let source = catalog.source();

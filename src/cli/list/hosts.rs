@@ -7,7 +7,9 @@ use crate::cli::{terminal, words};
 use cassmount::catalog::cluster::{
     Absence, ClusterFault, ClusterPoint, ClusterView, Day, HostFault, HostView, clusters, days, first_and_last_day,
 };
-use cassmount::catalog::{Catalog, Host, HostSets, LocalTime, Manifest, Stray, Tag, stray_lines};
+use cassmount::catalog::{
+    Catalog, Host, HostSets, HostsAsListed, LOST_AND_FOUND, LocalTime, Manifest, Stray, Tag, stray_lines,
+};
 use cassmount::time::Timestamp;
 use cassmount::{Error, Kind, Result};
 use futures::StreamExt;
@@ -153,47 +155,27 @@ impl Hosts {
 
 /// Names of a source that an error gives, at most.
 const OTHERS_NAMED: usize = 10;
-/// What each file system has at its top, and only root may read.
-const LOST_AND_FOUND: &str = "lost+found";
 /// Hosts that are listed at the same time.
 const AT_ONCE: usize = 8;
 
 /// All hosts of the source, listed now. A directory beside them that has nothing in it is none.
 pub(in crate::cli) async fn all_hosts(catalog: &Arc<Catalog>) -> Result<Vec<Arc<HostSets>>> {
-    let (hosts, unlisted) = hosts_as_far_as_listed(catalog).await?;
+    let HostsAsListed { hosts, unlisted } = as_listed(catalog).await?;
     unlisted.map_or(Ok(hosts), Err)
 }
 
-/// All hosts that can be listed, and why others cannot.
-async fn hosts_as_far_as_listed(catalog: &Arc<Catalog>) -> Result<(Vec<Arc<HostSets>>, Option<Error>)> {
+async fn as_listed(catalog: &Arc<Catalog>) -> Result<HostsAsListed> {
     let found = catalog.hosts().await?;
     let mut asked = Vec::with_capacity(found.hosts.len());
     for host in &found.hosts {
         let (catalog, host) = (catalog.clone(), host.clone());
         asked.push(async move { (catalog.host_now(&host).await, host) });
     }
-    let mut answers = futures::stream::iter(asked).buffered(AT_ONCE);
-    let (mut hosts, mut unlisted) = (Vec::new(), None);
-    while let Some((answer, host)) = answers.next().await {
-        match answer {
-            Ok(sets) => hosts.push(sets),
-            Err(error) if error.kind() == Kind::NotFound || &*host.0 == LOST_AND_FOUND => {}
-            // What may not be listed hides no other.
-            Err(error) if error.kind() == Kind::Denied => {
-                let message = format!("{host} cannot be listed: {error}");
-                unlisted = unlisted.or(Some(Error::new(Kind::Denied, message)));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok((hosts, unlisted))
+    HostsAsListed::of(futures::stream::iter(asked).buffered(AT_ONCE), false).await
 }
 
 pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts> {
-    let (listed, unlisted) = hosts_as_far_as_listed(catalog).await?;
-    if let (true, Some(error)) = (listed.is_empty(), &unlisted) {
-        return Err(error.clone());
-    }
+    let HostsAsListed { hosts: listed, unlisted } = as_listed(catalog).await?;
     let found = catalog.hosts().await?;
     let now = words::now();
     let views = clusters(&listed, now);
