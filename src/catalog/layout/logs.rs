@@ -15,11 +15,14 @@ pub(super) fn is_below(below: &str) -> bool {
     below.split_once('/').is_some_and(|(directory, _)| is_log_directory(directory))
 }
 
-/// The logs in the first such directory directly below `base` that has any; `names` are all
-/// directories there.
-pub(super) async fn find(objects: &dyn Objects, base: &str, names: &[String]) -> Result<Option<ObjectMeta>> {
-    for name in names.iter().filter(|name| is_log_directory(name)) {
-        if let Some(logs) = logs_in(objects, format!("{base}{name}/")).await? {
+/// The logs in the first such directory directly below `base` that has any. It is taken out of
+/// `names`, all directories there: it is nothing else.
+pub(super) async fn take(objects: &dyn Objects, base: &str, names: &mut Vec<String>) -> Result<Option<ObjectMeta>> {
+    for at in 0..names.len() {
+        if is_log_directory(&names[at])
+            && let Some(logs) = logs_in(objects, format!("{base}{}/", names[at])).await?
+        {
+            names.remove(at);
             return Ok(Some(logs));
         }
     }

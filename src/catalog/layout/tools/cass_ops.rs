@@ -73,11 +73,11 @@ impl PlacedSets for CassOps {
             if !is_host(&host.0) {
                 return Ok(SetPlaces::default());
             }
-            let level = objects.list_level(&format!("{host}/")).await?;
+            let mut level = objects.list_level(&format!("{host}/")).await?;
+            let logs = logs::take(objects, &format!("{host}/"), &mut level.prefixes).await?;
             let mut sets = Vec::with_capacity(level.prefixes.len());
             let mut strays = Strays::default();
             let mut odd = Vec::new();
-            let logs = logs::find(objects, &format!("{host}/"), &level.prefixes).await?;
             for name in level.prefixes {
                 match self.place(host, &name) {
                     Some(place) => sets.push(place),
@@ -93,7 +93,6 @@ impl PlacedSets for CassOps {
                     && strays.list().len() < LOOKED_INTO;
                 let has_archives = if looks { has_archives(objects, &prefix).await } else { Ok(false) };
                 match renamed {
-                    _ if logs.as_ref().is_some_and(|logs| *logs.key == *prefix) => {}
                     _ if has_archives.as_ref().is_err_and(|error| error.kind() == Kind::Denied) => {
                         strays.push(prefix, None, StrayReason::Unreadable);
                     }

@@ -270,8 +270,8 @@ fn apart(mut nodes: Vec<Node>, strays: &mut Strays) -> Vec<Node> {
 
 impl Esop {
     async fn gather_node(&self, scan: &HostScan<'_>, node: &Node, gathered: &mut Gathered) -> Result<()> {
-        let beside = scan.objects.list_level(&node.prefix).await?.prefixes;
-        gathered.logs = logs::find(scan.objects, &node.prefix, &beside).await?;
+        let mut beside = scan.objects.list_level(&node.prefix).await?.prefixes;
+        gathered.logs = logs::take(scan.objects, &node.prefix, &mut beside).await?;
         let prefix = format!("{}{MANIFESTS}/", node.prefix);
         let manifests: Vec<ObjectMeta> = scan.objects.list(&prefix).try_collect().await?;
         for object in manifests {

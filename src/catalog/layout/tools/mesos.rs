@@ -93,14 +93,11 @@ impl GatheredSets for Mesos {
             let Some((_, prefix)) = executors.into_iter().find(|(host, _)| host == scan.host) else {
                 return Ok(Gathered::default());
             };
-            let level = scan.objects.list_level(&prefix).await?;
-            let logs = logs::find(scan.objects, &prefix, &level.prefixes).await?;
+            let mut level = scan.objects.list_level(&prefix).await?;
+            let logs = logs::take(scan.objects, &prefix, &mut level.prefixes).await?;
             let mut places = Vec::new();
             let mut strays = Strays::default();
             for tag in level.prefixes {
-                if logs.as_ref().is_some_and(|logs| *logs.key == *format!("{prefix}{tag}/")) {
-                    continue;
-                }
                 if is_safe_name(&tag) {
                     places.push(SnapshotPlace { prefix: format!("{prefix}{tag}/"), tag });
                 } else {

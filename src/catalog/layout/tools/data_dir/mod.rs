@@ -236,7 +236,7 @@ async fn disks(objects: &dyn Objects, hosts: &[Host]) -> Result<Option<Disks>> {
     let (mut contents, mut strays, mut logs) = (Vec::new(), Strays::default(), None);
     let mut any = false;
     for host in hosts {
-        let Some(HostPlaces { places, base, beside, lost }) = places_of(objects, host).await? else { continue };
+        let Some(HostPlaces { places, base, mut beside, lost }) = places_of(objects, host).await? else { continue };
         any = true;
         strays.extend(&lost);
         let mut unseen = places.unseen;
@@ -256,7 +256,7 @@ async fn disks(objects: &dyn Objects, hosts: &[Host]) -> Result<Option<Disks>> {
             strays.push(prefix, None, StrayReason::NotLookedAt);
         }
         if logs.is_none() {
-            logs = logs::find(objects, &base, &beside).await?;
+            logs = logs::take(objects, &base, &mut beside).await?;
         }
     }
     Ok(any.then_some(Disks { contents, strays, logs }))

@@ -111,20 +111,18 @@ impl Medusa {
         if !is_safe_name(&host.0) {
             return Ok(gathered);
         }
-        let level = objects.list_level(&format!("{host}/")).await?;
-        gathered.strays.add_beside(level.objects);
         let base = format!("{host}/");
-        gathered.logs = logs::find(objects, &base, &level.prefixes).await?;
-        let logs = gathered.logs.as_ref().map(|logs| logs.key.clone());
-        let is_of_logs = |name: &str| logs.as_ref().is_some_and(|logs| **logs == *format!("{base}{name}/"));
-        for name in level.prefixes.into_iter().filter(|name| name != DATA && !is_of_logs(name)) {
+        let mut level = objects.list_level(&base).await?;
+        gathered.strays.add_beside(level.objects);
+        gathered.logs = logs::take(objects, &base, &mut level.prefixes).await?;
+        for name in level.prefixes.into_iter().filter(|name| name != DATA) {
             if scan.is_settled(&name) {
                 gathered.settled.push(Tag::new(name));
                 continue;
             }
             match self.set(scan, &name).await? {
                 Some(set) => gathered.sets.push(set),
-                None => gathered.strays.push(format!("{host}/{name}/"), None, name_reason(&name, StrayReason::NotATag)),
+                None => gathered.strays.push(format!("{base}{name}/"), None, name_reason(&name, StrayReason::NotATag)),
             }
         }
         gathered.strays.sort();

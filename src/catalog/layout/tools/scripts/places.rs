@@ -90,16 +90,14 @@ pub(super) async fn of_host(scan: &HostScan<'_>, gathered: &mut Gathered) -> Res
         }
     }
     if top.prefixes.iter().any(|name| **name == *host.0) && Date::parse(&host.0).is_none() {
-        let below = objects.list_level(&format!("{host}/")).await?;
-        gathered.logs = logs::find(objects, &format!("{host}/"), &below.prefixes).await?;
+        let base = format!("{host}/");
+        let mut below = objects.list_level(&base).await?;
+        gathered.logs = logs::take(objects, &base, &mut below.prefixes).await?;
         let mut looked_into = 0;
         for name in below.prefixes {
-            let prefix = format!("{host}/{name}/");
+            let prefix = format!("{base}{name}/");
             if let Some(date) = Date::parse(&name) {
                 places.push(Place { name, name_before: None, date, prefix, above: None });
-                continue;
-            }
-            if gathered.logs.as_ref().is_some_and(|logs| *logs.key == *prefix) {
                 continue;
             }
             let looks = is_safe_name(&name) && looked_into < LOOKED_INTO;
