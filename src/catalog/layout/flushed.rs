@@ -111,6 +111,9 @@ pub(super) struct Flush {
     pub(super) untold: Vec<Box<str>>,
 }
 
+/// The name of each set, and what was flushed in its time.
+pub(super) type FlushedSets = Vec<(String, Vec<Flush>)>;
+
 impl Flushes {
     /// A file of directory number `directory`.
     ///
@@ -171,7 +174,7 @@ impl Flushes {
     }
 
     /// The flushes of each set, with the set's name; in order of time, each directory once.
-    pub(super) fn sets(&self) -> Vec<(String, Vec<Flush>)> {
+    pub(super) fn sets(&self) -> FlushedSets {
         let count = |step: Step| {
             let mut steps = BTreeSet::new();
             self.sstables.values().all(|(moment, ..)| {

@@ -6,7 +6,7 @@ use crate::cassandra::{TableId, TableName};
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::layout::components::read_toc;
 use crate::catalog::layout::files::SEPARATOR;
-use crate::catalog::layout::flushed::{Flush, Flushes};
+use crate::catalog::layout::flushed::{Flush, FlushedSets, Flushes};
 use crate::catalog::layout::gathered::{FoundSet, FoundTable, Gathered, HostScan};
 use crate::catalog::layout::listed::object_at;
 use crate::catalog::layout::logs;
@@ -188,9 +188,10 @@ impl Contents {
         });
         let mut sets: Vec<FoundSet> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
         let taken: HashSet<Tag> = sets.iter().map(|set| set.tag.clone()).collect();
-        tell_impossible(&flushes, &directories, &mut strays);
-        let tocs = tocs(scan.objects, &flushes, &directories).await?;
-        sets.extend(incrementals(&flushes, &directories, &taken, &tocs));
+        let flushed = flushes.sets();
+        tell_impossible(&flushed, &directories, &mut strays);
+        let tocs = tocs(scan.objects, &flushed, &directories).await?;
+        sets.extend(incrementals(flushed, &directories, &taken, &tocs));
         tell_partial(&mut sets, Sightings::of_live(live));
         strays.sort();
         Ok(Gathered { sets, strays, ..Gathered::default() })
@@ -214,11 +215,11 @@ pub(super) fn unite(disks: Vec<Contents>) -> Result<Contents, Vec<Contents>> {
 /// Tells `backups` with SSTables that were flushed before their table was there: a copy has lost
 /// their times, so that nothing tells when they were written. Others that are older than all
 /// snapshots are ordinary where nobody empties `backups`.
-fn tell_impossible(flushes: &Flushes, directories: &[TableDirectory], strays: &mut Strays) {
+fn tell_impossible(flushed: &FlushedSets, directories: &[TableDirectory], strays: &mut Strays) {
     /// How far the clocks of a cluster may be apart, microseconds.
     const CLOCKS: i64 = 86_400_000_000;
     let mut told = BTreeSet::new();
-    for flush in flushes.sets().iter().flat_map(|(_, flushes)| flushes) {
+    for flush in flushed.iter().flat_map(|(_, flushes)| flushes) {
         let TableDirectory { prefixes, id, .. } = &directories[flush.directory as usize];
         let created = id.and_then(|id| id.created_at());
         if created.is_some_and(|created| flush.time.0 < created.0.saturating_sub(CLOCKS)) {
@@ -234,11 +235,11 @@ fn tell_impossible(flushes: &Flushes, directories: &[TableDirectory], strays: &m
 /// there: the number of their directory, and what their names begin with.
 async fn tocs(
     objects: &dyn Objects,
-    flushes: &Flushes,
+    flushed: &FlushedSets,
     directories: &[TableDirectory],
 ) -> Result<HashSet<(u32, Box<str>)>> {
     let mut found = HashSet::new();
-    for flush in flushes.sets().iter().flat_map(|(_, flushes)| flushes) {
+    for flush in flushed.iter().flat_map(|(_, flushes)| flushes) {
         for name in &flush.untold {
             for prefix in &directories[flush.directory as usize].prefixes {
                 let Some(toc) = object_at(objects, &format!("{prefix}{name}TOC.txt")).await? else { continue };
@@ -255,13 +256,13 @@ async fn tocs(
 /// The sets of what was flushed. A table that was dropped and made again within one of them has
 /// files of two incarnations: then there are two sets.
 fn incrementals(
-    flushes: &Flushes,
+    flushed: FlushedSets,
     directories: &[TableDirectory],
     taken: &HashSet<Tag>,
     tocs: &HashSet<(u32, Box<str>)>,
 ) -> Vec<FoundSet> {
     let mut sets = Vec::new();
-    for (name, mut rest) in flushes.sets() {
+    for (name, mut rest) in flushed {
         rest.sort_by_key(|flush| flush.time);
         for part in 1.. {
             let mut seen = HashSet::new();
