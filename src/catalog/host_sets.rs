@@ -160,11 +160,11 @@ impl HostSets {
 /// past when it was last listed.
 pub(super) fn is_settled(set: &BackupSet) -> bool {
     // What has nothing yet may be filled at any time.
-    if set.manifest.is_unreadable() || set.modified().is_none() || set.evidence.iter().any(SetEvidence::may_pass) {
+    let Some((_, last)) = set.modified() else { return false };
+    if set.manifest.is_unreadable() || set.evidence.iter().any(SetEvidence::may_pass) {
         return false;
     }
-    let newest = set.modified().map_or(set.time, |(_, last)| last.max(set.time));
-    let age = set.listed.0.saturating_sub(newest.0);
+    let age = set.listed.0.saturating_sub(last.max(set.time).0);
     age > if set.is_finished() { YOUNG_US } else { HOPELESS_US }
 }
 

@@ -111,7 +111,8 @@ fn reserve(address: Ipv4Addr) -> bool {
     }
 }
 
-fn any_port(address: Ipv4Addr) -> Result<u16> {
+/// A port that nobody has now.
+pub(super) fn any_port(address: Ipv4Addr) -> Result<u16> {
     TcpListener::bind((address, 0))
         .and_then(|listener| listener.local_addr())
         .map(|bound| bound.port())

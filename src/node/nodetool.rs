@@ -1,6 +1,7 @@
 //! nodetool of a node that takes JMX: on the loopback address only, and only from who can read the
 //! node's directory.
 
+use super::address::any_port;
 use super::files::{make_private, write_private};
 use super::installation::Installation;
 use super::java::Java;
@@ -10,7 +11,7 @@ use crate::{Error, Kind, Result};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ impl NodeTool {
             "org.apache.cassandra.tools.NodeTool".to_owned(),
         ]);
         let program = words.fold(Program::at(&java.program), |program, word| program.with(&word));
-        Ok(Self { program, port: free_port()?, password, has_modules: java.major > 8 })
+        Ok(Self { program, port: any_port(Ipv4Addr::LOCALHOST)?, password, has_modules: java.major > 8 })
     }
 
     /// What Cassandra is started with, to take it.
@@ -97,11 +98,6 @@ fn secret() -> Result<String> {
         let _ = write!(text, "{byte:02x}");
         text
     }))
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    Ok(listener.map_err(|e| Error::io("find a free port", e))?.port())
 }
 
 #[cfg(test)]

@@ -58,13 +58,12 @@ impl BackupArgs {
     pub(super) fn words(&self) -> String {
         let mut words = String::new();
         for (name, values) in [self.source.given(), self.keys.given()].concat() {
-            let mut add = |word: &str| words.extend([" --", name, if word.is_empty() { "" } else { " " }, word]);
             if values.is_empty() {
-                add("");
+                words.extend([" --", name]);
             }
             for value in values {
                 let value = if name == "key-command" { "COMMAND".into() } else { value.to_string_lossy() };
-                add(&shell_word(&value));
+                words.extend([" --", name, " ", &shell_word(&value)]);
             }
         }
         words

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Plain bytes of spans that are read together: as much as one core is given at a time.
-const TOGETHER: u64 = 2 << 20;
+const GROUP: u64 = 2 << 20;
 
 /// An object whose spans can be read.
 pub(in crate::reader) struct SpanSource {
@@ -86,7 +86,7 @@ impl SpanSource {
         let start = spans.start;
         let more = |&end: &usize| {
             let plain = self.plain_range_of(&(start..end + 1));
-            self.is_read_together() && plain.end - plain.start <= TOGETHER
+            self.is_read_together() && plain.end - plain.start <= GROUP
         };
         start..(start + 1..spans.end).take_while(more).last().map_or(start + 1, |last| last + 1)
     }

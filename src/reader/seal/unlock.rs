@@ -54,8 +54,6 @@ struct HostMemory {
     last: Option<Way>,
     /// How many were not opened by anything, one after another.
     in_vain: usize,
-    /// Whether one was not opened since one was.
-    is_locked: bool,
 }
 
 /// A way to open an archive.
@@ -127,17 +125,17 @@ impl Unlocker {
             if let Some((way, key)) = self.try_all(header, &mut fits)? {
                 return Ok(self.remember(host, header, way, key));
             }
-            let mut memory = lock(&self.memory);
-            memory.hosts.entry(host.into()).or_default().in_vain += 1;
+            lock(&self.memory).hosts.entry(host.into()).or_default().in_vain += 1;
         }
-        lock(&self.memory).hosts.entry(host.into()).or_default().is_locked = true;
+        // Known from now on as one of which nothing was opened.
+        lock(&self.memory).hosts.entry(host.into()).or_default();
         Err(Error::new(Kind::NoKey, self.tried()).with_object(object_key))
     }
 
     /// Hosts of which something was to be opened, and nothing was.
     pub(in crate::reader) fn locked_hosts(&self) -> Vec<String> {
         let memory = lock(&self.memory);
-        let locked = memory.hosts.iter().filter(|(_, known)| known.is_locked && known.last.is_none());
+        let locked = memory.hosts.iter().filter(|(_, known)| known.last.is_none());
         let mut hosts: Vec<String> = locked.map(|(host, _)| host.to_string()).collect();
         hosts.sort();
         hosts
@@ -183,7 +181,7 @@ impl Unlocker {
         let opened = FittingKey { key: Arc::new(key), place: way.place };
         let mut memory = lock(&self.memory);
         memory.opened.put(*header, opened.clone());
-        let known = memory.hosts.insert(host.into(), HostMemory { last: Some(way), in_vain: 0, is_locked: false });
+        let known = memory.hosts.insert(host.into(), HostMemory { last: Some(way), in_vain: 0 });
         drop(memory);
         if known.and_then(|known| known.last) != Some(way) {
             let label = &self.keys.keys()[way.place].label;
