@@ -196,10 +196,13 @@ pub(super) fn unused(origins: &Origins<'_>) -> Result<Option<String>> {
     let has_logs = directories(origins.chosen, origins.request)?.values().any(Option::is_some);
     Ok(match (until, has_logs) {
         (Some(until), false) => Some(format!(
-            "no archived commit logs were found, so what was written between the restore points and {until} is not shown: if they are kept elsewhere, name them with --commit-logs HOST=DIR"
+            "no archived commit logs were found: what was written between the restore points and {until} is not shown. \
+             If they are kept elsewhere, name them with --commit-logs HOST=DIR"
         )),
         (None, true) => Some(
-            "there are commit logs, which are not replayed: --at with a moment, as in 2026-11-21T14:03:27Z, has all writes up to then".to_owned(),
+            "there are commit logs, which are not replayed: --at with a moment, as in 2026-11-21T14:03:27Z, has all \
+             writes up to then"
+                .to_owned(),
         ),
         _ => None,
     })
@@ -255,7 +258,8 @@ fn read(
             _ if is_older || !metadata.is_file() => {}
             Some(name) => drop(names.insert(name, (entry.path(), metadata.len()))),
             None if file.starts_with("CommitLog-") && file.contains(".log.") => {
-                let message = "it is packed or sealed in a way that is not read: unpack copies, and name their directory with --commit-logs";
+                let message = "it is packed or sealed in a way that is not read: unpack copies, and name their directory \
+                               with --commit-logs";
                 damages.push(format!("{file}: {message}"));
             }
             None => {}

@@ -54,7 +54,8 @@ pub(super) fn divide(mut plan: Plan, capacity: Capacity) -> Vec<Part> {
     let groups = groups(&contents, capacity);
     for (name, of) in contents.iter().filter(|(_, of)| !capacity.holds(of)) {
         plan.notes.push(format!(
-            "{name} alone has {} SSTables, which may be more than a node of this size can open: should Cassandra end, raise --heap",
+            "{name} alone has {} SSTables, which may be more than a node of this size can open: should Cassandra end, \
+             raise --heap",
             of.sstables
         ));
     }

@@ -224,7 +224,8 @@ impl fmt::Display for Cause {
             ),
             Self::Future { time } => write!(
                 f,
-                "its time is {time}, which is still to come: a clock was wrong, and it looks newer than all that was made since"
+                "its time is {time}, which is still to come: a clock was wrong, and it looks newer than all that was \
+                 made since"
             ),
             Self::Copied { of } => write!(
                 f,

@@ -55,7 +55,8 @@ pub(super) fn prepare(
     refusals.extend(checks::rack(settings, &source, &mut notes)?);
     if source.cluster.is_none() {
         notes.push(format!(
-            "the backup does not tell of which cluster it is: cluster_name is {:?} ({}), as it has to be on all its nodes",
+            "the backup does not tell of which cluster it is. cluster_name is {:?} ({}), and has to be the same on all \
+             its nodes",
             settings.cluster_name,
             settings.path.display()
         ));

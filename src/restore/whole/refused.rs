@@ -21,7 +21,9 @@ fn closed() -> u16 {
 fn settings(change: (&str, &str)) -> Settings {
     let ports = (closed(), closed(), closed());
     let yaml = format!(
-        "cluster_name: shops\nnum_tokens: 2\npartitioner: org.apache.cassandra.dht.Murmur3Partitioner\ndisk_failure_policy: stop\ndata_file_directories: [/data]\nlisten_address: 127.0.0.9\nrpc_address: 127.0.0.9\nstorage_port: {}\nssl_storage_port: {}\nnative_transport_port: {}\n",
+        "cluster_name: shops\nnum_tokens: 2\npartitioner: org.apache.cassandra.dht.Murmur3Partitioner\n\
+         disk_failure_policy: stop\ndata_file_directories: [/data]\nlisten_address: 127.0.0.9\n\
+         rpc_address: 127.0.0.9\nstorage_port: {}\nssl_storage_port: {}\nnative_transport_port: {}\n",
         ports.0, ports.1, ports.2
     );
     assert!(yaml.contains(change.0));
