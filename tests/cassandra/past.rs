@@ -296,7 +296,8 @@ fn a_drill_finds_what_cannot_be_restored() {
     fs::write(later.join("manifest.json"), manifest).unwrap();
 
     let drilled = nodes.run(&[&words[..], &["--verify-extended", "--max-sstables", "15"]].concat());
-    assert_eq!(drilled.status.code(), Some(1), "{drilled}");
+    // A drill that could not be made ends with this status, too.
+    assert!(drilled.status.code() == Some(1) && !drilled.stdout.is_empty(), "{drilled}");
     let report = json(&drilled.stdout);
     assert!(report["nodes"].as_u64().unwrap() > 1, "{drilled}");
     let read = |report: &Value| report["tables"].as_array().unwrap().len();
