@@ -118,6 +118,7 @@ impl Problem {
                 | Self::NotAnArchive
                 | Self::PaddingWrong
                 | Self::TarDamaged
+                | Self::ArchiveCopied
                 | Self::ArchiveEmpty
                 | Self::SstableMissing
                 | Self::DataMissing

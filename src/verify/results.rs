@@ -233,7 +233,8 @@ pub(super) fn keep(
         when: now.secs(),
         sstable: finding.sstable.as_ref().map(ToString::to_string),
         archive: version(finding).map(|version| state::short(&version)),
-        is_deep,
+        // Its beginning tells: a glance finds it again.
+        is_deep: is_deep && finding.problem != Problem::ArchiveCopied,
     }));
     let more = kept.len().saturating_sub(MAX_KEPT) as u64;
     kept.truncate(MAX_KEPT);

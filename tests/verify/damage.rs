@@ -1,6 +1,7 @@
 //! Damage of every kind, done to copies of the sample bucket.
 
 use super::bucket::{Bucket, filter, gzip, sample_keys};
+use super::command::cassmount;
 use super::repack::{Order, repack};
 use super::support::{User, found, set_of};
 use super::unpacked::sample_keys as key_files;
@@ -454,5 +455,19 @@ fn archives_that_are_copies_of_others_and_archives_without_files() {
     let copied = "cass-a 2026-11-21-02-49 shop.users: archive_copied".to_owned();
     assert_eq!(glance, BTreeSet::from([copied.clone()]), "at a glance");
     let empty = "cass-a 2026-11-21-02-48 shop.carts: archive_empty".to_owned();
-    assert_eq!(deep, BTreeSet::from([copied, empty]), "in depth");
+    assert_eq!(deep, BTreeSet::from([copied.clone(), empty]), "in depth");
+
+    // Other commands know it from then on, and a second look says it once.
+    let user = User::new();
+    for options in [&["--deep"][..], &[]] {
+        assert!(found(&user.sample(&sample.bucket.source(), options)).contains(&copied));
+    }
+    let mut list = cassmount();
+    list.args(["list", &sample.bucket.source(), "cass-a", "--cache-dir"]).arg(user.cache.path());
+    let listed = list.output().unwrap();
+    let said = String::from_utf8_lossy(&listed.stdout);
+    assert_eq!(listed.status.code(), Some(1), "{said}");
+    // As a terminal's width has it.
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("its archive is byte for byte that of cass-a 2026-11-21-02-47 shop.users"), "{said}");
 }
