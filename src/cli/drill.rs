@@ -18,6 +18,8 @@ use cassmount::{Error, Kind, Result};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Starts a throwaway Cassandra over SOURCE as `node start` does, has it open every SSTable, reads
 /// every table, and ends it. What cannot be read, what restore points lack, and tables that have
@@ -106,9 +108,20 @@ pub(super) fn run(args: &DrillArgs) -> Result<()> {
     verdict(&report)
 }
 
+/// Longest wait for the daemon of the drill's mount, and between two questions.
+const MOUNT_PATIENCE: Duration = Duration::from_secs(30);
+const MOUNT_PAUSE: Duration = Duration::from_millis(100);
+
 /// What the node's mount has fetched, and what failed.
 fn meter(mountpoint: &Path) -> Result<Meter> {
-    let status = control::ask(&RunningMount::socket(mountpoint)?, Request::Status)?;
+    let until = Instant::now() + MOUNT_PATIENCE;
+    let status = loop {
+        match RunningMount::socket(mountpoint).and_then(|socket| control::ask(&socket, Request::Status)) {
+            // A worker that takes over from one that was killed answers soon.
+            Err(error) if error.kind() == Kind::NotRunning && Instant::now() < until => sleep(MOUNT_PAUSE),
+            answer => break answer?,
+        }
+    };
     let number = |name: &str| status["reader"].get(name).and_then(Value::as_u64).unwrap_or(0);
     let sum = |names: &[&str]| names.iter().map(|name| number(name)).sum();
     Ok(Meter {

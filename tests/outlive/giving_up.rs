@@ -9,6 +9,7 @@ use rustix::fs::{Advice, fadvise};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -91,9 +92,14 @@ fn giving_up_is_a_failure_with_a_reason() {
     let mut mount = cassmount();
     mount.args(["mount", "-f", &backup.bucket.source()]).arg(&place).args(["--key-file", &backup.bucket.key_file()]);
     mount.arg("--cache-dir").arg(work.path().join("cache")).args(["--restart-limit", "0"]);
+    // A mount that answers has not begun for its supervisor yet: it is told a moment later.
+    let notified = UnixDatagram::bind(work.path().join("notify")).unwrap();
+    notified.set_read_timeout(Some(PATIENCE)).unwrap();
+    mount.env("NOTIFY_SOCKET", work.path().join("notify"));
     let mut supervisor = mount.stderr(File::create(&said).unwrap()).spawn().unwrap();
-    let table = place.join(Backup::table("big"));
-    wait_until("the mount", || is_mounted(&place) && table.is_dir());
+    let mut message = [0; 64];
+    let length = notified.recv(&mut message).unwrap();
+    assert_eq!(&message[..length], b"READY=1\n");
     let worker = super::scene::child_of(supervisor.id() as i32).unwrap();
     kill_process(worker, Signal::KILL).unwrap();
     wait_until("the end of the supervisor", || supervisor.try_wait().unwrap().is_some());
