@@ -6,6 +6,7 @@ use super::check::prepare::{CheckedRestore, prepare};
 use super::journal::Journal;
 use super::journal::journals::Journals;
 use super::journal::state::{Origin, Plan, State, Step};
+use super::links::keep;
 use super::node::Node;
 use super::recover::{self, Tools};
 use super::repair::{self, RepairOutcome};
@@ -204,7 +205,7 @@ impl Instant {
         if ours.remote.is_empty() {
             // All of it is local by now or compacted: that restore is over, and its way back gives
             // way to the new one's.
-            self.node.clear_snapshot(&theirs.snapshot, &plan.table.keyspace)?;
+            keep::clear(&journal.state, &self.node)?;
             journal.remove()?;
             return Ok(Earlier::Nothing);
         }

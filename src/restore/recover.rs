@@ -100,9 +100,7 @@ pub(super) fn back(mut journal: Journal, tools: &Tools<'_>) -> Result<()> {
         take_back(&mut journal, tools)?;
         journal.step(Step::Undone)?;
     }
-    // A snapshot that was never taken is no error to nodetool.
-    let plan = &journal.state.plan;
-    tools.node.clear_snapshot(&plan.snapshot, &plan.table.keyspace)?;
+    keep::clear(&journal.state, tools.node)?;
     journal.remove()
 }
 

@@ -71,6 +71,14 @@ impl<'a> Scene<'a> {
         json(&self.restore(&instant_words(at, tables)).expect_success())
     }
 
+    /// As [`Self::instant`]; second, which questions its nodetools were asked.
+    fn instant_and_questions(&self, at: &str, tables: &[&str]) -> (Value, Vec<String>) {
+        let log = self.work.path().join("questions");
+        let restored = self.restore_with(&format!("echo \"$1\" >>'{}'", log.display()), &instant_words(at, tables));
+        let report = json(&restored.expect_success());
+        (report, std::fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect())
+    }
+
     /// A directory of its own.
     pub(crate) fn work(&self) -> &Path {
         self.work.path()
@@ -128,7 +136,8 @@ fn tables_of_the_sample_have_the_rows_of_the_backup_at_once() {
     assert!(links(&node.data_directory()).is_empty() && scene.status().is_empty());
 
     // Any time names a restore point: the one before.
-    let report = scene.instant("2026-11-21T02:48:59Z", &[]);
+    let (report, questions) = scene.instant_and_questions("2026-11-21T02:48:59Z", &[]);
+    assert!(!questions.contains(&"info".to_owned()), "its own files and the ring tell its tokens: {questions:?}");
     let tables = report["tables"].as_array().unwrap();
     assert!(tables.iter().all(|table| ["open", "empty"].contains(&table["outcome"].as_str().unwrap())), "{report:#}");
     assert!(tables.iter().all(|table| table["from"][0]["point"] == POINT), "{report:#}");
@@ -212,7 +221,10 @@ fn tables_of_4_1_have_the_rows_of_the_backup_and_become_local() {
     let Some(node) = node(Version::V4_1, test) else { return };
     let Some(scene) = Scene::new(&node, POINT, test) else { return };
     let tables = ["shop.users", "shop.orders", "shop.hits"];
-    scene.instant(POINT, &tables);
+    let (_, mut questions) = scene.instant_and_questions(POINT, &tables);
+    questions.sort();
+    let expected = ["datapaths", "flush", "flush", "refresh", "refresh", "refresh", "ring", "statusbackup"];
+    assert_eq!(questions, expected, "each takes a JVM");
     for table in tables {
         assert_truth(&node, POINT, table);
     }

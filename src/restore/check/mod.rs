@@ -1,7 +1,7 @@
 //! What is found out and checked before a restore touches anything.
 //!
 //! [`prepare`] asks all others and tells all that speaks against the restore at once: [`backup`]
-//! looks into the mount, [`node_facts`] and [`node_config`] ask the node and its configuration,
+//! looks into the mount, [`node_facts`], [`own_tokens`] and [`node_config`] ask the node and its files,
 //! [`schema`] compares columns, [`topology`] tokens, [`access`] the rights of Cassandra's user.
 
 pub(super) mod access;
@@ -9,6 +9,7 @@ pub(super) mod backup;
 mod full;
 pub(super) mod node_config;
 mod node_facts;
+mod own_tokens;
 pub(super) mod prepare;
 pub(super) mod schema;
 mod topology;

@@ -1,6 +1,7 @@
 //! What a restore has to know of the node before it begins, asked for side by side: each answer
 //! takes a nodetool of its own, and that takes a second.
 
+use super::own_tokens;
 use crate::cassandra::TableName;
 use crate::restore::node::{Identity, Node, RingToken};
 use crate::restore::request::{Selection, refuse};
@@ -25,7 +26,6 @@ pub(super) struct NodeFacts {
 
 enum Answer {
     Paths(Result<BTreeMap<TableName, Vec<PathBuf>>>),
-    Identity(Result<Identity>),
     IncrementalBackups(Result<bool>),
     Ring(String, Result<Vec<RingToken>>),
     Flushed(Result<()>),
@@ -39,7 +39,6 @@ impl NodeFacts {
     pub(super) fn gather(node: &Node, keyspaces: &BTreeSet<String>, selection: &Selection) -> Result<Self> {
         let mut questions: Vec<Question<'_>> = Vec::new();
         questions.push(Box::new(|| Answer::Paths(node.data_paths())));
-        questions.push(Box::new(|| Answer::Identity(node.identity())));
         questions.push(Box::new(|| Answer::IncrementalBackups(node.incremental_backups())));
         for words in flushes(keyspaces, selection) {
             questions.push(Box::new(move || {
@@ -49,12 +48,11 @@ impl NodeFacts {
         for keyspace in keyspaces {
             questions.push(Box::new(move || Answer::Ring(keyspace.clone(), node.ring(keyspace))));
         }
-        let (mut paths, mut identity, mut incremental_backups) = (None, None, None);
+        let (mut paths, mut incremental_backups) = (None, None);
         let (mut rings, mut flushed) = (Vec::new(), Ok(()));
         for answer in side_by_side(questions) {
             match answer {
                 Answer::Paths(answer) => paths = Some(answer),
-                Answer::Identity(answer) => identity = Some(answer),
                 Answer::IncrementalBackups(answer) => incremental_backups = Some(answer),
                 Answer::Ring(keyspace, ring) => rings.push((keyspace, ring)),
                 Answer::Flushed(answer) => flushed = flushed.and(answer),
@@ -65,18 +63,32 @@ impl NodeFacts {
         let paths = paths.ok_or_else(unanswered)??;
         absent_tables(selection, &paths)?;
         flushed?;
-        Ok(Self {
-            paths,
-            identity: identity.ok_or_else(unanswered)??,
-            rings: rings.into_iter().map(|(keyspace, ring)| Ok((keyspace, ring?))).collect::<Result<_>>()?,
-            incremental_backups: incremental_backups.ok_or_else(unanswered)??,
-        })
+        let rings = rings.into_iter().map(|(keyspace, ring)| Ok((keyspace, ring?))).collect::<Result<_>>()?;
+        let identity = identity(node, &paths, &rings)?;
+        Ok(Self { paths, identity, rings, incremental_backups: incremental_backups.ok_or_else(unanswered)?? })
     }
 
     /// Where the schema's own tables lie.
     pub(super) fn system_schema(&self) -> Vec<PathBuf> {
         let of = self.paths.iter().filter(|(table, _)| &*table.keyspace == "system_schema");
         of.flat_map(|(_, paths)| paths.clone()).collect()
+    }
+}
+
+/// What the node's files say, where the ring bears it out; else what nodetool does.
+fn identity(
+    node: &Node,
+    paths: &BTreeMap<TableName, Vec<PathBuf>>,
+    rings: &BTreeMap<String, Vec<RingToken>>,
+) -> Result<Identity> {
+    let noted = paths.get(&TableName::new("system", "local")).map_or(Ok(None), |local| own_tokens::read(local));
+    let noted = noted.unwrap_or_else(|error| {
+        tracing::debug!("{error}: nodetool is asked for the node's tokens");
+        None
+    });
+    match noted {
+        Some(identity) if rings.values().next().is_some_and(|ring| own_tokens::is_in(&identity, ring)) => Ok(identity),
+        _ => node.identity(),
     }
 }
 

@@ -40,6 +40,17 @@ pub(in crate::restore) fn keep(journal: &mut Journal, node: &Node) -> Result<()>
     journal.before(before)
 }
 
+/// Has Cassandra remove the snapshot. Where the journal tells that none was taken, it is not asked:
+/// each question takes a JVM.
+pub(in crate::restore) fn clear(state: &State, node: &Node) -> Result<()> {
+    // A run that was killed may have taken it before it could note it. One that was never taken is
+    // no error to nodetool.
+    if state.before.as_ref().is_some_and(|before| !before.snapshot) {
+        return Ok(());
+    }
+    node.clear_snapshot(&state.plan.snapshot, &state.plan.table.keyspace)
+}
+
 /// Which Data.db files in the live directories are what was there before.
 pub(in crate::restore) fn inodes(state: &State) -> Result<BTreeSet<Inode>> {
     let mut inodes = BTreeSet::new();
@@ -154,6 +165,16 @@ mod tests {
             assert_eq!(contents, ["one", "two", "written since"]);
         }
         assert_eq!(fs::read_to_string(table.live.join("nb-1-big-Data.db")).unwrap(), "written since");
+    }
+
+    #[test]
+    fn a_snapshot_that_was_never_taken_is_not_cleared() {
+        let table = Table::new();
+        let nobody = Node::new(crate::restore::Program::parse("false").unwrap());
+        let clear = |before| clear(&State { before, ..table.state(0) }, &nobody);
+        clear(Some(Before::default())).unwrap();
+        clear(Some(Before { snapshot: true, ..Before::default() })).unwrap_err();
+        clear(None).unwrap_err();
     }
 
     #[test]
