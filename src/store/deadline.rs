@@ -2,7 +2,8 @@
 //!
 //! `object_store`'s own limit is one for the whole request, so that a large range over a slow line
 //! never arrives. Here:
-//! - an attempt fails when nothing arrives for [`Deadlines::no_progress`];
+//! - an attempt fails when nothing arrives for a while, which is longer with each attempt: a request
+//!   that was lost costs seconds, and a store that needs its time gets it;
 //! - the operation fails when its time is over: the timeout, plus what its bytes take at
 //!   [`SLOWEST`], plus what the throttle held it back;
 //! - between attempts there is a growing, jittered pause.
@@ -19,6 +20,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Three attempts that hang fit into a timeout; but nobody waits longer than this for a first byte.
 const LONGEST_SILENCE: Duration = Duration::from_secs(20);
+/// Of the first attempt of an operation on bytes, at least: no store that is well needs as long for
+/// a range of an object.
+const FIRST_SILENCE: Duration = Duration::from_secs(2);
 /// Longer than any process lives.
 const NEVER: Duration = Duration::from_hours(24 * 365);
 
@@ -26,6 +30,7 @@ const NEVER: Duration = Duration::from_hours(24 * 365);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadlines {
     timeout: Duration,
+    /// How long nothing may arrive, in the end.
     no_progress: Duration,
     retries: bool,
 }
@@ -40,12 +45,15 @@ impl Deadlines {
         Self { timeout: NEVER, no_progress: NEVER, retries: false }
     }
 
-    /// Starts the clock of an operation that moves `bytes`.
+    /// Starts the clock of an operation that moves `bytes`; 0 is one that a store may have to think
+    /// about, as it does about a page of a long listing.
     pub(super) fn start(&self, bytes: u64) -> Attempts {
         let whole = self.timeout + Duration::from_millis(bytes * 1000 / SLOWEST);
         let began = Instant::now();
-        let (no_progress, retries) = (self.no_progress, self.retries);
-        Attempts { began, ends: began + whole, no_progress, retries, pause: FIRST_PAUSE }
+        let first = if bytes == 0 { self.no_progress } else { (self.no_progress / 4).max(FIRST_SILENCE) };
+        let silence = first.min(self.no_progress);
+        let (longest_silence, retries) = (self.no_progress, self.retries);
+        Attempts { began, ends: began + whole, silence, longest_silence, retries, pause: FIRST_PAUSE }
     }
 }
 
@@ -54,7 +62,9 @@ impl Deadlines {
 pub(super) struct Attempts {
     began: Instant,
     ends: Instant,
-    no_progress: Duration,
+    /// How long nothing may arrive at this attempt, and at any.
+    silence: Duration,
+    longest_silence: Duration,
     retries: bool,
     pause: Duration,
 }
@@ -62,7 +72,7 @@ pub(super) struct Attempts {
 impl Attempts {
     /// Runs one step of an attempt, which must show progress in time.
     pub(super) async fn within<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
-        self.until(self.ends.min(Instant::now() + self.no_progress), step).await
+        self.until(self.ends.min(Instant::now() + self.silence), step).await
     }
 
     /// Runs something that may take all the time there is.
@@ -92,6 +102,7 @@ impl Attempts {
         let jitter = RandomState::new().hash_one(0_u8) % 1000;
         let pause = self.pause / 2 + self.pause * jitter as u32 / 2000;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.silence = (self.silence * 2).min(self.longest_silence);
         if Instant::now() + pause >= self.ends { Err(error) } else { Ok(pause) }
     }
 }
@@ -127,6 +138,22 @@ mod tests {
             assert_eq!(error.kind(), Kind::TimedOut);
             assert!(!error.to_string().contains("0.0 s"), "{error}");
         });
+    }
+
+    #[test]
+    fn a_request_that_was_lost_costs_less_than_one_that_a_store_has_to_think_about() {
+        let silences = |bytes| {
+            let mut attempts = Deadlines::new(Duration::from_mins(1)).start(bytes);
+            [(); 4].map(|()| {
+                let silence = attempts.silence.as_secs();
+                attempts.pause_after(Error::new(Kind::TimedOut, "silent")).unwrap();
+                silence
+            })
+        };
+        assert_eq!((silences(4096), silences(0)), ([5, 10, 20, 20], [20; 4]));
+        // There is time for three attempts at least, and none is cut short by a busy machine.
+        assert_eq!(Deadlines::new(Duration::from_secs(6)).start(1).silence, Duration::from_secs(2));
+        assert_eq!(Deadlines::new(Duration::from_secs(3)).start(1).silence, Duration::from_secs(1));
     }
 
     #[test]
