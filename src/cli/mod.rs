@@ -25,6 +25,7 @@ mod key_check;
 mod list;
 mod logging;
 mod manual;
+mod memory;
 mod metrics;
 mod mixed;
 mod mount;
@@ -74,21 +75,9 @@ fn version() -> &'static str {
     NAME_AND_VERSION.split_once(' ').map_or(NAME_AND_VERSION, |(_, version)| version)
 }
 
-/// Has glibc's allocator share two arenas among all threads. Its default is eight per core, and
-/// each keeps what it ever held: 16 threads reading at random took 360 MiB of which most was free,
-/// and take 190 MiB with two, no slower (`scripts/bench soak`).
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn bound_arenas() {
-    // SAFETY: called before there is a second thread.
-    unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn bound_arenas() {}
-
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
-    bound_arenas();
+    memory::bound_arenas();
     if let Err(error) = secret_arguments::hide() {
         return exit::end(&Err(error));
     }

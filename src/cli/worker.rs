@@ -7,7 +7,7 @@ use super::parts::{Given, Parts};
 use super::runtime_state::{RunningMount, mounted_device};
 use super::terminal::say;
 use super::unconfined::Unconfined;
-use super::{confinement, control, crash_report, daemon, exit, logging, metrics};
+use super::{confinement, control, crash_report, daemon, exit, logging, memory, metrics};
 use cassmount::catalog::Host;
 use cassmount::fs::{Aftermath, Mounted, Trials};
 use cassmount::sandbox::{self, Watched};
@@ -127,10 +127,12 @@ fn serve(
             std::thread::spawn(move || super::taken_over::try_everything(&place));
         }
         let renewing = watched.map(|watched| tokio::spawn(renew(watched, Arc::clone(&mounted), supervisor.clone())));
+        let giving_back = tokio::spawn(memory::give_back());
         let ended = until_unmounted(&mounted, &mountpoint, &outside, supervisor.orders()?).await;
         if let Some(renewing) = renewing {
             renewing.abort();
         }
+        giving_back.abort();
         drop((scraped, answering, announced));
         ended
     });
