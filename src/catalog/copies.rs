@@ -122,7 +122,7 @@ pub fn evidence(hosts: &[&[Arc<BackupSet>]], mut archives: Vec<SealedArchive>) -
                 *other != one && !alike.contains(&(one.host.min(other.host), one.host.max(other.host)))
             };
             let Some(other) = group.iter().find(is_other).filter(|_| !(is_told && at_home)) else { continue };
-            let cause = Cause::Copied { of: other.name(hosts).into() };
+            let cause = Cause::Copied { host: other.set(hosts).host.0.clone(), of: other.name(hosts).into() };
             let of_set = found[one.host as usize].entry(one.set(hosts).tag.clone()).or_default();
             of_set.push(SetEvidence::of_table(one.table(hosts), cause));
         }

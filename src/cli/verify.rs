@@ -129,15 +129,17 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
         let watch = Watch {
             progress: Progress::start("verify", Some(verification.todo().bytes), args.progress),
             told: AtomicUsize::new(0),
-            is_told_below: io::stdout().is_terminal() && io::stderr().is_terminal() && !args.output.json,
+            is_told_below: !args.output.json && (io::stdout().is_terminal() || !io::stderr().is_terminal()),
         };
-        let report = verification.run(&watch).await;
+        let mut report = verification.run(&watch).await;
         watch.progress.finish();
         let whole = match session.unpacked.as_ref().filter(|_| args.deep) {
             Some(unpacked) => are_whole(&unpacked.read_again(only_host.as_ref()).await?),
             None => Ok(()),
         };
-        Ok((report, whole.and_then(|()| session.store.nothing_left_out())))
+        let nothing_left_out = whole.and_then(|()| session.store.nothing_left_out());
+        report.left_out = nothing_left_out.as_ref().err().map(ToString::to_string);
+        Ok((report, nothing_left_out))
     };
     let (report, nothing_left_out) =
         session::block_on(unless_interrupted(work, "what was found good is remembered: run it again to go on"))?;
@@ -169,7 +171,7 @@ fn today() -> String {
 struct Watch {
     progress: Progress,
     told: AtomicUsize,
-    /// Whether the report goes where these messages go.
+    /// Whether the report goes where these messages go, as far as one can tell.
     is_told_below: bool,
 }
 
@@ -179,7 +181,7 @@ impl Observer for Watch {
     }
 
     fn found(&self, finding: &Finding) {
-        // On a terminal the report comes below, and would say it again.
+        // The report comes below, or goes where these messages go, and says it again.
         if self.is_told_below {
             return;
         }
@@ -197,7 +199,7 @@ fn verdict(report: &Report) -> Result<()> {
         let message = format!("not everything was verified: {why}; a second run goes on");
         return Err(Error::new(Kind::Unreachable, message));
     }
-    if report.is_clean() {
+    if report.has_found_nothing() {
         return Ok(());
     }
     let all = report.findings.len() as u64 + report.more_findings;
@@ -380,7 +382,10 @@ fn conclusion(report: &Report) -> String {
     let sets: std::collections::BTreeSet<(&Host, &Tag)> = report.findings.iter().map(|f| (&f.host, &f.set)).collect();
     let all = report.findings.len() as u64 + report.more_findings;
     if all == 0 && report.strays.is_empty() {
-        return "what was looked at is good".to_owned();
+        return match &report.left_out {
+            Some(_) => "what could be looked at is good, but not all could".to_owned(),
+            None => "what was looked at is good".to_owned(),
+        };
     }
     if all == 0 {
         return "what is in the sets is good; beside them is what no restore point has".to_owned();

@@ -131,6 +131,19 @@ impl Problem {
         )
     }
 
+    /// Whether it keeps an archive from being looked at, so that nothing can be said of its bytes.
+    pub(super) fn keeps_unseen(self) -> bool {
+        matches!(
+            self,
+            Self::ObjectChanged
+                | Self::ObjectRefused
+                | Self::ObjectArchived
+                | Self::PlaintextRefused
+                | Self::Unsupported
+                | Self::NoKey
+        )
+    }
+
     /// Whether nothing of the archive can be read because of it, or not with certainty.
     pub fn spoils_archive(self) -> bool {
         matches!(
@@ -209,6 +222,9 @@ pub struct Finding {
     pub copies: Vec<Copy>,
     /// Where else the table is, when all of its archive is concerned.
     pub table_elsewhere: Option<Neighbours>,
+    /// The host that it was compared with to find it: who looks at one host only does not see it.
+    #[serde(skip)]
+    pub(super) compared_with: Option<Host>,
     /// What tells the lost SSTables from others of their names.
     #[serde(skip)]
     pub(super) content: Vec<Content>,
@@ -240,6 +256,7 @@ impl Finding {
             sstables: Vec::new(),
             copies: Vec::new(),
             table_elsewhere: None,
+            compared_with: None,
             content: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! What is to be verified, and what of it was found good before.
 
 use super::finding::Note;
+use super::results::{self, KeptFinding};
 use super::sample::{Sample, SampleReport};
 use super::state::{State, short};
 use crate::cassandra::TableName;
@@ -86,6 +87,8 @@ pub struct Verification {
     pub(super) strays: Vec<Stray>,
     /// Whether all of the hosts' sets are looked at, those that are gone too.
     pub(super) covers_all: bool,
+    /// The hosts that are looked at.
+    pub(super) looked_at: Vec<Host>,
     /// Why a host cannot be listed.
     pub(super) unlisted: Option<Error>,
 }
@@ -103,11 +106,21 @@ pub(super) struct HostWork {
     pub(super) state: State,
     /// Archives that are byte for byte others, by set.
     pub(super) copied: VerifiedEvidence,
+    /// What earlier runs found.
+    pub(super) before: Vec<KeptFinding>,
+    /// The archives that they found something wrong with and that this run looked at.
+    pub(super) seen: HashSet<[u8; 16]>,
     /// The archives that are looked at; `None`: all.
     sampled: Option<HashSet<[u8; 16]>>,
 }
 
 impl HostWork {
+    /// Whether this run found, too, that what an earlier one names is a copy.
+    pub(super) fn is_told_as_copy(&self, kept: &KeptFinding) -> bool {
+        let mut copied = self.copied.get(&*kept.set).into_iter().flatten();
+        copied.any(|evidence| evidence.subject.table().map(ToString::to_string) == kept.table)
+    }
+
     /// Whether the archive of this version is looked at.
     pub(super) fn samples(&self, version: &[u8; 32]) -> bool {
         self.sampled.as_ref().is_none_or(|sampled| sampled.contains(&short(version)))
@@ -182,7 +195,9 @@ impl Verification {
         let (catalog, todo) = (Arc::clone(catalog), Todo::default());
         let covers_all = scope.point.is_none() && scope.tables.is_empty() && options.sample.is_none();
         let (tables, hosts, sample) = (scope.tables, Vec::new(), None);
-        let mut this = Self { catalog, reader, options, tables, hosts, todo, sample, strays, covers_all, unlisted };
+        let looked_at = listed.iter().map(|sets| sets.host.clone()).collect();
+        let mut this =
+            Self { catalog, reader, options, tables, hosts, todo, sample, strays, covers_all, looked_at, unlisted };
         for sets in listed {
             let (parts, left_out) = match &scope.point {
                 None => (sets.sets.iter().map(|set| Part { set: set.clone(), only: None }).collect(), Vec::new()),
@@ -190,6 +205,7 @@ impl Verification {
             };
             let state = this.state(&sets.host, keys).await?;
             let lacks = lacks(&sets, scope.point.as_deref(), &parts)?;
+            let before = this.found_until_now(&sets.host).await?;
             this.hosts.push(HostWork {
                 sets,
                 parts,
@@ -197,6 +213,8 @@ impl Verification {
                 lacks,
                 state,
                 copied: VerifiedEvidence::new(),
+                before,
+                seen: HashSet::new(),
                 sampled: None,
             });
         }
@@ -275,6 +293,12 @@ impl Verification {
         let (directory, source) = (self.options.state_dir.clone(), self.catalog.source().to_owned());
         let (host, keys) = (host.clone(), keys.clone());
         blocking(move || State::open(directory.as_deref(), &source, &host, &keys, since)).await
+    }
+
+    async fn found_until_now(&self, host: &Host) -> Result<Vec<KeptFinding>> {
+        let Some(directory) = self.options.state_dir.clone() else { return Ok(Vec::new()) };
+        let (source, host) = (self.catalog.source().to_owned(), host.clone());
+        blocking(move || Ok(results::findings_before(&directory, &source, &host))).await
     }
 
     /// Counts what there is to do. `all`: these are all of the hosts' sets, so that what is not

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const MAGIC: &[u8; 21] = b"cassmount findings 2\n";
+const MAGIC: &[u8; 21] = b"cassmount findings 3\n";
 /// Longest file that is read, bytes.
 const MAX_FILE: u64 = 16 << 20;
 /// Findings of one host that are kept; the others are counted.
@@ -41,6 +41,8 @@ pub struct KeptFinding {
     archive: Option<[u8; 16]>,
     /// Whether the archive was read whole.
     is_deep: bool,
+    /// The host with whose archives it was compared.
+    compared_with: Option<String>,
 }
 
 impl KeptFinding {
@@ -57,6 +59,11 @@ impl KeptFinding {
     /// Whether only a whole reading of the archive could have found it.
     pub(super) fn is_deep(&self) -> bool {
         self.is_deep
+    }
+
+    /// The host whose archives have to be looked at, too, to find it.
+    pub(super) fn compared_with(&self) -> Option<&str> {
+        self.compared_with.as_deref()
     }
 
     /// The day, in UTC.
@@ -233,8 +240,8 @@ pub(super) fn keep(
         when: now.secs(),
         sstable: finding.sstable.as_ref().map(ToString::to_string),
         archive: version(finding).map(|version| state::short(&version)),
-        // Its beginning tells: a glance finds it again.
-        is_deep: is_deep && finding.problem != Problem::ArchiveCopied,
+        is_deep,
+        compared_with: finding.compared_with.as_ref().map(ToString::to_string),
     }));
     let more = kept.len().saturating_sub(MAX_KEPT) as u64;
     kept.truncate(MAX_KEPT);
@@ -273,9 +280,18 @@ pub fn remember(directory: &Path, source: &str, host: &Host, damages: &[FoundDam
             if file.findings.len() < MAX_KEPT && !file.findings.iter().any(is_kept) {
                 let (set, lost) = (set.to_string(), subject.to_string());
                 let when = now.secs();
-                let new =
-                    KeptFinding { set, table, message, lost, is_error: true, when, sstable, archive, is_deep: true };
-                file.findings.push(new);
+                file.findings.push(KeptFinding {
+                    set,
+                    table,
+                    message,
+                    lost,
+                    is_error: true,
+                    when,
+                    sstable,
+                    archive,
+                    is_deep: true,
+                    compared_with: None,
+                });
             }
         }
     }

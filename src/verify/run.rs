@@ -6,10 +6,13 @@ use super::prepare::{HostWork, Part, Verification};
 use super::results::{self, KeptFinding};
 use super::sample::SampleReport;
 use super::sets;
+use super::state::short;
 use super::tables::KnownTables;
 use super::{copies, logs};
 use crate::cassandra::TableName;
-use crate::catalog::{Archived, BackupSet, Host, HostCompleteness, HostSets, SetEvidence, Stray, TableArchive, Tag};
+use crate::catalog::{
+    Archived, BackupSet, Cause, Host, HostCompleteness, HostSets, SetEvidence, Stray, TableArchive, Tag,
+};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 use futures::StreamExt;
@@ -57,6 +60,8 @@ pub struct Report {
     /// Why it ended before everything was checked: the store cannot be reached any more. A second
     /// run goes on.
     pub stopped: Option<String>,
+    /// What of the source could not be looked at, as it is no backup that can be shown.
+    pub left_out: Option<String>,
     /// SSTables named so far.
     #[serde(skip)]
     named: usize,
@@ -87,7 +92,12 @@ pub struct CheckCounts {
 
 impl Report {
     pub fn is_clean(&self) -> bool {
-        self.findings.is_empty() && self.more_findings == 0 && self.strays.is_empty() && self.stopped.is_none()
+        self.has_found_nothing() && self.stopped.is_none() && self.left_out.is_none()
+    }
+
+    /// Whether nothing is wrong with what was looked at.
+    pub fn has_found_nothing(&self) -> bool {
+        self.findings.is_empty() && self.more_findings == 0 && self.strays.is_empty()
     }
 
     fn add(&mut self, findings: Vec<Finding>, notes: Vec<Note>, observer: &dyn Observer) {
@@ -131,6 +141,7 @@ impl Verification {
             notes: Vec::new(),
             more_notes: 0,
             stopped: None,
+            left_out: None,
             named: 0,
         };
         for mut host in std::mem::take(&mut self.hosts) {
@@ -165,9 +176,7 @@ impl Verification {
             // A table that has no archive any more is of the set.
             let Some(archive) = archive else { return part.is_whole() };
             let version = self.reader.version(&archive.object);
-            // A glance sees nothing of what a whole reading found.
-            let is_beyond = !self.options.deep && kept.is_deep() && kept.is_about(&version);
-            host.samples(&version) && !is_beyond
+            host.samples(&version) && (!kept.is_about(&version) || self.retells(host, kept, &version))
         };
         let version = |finding: &Finding| {
             let set = host.sets.set(&finding.set.0).filter(|_| finding.problem.is_of_bytes())?;
@@ -191,7 +200,6 @@ impl Verification {
             last_check: None,
         });
         self.sets(host, report, observer).await?;
-        report.add(self.found_before(host), Vec::new(), observer);
         report.add(self.copied(host), Vec::new(), observer);
         if self.covers_all {
             report.add(logs::check(&self.catalog, &host.sets, self.options.deep).await?, Vec::new(), observer);
@@ -222,7 +230,7 @@ impl Verification {
         } else {
             None
         };
-        let HostWork { sets, parts, state, .. } = host;
+        let HostWork { sets, parts, state, before, seen, .. } = host;
         let sets = &**sets;
         let archives = todo.into_iter().filter_map(|(part, table)| {
             let Part { set, .. } = &parts[part as usize];
@@ -241,12 +249,19 @@ impl Verification {
             };
             checked.archives += 1;
             checked.bytes += archive.object.size;
+            let version = self.reader.version(&archive.object);
             if let Some(seal) = outcome.good {
                 let now = Timestamp::from(SystemTime::now());
-                state.found_good(&self.reader.version(&archive.object), self.options.deep, seal, now);
+                state.found_good(&version, self.options.deep, seal, now);
+            }
+            if !outcome.findings.iter().any(|finding| finding.problem.keeps_unseen())
+                && before.iter().any(|kept| kept.is_about(&version))
+            {
+                seen.insert(short(&version));
             }
             report.add(outcome.findings, outcome.notes, observer);
         }
+        drop(checks);
         if let Some(last) = report.hosts.last_mut() {
             last.checked = checked;
             last.last_check = last_check;
@@ -254,25 +269,39 @@ impl Verification {
         report.checked.archives += checked.archives;
         report.checked.bytes += checked.bytes;
         report.checked.skipped += checked.skipped;
+        if result.is_ok() {
+            report.add(self.found_before(host), Vec::new(), observer);
+        }
         result
     }
 
-    /// What an earlier run found in archives that this one does not read whole.
+    /// Whether this run looked so closely at what an earlier one found wrong with an archive that it
+    /// would have found it as well.
+    fn retells(&self, host: &HostWork, kept: &KeptFinding, version: &[u8; 32]) -> bool {
+        match kept.compared_with() {
+            Some(other) => self.looked_at.iter().any(|host| *host.0 == *other) || host.is_told_as_copy(kept),
+            None => (self.options.deep || !kept.is_deep()) && host.seen.contains(&short(version)),
+        }
+    }
+
+    /// What an earlier run found wrong with archives, and this one could not find: it looked less
+    /// closely, or had no key.
     fn found_before(&self, host: &HostWork) -> Vec<Finding> {
-        let Some(directory) = self.options.state_dir.as_ref().filter(|_| !self.options.deep) else { return Vec::new() };
-        let before = results::findings_before(directory, self.catalog.source(), &host.sets.host);
         let as_finding = |kept: &KeptFinding| {
             let part = host.parts.iter().find(|part| *part.set.tag.0 == *kept.set)?;
             let table = kept.table.as_ref()?;
             let archive = part.archives(&self.tables).find(|archive| archive.table.to_string() == *table)?;
-            kept.is_about(&self.reader.version(&archive.object)).then(|| {
+            let version = self.reader.version(&archive.object);
+            // Of a sample that is read whole, only what is in it is told.
+            let is_asked = !self.options.deep || host.samples(&version);
+            (is_asked && kept.is_about(&version) && !self.retells(host, kept, &version)).then(|| {
                 let sstable = kept.sstable().map(|name| format!("{name}: ")).unwrap_or_default();
                 let message = format!("found on {} by an earlier reading: {sstable}{}", kept.day(), kept.message);
                 let finding = Finding::new(Problem::FoundBefore, &host.sets.host, &part.set.tag, message);
                 Finding { key: Some(archive.object.key.clone()), ..finding.of_table(&archive.table).lost(&kept.lost) }
             })
         };
-        before.iter().filter(|kept| kept.is_deep() && kept.is_error).filter_map(as_finding).collect()
+        host.before.iter().filter(|kept| kept.is_error).filter_map(as_finding).collect()
     }
 
     /// Archives that are byte for byte others.
@@ -287,7 +316,11 @@ impl Verification {
                 let message = evidence.cause.to_string();
                 let finding = Finding::new(Problem::ArchiveCopied, &host.sets.host, &part.set.tag, message);
                 let finding = finding.of_table(table).lost("what was in its place");
-                found.push(Finding { key: Some(archive.object.key.clone()), ..finding });
+                let compared_with = match &evidence.cause {
+                    Cause::Copied { host, .. } => Some(Host(host.clone())),
+                    _ => None,
+                };
+                found.push(Finding { key: Some(archive.object.key.clone()), compared_with, ..finding });
             }
         }
         found

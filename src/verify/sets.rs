@@ -87,7 +87,8 @@ fn manifest(sets: &HostSets, set: &BackupSet, found: &mut SetFindings) {
         ManifestState::Damaged(why) => (Problem::ManifestDamaged, format!("its manifest cannot be used: {why}")),
         ManifestState::Unreadable(why) => (Problem::ObjectRefused, format!("its manifest cannot be read: {why}")),
     };
-    let mut lost = "the set is in no restore point; its archives can still be read one by one".to_owned();
+    let readable = if set.archive_count() > 0 { "; its archives can still be read one by one" } else { "" };
+    let mut lost = format!("the set is in no restore point{readable}");
     if set.kind() == SetKind::Full {
         let because = |problem: &&SetProblem| match problem {
             SetProblem::NoBase { reason, .. } => reason.contains(&*set.tag.0),
@@ -136,8 +137,10 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::OtherNode
         | Cause::OtherAddress { .. }
         | Cause::SaysFull
+        | Cause::SaysIncremental
         | Cause::Future { .. } => Problem::ManifestDamaged,
         Cause::Copied { .. } => Problem::ArchiveCopied,
+        Cause::Silent { .. } => Problem::SetFileDamaged,
         Cause::OtherHost { .. } => Problem::SetMissing,
         Cause::Archived => Problem::ObjectArchived,
         Cause::Empty => Problem::CutShort,
@@ -158,10 +161,9 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         (_, Cause::Archived) => "nothing, once the store has restored the object".to_owned(),
         (_, Cause::Stray { .. }) => "nothing yet, but no restore point shows it".to_owned(),
         (_, Cause::SomeTables { .. }) => "nothing that the snapshot was made of".to_owned(),
-        (_, Cause::SaysFull) => "nothing, if it is an incremental: it is taken for one".to_owned(),
-        (_, Cause::Future { .. }) => {
-            "nothing of it; but `latest` would mean it, and nothing that was made since".to_owned()
-        }
+        (_, Cause::SaysFull) => "nothing, if it is an incremental".to_owned(),
+        (_, Cause::SaysIncremental) => "nothing, if it is a full".to_owned(),
+        (_, Cause::Future { .. }) => "nothing of it; `latest` passes over it".to_owned(),
         (_, Cause::Unlisted { .. }) => "rows of tables that its manifest lists, if it is so".to_owned(),
         (_, Cause::FewTables { .. }) => "tables as of this full; which ones nothing tells".to_owned(),
         (_, Cause::SnapshotManifest | Cause::BackupManifest) => "the SSTable that it is a part of".to_owned(),
@@ -173,8 +175,11 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         }
         (other, _) => other.to_string(),
     };
-    let message = match subject {
-        Subject::Sstable { name, .. } => format!("{name}: {cause}"),
+    let message = match (subject, cause) {
+        (Subject::Sstable { name, .. }, _) => format!("{name}: {cause}"),
+        (_, Cause::SaysFull) => format!("it is taken for an incremental: {cause}"),
+        (_, Cause::SaysIncremental) => format!("it is taken for a full: {cause}"),
+        (_, Cause::Future { .. }) => format!("it cannot be put in order with the other sets: {cause}"),
         _ => cause.to_string(),
     };
     let mut finding = finding(set, problem(cause), message).lost(lost);

@@ -471,3 +471,33 @@ fn archives_that_are_copies_of_others_and_archives_without_files() {
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(said.contains("its archive is byte for byte that of cass-a 2026-11-21-02-47 shop.users"), "{said}");
 }
+
+/// A verification of one host, without the key or not in depth, sees less than one before it did.
+#[test]
+fn what_a_verification_of_more_found_is_not_forgotten() {
+    let sample = Sample::new();
+    let other = sample.bucket.path().join("cass-b/2026-11-21-02-49/shop/users.tar.gz.enc");
+    fs::copy(other, sample.archive("2026-11-21-02-49", "shop.users")).unwrap();
+    sample.edit(FULL, "shop.users", Order::ByName, |directory| {
+        fs::remove_file(directory.join("nb-1-big-Statistics.db")).unwrap();
+    });
+    let (user, source) = (User::new(), sample.bucket.source());
+    let copied = "cass-a 2026-11-21-02-49 shop.users: archive_copied";
+    let damaged = format!("cass-a {FULL} shop.users nb-1-big: component_missing");
+    let all = found(&user.sample(&source, &["--table", "shop.users", "--deep"]));
+    assert!(all.contains(copied) && all.contains(&damaged), "{all:?}");
+
+    let before = |set: &str| format!("cass-a {set} shop.users: found_before");
+    let told = [before("2026-11-21-02-49"), before(FULL)];
+    let one = ["cass-a", "--table", "shop.users"];
+    assert_eq!(found(&user.sample(&source, &one)), told.clone().into(), "at a glance");
+    let newer = &sample_keys()[2..];
+    let less = user.verify(&source, &[&one[..], &["--deep", "--again", "--json"], newer].concat()).output().unwrap();
+    let less = found(&serde_json::from_slice(&less.stdout).unwrap());
+    assert!(told.iter().all(|told| less.contains(told)), "without the key: {less:?}");
+    assert_eq!(found(&user.sample(&source, &one)), told.clone().into(), "again");
+    let deep = found(&user.sample(&source, &[&one[..], &["--deep"]].concat()));
+    assert_eq!(deep, set_of(&[&told[0], &damaged]), "in depth");
+    let both = found(&user.sample(&source, &["--table", "shop.users"]));
+    assert_eq!(both, set_of(&[copied, &told[1]]), "both hosts");
+}

@@ -49,6 +49,7 @@ fn a_report_has_the_documented_shape() {
         "notes",
         "more_notes",
         "stopped",
+        "left_out",
     ];
     assert_eq!(keys(&report), fields.into());
     assert_eq!(report["deep"], true);
@@ -186,15 +187,22 @@ fn people_are_told_what_is_lost_and_where_else_it_is() {
 #[test]
 fn progress_is_plain_lines_where_there_is_no_terminal() {
     let (user, bucket) = (User::new(), bucket());
-    let mut command = super::command::cassmount();
-    command.args(["verify", &bucket.source(), "--deep", "--key-file", &bucket.key_file(), "--cache-dir"]);
-    let output = command.arg(user.cache.path()).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[0].starts_with("node-1 2026-11-20-04-00 ks.users: the tar ends too early"), "{said}");
-    assert!(lines[1].starts_with("verify: ") && lines[1].contains(" in "), "{said}");
-    assert_eq!(lines.len(), 3, "{said}");
-    assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
+    // Where the report is for programs, findings are told as they come; else it alone tells them.
+    for (more, told) in [(&["--json"][..], 1), (&[], 0)] {
+        let mut command = super::command::cassmount();
+        command.args(["verify", &bucket.source(), "--deep", "--key-file", &bucket.key_file(), "--cache-dir"]);
+        let output = command.arg(user.cache.path()).args(more).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        let (found, rest) = lines.split_at(told);
+        let is_found = |line: &&str| line.starts_with("node-1 2026-11-20-04-00 ks.users: the tar ends too early");
+        assert!(found.iter().all(is_found), "{said}");
+        assert!(rest[0].starts_with("verify: ") && rest[0].contains(" in "), "{said}");
+        assert_eq!(rest.len(), 2, "{said}");
+        assert!(!said.contains('\u{1b}') && !said.contains('\r'), "{said:?}");
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(shown.matches("the tar ends too early").count(), 1, "{shown}");
+    }
 }
 
 #[test]
@@ -252,4 +260,19 @@ fn what_cassandra_does_not_read_is_damage_and_what_no_set_has_is_told() {
     let line = "lost.tar.gz: an archive where no backup set has one: its rows are in no restore point";
     assert_eq!((output.status.code(), said), (Some(1), format!("cassmount: {line}\n")));
     assert!(text.contains(&format!("\n{line}\n")) && !text.contains("everything is good"), "{text}");
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_not_called_good() {
+    let (user, bucket, elsewhere) = (User::new(), bucket(), tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(elsewhere.path(), bucket.path().join("node-2")).unwrap();
+    let key = bucket.key_file();
+    let run = |more: &[&str]| user.verify(&bucket.source(), &[&["--key-file", &key], more].concat()).output().unwrap();
+    let shown = run(&[]);
+    let (text, said) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+    assert_eq!(shown.status.code(), Some(1), "{said}");
+    assert!(text.ends_with("\nwhat could be looked at is good, but not all could\n"), "{text}");
+    assert!(said.contains("names that cannot be shown, and may hold backups: \"node-2\""), "{said}");
+    let report: Value = serde_json::from_slice(&run(&["--json"]).stdout).unwrap();
+    assert!(report["left_out"].as_str().unwrap().contains("node-2"), "{report}");
 }
