@@ -1,11 +1,12 @@
 //! `cassmount chain`: what a restore point is made of, and by what evidence.
 
+use super::locked::Asked;
 use super::options::{BackupArgs, OutputArgs, TablePatternArgs, parse_host};
 use super::output::{Shown, print};
 use super::session::{self, Session};
 use super::table::{self, Column, Table};
 use super::terminal::say;
-use super::{mixed, terminal, words};
+use super::{locked, mixed, terminal, words};
 use cassmount::cassandra::schema::is_system_keyspace;
 use cassmount::catalog::SetKind;
 use cassmount::catalog::incarnation::Evidence;
@@ -72,7 +73,9 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
             meaning.warn();
         }
         let source = session.catalog.source().to_owned();
-        Ok((Chain { source, report, warnings: meaning.warnings, shows_system }, session.keys_fit()))
+        let asked = Asked::Points(vec![report.point.clone()]);
+        let opened = locked::keys_fit(&session, &[(host, asked)]).await;
+        Ok((Chain { source, report, warnings: meaning.warnings, shows_system }, opened))
     })?;
     print(args.output, &chain)?;
     opened.and_then(|()| readable(&chain.report))
@@ -109,11 +112,6 @@ fn kind(kind: SetKind) -> String {
 /// was not all that was asked for.
 pub(super) fn readable(report: &ChainReport) -> Result<()> {
     let unreadable: Vec<&TableReport> = report.tables.iter().filter(|table| table.unreadable.is_some()).collect();
-    let locked = unreadable.iter().filter(|table| table.unreadable_kind == Some(Kind::NoKey)).count();
-    if locked > 0 && locked == report.tables.len() {
-        let message = "no key opens any of its archives: name the file with the passphrase with --key-file";
-        return Err(Error::new(Kind::NoKey, message));
-    }
     match unreadable.first() {
         Some(first) => Err(Error::new(
             Kind::Corrupt,

@@ -1,6 +1,7 @@
 //! `cassmount diff`: what changed between two restore points.
 
 use super::chain::readable;
+use super::locked::{self, Asked};
 use super::options::{BackupArgs, OutputArgs, parse_host};
 use super::output::{Shown, print};
 use super::session::{self, Session};
@@ -103,7 +104,9 @@ pub(super) fn run(args: &DiffArgs) -> Result<()> {
         let before = tree.schema_cql(&host, &schemas[0], &options).await?;
         let after = tree.schema_cql(&host, &schemas[1], &options).await?;
         let schema = statements(&String::from_utf8_lossy(&before), &String::from_utf8_lossy(&after));
-        let whole = session.keys_fit().and_then(|()| readable(&from)).and_then(|()| readable(&to));
+        let asked = Asked::Points(vec![from.point.clone(), to.point.clone()]);
+        let opened = locked::keys_fit(&session, &[(host, asked)]).await;
+        let whole = opened.and_then(|()| readable(&from)).and_then(|()| readable(&to));
         Ok((Difference::of(&from, &to, schema, args.system), whole))
     })?;
     print(args.output, &difference)?;

@@ -23,6 +23,7 @@ mod index;
 mod interrupt;
 mod key_check;
 mod list;
+mod locked;
 mod logging;
 mod manual;
 mod memory;

@@ -39,7 +39,7 @@ pub use options::ReaderOptions;
 pub use pass::pipeline::{Broken, Stage};
 pub use pass::stream::Examined;
 pub use published::Published;
-pub use seal::ends::Seal;
+pub use seal::ends::{Seal, directory_of_set};
 pub use stats::StatsSnapshot;
 
 use crate::cache::Cache;

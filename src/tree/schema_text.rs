@@ -104,6 +104,14 @@ impl BackupTree {
         Ok(gap.map(|(set, why)| format!("the schema as of {tag} is not certain: system_schema of {set}: {why}")))
     }
 
+    /// Whether anything tells the ids of the point's tables, as far as its schema is concerned.
+    ///
+    /// # Errors
+    /// What the store says when it cannot be reached.
+    pub async fn tells_ids(&self, host: &Host, point: &str) -> Result<bool> {
+        Ok(self.schema(host, point).await?.is_some())
+    }
+
     pub(super) async fn schema_text(&self, host: &Host, tag: &Tag) -> Result<Bytes> {
         let (model, point) = self.point(host, tag).await?;
         let inputs = model.schema_inputs(point).ok_or_else(|| nothing_tells(host, tag))?;

@@ -189,13 +189,16 @@ fn the_schema_as_of_a_point() {
     assert!(without.contains("CREATE TABLE shop.carts") && !without.contains("ID = "), "{without}");
     assert!(!without.contains("media."), "{without}");
 
-    // Without a key the full's own text is all there is: right for the full, doubtful for what came
-    // after.
+    // Without a key the full's own text is all there is. It has no ids, so it is for who wants none:
+    // right for the full, doubtful for what came after.
     let unopened = User::new();
     for (point, status) in [("2026-11-21-02-45", 0), ("2026-11-21-02-48", 3)] {
-        let output = unopened.run(&["schema", SAMPLE, "cass-a", point]);
+        let output = unopened.run(&["schema", SAMPLE, "cass-a", point, "--no-ids"]);
         assert_eq!(output.status.code(), Some(status), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stdout.starts_with(b"-- The schema that the full backup 2026-11-21-02-45"));
+        let refused = unopened.run(&["schema", SAMPLE, "cass-a", point]);
+        assert_eq!((refused.status.code(), &refused.stdout[..]), (Some(3), &b""[..]), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("--no-ids"), "{refused:?}");
     }
 }
 
@@ -286,5 +289,34 @@ fn without_a_key_what_is_known_is_shown_and_the_status_tells_the_rest() {
         let told: Vec<&str> = said.lines().filter(|line| line.contains("key")).collect();
         assert_eq!(told.len(), 1, "{command:?}: {said}");
         assert!(said.contains("no key opens what had to be read of cass-a"), "{command:?}: {said}");
+        // As `chain` marks it.
+        let is_marked = match command[0] {
+            "ls" | "diff" => said.contains("cass-a: the id of media.MixedCase, "),
+            "chain" => String::from_utf8_lossy(&output.stdout).contains("schema_mapping.json?"),
+            _ => true,
+        };
+        assert!(is_marked, "{command:?}: {said}");
+    }
+}
+
+/// Whatever else of the host is opened, and whatever an earlier command has read.
+#[test]
+fn sets_that_no_key_opens_are_told_alike_each_time() {
+    let newer = &sample_keys()[2..];
+    for (command, status, said) in [
+        (&["chain", SAMPLE, "cass-a", "2026-11-21-02-48"][..], 3, "cass-a (2026-11-21-02-45, 2026-11-21-02-48)"),
+        (&["diff", SAMPLE, "cass-a", "2026-11-21-02-45", "latest"], 3, "had to be read of cass-a (2026-11-21-02-45),"),
+        (&["ls", SAMPLE, "cass-a/restore-points/2026-11-21-02-45/shop"], 3, "of cass-a (2026-11-21-02-45),"),
+        (&["chain", SAMPLE, "cass-a"], 0, "warning: no key opens cass-a (2026-11-21-02-45, "),
+    ] {
+        let user = User::new();
+        let runs = [(); 2].map(|()| user.run(&[command, newer].concat()));
+        assert_eq!(runs[0].stdout, runs[1].stdout, "{command:?}");
+        for run in runs {
+            let error = String::from_utf8_lossy(&run.stderr);
+            assert_eq!(run.status.code(), Some(status), "{command:?}: {error}");
+            let told = error.lines().filter(|line| line.contains("no key opens")).count();
+            assert!(error.contains(said) && told == 1, "{command:?}: {error}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Browser;
 use crate::cli::options::BackupArgs;
-use crate::cli::{output, session};
+use crate::cli::{locked, output, session};
 use cassmount::view::{NodeKind, View};
 use cassmount::{Error, Kind, Result};
 
@@ -43,6 +43,10 @@ pub(in crate::cli) fn cat(args: &CatArgs) -> Result<()> {
                 if !output::write_on(&bytes)? {
                     return Ok(());
                 }
+            }
+            // A schema is made of what could be read.
+            if place.above.last().is_some_and(|(name, _)| name == "schema.cql") {
+                locked::keys_fit(&browser.session, &Browser::asked(&place)).await?;
             }
         }
         Ok(())

@@ -3,12 +3,13 @@
 use super::{Browser, letter};
 use crate::cli::options::{BackupArgs, TablePattern, TablePatternArgs};
 use crate::cli::terminal::say;
-use crate::cli::{output, session};
+use crate::cli::{locked, output, session};
 use cassmount::cassandra::TableName;
 use cassmount::tree::TreeNode;
 use cassmount::view::{NodeKind, View};
 use cassmount::{Error, Kind, Result};
 use glob::Pattern;
+use std::collections::HashSet;
 
 /// Prints the paths below a place of the tree that a mount of SOURCE would show; with --table,
 /// those of some tables on all hosts. What lies in a table's directory is known once its archives
@@ -48,6 +49,7 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
             error
         })?;
         let (mut failed, mut has_tables, mut is_cut) = (None, args.only.is_all(), false);
+        let (mut told, mut locked_places) = (HashSet::new(), Vec::new());
         let mut rest: Vec<(String, TreeNode, usize)> = vec![(start.path(), browser.node(&start), 0)];
         while let Some((path, node, depth)) = rest.pop() {
             let place = if args.only.is_all() { Place::Within } else { place(&path, args.only.patterns()) };
@@ -70,8 +72,15 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
             let entries = match browser.tree.list(&node).await {
                 Ok(entries) => entries,
                 // One table that cannot be read hides no other.
+                Err(error) if error.kind() == Kind::NoKey => {
+                    locked_places.push((path, error));
+                    continue;
+                }
                 Err(error) if is_of_one_table(error.kind()) => {
-                    say!("cassmount: {path}: {error}");
+                    // Each restore point that stands on an archive would say the same of it.
+                    if told.insert(error.to_string()) {
+                        say!("cassmount: {path}: {error}");
+                    }
                     failed = failed.or(Some(error));
                     continue;
                 }
@@ -88,7 +97,15 @@ pub(in crate::cli) fn find(args: &FindArgs) -> Result<()> {
             let message = format!("no table below {} is called like {}", start.path(), patterns.join(", "));
             return Err(Error::not_found(message));
         }
-        browser.session.keys_fit().and_then(|()| failed.map_or(Ok(()), Err))
+        // One sentence says it of all of them. Where others of their sets are opened, it is damage.
+        locked::keys_fit(&browser.session, &browser.asked_below(&start).await?).await?;
+        for (path, error) in locked_places {
+            if told.insert(error.to_string()) {
+                say!("cassmount: {path}: {error}");
+            }
+            failed = failed.or(Some(error));
+        }
+        failed.map_or(Ok(()), Err)
     })
 }
 

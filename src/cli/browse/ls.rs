@@ -1,6 +1,7 @@
 //! `cassmount ls`.
 
 use super::{Browser, letter};
+use crate::cli::locked;
 use crate::cli::options::{BackupArgs, OutputArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::session;
@@ -60,7 +61,8 @@ pub(in crate::cli) fn ls(args: &LsArgs) -> Result<()> {
             let name = place.above.last().map(|(name, _)| name.clone()).unwrap_or_default();
             entries.push(Entry::of(&browser, name, &node).await?);
         }
-        Ok((Listing { path: place.path(), entries, long: args.long }, browser.session.keys_fit()))
+        let opened = locked::keys_fit(&browser.session, &Browser::asked(&place)).await;
+        Ok((Listing { path: place.path(), entries, long: args.long }, opened))
     })?;
     print(args.output, &entries)?;
     opened

@@ -8,7 +8,9 @@ pub(super) use cat::{CatArgs, cat};
 pub(super) use find::{FindArgs, find};
 pub(super) use ls::{LsArgs, ls};
 
+use super::locked::Asked;
 use super::session::Session;
+use cassmount::catalog::{Host, Tag};
 use cassmount::config::Settings;
 use cassmount::tree::{BackupTree, TreeNode};
 use cassmount::view::{NodeKind, View};
@@ -75,6 +77,22 @@ impl Browser {
         Ok(found)
     }
 
+    /// What of which hosts a listing of the place has to know.
+    fn asked(place: &FoundNode) -> Vec<(Host, Asked)> {
+        let names: Vec<&str> = place.above.iter().map(|(name, _)| name.as_str()).collect();
+        asked(&names).into_iter().collect()
+    }
+
+    /// The same of all that is below the place.
+    async fn asked_below(&self, place: &FoundNode) -> Result<Vec<(Host, Asked)>> {
+        let all = |host: &Host| (host.clone(), Asked::All);
+        Ok(match (place.above.len(), Self::asked(place).pop()) {
+            (_, None) => self.session.catalog.hosts().await?.hosts.iter().map(all).collect(),
+            (1 | 2, Some((host, _))) => vec![all(&host)],
+            (_, Some(asked)) => vec![asked],
+        })
+    }
+
     /// Says that there is no such name in a directory, and where that is the first of a path, which
     /// hosts there are.
     async fn no_such(&self, name: &str, dir: &FoundNode) -> Error {
@@ -95,6 +113,19 @@ impl FoundNode {
         }
         self.above.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("/")
     }
+}
+
+/// What a listing of the path with these names has to know.
+fn asked(names: &[&str]) -> Option<(Host, Asked)> {
+    let (host, below) = names.split_first()?;
+    let asked = match below {
+        [] | ["restore-points"] | ["backup-sets" | "commitlogs", ..] => Asked::Names,
+        ["restore-points", point, ..] | [_, _, "snapshots" | "backups", point, ..] => {
+            Asked::Points(vec![Tag::new(*point)])
+        }
+        _ => Asked::All,
+    };
+    Some((Host::new(*host), asked))
 }
 
 /// A letter as `ls -l` and `find -type` have it.

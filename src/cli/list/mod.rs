@@ -11,11 +11,12 @@ pub(super) use faults::{cluster_fault, host_fault, strays};
 pub(super) use hosts::all_hosts;
 
 use super::exposition;
+use super::locked::{self, Asked};
 use super::options::{BackupArgs, OutputArgs, TablePatternArgs, parse_host};
 use super::output::print;
 use super::session::{self, Session};
 use super::terminal::say;
-use cassmount::catalog::SetKind;
+use cassmount::catalog::{Host, SetKind};
 use cassmount::{Error, Result};
 use std::path::PathBuf;
 
@@ -71,7 +72,7 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
             if !args.only.is_all() {
                 let tables = tables::tables(&session, &args.only).await?;
                 print(args.output, &tables)?;
-                session.keys_fit()?;
+                locked::keys_fit(&session, &tables.asked()).await?;
                 tables.verdict()?;
                 return session.store.nothing_left_out();
             }
@@ -96,7 +97,8 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
         };
         let listing = sets::listing(args, &session, host).await?;
         print(args.output, &listing)?;
-        session.keys_fit()?;
+        let asked = [(Host::new(host.as_str()), Asked::All)];
+        locked::keys_fit(&session, &asked).await?;
         listing.verdict()?;
         session.store.nothing_left_out()
     })

@@ -1,6 +1,7 @@
 //! `cassmount list SOURCE --table KS.TABLE`: which hosts have a table, in which restore points, and
 //! how large it is.
 
+use crate::cli::locked::Asked;
 use crate::cli::options::TablePatternArgs;
 use crate::cli::output::Shown;
 use crate::cli::session::Session;
@@ -10,6 +11,7 @@ use cassmount::cassandra::TableName;
 use cassmount::catalog::{Host, RestorePoint, Tag};
 use cassmount::{Error, Kind, Result};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The JSON is documented in docs/json.md.
 #[derive(Serialize)]
@@ -76,6 +78,12 @@ pub(super) async fn tables(session: &Session, only: &TablePatternArgs) -> Result
 }
 
 impl HostTables {
+    /// What of which hosts had to be known: in which of all restore points a table is.
+    pub(super) fn asked(&self) -> Vec<(Host, Asked)> {
+        let hosts: BTreeSet<&Host> = self.tables.iter().map(|line| &line.host).collect();
+        hosts.into_iter().map(|host| (host.clone(), Asked::All)).collect()
+    }
+
     /// An error where the newest restore point of a host lacks rows of a table.
     pub(super) fn verdict(&self) -> Result<()> {
         let lacking: Vec<String> = self

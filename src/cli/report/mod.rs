@@ -12,6 +12,7 @@ pub(super) use page::{Page, page};
 pub(super) use verified::Results;
 
 use super::list;
+use super::locked::{self, Asked};
 use super::options::{BackupArgs, parse_host};
 use super::session::{self, Session};
 use super::{output, state_dir, words};
@@ -63,7 +64,9 @@ pub(super) fn run(args: &ReportArgs) -> Result<()> {
             None => None,
         };
         let page = page(&Page { source, views: &views, results: &results, drill, host: host.as_ref(), lives, now });
-        session.store.nothing_left_out().map(|()| (page, session.keys_fit()))
+        let asked: Vec<(Host, Asked)> = host.into_iter().map(|host| (host, Asked::All)).collect();
+        let opened = locked::keys_fit(&session, &asked).await;
+        session.store.nothing_left_out().map(|()| (page, opened))
     })?;
     output::write(page.as_bytes())?;
     opened

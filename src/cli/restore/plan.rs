@@ -1,13 +1,14 @@
 //! `cassmount restore plan`.
 
 use crate::cli::list::all_hosts;
+use crate::cli::locked::{self, Asked};
 use crate::cli::options::{BackupArgs, OutputArgs};
 use crate::cli::output::{Shown, print};
 use crate::cli::session::{self, Session};
 use crate::cli::{mixed, table, terminal, words};
 use cassmount::cassandra::node_in_tokenmap;
 use cassmount::catalog::cluster::{ClusterView, HostView, clusters};
-use cassmount::catalog::{HostSets, Manifest, Tag};
+use cassmount::catalog::{Host, HostSets, Manifest, Tag};
 use cassmount::config::parse_rate;
 use cassmount::restore::{ClusterHost, ClusterPlan, ClusterRequest, Machine, Way, parse_machines, plan_cluster};
 use cassmount::time::span;
@@ -72,7 +73,11 @@ pub(super) fn run(args: &PlanArgs) -> Result<()> {
     let (outline, opened) = session::block_on(async {
         let session = Session::open(settings).await?;
         let outline = outline(args, &session, machines).await?;
-        Ok((outline, session.keys_fit()))
+        let point = |host: &ClusterHost| Asked::Points(host.point.as_deref().map(Tag::new).into_iter().collect());
+        let hosts = outline.plan.hosts.iter();
+        let asked: Vec<(Host, Asked)> = hosts.map(|host| (Host::new(host.host.as_str()), point(host))).collect();
+        let opened = locked::keys_fit(&session, &asked).await;
+        Ok((outline, opened))
     })?;
     print(args.output, &outline)?;
     opened?;

@@ -2,6 +2,7 @@
 //! envelope tells, and which key opens it.
 
 use super::unlock::PROBE_LEN;
+pub use super::unlock::directory_of_set;
 use super::{Seals, plaintext};
 use crate::archive::armor::Armor;
 use crate::archive::compression::Compression;
@@ -14,6 +15,7 @@ use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Objects up to this many bytes are fetched in one go; of larger ones the ends come first, to know
@@ -167,8 +169,6 @@ fn tail(bytes: &[u8]) -> Result<[u8; TAIL as usize]> {
 
 /// Archives that are tried to find out whether any key is right.
 const KEY_SAMPLES: usize = 12;
-const NAME_KEY: &str =
-    "name the file with the passphrase with --key-file, or the command that prints it with --key-command";
 /// Fewer that no key opens may just be damaged.
 const ENOUGH_LOCKED: usize = 3;
 
@@ -188,24 +188,32 @@ impl Reader {
             }
         }
         let Some((count, object)) = locked.filter(|(count, _)| *count >= ENOUGH_LOCKED) else { return Ok(()) };
-        let message =
-            format!("no key opens the backups (tried on {count} archives, such as {}): {NAME_KEY}", object.key);
+        let advice = self.key_advice();
+        let message = format!("no key opens the backups (tried on {count} archives, such as {}): {advice}", object.key);
         Err(Error::new(Kind::NoKey, message))
     }
 
-    /// Whether of each host of which archives had to be opened until now, some key opens one.
-    ///
-    /// # Errors
-    /// `NoKey`, in one sentence.
-    pub fn keys_fit(&self) -> Result<()> {
-        let hosts = self.seals.unlocker.locked_hosts();
-        if hosts.is_empty() {
-            return Ok(());
+    /// What to do where no key opens archives, a sentence.
+    pub fn key_advice(&self) -> String {
+        self.seals.unlocker.advice()
+    }
+
+    /// The sets of which something had to be opened until now, and nothing was: by the directory
+    /// that [`directory_of_set`] tells.
+    pub fn locked_directories(&self) -> HashSet<String> {
+        self.seals.unlocker.locked_directories()
+    }
+
+    /// Whether no key opens any of the first few of these archives: one by itself may be damaged.
+    pub async fn opens_none(&self, archives: impl IntoIterator<Item = Arc<ObjectMeta>>) -> bool {
+        let mut is_locked = false;
+        for object in archives.into_iter().take(ENOUGH_LOCKED) {
+            match self.check_ends(&object).await {
+                Ok(_) => return false,
+                Err(broken) => is_locked |= broken.error.kind() == Kind::NoKey,
+            }
         }
-        let hosts = hosts.join(", ");
-        let message =
-            format!("no key opens what had to be read of {hosts}, so that not all of it is known: {NAME_KEY}");
-        Err(Error::new(Kind::NoKey, message))
+        is_locked
     }
 
     /// Looks at the object's ends only: openssl's envelope, a key that opens it, the padding of its

@@ -9,7 +9,7 @@ use crate::keys::{KeyRing, Passphrase};
 use crate::task::lock;
 use crate::{Error, Kind, Result};
 use lru::LruCache;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
@@ -45,6 +45,14 @@ struct Memory {
     opened: LruCache<[u8; HEADER_LEN], FittingKey>,
     /// By host.
     hosts: HashMap<Box<str>, HostMemory>,
+    /// Directories of a source of which something was to be opened, and whether anything was.
+    opened_in: HashMap<Box<str>, bool>,
+}
+
+/// The directory of a source that an archive's set is in: its first two names, whatever the layout.
+pub fn directory_of_set(object_key: &str) -> &str {
+    let directory = object_key.rsplit_once('/').map_or("", |(directory, _)| directory);
+    directory.match_indices('/').nth(1).map_or(directory, |(at, _)| &directory[..at])
 }
 
 /// What is known of a host's archives.
@@ -77,7 +85,7 @@ pub(in crate::reader) enum Trial {
 
 impl Unlocker {
     pub(in crate::reader) fn new(keys: KeyRing, options: EnvelopeOptions) -> Self {
-        let memory = Memory { opened: LruCache::new(REMEMBERED), hosts: HashMap::new() };
+        let memory = Memory { opened: LruCache::new(REMEMBERED), hosts: HashMap::new(), opened_in: HashMap::new() };
         Self { keys, options, memory: Mutex::new(memory) }
     }
 
@@ -98,6 +106,24 @@ impl Unlocker {
 
     /// The first key for which `fits` is true.
     pub(in crate::reader) fn try_keys(
+        &self,
+        object_key: &str,
+        header: &[u8; HEADER_LEN],
+        trial: Trial,
+        fits: impl FnMut(&CipherKey) -> bool,
+    ) -> Result<FittingKey> {
+        let found = self.find_key(object_key, header, trial, fits);
+        let mut memory = lock(&self.memory);
+        let directory = directory_of_set(object_key);
+        match memory.opened_in.get_mut(directory) {
+            Some(is_opened) => *is_opened |= found.is_ok(),
+            None => drop(memory.opened_in.insert(directory.into(), found.is_ok())),
+        }
+        drop(memory);
+        found
+    }
+
+    fn find_key(
         &self,
         object_key: &str,
         header: &[u8; HEADER_LEN],
@@ -127,18 +153,29 @@ impl Unlocker {
             }
             lock(&self.memory).hosts.entry(host.into()).or_default().in_vain += 1;
         }
-        // Known from now on as one of which nothing was opened.
-        lock(&self.memory).hosts.entry(host.into()).or_default();
         Err(Error::new(Kind::NoKey, self.tried()).with_object(object_key))
     }
 
-    /// Hosts of which something was to be opened, and nothing was.
-    pub(in crate::reader) fn locked_hosts(&self) -> Vec<String> {
+    /// Directories of sets of which something was to be opened, and nothing was.
+    pub(in crate::reader) fn locked_directories(&self) -> HashSet<String> {
         let memory = lock(&self.memory);
-        let locked = memory.hosts.iter().filter(|(_, known)| known.last.is_none());
-        let mut hosts: Vec<String> = locked.map(|(host, _)| host.to_string()).collect();
-        hosts.sort();
-        hosts
+        let locked = memory.opened_in.iter().filter(|(_, is_opened)| !**is_opened);
+        locked.map(|(directory, _)| directory.to_string()).collect()
+    }
+
+    /// What to do where no key opens archives.
+    pub(in crate::reader) fn advice(&self) -> String {
+        let labels: Vec<&str> = self.keys.keys().iter().map(|key| &*key.label).collect();
+        match &labels[..] {
+            [] => "no key was given: --key-file names the file with the passphrase, --key-command the command that \
+                   prints it"
+                .to_owned(),
+            labels => format!(
+                "tried: {}; --key-file names other files with passphrases, --cipher, --kdf, --iterations and --digest \
+                 how else they were encrypted",
+                labels.join(", ")
+            ),
+        }
     }
 
     /// What is tried first: what opened the last one, then each key as openssl reads it.
@@ -208,8 +245,7 @@ impl Unlocker {
                     format!("; {} has a carriage return or a byte order mark: it was tried with and without", key.label)
                 });
                 format!(
-                    "no key opens it; tried: {}{}; or it was encrypted with parameters of openssl enc that are not tried by themselves: \
-                     --cipher, --kdf, --iterations and --digest name them",
+                    "no key opens it; tried: {}{} (or --cipher, --kdf, --iterations, --digest are others)",
                     labels.join(", "),
                     odd.unwrap_or_default()
                 )
