@@ -4,8 +4,9 @@ use super::control::{self, Request};
 use super::runtime_state::RunningMount;
 use super::session::Session;
 use super::terminal::say;
+use super::words;
 use cassmount::catalog::cluster::{Meant, MixedRuns};
-use cassmount::catalog::{Host, HostSets, RestorePoint};
+use cassmount::catalog::{BackupSet, Host, HostSets, Period, RestorePoint, Tag};
 use cassmount::{Kind, Result};
 use std::path::Path;
 
@@ -63,21 +64,38 @@ fn beside(sets: &HostSets, source: &str) -> Option<String> {
     Some(format!("data of {host} is in no restore point: {first}{more}, see `cassmount list {source} {host}`"))
 }
 
-/// That `latest` of a host is not its newest restore point.
+/// That what `latest`, or a time, means of a host is not the newest that it made by then.
 pub(super) fn passed_over(sets: &HostSets, point: &str, found: &RestorePoint, source: &str) -> Option<String> {
-    let is_newer = |newer: &RestorePoint| newer.time() > found.time() && !newer.is_apart();
-    let points = sets.chains.points().iter().enumerate();
-    let passed_over = points.filter(|(at, newer)| is_newer(newer) && !sets.completeness.is_whole(*at)).count();
-    // A time that somebody names has no newer ones.
-    if passed_over == 0 || point != "latest" {
+    let is_latest = point == "latest";
+    let until = Period::parse(None, (!is_latest).then_some(point), &sets.offsets).ok()?;
+    let is_newer = |set: &BackupSet| set.time > found.time() && set.automatic().is_none() && until.has(set, None);
+    let unfinished = sets.sets.iter().filter(|set| !set.is_finished() && is_newer(set));
+    // A time takes what is incomplete, and says so.
+    let points = sets.chains.points().iter().enumerate().filter(|_| is_latest);
+    let incomplete = points.filter(|(at, newer)| is_newer(newer.set()) && !sets.completeness.is_whole(*at));
+    let newer: Vec<String> = [
+        newer(incomplete.map(|(_, point)| point.tag()), ["is incomplete", "are incomplete"]),
+        newer(unfinished.map(|set| &set.tag), ["has not finished", "have not finished"]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if newer.is_empty() {
         return None;
     }
-    let newer = match passed_over {
-        1 => "1 newer restore point is incomplete".to_owned(),
-        many => format!("{many} newer restore points are incomplete"),
-    };
-    let host = &sets.host;
+    let (host, newer) = (&sets.host, newer.join("; "));
     Some(format!("{point} of {host} is {}: {newer}, see `cassmount list {source} {host}`", found.tag()))
+}
+
+/// `the newer 2026-11-21-02-52 has not finished`, of the newest of these sets.
+fn newer<'a>(sets: impl Iterator<Item = &'a Tag>, [one, several]: [&str; 2]) -> Option<String> {
+    let mut names: Vec<String> = sets.map(ToString::to_string).collect();
+    names.reverse();
+    match &names[..] {
+        [] => None,
+        [name] => Some(format!("the newer {name} {one}")),
+        names => Some(format!("the newer {} {several}", words::some(names))),
+    }
 }
 
 /// What is odd about the runs that a mount shows. `hosts`: whose restore points are taken; none: whichever it has.

@@ -42,7 +42,7 @@ fn a_missing_archive_is_refused_unless_other_tables_are_asked_for() {
 fn what_latest_passes_over_is_told() {
     let bucket = Bucket::sample();
     fs::remove_file(bucket.path().join("cass-a/2026-11-21-02-52/shop/orders.tar.gz.enc")).unwrap();
-    let warning = "warning: latest of cass-a is 2026-11-21-02-50: 1 newer restore point is incomplete";
+    let warning = "warning: latest of cass-a is 2026-11-21-02-50: the newer 2026-11-21-02-52 is incomplete";
     for more in [&["--dry-run"][..], &["--dry-run", "--quiet"]] {
         let (status, _, said) = extract(&bucket, "cass-a", "latest", &[more, &["--table", "shop.hits"]].concat());
         assert_eq!(status, 0, "{said}");
@@ -51,6 +51,14 @@ fn what_latest_passes_over_is_told() {
     // A table that is lost with its only archive is lacking, not unknown.
     let (status, _, said) = extract(&bucket, "cass-a", "2026-11-21-02-52", &["--table", "shop.orders"]);
     assert_eq!(status, 5, "{said}");
+
+    // A set that has not finished, or not yet, is no restore point, and passed over as well.
+    fs::remove_file(bucket.path().join("cass-a/2026-11-21-02-52/backup_manifest.json")).unwrap();
+    for (point, is_told) in [("latest", true), ("2026-11-21", true), ("2026-11-21-02-51", false)] {
+        let (status, _, said) = extract(&bucket, "cass-a", point, &["--dry-run", "--table", "shop.hits"]);
+        let warning = format!("{point} of cass-a is 2026-11-21-02-50: the newer 2026-11-21-02-52 has not finished");
+        assert_eq!((status, said.contains(&warning)), (0, is_told), "{point}: {said}");
+    }
 }
 
 #[test]
