@@ -175,6 +175,7 @@ impl HostHistory {
             Ok(Ok(Some(kept))) if kept.source == self.source && kept.host == self.host => {
                 *lock(&self.knowledge) = Arc::new(kept.knowledge);
             }
+            Ok(Err(e)) if e.kind() == Kind::Unsupported => {}
             Ok(Err(e)) => tracing::warn!("ignoring what was kept of {}: {e}", self.host),
             _ => {}
         }
@@ -214,7 +215,7 @@ impl HostHistory {
                         tracing::warn!("the schema history of {} lacks {}: {e}", self.host, set.tag);
                     }
                     self.change(|knowledge| {
-                        knowledge.note_gap(&set, e.to_string().into());
+                        knowledge.note_gap(&set, &e);
                         false
                     });
                 }

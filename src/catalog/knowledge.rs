@@ -9,6 +9,7 @@ use crate::cassandra::schema::{Facts, Timeline};
 use crate::cassandra::{TableId, TableName};
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
+use crate::{Error, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,6 +56,9 @@ pub struct Knowledge {
     /// Sets whose system_schema could not be read, and why. Tried again by the next process.
     #[serde(skip)]
     gaps: BTreeMap<Tag, Arc<str>>,
+    /// Those of them that no key opens.
+    #[serde(skip)]
+    locked: BTreeSet<Tag>,
 }
 
 impl Knowledge {
@@ -72,6 +76,11 @@ impl Knowledge {
     /// Sets whose system_schema could not be read, and why.
     pub fn gaps(&self) -> &BTreeMap<Tag, Arc<str>> {
         &self.gaps
+    }
+
+    /// Those of [`Self::gaps`] that no key opens.
+    pub fn locked(&self) -> &BTreeSet<Tag> {
+        &self.locked
     }
 
     /// The id that the table's own archive in a set declares. Returns whether it is news.
@@ -143,10 +152,14 @@ impl Knowledge {
         self.timeline.add(set.start(), set.kind() == SetKind::Full && set.is_finished(), facts);
         self.read.extend(archives.into_iter().map(|object| Identity::of(object)));
         self.gaps.remove(&set.tag);
+        self.locked.remove(&set.tag);
     }
 
-    pub(super) fn note_gap(&mut self, set: &BackupSet, reason: Arc<str>) {
-        self.gaps.insert(set.tag.clone(), reason);
+    pub(super) fn note_gap(&mut self, set: &BackupSet, error: &Error) {
+        self.gaps.insert(set.tag.clone(), error.to_string().into());
+        if error.kind() == Kind::NoKey {
+            self.locked.insert(set.tag.clone());
+        }
     }
 
     pub(super) fn is_gap(&self, set: &BackupSet) -> bool {

@@ -97,6 +97,8 @@ pub(super) struct HostState {
     pub(super) damage: Arc<ArchiveDamage>,
     /// What was logged as missing.
     logged: Mutex<HashSet<crate::catalog::Lack>>,
+    /// What was logged of ids that are guesses.
+    guessed: Mutex<Option<String>>,
 }
 
 #[derive(Clone)]
@@ -272,6 +274,7 @@ impl BackupTree {
                 finding: tokio::sync::Mutex::default(),
                 damage: Arc::default(),
                 logged: Mutex::default(),
+                guessed: Mutex::default(),
             })
         };
         hosts.entry(host.clone()).or_insert_with(new).clone()
@@ -349,6 +352,13 @@ impl BackupTree {
         }
         if new.len() > MOST_LOGGED {
             tracing::warn!("{}: and {} more things are missing", model.from.sets.host, new.len() - MOST_LOGGED);
+        }
+        if let Some(guessed) = model.guesses() {
+            let mut told = lock(&state.guessed);
+            if told.as_ref() != Some(&guessed) {
+                tracing::warn!("{guessed}");
+                *told = Some(guessed);
+            }
         }
         // Once: while the hosts back up it is so for a while, each time.
         if let Some(mixed) = self.mixed_run(model).filter(|mixed| lock(&self.mixed).insert(Arc::clone(&mixed.cluster)))

@@ -12,6 +12,7 @@ mod content;
 mod damage;
 mod digests;
 mod files;
+mod guesses;
 mod in_memory;
 mod incomplete;
 mod ino;

@@ -53,7 +53,7 @@ impl TableDir {
 pub(super) struct HostModel {
     attribution: Attribution,
     /// Per table, the incarnations that have archives, by creation.
-    tables: BTreeMap<TableName, Vec<TableDir>>,
+    pub(super) tables: BTreeMap<TableName, Vec<TableDir>>,
     former: Former,
 }
 

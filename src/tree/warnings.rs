@@ -3,6 +3,7 @@
 use super::backup::BackupTree;
 use super::damage::Damage;
 use super::files::PointArchive;
+use super::guesses::{NAMED, some_tables};
 use super::model::HostModel;
 use crate::cassandra::TableName;
 use crate::cassandra::schema::Shapes;
@@ -13,9 +14,6 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Tables that a warning names; the rest is counted.
-const NAMED: usize = 5;
 
 /// What the restore points of a host that was looked at come to. Points that stand apart are not
 /// counted.
@@ -74,6 +72,7 @@ impl BackupTree {
         warnings.extend(mixed);
         for (host, (model, outage)) in self.built_hosts() {
             warnings.extend(unidentified(&host, &model));
+            warnings.extend(model.guesses());
             warnings.extend(incomplete(&host, &model));
             warnings.extend(outage.map(|outage| format!("table ids of {host} may be missing: {outage}")));
         }
@@ -171,15 +170,9 @@ fn incomplete(host: &Host, model: &HostModel) -> Vec<String> {
 }
 
 fn unidentified(host: &Host, model: &HostModel) -> Option<String> {
-    let mut tables: Vec<String> = model.unidentified().map(ToString::to_string).collect();
-    tables.sort();
-    tables.dedup();
-    let count = tables.len();
-    let named = tables.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
-    (count > 0).then(|| {
+    some_tables(model.unidentified()).map(|tables| {
         format!(
-            "{host}: no evidence gives the id of {named}{more}: shown under the bare name, and files of a table that was dropped and made again may be among them; \
+            "{host}: no evidence gives the id of {tables}: shown under the bare name, and files of a table that was dropped and made again may be among them; \
              `cassmount chain` tells what is known"
         )
     })

@@ -308,7 +308,16 @@ fn problems(model: &HostModel, index: usize) -> Vec<String> {
     let is_other = |problem: &&Problem| !matches!(problem, Problem::MissingArchives { .. });
     let of_sets = model.from.sets.chains.problems.iter().filter(is_other).filter(|problem| takes_part(problem.tag()));
     let mut problems: Vec<String> = of_sets.map(ToString::to_string).collect();
-    for (tag, reason) in model.from.knowledge.gaps().iter().filter(|(tag, _)| takes_part(tag)) {
+    let knowledge = &model.from.knowledge;
+    let locked: Vec<String> = knowledge.locked().iter().filter(|tag| takes_part(tag)).map(Tag::to_string).collect();
+    if !locked.is_empty() {
+        let tags = locked.join(", ");
+        problems.push(format!(
+            "no key opens system_schema of {tags}, which tells when tables were made and dropped: ids with ? are guesses"
+        ));
+    }
+    let is_told = |tag: &Tag| !takes_part(tag) || knowledge.locked().contains(tag);
+    for (tag, reason) in knowledge.gaps().iter().filter(|(tag, _)| !is_told(tag)) {
         problems.push(format!(
             "{tag}: its system_schema, which tells when tables were made and dropped, cannot be read: {reason}"
         ));
