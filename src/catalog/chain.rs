@@ -150,6 +150,16 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Why the set is no restore point, where that is the problem.
+    pub fn why_no_point(&self) -> Option<&str> {
+        match self {
+            Self::Unfinished { reason, .. } | Self::NoBase { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.tag())?;

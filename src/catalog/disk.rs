@@ -13,16 +13,16 @@ use super::packed::{ETag, PackedArchive, TableKey};
 use super::set::{BackupSet, SetFile};
 use super::stray::Strays;
 use super::{Host, Tag};
-use crate::Result;
 use crate::cassandra::TableName;
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
+use crate::{Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const FORMAT: Format = Format { magic: *b"cassmcat", version: 7 };
+const FORMAT: Format = Format { magic: *b"cassmcat", version: 8 };
 
 /// A directory of catalog files, one per source and host.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ impl Disk {
         match FORMAT.read::<HostRecord>(&path) {
             Ok(Some(kept)) if *kept.source == *self.source && kept.host == *host => kept.unpack(),
             Ok(_) => None,
+            // It is listed anew, which is no news after an upgrade.
+            Err(e) if e.kind() == Kind::Unsupported => None,
             Err(e) => {
                 tracing::warn!("ignoring the kept catalog of {host}: {e}");
                 None
@@ -297,6 +299,6 @@ mod tests {
     #[test]
     fn the_encoding_is_pinned() {
         let plain = postcard::to_stdvec(&HostRecord::pack(&"source".into(), "some", &sample())).unwrap();
-        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (7, "dc6c2932eb43031e"));
+        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (8, "dc6c2932eb43031e"));
     }
 }

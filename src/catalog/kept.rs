@@ -3,7 +3,7 @@
 
 use super::Host;
 use crate::private;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
@@ -73,7 +73,7 @@ impl Format {
             return Err(Error::corrupt("it is something else"));
         }
         if header[8..12] != self.version.to_le_bytes() {
-            return Err(Error::corrupt("another version of the program wrote it"));
+            return Err(Error::new(Kind::Unsupported, "another version of the program wrote it"));
         }
         if header[12..] != *blake3::hash(packed).as_bytes() {
             return Err(Error::corrupt("its checksum differs"));

@@ -77,6 +77,44 @@ async fn an_incremental_that_says_that_it_is_a_full_is_no_base() {
 }
 
 #[tokio::test]
+async fn a_full_that_says_that_it_is_an_incremental_is_a_base() {
+    let (objects, tags) = source();
+    let manifest =
+        format!(r#"{{"backup_type":"incremental","timestamp_utc":"{}","tables_backed_up_count":2}}"#, hour(3));
+    objects.put(format!("node1/{}/backup_manifest.json", tags[3]), manifest, hour(3));
+    let host = host(objects).await;
+    let found = lacks(&host, &tags);
+    assert_eq!(points_of(&found), [3, 4]);
+    assert!(found[0].1.contains("is taken for a full: its manifest says incremental"), "{found:?}");
+    let last = host.chains.points().last().unwrap();
+    assert_eq!((last.kind(), last.sets().count(), &*last.base().tag.0), (SetKind::Incremental, 2, &*tags[3]));
+}
+
+/// What its mapping has beyond its archives had been dropped, if as many tables have none in the
+/// full before.
+#[tokio::test]
+async fn a_schema_that_breaks_off_takes_nothing_from_a_full_whose_count_is_right() {
+    for (gone, told) in [(None, &[][..]), (Some("ks/u"), &[3, 4])] {
+        let (objects, tags) = source();
+        for at in [0, 3] {
+            let time = hour(at as i64);
+            let manifest = format!(r#"{{"backup_type":"full","timestamp_utc":"{time}","tables_backed_up_count":5}}"#);
+            objects.put(format!("node1/{}/backup_manifest.json", tags[at]), manifest, time);
+        }
+        put_own_files(&objects, &tags[3], hour(3), &SCHEMA[..60]);
+        gone.into_iter().for_each(|gone| objects.remove(&format!("node1/{}/{gone}", tags[3])));
+        let host = host(objects).await;
+        assert_eq!(points_of(&lacks(&host, &tags)), told, "{gone:?}");
+        let remarks: Vec<String> =
+            host.set(&tags[3]).unwrap().evidence.iter().map(|one| one.cause.to_string()).collect();
+        assert!(
+            remarks.iter().any(|remark| remark.starts_with("it cannot be used: its last statement")),
+            "{remarks:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_full_that_does_not_tell_what_it_should_have_is_held_against_the_sets_around_it() {
     // Each with the second full's files that are gone, and its schema.cql.
     for (gone, schema, told) in [
@@ -170,11 +208,9 @@ async fn what_cannot_be_opened_in_an_archives_place_is_of_its_table() {
     *objects.left_out.lock().unwrap() = vec![SkippedName { name: key.clone(), reason, may_hold_backups: true }];
     let host = host(objects).await;
     let found = lacks(&host, &tags);
-    assert_eq!(points_of(&found), [3, 4]);
-    assert!(
-        found.iter().any(|(_, lack)| lack.contains(&format!("lacks {key} of ks.t: it cannot be read"))),
-        "{found:?}"
-    );
+    // Once: that there is no archive says nothing more.
+    assert_eq!(found.iter().map(|(point, _)| *point).collect::<Vec<_>>(), [3, 4], "{found:?}");
+    assert!(found[0].1.contains(&format!("lacks {key} of ks.t: it cannot be read")), "{found:?}");
     assert!(host.completeness.has_all_of(4, &[crate::cassandra::TableName::new("ks", "u")]));
 }
 

@@ -5,7 +5,7 @@ use super::host_sets::{HostSets, is_settled};
 use super::layout::{
     FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets, SourceLayout, logs,
 };
-use super::manifest::{Manifest, ParsedManifest, Scope, SetKind, TELLING_FILES};
+use super::manifest::{Manifest, ParsedManifest, Scope, SetKind, TELLING_FILES, WrongKind};
 use super::missing::{creates_no_table, missing_by_schema, missing_from_full};
 use super::objects::{Objects, is_of_object};
 use super::packed::Interner;
@@ -319,12 +319,15 @@ impl Lister {
                 Err(e) => return Ok(SetListing::Unread(Box::new((listed, e.to_string())))),
             },
         };
+        let has_telling_file = TELLING_FILES.iter().any(|name| listed.file(name).is_some());
         if let Ok(Some(parsed)) = &mut manifest
-            && parsed.is_as_of_an_incremental()
-            && TELLING_FILES.iter().all(|name| listed.file(name).is_none())
+            && let Some(wrong) = parsed.set_right(has_telling_file)
         {
-            parsed.manifest.kind = SetKind::Incremental;
-            listed.add_evidence(vec![SetEvidence::new(Subject::Set, Cause::SaysFull)]);
+            let cause = match wrong {
+                WrongKind::SaysFull => Cause::SaysFull,
+                WrongKind::SaysIncremental => Cause::SaysIncremental,
+            };
+            listed.add_evidence(vec![SetEvidence::new(Subject::Set, cause)]);
         }
         if let Ok(Some(ParsedManifest { manifest, .. })) = &manifest {
             let tables = listed.tables().collect();
@@ -362,7 +365,7 @@ impl Lister {
                         Ok(missing) => {
                             let alone =
                                 missing.into_iter().map(|one| SetEvidence { cause: Cause::MappingAlone, ..one });
-                            return Ok(alone.collect());
+                            return Ok(silent.into_iter().map(SetEvidence::as_remark).chain(alone).collect());
                         }
                         Err(why) => why.to_owned(),
                     },

@@ -103,11 +103,27 @@ pub struct ParsedManifest {
 }
 
 impl ParsedManifest {
-    /// Whether it says that it is of a full, and is made as those of incrementals are: these list
-    /// their tables, those of fulls count them.
-    pub(super) fn is_as_of_an_incremental(&self) -> bool {
-        self.manifest.kind == SetKind::Full && self.tables.is_some() && self.manifest.table_count.is_none()
+    /// Takes the set for what it is, where its manifest says that it is of the other kind: those of
+    /// incrementals list their tables, those of fulls count them, and only fulls have files that
+    /// tell what they should hold.
+    pub(super) fn set_right(&mut self, has_telling_file: bool) -> Option<WrongKind> {
+        let lists = self.tables.is_some() && self.manifest.table_count.is_none();
+        let counts = self.tables.is_none() && self.manifest.table_count.is_some();
+        let (kind, wrong) = match self.manifest.kind {
+            SetKind::Full if lists && !has_telling_file => (SetKind::Incremental, WrongKind::SaysFull),
+            SetKind::Incremental if counts && has_telling_file => (SetKind::Full, WrongKind::SaysIncremental),
+            _ => return None,
+        };
+        self.manifest.kind = kind;
+        Some(wrong)
     }
+}
+
+/// What a manifest says of its kind that the rest of the set contradicts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum WrongKind {
+    SaysFull,
+    SaysIncremental,
 }
 
 /// The files of a full that tell what it should hold, best first.
@@ -294,6 +310,30 @@ mod tests {
         assert_eq!(of("before"), Ok(1));
         let exchanged = of("2026-11-21-02-45").unwrap_err();
         assert!(exchanged.contains("of the set 2026-11-21-02-50"), "{exchanged}");
+    }
+
+    #[test]
+    fn a_kind_that_all_else_contradicts_is_not_believed() {
+        let incremental =
+            r#"{"backup_type":"incremental","timestamp_utc":"2026-11-21T04:47:03Z","tables_backed_up":["a/b"]}"#;
+        let wrong = |json: &str, said: &str| {
+            json.replace(
+                &format!("\"{}\"", if said == "full" { "incremental" } else { "full" }),
+                &format!("\"{said}\""),
+            )
+        };
+        for (json, has_file, kind, found) in [
+            (FULL.to_owned(), true, SetKind::Full, None),
+            (FULL.to_owned(), false, SetKind::Full, None),
+            (incremental.to_owned(), false, SetKind::Incremental, None),
+            (wrong(FULL, "incremental"), true, SetKind::Full, Some(WrongKind::SaysIncremental)),
+            (wrong(FULL, "incremental"), false, SetKind::Incremental, None),
+            (wrong(incremental, "full"), false, SetKind::Incremental, Some(WrongKind::SaysFull)),
+            (wrong(incremental, "full"), true, SetKind::Full, None),
+        ] {
+            let mut parsed = parse("2026-11-21-02-50", json.as_bytes()).unwrap();
+            assert_eq!((parsed.set_right(has_file), parsed.manifest.kind), (found, kind), "{json}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Asks the other hosts of a source when they made sets: that tells which sets a host lacks. One or
 //! a few listings for each host, whatever the number of its sets.
 
-use super::completeness::{PeerRuns, Peers, cluster};
+use super::completeness::{PeerRuns, Peers, cluster, is_to_come};
 use super::layout::{PlacedSets, SetPlace, Sets};
 use super::load::Lister;
 use super::set::BackupSet;
@@ -55,7 +55,8 @@ impl Lister {
                 break;
             }
         }
-        let starts = places.into_iter().filter_map(|place| Some((place.local?, place.tag))).collect();
+        let starts = places.into_iter().filter_map(|place| Some((place.local?, place.tag)));
+        let starts = starts.filter(|(local, _)| !is_to_come(local.at_offset(0), own.listed)).collect();
         Ok(PeerRuns { host: host.clone(), cluster, starts, address })
     }
 

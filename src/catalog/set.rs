@@ -196,8 +196,9 @@ impl BackupSet {
 
     /// What a full's own files told when they were read.
     pub(super) fn evidence_of_own_files(&self) -> Vec<SetEvidence> {
-        let of_files =
-            |one: &&SetEvidence| matches!(one.cause, Cause::SchemaCql | Cause::SchemaMapping | Cause::MappingAlone);
+        let of_files = |one: &&SetEvidence| {
+            one.is_remark() || matches!(one.cause, Cause::SchemaCql | Cause::SchemaMapping | Cause::MappingAlone)
+        };
         self.evidence.iter().filter(of_files).cloned().collect()
     }
 

@@ -161,6 +161,8 @@ pub(crate) struct TestSet {
     /// Of the node.
     pub(crate) tokens: &'static [&'static str],
     pub(crate) address: Option<&'static str>,
+    /// When it was listed; 0: nothing tells.
+    pub(crate) listed_at: i64,
 }
 
 impl Default for TestSet {
@@ -181,6 +183,7 @@ impl Default for TestSet {
             cluster: None,
             tokens: &[],
             address: None,
+            listed_at: 0,
         }
     }
 }
@@ -201,7 +204,13 @@ impl TestSet {
     pub(crate) fn build(&self) -> BackupSet {
         let tag = Tag::new(self.tag());
         let prefix: Arc<str> = format!("host/{tag}/").into();
-        let mut builder = SetBuilder::new(&Host::new("host"), &tag, Some(self.local()), &prefix, Timestamp::default());
+        let mut builder = SetBuilder::new(
+            &Host::new("host"),
+            &tag,
+            Some(self.local()),
+            &prefix,
+            Timestamp::from_secs(self.listed_at),
+        );
         // Later than anything: as if copied.
         let modified = Timestamp(i64::MAX);
         let own = self.tables.iter().map(|table| (self.keyspace, *table));

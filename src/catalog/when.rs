@@ -197,8 +197,9 @@ impl HostSets {
             return Ok(point);
         }
         if let Some(set) = self.set(text) {
-            let problem = self.chains.problems.iter().find(|problem| problem.tag() == &set.tag);
-            let why = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
+            let mut problems = self.chains.problems.iter().filter(|problem| problem.tag() == &set.tag);
+            let why = problems.find_map(|problem| problem.why_no_point());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             return Err(Error::not_found(format!("{} of {} is no restore point{why}", set.tag, self.host)));
         }
         let points = self.chains.points();

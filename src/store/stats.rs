@@ -100,7 +100,9 @@ impl Counters {
         let mut names = lock(&self.names);
         let most = if may_hold_backups { LOST_REMEMBERED } else { REMEMBERED };
         if names.counts[usize::from(may_hold_backups)] < most && names.known.insert(name.clone()) {
-            tracing::warn!(name, %reason, "a name in the source cannot be shown");
+            // What to do about it, who needs all names says in the end.
+            let what = reason.split(": ").next().unwrap_or_default();
+            tracing::warn!("{name} in the source cannot be shown: {what}");
             names.counts[usize::from(may_hold_backups)] += 1;
             names.list.push(SkippedName { name, reason, may_hold_backups });
         }

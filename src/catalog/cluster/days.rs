@@ -1,5 +1,6 @@
 //! A host's sets by local day.
 
+use super::made;
 use crate::catalog::set::BackupSet;
 use crate::catalog::{Cause, HostSets, LocalTime, SetKind, Tag};
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ pub fn days(sets: &HostSets, first: i64, count: usize) -> Vec<Day> {
     let mut days = vec![Day::default(); count];
     let of_its_own = sets.completeness.lacks().filter(|lack| !matches!(lack.cause, Cause::OtherHost { .. }));
     let lacking: HashSet<&Tag> = of_its_own.map(|lack| &lack.set).collect();
-    for set in sets.sets.iter().filter(|set| set.automatic().is_none()) {
+    for set in made(sets) {
         let at = day_of(set).checked_sub(first).and_then(|at| usize::try_from(at).ok());
         let Some(day) = at.and_then(|at| days.get_mut(at)) else { continue };
         day.lacking |= lacking.contains(&set.tag);
@@ -37,7 +38,7 @@ pub fn days(sets: &HostSets, first: i64, count: usize) -> Vec<Day> {
 
 /// The days of the first and the newest set, counted from 1970-01-01; `None` without sets.
 pub fn first_and_last_day(sets: &HostSets) -> Option<(i64, i64)> {
-    let days = || sets.sets.iter().filter(|set| set.automatic().is_none()).map(|set| day_of(set));
+    let days = || made(sets).map(|set| day_of(set));
     Some((days().min()?, days().max()?))
 }
 

@@ -3,7 +3,7 @@
 //! Of the other hosts, only the times are known when they made sets (`completeness::peers`): that
 //! costs a listing of names, whatever the size of the cluster.
 
-use super::{ClusterView, HostView};
+use super::{ClusterView, HostView, made};
 use crate::Result;
 use crate::catalog::completeness::{PeerRuns, cluster};
 use crate::catalog::{Host, HostSets, LocalTime, Tag, When, parse_time};
@@ -91,8 +91,7 @@ impl<'a> Starts<'a> {
     }
 
     fn of_own(sets: &'a HostSets) -> Self {
-        let made = sets.sets.iter().filter(|set| set.automatic().is_none());
-        Self::new(&sets.host, made.map(|set| (set.local_start().0, &set.tag)).collect())
+        Self::new(&sets.host, made(sets).map(|set| (set.local_start().0, &set.tag)).collect())
     }
 
     /// The newest that was started not after `limit`.
@@ -181,6 +180,10 @@ impl HostSets {
         let limit = self.limit(at, meant, &own)?;
         // What is taken of this host is a restore point, which not every set is.
         let taken = self.find_point(at).ok().map(|point| (point.set().local_start().0, point.tag()));
+        // Whoever takes the point says why this host has none.
+        if taken.is_none() && meant == Meant::Host {
+            return Ok(None);
+        }
         hosts.insert(0, own);
         let others = hosts.iter().skip(1).map(|host| host.newest(limit));
         let chosen: Vec<Option<(i64, &Tag)>> = std::iter::once(taken).chain(others).collect();

@@ -67,9 +67,14 @@ impl HostView {
         Some(self.sets.latest(self.sets.chains.points().len())?.tag())
     }
 
+    /// Sets whose time is to come: a clock was wrong.
+    pub fn of_future(&self) -> impl Iterator<Item = &Arc<BackupSet>> {
+        self.sets.sets.iter().filter(|set| set.is_of_future())
+    }
+
     /// The newest set, where it has not finished: it may be on its way.
     pub fn unfinished(&self) -> Option<&Arc<BackupSet>> {
-        let newest = self.sets.sets.iter().rfind(|set| set.automatic().is_none())?;
+        let newest = made(&self.sets).next_back()?;
         (!newest.is_finished()).then_some(newest)
     }
 
@@ -82,7 +87,8 @@ impl HostView {
 
     /// Whether a set that is in no restore point is newer than all of them, and not being uploaded.
     pub fn has_newer_outside(&self) -> bool {
-        let newest = self.sets.chains.points().iter().filter(|point| !point.is_apart()).map(RestorePoint::time).max();
+        let points = self.sets.chains.points().iter().filter(|point| !point.is_apart());
+        let newest = points.filter(|point| !point.set().is_of_future()).map(RestorePoint::time).max();
         let mut outside = self.sets.completeness.outside().iter().filter_map(|lack| self.sets.set(&lack.set.0));
         outside.any(|set| newest.is_none_or(|newest| newest < set.time))
     }
@@ -123,7 +129,7 @@ fn by_cluster(hosts: &[Arc<HostSets>]) -> BTreeMap<Option<Arc<str>>, Vec<Arc<Hos
 /// anything.
 fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
     let runs = |host: &Arc<HostSets>| {
-        let made = host.sets.iter().filter(|set| set.automatic().is_none());
+        let made = made(host);
         let mut fulls = made.clone().rev().filter(|set| set.kind() == SetKind::Full);
         let address = fulls.find_map(|set| set.manifest.good()?.address.clone());
         Arc::new(PeerRuns {
@@ -172,7 +178,13 @@ fn view(name: Option<Arc<str>>, hosts: &[Arc<HostSets>], now: Timestamp) -> Clus
     }
 }
 
-/// Sets that finished and that a person or a tool made, by time.
+/// Sets that a person or a tool made, by time. When those were made whose time is to come, nothing
+/// tells.
+fn made(sets: &HostSets) -> impl DoubleEndedIterator<Item = &Arc<BackupSet>> + Clone {
+    sets.sets.iter().filter(|set| set.automatic().is_none() && !set.is_of_future())
+}
+
+/// Those of them that finished.
 fn finished(sets: &HostSets) -> impl DoubleEndedIterator<Item = &Arc<BackupSet>> {
-    sets.sets.iter().filter(|set| set.is_finished() && set.automatic().is_none())
+    made(sets).filter(|set| set.is_finished())
 }

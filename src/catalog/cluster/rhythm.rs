@@ -1,6 +1,6 @@
 //! How often hosts back up, and what counts as late.
 
-use super::finished;
+use super::{finished, made};
 use crate::catalog::{HostSets, SetKind};
 use crate::time::Timestamp;
 
@@ -29,10 +29,9 @@ impl Rhythm {
             starts.sort_unstable();
             starts
         };
-        let made = sets.sets.iter().filter(|set| set.automatic().is_none());
         let fulls = finished(sets).filter(|set| set.kind() == SetKind::Full);
         Self {
-            starts: sorted(made.map(|set| set.start()).collect()),
+            starts: sorted(made(sets).map(|set| set.start()).collect()),
             finished: sorted(finished(sets).map(|set| set.start()).collect()),
             fulls: sorted(fulls.map(|set| set.start()).collect()),
         }

@@ -162,6 +162,31 @@ fn a_cluster_that_stopped_or_paused_as_a_whole_is_told() {
     assert_eq!((*seconds, *silence), (2 * DAY, 3 * DAY + 4 * HOUR));
 }
 
+/// One of ten years later, made by a wrong clock.
+#[test]
+fn a_set_of_the_future_hides_neither_that_a_host_stopped_nor_its_days() {
+    let mut sets = month(3);
+    sets.truncate(100);
+    let to_come = TestSet { start: sets[99].start + 3650 * DAY, listed_at: end().secs(), ..sets[99].clone() };
+    sets.push(to_come);
+    let mut hosts = fleet();
+    hosts[2] = Arc::new(host_sets_of("cass-03", &sets));
+    let view = only_view(&hosts);
+    let host = &view.hosts[2];
+    let stopped = HostFault::Stopped { last: Tag::new("2026-11-25-20-03"), seconds: 3 * DAY + 60 };
+    assert_eq!(host.faults, [stopped]);
+    assert_eq!(host.last().unwrap().tag.to_string(), "2026-11-25-20-03");
+    let first = NOVEMBER / DAY;
+    assert_eq!(first_and_last_day(&host.sets), Some((first, first + 24)));
+    assert_eq!(host.of_future().count(), 1);
+    // Nothing of the time until then is missing, and all other hosts are as they were.
+    let causes: Vec<&str> = host.sets.completeness.lacks().map(|lack| lack.cause.name()).collect();
+    assert_eq!(causes, ["future"]);
+    assert_eq!(&*view.newest().unwrap().tag.0, "2026-11-28-20-04");
+    let mixed = view.mixed_runs("latest").unwrap().unwrap();
+    assert_eq!(mixed.older[0].set, Tag::new("2026-11-25-20-03"));
+}
+
 #[test]
 fn hosts_spread_over_the_whole_pause_are_not_accused() {
     // Each six hours, one host every half hour.

@@ -120,11 +120,17 @@ pub enum Cause {
     /// By its time it is made later than it was listed.
     Future { time: Arc<str> },
     /// Its archive is byte for byte another one. `of`: host, set and table.
-    Copied { of: Arc<str> },
+    Copied { host: Arc<str>, of: Arc<str> },
     /// It has archives of so many tables that its manifest does not list.
     Unlisted { tables: u64 },
     /// Its archive has no files, and the manifest or other sets tell that there are some.
     NoFiles,
+    /// The manifest says that it is an incremental, and all else that it is a full: it is taken for
+    /// one.
+    SaysIncremental,
+    /// A file of its own cannot be used, and another one tells what it should hold: nothing is
+    /// missing on account of it.
+    Silent { why: Arc<str> },
 }
 
 impl Cause {
@@ -162,6 +168,8 @@ impl Cause {
             Self::Copied { .. } => "copied",
             Self::Unlisted { .. } => "unlisted",
             Self::NoFiles => "no_files",
+            Self::SaysIncremental => "says_incremental",
+            Self::Silent { .. } => "silent",
         }
     }
 }
@@ -211,6 +219,11 @@ impl fmt::Display for Cause {
             Self::SaysFull => f.write_str(
                 "its manifest says full, but lists its tables as an incremental's does, and there is no schema.cql",
             ),
+            Self::SaysIncremental => f.write_str(
+                "its manifest says incremental, but counts its tables as a full's does, and there is a schema.cql or \
+                 schema_mapping.json",
+            ),
+            Self::Silent { why } => write!(f, "it cannot be used: {why}"),
             Self::SetsBeside => f.write_str(
                 "sets before and after it have the table, and it has no schema.cql that would tell whether it should",
             ),
@@ -224,10 +237,9 @@ impl fmt::Display for Cause {
             ),
             Self::Future { time } => write!(
                 f,
-                "its time is {time}, which is still to come: a clock was wrong, and it looks newer than all that was \
-                 made since"
+                "its time is {time}, which is still to come: a clock was wrong, and nothing tells what was made after it"
             ),
-            Self::Copied { of } => write!(
+            Self::Copied { of, .. } => write!(
                 f,
                 "its archive is byte for byte that of {of}: one of the two is a copy, and what was in its place is lost"
             ),
@@ -255,6 +267,19 @@ pub struct SetEvidence {
 }
 
 impl SetEvidence {
+    /// What speaks against a file of the set's own, where another one tells as much.
+    pub(in crate::catalog) fn as_remark(self) -> Self {
+        match self.cause {
+            Cause::Unreadable { why } => Self { cause: Cause::Silent { why }, ..self },
+            _ => self,
+        }
+    }
+
+    /// Whether it is worth a word, and nothing is missing because of it.
+    pub fn is_remark(&self) -> bool {
+        matches!(self.cause, Cause::Silent { .. })
+    }
+
     pub fn new(subject: Subject, cause: Cause) -> Self {
         Self { subject, cause }
     }

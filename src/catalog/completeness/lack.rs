@@ -49,6 +49,7 @@ impl fmt::Display for Lack {
                 write!(f, "{set} is not as it was made: {cause}")?;
             }
             Subject::Set if *cause == Cause::SaysFull => write!(f, "{set} is taken for an incremental: {cause}")?,
+            Subject::Set if *cause == Cause::SaysIncremental => write!(f, "{set} is taken for a full: {cause}")?,
             Subject::Set if matches!(cause, Cause::Future { .. }) => {
                 write!(f, "{set} cannot be put in order with the other sets: {cause}")?;
             }
@@ -58,7 +59,9 @@ impl fmt::Display for Lack {
             Subject::Set => write!(f, "{set} is left out: {cause}")?,
             other => write!(f, "{set} lacks {other}: {cause}")?,
         }
-        match &self.since {
+        // Of the set nothing is missing, if it is what it is taken for.
+        let is_all_there = matches!(cause, Cause::SaysFull | Cause::SaysIncremental | Cause::Future { .. });
+        match self.since.as_ref().filter(|_| !is_all_there) {
             Some(since) => write!(f, " (rows written between {since} and {set}, unless a later set has them)"),
             None => Ok(()),
         }

@@ -20,4 +20,5 @@ mod untold;
 pub use evidence::{Cause, SetEvidence, Subject};
 pub use host::{HostCompleteness, Nearest};
 pub use lack::Lack;
+pub(super) use own::is_to_come;
 pub(super) use peers::{PeerRuns, Peers, cluster};

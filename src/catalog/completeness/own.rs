@@ -175,6 +175,8 @@ pub(super) struct Context<'a> {
     spans: HashMap<&'a TableName, (usize, usize)>,
     /// By index of the full.
     of_fulls: HashMap<usize, Vec<SetEvidence>>,
+    /// The fulls that have all archives by their manifests' counts.
+    all_counted: HashSet<usize>,
 }
 
 impl<'a> Context<'a> {
@@ -201,7 +203,7 @@ impl<'a> Context<'a> {
             let tables = sets.iter().flat_map(|set| set.tables());
             keyspaces.extend(tables.map(|table| &*table.keyspace));
         }
-        Self { keyspaces, spans: wanted, of_fulls: fulls(sets) }
+        Self { keyspaces, spans: wanted, of_fulls: fulls(sets), all_counted: all_counted(sets) }
     }
 
     /// What speaks against the finished set at `index`.
@@ -209,6 +211,13 @@ impl<'a> Context<'a> {
         let mut found: Vec<SetEvidence> =
             set.missing.iter().map(|table| SetEvidence::of_table(table, Cause::ManifestList)).collect();
         found.extend(set.evidence.iter().filter(|evidence| self.holds(index, evidence)).cloned());
+        // That there is something in an archive's place says more than that there is no archive.
+        let unreadable = |evidence: &&SetEvidence| matches!(evidence.cause, Cause::Unreadable { .. });
+        let in_place: HashSet<TableName> =
+            found.iter().filter(unreadable).filter_map(|evidence| evidence.subject.table().cloned()).collect();
+        found.retain(|evidence| {
+            unreadable(&evidence) || evidence.subject.table().is_none_or(|table| !in_place.contains(table))
+        });
         found.extend(of_strays(&set.strays, Some(set)));
         let cold = set.archives.iter().filter(|archive| archive.key.archived);
         found.extend(cold.map(|archive| SetEvidence::of_table(&archive.key.table, Cause::Archived)));
@@ -225,8 +234,13 @@ impl<'a> Context<'a> {
 
     /// Whether the other sets leave the evidence standing.
     fn holds(&self, index: usize, evidence: &SetEvidence) -> bool {
+        if evidence.is_remark() {
+            return false;
+        }
         let Some(table) = evidence.subject.table() else { return true };
         match evidence.cause {
+            // Where as many tables are counted without an archive as elsewhere, it had been dropped.
+            Cause::MappingAlone => !self.all_counted.contains(&index),
             // A keyspace that no set holds was left out by intent.
             Cause::SchemaCql => self.keyspaces.contains(&*table.keyspace),
             // A mapping also lists tables that were dropped before.
@@ -236,13 +250,24 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Later than it was listed by more than clocks and zones differ, nothing is made.
-fn of_future(set: &BackupSet) -> Option<SetEvidence> {
+/// Whether that time is still to come when something is listed: by more than clocks and zones
+/// differ.
+pub(in crate::catalog) fn is_to_come(time: Timestamp, listed: Timestamp) -> bool {
     const MOST_US: i64 = 26 * 3_600_000_000;
-    let is_listed = set.listed != Timestamp::default();
-    let is_to_come = set.time.0.saturating_sub(set.listed.0) > MOST_US;
+    listed != Timestamp::default() && time.0.saturating_sub(listed.0) > MOST_US
+}
+
+impl BackupSet {
+    /// Whether its time is still to come, so that a clock was wrong. When it was really made
+    /// nothing tells: it hides neither that a host stopped nor any other set.
+    pub fn is_of_future(&self) -> bool {
+        is_to_come(self.time, self.listed)
+    }
+}
+
+fn of_future(set: &BackupSet) -> Option<SetEvidence> {
     let cause = || Cause::Future { time: set.time.to_string().into() };
-    (is_listed && is_to_come).then(|| SetEvidence::new(Subject::Set, cause()))
+    set.is_of_future().then(|| SetEvidence::new(Subject::Set, cause()))
 }
 
 /// What every Cassandra since 3.0 keeps its schema in.
@@ -337,6 +362,25 @@ fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
         }
     }
     found
+}
+
+/// The fulls that have only their mapping to tell what they should hold, and whose manifests count
+/// no more tables beyond their archives than the full beside them does.
+fn all_counted(sets: &[Arc<BackupSet>]) -> HashSet<usize> {
+    let asks = |set: &BackupSet| set.evidence.iter().any(|evidence| evidence.cause == Cause::MappingAlone);
+    if !sets.iter().any(|set| asks(set)) {
+        return HashSet::new();
+    }
+    let is_full = |set: &BackupSet| set.is_finished() && set.kind() == SetKind::Full && set.scope() == Scope::Whole;
+    let fulls: Vec<usize> = (0..sets.len()).filter(|index| is_full(&sets[*index])).collect();
+    let is_all_there = |number: usize| {
+        let own = uncounted(&sets[fulls[number]])?;
+        let beside = [number.checked_sub(1), Some(number + 1)];
+        let mut others = beside.into_iter().filter_map(|at| uncounted(&sets[*fulls.get(at?)?]));
+        others.next().map(|first| own <= first && others.all(|other| own <= other))
+    };
+    let asked = (0..fulls.len()).filter(|number| asks(&sets[fulls[*number]]) && is_all_there(*number) == Some(true));
+    asked.map(|number| fulls[number]).collect()
 }
 
 /// Whether a full is of another node than those before and after it. A node that was made anew has

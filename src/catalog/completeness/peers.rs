@@ -91,7 +91,7 @@ struct Own<'a> {
 
 impl<'a> Own<'a> {
     fn new(sets: &'a [Arc<BackupSet>]) -> Self {
-        let made = sets.iter().filter(|set| set.automatic().is_none());
+        let made = sets.iter().filter(|set| set.automatic().is_none() && !set.is_of_future());
         let mut sets: Vec<(i64, &BackupSet)> = made.filter_map(|set| Some((set.tag_time?.0, &**set))).collect();
         sets.sort_by_key(|(time, _)| *time);
         let pauses = pauses(sets.iter().map(|(time, _)| *time));

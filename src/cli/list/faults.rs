@@ -11,6 +11,7 @@ pub(super) fn host_state(host: &HostView) -> String {
         parts.push(incomplete(host));
     }
     parts.extend(unfinished(host));
+    parts.extend(of_future(host));
     parts.extend(strays(host).map(|said| terminal::odd(&said)));
     if parts.is_empty() { terminal::good("ok") } else { parts.join("; ") }
 }
@@ -33,6 +34,12 @@ fn incomplete(host: &HostView) -> String {
 /// Of the newest set, which may be on its way.
 fn unfinished(host: &HostView) -> Option<String> {
     host.unfinished().map(|newest| terminal::odd(&format!("UNFINISHED: {}", newest.tag)))
+}
+
+/// Of sets that a wrong clock made.
+fn of_future(host: &HostView) -> Option<String> {
+    let tags: Vec<String> = host.of_future().map(|set| set.tag.to_string()).collect();
+    (!tags.is_empty()).then(|| terminal::odd(&format!("STILL TO COME (wrong clock): {}", words::some(&tags))))
 }
 
 /// Of data beside all sets.

@@ -207,7 +207,7 @@ impl HostLine {
             unfinished: sets.sets.iter().filter(|set| !set.is_finished()).count(),
             bytes: sets.sets.iter().map(|set| set.stored_size()).sum(),
             first: finished().next().map(|set| set.tag.clone()),
-            last: finished().next_back().map(|set| set.tag.clone()),
+            last: host.last().map(|set| set.tag.clone()),
             latest: host.latest().cloned(),
             age_seconds: host.last().map(|last| now.secs() - last.start().secs()),
             incomplete: host.lacking,

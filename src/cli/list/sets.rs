@@ -182,6 +182,9 @@ fn problems(set: &BackupSet) -> Vec<String> {
     if !set.unlisted.is_empty() {
         problems.push(format!("its manifest does not list {}", names(&set.unlisted)));
     }
+    for remark in set.evidence.iter().filter(|evidence| evidence.is_remark()) {
+        problems.push(format!("{}: {}", remark.subject, remark.cause));
+    }
     problems.extend(set.strays.lines());
     if set.strays.more() > 0 {
         problems.push(format!("and {} more objects that do not belong", set.strays.more()));
@@ -211,7 +214,7 @@ impl SetLine {
             super::kind(self.kind).to_owned(),
             words::date_and_time(self.finished_local),
             words::zone(self.utc_offset_seconds),
-            words::age(self.age),
+            if self.age < 0 { "-".to_owned() } else { words::age(self.age) },
             self.tables.to_string(),
             table::bytes(self.bytes),
             self.restore_point.as_ref().map_or_else(|| "-".to_owned(), needs),
