@@ -365,7 +365,7 @@ impl Lister {
                         Ok(missing) => {
                             let alone =
                                 missing.into_iter().map(|one| SetEvidence { cause: Cause::MappingAlone, ..one });
-                            return Ok(silent.into_iter().map(SetEvidence::as_remark).chain(alone).collect());
+                            return Ok(silent.into_iter().map(SetEvidence::into_remark).chain(alone).collect());
                         }
                         Err(why) => why.to_owned(),
                     },

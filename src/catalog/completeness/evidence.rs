@@ -268,7 +268,7 @@ pub struct SetEvidence {
 
 impl SetEvidence {
     /// What speaks against a file of the set's own, where another one tells as much.
-    pub(in crate::catalog) fn as_remark(self) -> Self {
+    pub(in crate::catalog) fn into_remark(self) -> Self {
         match self.cause {
             Cause::Unreadable { why } => Self { cause: Cause::Silent { why }, ..self },
             _ => self,
