@@ -7,6 +7,7 @@
 use super::completeness::SetEvidence;
 use super::host_sets::HostSets;
 use super::kept::{self, Format};
+use super::layout::logs::HostLogs;
 use super::local::LocalTime;
 use super::manifest::{Manifest, ManifestState};
 use super::packed::{ETag, PackedArchive, TableKey};
@@ -14,7 +15,6 @@ use super::set::{BackupSet, SetFile};
 use super::stray::Strays;
 use super::{Host, Tag};
 use crate::cassandra::TableName;
-use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use crate::{Kind, Result};
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const FORMAT: Format = Format { magic: *b"cassmcat", version: 8 };
+const FORMAT: Format = Format { magic: *b"cassmcat", version: 9 };
 
 /// A directory of catalog files, one per source and host.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ struct HostRecord {
     layout: Arc<str>,
     listed: Timestamp,
     strays: Strays,
-    logs: Option<Arc<ObjectMeta>>,
+    logs: Option<Arc<HostLogs>>,
     tables: Vec<TableKey>,
     /// Token lists.
     tokens: Vec<Arc<[Arc<str>]>>,
@@ -235,6 +235,7 @@ mod tests {
     use super::super::testing::TestSet;
     use super::super::{Cause, SetKind, StrayReason, Subject};
     use super::*;
+    use crate::store::ObjectMeta;
 
     /// A host with one of everything.
     fn sample() -> HostSets {
@@ -250,14 +251,11 @@ mod tests {
         for (archive, e_tag) in sets[0].archives.iter_mut().zip(e_tags) {
             archive.e_tag = ETag::pack(e_tag);
         }
-        let object = ObjectMeta {
-            key: "host/x/schema.cql".into(),
-            size: 5,
-            e_tag: None,
-            modified: Timestamp(7),
-            archived: false,
+        let object = |key: &str| {
+            let (key, modified) = (key.into(), Timestamp(7));
+            Arc::new(ObjectMeta { key, size: 5, e_tag: None, modified, archived: false })
         };
-        sets[0].files.push(SetFile { name: "schema.cql".into(), object: Arc::new(object) });
+        sets[0].files.push(SetFile { name: "schema.cql".into(), object: object("host/x/schema.cql") });
         sets[1].missing.push(TableName::new("ks", "gone"));
         let subject = Subject::Object { key: "host/x/nb-1-big-Data.db".into(), table: None };
         sets[1].evidence.push(SetEvidence::new(subject, Cause::Stray { why: "y".into() }));
@@ -266,7 +264,8 @@ mod tests {
         let mut strays = Strays::default();
         strays.push("host/errors/", None, StrayReason::NotATag);
         let sets = sets.into_iter().map(Arc::new).collect();
-        HostSets::new(Host::new("host"), sets, strays, Timestamp(1_795_020_000_000_000))
+        let logs = HostLogs { bundle: object("host/commitlogs/"), copies: 2 };
+        HostSets::new(Host::new("host"), sets, strays, Timestamp(1_795_020_000_000_000)).with_logs(Some(Arc::new(logs)))
     }
 
     #[test]
@@ -279,6 +278,7 @@ mod tests {
         let (layout, loaded) = disk.load(&host.host).unwrap();
         assert_eq!(&*layout, "some");
         assert_eq!((&loaded.sets, &loaded.strays, loaded.listed), (&host.sets, &host.strays, host.listed));
+        assert_eq!(loaded.logs, host.logs);
         assert!(Disk::new(directory.path().join("new/catalog"), "other").load(&host.host).is_none());
         disk.remove(&host.host);
         assert!(disk.load(&host.host).is_none());
@@ -299,6 +299,6 @@ mod tests {
     #[test]
     fn the_encoding_is_pinned() {
         let plain = postcard::to_stdvec(&HostRecord::pack(&"source".into(), "some", &sample())).unwrap();
-        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (8, "dc6c2932eb43031e"));
+        assert_eq!((FORMAT.version, &blake3::hash(&plain).to_hex()[..16]), (9, "c301f1bc5029f367"));
     }
 }

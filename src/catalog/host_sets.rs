@@ -3,6 +3,7 @@
 use super::chain::{self, Chains, RestorePoint};
 use super::completeness::{HostCompleteness, PeerRuns, Peers, SetEvidence};
 use super::copies;
+use super::layout::logs::HostLogs;
 use super::local::Offsets;
 use super::manifest::own_offset;
 use super::set::BackupSet;
@@ -10,7 +11,6 @@ use super::stray::Strays;
 use super::verified::VerifiedEvidence;
 use super::{Host, SetKind};
 use crate::cassandra::TableName;
-use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,8 +34,8 @@ pub struct HostSets {
     pub completeness: HostCompleteness,
     /// The host's UTC offset over time.
     pub offsets: Offsets,
-    /// The bundle of the host's archived commit logs.
-    pub logs: Option<Arc<ObjectMeta>>,
+    /// The host's archived commit logs.
+    pub logs: Option<Arc<HostLogs>>,
     /// When the host was last listed.
     pub listed: Timestamp,
     /// When the other hosts of the source made sets, as far as they were asked.
@@ -109,7 +109,7 @@ impl HostSets {
         newest.or_else(|| chain::latest(points))
     }
 
-    pub(super) fn with_logs(self, logs: Option<Arc<ObjectMeta>>) -> Self {
+    pub(super) fn with_logs(self, logs: Option<Arc<HostLogs>>) -> Self {
         Self { logs, ..self }
     }
 

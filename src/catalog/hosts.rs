@@ -5,6 +5,7 @@ use super::Host;
 use super::completeness::Peers;
 use super::disk::Disk;
 use super::host_sets::HostSets;
+use super::layout::logs::LogsBeside;
 use super::layout::{CassOps, Hosts, LayoutChoice, Rename, SourceLayout, logs};
 use super::load::Lister;
 use super::objects::Objects;
@@ -106,6 +107,7 @@ impl Catalog {
                 permits,
                 parallel,
                 lists_all: options.lists_all,
+                readable_logs: Arc::default(),
             },
             disk,
             hosts: Mutex::default(),
@@ -297,7 +299,10 @@ impl Catalog {
 
     async fn list_hosts(&self) -> Result<Hosts> {
         let objects = &*self.lister.objects;
-        self.lister.layout.look(objects).await?.hosts(objects).await
+        let mut found = self.lister.layout.look(objects).await?.hosts(objects).await?;
+        let names = found.hosts.iter().flat_map(|host| self.lister.layout.names_of(host)).collect();
+        logs::tell_unassigned(objects, &mut found, &names).await?;
+        Ok(found)
     }
 
     /// One task per host at a time, whoever waits for it; it goes on when nobody does. Unless
@@ -325,8 +330,8 @@ impl Catalog {
         let found = match known.clone() {
             Some(known) if kept => Ok(known),
             known => {
-                let logs = lock(&self.hosts).known.as_ref().map(|hosts| hosts.log_directories.clone());
-                let found = self.lister.host(&host, known.as_deref(), logs.as_deref(), now()).await.map(Arc::new);
+                let logs = lock(&self.hosts).known.as_ref().map(|hosts| LogsBeside::of(hosts));
+                let found = self.lister.host(&host, known.as_deref(), logs.as_ref(), now()).await.map(Arc::new);
                 if let Ok(found) = &found
                     && known.as_ref().is_none_or(|known| found.saves_listing(known))
                 {
@@ -429,7 +434,7 @@ impl Bundles for Catalog {
         async move {
             let objects = &*self.lister.objects;
             if logs::is_bundle(&bundle.key) {
-                return logs::files(objects, &bundle.key).await;
+                return logs::files(objects, &self.lister.readable_logs, &bundle.key).await;
             }
             self.lister.layout.layout(objects).await?.bundle(objects, bundle).await
         }

@@ -2,8 +2,10 @@
 
 use super::completeness::{Cause, SetEvidence, Subject};
 use super::host_sets::{HostSets, is_settled};
+use super::layout::logs::{HostLogs, LogsBeside, Readable};
 use super::layout::{
-    FoundSet, Gathered, GatheredSets, HostScan, Part, PlacedSets, SetPlace, SetPlaces, Sets, SourceLayout, logs,
+    FoundSet, Gathered, GatheredSets, HostScan, Layout, NodeArchives, Part, PlacedSets, SetPlace, SetPlaces, Sets,
+    SourceLayout, logs,
 };
 use super::manifest::{Manifest, ParsedManifest, Scope, SetKind, TELLING_FILES, WrongKind};
 use super::missing::{creates_no_table, missing_by_schema, missing_from_full};
@@ -34,6 +36,7 @@ pub(super) struct Lister {
     pub(super) parallel: usize,
     /// As [`super::CatalogOptions`] has it.
     pub(super) lists_all: bool,
+    pub(super) readable_logs: Arc<Readable>,
 }
 
 /// Largest manifest that is read, bytes: one of a million tables has some 40 MB.
@@ -49,29 +52,36 @@ const OLDEST_WATCHED: usize = 2;
 
 impl Lister {
     /// Lists the host; sets of `known` that cannot have changed are taken over.
-    /// `log_directories`: those beside the hosts, if they are known. `Kind::NotFound` when there is
-    /// no such host.
+    /// `beside`: where commit logs lie beside the hosts, if that is known. `Kind::NotFound` when there
+    /// is no such host.
     pub(super) async fn host(
         &self,
         host: &Host,
         known: Option<&HostSets>,
-        log_directories: Option<&[String]>,
+        beside: Option<&LogsBeside>,
         now: Timestamp,
     ) -> Result<HostSets> {
         let layout = self.layout.layout(&*self.objects).await?;
-        let found = match layout.sets() {
+        let (found, mut logs) = match layout.sets() {
             Sets::Placed(layout) => self.placed(layout, host, known, now).await?,
             Sets::Gathered(layout) => self.gathered(layout, host, known, now).await?,
         };
-        if found.logs.is_some() {
-            return Ok(found);
-        }
-        let logs = match log_directories {
-            Some(directories) => logs::beside(&*self.objects, host, directories).await?.map(Arc::new),
-            // Nobody has listed the hosts.
-            None => known.and_then(|known| known.logs.clone()),
+        let names = self.layout.names_of(host);
+        let beside = match beside {
+            Some(beside) => beside.prefixes(&names),
+            None => self.beside(&*layout).await?.prefixes(&names),
         };
-        Ok(found.with_logs(logs))
+        logs.extend(beside);
+        let mut seen = HashSet::new();
+        logs.retain(|prefix| seen.insert(prefix.clone()));
+        Ok(found.with_logs(HostLogs::below(&*self.objects, &self.readable_logs, &logs).await?))
+    }
+
+    /// Where commit logs lie beside the hosts, where nobody has listed these.
+    async fn beside(&self, layout: &dyn Layout) -> Result<LogsBeside> {
+        let _permit = self.permit().await?;
+        let has_any = layout.name() != NodeArchives::NAME && logs::are_beside(&*self.objects).await?;
+        if has_any { Ok(LogsBeside::of(&layout.hosts(&*self.objects).await?)) } else { Ok(LogsBeside::default()) }
     }
 
     async fn placed(
@@ -80,13 +90,13 @@ impl Lister {
         host: &Host,
         known: Option<&HostSets>,
         now: Timestamp,
-    ) -> Result<HostSets> {
+    ) -> Result<(HostSets, Vec<String>)> {
         let places = {
             let _permit = self.permit().await?;
             layout.places(&*self.objects, host).await?
         };
         let SetPlaces { sets: places, logs, mut strays } = places;
-        if places.is_empty() && strays.is_empty() {
+        if places.is_empty() && strays.is_empty() && logs.is_empty() {
             return Err(no_such_host(host));
         }
         let mut prefixes: Vec<String> = places.iter().map(|place| place.prefix.escape_debug().to_string()).collect();
@@ -177,10 +187,10 @@ impl Lister {
                 strays.push(skipped.name, None, StrayReason::Unreadable);
             }
         }
-        if sets.is_empty() && strays.is_empty() && logs.is_none() {
+        if sets.is_empty() && strays.is_empty() && logs.is_empty() {
             return Err(no_such_host(host));
         }
-        Ok(host_sets(host, sets, strays, now).await?.with_logs(logs.map(Arc::new)))
+        Ok((host_sets(host, sets, strays, now).await?, logs))
     }
 
     /// The sets as the layout puts them together.
@@ -190,7 +200,7 @@ impl Lister {
         host: &Host,
         known: Option<&HostSets>,
         now: Timestamp,
-    ) -> Result<HostSets> {
+    ) -> Result<(HostSets, Vec<String>)> {
         let audited = known.map(|known| to_audit(known, now)).unwrap_or_default();
         let all = known.map(|known| &known.sets[..]).unwrap_or_default();
         let is_taken_over = |set: &&Arc<BackupSet>| !self.lists_all && is_settled(set) && !audited.contains(&set.tag);
@@ -201,7 +211,7 @@ impl Lister {
             layout.gather(HostScan { objects: &*self.objects, host, known, settled }).await?
         };
         let Gathered { sets: found, settled, logs, mut strays } = found;
-        if found.is_empty() && settled.is_empty() && strays.is_empty() && logs.is_none() {
+        if found.is_empty() && settled.is_empty() && strays.is_empty() && logs.is_empty() {
             return Err(no_such_host(host));
         }
         self.add_unlisted(host, &mut strays).await?;
@@ -227,7 +237,7 @@ impl Lister {
             }
             sets.push(Arc::new(gathered_set(host, set, &mut interner, now)?));
         }
-        Ok(host_sets(host, sets, strays, now).await?.with_logs(logs.map(Arc::new)))
+        Ok((host_sets(host, sets, strays, now).await?, logs))
     }
 
     /// Names below a set's prefix that the store could not list.

@@ -47,6 +47,9 @@ pub enum StrayReason {
     Archives,
     /// SSTables that say of themselves that they are older than their table; all below the key.
     BeforeTable,
+    /// Archived commit logs, and nothing tells of which host; or of a host that has no backups. All
+    /// below the key.
+    CommitLogs,
 }
 
 impl StrayReason {
@@ -66,7 +69,8 @@ impl StrayReason {
             | Self::Misplaced
             | Self::OtherArchive
             | Self::Archives
-            | Self::BeforeTable => true,
+            | Self::BeforeTable
+            | Self::CommitLogs => true,
             Self::NotAHost | Self::NotATag | Self::Unknown | Self::DirectoryMarker | Self::LiveFiles => false,
         }
     }
@@ -88,6 +92,7 @@ impl StrayReason {
                 | Self::Misplaced
                 | Self::Archives
                 | Self::BeforeTable
+                | Self::CommitLogs
         )
     }
 }
@@ -108,6 +113,10 @@ impl fmt::Display for StrayReason {
             Self::Archives => "archives or SSTables where no backup set has any: their rows are in no restore point",
             Self::BeforeTable => {
                 "by their times, SSTables in it are older than their table: no restore point has their rows, or a wrong one"
+            }
+            Self::CommitLogs => {
+                "commit logs of no host that is here: put them below the host's name (commitlogs/HOST/), or name them to \
+                 `node start` with --commit-logs HOST=DIR"
             }
             Self::Sstable => "an SSTable's file where no backup set has one: its rows are in no restore point",
             Self::Misplaced => "an archive where no backup set has one: its rows are in no restore point",

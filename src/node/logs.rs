@@ -1,32 +1,25 @@
 //! The archived commit logs that bring a node from its restore points to a moment: which of them,
 //! and whether they lead there from each host's point without a gap.
 
+mod read;
+
 use super::stopper::Stopper;
-use crate::cassandra::commit_log::{self, LogName, Writes};
+use crate::cassandra::commit_log::LogName;
 use crate::cassandra::schema::{Schema, is_system_keyspace, system_table_id};
 use crate::cassandra::{TableId, TableName};
 use crate::restore::{BackupHost, Origin, Point, Selection};
 use crate::time::Timestamp;
-use crate::{Error, Kind, Result};
+use crate::{Error, Result};
+use read::{Log, NAMED, ReadLogs, Reading};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
-/// How far the clocks of two nodes may be apart, microseconds: a write that one of them says is
-/// older may stand behind a newer one.
-const SKEW: i64 = 10_000_000;
 /// How long after its start a Cassandra writes for the first time, microseconds at most.
 const FIRST_WRITE: u64 = 60_000_000;
 /// The least time between the last log of one run and the first of the next, milliseconds: a start
 /// takes longer.
 const SHORTEST_START: u64 = 1000;
-/// Longest log that is read, bytes: each is read into memory. Cassandra's are of 32 MiB unless it is
-/// told otherwise.
-const LONGEST: u64 = 512 << 20;
-/// Gaps and logs that are named.
-const NAMED: usize = 5;
 /// The keyspace that describes all others, its tables without which there is no table, and those that
 /// have Cassandra build something.
 const SCHEMA: &str = "system_schema";
@@ -37,12 +30,14 @@ const BUILT: [&str; 3] = ["indexes", "views", "triggers"];
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LogRequest {
     /// Hosts whose logs are not where the mount shows them.
-    pub directories: BTreeMap<String, PathBuf>,
+    pub directories: BTreeMap<String, Vec<PathBuf>>,
     /// Leaves out those that were archived before; `None`: before the full that a restore point
     /// builds upon.
     pub since: Option<Timestamp>,
     /// Shows the restore points alone.
     pub none: bool,
+    /// Where logs are that no name tells a host of, as sentences.
+    pub unassigned: Vec<String>,
 }
 
 /// The logs of one host that a node has replayed.
@@ -77,6 +72,8 @@ pub(super) struct Replay {
     pub(super) takes_damage: bool,
     /// Whether the schema was changed after the point that it is of, and before the moment.
     pub(super) changes_schema: bool,
+    /// Copies of logs that are not as they should be, where another is.
+    pub(super) notes: Vec<String>,
 }
 
 impl Replay {
@@ -103,29 +100,6 @@ pub(super) struct Origins<'a> {
     pub(super) installed: (u32, u32),
 }
 
-/// A log that was looked at.
-struct Log {
-    name: LogName,
-    path: PathBuf,
-    bytes: u64,
-    /// `None` where it is damaged.
-    writes: Option<Writes>,
-}
-
-impl Log {
-    fn begins(&self) -> Option<Timestamp> {
-        self.writes.as_ref()?.begins
-    }
-
-    fn ends(&self) -> Option<Timestamp> {
-        self.writes.as_ref()?.ends
-    }
-
-    fn is_all_later(&self, until: Timestamp) -> bool {
-        self.writes.as_ref().and_then(|writes| writes.oldest).is_some_and(|oldest| oldest > until)
-    }
-}
-
 /// Finds the logs that lead from the points to the moment that was asked for, and reads them.
 /// `None` where there are none, or no moment was asked for. Also returns what they lack.
 pub(super) fn prepare(
@@ -135,27 +109,29 @@ pub(super) fn prepare(
 ) -> Result<Option<(Replay, Vec<String>)>> {
     let Some(until) = moment(origins.at, origins.request)? else { return Ok(None) };
     let directories = directories(origins.chosen, origins.request)?;
-    if directories.values().all(Option::is_none) {
+    if directories.values().all(Vec::is_empty) {
         return Ok(None);
     }
     let tables = tables(origins.schema, origins.selection, origins.with_indexes);
-    let mut replay =
-        Replay { until, logs: Vec::new(), hosts: Vec::new(), tables, takes_damage: false, changes_schema: false };
+    let (logs, hosts, notes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut replay = Replay { until, logs, hosts, tables, takes_damage: false, changes_schema: false, notes };
     let mut written: BTreeMap<TableId, Timestamp> = BTreeMap::new();
     let mut lacks = Vec::new();
     for (host, point) in origins.chosen {
         let (name, tag) = (&host.name, &point.tag);
-        let Some(Some(directory)) = directories.get(&**name) else {
+        let Some(own) = directories.get(&**name).filter(|own| !own.is_empty()) else {
             lacks.push(format!("there are no commit logs of {name}: what was written there after {tag} is missing"));
             continue;
         };
         let full = if origins.request.since.is_none() { host.full_of(point)? } else { None };
         let (base, before) = full.as_ref().map_or((point, None), |(full, before)| (full, *before));
         let since = origins.request.since.map(Timestamp::system_time).or(before);
-        let (found, damages) = read(directory, since, until, origins.installed, stopper, &|count| {
+        let reading = Reading { since, until, installed: origins.installed };
+        let ReadLogs { logs: found, damages, notes } = reading.all(own, stopper, &|count| {
             tell(&format!("reading the commit logs of {name}: {count}"));
         })?;
         lacks.extend(damages.into_iter().map(|why| format!("commit logs of {name}: {why}")));
+        replay.notes.extend(notes.into_iter().map(|why| format!("commit logs of {name}: {why}")));
         let of_host = gaps(&found, Timestamp::from(base.time()?), until);
         let base = &base.tag;
         lacks.extend(of_host.into_iter().map(|gap| format!("commit logs of {name}, needed since {base}: {gap}")));
@@ -193,7 +169,7 @@ pub(super) fn unused(origins: &Origins<'_>) -> Result<Option<String>> {
     }
     let until = moment(origins.at, origins.request)?;
     // Without a moment none are named.
-    let has_logs = directories(origins.chosen, origins.request)?.values().any(Option::is_some);
+    let has_logs = directories(origins.chosen, origins.request)?.values().any(|own| !own.is_empty());
     Ok(match (until, has_logs) {
         (Some(until), false) => Some(format!(
             "no archived commit logs were found: what was written between the restore points and {until} is not shown. \
@@ -220,10 +196,16 @@ fn moment(at: &str, request: &LogRequest) -> Result<Option<Timestamp>> {
     }
 }
 
-fn directories<'a>(
-    chosen: &'a [(BackupHost, Point)],
-    request: &LogRequest,
-) -> Result<BTreeMap<&'a str, Option<PathBuf>>> {
+/// The logs that no name tells a host of, which may be those of any whose logs were not named.
+pub(super) fn unassigned(origins: &Origins<'_>) -> Vec<String> {
+    let is_named = |(host, _): &(BackupHost, Point)| origins.request.directories.contains_key(&host.name);
+    if origins.request.none || origins.chosen.iter().all(is_named) {
+        return Vec::new();
+    }
+    origins.request.unassigned.clone()
+}
+
+fn directories<'a>(chosen: &'a [(BackupHost, Point)], request: &LogRequest) -> Result<BTreeMap<&'a str, Vec<PathBuf>>> {
     if let Some(unknown) = request.directories.keys().find(|name| !chosen.iter().any(|(host, _)| host.name == **name)) {
         let there: Vec<&str> = chosen.iter().map(|(host, _)| &*host.name).collect();
         let message =
@@ -231,81 +213,10 @@ fn directories<'a>(
         return Err(Error::not_found(message));
     }
     let directory = |host: &BackupHost| match request.directories.get(&host.name) {
-        Some(named) => Ok(Some(named.clone())),
+        Some(named) => Ok(named.clone()),
         None => host.commit_logs(),
     };
     chosen.iter().map(|(host, _)| Ok((&*host.name, directory(host)?))).collect()
-}
-
-/// Reads the logs of a host, in order, up to the first that is later; and says which cannot be
-/// replayed.
-fn read(
-    directory: &Path,
-    since: Option<SystemTime>,
-    until: Timestamp,
-    installed: (u32, u32),
-    stopper: &Stopper,
-    tell: &dyn Fn(usize),
-) -> Result<(Vec<Log>, Vec<String>)> {
-    let failed = |e| Error::io(format_args!("read the commit logs in {}", directory.display()), e);
-    let (mut names, mut damages) = (BTreeMap::new(), Vec::new());
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let file = entry.file_name().to_string_lossy().into_owned();
-        let metadata = fs::metadata(entry.path()).map_err(failed)?;
-        let is_older = since.is_some_and(|since| metadata.modified().is_ok_and(|modified| modified < since));
-        match LogName::parse(&file) {
-            _ if is_older || !metadata.is_file() => {}
-            Some(name) => drop(names.insert(name, (entry.path(), metadata.len()))),
-            None if file.starts_with("CommitLog-") && file.contains(".log.") => {
-                let message = "it is packed or sealed in a way that is not read: unpack copies, and name their directory \
-                               with --commit-logs";
-                damages.push(format!("{file}: {message}"));
-            }
-            None => {}
-        }
-    }
-    let mut logs = Vec::new();
-    for (name, (path, bytes)) in names {
-        stopper.check()?;
-        match look(name, &path, bytes, until, installed) {
-            Ok(writes) => {
-                let is_later = writes.begins.is_some_and(|begins| begins.0 > until.0.saturating_add(SKEW));
-                logs.push(Log { name, path, bytes, writes: Some(writes) });
-                tell(logs.len());
-                if is_later {
-                    break;
-                }
-            }
-            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
-                damages.push(format!("{name}: {error}"));
-                // Cassandra replays what is good of it, and says what it skips.
-                if error.kind() == Kind::Corrupt {
-                    logs.push(Log { name, path, bytes, writes: None });
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    damages.truncate(NAMED);
-    Ok((logs, damages))
-}
-
-fn look(name: LogName, path: &Path, size: u64, until: Timestamp, installed: (u32, u32)) -> Result<Writes> {
-    let needed = if name.version > 7 { (5, 0) } else { (4, 0) };
-    if installed < needed || name.version > 8 {
-        let message = "it is of a newer Cassandra than the one that is installed: name another with --cassandra DIR";
-        return Err(Error::new(Kind::Unsupported, message));
-    }
-    if size > LONGEST {
-        let message = format!("it has {size} bytes; those of up to {LONGEST} are read");
-        return Err(Error::new(Kind::Unsupported, message));
-    }
-    let bytes = fs::read(path).map_err(|e| Error::io(format_args!("read {}", path.display()), e))?;
-    match commit_log::damage(&name.to_string(), &bytes, bytes.len() as u64) {
-        Some(why) => Err(Error::corrupt(why)),
-        None => commit_log::writes(&bytes, until),
-    }
 }
 
 /// Where logs in order do not lead from a point to a moment.
@@ -407,6 +318,8 @@ fn tables(schema: &Schema, selection: &Selection, with_indexes: bool) -> Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kind;
+    use crate::cassandra::commit_log::Writes;
 
     const START: u64 = 1_795_229_000_000;
     const SECOND: i64 = 1_000_000;

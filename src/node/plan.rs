@@ -247,18 +247,24 @@ fn replay(
         installed: installed.release(),
     };
     plan.notes.extend(logs::unused(&origins)?);
-    let Some((mut replay, lacks)) = logs::prepare(&origins, stopper, tell)? else { return Ok(()) };
+    let unassigned = logs::unassigned(&origins);
+    let prepared = logs::prepare(&origins, stopper, tell)?;
+    let (mut replay, mut lacks) = prepared.map_or((None, Vec::new()), |(replay, lacks)| (Some(replay), lacks));
+    lacks.extend(unassigned);
     if !lacks.is_empty() && !request.allow_incomplete {
         let message = format!(
             "the commit logs do not lead to {}:\n  {}\n--without-logs shows the restore points alone; --allow-incomplete takes the logs all the same",
-            replay.until,
+            request.at,
             lacks.join("\n  ")
         );
         return Err(Error::new(Kind::Incomplete, message));
     }
-    replay.takes_damage = !lacks.is_empty();
+    if let Some(replay) = &mut replay {
+        replay.takes_damage = !lacks.is_empty();
+        plan.notes.append(&mut replay.notes);
+    }
     plan.lacks.extend(lacks);
-    plan.replay = Some(replay);
+    plan.replay = replay;
     Ok(())
 }
 

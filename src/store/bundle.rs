@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// What the ETag of a bundle begins with; those of stores are quoted, or begin with a number.
 const MARK: &str = "bundle:";
 
+/// What the ETag of an object begins with that is packed in the store, and shown unpacked.
+pub const UNPACKED: &str = "packed:";
+
 /// Most files of one bundle: as many as an archive may have members.
 pub const MAX_FILES: usize = 1 << 20;
 
@@ -26,6 +29,11 @@ impl ObjectMeta {
     /// Whether this stands for a bundle of objects and is none itself.
     pub fn is_bundle(&self) -> bool {
         self.e_tag.as_ref().is_some_and(|e_tag| e_tag.starts_with(MARK))
+    }
+
+    /// Whether it is shown unpacked, in the length that it says of itself.
+    pub fn is_unpacked(&self) -> bool {
+        self.e_tag.as_ref().is_some_and(|e_tag| e_tag.starts_with(UNPACKED))
     }
 }
 

@@ -25,7 +25,7 @@ mod thaw;
 mod throttle;
 
 pub use backend::{Backend, Chunks, Listing, Page, Pages};
-pub use bundle::{BundledFile, Bundles, MAX_FILES, Tally};
+pub use bundle::{BundledFile, Bundles, MAX_FILES, Tally, UNPACKED};
 pub use local::LocalFile;
 pub use options::StoreOptions;
 pub use outside::Outside;

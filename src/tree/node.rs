@@ -50,8 +50,8 @@ pub(super) enum Place {
     PointKeyspace(Host, Tag, Arc<str>),
     /// `<host>/backup-sets`
     Sets(Host),
-    /// `<host>/commitlogs`
-    Logs(Host),
+    /// `<host>/commitlogs`; from the second on `<host>/commitlogs-<number>`, with other copies.
+    Logs(Host, u32),
     /// `backup-sets/<tag>`
     Set(Host, Tag),
     /// `<host>/<keyspace>`

@@ -6,7 +6,7 @@
 //! log is unpacked, and its checksum compared, before any byte of it is given out.
 
 use crate::archive::compression::{Compression, Decoder, Spacing};
-use crate::store::{Backend, Chunks, Listing, LocalFile, ObjectMeta, Page, Pages, Store, StoreOptions};
+use crate::store::{Backend, Chunks, Listing, LocalFile, ObjectMeta, Page, Pages, Store, StoreOptions, UNPACKED};
 use crate::task::{blocking, lock};
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 /// How logs are packed that are shown unpacked: the end of the name; and what the ETag of such a log
-/// begins with, as it is shown. Those of stores are quoted, or begin with a number.
+/// begins with, behind [`UNPACKED`], as it is shown.
 const PACKINGS: [(Compression, &str, &str); 3] =
     [(Compression::Gzip, ".gz", "gzip:"), (Compression::Zstd, ".zst", "zstd:"), (Compression::Lz4, ".lz4", "lz4:")];
 /// Bytes behind the data of a gzip that tell its length, and at the start of others.
@@ -60,13 +60,13 @@ fn plain(packed: &ObjectMeta, size: u64) -> ObjectMeta {
     let found = PACKINGS.iter().find_map(|(_, end, mark)| Some((packed.key.strip_suffix(end)?, mark)));
     let Some((key, mark)) = found else { return packed.clone() };
     let version = packed.e_tag.as_ref().map(|e_tag| format!("={e_tag}")).unwrap_or_default();
-    let e_tag = Some(format!("{mark}{}:{version}", packed.size).into());
+    let e_tag = Some(format!("{UNPACKED}{mark}{}:{version}", packed.size).into());
     ObjectMeta { key: key.into(), size, e_tag, ..packed.clone() }
 }
 
 /// The packed log that is shown so, and how it is packed; `None` for any other object.
 fn packed(shown: &ObjectMeta) -> Option<(ObjectMeta, Compression)> {
-    let e_tag = shown.e_tag.as_ref()?;
+    let e_tag = shown.e_tag.as_ref()?.strip_prefix(UNPACKED)?;
     let of_mark = |(packing, end, mark): &(Compression, &str, &str)| {
         Some((*packing, (*end).to_owned(), e_tag.strip_prefix(mark)?))
     };
@@ -232,7 +232,8 @@ async fn length(backend: &dyn Backend, lengths: &Lengths, log: &ObjectMeta) -> R
             .await?
             .try_into()
             .map_err(|_| Error::corrupt("the store sent another range than was asked for"))?;
-        Ok::<_, Error>(Some(u64::from(u32::from_le_bytes(end))))
+        let length = u64::from(u32::from_le_bytes(end));
+        Ok::<_, Error>(may_be_length(log.size, length).then_some(length))
     };
     match read.await {
         Ok(Some(length)) => {
@@ -246,6 +247,16 @@ async fn length(backend: &dyn Backend, lengths: &Lengths, log: &ObjectMeta) -> R
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether a gzip of so many bytes can be of so many plain ones. What the end of one says that was cut
+/// is any number.
+fn may_be_length(packed: u64, plain: u64) -> bool {
+    /// The most that one byte of deflate stands for.
+    const DENSEST: u64 = 1032;
+    // Header, trailer, and what each block takes that is stored as it is; a name may be in it.
+    let overhead = SHORTEST + (plain / (16 << 10) + 1) * 5 + (1 << 12);
+    (packed.saturating_sub(overhead)..=packed.saturating_mul(DENSEST)).contains(&plain)
 }
 
 #[cfg(test)]
@@ -271,6 +282,16 @@ mod tests {
         }
         for other in ["CommitLog-7-1.log", "x.log.gz", "CommitLog-7-1.log.gz.tmp", "CommitLog-7-1.zst"] {
             assert_eq!(packing(&log(other, None)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_none() {
+        for (packed, plain) in [(18, 0), (20, 0), (1 << 20, 1 << 20), (1 << 15, 1 << 25), (3 << 20, 3 << 20)] {
+            assert!(may_be_length(packed, plain), "{packed} {plain}");
+        }
+        for (packed, plain) in [(1 << 20, 1000), (1 << 20, 3 << 30), (18, u64::from(u32::MAX))] {
+            assert!(!may_be_length(packed, plain), "{packed} {plain}");
         }
     }
 

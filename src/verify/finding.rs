@@ -85,6 +85,8 @@ pub enum Problem {
     ChunkListDamaged,
     /// An archived commit log is empty, cut short, or another than its name says.
     LogDamaged,
+    /// Two copies of one archived commit log are not of the same writes.
+    LogsDiffer,
     /// An earlier run that read all of the archive found it damaged, and it is as it was then.
     FoundBefore,
     /// The structure, a checksum or a length of what is compressed: `gzip_damaged` and the like.
@@ -105,7 +107,8 @@ impl Problem {
             | Self::ObjectChanged
             | Self::NotEncrypted
             | Self::Oddity
-            | Self::IndexIncomplete => Severity::Warning,
+            | Self::IndexIncomplete
+            | Self::LogsDiffer => Severity::Warning,
             _ => Severity::Error,
         }
     }

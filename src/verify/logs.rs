@@ -1,11 +1,13 @@
 //! The archived commit logs of a host: that none is empty, cut short or another than its name says.
 
 use super::finding::{Finding, Problem};
-use super::sets::not_fetched;
-use crate::Result;
-use crate::cassandra::commit_log;
+use super::sets::{not_fetched, sentence};
+use crate::cassandra::commit_log::{self, LogName};
+use crate::catalog::layout::logs::copy_of;
 use crate::catalog::{Catalog, HostSets, Tag};
 use crate::store::{BundledFile, Bundles};
+use crate::{Kind, Result};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 /// Logs that are looked at at the same time; each may be held whole.
@@ -17,36 +19,103 @@ const MAX_WHOLE: u64 = 64 << 20;
 /// What findings name in place of a set.
 const LOGS: &str = "commitlogs";
 
-/// Looks at the logs: their sizes and the first bytes of the newest; `deep`: all of each.
+/// Looks at the logs: their sizes and the first bytes of the newest; `deep`: all of each, and whether
+/// copies of one are the same.
 ///
 /// # Errors
 /// When the store cannot be asked.
 pub(super) async fn check(catalog: &Catalog, sets: &HostSets, deep: bool) -> Result<Vec<Finding>> {
-    let Some(bundle) = &sets.logs else { return Ok(Vec::new()) };
-    let mut logs = Bundles::files(catalog, bundle).await?;
-    logs.sort_by(|a, b| b.path.cmp(&a.path));
-    let looks = logs.into_iter().enumerate().map(|(at, log)| async move {
-        let wanted = match log.object.size {
-            0 => 0,
-            size if deep && size <= MAX_WHOLE => size,
-            size if deep || at < GLANCED_AT => size.min(commit_log::HEADER),
-            _ => return Ok(None),
-        };
-        look(catalog, sets, &log, wanted).await
+    let Some(logs) = &sets.logs else { return Ok(Vec::new()) };
+    let mut logs = Bundles::files(catalog, &logs.bundle).await?;
+    // Those of one name beside each other, the first copy first.
+    logs.sort_by(|a, b| {
+        let ((a_copy, a), (b_copy, b)) = (copy_of(&a.path), copy_of(&b.path));
+        b.cmp(a).then(a_copy.cmp(&b_copy))
     });
-    let found: Vec<Option<Finding>> = futures::stream::iter(looks).buffered(PARALLEL).try_collect().await?;
+    let looks = logs.chunk_by(|a, b| copy_of(&a.path).1 == copy_of(&b.path).1).enumerate();
+    let looks = looks.map(|(at, copies)| look_at_copies(catalog, sets, copies, deep, at < GLANCED_AT));
+    let found: Vec<Vec<Finding>> = futures::stream::iter(looks).buffered(PARALLEL).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
 
-async fn look(catalog: &Catalog, sets: &HostSets, log: &BundledFile, wanted: u64) -> Result<Option<Finding>> {
+/// Looks at all copies of one log.
+async fn look_at_copies(
+    catalog: &Catalog,
+    sets: &HostSets,
+    copies: &[BundledFile],
+    deep: bool,
+    is_glanced_at: bool,
+) -> Result<Vec<Finding>> {
+    let (mut found, mut first) = (Vec::new(), None::<(&BundledFile, Bytes)>);
+    for log in copies {
+        let wanted = match log.object.size {
+            0 => 0,
+            size if deep && size <= MAX_WHOLE => size,
+            size if deep || is_glanced_at => size.min(commit_log::HEADER),
+            _ => continue,
+        };
+        let bytes = match look(catalog, sets, log, wanted).await? {
+            Ok(bytes) => bytes,
+            Err(finding) => {
+                found.push(finding);
+                continue;
+            }
+        };
+        match &first {
+            Some((best, whole)) => found.extend(compare(sets, (best, whole), (log, &bytes))),
+            None => first = Some((log, bytes)),
+        }
+    }
+    Ok(found)
+}
+
+/// Its bytes, where they are those of a log.
+async fn look(
+    catalog: &Catalog,
+    sets: &HostSets,
+    log: &BundledFile,
+    wanted: u64,
+) -> Result<std::result::Result<Bytes, Finding>> {
+    let name = copy_of(&log.path).1;
     let (problem, message) = match catalog.object_bytes(&log.object, 0..wanted).await {
-        Ok(bytes) => match commit_log::damage(&log.path, &bytes, log.object.size) {
-            Some(why) => (Problem::LogDamaged, format!("{}: {why}", log.path.escape_debug())),
-            None => return Ok(None),
+        Ok(_) if LogName::parse(name).is_none() && name.contains(".log.") => {
+            let why = "it is cut short, or packed or sealed in a way that is not read";
+            (Problem::LogDamaged, format!("{}: {why}", name.escape_debug()))
+        }
+        Ok(bytes) => match commit_log::damage(name, &bytes, log.object.size) {
+            Some(why) => (Problem::LogDamaged, format!("{}: {why}", name.escape_debug())),
+            None => return Ok(Ok(bytes)),
         },
+        Err(error) if error.kind() == Kind::Corrupt => {
+            (Problem::LogDamaged, format!("{}: {}", name.escape_debug(), sentence(&error, &log.object)))
+        }
         Err(error) => not_fetched(error, &log.object)?,
     };
-    let finding = Finding::new(problem, &sets.host, &Tag::new(LOGS), message);
-    let lost = "writes that no set has yet and that Cassandra would replay from it";
-    Ok(Some(Finding { key: Some(log.object.key.clone()), ..finding.lost(lost) }))
+    let finding = of_log(problem, sets, log, message);
+    Ok(Err(finding.lost("writes that no set has yet and that Cassandra would replay from it")))
+}
+
+fn of_log(problem: Problem, sets: &HostSets, log: &BundledFile, message: String) -> Finding {
+    Finding { key: Some(log.object.key.clone()), ..Finding::new(problem, &sets.host, &Tag::new(LOGS), message) }
+}
+
+/// What speaks against a copy being the same as another, as far as both were read.
+fn compare(sets: &HostSets, first: (&BundledFile, &Bytes), copy: (&BundledFile, &Bytes)) -> Option<Finding> {
+    let ((best, whole), (other, bytes)) = (first, copy);
+    let are_whole = whole.len() as u64 == best.object.size && bytes.len() as u64 == other.object.size;
+    let why = match are_whole {
+        true if commit_log::has_all_of(whole, bytes) => return None,
+        true if commit_log::has_all_of(bytes, whole) => "it has more than the one that a mount shows as the log",
+        true => "its writes are others, and neither is the beginning of the other",
+        false if best.object.size == other.object.size && whole == bytes => return None,
+        false => "they are not of one length or begin differently; verify --deep compares them",
+    };
+    let place = |log: &BundledFile| {
+        let packed = if log.object.is_unpacked() { ", packed" } else { "" };
+        format!("{}{packed}", log.object.key.escape_debug())
+    };
+    let name = copy_of(&other.path).1.escape_debug();
+    let message = format!("{name} is in {}, and in {}: {why}", place(best), place(other));
+    let lost = "nothing that one of both does not have; node start takes the one that has all, and is refused where there is none";
+    Some(of_log(Problem::LogsDiffer, sets, other, message).lost(lost))
 }

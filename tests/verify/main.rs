@@ -10,5 +10,6 @@ use testkit::unpacked;
 
 mod damage;
 mod hostile;
+mod logs;
 mod resume;
 mod shape;

@@ -12,6 +12,9 @@ pub use cut::cut;
 pub use name::LogName;
 pub use writes::{Writes, writes};
 
+#[cfg(test)]
+pub(crate) use {tests::log_of, writes::tests::write};
+
 use std::ops::Range;
 
 /// Bytes of the header before its parameters, and of the checksum behind them.
@@ -53,6 +56,19 @@ pub fn damage(name: &str, bytes: &[u8], size: u64) -> Option<String> {
         return Some(format!("by its header it is {told}"));
     }
     if bytes.len() as u64 == size { sections(bytes, id, FIXED + length + CRC).err() } else { None }
+}
+
+/// How many bytes of a log are written: a log that Cassandra still had open has bytes behind them that
+/// tell nothing.
+fn written(bytes: &[u8]) -> Option<&[u8]> {
+    let (id, _, end) = header(bytes)?;
+    let end = sections(bytes, id, end).ok()?.last().map_or(end, |last| last.end);
+    bytes.get(..end)
+}
+
+/// Whether a whole log has all that another has that is whole, too: that was copied earlier.
+pub fn has_all_of(log: &[u8], other: &[u8]) -> bool {
+    written(log).zip(written(other)).is_some_and(|(log, other)| log.starts_with(other))
 }
 
 /// Where the sections are that begin at `at`, each with its marker; or what is wrong with the
@@ -112,10 +128,10 @@ fn number(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(super) const ID: u64 = 1_795_229_000_000;
+    pub(crate) const ID: u64 = 1_795_229_000_000;
     const NAME: &str = "CommitLog-7-1795229000000.log";
 
     fn log() -> Vec<u8> {
@@ -123,7 +139,7 @@ mod tests {
     }
 
     /// A log of such sections, as Cassandra lays it out.
-    pub(super) fn log_of(parameters: &str, sections: &[&[u8]]) -> Vec<u8> {
+    pub(crate) fn log_of(parameters: &str, sections: &[&[u8]]) -> Vec<u8> {
         let id = ID.to_be_bytes();
         let length = parameters.len() as u16;
         let mut bytes = [&7_u32.to_be_bytes()[..], &id, &length.to_be_bytes(), parameters.as_bytes()].concat();
@@ -137,6 +153,15 @@ mod tests {
             bytes.extend(*section);
         }
         bytes
+    }
+
+    #[test]
+    fn a_copy_of_an_open_log_is_the_beginning_of_a_later_one() {
+        let later = log();
+        let open = [&log_of("{}", &[&[5; 100]])[..], &[0; 400]].concat();
+        assert!(has_all_of(&later, &open) && !has_all_of(&open, &later) && has_all_of(&later, &later));
+        let other = log_of("{}", &[&[6; 100]]);
+        assert!(!has_all_of(&later, &other) && !has_all_of(&other, &later));
     }
 
     #[test]

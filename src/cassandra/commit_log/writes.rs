@@ -171,14 +171,14 @@ impl Packing {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::super::tests::log_of;
     use super::*;
 
     const LZ4: &str = r#"{"compressionClass":"LZ4Compressor","compressionParameters":{}}"#;
 
     /// One write, as Cassandra lays it out: to a table, so many microseconds after the epoch.
-    pub(in super::super) fn write(table: u8, time: u8) -> Vec<u8> {
+    pub(crate) fn write(table: u8, time: u8) -> Vec<u8> {
         let write = [&[1][..], &[table; 16], &[3, 1, 2, 3], &[8, time, 0, 0], &[9; 7]].concat();
         let size = (write.len() as u32).to_be_bytes();
         let of_all = crc32fast::hash(&[&size[..], &write].concat()).to_be_bytes();

@@ -3,6 +3,7 @@
 use super::renamed::{Rename, Renamed};
 use super::sample::Sample;
 use super::{Layout, all, named};
+use crate::catalog::Host;
 use crate::catalog::objects::Objects;
 use crate::task::lock;
 use crate::{Error, Kind, Result};
@@ -81,6 +82,12 @@ impl SourceLayout {
         let found =
             layout.and_then(|layout| Some(RecognisedLayout { layout: Renamed::over(layout, &renames).ok()?, seen }));
         Self { choice, renames, found: Mutex::new(found), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// The names that a host has in the source, and the one that it is shown under.
+    pub(in crate::catalog) fn names_of(&self, host: &Host) -> Vec<Host> {
+        let old = self.renames.iter().filter(|rename| rename.new == *host).map(|rename| rename.old.clone());
+        std::iter::once(host.clone()).chain(old).collect()
     }
 
     /// The layout, as far as it is known without a look.

@@ -53,7 +53,8 @@ pub(super) async fn files_below(objects: &dyn Objects, prefix: &str) -> Result<V
     Ok(files)
 }
 
-fn prefixes_of(joined: &str) -> Vec<&str> {
+/// The prefixes that [`SEPARATOR`] joins.
+pub(super) fn prefixes_of(joined: &str) -> Vec<&str> {
     let mut prefixes = Vec::new();
     let mut rest = joined;
     // A name may hold the separator, but none begins with a blank after a slash.

@@ -57,8 +57,8 @@ pub struct Gathered {
     /// Sets that are still there and were not looked at, because nothing about them can have
     /// changed.
     pub settled: Vec<Tag>,
-    /// Archived commit logs of the host: a bundle.
-    pub logs: Option<ObjectMeta>,
+    /// What the keys of the host's archived commit logs start with.
+    pub logs: Vec<String>,
     /// Keys of the host that belong to no set.
     pub strays: Strays,
 }
@@ -75,7 +75,7 @@ impl Gathered {
             self.sets.push(set);
         }
         self.strays.extend(&other.strays);
-        self.logs = self.logs.take().or(other.logs);
+        self.logs.extend(other.logs);
     }
 }
 

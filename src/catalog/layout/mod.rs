@@ -8,7 +8,7 @@ mod files;
 mod flushed;
 mod gathered;
 mod listed;
-pub(super) mod logs;
+pub(crate) mod logs;
 mod manifest_stream;
 mod names;
 mod partial;

@@ -7,7 +7,6 @@ use crate::catalog::manifest::ParsedManifest;
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::{Host, Tag};
-use crate::store::ObjectMeta;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
@@ -25,8 +24,8 @@ pub struct SetPlace {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct SetPlaces {
     pub sets: Vec<SetPlace>,
-    /// A bundle of the host's commit logs, if they lie beside them.
-    pub logs: Option<ObjectMeta>,
+    /// What the keys of the host's commit logs start with, if they lie beside them.
+    pub logs: Vec<String>,
     /// Keys of the host that belong to no set.
     pub strays: Strays,
 }

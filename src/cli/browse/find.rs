@@ -131,7 +131,8 @@ fn place(path: &str, tables: &[TablePattern]) -> Place {
     // <host>/restore-points/<point>/<keyspace>/<table>-<id>, or <host>/<keyspace>/<table>-<id>.
     let below = match &names[..] {
         [] | [_] | [_, "restore-points"] | [_, "restore-points", _] => return Place::Above,
-        [_, "backup-sets" | "commitlogs", ..] => return Place::Beside,
+        [_, "backup-sets", ..] => return Place::Beside,
+        [_, logs, ..] if *logs == "commitlogs" || logs.starts_with("commitlogs-") => return Place::Beside,
         [_, "restore-points", _, below @ ..] | [_, below @ ..] => below,
     };
     let is_meant = |keyspace: &str, table: &str| {

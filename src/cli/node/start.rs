@@ -4,11 +4,15 @@ use super::launch::{Launch, PastArgs, ServerArgs};
 use crate::cli::options::{BackupArgs, OutputArgs, ProgressArgs, parse_host};
 use crate::cli::output::{Shown, print};
 use crate::cli::restore::running_mount;
+use crate::cli::session::Session;
 use crate::cli::{mixed, session, table, words};
 use cassmount::catalog::cluster::Meant;
+use cassmount::catalog::{Stray, StrayReason};
+use cassmount::config::Settings;
 use cassmount::node::{DEFAULT_PORT, LogRequest, PointRequest, Started};
 use cassmount::time::Timestamp;
 use cassmount::{Error, Result};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -100,7 +104,11 @@ pub(super) fn run(args: &StartArgs) -> Result<()> {
         takes_nodetool: false,
         is_quiet: args.progress.quiet,
     };
-    let (request, hosts, at) = (args.request(), args.past.source_host.clone(), args.past.at.clone());
+    let mut request = args.request();
+    if !request.logs.none && args.past.at.parse::<jiff::Timestamp>().is_ok() {
+        request.logs.unassigned = unassigned_logs(settings, &args.past.source_host)?;
+    }
+    let (hosts, at) = (args.past.source_host.clone(), args.past.at.clone());
     let started = launch.run(&args.past.at, move |mounted| {
         let mut started = mounted.start.run(mounted.entry, &request, mounted.tell)?;
         // Replayed to one moment, they are of one time.
@@ -118,17 +126,27 @@ pub(super) fn run(args: &StartArgs) -> Result<()> {
     Err(Error::corrupt(format!("the node does not show all: {missing} things are missing from it")))
 }
 
+/// Where the source has logs that are of no host; of those of others than `hosts` where these were
+/// chosen, only what may be of these.
+fn unassigned_logs(settings: Settings, hosts: &[String]) -> Result<Vec<String>> {
+    let found = session::block_on(async { Session::open(settings).await?.catalog.hosts().await })?;
+    let logs = found.strays.list().iter().filter(|stray| stray.reason == StrayReason::CommitLogs);
+    // `commitlogs/` may have anybody's, `commitlogs/node9/` has those of node9.
+    let may_be_theirs = |stray: &&Stray| hosts.is_empty() || stray.key.matches('/').count() == 1;
+    Ok(logs.filter(may_be_theirs).map(ToString::to_string).collect())
+}
+
 impl StartArgs {
     fn request(&self) -> PointRequest {
+        let mut directories: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        for (host, directory) in &self.commit_logs {
+            directories.entry(host.clone()).or_default().push(directory.clone());
+        }
         PointRequest {
             at: self.past.at.clone(),
             hosts: self.past.source_host.clone(),
             selection: self.past.selection(),
-            logs: LogRequest {
-                directories: self.commit_logs.iter().cloned().collect(),
-                since: self.logs_since,
-                none: self.without_logs,
-            },
+            logs: LogRequest { directories, since: self.logs_since, none: self.without_logs, unassigned: Vec::new() },
             allow_incomplete: self.allow_incomplete,
             with_indexes: self.with_indexes,
             with_roles: self.with_roles,

@@ -146,10 +146,19 @@ impl BackupHost {
         Ok(newest.map(|(point, _)| point))
     }
 
-    /// The directory of its archived commit logs; `None` where there is none.
-    pub fn commit_logs(&self) -> Result<Option<PathBuf>> {
-        let directory = self.root.join(LOGS);
-        Ok(look::is_directory(&directory)?.then_some(directory))
+    /// The directories of its archived commit logs: a log that is in several of them may be another in
+    /// each.
+    pub fn commit_logs(&self) -> Result<Vec<PathBuf>> {
+        let mut directories = Vec::new();
+        for copy in 1.. {
+            let name = if copy == 1 { LOGS.to_owned() } else { format!("{LOGS}-{copy}") };
+            let directory = self.root.join(name);
+            if !look::is_directory(&directory)? {
+                break;
+            }
+            directories.push(directory);
+        }
+        Ok(directories)
     }
 
     fn no_point(&self, at: &str, tags: &[String], error: std::io::Error) -> Error {

@@ -2,6 +2,7 @@
 //! its commit logs.
 
 use super::{gone, missing};
+use crate::catalog::layout::logs::copy_of;
 use crate::catalog::{Host, HostSets, Tag};
 use crate::reader::ListedFile;
 use crate::tree::backup::BackupTree;
@@ -37,8 +38,11 @@ impl BackupTree {
             keyspaces.map(|name| Child::new(name.clone(), Place::Keyspace(host.clone(), name))).collect();
         children.push(Child::new(POINTS, Place::Points(host.clone())));
         children.push(Child::new(SETS, Place::Sets(host.clone())));
-        if sets.logs.is_some() && !children.iter().any(|child| &*child.name == LOGS) {
-            children.push(Child::new(LOGS, Place::Logs(host.clone())));
+        for copy in 1..=sets.logs.as_ref().map_or(0, |logs| logs.copies) {
+            let name = logs_name(copy);
+            if !children.iter().any(|child| *child.name == *name) {
+                children.push(Child::new(name, Place::Logs(host.clone(), copy)));
+            }
         }
         Ok(children)
     }
@@ -53,8 +57,11 @@ impl BackupTree {
         let has_keyspace = sets.sets[..visible.sets].iter().rev().any(|set| set.has_keyspace(name));
         match () {
             () if has_keyspace => Ok(Child::new(name, Place::Keyspace(host.clone(), name.into()))),
-            () if name == LOGS && sets.logs.is_some() => Ok(Child::new(name, Place::Logs(host.clone()))),
-            () => Err(missing(name)),
+            () => {
+                let mut copies = 1..=sets.logs.as_ref().map_or(0, |logs| logs.copies);
+                let copy = copies.find(|copy| logs_name(*copy) == name).ok_or_else(|| missing(name))?;
+                Ok(Child::new(name, Place::Logs(host.clone(), copy)))
+            }
         }
     }
 
@@ -86,12 +93,16 @@ impl BackupTree {
         Ok(Child::new(name, Place::Object(object.clone())))
     }
 
-    pub(super) async fn list_logs(&self, host: &Host) -> Result<Vec<Child>> {
+    pub(super) async fn list_logs(&self, host: &Host, copy: u32) -> Result<Vec<Child>> {
         let sets = self.source.host(host).await?;
         let gone = || Error::new(Kind::Changed, format!("the commit logs of {host} have gone from the store"));
-        let bundle = sets.logs.as_ref().ok_or_else(gone)?;
+        let bundle = &sets.logs.as_ref().ok_or_else(gone)?.bundle;
         let listing = self.source.listing(bundle).await?;
         let log = |(index, file): (usize, &ListedFile)| {
+            let (of, name) = copy_of(&file.path);
+            if of != copy {
+                return None;
+            }
             let content = ContentFile {
                 path: file.path.clone(),
                 member: file.path.clone(),
@@ -100,15 +111,21 @@ impl BackupTree {
                 size: file.size,
                 mtime: file.mtime,
             };
-            Child::new(file.path.clone(), Place::Member(Arc::new(content)))
+            Some(Child::new(name, Place::Member(Arc::new(content))))
         };
-        Ok(listing.files.iter().enumerate().map(log).collect())
+        Ok(listing.files.iter().enumerate().filter_map(log).collect())
     }
 
-    pub(super) async fn find_log(&self, host: &Host, name: &str) -> Result<Child> {
-        let logs = self.list_logs(host).await?;
+    pub(super) async fn find_log(&self, host: &Host, copy: u32, name: &str) -> Result<Child> {
+        let logs = self.list_logs(host, copy).await?;
         logs.into_iter().find(|log| &*log.name == name).ok_or_else(|| missing(name))
     }
+}
+
+/// The name of a host's directory of logs, of so many that it has.
+fn logs_name(copy: u32) -> String {
+    // No keyspace has a dash in its name.
+    if copy == 1 { LOGS.to_owned() } else { format!("{LOGS}-{copy}") }
 }
 
 /// The keyspaces of which any of the first `count` sets has an archive. Sorted.

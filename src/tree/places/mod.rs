@@ -30,7 +30,7 @@ impl BackupTree {
             Place::Host(host) => self.list_host(host).await,
             Place::Sets(host) => self.list_sets(host).await,
             Place::Set(host, tag) => self.list_set(host, tag).await,
-            Place::Logs(host) => self.list_logs(host).await,
+            Place::Logs(host, copy) => self.list_logs(host, *copy).await,
             Place::Points(host) => self.list_points(host).await,
             Place::Point(host, tag) => self.list_point(host, tag).await,
             Place::PointKeyspace(host, tag, keyspace) => self.list_point_keyspace(host, tag, keyspace).await,
@@ -52,7 +52,7 @@ impl BackupTree {
             Place::Host(host) => self.find_in_host(host, name).await,
             Place::Sets(host) => self.find_set(host, name).await,
             Place::Set(host, tag) => self.find_in_set(host, tag, name).await,
-            Place::Logs(host) => self.find_log(host, name).await,
+            Place::Logs(host, copy) => self.find_log(host, *copy, name).await,
             Place::Points(host) => self.find_point(host, name).await,
             Place::Point(host, tag) => self.find_in_point(host, tag, name).await,
             Place::PointKeyspace(host, tag, keyspace) => self.find_in_point_keyspace(host, tag, keyspace, name).await,
@@ -78,7 +78,7 @@ impl BackupTree {
             Place::Host(host)
             | Place::Points(host)
             | Place::Sets(host)
-            | Place::Logs(host)
+            | Place::Logs(host, _)
             | Place::Keyspace(host, _) => (newest_set(host), None),
             Place::Point(host, tag) | Place::PointKeyspace(host, tag, _) | Place::Set(host, tag) => {
                 let count = matches!(place, Place::Set(..)).then_some(0);

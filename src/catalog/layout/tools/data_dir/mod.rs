@@ -68,8 +68,11 @@ impl Layout for DataDir {
 
     fn hosts<'a>(&'a self, objects: &'a dyn Objects) -> BoxFuture<'a, Result<Hosts>> {
         Box::pin(async move {
-            if Search::new(objects).only_host().await?.is_some() {
-                return Ok(Hosts { hosts: vec![Host::new(ONLY_HOST)], ..Hosts::default() });
+            let mut search = Search::new(objects);
+            if search.only_host().await?.is_some() {
+                let mut only = Hosts { hosts: vec![Host::new(ONLY_HOST)], ..Hosts::default() };
+                only.without_logs(search.level("").await?.prefixes.clone());
+                return Ok(only);
             }
             let mut found = hosts_at_top(objects, |_| false).await?;
             for name in found.strays.take_hidden() {
@@ -227,13 +230,13 @@ struct Disks {
     contents: Vec<Contents>,
     /// What was not looked into, and what lies beside the data directories and may hold rows.
     strays: Strays,
-    /// The first commit logs.
-    logs: Option<ObjectMeta>,
+    /// What the keys of commit logs start with.
+    logs: Vec<String>,
 }
 
 /// `None` when none of the hosts is there.
 async fn disks(objects: &dyn Objects, hosts: &[Host]) -> Result<Option<Disks>> {
-    let (mut contents, mut strays, mut logs) = (Vec::new(), Strays::default(), None);
+    let (mut contents, mut strays, mut logs) = (Vec::new(), Strays::default(), Vec::new());
     let mut any = false;
     for host in hosts {
         let Some(HostPlaces { places, base, mut beside, lost }) = places_of(objects, host).await? else { continue };
@@ -255,9 +258,7 @@ async fn disks(objects: &dyn Objects, hosts: &[Host]) -> Result<Option<Disks>> {
         for prefix in unseen {
             strays.push(prefix, None, StrayReason::NotLookedAt);
         }
-        if logs.is_none() {
-            logs = logs::take(objects, &base, &mut beside).await?;
-        }
+        logs.extend(logs::take(objects, &base, &mut beside).await?);
     }
     Ok(any.then_some(Disks { contents, strays, logs }))
 }
