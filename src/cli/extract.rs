@@ -15,7 +15,7 @@ use cassmount::extract::{
 };
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::Source;
-use cassmount::tree::TreeOptions;
+use cassmount::tree::{LackLog, TreeOptions};
 use cassmount::{Error, Kind, Result};
 use serde::{Serialize, Serializer};
 use std::fmt::Write;
@@ -169,7 +169,7 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
         access,
         jobs,
     };
-    let tree = TreeOptions { live_data_dir, logs_lacks: false, ..session.tree_options() };
+    let tree = TreeOptions { live_data_dir, lack_log: LackLog::Nothing, ..session.tree_options() };
     let point = (host, &*args.point.point);
     let catalog = Arc::clone(&session.catalog);
     let extraction = Extraction::new(catalog, Arc::clone(&reader), tree, point, &args.directory, options).await?;

@@ -13,7 +13,7 @@ use cassmount::private;
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Bundles, Store};
 use cassmount::task::{blocking, lock};
-use cassmount::tree::{BackupTree, Damage, TreeOptions};
+use cassmount::tree::{BackupTree, Damage, LackLog, TreeOptions};
 use cassmount::unpacked::{Unpacked, with_plain_logs};
 use cassmount::verify::{self, FoundBefore, FoundDamage};
 use cassmount::{Error, Kind, Result};
@@ -170,12 +170,12 @@ impl Session {
 
     /// The source's backups as a mount would show them.
     pub(super) fn tree(&self) -> Result<BackupTree> {
-        self.tree_of(self.tree_options())
+        self.tree_of(TreeOptions { lack_log: LackLog::Count, ..self.tree_options() })
     }
 
     /// As [`Self::tree`], for who reports by itself what restore points lack.
     pub(super) fn unlogged_tree(&self) -> Result<BackupTree> {
-        self.tree_of(TreeOptions { logs_lacks: false, ..self.tree_options() })
+        self.tree_of(TreeOptions { lack_log: LackLog::Nothing, ..self.tree_options() })
     }
 
     fn tree_of(&self, options: TreeOptions) -> Result<BackupTree> {

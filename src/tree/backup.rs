@@ -50,9 +50,19 @@ pub struct TreeOptions {
     pub linked: BTreeSet<PathBuf>,
     /// Bytes of memory for listings that may be made again.
     pub memory_limit: usize,
-    /// Whether what restore points lack, and which are of several runs, is logged. Who reports it
-    /// needs no second word.
-    pub logs_lacks: bool,
+    /// How what restore points lack, and which are of several runs, is logged. Who reports it needs
+    /// no second word.
+    pub lack_log: LackLog,
+}
+
+/// How a tree logs what is wrong with restore points.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LackLog {
+    /// Each thing that they lack: who looks after a mount may have nothing else.
+    Each,
+    /// That they lack something, in one line: who looks around asked for something else.
+    Count,
+    Nothing,
 }
 
 impl Default for TreeOptions {
@@ -65,7 +75,7 @@ impl Default for TreeOptions {
             names: None,
             linked: BTreeSet::new(),
             memory_limit: 32 << 20,
-            logs_lacks: true,
+            lack_log: LackLog::Each,
         }
     }
 }
@@ -334,7 +344,7 @@ impl BackupTree {
                 tracing::warn!("table ids of {} may be missing: {outage}", sets.host);
             }
             self.keep_names(&model, findings).await?;
-            if self.options.logs_lacks {
+            if self.options.lack_log != LackLog::Nothing {
                 self.log_lacks(&model);
             }
             return Ok(BuiltModel { model: Arc::new(model), revision, at: Instant::now(), incomplete });
@@ -347,10 +357,15 @@ impl BackupTree {
         let mut logged = lock(&state.logged);
         let seen = model.from.sets.completeness.lacks().filter(|lack| logged.insert((*lack).clone()));
         let new: Vec<&crate::catalog::Lack> = seen.collect();
-        for lack in new.iter().take(MOST_LOGGED) {
+        let is_counted = self.options.lack_log == LackLog::Count;
+        if is_counted && !new.is_empty() {
+            let (host, source) = (&model.from.sets.host, self.source.name());
+            tracing::warn!("{host} lacks something: `cassmount list {source} {host}` says what");
+        }
+        for lack in new.iter().take(MOST_LOGGED).filter(|_| !is_counted) {
             tracing::warn!("{}: {lack}; {}", lack.host, lack.reach());
         }
-        if new.len() > MOST_LOGGED {
+        if new.len() > MOST_LOGGED && !is_counted {
             tracing::warn!("{}: and {} more things are missing", model.from.sets.host, new.len() - MOST_LOGGED);
         }
         if let Some(guessed) = model.guesses() {

@@ -33,7 +33,7 @@ mod source;
 mod warnings;
 mod weighted;
 
-pub use backup::{BackupTree, TreeOptions};
+pub use backup::{BackupTree, LackLog, TreeOptions};
 pub use damage::Damage;
 pub use files::{PointArchive, PointFile, PointFiles, PointInfo, PointTable};
 pub use lives::TableLives;

@@ -243,3 +243,19 @@ fn cron_writes_metrics_into_a_file() {
     let of_part = user.run(&["verify", SAMPLE, "cass-a", "latest", "--prometheus-textfile", path]);
     assert_eq!(of_part.status.code(), Some(2), "{of_part:?}");
 }
+
+/// Who looks around is told in one line that something is missing, however much it is.
+#[test]
+fn what_is_missing_does_not_drown_what_was_asked_for() {
+    let (user, bucket) = (User::new(), Bucket::sample());
+    for archive in ["2026-11-21-02-48/shop/users", "2026-11-21-02-48/shop/carts", "2026-11-21-02-52/shop/hits"] {
+        fs::remove_file(bucket.path().join(format!("cass-a/{archive}.tar.gz.enc"))).unwrap();
+    }
+    let source = bucket.source();
+    for command in [&["ls", &source, "cass-a/shop"][..], &["diff", &source, "cass-a", "2026-11-21-02-47"]] {
+        let output = user.run(command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let told = said.lines().filter(|line| line.contains("lacks")).count();
+        assert!(told == 1 && said.contains("cass-a lacks something: `cassmount list "), "{command:?}: {said}");
+    }
+}
