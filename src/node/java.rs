@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(30);
+/// The modules by which nodetool reaches a Cassandra (JMX, by a name of JNDI).
+const FOR_NODETOOL: [&str; 2] = ["java.management.rmi", "java.naming"];
 
 /// A Java runtime.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +41,31 @@ impl Java {
         Err(Error::not_found(format!(
             "Cassandra {cassandra} runs on Java {}, and {there}: install it, or name its directory in JAVA_HOME",
             wanted.join(" or ")
+        )))
+    }
+
+    /// Makes sure that nodetool runs on it, too: Java runtimes that come trimmed run a Cassandra and lack
+    /// what nodetool finds one by.
+    ///
+    /// # Errors
+    /// `Kind::NotFound` with what is missing.
+    pub fn check_for_nodetool(&self) -> Result<()> {
+        if self.major <= 8 {
+            return Ok(());
+        }
+        let said = Program::at(&self.program).run(&["--list-modules"], DEADLINE)?;
+        let has = |module: &str| said.stdout.lines().any(|line| line.split('@').next() == Some(module));
+        let lacks: Vec<&str> = FOR_NODETOOL.into_iter().filter(|module| !has(module)).collect();
+        if lacks.is_empty() {
+            return Ok(());
+        }
+        Err(Error::not_found(format!(
+            "{} is a Java {} without {}: Cassandra runs on it, and nodetool, which verifies, does not. Install a whole \
+             Java {}, or name its directory in JAVA_HOME",
+            self.program.display(),
+            self.major,
+            lacks.join(" and "),
+            self.major
         )))
     }
 
@@ -164,6 +191,21 @@ mod tests {
         assert!(error.contains("runs on Java 17 or 11, and ") && error.contains("is Java 25"), "{error}");
         let error = Java::find(&cassandra("5.0.6"), &[]).unwrap_err().to_string();
         assert!(error.contains("there is no java here"), "{error}");
+    }
+
+    #[test]
+    fn a_java_without_what_nodetool_needs_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("java");
+        let check = |major, modules: &str| {
+            std::fs::write(&program, format!("#!/bin/sh\nprintf '{modules}'\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            Java { program: program.clone(), major }.check_for_nodetool()
+        };
+        check(11, "java.base@11\\njava.management.rmi@11\\njava.naming@11\\n").unwrap();
+        check(8, "").unwrap();
+        let error = check(11, "java.base@11\\njava.management.rmi@11\\n").unwrap_err().to_string();
+        assert!(error.contains("is a Java 11 without java.naming: ") && error.contains("a whole Java 11"), "{error}");
     }
 
     #[test]

@@ -106,6 +106,9 @@ impl Launch<'_> {
         let room = swept_room()?;
         let installation = Installation::find(self.server.cassandra.as_deref(), &places::installations())?;
         let java = Java::find(&installation.version, &places::javas())?;
+        if self.takes_nodetool {
+            java.check_for_nodetool()?;
+        }
         let (stopper, deadline) = (Stopper::default(), self.server.start_timeout);
         let (heap, takes_nodetool) = (self.server.heap, self.takes_nodetool);
         let start = Start { room, installation, java, heap, deadline, takes_nodetool, stopper };

@@ -282,3 +282,30 @@ impl Shown for Outline {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_clusters_one_is_named() {
+        let view = |name: Option<&str>| ClusterView {
+            name: name.map(Into::into),
+            hosts: Vec::new(),
+            points: Vec::new(),
+            faults: Vec::new(),
+        };
+        let of = |names: &[Option<&str>], named| choose(names.iter().map(|name| view(*name)).collect(), named);
+        let two = [Some("shops"), None];
+        let unnamed = of(&two, None).unwrap_err();
+        assert_eq!(unnamed.kind(), Kind::Invalid);
+        assert!(
+            unnamed.to_string().contains("several clusters (shops, (no name)): choose with --cluster"),
+            "{unnamed}"
+        );
+        let unknown = of(&two, Some("others")).unwrap_err();
+        assert!(unknown.kind() == Kind::NotFound && unknown.to_string().contains("shops"), "{unknown}");
+        assert_eq!(of(&two, Some("shops")).unwrap().name.as_deref(), Some("shops"));
+        assert_eq!(of(&[None], None).unwrap().name, None);
+    }
+}

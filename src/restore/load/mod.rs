@@ -11,6 +11,8 @@ mod journal;
 mod links;
 mod loader;
 mod plan;
+#[cfg(test)]
+mod refused;
 mod subset;
 
 use plan::LoadJob;
