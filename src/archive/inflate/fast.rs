@@ -13,7 +13,7 @@ const MIN_INPUT: usize = 16;
 /// Reads symbols up to the end of the block, or until input or room are nearly used up. Tells
 /// whether the block ended.
 #[inline(never)] // With the caller's variables in it, there are too few registers.
-pub(super) fn read<T: Symbol>(
+pub(super) fn read<T: Symbol, const NOTE: bool>(
     reader: &mut BitReader<'_>,
     history: &mut History<T>,
     end: usize,
@@ -26,6 +26,8 @@ pub(super) fn read<T: Symbol>(
     let mut bits = reader.hold.bits;
     let mut count = reader.hold.count;
     let mut input = &reader.input[reader.at..];
+    // Not the writer's: without notes, nothing of them is in the loop.
+    let mut notes = if NOTE { history.notes.take() } else { None };
     let mut writer = history.writer();
     // Only the lowest six bits of `count` are of meaning: then neither they nor an entry's need a
     // mask before a shift.
@@ -64,6 +66,9 @@ pub(super) fn read<T: Symbol>(
                 let distance = found.distance(bits);
                 skip!(found);
                 entry = codes.litlen(bits);
+                if NOTE && let Some(notes) = &mut notes {
+                    notes.push(writer.at, distance, $length);
+                }
                 if let Err(error) = writer.copy(distance, $length) {
                     result = Err(error);
                     break;
@@ -122,6 +127,9 @@ pub(super) fn read<T: Symbol>(
         copy!(length);
     }
     writer.finish();
+    if NOTE {
+        history.notes = notes;
+    }
     reader.at = reader.input.len() - input.len();
     reader.hold.count = count & 63;
     reader.hold.bits = bits & low_bits(count & 63);

@@ -1,7 +1,7 @@
 //! The plain bytes of late, to which deflate refers back.
 #![allow(clippy::inline_always, reason = "parts of the fast loop, which is slower with calls in it")]
 
-use super::{BadDeflate, WINDOW_LEN};
+use super::{BadDeflate, Match, WINDOW_LEN};
 
 /// Bytes that one filling of the buffer takes.
 const FILL: usize = 96 << 10;
@@ -13,6 +13,9 @@ const END: usize = LEN - PIECE;
 
 /// A copy moves pieces of this length, and may write as much too many.
 const PIECE: usize = 32;
+
+/// Matches that are noted, about: tracing more of them takes longer than inflating once more.
+const MOST_NOTES: usize = 8 << 10;
 
 pub(super) const TOO_FAR: BadDeflate = BadDeflate("invalid distance too far back");
 
@@ -43,17 +46,49 @@ impl Symbol for u16 {
 pub(super) struct History<T> {
     buffer: Box<[T; LEN]>,
     at: usize,
+    pub(super) notes: Option<Notes>,
+}
+
+/// The matches since somebody wanted to know of them.
+pub(super) struct Notes {
+    /// Where in the buffer that was; before its start, by wrapping around.
+    start: usize,
+    matches: Vec<Match>,
+}
+
+impl Notes {
+    pub(super) fn push(&mut self, at: usize, distance: usize, len: usize) {
+        let at = at.wrapping_sub(self.start) as u32;
+        self.matches.push(Match { at, distance: distance as u16, len: len as u16 });
+    }
 }
 
 impl<T: Symbol> History<T> {
     pub(super) fn new() -> Self {
         let buffer = vec![T::default(); LEN].into_boxed_slice().try_into().ok().expect("its length is LEN");
-        Self { buffer, at: 0 }
+        Self { buffer, at: 0, notes: None }
     }
 
     pub(super) fn set(&mut self, window: &[T]) {
         self.buffer[..window.len()].copy_from_slice(window);
         self.at = window.len();
+        self.notes = None;
+    }
+
+    /// Notes matches from here on.
+    pub(super) fn note_matches(&mut self) {
+        self.notes = Some(Notes { start: self.at, matches: Vec::new() });
+    }
+
+    /// Whether they are noted. Gives up where they are too many.
+    pub(super) fn is_noting(&mut self) -> bool {
+        self.notes.take_if(|notes| notes.matches.len() > MOST_NOTES);
+        self.notes.is_some()
+    }
+
+    /// What was noted; `None` where it is not all.
+    pub(super) fn take_matches(&mut self) -> Option<Vec<Match>> {
+        self.notes.take().map(|notes| notes.matches)
     }
 
     pub(super) fn window(&self) -> &[T] {
@@ -73,6 +108,9 @@ impl<T: Symbol> History<T> {
     pub(super) fn make_room(&mut self, room: usize) -> usize {
         if self.at + MIN_ROOM > END {
             self.buffer.copy_within(self.at - WINDOW_LEN..self.at, 0);
+            if let Some(notes) = &mut self.notes {
+                notes.start = notes.start.wrapping_sub(self.at - WINDOW_LEN);
+            }
             self.at = WINDOW_LEN;
         }
         END.min(self.at.saturating_add(room))
@@ -92,6 +130,9 @@ impl<T: Symbol> History<T> {
     /// Repeats what is `distance` back, byte by byte.
     pub(super) fn repeat(&mut self, distance: usize, len: usize) -> Result<(), BadDeflate> {
         let from = self.at.checked_sub(distance).ok_or(TOO_FAR)?;
+        if let Some(notes) = &mut self.notes {
+            notes.push(self.at, distance, len);
+        }
         for i in 0..len {
             self.buffer[self.at + i] = self.buffer[from + i];
         }

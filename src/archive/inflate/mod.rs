@@ -58,6 +58,15 @@ pub enum At {
     End,
 }
 
+/// A copy of what was `distance` back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Match {
+    /// Plain bytes between where noting began and this.
+    pub at: u32,
+    pub distance: u16,
+    pub len: u16,
+}
+
 /// The stream is not deflate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadDeflate(pub &'static str);
@@ -171,6 +180,16 @@ impl<T: Symbol> RawInflate<T> {
         self.history.window().to_vec()
     }
 
+    /// Notes matches from here on, until the decoder is brought to another place.
+    pub fn note_matches(&mut self) {
+        self.history.note_matches();
+    }
+
+    /// What was noted, if that is all. Nothing is noted any more.
+    pub fn take_matches(&mut self) -> Option<Vec<Match>> {
+        self.history.take_matches()
+    }
+
     /// Inflates as much as input and spare capacity of `output` allow, or up to `stop_at`; appends
     /// to `output`, at most `limit` bytes.
     pub fn inflate(
@@ -249,7 +268,12 @@ impl<T: Symbol> RawInflate<T> {
                 State::Symbols { .. } if self.history.is_scarce(end) => return Ok(Pause::Output),
                 State::Symbols { fixed } => {
                     let codes = if fixed { Codes::fixed() } else { &self.codes };
-                    if fast::read(reader, &mut self.history, end, codes)? {
+                    let ended = if self.history.is_noting() {
+                        fast::read::<T, true>(reader, &mut self.history, end, codes)?
+                    } else {
+                        fast::read::<T, false>(reader, &mut self.history, end, codes)?
+                    };
+                    if ended {
                         self.state = State::BlockEnd;
                     } else if let Some(pause) = self.symbol(reader, end, fixed)? {
                         return Ok(pause);

@@ -3,6 +3,10 @@
 use super::Inflater;
 use super::window::{BlockStart, PendingWindow, RunUpStart};
 use crate::archive::compression::{Checkpoint, Spacing};
+use crate::archive::inflate::WINDOW_LEN;
+
+/// Windows for which no matches are noted after one that had too many.
+const UNNOTED: u32 = 15;
 
 impl Inflater {
     /// Between two blocks: the checkpoint, or the start of the run-up to it.
@@ -17,7 +21,14 @@ impl Inflater {
             None if self.plain >= patience => {}
             None if self.is_due(spacing - run_up) => {
                 let window = self.engine.window();
-                self.run_up = Some(RunUpStart::new(bit, self.plain, window, &self.recent, self.consumed));
+                let mut start = RunUpStart::new(bit, self.plain, window, &self.recent, self.consumed);
+                // One window at a time.
+                start.notes = self.unnoted == 0 && !self.collecting.as_ref().is_some_and(|of| of.notes);
+                self.unnoted = self.unnoted.saturating_sub(1);
+                if start.notes {
+                    self.engine.note_matches();
+                }
+                self.run_up = Some(start);
                 return None;
             }
             Some(_) | None => return None,
@@ -55,6 +66,15 @@ impl Inflater {
 
     /// Takes what was collected for the last checkpoint as all that it needs.
     pub(super) fn window_complete(&mut self) {
-        self.windows.extend(self.collecting.take());
+        let Some(mut window) = self.collecting.take() else { return };
+        if window.notes {
+            let matches = self.engine.take_matches();
+            if matches.is_none() {
+                self.unnoted = UNNOTED;
+            }
+            let is_told = self.plain - window.checkpoint.plain >= WINDOW_LEN as u64 && !window.is_full();
+            window.matches = matches.filter(|_| is_told);
+        }
+        self.windows.push(window);
     }
 }

@@ -5,7 +5,7 @@
 //! guess does not fit, nothing but time is lost.
 
 use crate::archive::inflate::guess::{Guess, Known};
-use crate::archive::inflate::{At, BadDeflate, Progress, RawInflate, StopAt};
+use crate::archive::inflate::{At, BadDeflate, Match, Progress, RawInflate, StopAt};
 
 /// A [`RawInflate`] with guesses.
 #[derive(Default)]
@@ -54,6 +54,18 @@ impl Engine {
             Some(replay) => replay.guess.window(replay.plain, &self.known),
             None => self.raw.window(),
         }
+    }
+
+    /// Notes matches from here on, for as long as no guess is taken over.
+    pub(super) fn note_matches(&mut self) {
+        if self.replay.is_none() {
+            self.raw.note_matches();
+        }
+    }
+
+    /// What was noted, if that is all.
+    pub(super) fn take_matches(&mut self) -> Option<Vec<Match>> {
+        self.raw.take_matches()
     }
 
     /// As [`RawInflate::inflate`]. `used` bytes were used before `input`; guesses are taken over
@@ -105,6 +117,7 @@ impl Engine {
         match input.last() {
             Some(&last) if unused_bits < 8 && self.known.set(&self.raw.window()) => {
                 self.fitting += 1;
+                self.raw.take_matches();
                 self.replay = Some(Replay { guess, boundary: 0, plain: 0, last });
             }
             _ => self.used.push(guess),

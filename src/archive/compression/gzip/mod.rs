@@ -107,6 +107,8 @@ pub struct Inflater {
     /// Where the run-up to the next checkpoint starts, once that is near.
     run_up: Option<RunUpStart>,
     collecting: Option<PendingWindow>,
+    /// So many windows from here on are made without notes.
+    unnoted: u32,
     /// Left over from a push without output.
     buffer: Vec<u8>,
     windows: Vec<PendingWindow>,
@@ -164,6 +166,7 @@ impl Inflater {
             recent: Recent::default(),
             run_up: None,
             collecting: None,
+            unnoted: 0,
             buffer: Vec::new(),
             windows: Vec::new(),
         }
@@ -393,6 +396,9 @@ impl Inflater {
             plain if plain <= patience => patience - plain + 1,
             _ => u64::MAX,
         };
+        // What is noted for a window is all that can refer to it, and no more.
+        let noted = self.collecting.as_ref().filter(|of| of.notes);
+        let limit = noted.map_or(limit, |of| limit.min(of.checkpoint.plain + WINDOW_LEN as u64 - self.plain));
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let piece = &input[..input.len().min(if cutting { 1 } else { MAX_INPUT })];
         let start = plain.len();

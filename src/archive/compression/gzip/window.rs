@@ -5,7 +5,7 @@
 //! a block also needs the header of that block.
 
 use crate::archive::compression::{Checkpoint, PendingEntry, RunUp};
-use crate::archive::inflate::{At, BadDeflate, RawInflate, StopAt, Symbol, WINDOW_LEN, guess};
+use crate::archive::inflate::{At, BadDeflate, Match, RawInflate, StopAt, Symbol, WINDOW_LEN, guess};
 use crate::{Error, Result};
 use std::cell::RefCell;
 use zstd::bulk::{Compressor, Decompressor};
@@ -138,11 +138,13 @@ pub(super) struct RunUpStart {
     window: Vec<u8>,
     /// The compressed bytes behind it.
     tail: Vec<u8>,
+    /// Whether the decoder notes matches from here on.
+    pub(super) notes: bool,
 }
 
 impl RunUpStart {
     pub(super) fn new(bit: u64, plain: u64, window: Vec<u8>, recent: &Recent, consumed: u64) -> Self {
-        Self { bit, plain, window, tail: recent.since(bit / 8, consumed) }
+        Self { bit, plain, window, tail: recent.since(bit / 8, consumed), notes: false }
     }
 
     pub(super) fn push(&mut self, input: &[u8]) {
@@ -160,7 +162,7 @@ impl RunUpStart {
         let run_up = RunUp { bits: (checkpoint.bit - self.bit) as u32, plain: (checkpoint.plain - self.plain) as u32 };
         let most = self.tail.len() + MAX_TAIL;
         let window = Window { bytes: self.window, block: None };
-        PendingWindow { checkpoint, run_up, window, tail: self.tail, most, here }
+        PendingWindow { checkpoint, run_up, window, tail: self.tail, most, here, notes: self.notes, matches: None }
     }
 }
 
@@ -178,12 +180,17 @@ pub struct PendingWindow {
     most: usize,
     /// The window at the checkpoint, if there is a run-up.
     here: Vec<u8>,
+    /// Whether the decoder notes matches for it, from the start of the run-up on.
+    pub(super) notes: bool,
+    /// All up to 32 KiB behind the checkpoint, where that is known.
+    pub(super) matches: Option<Vec<Match>>,
 }
 
 impl PendingWindow {
     pub(super) fn new(checkpoint: Checkpoint, bytes: Vec<u8>, block: Option<BlockStart>, tail: Vec<u8>) -> Self {
         let window = Window { bytes, block };
-        Self { checkpoint, run_up: RunUp::default(), window, tail, most: MAX_TAIL, here: Vec::new() }
+        let run_up = RunUp::default();
+        Self { checkpoint, run_up, window, tail, most: MAX_TAIL, here: Vec::new(), notes: false, matches: None }
     }
 
     pub(super) fn push(&mut self, input: &[u8]) {
@@ -218,10 +225,38 @@ impl PendingWindow {
     /// Which bytes of the window the plain bytes behind the checkpoint are made of; `None` when that
     /// cannot be told.
     ///
-    /// Only the first 32 KiB behind the checkpoint can refer to what is before it. Inflated with a
-    /// mark in place of each byte of the window, they show themselves where they came from. What
-    /// the run-up alone is made of does not count.
+    /// Only the first 32 KiB behind the checkpoint can refer to what is before it. The matches tell
+    /// where they came from; where these were not noted, inflated with a mark in place of each byte
+    /// of the window, they show it themselves. What the run-up alone is made of does not count.
     fn referenced(&self) -> Option<Vec<bool>> {
+        match &self.matches {
+            Some(matches) => self.traced(matches),
+            None => self.marked(),
+        }
+    }
+
+    fn traced(&self, matches: &[Match]) -> Option<Vec<bool>> {
+        let (len, run_up) = (self.window.bytes.len(), self.run_up.plain as usize);
+        // Of each byte, its place in the window and one, or 0.
+        let mut origins = vec![0_u16; run_up + WINDOW_LEN];
+        for of in matches {
+            let (at, distance) = (of.at as usize, usize::from(of.distance));
+            let end = origins.len().min(at + usize::from(of.len));
+            for to in at..end {
+                origins[to] = match to.checked_sub(distance) {
+                    Some(from) => origins[from],
+                    None => (len.checked_sub(distance - to)? + 1) as u16,
+                };
+            }
+        }
+        let mut used = vec![false; len];
+        for place in origins[run_up..].iter().filter_map(|origin| origin.checked_sub(1)) {
+            *used.get_mut(usize::from(place))? = true;
+        }
+        Some(used)
+    }
+
+    fn marked(&self) -> Option<Vec<bool>> {
         let len = self.window.bytes.len();
         let mut used = vec![false; len];
         if len == 0 {
@@ -299,6 +334,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::compression::Spacing;
     use proptest::prelude::*;
 
     #[test]
@@ -321,6 +357,50 @@ mod tests {
         let kept = |tail| PendingWindow::new(checkpoint, vec![7; 9], None, tail).into_window().bytes;
         assert_eq!(kept(deflate.clone()), [0, 0, 0, 0, 0, 0, 0, 0, 7]);
         assert_eq!(kept(deflate[..1].to_vec()), [7; 9], "what is referred to is not known");
+    }
+
+    /// Words that come again at every distance, between bytes that never do.
+    fn text(seed: u32) -> Vec<u8> {
+        let mut state = seed | 1;
+        let mut next = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % below
+        };
+        let mut text = Vec::new();
+        while text.len() < 3 << 20 {
+            let back = next(40_000) as usize + 1;
+            if next(3) == 0 && back < text.len() {
+                let from = text.len() - back;
+                text.extend((0..next(300) as usize).map(|i| i % back).map(|i| text[from + i]).collect::<Vec<u8>>());
+            } else {
+                text.extend((0..next(200)).map(|_| next(97) as u8));
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn matches_tell_what_marks_show() {
+        for (seed, level, spacing) in
+            [(1, "-6", 256 << 10), (2, "-9", 256 << 10), (3, "-1", 300 << 10), (4, "-6", 512 << 10)]
+        {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text(seed)).unwrap();
+            let gzip = std::process::Command::new("gzip").args([level, "-c"]).arg(file.path()).output().unwrap().stdout;
+            let mut inflater = super::super::Inflater::new(Spacing::every(spacing));
+            let (mut input, mut traced) = (&*gzip, 0);
+            while !input.is_empty() {
+                inflater.inflate(&mut input, &mut Vec::with_capacity(70_000)).unwrap();
+                for window in inflater.windows.drain(..) {
+                    let Some(matches) = &window.matches else { continue };
+                    let marked = window.marked();
+                    assert!(marked.is_some());
+                    assert_eq!(window.traced(matches), marked, "{seed}: {:?}", window.checkpoint);
+                    traced += 1;
+                }
+            }
+            assert!(traced > 1, "{seed}: {traced} windows");
+        }
     }
 
     #[test]
