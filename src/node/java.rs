@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// The modules by which nodetool reaches a Cassandra (JMX, by a name of JNDI).
-const FOR_NODETOOL: [&str; 2] = ["java.management.rmi", "java.naming"];
+const FOR_NODETOOL: [&str; 3] = ["java.management.rmi", "java.naming", "jdk.naming.rmi"];
 
 /// A Java runtime.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -202,10 +202,13 @@ mod tests {
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
             Java { program: program.clone(), major }.check_for_nodetool()
         };
-        check(11, "java.base@11\\njava.management.rmi@11\\njava.naming@11\\n").unwrap();
+        check(11, "java.base@11\\njava.management.rmi@11\\njava.naming@11\\njdk.naming.rmi@11\\n").unwrap();
         check(8, "").unwrap();
-        let error = check(11, "java.base@11\\njava.management.rmi@11\\n").unwrap_err().to_string();
-        assert!(error.contains("is a Java 11 without java.naming: ") && error.contains("a whole Java 11"), "{error}");
+        let error = check(11, "java.base@11\\njava.management.rmi@11\\njava.naming@11\\n").unwrap_err().to_string();
+        assert!(
+            error.contains("is a Java 11 without jdk.naming.rmi: ") && error.contains("a whole Java 11"),
+            "{error}"
+        );
     }
 
     #[test]
