@@ -142,11 +142,12 @@ impl Attribution {
         lived.is_some_and(|lived| candidates.at(point.time()).is_some_and(|now| now.id == lived.id))
     }
 
-    /// The tables that a full should have an archive of and has not, by name: of the incarnation
-    /// that lived then some other set has one, and the full has archives of empty tables, too.
+    /// The tables that the point's full should have an archive of and has not, by name: of the
+    /// incarnation that lived then and lives still some other set has one, and the full has archives
+    /// of empty tables, too.
     pub(super) fn lacking_in_full(&self, point: &RestorePoint) -> Vec<&TableName> {
         let base = point.base();
-        if point.kind() != SetKind::Full || !base.holds_empty_tables() {
+        if !base.holds_empty_tables() {
             return Vec::new();
         }
         let lives = |table: &TableName, candidates: &Candidates| {

@@ -6,7 +6,7 @@ use testkit::unpacked;
 use testkit::walk;
 
 use cassmount::cassandra::TableName;
-use cassmount::catalog::Host;
+use cassmount::catalog::{Host, Tag};
 use cassmount::tree::{BackupTree, SchemaOptions, TreeOptions};
 use cassmount::view::View;
 use oracle::{Oracle, comparable};
@@ -214,6 +214,22 @@ async fn a_full_without_a_table_that_lived_then_is_as_incomplete_as_what_stands_
         let nearest = tree.nearest_whole(&host, &found.tag, &[]).await.unwrap();
         assert_eq!((nearest.before, nearest.after), (None, None), "{point}");
     }
+}
+
+#[tokio::test]
+async fn a_table_of_which_a_full_and_all_that_stands_on_it_have_nothing_is_a_lack_of_each() {
+    let gone = ["2026-11-21-02-50/shop/carts.tar.gz.enc", "2026-11-21-02-50/schema.cql"];
+    let copy = Copy::without(|path| gone.iter().any(|gone| path.ends_with(gone)));
+    let tree = BackupTree::over(copy.source(), TreeOptions::default()).unwrap();
+    let host = Host::new("cass-a");
+    for point in ["2026-11-21-02-50", "2026-11-21-02-52"] {
+        let found = tree.point_info(&host, point).await.unwrap();
+        let lacks: Vec<String> = found.lacks.iter().map(ToString::to_string).collect();
+        let told = "2026-11-21-02-50 lacks shop.carts: the table existed then, and there is no archive of it";
+        assert_eq!(lacks, [told], "{point}");
+    }
+    let nearest = tree.nearest_whole(&host, &Tag::new("2026-11-21-02-50"), &[]).await.unwrap();
+    assert_eq!((nearest.before, nearest.after), (Some(Tag::new("2026-11-21-02-49")), None));
 }
 
 /// The backup script found the directory of the dropped table, which still had its backups.

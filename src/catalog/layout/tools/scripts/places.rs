@@ -117,8 +117,13 @@ pub(super) async fn of_host(scan: &HostScan<'_>, gathered: &mut Gathered) -> Res
         strays.add_beside(below.objects);
     }
     for place in odd {
-        // A copy beside what it is a copy of.
-        if places.iter().any(|other| other.name_before.is_none() && other.date == place.date) {
+        // A copy beside what it is a copy of. A date's directory is there for all hosts: of this one
+        // nothing may be in it.
+        let mut is_copy = false;
+        for other in places.iter().filter(|other| other.name_before.is_none() && other.date == place.date) {
+            is_copy |= has_archives(objects, &other.prefix).await?;
+        }
+        if is_copy {
             if place.above.is_none() {
                 strays.push(place.prefix, None, StrayReason::NotATag);
             }

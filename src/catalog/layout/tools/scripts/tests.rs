@@ -208,6 +208,11 @@ async fn a_date_that_somebody_renamed_is_left_out_and_told() {
         let copied = of(&odd.replace(".bak", ""), 21, "_incr");
         assert_eq!(told([&keys[..], &[copied]].concat()).await, (vec![], vec![]));
     }
+    // The date is another host's.
+    let others = of("20261121/node2", 21, "_incr");
+    let keys = [of("20261120/node1", 20, ""), of("20261121.bak/node1", 21, "_incr"), others];
+    let (lacks, _) = told([&keys[..], &[of("20261122/node1", 22, "_incr")]].concat()).await;
+    assert!(matches!(&lacks[..], [lack] if lack.starts_with("20261121.bak_incr is left out")), "{lacks:?}");
     // Nothing says when that was.
     let (_, archives) = told(vec![of("node1/20261120", 20, ""), of("node1/monday", 21, "")]).await;
     assert_eq!(archives, ["node1/monday/"]);
