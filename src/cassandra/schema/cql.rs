@@ -82,7 +82,7 @@ impl Writer<'_> {
             None => {
                 put!(
                     self,
-                    "-- The definition of keyspace {name} is in no backup set: create it before what follows.\n\n"
+                    "-- The definition of keyspace {name} is in no backup set that could be read: create it before what follows.\n\n"
                 );
             }
         }
@@ -148,7 +148,7 @@ impl Writer<'_> {
     fn table(&mut self, keyspace: &str, table: &Table) {
         let name = format!("{keyspace}.{}", identifier(&table.name));
         if table.columns_of(ColumnKind::PartitionKey).next().is_none() {
-            put!(self, "-- Table {name} is left out: its columns are in no backup set.\n\n");
+            put!(self, "-- Table {name} is left out: its columns are in no backup set that could be read.\n\n");
             return;
         }
         let compact = Compact::of(table);
