@@ -308,11 +308,16 @@ fn lacking_of_schema(set: &BackupSet, after: Option<&BackupSet>) -> impl Iterato
     SCHEMA_TABLES.into_iter().filter(expected).map(table).filter(|table| !set.has(table))
 }
 
+/// The finished fulls that were to be of all tables, by index.
+fn whole_fulls(sets: &[Arc<BackupSet>]) -> Vec<usize> {
+    let is_full = |set: &BackupSet| set.is_finished() && set.kind() == SetKind::Full && set.scope() == Scope::Whole;
+    (0..sets.len()).filter(|index| is_full(&sets[*index])).collect()
+}
+
 /// What the fulls tell about each other: by their manifests' counts, and by the tables that nobody
 /// drops.
 fn fulls(sets: &[Arc<BackupSet>]) -> HashMap<usize, Vec<SetEvidence>> {
-    let is_full = |set: &BackupSet| set.is_finished() && set.kind() == SetKind::Full && set.scope() == Scope::Whole;
-    let fulls: Vec<usize> = (0..sets.len()).filter(|index| is_full(&sets[*index])).collect();
+    let fulls = whole_fulls(sets);
     let mut found: HashMap<usize, Vec<SetEvidence>> = untold::of_fulls(sets, &fulls);
     for (number, index) in fulls.iter().enumerate() {
         let set = &sets[*index];
@@ -371,8 +376,7 @@ fn all_counted(sets: &[Arc<BackupSet>]) -> HashSet<usize> {
     if !sets.iter().any(|set| asks(set)) {
         return HashSet::new();
     }
-    let is_full = |set: &BackupSet| set.is_finished() && set.kind() == SetKind::Full && set.scope() == Scope::Whole;
-    let fulls: Vec<usize> = (0..sets.len()).filter(|index| is_full(&sets[*index])).collect();
+    let fulls = whole_fulls(sets);
     let is_all_there = |number: usize| {
         let own = uncounted(&sets[fulls[number]])?;
         let beside = [number.checked_sub(1), Some(number + 1)];
