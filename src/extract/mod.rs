@@ -17,6 +17,7 @@ mod place;
 mod report;
 mod schema;
 mod source;
+mod staged_file;
 mod staging;
 mod table;
 mod target;

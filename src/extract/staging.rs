@@ -1,7 +1,8 @@
 //! The files of an archive while they are not verified: in a hidden directory, under names that no
 //! name in the archive decides.
 
-use super::target::{Access, Dir, touch};
+use super::staged_file::StagedFile;
+use super::target::{Access, Dir};
 use crate::archive::tar::MemberSink;
 use crate::archive::{Member, names};
 use crate::cassandra::SstableName;
@@ -9,8 +10,6 @@ use crate::store::ObjectMeta;
 use crate::task::lock;
 use crate::{Error, Kind, Result};
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -137,7 +136,7 @@ pub(super) struct Staging {
     pub(super) wanted: Wanted,
     pub(super) access: Access,
     pub(super) trouble: Arc<TableTrouble>,
-    current: Option<File>,
+    current: Option<StagedFile>,
     staged: Vec<String>,
 }
 
@@ -175,7 +174,7 @@ impl Staging {
             self.dir.remove_file(&name)?;
             self.dir.create(&name, self.access)
         });
-        self.current = Some(made?);
+        self.current = Some(StagedFile::new(made?));
         self.staged.push(name);
         Ok(())
     }
@@ -207,7 +206,7 @@ impl MemberSink for Staging {
 
     fn data(&mut self, bytes: &[u8]) -> Result<()> {
         if let Some(file) = &mut self.current {
-            file.write_all(bytes).map_err(|error| self.failed(error))?;
+            file.write(bytes).map_err(|error| self.failed(error))?;
             self.trouble.all.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         }
         Ok(())
@@ -215,7 +214,7 @@ impl MemberSink for Staging {
 
     fn end(&mut self, member: &Member) -> Result<()> {
         if let Some(file) = self.current.take() {
-            touch(&file, member.mtime).map_err(|error| self.failed(error))?;
+            file.end(member.mtime).map_err(|error| self.failed(error))?;
         }
         Ok(())
     }
