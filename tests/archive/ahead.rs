@@ -114,13 +114,13 @@ fn every_making_in_pieces_of_every_size_by_any_number_of_threads() {
     ];
     streams.extend(filter("igzip", &["-c", "-1"], &plain).map(|gzip| ("igzip -1", gzip)));
     streams.extend(filter("pigz", &["-c", "-p2"], &text(len)).map(|gzip| ("pigz", gzip)));
-    let sizes = [(1, 40_000), (2, 150_000), (3, 400_000), (7, 200_000)];
+    let sizes = [(1, 40_000, 2), (2, 150_000, 1), (3, 400_000, 0), (7, 200_000, 1)];
     let mut taken = 0;
     for (i, (name, gzip)) in streams.iter().enumerate() {
         let spacing = [Spacing::every(50_000), Spacing::none()][i % 2];
         let expected = alone(gzip, spacing);
-        for (threads, piece_len) in [sizes[i % 4], sizes[(i + 1) % 4]] {
-            let (found, count) = helped(gzip, spacing, Helpers { threads, piece_len });
+        for (threads, piece_len, leave) in [sizes[i % 4], sizes[(i + 1) % 4]] {
+            let (found, count) = helped(gzip, spacing, Helpers { threads, piece_len, leave });
             assert_same(&found, &expected, &format!("{name}, {threads} threads, pieces of {piece_len}"));
             taken += count;
         }
@@ -136,7 +136,7 @@ fn what_only_looks_like_a_block_is_not_taken() {
     let plain = [data(7, ALONE), inner].concat();
     let stored = member(&zlib::deflate(&plain, 0, z::Z_DEFAULT_STRATEGY, || (usize::MAX, z::Z_FINISH)), &plain);
     let spacing = Spacing::every(100_000);
-    let (found, taken) = helped(&stored, spacing, Helpers { threads: 2, piece_len: 200_000 });
+    let (found, taken) = helped(&stored, spacing, Helpers { threads: 2, piece_len: 200_000, leave: 1 });
     assert_same(&found, &alone(&stored, spacing), "stored");
     assert_eq!(taken, 0);
 }
@@ -146,7 +146,7 @@ fn several_members_and_a_start_at_a_checkpoint() {
     let (one, other) = (text(ALONE + 400_000), data(4, ALONE + 300_000));
     let whole = [gzip("-6", &one), gzip("-6", b""), gzip("-6", &other), vec![0; 700]].concat();
     let spacing = Spacing::every(200_000);
-    let helpers = Helpers { threads: 2, piece_len: 100_000 };
+    let helpers = Helpers { threads: 2, piece_len: 100_000, leave: 0 };
     let expected = alone(&whole, spacing);
     assert_same(&helped(&whole, spacing, helpers).0, &expected, "members");
     let (checkpoint, packed) = &expected.windows[2];
@@ -164,7 +164,7 @@ proptest! {
     /// Damage behind the part that is read alone gives the error, and the bytes before it, that one
     /// thread gives.
     #[test]
-    fn damaged_and_cut_streams(seed in any::<u64>(), threads in 1..4_usize, piece_len in 20_000..200_000_usize) {
+    fn damaged_and_cut_streams(seed in any::<u64>(), threads in 1..4_usize, leave in 0..3_usize, piece_len in 20_000..200_000_usize) {
         let mut random = Random(seed | 1);
         let mut gzip = gzip(["-1", "-6"][random.below(2)], &data(seed % 4, ALONE + 300_000));
         let from = gzip.len() * 4 / 5;
@@ -181,6 +181,6 @@ proptest! {
             }
         }
         let spacing = Spacing::every(100_000);
-        agree(&gzip, spacing, Helpers { threads, piece_len });
+        agree(&gzip, spacing, Helpers { threads, piece_len, leave });
     }
 }

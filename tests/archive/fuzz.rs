@@ -99,7 +99,7 @@ fn fuzz_ahead() {
         };
         member(&zlib::deflate(&plain, level, libz_rs_sys::Z_DEFAULT_STRATEGY, flushed), &plain)
     };
-    let helpers = Helpers { threads: 2, piece_len: 32_000 };
+    let helpers = Helpers { threads: 2, piece_len: 32_000, leave: 1 };
     let taken = Cell::new(0);
     fuzz::run("ahead", vec![blocks(6), blocks(1), [blocks(6), gzip("-6", b"again")].concat()], |input| {
         taken.set(taken.get() + ahead::agree(input, Spacing::every(400_000), helpers).1);

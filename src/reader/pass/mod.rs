@@ -221,13 +221,19 @@ impl Passes {
     }
 
     /// Who inflates ahead of a pass over an object of so many bytes: the cores that no pass needs.
-    /// All other stages together take one, so on two cores nobody does.
+    /// All other stages together take one, not quite: with none to spare, a thread gets the rest.
     fn helpers(&self, size: u64) -> Helpers {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let passes = self.fetcher.stats.passes_running.load(Relaxed).max(1) as usize;
-        let spare = if size < WORTH_HELPERS { 0 } else { cores.saturating_sub(2 * passes) };
-        let memory = usize::try_from(self.options.memory_limit / HELPERS_SHARE).unwrap_or(usize::MAX);
-        Helpers::within(self.options.helpers.unwrap_or(spare), memory / passes)
+        let memory = usize::try_from(self.options.memory_limit / HELPERS_SHARE).unwrap_or(usize::MAX) / passes;
+        match (self.options.helpers, cores.checked_sub(2 * passes)) {
+            (Some(threads), _) => Helpers::within(threads, memory),
+            (None, Some(spare)) if size >= WORTH_HELPERS => match spare {
+                0 => Helpers::between_stages(memory),
+                spare => Helpers::within(spare, memory),
+            },
+            _ => Helpers::within(0, memory),
+        }
     }
 }
 
@@ -308,7 +314,7 @@ impl PreparedPass {
         };
         let helpers = passes.helpers(object.size);
         decoder.set_helpers(helpers);
-        let packers = helpers.threads.div_ceil(HELPERS_PER_PACKER);
+        let packers = if helpers.have_cores() { helpers.threads.div_ceil(HELPERS_PER_PACKER) } else { 0 };
         let builder = if packers > 0 { builder.after_hasher() } else { builder };
         let builder = match passes.options.save_every {
             Some(bytes) => builder.save_every(bytes),

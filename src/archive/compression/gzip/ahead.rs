@@ -2,8 +2,9 @@
 //! inflated.
 //!
 //! Whoever inflates takes the pieces one after another. One that nobody has begun with by then it
-//! inflates by itself, at no extra cost; so the threads leave the very next one to it, and take
-//! those behind. Memory is bounded by the number of pieces and by what a guess may make of one.
+//! inflates by itself, at no extra cost; for one that a thread is at it must wait. So a thread leaves
+//! it as many as it inflates in the time that a guess takes, and takes the next one behind them.
+//! Memory is bounded by the number of pieces and by what a guess may make of one.
 
 use crate::archive::inflate::WINDOW_LEN;
 use crate::archive::inflate::guess::{Guess, Guesser, Part};
@@ -21,6 +22,8 @@ pub struct Helpers {
     pub threads: usize,
     /// Plain bytes in a piece, more or less.
     pub piece_len: usize,
+    /// Pieces before each that a thread takes which are left to the one that inflates.
+    pub leave: usize,
 }
 
 impl Helpers {
@@ -33,17 +36,40 @@ impl Helpers {
     /// not known yet.
     const SHARE: usize = 3;
 
-    /// At most so many threads, as far as there is memory (bytes) for their pieces.
+    /// [`Self::leave`] of a thread that gets what the other stages leave of a core: a guess takes
+    /// nearly twice as long there.
+    const BETWEEN_STAGES: usize = 2;
+
+    /// So many threads have the one that inflates put in bytes for marks all the time.
+    const BUSY: usize = 8;
+
+    /// At most so many threads on cores of their own, as far as there is memory (bytes) for their
+    /// pieces.
     pub fn within(threads: usize, memory: usize) -> Self {
-        let threads = threads.min((memory / Self::SHARE / Self::SHORTEST).saturating_sub(Self::pieces(0)));
-        let piece_len = (memory / Self::SHARE / Self::pieces(threads)).clamp(Self::SHORTEST, Self::LONGEST);
-        Self { threads, piece_len }
+        Self::leaving(usize::from(threads < Self::BUSY), threads, memory)
     }
 
-    /// Pieces in memory: those that the threads are at, the one that is inflated meanwhile, and the
+    /// One thread, which shares a core with the other stages.
+    pub fn between_stages(memory: usize) -> Self {
+        Self::leaving(Self::BETWEEN_STAGES, 1, memory)
+    }
+
+    /// Whether the threads have cores of their own.
+    pub fn have_cores(self) -> bool {
+        self.threads > 0 && self.leave < Self::BETWEEN_STAGES
+    }
+
+    fn leaving(leave: usize, threads: usize, memory: usize) -> Self {
+        let pieces = |threads| Self { threads, piece_len: 0, leave }.pieces();
+        let threads = threads.min((memory / Self::SHARE / Self::SHORTEST).saturating_sub(pieces(0)));
+        let piece_len = (memory / Self::SHARE / pieces(threads)).clamp(Self::SHORTEST, Self::LONGEST);
+        Self { threads, piece_len, leave }
+    }
+
+    /// Pieces in memory: those that the threads are at, those that are inflated meanwhile, and the
     /// next.
-    const fn pieces(threads: usize) -> usize {
-        threads + 2
+    fn pieces(self) -> usize {
+        self.threads + self.leave.max(1) + 1
     }
 
     /// Bytes of a piece, where so many compressed bytes made so many plain ones so far.
@@ -89,6 +115,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     pieces: VecDeque<Piece>,
+    /// As [`Helpers::leave`].
+    leave: usize,
     /// Number of the first of them.
     first: u64,
     paused: bool,
@@ -108,11 +136,25 @@ enum State {
     Done(Option<Guess>),
 }
 
+impl Queue {
+    /// The first piece that a thread may take. What follows it must be there.
+    fn free(&self) -> Option<usize> {
+        if self.paused {
+            return None;
+        }
+        let with_following = 0..self.pieces.len().saturating_sub(1);
+        let mut free = with_following.filter(|at| matches!(self.pieces[*at].state, State::Free));
+        // The very next piece is wanted at once.
+        if self.leave == 0 { free.find(|at| *at > 0) } else { free.nth(self.leave) }
+    }
+}
+
 impl Ahead {
     /// With no piece yet: the next byte is this one of the gzip. `None` when no thread can be
     /// started.
     pub(super) fn start(helpers: Helpers, offset: u64) -> Option<Self> {
         let shared = Arc::<Shared>::default();
+        lock(&shared.queue).leave = helpers.leave;
         let spawn = |_| {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name("inflate".to_owned()).spawn(move || help(&shared, helpers.most())).ok()
@@ -143,7 +185,7 @@ impl Ahead {
 
     /// Whether pieces must be taken before there is more input.
     pub(super) fn is_full(&self) -> bool {
-        lock(&self.shared.queue).pieces.len() > Helpers::pieces(self.helpers.threads)
+        lock(&self.shared.queue).pieces.len() > self.helpers.pieces()
     }
 
     /// The next piece, with what was guessed of it. Waits for whoever is at it.
@@ -179,7 +221,7 @@ impl Ahead {
     /// Takes guesses back that are used up; so many fitted in all. Where few do, guessing pauses.
     pub(super) fn give_back(&mut self, old: Vec<Guess>, fitting: u64) {
         let mut queue = lock(&self.shared.queue);
-        let room = Helpers::pieces(self.helpers.threads).saturating_sub(queue.old.len());
+        let room = self.helpers.pieces().saturating_sub(queue.old.len());
         queue.old.extend(old.into_iter().filter(|guess| guess.capacity() <= 2 * self.helpers.most()).take(room));
         if self.tried >= TRIED {
             queue.paused = fitting - self.fitting < FITTING;
@@ -232,10 +274,7 @@ impl<'a> Work<'a> {
                 return None;
             }
             let queue_now = &mut *queue;
-            let mut with_following = 1..queue_now.pieces.len().saturating_sub(1);
-            let is_free = |at: &usize| matches!(queue_now.pieces[*at].state, State::Free);
-            let free = if queue_now.paused { None } else { with_following.find(is_free) };
-            if let Some(at) = free {
+            if let Some(at) = queue_now.free() {
                 let following = Arc::clone(&queue_now.pieces[at + 1].bytes);
                 let number = queue_now.first + at as u64;
                 let old = queue_now.old.pop().unwrap_or_default();
