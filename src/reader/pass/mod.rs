@@ -221,19 +221,28 @@ impl Passes {
     }
 
     /// Who inflates ahead of a pass over an object of so many bytes: the cores that no pass needs.
-    /// All other stages together take one, not quite: with none to spare, a thread gets the rest.
+    /// With none to spare nobody does, for landing files, and reading them, takes all of one.
     fn helpers(&self, size: u64) -> Helpers {
+        let (spare, memory) = self.spare(size);
+        Helpers::within(self.options.helpers.unwrap_or(spare.unwrap_or(0)), memory)
+    }
+
+    /// As [`Self::helpers`], of a pass that lands nothing: with no core to spare, a thread gets
+    /// what the other stages leave of theirs.
+    fn helpers_of_stream(&self, size: u64) -> Helpers {
+        match (self.options.helpers, self.spare(size)) {
+            (None, (Some(0), memory)) => Helpers::between_stages(memory),
+            _ => self.helpers(size),
+        }
+    }
+
+    /// Cores beside those that the passes need, two for each; `None` where there are fewer, or the
+    /// object is too short. And the bytes of memory for a pass's helpers.
+    fn spare(&self, size: u64) -> (Option<usize>, usize) {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let passes = self.fetcher.stats.passes_running.load(Relaxed).max(1) as usize;
-        let memory = usize::try_from(self.options.memory_limit / HELPERS_SHARE).unwrap_or(usize::MAX) / passes;
-        match (self.options.helpers, cores.checked_sub(2 * passes)) {
-            (Some(threads), _) => Helpers::within(threads, memory),
-            (None, Some(spare)) if size >= WORTH_HELPERS => match spare {
-                0 => Helpers::between_stages(memory),
-                spare => Helpers::within(spare, memory),
-            },
-            _ => Helpers::within(0, memory),
-        }
+        let memory = usize::try_from(self.options.memory_limit / HELPERS_SHARE).unwrap_or(usize::MAX);
+        (cores.checked_sub(2 * passes).filter(|_| size >= WORTH_HELPERS), memory / passes)
     }
 }
 
@@ -314,7 +323,7 @@ impl PreparedPass {
         };
         let helpers = passes.helpers(object.size);
         decoder.set_helpers(helpers);
-        let packers = if helpers.have_cores() { helpers.threads.div_ceil(HELPERS_PER_PACKER) } else { 0 };
+        let packers = helpers.threads.div_ceil(HELPERS_PER_PACKER);
         let builder = if packers > 0 { builder.after_hasher() } else { builder };
         let builder = match passes.options.save_every {
             Some(bytes) => builder.save_every(bytes),

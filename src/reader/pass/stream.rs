@@ -165,7 +165,7 @@ fn split<S: MemberSink>(
         let opener = Opener::new(&archive, unlocked.into_key(), 0).map_err(|error| Stage::Envelope.failed(error))?;
         // No checkpoints: they are what an index is made of.
         let mut decoder = Decoder::new(compression, Spacing::none());
-        decoder.set_helpers(passes.helpers(object.size));
+        decoder.set_helpers(passes.helpers_of_stream(object.size));
         pipeline::run(opener, decoder, pieces, &mut splitting, &passes.fetcher.stats.plain_bytes)
     };
     let read = read();

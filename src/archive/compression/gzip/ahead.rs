@@ -54,11 +54,6 @@ impl Helpers {
         Self::leaving(Self::BETWEEN_STAGES, 1, memory)
     }
 
-    /// Whether the threads have cores of their own.
-    pub fn have_cores(self) -> bool {
-        self.threads > 0 && self.leave < Self::BETWEEN_STAGES
-    }
-
     fn leaving(leave: usize, threads: usize, memory: usize) -> Self {
         let pieces = |threads| Self { threads, piece_len: 0, leave }.pieces();
         let threads = threads.min((memory / Self::SHARE / Self::SHORTEST).saturating_sub(pieces(0)));
