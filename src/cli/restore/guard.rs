@@ -2,6 +2,7 @@
 
 use super::mounts;
 use crate::cli::options::CacheDirArgs;
+use crate::cli::places::parse_absolute;
 use crate::cli::terminal::say;
 use cassmount::restore::{DROP_IN, GUARD_PATIENCE, Journals, drop_in, guard};
 use cassmount::{Error, Kind, Result};
@@ -14,7 +15,7 @@ use std::process::Command;
 #[derive(clap::Args, Debug)]
 pub(super) struct GuardArgs {
     /// Look below this data directory of Cassandra. Repeatable [default: those of restored tables]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = parse_absolute())]
     data_dir: Vec<PathBuf>,
     /// Print the drop-in for Cassandra's unit that runs this before each start, and do nothing else
     #[arg(long, conflicts_with = "write_config")]

@@ -5,6 +5,7 @@ use super::guard::{self, UnitArgs};
 use super::mounts::{self, MountArg};
 use crate::cli::options::{CacheDirArgs, KeyspaceArgs, LogArgs, OutputArgs, TableArgs};
 use crate::cli::output::{Shown, print};
+use crate::cli::places::parse_absolute;
 use crate::cli::terminal::say;
 use crate::cli::{logging, mixed, table, wait, waits, words};
 use cassmount::catalog::cluster::Meant;
@@ -41,7 +42,7 @@ pub(super) struct InstantArgs {
     #[arg(long, value_name = "HOST")]
     source_host: Vec<String>,
     /// Only into this one of the node's data directories [default: the one with the most room]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = parse_absolute())]
     data_dir: Option<PathBuf>,
     /// Truncate the tables before, on all nodes of the cluster; `restore abort` brings back what
     /// this node had
@@ -49,7 +50,7 @@ pub(super) struct InstantArgs {
     truncate_first: bool,
     /// The node's cassandra.yaml, which tells what it does when files cannot be read [default: that
     /// of the running Cassandra]
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    #[arg(long, value_name = "FILE", value_parser = parse_absolute(), hide_short_help = true)]
     cassandra_yaml: Option<PathBuf>,
     #[command(flatten)]
     unit: UnitArgs,

@@ -5,6 +5,7 @@ use super::mounts::{self, MountArg};
 use crate::cli::node::places;
 use crate::cli::options::{CacheDirArgs, LogArgs, OutputArgs, ProgressArgs};
 use crate::cli::output::{Shown, print};
+use crate::cli::places::parse_absolute;
 use crate::cli::progress::Progress;
 use crate::cli::terminal::say;
 use crate::cli::{logging, mixed, table, wait, words};
@@ -45,10 +46,10 @@ pub(super) struct WholeNodeArgs {
     #[arg(long)]
     copy: bool,
     /// The node's configuration [default: in a usual place, such as /etc/cassandra]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = parse_absolute())]
     cassandra_yaml: Option<PathBuf>,
     /// The data directory that all goes into, which is the first of cassandra.yaml
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = parse_absolute())]
     data_dir: Option<PathBuf>,
     /// The node's tokens, where the backup does not tell them
     #[arg(long, value_name = "TOKENS", value_delimiter = ',', allow_hyphen_values = true)]

@@ -29,6 +29,7 @@ pub use journal::{Manner, NodeStep};
 use super::Mount;
 use super::check::backup;
 use super::command::Program;
+use super::journal::Journal;
 use super::journal::journals::Journals;
 use crate::{Error, Kind, Result};
 use journal::{NodeJournal, NodeState, PlacedTable, Work};
@@ -320,8 +321,8 @@ pub(super) fn statuses(state_dir: &std::path::Path) -> Result<Vec<(PathBuf, Resu
     Ok(journals(state_dir)?.into_iter().map(|(path, state)| (path, state.and_then(|state| of(&state)))).collect())
 }
 
-/// Forgets nodes of which nothing is left to do but what cannot be seen from here. Returns their
-/// data directories.
+/// Forgets nodes of which nothing is left to do but what cannot be seen from here, with all of
+/// their tables: nothing can take them back from then on. Returns their data directories.
 ///
 /// # Errors
 /// `Kind::NotFound` where there is none; `Kind::Busy` with what is left to do.
@@ -336,6 +337,13 @@ pub fn forget_nodes(journals: &Journals) -> Result<Vec<PathBuf>> {
                 remains.steps.iter().take(remains.steps.len().saturating_sub(1)).cloned().collect();
             let message = format!("of {} there is something left to do:\n  {}", data_dir.display(), steps.join("\n  "));
             return Err(Error::new(Kind::Busy, message));
+        }
+        // What `abort` finds it takes away: the tables first, so that a killed run is done again.
+        let started = journal.state.work.started;
+        for (path, table) in journals.states()? {
+            if table.plan.started == started && table.plan.live.starts_with(&data_dir) {
+                Journal::open(&path)?.map_or(Ok(()), Journal::remove)?;
+            }
         }
         journal.remove()?;
         forgotten.push(data_dir);

@@ -228,6 +228,13 @@ fn a_node_is_known_until_it_is_forgotten() {
     assert!(!status(&scene.journals()).unwrap().nodes[0].next.join("\n").contains("still reads"));
     assert_eq!(forget_nodes(&scene.journals()).unwrap(), std::slice::from_ref(&scene.work.data_dir));
     assert_eq!(forget_nodes(&scene.journals()).unwrap_err().kind(), Kind::NotFound);
+    // Its tables are the node's own now: nobody takes them away with some other table.
+    let all = status(&scene.journals()).unwrap();
+    assert!(all.tables.is_empty() && all.nodes.is_empty() && all.errors.is_empty());
+    assert!(scene.abort().is_empty());
+    for file in FILES {
+        assert!(scene.work.data_dir.join(file).exists(), "{file}");
+    }
 }
 
 #[test]
