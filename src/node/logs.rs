@@ -132,6 +132,7 @@ pub(super) fn prepare(
         })?;
         lacks.extend(damages.into_iter().map(|why| format!("commit logs of {name}: {why}")));
         replay.notes.extend(notes.into_iter().map(|why| format!("commit logs of {name}: {why}")));
+        replay.notes.extend(doubts(&found).into_iter().map(|why| format!("commit logs of {name}: {why}")));
         let of_host = gaps(&found, Timestamp::from(base.time()?), until);
         let base = &base.tag;
         lacks.extend(of_host.into_iter().map(|gap| format!("commit logs of {name}, needed since {base}: {gap}")));
@@ -244,6 +245,28 @@ fn gaps(logs: &[Log], point: Timestamp, until: Timestamp) -> Vec<String> {
     gaps
 }
 
+/// Where writes may be missing, and nothing can tell. A log is full when what comes next does not fit,
+/// and that is at most half a log.
+fn doubts(logs: &[Log]) -> Vec<String> {
+    let doubt = |pair: &[Log]| {
+        let [last, next] = pair else { return None };
+        match next.name.id - last.name.id {
+            1 if last.written < last.bytes / 2 => Some(format!(
+                "{} ends after {} of its {} bytes, and {} follows: a table was dropped or truncated then, or it was \
+                 copied too early, and writes are missing",
+                last.name, last.written, last.bytes, next.name
+            )),
+            1 => None,
+            _ if is_gap(last, next) => None,
+            _ => Some(format!(
+                "Cassandra was started between {} and {}: nothing tells whether logs of then are missing",
+                last.name, next.name
+            )),
+        }
+    };
+    logs.windows(2).filter_map(doubt).take(NAMED).collect()
+}
+
 /// Whether logs are missing between two. They are counted; but after a start the numbers go on from
 /// the milliseconds of it.
 fn is_gap(last: &Log, next: &Log) -> bool {
@@ -329,7 +352,7 @@ mod tests {
         let at = |seconds| Some(after(seconds));
         let writes = Writes { oldest: at(begins), begins: at(begins), ends: at(ends), ..Writes::default() };
         let name = LogName { id: START + id, version: 7 };
-        Log { name, path: PathBuf::new(), bytes: 1, writes: Some(writes) }
+        Log { name, path: PathBuf::new(), bytes: 1, written: 1, writes: Some(writes) }
     }
 
     fn after(seconds: i64) -> Timestamp {
@@ -350,6 +373,19 @@ mod tests {
         assert!(lacking(&[log(1, 5, 100), log(5000, 300, 400)], 50, 350).contains("follows"));
         // Young, but no start is so short.
         assert!(lacking(&[log(1, 5, 20), log(3, 30, 60)], 10, 50).contains("follows"));
+    }
+
+    #[test]
+    fn what_nothing_tells_is_said() {
+        let logs = [log(1, 5, 100), log(2, 100, 200), log(500_001, 505, 600), log(500_002, 600, 700)];
+        let started = "Cassandra was started between CommitLog-7-1795229000002.log and CommitLog-7-1795229500001.log";
+        assert_eq!(doubts(&logs), [format!("{started}: nothing tells whether logs of then are missing")]);
+        let half = |written| [Log { bytes: 1000, written, ..log(1, 5, 100) }, log(2, 100, 200)];
+        assert_eq!(doubts(&half(500)), [""; 0]);
+        let said = doubts(&half(499)).join("\n");
+        assert!(said.contains("ends after 499 of its 1000 bytes"), "{said}");
+        // Those of a gap are no doubt.
+        assert_eq!(doubts(&[log(1, 5, 100), log(4, 300, 400)]), [""; 0]);
     }
 
     #[test]

@@ -58,9 +58,9 @@ pub fn damage(name: &str, bytes: &[u8], size: u64) -> Option<String> {
     if bytes.len() as u64 == size { sections(bytes, id, FIXED + length + CRC).err() } else { None }
 }
 
-/// How many bytes of a log are written: a log that Cassandra still had open has bytes behind them that
-/// tell nothing.
-fn written(bytes: &[u8]) -> Option<&[u8]> {
+/// What is written of a log whose markers are right: one that Cassandra still had open has bytes behind
+/// it that tell nothing, and a full one those that were too few for what came next.
+pub fn written(bytes: &[u8]) -> Option<&[u8]> {
     let (id, _, end) = header(bytes)?;
     let end = sections(bytes, id, end).ok()?.last().map_or(end, |last| last.end);
     bytes.get(..end)
@@ -69,6 +69,13 @@ fn written(bytes: &[u8]) -> Option<&[u8]> {
 /// Whether a whole log has all that another has that is whole, too: that was copied earlier.
 pub fn has_all_of(log: &[u8], other: &[u8]) -> bool {
     written(log).zip(written(other)).is_some_and(|(log, other)| log.starts_with(other))
+}
+
+/// Whether a whole log goes on as far as another that is not whole: so that nothing is in that one
+/// alone.
+pub fn reaches_as_far(log: &[u8], other: &[u8]) -> bool {
+    let other = other.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    written(log).is_some_and(|log| log.len() >= other)
 }
 
 /// Where the sections are that begin at `at`, each with its marker; or what is wrong with the

@@ -26,6 +26,8 @@ pub(super) struct Log {
     pub(super) name: LogName,
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
+    /// Bytes of it that are written.
+    pub(super) written: u64,
     /// `None` where it is damaged.
     pub(super) writes: Option<Writes>,
 }
@@ -154,7 +156,7 @@ impl Reading {
             };
             best = Some(match best.take() {
                 None => content,
-                Some(before) => before.or_better(content, name, &mut read.damages),
+                Some(before) => before.or_better(content, name, read),
             });
         }
         let Some(Content { path, bytes, damage }) = best else {
@@ -169,7 +171,8 @@ impl Reading {
         let said = if writes.is_ok() { &mut read.notes } else { &mut read.damages };
         let beside = if writes.is_ok() { format!("; {} is taken", path.display()) } else { String::new() };
         said.extend(unread.into_iter().map(|why| format!("{why}{beside}")));
-        let log = |writes| Log { name, path, bytes: bytes.len() as u64, writes };
+        let written = commit_log::written(&bytes).map_or(bytes.len(), <[u8]>::len) as u64;
+        let log = |writes| Log { name, path, bytes: bytes.len() as u64, written, writes };
         match writes {
             Ok(writes) => Ok(Some(log(Some(writes)))),
             Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => {
@@ -204,7 +207,7 @@ fn content(name: LogName, copy: &Copy) -> Result<std::result::Result<Content, St
 impl Content {
     /// That of the two which has all that the other has; of those that do not agree the longer, and a
     /// word on that.
-    fn or_better(self, other: Self, name: LogName, damages: &mut Vec<String>) -> Self {
+    fn or_better(self, other: Self, name: LogName, read: &mut ReadLogs) -> Self {
         let (good, bad) = match (&self.damage, &other.damage) {
             (None, None) if commit_log::has_all_of(&self.bytes, &other.bytes) => return self,
             (None, None) if commit_log::has_all_of(&other.bytes, &self.bytes) => return other,
@@ -217,8 +220,13 @@ impl Content {
         match &bad.damage {
             // It was cut off.
             Some(_) if good.bytes.starts_with(&bad.bytes) => {}
-            Some(why) => damages.push(format!("{name}: {why} ({left}); of its copies {taken} is taken")),
-            None => damages.push(format!(
+            Some(why) => {
+                // What is whole, and not shorter, lacks nothing.
+                let is_enough = good.damage.is_none() && commit_log::reaches_as_far(&good.bytes, &bad.bytes);
+                let said = if is_enough { &mut read.notes } else { &mut read.damages };
+                said.push(format!("{name}: {why} ({left}); of its copies {taken} is taken"));
+            }
+            None => read.damages.push(format!(
                 "{name}: {taken} and {left} differ, and neither is the beginning of the other: the first would be taken"
             )),
         }
