@@ -202,11 +202,12 @@ fn what_does_not_fit_is_refused_before_anything_is_changed() {
     let refused = scene.restore_with(&ring("50.00%"), &orders);
     assert_refused(&refused, "0 of them the same: many rows of its backup belong to other nodes");
     assert!(refused.stderr.contains("sstableloader -d HOST"), "{refused}");
-    // An older nodetool, and none at all.
-    assert_refused(
-        &scene.restore_with("[ $1 = datapaths ] && echo usage && exit 1", &orders),
-        "Cassandra 4.1 or later",
-    );
+    // An older nodetool: that of 4.0, which tells it in another way, one that does not, and none at
+    // all.
+    let checked = [&orders[..], &["--dry-run"]].concat();
+    scene.restore_with("[ $1 = datapaths ] && echo usage && exit 1", &checked).expect_success();
+    let older = "case $1 in datapaths|sjk) echo usage; exit 1;; esac";
+    assert_refused(&scene.restore_with(older, &orders), "Cassandra 4.0 or later");
     let down = "echo \"nodetool: Failed to connect to '127.0.0.1:7199'\" >&2; exit 1";
     let refused = scene.restore_with(down, &orders);
     assert_eq!(refused.status.code(), Some(1), "what does not answer: {refused}");

@@ -23,6 +23,7 @@ use testkit::skip;
 mod abort;
 mod backup;
 mod compat;
+mod compat_table;
 mod damages;
 mod extract;
 mod harness;

@@ -17,6 +17,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Longest wait for a flush: a full memtable on a slow disk.
 const FLUSH: Duration = Duration::from_mins(10);
+/// Names the beans of all tables, their indexes' left out.
+const TABLE_BEANS: &str = "org.apache.cassandra.db:type=Tables,*";
 
 /// A running node, or one that should be.
 #[derive(Clone, Debug)]
@@ -37,15 +39,22 @@ impl Node {
     /// The live directories of every table, one for each data directory of the node.
     pub fn data_paths(&self) -> Result<BTreeMap<TableName, Vec<PathBuf>>> {
         let said = self.say(&["datapaths"], PATIENCE)?;
-        // An older nodetool prints its help.
-        if !said.status.success() || !said.stdout.contains("Keyspace") {
-            let why = said.why();
+        if said.status.success() && said.stdout.contains("Keyspace") {
+            return parse::data_paths(&said.stdout);
+        }
+        // An older nodetool prints its help. That of 4.0 shows any attribute of the node's beans.
+        let beans = ["sjk", "mx", "-mg", "-all", "-b", TABLE_BEANS, "-f", "DataPaths"];
+        let of_beans = self.say(&beans, PATIENCE)?;
+        let paths =
+            if of_beans.status.success() { parse::data_paths_of_beans(&of_beans.stdout)? } else { BTreeMap::new() };
+        if paths.is_empty() {
             let message = format!(
-                "nodetool does not tell where tables lie ({why}): instant restore needs Cassandra 4.1 or later; sstableloader restores into any"
+                "nodetool does not tell where tables lie ({}): instant restore needs Cassandra 4.0 or later; sstableloader restores into any",
+                said.why()
             );
             return Err(Error::new(Kind::Unsupported, message));
         }
-        parse::data_paths(&said.stdout)
+        Ok(paths)
     }
 
     /// Its data centre and its tokens.

@@ -1,4 +1,4 @@
-//! What nodetool prints, as values. The texts of the tests are those of 4.1.10 and 5.0.6.
+//! What nodetool prints, as values. The texts of the tests are those of 4.0.19, 4.1.10 and 5.0.6.
 
 use crate::cassandra::TableName;
 use crate::{Error, Kind, Result};
@@ -42,6 +42,24 @@ pub(super) fn data_paths(text: &str) -> Result<BTreeMap<TableName, Vec<PathBuf>>
         } else if line.starts_with('/') {
             let table = table.clone().ok_or_else(|| not_understood("datapaths", "a path of no table"))?;
             paths.entry(table).or_default().push(PathBuf::from(line));
+        }
+    }
+    Ok(paths)
+}
+
+/// Of `nodetool sjk mx` with the attribute `DataPaths` of tables: `DOMAIN:type=Tables,keyspace=K,table=T`,
+/// and its directories in brackets on a line of their own.
+pub(super) fn data_paths_of_beans(text: &str) -> Result<BTreeMap<TableName, Vec<PathBuf>>> {
+    let mut paths: BTreeMap<TableName, Vec<PathBuf>> = BTreeMap::new();
+    let mut table = None;
+    for line in text.lines().map(str::trim) {
+        if let Some((_, names)) = line.split_once(":type=Tables,") {
+            let name = |key: &str| names.split(',').find_map(|pair| pair.strip_prefix(key));
+            table = name("keyspace=").zip(name("table=")).map(|(keyspace, table)| TableName::new(keyspace, table));
+        } else if let Some(list) = line.strip_prefix("[/").and_then(|rest| rest.strip_suffix(']')) {
+            let table = table.take().ok_or_else(|| not_understood("sjk mx", "directories of no table"))?;
+            // Whole paths: a comma and a blank may be in a name.
+            paths.insert(table, list.split(", /").map(|path| PathBuf::from(format!("/{path}"))).collect());
         }
     }
     Ok(paths)
@@ -109,6 +127,18 @@ mod tests {
         let users: Vec<_> = paths[&TableName::new("shop", "users")].iter().map(|path| path.to_str().unwrap()).collect();
         assert_eq!(users, ["/d/data/shop/users-0ff3", "/e/data/shop/users-0ff3"]);
         assert!(data_paths("/d").is_err());
+    }
+
+    #[test]
+    fn directories_of_tables_as_beans_tell_them() {
+        let text = "org.apache.cassandra.db:type=Tables,keyspace=shop,table=users\n[/d/data/shop/users-0ff3, /e, f/shop/users-0ff3]\norg.apache.cassandra.db:type=Tables,keyspace=system,table=local\n[/d/data/system/local-7ad5]\n";
+        let paths = data_paths_of_beans(text).unwrap();
+        let users: Vec<_> = paths[&TableName::new("shop", "users")].iter().map(|path| path.to_str().unwrap()).collect();
+        assert_eq!(users, ["/d/data/shop/users-0ff3", "/e, f/shop/users-0ff3"]);
+        assert_eq!(paths[&TableName::new("system", "local")], [PathBuf::from("/d/data/system/local-7ad5")]);
+        assert_eq!(paths.len(), 2);
+        assert!(data_paths_of_beans("[/d]").is_err());
+        assert!(data_paths_of_beans("usage").unwrap().is_empty());
     }
 
     #[test]
