@@ -2,7 +2,7 @@
 //! stood, and which tokens they had.
 
 use crate::{Error, Result};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A node of the map.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,15 +17,33 @@ pub struct TokenMapNode {
 /// # Errors
 /// Where the text is no map of nodes.
 pub fn node_in_tokenmap(text: &[u8], host: &str) -> Result<Option<TokenMapNode>> {
-    let damaged = || Error::corrupt("tokenmap.json is no map of nodes");
-    let json: Value = serde_json::from_slice(text).map_err(|e| damaged().with_source(e))?;
-    let nodes = json.as_object().ok_or_else(damaged)?;
+    let nodes = nodes(text)?;
     let only = nodes.values().next().filter(|_| nodes.len() == 1);
     let Some(node) = nodes.get(host).or(only) else { return Ok(None) };
     let word = |name: &str| node[name].as_str().map(str::to_owned);
-    let tokens = node["tokens"].as_array().ok_or_else(damaged)?;
+    Ok(Some(TokenMapNode { datacenter: word("dc"), rack: word("rack"), tokens: tokens(node)? }))
+}
+
+/// The tokens of every node.
+///
+/// # Errors
+/// As [`node_in_tokenmap`].
+pub fn tokens_in_tokenmap(text: &[u8]) -> Result<Vec<(String, Vec<String>)>> {
+    nodes(text)?.into_iter().map(|(name, node)| Ok((name, tokens(&node)?))).collect()
+}
+
+fn damaged() -> Error {
+    Error::corrupt("tokenmap.json is no map of nodes")
+}
+
+fn nodes(text: &[u8]) -> Result<Map<String, Value>> {
+    let json: Value = serde_json::from_slice(text).map_err(|e| damaged().with_source(e))?;
+    if let Value::Object(nodes) = json { Ok(nodes) } else { Err(damaged()) }
+}
+
+fn tokens(node: &Value) -> Result<Vec<String>> {
     let token = |of: &Value| of.as_str().map_or_else(|| of.to_string(), str::to_owned);
-    Ok(Some(TokenMapNode { datacenter: word("dc"), rack: word("rack"), tokens: tokens.iter().map(token).collect() }))
+    Ok(node["tokens"].as_array().ok_or_else(damaged)?.iter().map(token).collect())
 }
 
 #[cfg(test)]
@@ -44,6 +62,7 @@ mod tests {
         assert_eq!(of("c.example"), None);
         let alone = br#"{"10.0.0.1": {"tokens": [5], "rack": "r1", "dc": "dc1"}}"#;
         assert_eq!(node_in_tokenmap(alone, "a.example").unwrap().unwrap().tokens, ["5"]);
+        assert_eq!(tokens_in_tokenmap(map).unwrap()[1], ("b.example".to_owned(), vec!["9".to_owned()]));
         for damaged in [&b"{"[..], b"[]", br#"{"a": {"tokens": 7}}"#] {
             assert!(node_in_tokenmap(damaged, "a").is_err());
         }

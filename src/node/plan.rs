@@ -140,7 +140,7 @@ pub(super) fn prepare(
 ) -> Result<Plan> {
     let mut plan = Plan::default();
     let chosen = points(&restore::hosts(mountpoint)?, request, &mut plan.notes)?;
-    one_cluster(&chosen)?;
+    restore::one_cluster(&chosen)?;
     plan.points =
         chosen.iter().map(|(_, point)| Origin { host: point.host.clone(), point: point.tag.clone() }).collect();
     plan.lacks = lacks(&chosen, request)?;
@@ -272,24 +272,6 @@ fn subdirectories(directory: &Path) -> Result<Vec<PathBuf>> {
     let failed = |e| Error::io(format_args!("read {}", directory.display()), e);
     let entries = std::fs::read_dir(directory).map_err(failed)?;
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect()
-}
-
-/// Rows of two clusters in one table would be rows that never stood together.
-fn one_cluster(chosen: &[(BackupHost, Point)]) -> Result<()> {
-    let mut clusters: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (host, point) in chosen {
-        if let Some(cluster) = host.cluster(&point.tag)? {
-            clusters.entry(cluster).or_default().push(&host.name);
-        }
-    }
-    if clusters.len() < 2 {
-        return Ok(());
-    }
-    let shown = clusters.iter().map(|(cluster, hosts)| format!("{cluster:?} ({})", hosts.join(", ")));
-    Err(Error::invalid(format!(
-        "the source has backups of several clusters: {}; choose one by naming its hosts with --source-host",
-        shown.collect::<Vec<_>>().join(", ")
-    )))
 }
 
 fn lacks(chosen: &[(BackupHost, Point)], request: &PointRequest) -> Result<Vec<String>> {

@@ -42,6 +42,7 @@ mod whole;
 pub use abort::{Abort, AbortReport};
 pub use check::backup::{BackupHost, BackupTable, Point, hosts, read_tables};
 pub use check::schema::read as read_schema;
+pub use check::whole_cluster::one_cluster;
 pub use cluster::{ClusterHost, ClusterPlan, ClusterRequest, ClusterStep, Machine, Way, parse_machines, plan_cluster};
 pub use command::{Program, ProgramOutput, shell_word};
 pub use guard::{GUARD_PATIENCE, GuardReport, drop_in, guard};
@@ -59,8 +60,8 @@ pub use sstables::Sstable;
 pub use status::{JournalError, Statuses, TableStatus, status};
 pub use units::{DROP_IN, is_guarded};
 pub use whole::{
-    Manner, NodeAbort, NodePlan, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeStep, NodeTable, NodeWork,
-    forget_nodes,
+    GUARD_STEP, Manner, NodeAbort, NodePlan, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeStep, NodeTable,
+    NodeWork, forget_nodes,
 };
 
 use std::path::PathBuf;

@@ -36,20 +36,31 @@ impl SstableNames {
 /// # Errors
 /// `Corrupt` where one lacks a component that Cassandra does not open it without.
 pub(super) fn group(files: impl IntoIterator<Item = (String, u64)>) -> Result<Vec<Sstable>> {
+    let (sstables, broken) = split(files);
+    match broken.first() {
+        Some(why) => Err(Error::corrupt(format!("{why}: `cassmount verify` tells more"))),
+        None => Ok(sstables),
+    }
+}
+
+/// The SSTables that Cassandra opens, and of each other one what it lacks.
+pub(super) fn split(files: impl IntoIterator<Item = (String, u64)>) -> (Vec<Sstable>, Vec<String>) {
     let mut found: BTreeMap<SstableName, BTreeMap<String, u64>> = BTreeMap::new();
     for (file, size) in files {
         if let Some(parsed) = SstableName::parse_component(&file) {
             found.entry(parsed.sstable).or_default().insert(parsed.component.to_owned(), size);
         }
     }
-    for (name, components) in &found {
+    let (mut sstables, mut broken) = (Vec::new(), Vec::new());
+    for (name, components) in found {
         let present: Vec<&str> = components.keys().map(String::as_str).collect();
         let lacks = lacking(name.format, &present, None);
-        if let Some(lack) = lacks.iter().find(|lack| lack.effect == Effect::Unreadable) {
-            return Err(Error::corrupt(format!("{name} has no {}: `cassmount verify` tells more", lack.component)));
+        match lacks.iter().find(|lack| lack.effect == Effect::Unreadable) {
+            Some(lack) => broken.push(format!("{name} has no {}", lack.component)),
+            None => sstables.push(Sstable { name, components }),
         }
     }
-    Ok(found.into_iter().map(|(name, components)| Sstable { name, components }).collect())
+    (sstables, broken)
 }
 
 /// Names of what is no directory.
@@ -136,6 +147,10 @@ mod tests {
         assert_eq!((&*sstables[0].name.to_string(), sstables[0].components.len()), ("nb-2-big", 4));
         let error = group(files(&["nb-2-big-Data.db", "nb-2-big-Index.db"])).unwrap_err().to_string();
         assert!(error.starts_with("nb-2-big has no Statistics.db"), "{error}");
+        let whole = ["nb-3-big-Data.db", "nb-3-big-Index.db", "nb-3-big-Statistics.db", "nb-3-big-CRC.db"];
+        let (sstables, broken) = split(files(&[&whole[..], &["nb-2-big-Data.db"]].concat()));
+        assert_eq!((sstables.len(), &*sstables[0].name.to_string()), (1, "nb-3-big"));
+        assert!(broken.len() == 1 && broken[0].starts_with("nb-2-big has no "), "{broken:?}");
     }
 
     #[test]

@@ -301,7 +301,7 @@ fn load_elsewhere(ring: &Ring, mount: &Mount, truth: &BTreeMap<&'static str, Tru
     let node = Node::start(Version::V5_0, &options(RACKS[0], None)).unwrap_or_else(|missing| panic!("{missing}"));
     let loaded = load(&node, mount, &cqlsh, "", &["--at", &ring.tag, "--all", "--create-schema", "--subset"]);
     assert!(
-        loaded.stderr.contains("only cass-a are loaded") && loaded.stderr.contains("as of the last repair"),
+        loaded.stderr.contains("only cass-a is loaded") && loaded.stderr.contains("as of the last repair"),
         "{loaded}"
     );
     let report: serde_json::Value = serde_json::from_str(&loaded.expect_success()).unwrap();

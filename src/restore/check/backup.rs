@@ -187,18 +187,23 @@ impl BackupHost {
     }
 
     fn in_tokenmap(&self, tag: &str) -> Result<SourceNode> {
-        let path = self.root.join(SETS).join(tag).join(TOKENMAP);
-        if !look::exists(&path)? {
-            return Ok(SourceNode::default());
-        }
-        let node = node_in_tokenmap(&read(&path)?, &self.name)
-            .map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        let node = self.ask_tokenmap(tag, |text| node_in_tokenmap(text, &self.name))?.flatten();
         Ok(node.map_or_else(SourceNode::default, |node| SourceNode {
             datacenter: node.datacenter,
             rack: node.rack,
             tokens: node.tokens.into_iter().collect(),
             ..SourceNode::default()
         }))
+    }
+
+    /// What Medusa's map of the cluster's tokens tells; `None` where the set has none.
+    pub(super) fn ask_tokenmap<T>(&self, tag: &str, ask: impl FnOnce(&[u8]) -> Result<T>) -> Result<Option<T>> {
+        let path = self.root.join(SETS).join(tag).join(TOKENMAP);
+        if !look::exists(&path)? {
+            return Ok(None);
+        }
+        let told = ask(&read(&path)?).map_err(|e| Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+        Ok(Some(told))
     }
 
     /// The tokens that the node had at the newest full backup not after `tag`, as far as the backup
@@ -318,10 +323,26 @@ impl BackupTable {
     pub fn sstables(&self) -> Result<Vec<Sstable>> {
         sstables_of(&self.directory)
     }
+
+    /// The same. Where a restore point may lack something, SSTables that Cassandra would not open
+    /// are left out, and told: a sentence each.
+    pub(in crate::restore) fn openable(&self, allow_incomplete: bool) -> Result<(Vec<Sstable>, Vec<String>)> {
+        if !allow_incomplete {
+            return Ok((self.sstables()?, Vec::new()));
+        }
+        let (sstables, broken) = sstables::split(files_of(&self.directory)?);
+        let of = |why: String| format!("{} of {}: {}: {why}, and is left out", self.tag, self.host, self.name);
+        Ok((sstables, broken.into_iter().map(of).collect()))
+    }
 }
 
 /// The SSTables in a directory of the backup. What is below it belongs to secondary indexes.
 pub(in crate::restore) fn sstables_of(directory: &Path) -> Result<Vec<Sstable>> {
+    sstables::group(files_of(directory)?)
+        .map_err(|error| Error::new(error.kind(), format!("{}: {error}", directory.display())))
+}
+
+fn files_of(directory: &Path) -> Result<Vec<(String, u64)>> {
     let failed = |e| Error::io(format_args!("read the backup's directory {}", directory.display()), e);
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
@@ -331,7 +352,7 @@ pub(in crate::restore) fn sstables_of(directory: &Path) -> Result<Vec<Sstable>> 
             files.push((name, metadata.len()));
         }
     }
-    sstables::group(files).map_err(|error| Error::new(error.kind(), format!("{}: {error}", directory.display())))
+    Ok(files)
 }
 
 /// Reads tables of a backup, several at a time, and tells how many are done. The results are in the

@@ -2,7 +2,8 @@
 //!
 //! [`prepare`] asks all others and tells all that speaks against the restore at once: [`backup`]
 //! looks into the mount, [`node_facts`], [`own_tokens`] and [`node_config`] ask the node and its files,
-//! [`schema`] compares columns, [`topology`] tokens, [`access`] the rights of Cassandra's user.
+//! [`schema`] compares columns, [`topology`] tokens, [`whole_cluster`] hosts, [`access`] the rights of
+//! Cassandra's user.
 
 pub(super) mod access;
 pub(super) mod backup;
@@ -13,6 +14,7 @@ mod own_tokens;
 pub(super) mod prepare;
 pub(super) mod schema;
 mod topology;
+pub(super) mod whole_cluster;
 
 /// Where packages and tarballs put cassandra.yaml.
 pub(in crate::restore) const USUAL_CONFIGS: [&str; 4] = [

@@ -4,6 +4,7 @@ use super::USUAL_CONFIGS;
 use crate::restore::open_files;
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// A cassandra.yaml, and the lines of it that matter here.
@@ -53,8 +54,9 @@ fn of_process(process: &Path) -> Vec<PathBuf> {
     let words: Vec<String> = words.split(|byte| *byte == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
     let mut found = Vec::new();
     let mut add = |path: &str| {
-        // It may run in a container.
-        found.push(process.join("root").join(path.trim_start_matches('/')));
+        // It may run in a container; else the name that everybody uses is the file's.
+        let (its, ours) = (process.join("root").join(path.trim_start_matches('/')), PathBuf::from(path));
+        found.push(if is_same_file(&its, &ours) { ours } else { its });
     };
     for word in &words {
         if let Some(named) = word.strip_prefix("-Dcassandra.config=") {
@@ -72,6 +74,11 @@ fn of_process(process: &Path) -> Vec<PathBuf> {
         add(&format!("{}/cassandra.yaml", directory.trim_end_matches("/*")));
     }
     found
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    identity(one).is_some_and(|one| identity(other) == Some(one))
 }
 
 impl NodeConfig {
@@ -163,5 +170,11 @@ mod tests {
         let root = process.path().join("root");
         let expected = ["etc/c/cassandra.yaml", "conf/cassandra.yaml", "lib/cassandra.yaml"];
         assert_eq!(of_process(process.path()), expected.map(|path| root.join(path)));
+        // It runs here, and not in a container.
+        let file = process.path().join("cassandra.yaml");
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("/", &root).unwrap();
+        fs::write(process.path().join("cmdline"), format!("java\0-Dcassandra.config={}\0", file.display())).unwrap();
+        assert_eq!(of_process(process.path()), [file]);
     }
 }

@@ -6,6 +6,7 @@ use super::node_config;
 use super::node_facts::NodeFacts;
 use super::schema;
 use super::topology::Topology;
+use super::whole_cluster::one_cluster;
 use crate::cassandra::TableName;
 use crate::cassandra::schema::{Schema, is_system_keyspace};
 use crate::restore::journal::state::{Linked, Origin, Plan};
@@ -86,17 +87,25 @@ pub(in crate::restore) fn prepare(mount: &Mount, node: &Node, request: &Request)
     refuse(refusals)?;
     notes.extend(unfilled_views(&node_schema, &found));
 
-    let mut plans = Vec::new();
+    let (mut plans, mut left_out) = (Vec::new(), Vec::new());
     for (name, tables) in found {
         let indexes = schema::built_indexes(&name, &node_schema);
         notes.extend(indexes.iter().map(|index| {
             format!("{name} has the index {index}: Cassandra reads the whole table to build it before refresh ends")
         }));
-        plans.push(plan(mount, request, &facts, &name, &tables, indexes)?);
+        match plan(mount, request, &facts, &name, &tables, indexes) {
+            Ok((plan, broken)) => {
+                plans.push(plan);
+                left_out.extend(broken);
+            }
+            // What the mount says of it comes first.
+            Err(error) => return Err(self::lacks(&points, request).err().unwrap_or(error)),
+        }
     }
     // The archives were looked into by now, and may have turned out not to give out what their
     // names promise.
-    let lacks = self::lacks(&points, request)?;
+    let mut lacks = self::lacks(&points, request)?;
+    lacks.extend(left_out);
     for plan in &plans {
         if let Some(first) = plan.sstables.first() {
             let component = first.components.keys().next().map_or("", String::as_str);
@@ -182,8 +191,10 @@ fn choose(
         }
         (wanted, _) => wanted.iter().map(|name| named(name)).collect::<Result<_>>()?,
     };
-    let points = chosen.iter().map(|host| host.point(&request.at)).collect::<Result<_>>()?;
-    Ok((chosen, points))
+    let found = chosen.into_iter().map(|host| host.point(&request.at).map(|point| (host, point)));
+    let found = found.collect::<Result<Vec<_>>>()?;
+    one_cluster(&found)?;
+    Ok(found.into_iter().unzip())
 }
 
 fn backup_schema(point: &Point) -> Result<Option<Schema>> {
@@ -292,13 +303,15 @@ fn plan(
     name: &TableName,
     tables: &[BackupTable],
     indexes: Vec<String>,
-) -> Result<Plan> {
+) -> Result<(Plan, Vec<String>)> {
     let directories = facts.paths.get(name).cloned().unwrap_or_default();
     let live = live_directory(name, &directories, request.data_dir.as_deref())?;
     let mut generations = Generations::beyond(&directories)?;
-    let mut sstables = Vec::new();
+    let (mut sstables, mut left_out) = (Vec::new(), Vec::new());
     for table in tables {
-        for sstable in table.sstables()? {
+        let (openable, broken) = table.openable(request.allow_incomplete)?;
+        left_out.extend(broken);
+        for sstable in openable {
             sstables.push(Linked {
                 directory: table.directory.clone(),
                 name: sstable.name.to_string(),
@@ -309,7 +322,7 @@ fn plan(
     }
     let started = Timestamp::from(SystemTime::now());
     let from = tables.iter().map(|table| Origin { host: table.host.clone(), point: table.tag.clone() }).collect();
-    Ok(Plan {
+    let plan = Plan {
         table: name.clone(),
         live,
         directories,
@@ -324,7 +337,8 @@ fn plan(
         nodetool: String::new(),
         sstables,
         index_sstables: Vec::new(),
-    })
+    };
+    Ok((plan, left_out))
 }
 
 /// Of the table's live directories the one that was asked for, or the one with the most room.

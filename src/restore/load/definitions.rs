@@ -5,6 +5,9 @@
 //! on 5.0.6). Nodes build the index from the rows.
 
 use super::super::command::Program;
+use super::super::request::refuse;
+use super::placement;
+use super::rows::{json, select};
 use crate::cassandra::TableName;
 use crate::cassandra::schema::{CqlOptions, Keyspace, Schema, write_cql, write_index};
 use crate::{Error, Kind, Result};
@@ -13,8 +16,6 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// Longest wait for an answer.
-const ASK: Duration = Duration::from_mins(2);
 /// Longest wait for all tables to be created: the nodes agree on each.
 const CREATE: Duration = Duration::from_mins(30);
 
@@ -25,6 +26,8 @@ pub(super) struct Definitions {
     cql: String,
     /// Created when the rows of their table are there.
     indexes: Vec<AttachedIndex>,
+    /// What a person should know of it.
+    notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,10 @@ struct AttachedIndex {
 impl Definitions {
     pub(super) fn tables(&self) -> &[TableName] {
         &self.tables
+    }
+
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
     }
 }
 
@@ -56,7 +63,29 @@ pub(super) fn missing(cqlsh: &Program, schema: &Schema, wanted: &BTreeSet<TableN
         types: names(cqlsh, "types", "type_name")?,
         indexes: names(cqlsh, "indexes", "index_name")?,
     };
-    Ok(of_missing(schema, wanted, &existing))
+    refuse(undefined(schema, wanted, &existing))?;
+    let mut definitions = of_missing(schema, wanted, &existing);
+    let there = keyspaces(cqlsh)?;
+    let has_new = |name: &str| definitions.tables.iter().any(|table| *table.keyspace == *name);
+    let is_new = |keyspace: &&Keyspace| has_new(&keyspace.name) && !there.contains(&keyspace.name);
+    let new: Vec<&Keyspace> = schema.keyspaces.iter().filter(is_new).collect();
+    definitions.notes = placement::check(cqlsh, &new)?;
+    Ok(definitions)
+}
+
+/// What neither the schema of the restore points nor the cluster has: a sentence each.
+fn undefined(schema: &Schema, wanted: &BTreeSet<TableName>, existing: &Existing) -> Vec<String> {
+    let is_defined = |table: &TableName| {
+        schema.keyspace(&table.keyspace).is_some_and(|keyspace| keyspace.table(&table.table).is_some())
+    };
+    let of = wanted.iter().filter(|table| !is_defined(table) && !existing.tables.contains(&table.to_string()));
+    of.map(|table| {
+        format!(
+            "the schema as of the restore points has no table {table}, and the cluster has none: create it by hand, \
+             and run this again"
+        )
+    })
+    .collect()
 }
 
 fn of_missing(schema: &Schema, wanted: &BTreeSet<TableName>, existing: &Existing) -> Definitions {
@@ -97,7 +126,7 @@ fn of_missing(schema: &Schema, wanted: &BTreeSet<TableName>, existing: &Existing
         });
     }
     let options = CqlOptions { keyspaces_if_missing: true, ..CqlOptions::default() };
-    Definitions { tables, cql: write_cql(&Schema { keyspaces }, &options), indexes }
+    Definitions { tables, cql: write_cql(&Schema { keyspaces }, &options), indexes, notes: Vec::new() }
 }
 
 impl Definitions {
@@ -144,22 +173,24 @@ fn execute(cqlsh: &Program, cql: &str) -> std::result::Result<(), String> {
 
 /// `keyspace.name` of every row of a table of system_schema.
 fn names(cqlsh: &Program, table: &str, column: &str) -> Result<BTreeSet<String>> {
-    let statement = format!("SELECT JSON keyspace_name, {column} FROM system_schema.{table}");
-    let said = cqlsh.run(&["-e", &statement], ASK)?;
-    if !said.status.success() {
-        return Err(Error::new(
-            Kind::Io,
-            format!("nothing was changed: cqlsh does not tell which tables there are: {}", said.why()),
-        ));
-    }
-    Ok(parse_names(&said.stdout, column))
+    Ok(parse_names(&rows(cqlsh, &format!("keyspace_name, {column}"), table)?, column))
 }
 
-/// Of the rows that cqlsh prints, a JSON object each.
+/// The names of all keyspaces.
+fn keyspaces(cqlsh: &Program) -> Result<BTreeSet<String>> {
+    let rows = rows(cqlsh, "keyspace_name", "keyspaces")?;
+    Ok(json(&rows).filter_map(|row| row["keyspace_name"].as_str().map(str::to_owned)).collect())
+}
+
+/// What cqlsh prints of a table of system_schema.
+fn rows(cqlsh: &Program, columns: &str, table: &str) -> Result<String> {
+    let statement = format!("SELECT JSON {columns} FROM system_schema.{table}");
+    select(cqlsh, &statement, "which tables there are")
+}
+
 fn parse_names(text: &str, column: &str) -> BTreeSet<String> {
-    let rows = text.lines().filter_map(|line| serde_json::from_str::<Value>(line.trim()).ok());
     let name = |row: Value| Some(format!("{}.{}", row["keyspace_name"].as_str()?, row[column].as_str()?));
-    rows.filter_map(name).collect()
+    json(text).filter_map(name).collect()
 }
 
 #[cfg(test)]
@@ -211,6 +242,12 @@ mod tests {
         assert!(cql.contains("CREATE KEYSPACE IF NOT EXISTS shop"), "{cql}");
         assert!(cql.contains("CREATE TABLE shop.orders") && cql.contains("CREATE TYPE shop.price"), "{cql}");
         assert!(!cql.contains("users") && !cql.contains("address"), "{cql}");
+        // One that somebody has created by hand is no hindrance.
+        let unknown = [TableName::new("shop", "unknown"), TableName::new("shop", "users")].into();
+        let said = undefined(&schema(), &unknown, &Existing::default());
+        assert!(said.len() == 1 && said[0].contains("has no table shop.unknown, and the cluster has none"), "{said:?}");
+        let by_hand = Existing { tables: ["shop.unknown".to_owned()].into(), ..Existing::default() };
+        assert!(undefined(&schema(), &unknown, &by_hand).is_empty());
         let all = Existing { tables: wanted.iter().map(ToString::to_string).collect(), ..Existing::default() };
         assert!(of_missing(&schema(), &wanted, &all).tables.is_empty());
     }

@@ -10,9 +10,11 @@ mod definitions;
 mod journal;
 mod links;
 mod loader;
+mod placement;
 mod plan;
 #[cfg(test)]
 mod refused;
+mod rows;
 mod subset;
 
 use plan::LoadJob;

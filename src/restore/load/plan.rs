@@ -2,13 +2,14 @@
 
 use super::super::check::backup::{self, BackupHost, BackupTable, Point};
 use super::super::check::schema;
+use super::super::check::whole_cluster;
 use super::super::request::{Selection, refuse};
 use super::super::sstables::Sstable;
 use super::definitions::{self, Definitions};
 use super::subset::{self, RingHost};
 use super::{Load, LoadOutcome, LoadRequest, LoadedTable};
 use crate::cassandra::TableName;
-use crate::cassandra::schema::{Schema, is_system_keyspace};
+use crate::cassandra::schema::{Keyspace, Schema, is_system_keyspace};
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -112,13 +113,13 @@ pub(super) fn plan(load: &Load, request: &LoadRequest) -> Result<LoadPlan> {
         let tables = point.tables(None)?;
         found.extend(tables.into_iter().filter(|table| request.selection.has(&table.name.to_string())));
     }
-    let views: BTreeSet<TableName> = schemas.iter().flat_map(|(_, schema)| views_of(schema)).collect();
+    let views: BTreeMap<TableName, TableName> = schemas.iter().flat_map(|(_, schema)| views_of(schema)).collect();
     let hosts: Vec<String> = points.iter().map(|point| point.host.clone()).collect();
     let chosen = if request.subset { Some(subset(load, &points, &schemas, &found, &lacks)?) } else { None };
     if let Some(chosen) = &chosen {
         found.retain(|table| chosen.contains(&table.host));
     }
-    let (of_views, mut tables): (Vec<_>, Vec<_>) = found.into_iter().partition(|table| views.contains(&table.name));
+    let (of_views, mut tables): (Vec<_>, Vec<_>) = found.into_iter().partition(|table| views.contains_key(&table.name));
     refusals.extend(absent(&request.selection, &tables, &views));
     let own: BTreeSet<&str> =
         tables.iter().map(|table| &*table.name.keyspace).filter(|keyspace| is_system_keyspace(keyspace)).collect();
@@ -136,9 +137,10 @@ pub(super) fn plan(load: &Load, request: &LoadRequest) -> Result<LoadPlan> {
         notes.push(format!("Cassandra fills these views from their base tables: {names}"));
     }
     if let Some(chosen) = &chosen {
+        let (are, has) = if chosen.len() == 1 { ("is", "it") } else { ("are", "one of them") };
         notes.push(format!(
-            "of {} hosts only {} are loaded: one of them has each row, as of the last repair. What only the others \
-             have is missing, and if the cluster had hosts that the mount does not show, more",
+            "of {} hosts only {} {are} loaded: {has} has each row, as of the last repair. What only the others have is \
+             missing, and if the cluster had hosts that the mount does not show, more",
             hosts.len(),
             chosen.join(", ")
         ));
@@ -158,19 +160,25 @@ pub(super) fn plan(load: &Load, request: &LoadRequest) -> Result<LoadPlan> {
                 "nothing was changed: no restore point has system_schema, so tables cannot be created from it",
             )
         })?;
-        refusals.extend(wanted.iter().filter(|table| !defines(&newest, table)).map(|table| {
-            format!("the schema as of the restore point has no table {table}: create it, and leave out --create-schema")
-        }));
         refuse(refusals)?;
-        definitions::missing(&load.cqlsh, &newest, &wanted)?
+        let create = definitions::missing(&load.cqlsh, &newest, &wanted)?;
+        notes.extend(create.notes().iter().cloned());
+        create
     } else {
         refuse(refusals)?;
         Definitions::default()
     };
     let mut jobs = Vec::new();
     for table in tables {
+        // Without leave, what the mount says of an SSTable that cannot be read comes first.
+        let (sstables, left_out) = table.openable(request.allow_incomplete).map_err(|error| {
+            let of_point = points.iter().find(|point| point.host == table.host);
+            let told = of_point.and_then(|point| point.lacks(&request.selection).ok());
+            told.filter(|(lacks, _)| !lacks.is_empty()).map_or(error, |(lacks, instead)| incomplete(&lacks, &instead))
+        })?;
+        lacks.extend(left_out);
         jobs.push(LoadJob {
-            sstables: table.sstables()?,
+            sstables,
             table: table.name,
             host: table.host,
             point: table.tag,
@@ -188,10 +196,10 @@ fn points(load: &Load, request: &LoadRequest) -> Result<(Vec<Point>, Vec<String>
         return Err(Error::not_found(format!("the mount shows no host {unknown:?}; it shows {names}")));
     }
     hosts.retain(|host: &BackupHost| request.hosts.is_empty() || request.hosts.contains(&host.name));
-    let (mut points, mut lacks, mut last) = (Vec::new(), Vec::new(), None);
+    let (mut chosen, mut lacks, mut last) = (Vec::new(), Vec::new(), None);
     for host in hosts {
         match host.point(&request.at) {
-            Ok(point) => points.push(point),
+            Ok(point) => chosen.push((host, point)),
             Err(error) if error.kind() == Kind::NotFound => {
                 lacks.push(error.to_string());
                 last = Some(error);
@@ -199,6 +207,8 @@ fn points(load: &Load, request: &LoadRequest) -> Result<(Vec<Point>, Vec<String>
             Err(error) => return Err(error),
         }
     }
+    whole_cluster::one_cluster(&chosen)?;
+    let points: Vec<Point> = chosen.into_iter().map(|(_, point)| point).collect();
     match (points.is_empty(), last) {
         (true, Some(error)) => Err(error),
         (true, None) => {
@@ -244,12 +254,23 @@ fn subset(
         replication.insert(name.to_owned(), options);
     }
     let mut ring = Vec::new();
-    for host in backup::hosts(&load.mount.mountpoint)? {
-        let Some(point) = points.iter().find(|point| point.host == host.name) else { continue };
+    let hosts = backup::hosts(&load.mount.mountpoint)?;
+    let of = |point: &Point| hosts.iter().find(|host| host.name == point.host);
+    let shown: Vec<(&BackupHost, &Point)> = points.iter().filter_map(|point| Some((of(point)?, point))).collect();
+    for (host, point) in &shown {
         let node = host.source_node(&point.tag)?;
         let tokens = node.tokens.iter().map(|token| token.parse()).collect::<std::result::Result<Vec<i64>, _>>();
         let tokens = tokens.map_err(|_| cannot(&format!("{} has tokens that are no numbers", host.name)))?;
-        ring.push(RingHost { name: host.name, datacenter: node.datacenter, rack: node.rack, tokens });
+        ring.push(RingHost { name: host.name.clone(), datacenter: node.datacenter, rack: node.rack, tokens });
+    }
+    let all = ring.iter().flat_map(|host| host.tokens.iter().copied()).collect();
+    for (host, point) in &shown {
+        if let Some(node) = whole_cluster::missing_node(host, &point.tag, &all)? {
+            return Err(cannot(&format!(
+                "tokenmap.json of {} has the node {node}, of which no host here has the tokens",
+                host.name
+            )));
+        }
     }
     let chosen = subset::fewest(&ring, &replication).map_err(|why| cannot(&why))?;
     Ok(chosen.into_iter().map(|host| ring[host].name.clone()).collect())
@@ -270,20 +291,17 @@ fn backup_schema(point: &Point) -> Result<Option<Schema>> {
     schema::read(&directories)
 }
 
-fn views_of(schema: &Schema) -> Vec<TableName> {
-    let of_keyspace = |keyspace: &crate::cassandra::schema::Keyspace| {
-        let name = keyspace.name.clone();
-        keyspace.views.iter().map(move |view| TableName::new(&*name, &*view.table.name)).collect::<Vec<_>>()
+/// Views, and the table that each is of.
+fn views_of(schema: &Schema) -> Vec<(TableName, TableName)> {
+    let of_keyspace = |keyspace: &Keyspace| {
+        let name = |table: &str| TableName::new(&*keyspace.name, table);
+        keyspace.views.iter().map(|view| (name(&view.table.name), name(&view.base_table))).collect::<Vec<_>>()
     };
     schema.keyspaces.iter().flat_map(of_keyspace).collect()
 }
 
-fn defines(schema: &Schema, table: &TableName) -> bool {
-    schema.keyspace(&table.keyspace).is_some_and(|keyspace| keyspace.table(&table.table).is_some())
-}
-
 /// What was asked for and is in no restore point.
-fn absent(selection: &Selection, tables: &[BackupTable], views: &BTreeSet<TableName>) -> Vec<String> {
+fn absent(selection: &Selection, tables: &[BackupTable], views: &BTreeMap<TableName, TableName>) -> Vec<String> {
     let keyspaces: BTreeSet<&str> = tables.iter().map(|table| &*table.name.keyspace).collect();
     match selection {
         Selection::Everything if tables.is_empty() => vec!["the restore points have no table".to_owned()],
@@ -293,15 +311,16 @@ fn absent(selection: &Selection, tables: &[BackupTable], views: &BTreeSet<TableN
             absent.map(|name| format!("the restore points have no table of keyspace {name}")).collect()
         }
         Selection::Tables(wanted) => {
-            let absent = wanted.iter().filter(|name| !tables.iter().any(|table| table.name == **name));
-            let sentence = |name: &TableName| {
-                if views.contains(name) {
-                    format!("{name} is a view: load its base table, and Cassandra fills it")
-                } else {
-                    format!("the restore points have no table {name}")
+            let is_there = |name: &TableName| tables.iter().any(|table| table.name == *name);
+            let sentence = |name: &TableName| match views.get(name) {
+                // With its table, it is filled as asked.
+                Some(base) if is_there(base) => None,
+                Some(base) => {
+                    Some(format!("{name} is a view of {base}: load that table, and Cassandra fills the view"))
                 }
+                None => Some(format!("the restore points have no table {name}")),
             };
-            absent.map(sentence).collect()
+            wanted.iter().filter(|name| !is_there(name)).filter_map(sentence).collect()
         }
     }
 }
@@ -309,4 +328,28 @@ fn absent(selection: &Selection, tables: &[BackupTable], views: &BTreeSet<TableN
 /// Whether a component belongs to an index attached to its SSTable.
 pub(super) fn is_attached(component: &str) -> bool {
     ATTACHED.iter().any(|start| component.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_that_is_named_alone_is_refused_by_its_table() {
+        let name = |table: &str| TableName::new("shop", table);
+        let table = BackupTable {
+            name: name("users"),
+            host: "a".to_owned(),
+            tag: "p".to_owned(),
+            directory: PathBuf::from("/mnt/users"),
+        };
+        let views = [(name("users_by_name"), name("users"))].into();
+        let said = |names: &[&str], tables: &[BackupTable]| {
+            absent(&Selection::Tables(names.iter().map(|of| name(of)).collect()), tables, &views)
+        };
+        let refusal = "shop.users_by_name is a view of shop.users: load that table, and Cassandra fills the view";
+        assert_eq!(said(&["users_by_name"], &[]), [refusal]);
+        assert_eq!(said(&["users_by_name", "users"], &[table]), [] as [String; 0], "both are had");
+        assert_eq!(said(&["gone"], &[]), ["the restore points have no table shop.gone"]);
+    }
 }

@@ -99,3 +99,38 @@ fn what_only_system_schema_tells_is_refused_without_it() {
     let fewest = LoadRequest { subset: true, ..all };
     refused(&load, &fewest, Kind::Unsupported, "no restore point has system_schema; leave out --subset");
 }
+
+#[test]
+fn hosts_of_two_clusters_are_not_loaded_into_one() {
+    let work = tempfile::tempdir().unwrap();
+    let load = load(work.path(), &[USERS]);
+    let root = load.mount.mountpoint.clone();
+    fs::create_dir_all(root.join("b/restore-points/p").join(USERS)).unwrap();
+    for (host, cluster) in [("a", "shops"), ("b", "tests")] {
+        let set = root.join(host).join("backup-sets/p");
+        fs::create_dir_all(&set).unwrap();
+        fs::write(set.join("schema.cql"), "").unwrap();
+        fs::write(set.join("backup_manifest.json"), format!("{{\"cluster_name\": \"{cluster}\"}}")).unwrap();
+    }
+    let all = request(Selection::Everything);
+    refused(&load, &all, Kind::Invalid, "several clusters: \"shops\" (a), \"tests\" (b); choose one");
+    let of_one = LoadRequest { hosts: vec!["a".to_owned()], ..all };
+    assert_eq!(load.plan(&of_one).unwrap().jobs.len(), 1);
+}
+
+#[test]
+fn an_sstable_that_cassandra_does_not_open_is_left_out_with_leave_and_told() {
+    let work = tempfile::tempdir().unwrap();
+    let load = load(work.path(), &[USERS]);
+    let users = load.mount.mountpoint.join("a/restore-points/p").join(USERS);
+    let whole = ["Data.db", "Index.db", "Statistics.db", "CRC.db"].map(|component| format!("nb-1-big-{component}"));
+    for name in whole.iter().map(String::as_str).chain(["nb-2-big-Data.db"]) {
+        fs::write(users.join(name), "x").unwrap();
+    }
+    let all = request(Selection::Everything);
+    refused(&load, &all, Kind::Corrupt, "nb-2-big has no ");
+    let plan = load.plan(&LoadRequest { allow_incomplete: true, ..all }).unwrap();
+    assert_eq!(plan.jobs[0].sstables.len(), 1);
+    let lack = &plan.lacks[0];
+    assert!(lack.starts_with("p of a: shop.users: nb-2-big has no ") && lack.ends_with("and is left out"), "{lack}");
+}

@@ -8,7 +8,7 @@ use super::journal::{Manner, PlacedDirectory, PlacedSstable, PlacedTable, Work};
 use super::made::Made;
 use super::settings::Settings;
 use super::{NodePlan, NodeRequest};
-use crate::cassandra::schema::{Schema, system_table_id};
+use crate::cassandra::schema::{Schema, is_system_keyspace, system_table_id};
 use crate::restore::check::access;
 use crate::restore::check::backup::{self, BackupHost, BackupTable, Point};
 use crate::restore::check::schema;
@@ -91,9 +91,12 @@ pub(super) fn prepare(
     // Reading the tables may take long: what speaks against it already is told before.
     refuse(refusals)?;
 
-    let (mut tables, refusals) = read(&wanted, request, tell)?;
+    // What the mount says of a table that cannot be read comes first.
+    let read = read(&wanted, request, tell);
+    let mut lacks = if lacks.is_empty() { self::lacks(&point, request.allow_incomplete)? } else { lacks };
+    let (mut tables, refusals, left_out) = read?;
     refuse(refusals)?;
-    let lacks = if lacks.is_empty() { self::lacks(&point, request.allow_incomplete)? } else { lacks };
+    lacks.extend(left_out);
     let some = tables.iter().find_map(|table| Some((table, table.files().into_iter().next()?.0)));
     if let (Some((table, file)), false) = (&some, request.copy) {
         access::check(data_dir, &table.from.join(file))?;
@@ -208,26 +211,34 @@ pub(super) fn place(table: &BackupTable, request: &NodeRequest) -> std::result::
     Ok(Some(format!("{keyspace}/{}", table.name.directory(Some(id)))))
 }
 
-/// Reads the directories, several at a time. With what speaks against single SSTables.
+/// Reads the directories, several at a time. With what speaks against single SSTables, and those
+/// that are left out.
 fn read(
     wanted: &[(BackupTable, String)],
     request: &NodeRequest,
     tell: &(dyn Fn(&str) + Sync),
-) -> Result<(Vec<PlacedTable>, Vec<String>)> {
+) -> Result<(Vec<PlacedTable>, Vec<String>, Vec<String>)> {
     let read = backup::read_tables(wanted, tell, |(table, place)| placed(table, place, request));
-    let (mut tables, mut refusals) = (Vec::new(), BTreeSet::new());
+    let (mut tables, mut refusals, mut all_left_out) = (Vec::new(), BTreeSet::new(), Vec::new());
     for ((table, _), read) in wanted.iter().zip(read) {
-        let (table, why) = read.map_err(|error| {
+        let (table, why, left_out) = read.map_err(|error| {
             Error::new(error.kind(), format!("nothing was changed: {} cannot be read: {error}", table.name))
         })?;
         refusals.extend(why);
+        all_left_out.extend(left_out);
         tables.push(table);
     }
-    Ok((tables, refusals.into_iter().collect()))
+    Ok((tables, refusals.into_iter().collect(), all_left_out))
 }
 
-fn placed(table: &BackupTable, place: &str, request: &NodeRequest) -> Result<(PlacedTable, Option<String>)> {
-    let own = table.sstables()?;
+fn placed(
+    table: &BackupTable,
+    place: &str,
+    request: &NodeRequest,
+) -> Result<(PlacedTable, Option<String>, Vec<String>)> {
+    // A schema or roles of which a part is missing would be taken for all of it.
+    let may_lack = request.allow_incomplete && !is_system_keyspace(&table.name.keyspace);
+    let (own, left_out) = table.openable(may_lack)?;
     let mut refusal = None;
     for sstable in &own {
         refusal = refusal.or(checks::version(request.installed, &table.name, &sstable.name));
@@ -243,10 +254,10 @@ fn placed(table: &BackupTable, place: &str, request: &NodeRequest) -> Result<(Pl
         place: place.to_owned(),
         from: table.directory.clone(),
         // Cassandra's own are small, and nothing starts without them.
-        as_files: request.copy || crate::cassandra::schema::is_system_keyspace(&table.name.keyspace),
+        as_files: request.copy || is_system_keyspace(&table.name.keyspace),
         directories,
     };
-    Ok((placed, refusal))
+    Ok((placed, refusal, left_out))
 }
 
 fn of(sstable: Sstable) -> PlacedSstable {
