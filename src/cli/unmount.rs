@@ -2,7 +2,7 @@
 
 use super::holders::{copies, describe, holders};
 use super::runtime_state::{RunningMount, is_ours, mounted_device};
-use super::{state_dir, waits};
+use super::{state_dir, waits, words};
 use cassmount::restore::{HangingTable, Journals};
 use cassmount::{Error, Kind, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -108,7 +108,7 @@ fn refuse_while_tables_hang(journals: &Journals, mountpoint: &Path) -> Result<()
         return Ok(());
     }
     let shown = |of: &HangingTable| match of.broken {
-        0 => format!("{} ({} SSTables)", of.table, of.sstables),
+        0 => format!("{} ({})", of.table, words::count(of.sstables, "SSTable")),
         broken => {
             format!("{} ({} SSTables, {broken} BROKEN: `cassmount restore repair` first)", of.table, of.sstables)
         }

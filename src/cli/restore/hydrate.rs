@@ -69,10 +69,7 @@ pub(super) fn run(args: &HydrateArgs) -> Result<()> {
         }
         drop(prepared);
         daemon::start()?;
-        println!(
-            "{} are being copied in the background; `cassmount restore status` tells how far it is",
-            table::bytes(bytes)
-        );
+        println!("{} are being copied in the background: `cassmount restore status` tells", table::bytes(bytes));
         return Ok(());
     }
     let hydration = match prepared.and_then(|hydration| {

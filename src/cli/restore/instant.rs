@@ -158,8 +158,8 @@ impl Shown for InstantReport {
         for point in points {
             let _ = writeln!(text, "from {point}");
         }
-        for table in self.tables.iter().filter(|table| self.dry_run && table.sstables > 0) {
-            let _ = writeln!(text, "{} goes to {}", table.table, table.directory.display());
+        if self.dry_run {
+            text += &places(&self.tables);
         }
         for lack in &self.lacks {
             let _ = writeln!(text, "INCOMPLETE: {lack}");
@@ -186,6 +186,19 @@ impl Shown for InstantReport {
         }
         text
     }
+}
+
+/// Where the tables go: all into one data directory, or a line each.
+fn places(tables: &[TableReport]) -> String {
+    let tables: Vec<&TableReport> = tables.iter().filter(|table| table.sstables > 0).collect();
+    let data: BTreeSet<_> = tables.iter().map(|of| of.directory.parent().and_then(Path::parent)).collect();
+    if let (Some(Some(data)), 1, 2..) = (data.first(), data.len(), tables.len()) {
+        return format!("all go into their directories below {}\n", data.display());
+    }
+    tables.iter().fold(String::new(), |mut text, of| {
+        let _ = writeln!(text, "{} goes to {}", of.table, of.directory.display());
+        text
+    })
 }
 
 fn row(table: &TableReport) -> Vec<String> {

@@ -13,7 +13,7 @@ use cassmount::cassandra::schema::is_system_keyspace;
 use cassmount::catalog::cluster::Meant;
 use cassmount::node::Installation;
 use cassmount::restore::{
-    Manner, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeWork, Program, forget_nodes, shell_word,
+    GUARD_STEP, Manner, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeWork, Program, forget_nodes, shell_word,
 };
 use cassmount::{Kind, Result};
 use std::fmt::Write as _;
@@ -176,11 +176,18 @@ pub(super) fn run(args: &WholeNodeArgs) -> Result<()> {
         Ok(())
     });
     progress.finish();
-    let report = report?;
-    print(args.output, &report)?;
-    if args.write_config && report.tables.iter().any(|table| table.linked) {
+    let mut report = report?;
+    let installed = (args.write_config && report.tables.iter().any(|table| table.linked)).then(|| {
         let unit = UnitArgs { write_config: true, unit: args.unit.clone(), unit_dir: args.unit_dir.clone() };
-        say!("{}", guard::install(&restore.journals, std::slice::from_ref(&report.data_directory), &unit)?);
+        guard::install(&restore.journals, std::slice::from_ref(&report.data_directory), &unit)
+    });
+    if let Some(Ok(_)) = &installed {
+        // It is done.
+        report.next.retain(|step| step != GUARD_STEP);
+    }
+    print(args.output, &report)?;
+    if let Some(said) = installed.transpose()? {
+        say!("{said}");
     }
     verdict(&report)
 }

@@ -37,9 +37,7 @@ impl Shown for Statuses {
             }
             let rows: Vec<Vec<String>> = tables.iter().map(|of| row(of)).collect();
             text += &table::render(&HEADER, &HEADER[1..], &rows);
-            for of in tables {
-                note(&mut text, of);
-            }
+            text += &notes(&tables);
         }
         for node in &self.nodes {
             text += &super::node::status(node);
@@ -62,6 +60,33 @@ impl Shown for Statuses {
 }
 
 const HEADER: [&str; 6] = ["TABLE", "SSTABLES", "LINKED", "HYDRATED", "COMPACTED", "STILL REMOTE"];
+
+/// What is said of each table; what is said of all alike, once.
+fn notes(tables: &[&TableStatus]) -> String {
+    let mut all: Vec<(String, Vec<String>)> = Vec::new();
+    for of in tables {
+        let (mut text, name) = (String::new(), of.table.to_string());
+        note(&mut text, of);
+        for line in text.lines() {
+            let said = line.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(line);
+            match all.iter_mut().find(|(of, _)| of == said) {
+                Some((_, names)) => names.push(name.clone()),
+                None => all.push((said.to_owned(), vec![name.clone()])),
+            }
+        }
+    }
+    let mut text = String::new();
+    for (said, names) in all {
+        if names.len() == tables.len() && names.len() > 1 {
+            let _ = writeln!(text, "all {} tables: {said}", names.len());
+        } else {
+            for name in names {
+                let _ = writeln!(text, "{name}: {said}");
+            }
+        }
+    }
+    text
+}
 
 fn note(text: &mut String, of: &TableStatus) {
     let from: Vec<String> = of.from.iter().map(ToString::to_string).collect();
@@ -176,5 +201,23 @@ mod tests {
         assert!(table.clone().count() >= 4 && table.clone().all(|line| line.chars().count() <= 80), "{text}");
         let one = Statuses { tables: vec![self::table("/data")], nodes: Vec::new(), errors: Vec::new() }.text();
         assert!(one.starts_with("TABLE "), "{one}");
+    }
+
+    #[test]
+    fn what_is_said_of_all_tables_is_said_once() {
+        let mut tables = vec![table("/data"), table("/data"), table("/data")];
+        let names = ["carts", "orders", "users"].map(|name| TableName::new("eu", name));
+        tables.iter_mut().zip(names).for_each(|(of, name)| of.table = name);
+        let text =
+            |tables: &[TableStatus]| Statuses { tables: tables.to_vec(), nodes: Vec::new(), errors: Vec::new() }.text();
+        let alike = text(&tables);
+        assert!(
+            alike.ends_with("\nall 3 tables: 2026-11-21-02-48 of cass-a, 2026-11-21-02-48 of cass-b: done\n"),
+            "{alike}"
+        );
+        tables[1].links_in_backups = 2;
+        let one_differs = text(&tables);
+        assert!(one_differs.contains("\neu.carts: 2026") && one_differs.contains("\neu.users: 2026"), "{one_differs}");
+        assert!(one_differs.contains("\neu.orders: 2 links in backups/\n"), "{one_differs}");
     }
 }

@@ -25,6 +25,7 @@ mod undo;
 
 pub(super) use journal::all as journals;
 pub use journal::{Manner, NodeStep};
+pub use next::GUARD_STEP;
 
 use super::Mount;
 use super::check::backup;

@@ -16,6 +16,9 @@ use crate::restore::units;
 use std::fs;
 use std::path::Path;
 
+/// What is left where no drop-in of this machine's units keeps Cassandra from starting.
+pub const GUARD_STEP: &str = "keep Cassandra from starting without the mount: cassmount restore guard --write-config";
+
 /// What is there of a node's restore.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Remains {
@@ -69,9 +72,7 @@ fn steps(state: &NodeState, has_started: bool, has_links: bool, reader: &View) -
             steps.push(format!("add to {}:\n{}", need.file.display(), indented(&need.lines)));
         }
         if has_links && !units::is_guarded()? {
-            steps.push(
-                "keep Cassandra from starting without the mount: cassmount restore guard --write-config".to_owned(),
-            );
+            steps.push(GUARD_STEP.to_owned());
         }
         match work.manner {
             Manner::ColdStart => {
