@@ -382,7 +382,7 @@ fn lacks(sets: &HostSets, point: Option<&str>, parts: &[Part]) -> Result<Vec<Lac
     };
     let Some(point) = point else {
         let is_beside = |lack: &&Lack| {
-            matches!(lack.cause, Cause::OtherHost { .. } | Cause::OtherAddress { .. })
+            matches!(lack.cause, Cause::OtherHost { .. } | Cause::OtherAddress { .. } | Cause::NoFull { .. })
                 || is_strayed(lack)
                 || (matches!(lack.subject, Subject::Object { .. }) && sets.set(&lack.set.0).is_none())
         };

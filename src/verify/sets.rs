@@ -141,7 +141,7 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::Future { .. } => Problem::ManifestDamaged,
         Cause::Copied { .. } => Problem::ArchiveCopied,
         Cause::Silent { .. } => Problem::SetFileDamaged,
-        Cause::OtherHost { .. } => Problem::SetMissing,
+        Cause::OtherHost { .. } | Cause::NoFull { .. } => Problem::SetMissing,
         Cause::Archived => Problem::ObjectArchived,
         Cause::Empty => Problem::CutShort,
         Cause::NoFiles => Problem::ArchiveEmpty,

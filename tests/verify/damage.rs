@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 const FULL: &str = "2026-11-21-02-45";
 const LATER: &str = "2026-11-21-02-47";
@@ -71,6 +72,13 @@ impl Sample {
         assert_eq!(glance, BTreeSet::new(), "at a glance");
         assert_eq!(deep, set_of(expected), "in depth");
     }
+}
+
+/// Copies an archive an hour after the others were written, however long ago that was.
+fn copy_later(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap();
+    let later = fs::metadata(from).unwrap().modified().unwrap() + Duration::from_secs(3600);
+    fs::File::options().write(true).open(to).unwrap().set_modified(later).unwrap();
 }
 
 /// Flips a bit of a file.
@@ -444,7 +452,7 @@ fn a_set_that_did_not_finish_before_the_restore_point_is_found() {
 #[test]
 fn archives_that_are_copies_of_others_and_archives_without_files() {
     let sample = Sample::new();
-    fs::copy(sample.archive(LATER, "shop.users"), sample.archive("2026-11-21-02-49", "shop.users")).unwrap();
+    copy_later(&sample.archive(LATER, "shop.users"), &sample.archive("2026-11-21-02-49", "shop.users"));
     sample.edit("2026-11-21-02-48", "shop.carts", Order::ByName, |directory| {
         for entry in fs::read_dir(directory).unwrap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
@@ -477,7 +485,7 @@ fn archives_that_are_copies_of_others_and_archives_without_files() {
 fn what_a_verification_of_more_found_is_not_forgotten() {
     let sample = Sample::new();
     let other = sample.bucket.path().join("cass-b/2026-11-21-02-49/shop/users.tar.gz.enc");
-    fs::copy(other, sample.archive("2026-11-21-02-49", "shop.users")).unwrap();
+    copy_later(&other, &sample.archive("2026-11-21-02-49", "shop.users"));
     sample.edit(FULL, "shop.users", Order::ByName, |directory| {
         fs::remove_file(directory.join("nb-1-big-Statistics.db")).unwrap();
     });

@@ -1,7 +1,7 @@
 //! Archives made to do harm: findings, no panic, and no more memory than for others.
 
 use super::bucket::{Bucket, Header, Tar, encrypt, gzip};
-use super::support::{User, found, noise, report_of, sstable};
+use super::support::{User, add_full, found, noise, report_of, sstable};
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ const TAG: &str = "2026-11-20-03-00";
 /// Problems by table.
 fn verify(tables: &[(&str, Vec<u8>)]) -> BTreeMap<String, Vec<String>> {
     let bucket = Bucket::new();
-    bucket.add_set(TAG, "incremental");
+    add_full(&bucket, TAG, tables.iter().map(|(table, _)| *table));
     for (table, object) in tables {
         bucket.add_object(TAG, "ks", table, object);
     }
@@ -116,7 +116,7 @@ fn large_lists_and_texts_do_not_fill_memory() {
         })
         .collect();
     let bucket = Bucket::new();
-    bucket.add_set(TAG, "incremental");
+    add_full(&bucket, TAG, ["a", "b", "c", "d"]);
     for (object, table) in objects.iter().zip(["a", "b", "c", "d"]) {
         bucket.add_object(TAG, "ks", table, object);
     }

@@ -35,6 +35,7 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 #[test]
 fn a_report_has_the_documented_shape() {
     let (user, bucket) = (User::new(), bucket());
+    fs::write(bucket.path().join("node-1").join(TWO).join("README"), "x").unwrap();
     let report = user.report(&bucket.source(), &["--deep", "--key-file", &bucket.key_file()]);
     let fields = [
         "source",
@@ -72,10 +73,8 @@ fn a_report_has_the_documented_shape() {
         "table_elsewhere": {"before": ONE, "after": THREE},
     });
     assert_eq!(*finding, expected);
-    // No full stands below them.
-    let notes = report["notes"].as_array().unwrap();
-    assert_eq!(notes.len(), 3, "{report:#}");
-    assert_eq!(keys(&notes[0]), ["host", "set", "keyspace", "table", "note"].into());
+    let [note] = &report["notes"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    assert_eq!(keys(note), ["host", "set", "keyspace", "table", "note"].into());
 
     // The fields that are null are there all the same.
     fs::remove_file(bucket.path().join("node-1").join(ONE).join("backup_manifest.json")).unwrap();
@@ -228,7 +227,8 @@ fn wrong_usage_is_told_apart_from_findings() {
     let (failed, said) = code(&["node-9"]);
     assert_eq!(failed, Some(1));
     assert!(said.contains("node-1"), "{said}");
-    let (failed, said) = code(&["node-1", "2026-11-20-03-00"]);
+    bucket.add_set("2026-11-20-02-00", "incremental");
+    let (failed, said) = code(&["node-1", "2026-11-20-02-00"]);
     assert_eq!(failed, Some(1), "{said}");
     assert!(said.contains("is no restore point"), "{said}");
 }
@@ -260,6 +260,28 @@ fn what_cassandra_does_not_read_is_damage_and_what_no_set_has_is_told() {
     let line = "lost.tar.gz: an archive where no backup set has one: its rows are in no restore point";
     assert_eq!((output.status.code(), said), (Some(1), format!("cassmount: {line}\n")));
     assert!(text.contains(&format!("\n{line}\n")) && !text.contains("everything is good"), "{text}");
+}
+
+#[test]
+fn incrementals_without_a_full_are_found_as_list_says_it() {
+    let (user, bucket) = (User::new(), Bucket::new());
+    for tag in [ONE, TWO] {
+        bucket.add_set(tag, "incremental");
+    }
+    let (source, key) = (bucket.source(), bucket.key_file());
+    let report = user.report(&source, &["--key-file", &key]);
+    let [finding] = &report["findings"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    let message = finding["message"].as_str().unwrap();
+    assert_eq!((&finding["problem"], &finding["set"]), (&"set_missing".into(), &TWO.into()));
+    assert!(message.starts_with("there is no full: 2 incremental sets have none to stand on"), "{message}");
+    for host in [&[][..], &["node-1"]] {
+        let mut list = super::command::cassmount();
+        list.args(["list", &source]).args(host).arg("--cache-dir").arg(user.cache.path());
+        let output = list.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(if host.is_empty() { "NO FULL: no restore point" } else { message }), "{text}");
+    }
 }
 
 #[test]

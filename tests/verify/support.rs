@@ -1,10 +1,11 @@
 //! Runs `cassmount verify` as a user would.
 
-use super::bucket::{Bucket, Tar, sample_keys};
+use super::bucket::{Bucket, HOST, Tar, sample_keys};
 use super::command::cassmount;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::fs;
 use std::process::{Command, Output};
 
 /// A user with a cache directory of their own.
@@ -103,11 +104,25 @@ pub(crate) fn sstable(tar: Tar, generation: u32, data: &[u8]) -> Tar {
 /// A table's name and its tar.
 pub(crate) type Table<'a> = (&'a str, Vec<u8>);
 
-/// A bucket of incremental sets, each with some archives of keyspace ks.
+/// Makes a full of these tables of keyspace ks, still without archives.
+pub(crate) fn add_full<'a>(bucket: &Bucket, tag: &str, tables: impl IntoIterator<Item = &'a str>) {
+    bucket.add_set(tag, "full");
+    let create = |table| format!("CREATE TABLE ks.{table} (id int PRIMARY KEY);\n");
+    let schema: String = tables.into_iter().map(create).collect();
+    let directory = bucket.path().join(HOST).join(tag);
+    fs::write(directory.join("schema.cql"), schema).unwrap();
+    fs::write(directory.join("schema_mapping.json"), "{}").unwrap();
+}
+
+/// A bucket of a full set and incremental ones, each with some archives of keyspace ks.
 pub(crate) fn bucket_of(sets: &[(&str, Vec<Table<'_>>)]) -> Bucket {
     let bucket = Bucket::new();
-    for (tag, tables) in sets {
-        bucket.add_set(tag, "incremental");
+    for (at, (tag, tables)) in sets.iter().enumerate() {
+        if at == 0 {
+            add_full(&bucket, tag, tables.iter().map(|(table, _)| *table));
+        } else {
+            bucket.add_set(tag, "incremental");
+        }
         for (table, tar) in tables {
             bucket.add_archive(tag, "ks", table, tar);
         }

@@ -19,7 +19,7 @@ pub use mixed::{Meant, MixedRuns, OlderSet};
 pub use newest::{NewestFault, NewestFaults};
 pub use points::{Absence, ClusterPoint};
 
-use super::completeness::{PeerRuns, Peers, cluster};
+use super::completeness::{Cause, Lack, PeerRuns, Peers, cluster};
 use super::copies;
 use super::set::BackupSet;
 use super::verified::VerifiedEvidence;
@@ -83,6 +83,11 @@ impl HostView {
         let points = self.sets.chains.points();
         let newest = (0..points.len()).rev().find(|at| !points[*at].is_apart());
         newest.is_some_and(|at| self.sets.completeness.is_whole(at))
+    }
+
+    /// What is said of a host that has incrementals only.
+    pub fn no_full(&self) -> Option<&Lack> {
+        self.sets.completeness.outside().iter().find(|lack| matches!(lack.cause, Cause::NoFull { .. }))
     }
 
     /// Whether a set that is in no restore point is newer than all of them, and not being uploaded.

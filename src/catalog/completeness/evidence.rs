@@ -128,6 +128,8 @@ pub enum Cause {
     /// The manifest says that it is an incremental, and all else that it is a full: it is taken for
     /// one.
     SaysIncremental,
+    /// So many finished incrementals have no full to stand on, because the host has none.
+    NoFull { sets: u64 },
     /// A file of its own cannot be used, and another one tells what it should hold: nothing is
     /// missing on account of it.
     Silent { why: Arc<str> },
@@ -169,6 +171,7 @@ impl Cause {
             Self::Unlisted { .. } => "unlisted",
             Self::NoFiles => "no_files",
             Self::SaysIncremental => "says_incremental",
+            Self::NoFull { .. } => "no_full",
             Self::Silent { .. } => "silent",
         }
     }
@@ -223,6 +226,10 @@ impl fmt::Display for Cause {
                 "its manifest says incremental, but counts its tables as a full's does, and there is a schema.cql or \
                  schema_mapping.json",
             ),
+            Self::NoFull { sets } => {
+                let (s, have) = if *sets == 1 { ("", "has") } else { ("s", "have") };
+                write!(f, "{sets} incremental set{s} {have} none to stand on, and cannot be restored without one")
+            }
             Self::Silent { why } => write!(f, "it cannot be used: {why}"),
             Self::SetsBeside => f.write_str(
                 "sets before and after it have the table, and it has no schema.cql that would tell whether it should",

@@ -96,6 +96,8 @@ impl HostCompleteness {
             beside.into_iter().chain(unlisted).map(|evidence| judge.everywhere(evidence, chains)).collect();
         let outside = sets.iter().enumerate().filter(|(_, set)| !hit.contains(&set.tag) && !is_running(set));
         this.outside = outside.filter_map(|(index, set)| Some(judge.left_out(index, why_left_out(set)?))).collect();
+        let has_full_outside = this.outside.iter().any(|lack| lack.kind == SetKind::Full);
+        this.outside.extend(judge.without_full(chains).filter(|_| !has_full_outside));
         this.find_cures(chains.points());
         this
     }
@@ -282,6 +284,19 @@ impl Judge<'_> {
 
     fn left_out(&self, index: usize, cause: Cause) -> Lack {
         self.lack(&self.sets[index], SetEvidence::new(Subject::Set, cause), self.before(index))
+    }
+
+    /// A host of incrementals only: those before the first full, where there is one, have expired.
+    fn without_full(&self, chains: &Chains) -> Option<Lack> {
+        if chains.points().iter().any(|point| !point.is_apart()) {
+            return None;
+        }
+        let is_orphan = |set: &&Arc<BackupSet>| {
+            set.is_finished() && set.kind() == SetKind::Incremental && set.automatic().is_none()
+        };
+        let newest = self.sets.iter().rfind(is_orphan)?;
+        let sets = self.sets.iter().filter(is_orphan).count() as u64;
+        Some(self.lack(newest, SetEvidence::new(Subject::Set, Cause::NoFull { sets }), None))
     }
 
     fn everywhere(&self, evidence: SetEvidence, chains: &Chains) -> Lack {

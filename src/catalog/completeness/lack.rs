@@ -48,6 +48,9 @@ impl fmt::Display for Lack {
             Subject::Set if matches!(cause, Cause::Unlisted { .. }) => {
                 write!(f, "{set} is not as it was made: {cause}")?;
             }
+            Subject::Set if matches!(cause, Cause::NoFull { .. }) => {
+                write!(f, "there is no full: {cause}")?;
+            }
             Subject::Set if *cause == Cause::SaysFull => write!(f, "{set} is taken for an incremental: {cause}")?,
             Subject::Set if *cause == Cause::SaysIncremental => write!(f, "{set} is taken for a full: {cause}")?,
             Subject::Set if matches!(cause, Cause::Future { .. }) => {
@@ -72,6 +75,7 @@ impl Lack {
     /// Which restore points lack it, and from when on they have it again.
     pub fn reach(&self) -> String {
         let hit = match &self.points {
+            None if matches!(self.cause, Cause::NoFull { .. }) => "there is no restore point".to_owned(),
             None => "no restore point stands on it".to_owned(),
             Some((first, last)) if first == last => format!("restore point hit: {first}"),
             Some((first, last)) => format!("restore points hit: {first} to {last}"),

@@ -71,6 +71,18 @@ fn a_newest_set_that_is_left_out_is_told_although_no_point_lacks_it() {
 }
 
 #[test]
+fn a_host_of_incrementals_only_has_nothing_to_restore() {
+    let outside = |tests: &[TestSet]| {
+        let lacks: Vec<Lack> = host_sets(tests).completeness.outside().to_vec();
+        lacks.into_iter().map(|lack| (hour(&lack.set), lack.cause)).collect::<Vec<_>>()
+    };
+    let two = [set(1, INCREMENTAL), set(2, INCREMENTAL)];
+    assert_eq!(outside(&two), [(2, Cause::NoFull { sets: 2 })]);
+    // Those before the first full have expired.
+    assert_eq!(outside(&[&two[..], &[set(3, FULL)]].concat()), []);
+}
+
+#[test]
 fn a_table_of_the_manifest_without_an_archive_concerns_that_table_only() {
     let short = TestSet { listed: Some(vec!["t", "gone"]), ..set(1, INCREMENTAL) };
     let sets = host_sets(&[set(0, FULL), short, set(2, INCREMENTAL), set(3, FULL), set(4, INCREMENTAL)]);

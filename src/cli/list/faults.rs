@@ -10,6 +10,9 @@ pub(super) fn host_state(host: &HostView) -> String {
     if host.lacking > 0 {
         parts.push(incomplete(host));
     }
+    if host.no_full().is_some() {
+        parts.push(terminal::bad("NO FULL: no restore point"));
+    }
     parts.extend(unfinished(host));
     parts.extend(of_future(host));
     parts.extend(strays(host).map(|said| terminal::odd(&said)));
@@ -54,8 +57,9 @@ type FaultKind = (&'static str, &'static str, fn(&HostView) -> bool);
 /// What is wrong with which hosts, a line for each kind: rows of a large cluster run off the
 /// screen.
 pub(super) fn hosts_with_faults(view: &ClusterView) -> Vec<String> {
-    let kinds: [FaultKind; 6] = [
+    let kinds: [FaultKind; 7] = [
         ("has no finished set", "have no finished set", |host| has(host, |fault| matches!(fault, HostFault::Nothing))),
+        ("has no full", "have no full", |host| host.no_full().is_some()),
         ("stopped", "stopped", |host| has(host, |fault| matches!(fault, HostFault::Stopped { .. }))),
         ("paused", "paused", |host| has(host, |fault| matches!(fault, HostFault::Pause { .. }))),
         ("missed a full", "missed a full", |host| has(host, |fault| matches!(fault, HostFault::FullMissed { .. }))),

@@ -6,8 +6,8 @@ use crate::cli::session::Session;
 use crate::cli::table::{self, Column, Table};
 use crate::cli::{terminal, words};
 use cassmount::catalog::{
-    Archived, Automatic, BackupSet, HostSets, Lack, LocalTime, ManifestState, Period, PointOverview, SetKind, Stray,
-    Tag, names, overview, stray_lines,
+    Archived, Automatic, BackupSet, Cause, HostSets, Lack, LocalTime, ManifestState, Period, PointOverview, SetKind,
+    Stray, Tag, names, overview, stray_lines,
 };
 use cassmount::{Error, Kind, Result};
 use serde::Serialize;
@@ -239,11 +239,19 @@ impl HostListing {
         let host = &self.host;
         let message = match incomplete {
             0 if self.lacks.is_empty() => return Ok(()),
+            0 if all == 0 => match self.no_full() {
+                Some(lack) => format!("{host}: {lack}"),
+                None => format!("{host} has no restore point"),
+            },
             0 => format!("{host}: some of its data is in no restore point"),
             1 => format!("1 of {all} restore points of {host} is incomplete"),
             _ => format!("{incomplete} of {all} restore points of {host} are incomplete"),
         };
         Err(Error::new(Kind::Corrupt, message))
+    }
+
+    fn no_full(&self) -> Option<&Lack> {
+        self.lacks.iter().find(|lack| matches!(lack.cause, Cause::NoFull { .. }))
     }
 
     /// Each reason once, with the first and the last restore point that it is told of.
@@ -305,6 +313,9 @@ impl Shown for HostListing {
             for problem in set.problems.iter().filter(|problem| !is_told(problem)) {
                 let _ = writeln!(text, "{}: {problem}", set.tag);
             }
+        }
+        if let Some(lack) = self.no_full() {
+            let _ = writeln!(text, "{lack}");
         }
         for line in stray_lines(&self.strays) {
             let _ = writeln!(text, "{line}");
