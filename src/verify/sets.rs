@@ -123,6 +123,7 @@ fn problem(cause: &Cause) -> Problem {
         Cause::ManifestList
         | Cause::ManifestCount { .. }
         | Cause::SchemaCql
+        | Cause::OwnSchema
         | Cause::SchemaMapping
         | Cause::SchemaHistory
         | Cause::SystemTable { .. }

@@ -157,3 +157,31 @@ fn a_snapshot_of_some_keyspaces_is_no_base_of_others() {
     let chain: serde_json::Value = serde_json::from_slice(&chain.stdout).unwrap();
     assert_eq!(chain["sets"][0]["tag"], "2026-11-21-02-50", "{:#}", chain["sets"]);
 }
+
+/// Also where all of its snapshots went with it, so that no other one has the table; what was
+/// dropped before is not missed.
+#[test]
+fn a_table_that_a_snapshot_lost_is_told_by_its_own_schema() {
+    let source = one_host();
+    let newest = "2026-11-21-02-50";
+    let run = |command: &str| {
+        let cache = tempfile::tempdir().unwrap();
+        let mut run = cassmount();
+        let output = run.arg(command).arg(source.path()).arg("node").arg("--cache-dir").arg(cache.path()).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(run("list").0, Some(0), "{}", run("list").1);
+    let users = table(&source.path().join("data/shop"), "users");
+    fs::remove_dir_all(users.join("snapshots").join(newest)).unwrap();
+    let why = "its own system_schema has the table, and none of its files are there";
+    for command in ["list", "verify"] {
+        let (status, text) = run(command);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(status, Some(1), "{text}");
+        assert!(text.contains("shop.users") && text.contains(why), "{text}");
+    }
+    fs::remove_dir_all(users).unwrap();
+    let (status, text) = run("list");
+    assert!(status == Some(1) && text.matches(why).count() == 2, "{text}");
+}

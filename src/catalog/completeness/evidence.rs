@@ -67,6 +67,8 @@ pub enum Cause {
     ManifestCount { missing: u64 },
     /// The set's schema.cql has the table, and there is no archive of it.
     SchemaCql,
+    /// The snapshot is of all tables, and its own system_schema has the table.
+    OwnSchema,
     /// The set's schema_mapping.json and the sets before and after have the table, and there is no
     /// archive of it.
     SchemaMapping,
@@ -145,6 +147,7 @@ impl Cause {
             Self::ManifestList => "manifest_list",
             Self::ManifestCount { .. } => "manifest_count",
             Self::SchemaCql => "schema_cql",
+            Self::OwnSchema => "own_schema",
             Self::SchemaMapping => "schema_mapping",
             Self::SchemaHistory => "schema_history",
             Self::SystemTable { .. } => "system_table",
@@ -189,6 +192,7 @@ impl fmt::Display for Cause {
                 write!(f, "by its manifest's count, compared with the fulls beside it, archives are missing: {missing}")
             }
             Self::SchemaCql => f.write_str("its schema.cql has the table, and there is no archive of it"),
+            Self::OwnSchema => f.write_str("its own system_schema has the table, and none of its files are there"),
             Self::SchemaMapping => f.write_str(
                 "its schema_mapping.json and the sets before and after have the table, and there is no archive of it",
             ),

@@ -242,7 +242,7 @@ impl<'a> Context<'a> {
             // Where as many tables are counted without an archive as elsewhere, it had been dropped.
             Cause::MappingAlone => !self.all_counted.contains(&index),
             // A keyspace that no set holds was left out by intent.
-            Cause::SchemaCql => self.keyspaces.contains(&*table.keyspace),
+            Cause::SchemaCql | Cause::OwnSchema => self.keyspaces.contains(&*table.keyspace),
             // A mapping also lists tables that were dropped before.
             Cause::SchemaMapping => self.spans.get(table).is_some_and(|(first, last)| *first < index && index < *last),
             _ => true,

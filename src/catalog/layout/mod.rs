@@ -11,6 +11,7 @@ mod listed;
 pub(crate) mod logs;
 mod manifest_stream;
 mod names;
+mod own_schema;
 mod partial;
 mod placed;
 mod renamed;

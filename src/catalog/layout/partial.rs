@@ -95,7 +95,9 @@ pub(super) fn tell_partial(sets: &mut [FoundSet], mut seen: Sightings) {
         };
         // Nor stays what an earlier comparison told.
         sets[at].evidence.retain(|evidence| !evidence.is_of_others());
-        sets[at].evidence.extend(evidence);
+        let of_schema: HashSet<TableName> = told_by_schema(&sets[at]).cloned().collect();
+        let is_new = |evidence: &SetEvidence| evidence.subject.table().is_none_or(|table| !of_schema.contains(table));
+        sets[at].evidence.extend(evidence.into_iter().filter(is_new));
         if let Ok(Some(parsed)) = &mut sets[at].manifest {
             parsed.manifest.scope = if few.is_some() { PARTIAL } else { Scope::Some };
         }
@@ -109,6 +111,12 @@ fn time(set: &FoundSet) -> Option<Timestamp> {
 
 fn name(set: &FoundSet) -> Arc<str> {
     set.tag.to_string().into()
+}
+
+/// The tables that a snapshot's own schema has, and it has not: that says more than other sets do.
+fn told_by_schema(set: &FoundSet) -> impl Iterator<Item = &TableName> {
+    let own = set.evidence.iter().filter(|evidence| evidence.cause == Cause::OwnSchema);
+    own.filter_map(|evidence| evidence.subject.table())
 }
 
 type Drops = BTreeSet<(TableName, Timestamp)>;

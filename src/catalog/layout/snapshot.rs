@@ -4,6 +4,7 @@
 use super::components::{Components, unopened};
 use super::files::{SEPARATOR, files_below};
 use super::gathered::{FoundSet, FoundTable, HostScan};
+use super::own_schema;
 use super::snapshot_manifest::{DataNames, SnapshotManifest};
 use super::table_path::is_of_snapshot;
 use crate::cassandra::{TableId, TableName};
@@ -18,7 +19,7 @@ use crate::store::{ObjectMeta, Tally};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Longest manifest.json of a table's snapshot that is read, bytes: some hundred thousand SSTables.
@@ -151,6 +152,9 @@ impl Snapshot {
         let unopened = self.unopened(scan.objects, &described.missing).await?;
         described.missing.extend(unopened);
         let automatic = self.automatic(tag, &described);
+        if automatic.is_none() {
+            described.missing.extend(self.lacking(scan.objects).await?);
+        }
         let scope = automatic.map_or(Scope::Some, |(kind, _)| Scope::Apart(kind));
         let written = automatic.and_then(|(_, time)| time).or(described.created_at);
         let named = written.or_else(|| millis(tag)).or(local.map(|local| local.at_offset(0)));
@@ -172,6 +176,15 @@ impl Snapshot {
             found.extend(unopened(objects, &table.table, &files, &told.collect()).await?);
         }
         Ok(found)
+    }
+
+    /// The tables that its own schema has, and it has not.
+    async fn lacking(&self, objects: &dyn Objects) -> Result<Vec<SetEvidence>> {
+        let own: HashSet<&TableName> = self.tables.values().map(|table| &table.table).collect();
+        let places: HashMap<&TableName, String> =
+            self.tables.values().map(|table| (&table.table, table.prefixes.join(SEPARATOR))).collect();
+        let lacking = own_schema::lacking(objects, &own, |table| places.get(table).map(String::as_str)).await?;
+        Ok(lacking.iter().map(|table| SetEvidence::of_table(table, Cause::OwnSchema)).collect())
     }
 
     /// Who made it, if it was no person, and when, if the tag tells.
@@ -297,7 +310,7 @@ fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(M
     if known.evidence.iter().any(SetEvidence::may_pass) {
         return None;
     }
-    let is_of_files = |cause: &Cause| matches!(cause, Cause::SnapshotManifest | Cause::Component { .. });
+    let is_of_files = |cause: &Cause| matches!(cause, Cause::SnapshotManifest | Cause::Component { .. } | Cause::OwnSchema);
     let missing = known.evidence.iter().filter(|evidence| is_of_files(&evidence.cause));
     Some((known.manifest.good()?.clone(), missing.cloned().collect()))
 }

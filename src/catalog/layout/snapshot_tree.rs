@@ -8,7 +8,7 @@ use super::snapshot::Snapshot;
 use super::table_path::is_table_file;
 use crate::Result;
 use crate::cassandra::TableId;
-use crate::catalog::completeness::SetEvidence;
+use crate::catalog::completeness::{Cause, SetEvidence};
 use crate::catalog::manifest::ParsedManifest;
 use crate::catalog::stray::Strays;
 use crate::catalog::{BackupSet, Tag};
@@ -103,9 +103,14 @@ fn stand_in(set: &BackupSet) -> FoundSet {
         tables: set.found_tables().collect(),
         files: Vec::new(),
         strays: Strays::default(),
-        evidence: set.evidence.iter().filter(|evidence| evidence.is_of_others()).cloned().collect(),
+        evidence: set.evidence.iter().filter(|evidence| is_compared(evidence)).cloned().collect(),
         schema_tables: None,
     }
+}
+
+/// Whether it comes from the comparison with others, or keeps that from saying the same.
+fn is_compared(evidence: &SetEvidence) -> bool {
+    evidence.is_of_others() || evidence.cause == Cause::OwnSchema
 }
 
 /// What the comparison with others says of a set.
