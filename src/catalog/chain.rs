@@ -270,7 +270,7 @@ fn problems(sets: &[Arc<BackupSet>], first: Option<&RestorePoint>) -> Vec<Proble
                 let reason = match other {
                     ManifestState::Damaged(why) => format!("its manifest cannot be used: {why}").into(),
                     ManifestState::Unreadable(why) => format!("its manifest cannot be read: {why}").into(),
-                    _ => "it did not finish: there is no backup_manifest.json".into(),
+                    _ => format!("it did not finish: {}", set.why_unfinished()).into(),
                 };
                 problems.push(Problem::Unfinished { tag: tag(), reason });
                 if set.kind() == SetKind::Full {

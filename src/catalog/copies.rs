@@ -2,6 +2,7 @@
 //! that one of the two was copied over what had its name: a restore would give back other rows, or
 //! old ones. Pure.
 
+use super::SetKind;
 use super::completeness::{Cause, SetEvidence};
 use super::packed::ETag;
 use super::set::BackupSet;
@@ -130,6 +131,36 @@ pub fn evidence(hosts: &[&[Arc<BackupSet>]], mut archives: Vec<SealedArchive>) -
     found
 }
 
+/// Of each host the first one before it whose newest full is the same, file for file: one is a link to
+/// the other, or a copy of it. Unlike [`evidence`], also of what is not sealed.
+pub fn twins(hosts: &[&[Arc<BackupSet>]]) -> Vec<Option<usize>> {
+    let is_full = |set: &&Arc<BackupSet>| {
+        set.is_finished() && set.kind() == SetKind::Full && set.automatic().is_none() && !set.is_of_future()
+    };
+    let fulls: Vec<Option<&Arc<BackupSet>>> = hosts.iter().map(|sets| sets.iter().rev().find(is_full)).collect();
+    let mut known: HashMap<blake3::Hash, usize> = HashMap::new();
+    let mut find = |(at, full): (usize, &Option<&Arc<BackupSet>>)| {
+        let full = full.filter(|full| full.archive_count() >= FEWEST)?;
+        let first = *known.entry(versions(full)?).or_insert(at);
+        (first != at).then_some(first)
+    };
+    fulls.iter().enumerate().map(&mut find).collect()
+}
+
+/// A digest of the names, sizes and versions of a set's archives; `None` where the store tells none. Of a
+/// directory these are times, which a copy mostly keeps.
+fn versions(set: &BackupSet) -> Option<blake3::Hash> {
+    let mut hash = blake3::Hasher::new();
+    hash.update(set.tag.0.as_bytes());
+    for archive in set.archives() {
+        let (table, size) = (archive.table.to_string(), archive.object.size.to_le_bytes());
+        for part in [table.as_bytes(), &size[..], archive.object.e_tag.as_ref()?.as_bytes()] {
+            hash.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+    }
+    Some(hash.finalize())
+}
+
 /// Hosts that share half of their archives: somebody copied one of them whole, and nothing is lost.
 fn copied_hosts(archives: &[SealedArchive], groups: &[&[SealedArchive]]) -> HashSet<(u32, u32)> {
     let mut all: HashMap<u32, usize> = HashMap::new();
@@ -197,6 +228,27 @@ mod tests {
         let views = clusters(&hosts, hour(5));
         let lacks = views.iter().flat_map(|view| &view.hosts).flat_map(|host| host.sets.completeness.lacks());
         lacks.map(|lack| format!("{} {} {}", lack.host, lack.set, lack.cause)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_another_one_is_told() {
+        for (what, is_same) in [("a", true), ("b", false)] {
+            let objects = MemoryObjects::default();
+            for (host, what) in [("a", "a"), ("b", what)] {
+                let tag = objects.put_set(host, hour(0), true, &["ks/t", "ks/u", "ks/v", "ks/w"]);
+                for table in ["t", "u", "v", "w"] {
+                    objects.put(key(host, &tag, table), sealed(&format!("{what} {table}")), hour(0));
+                }
+            }
+            let catalog = Catalog::open(Arc::new(objects), CatalogOptions::default());
+            let mut hosts = Vec::new();
+            for host in catalog.hosts().await.unwrap().hosts.clone() {
+                hosts.push(catalog.host(&host).await.unwrap());
+            }
+            let view = clusters(&hosts, hour(5)).remove(0);
+            let twins: Vec<_> = view.hosts.iter().map(|host| host.same_as.clone()).collect();
+            assert_eq!(twins, [None, is_same.then(|| Host::new("a"))], "{what}");
+        }
     }
 
     #[tokio::test]

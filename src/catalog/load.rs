@@ -4,8 +4,8 @@ use super::completeness::{Cause, SetEvidence, Subject};
 use super::host_sets::{HostSets, is_settled};
 use super::layout::logs::{HostLogs, LogsBeside, Readable};
 use super::layout::{
-    FoundSet, Gathered, GatheredSets, HostScan, Layout, NodeArchives, Part, PlacedSets, SetPlace, SetPlaces, Sets,
-    SourceLayout, logs,
+    FoundSet, Gathered, GatheredSets, HostScan, Layout, NodeArchives, Part, PlacedSets, Rsync, SetPlace, SetPlaces,
+    Sets, SourceLayout, logs,
 };
 use super::manifest::{Manifest, ParsedManifest, Scope, SetKind, TELLING_FILES, WrongKind};
 use super::missing::{creates_no_table, missing_by_schema, missing_from_full};
@@ -80,7 +80,12 @@ impl Lister {
     /// Where commit logs lie beside the hosts, where nobody has listed these.
     async fn beside(&self, layout: &dyn Layout) -> Result<LogsBeside> {
         let _permit = self.permit().await?;
-        let has_any = layout.name() != NodeArchives::NAME && logs::are_beside(&*self.objects).await?;
+        let has_any = match layout.name() {
+            NodeArchives::NAME => false,
+            // Each snapshot may have a directory of them beside its hosts.
+            Rsync::NAME => true,
+            _ => logs::are_beside(&*self.objects).await?,
+        };
         if has_any { Ok(LogsBeside::of(&layout.hosts(&*self.objects).await?)) } else { Ok(LogsBeside::default()) }
     }
 

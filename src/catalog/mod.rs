@@ -41,6 +41,7 @@ mod set;
 mod stray;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unfinished;
 mod unread;
 mod verified;
 pub mod when;

@@ -2,10 +2,12 @@
 //! a few listings for each host, whatever the number of its sets.
 
 use super::completeness::{PeerRuns, Peers, cluster, is_to_come};
-use super::layout::{PlacedSets, SetPlace, Sets};
+use super::layout::{Part, PlacedSets, SetPlace, Sets};
 use super::load::Lister;
 use super::set::BackupSet;
 use super::{Host, HostSets, Manifest, SetKind};
+use crate::cassandra::TableName;
+use crate::cassandra::schema::is_system_keyspace;
 use crate::{Error, Result};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
@@ -16,6 +18,8 @@ const AT_ONCE: usize = 8;
 /// Sets of another host that are looked into for the name of its cluster: manifests of incrementals
 /// do not give it.
 const LOOKED_INTO: usize = 12;
+/// Objects of such a set that are looked at: most sets have fewer.
+const MOST_LOOKED_AT: usize = 5000;
 
 impl Lister {
     /// What `hosts` tell about `own`. A host that cannot be asked is noted, because credentials
@@ -46,9 +50,11 @@ impl Lister {
             let _permit = self.permit().await?;
             layout.places(&*self.objects, host).await?.sets
         };
-        let (mut cluster, mut address) = (None, None);
+        let (mut cluster, mut address, mut full) = (None, None, None);
         for place in likely_fulls(&own.sets, &places) {
-            let manifest = self.manifest_of(layout, place).await?;
+            let (manifest, system) = self.look_into(layout, place).await?;
+            let is_full = manifest.as_ref().is_some_and(|manifest| manifest.kind == SetKind::Full);
+            full = full.or(system.filter(|_| is_full).map(|system| (place.tag.clone(), system)));
             cluster = manifest.as_ref().and_then(|manifest| manifest.cluster.clone());
             address = manifest.and_then(|manifest| manifest.address).or(address);
             if cluster.is_some() {
@@ -57,26 +63,40 @@ impl Lister {
         }
         let starts = places.into_iter().filter_map(|place| Some((place.local?, place.tag)));
         let starts = starts.filter(|(local, _)| !is_to_come(local.at_offset(0), own.listed)).collect();
-        Ok(PeerRuns { host: host.clone(), cluster, starts, address })
+        Ok(PeerRuns { host: host.clone(), cluster, starts, address, full })
     }
 
-    /// The set's manifest, if it has one that can be used.
-    async fn manifest_of(&self, layout: &dyn PlacedSets, place: &SetPlace) -> Result<Option<Manifest>> {
+    /// The set's manifest, if it has one that can be used, and its tables of Cassandra's own, if it is
+    /// not too large to look for them.
+    async fn look_into(
+        &self,
+        layout: &dyn PlacedSets,
+        place: &SetPlace,
+    ) -> Result<(Option<Manifest>, Option<Arc<[TableName]>>)> {
         let _permit = self.permit().await?;
         let key = format!("{}{}", place.prefix, layout.manifest_name());
         let mut objects = self.objects.list(&place.prefix);
+        let (mut manifest, mut system, mut count) = (None, Vec::new(), 0);
         while let Some(object) = objects.try_next().await? {
-            if *object.key != *key {
-                continue;
+            count += 1;
+            let below = object.key.strip_prefix(&*place.prefix).map(|below| layout.classify(below));
+            match below {
+                _ if *object.key == *key => manifest = Some(object),
+                Some(Ok(Part::Archive(table))) if is_system_keyspace(&table.keyspace) => system.push(table),
+                _ => {}
             }
-            return match self.objects.read(&object).await {
-                Ok(bytes) => Ok(layout.manifest(&place.tag, &bytes).ok().map(|parsed| parsed.manifest)),
-                // Another set may tell.
-                Err(e) if is_gone(&e) => Ok(None),
-                Err(e) => Err(e),
-            };
+            if count > MOST_LOOKED_AT && manifest.is_some() {
+                break;
+            }
         }
-        Ok(None)
+        let Some(manifest) = manifest else { return Ok((None, None)) };
+        let system = (count <= MOST_LOOKED_AT).then(|| system.into());
+        match self.objects.read(&manifest).await {
+            Ok(bytes) => Ok((layout.manifest(&place.tag, &bytes).ok().map(|parsed| parsed.manifest), system)),
+            // Another set may tell.
+            Err(e) if is_gone(&e) => Ok((None, None)),
+            Err(e) => Err(e),
+        }
     }
 }
 

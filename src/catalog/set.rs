@@ -5,6 +5,7 @@ use super::local::LocalTime;
 use super::manifest::{Manifest, ManifestState, ParsedManifest, Scope, SetKind};
 use super::packed::{ETag, Interner, PackedArchive, TableKey};
 use super::stray::{StrayReason, Strays};
+use super::unfinished;
 use super::{Automatic, Host, Tag};
 use crate::cassandra::{TableId, TableName};
 use crate::incomplete::Archived;
@@ -74,6 +75,20 @@ impl BackupSet {
         self.manifest.good().is_some()
     }
 
+    /// Whether its name says that its copy was not finished: it has no manifest because of that.
+    pub(super) fn is_named_unfinished(&self) -> bool {
+        matches!(self.manifest, ManifestState::Missing) && unfinished::bare_name(&self.tag.0).is_some()
+    }
+
+    /// Why a set without a manifest did not finish, a clause.
+    pub fn why_unfinished(&self) -> &'static str {
+        if self.is_named_unfinished() {
+            "its name says that it is still being made, or was broken off"
+        } else {
+            "there is no backup_manifest.json"
+        }
+    }
+
     /// Full or incremental, from the manifest; of a set that did not finish, what its files look
     /// like.
     pub fn kind(&self) -> SetKind {
@@ -82,6 +97,7 @@ impl BackupSet {
             _ if self.files.iter().any(|f| &*f.name == "schema.cql" || &*f.name == "schema_mapping.json") => {
                 SetKind::Full
             }
+            _ if self.is_named_unfinished() => SetKind::Full,
             _ => SetKind::Incremental,
         }
     }

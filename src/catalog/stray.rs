@@ -115,8 +115,8 @@ impl fmt::Display for StrayReason {
                 "by their times, SSTables in it are older than their table: no restore point has their rows, or a wrong one"
             }
             Self::CommitLogs => {
-                "commit logs of no host that is here: put them below the host's name (commitlogs/HOST/), or name them to \
-                 `node start` with --commit-logs HOST=DIR"
+                "commit logs of no host that is here:\n  put them below the host's name (commitlogs/HOST/),\n  or name \
+                 them to `node start` with --commit-logs HOST=DIR"
             }
             Self::Sstable => "an SSTable's file where no backup set has one: its rows are in no restore point",
             Self::Misplaced => "an archive where no backup set has one: its rows are in no restore point",

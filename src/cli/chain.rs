@@ -74,7 +74,9 @@ pub(super) fn run(args: &ChainArgs) -> Result<()> {
         }
         let source = session.catalog.source().to_owned();
         let asked = Asked::Points(vec![report.point.clone()]);
+        let doubt = tree.tables_doubt(&host, &args.point).await?;
         let opened = locked::keys_fit(&session, &[(host, asked)]).await;
+        let opened = opened.and(doubt.map_or(Ok(()), Err));
         Ok((Chain { source, report, warnings: meaning.warnings, shows_system }, opened))
     })?;
     print(args.output, &chain)?;

@@ -357,9 +357,11 @@ impl Run {
             return Err(Error::new(kind, format!("not everything was extracted: {error}; {more}")));
         }
         let broken = report.tables.iter().filter(|table| !table.is_whole()).count();
-        // Where some are opened, what is not may be damaged as well.
-        let for_want_of_a_key = report.tables.iter().all(|table| table.error_kind == Some(Kind::NoKey));
         let schema_failed = matches!(report.schema, SchemaState::Failed(_));
+        let is_locked = |table: &TableOutcome| table.error_kind == Some(Kind::NoKey);
+        let for_want_of_a_key = report.tables.iter().filter(|table| !table.is_whole()).all(is_locked)
+            && report.lacks.is_empty()
+            && !schema_failed;
         let message = match broken {
             0 if !schema_failed => return Err(words::incomplete(report.lacks.len())),
             0 => "schema.cql could not be written".to_owned(),
@@ -403,13 +405,22 @@ impl Shown for Run {
             report.of.point,
             report.of.host,
             report.of.target.display(),
-            words::count(there.len(), "table"),
+            tables_there(&report.tables),
             words::count(usize::try_from(sum(|table| table.files)).unwrap_or(usize::MAX), "file"),
             table::bytes(sum(|table| table.bytes)),
             table::bytes(report.tables.iter().map(|table| table.fetched_bytes).sum()),
         );
         text
     }
+}
+
+/// `5 of 7 tables, 2 of them were there`.
+fn tables_there(tables: &[TableOutcome]) -> String {
+    let count = |is_it: fn(&TableOutcome) -> bool| tables.iter().filter(|table| is_it(table)).count();
+    let (there, before) = (count(|table| table.state != State::Failed), count(|table| table.state == State::Unchanged));
+    let of_all = words::count(tables.len(), "table");
+    let there = if there == tables.len() { of_all } else { format!("{there} of {of_all}") };
+    if before == 0 { there } else { format!("{there} ({before} were there before)") }
 }
 
 fn outcome_row(outcome: &TableOutcome) -> Vec<String> {

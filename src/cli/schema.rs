@@ -5,7 +5,7 @@ use super::options::{BackupArgs, KeyspaceArgs, PointArgs, TableArgs};
 use super::session::{self, Session};
 use super::{locked, mixed, output};
 use cassmount::tree::SchemaOptions;
-use cassmount::{Error, Result};
+use cassmount::{Error, Kind, Result};
 
 /// Prints the schema as of a restore point, in an order that cqlsh accepts. It comes from the sets'
 /// own system_schema.
@@ -49,9 +49,12 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
             let message = format!("{error}. --no-ids prints what a full wrote down, which has no ids");
             return Err(Error::new(error.kind(), message));
         }
-        output::write(&text)?;
-        let Some(doubt) = doubt else { return Ok(()) };
+        let Some(doubt) = doubt else { return output::write(&text) };
+        // A part would be taken for all where the key is all that is missing.
+        if doubt.kind() != Kind::NoKey {
+            output::write(&text)?;
+        }
         // Where it is for want of a key, that one sentence says more.
-        opened.and(Err(Error::corrupt(doubt)))
+        opened.and(Err(doubt))
     })
 }

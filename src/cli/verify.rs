@@ -186,7 +186,10 @@ impl Observer for Watch {
             return;
         }
         match self.told.fetch_add(1, Relaxed) {
-            ..TOLD_AT_ONCE => self.progress.message(&format!("{}: {}", subject(finding), finding.message)),
+            ..TOLD_AT_ONCE => {
+                let first = finding.message.lines().next().unwrap_or_default();
+                self.progress.message(&format!("{}: {first}", subject(finding)));
+            }
             TOLD_AT_ONCE => self.progress.message("… more of that in the report"),
             _ => {}
         }
@@ -306,6 +309,11 @@ fn groups(findings: &[Finding]) -> Vec<Vec<&Finding>> {
     groups
 }
 
+/// A sentence in several lines, as deep as it stands in the report.
+fn below(sentence: &str) -> String {
+    sentence.replace('\n', "\n    ")
+}
+
 fn described(group: &[&Finding]) -> String {
     let first = group[0];
     let what = match (group.len(), first.table_name(), &first.sstable) {
@@ -318,11 +326,11 @@ fn described(group: &[&Finding]) -> String {
         (_, None, _) => "the set".into(),
     };
     let warning = if first.severity == Severity::Warning { "warning: " } else { "" };
-    let mut text = format!("  {what}: {warning}{}\n", first.message);
+    let mut text = format!("  {what}: {warning}{}\n", below(&first.message));
     if let (1, Some(key)) = (group.len(), &first.key) {
         let _ = writeln!(text, "    object: {key}");
     }
-    let _ = writeln!(text, "    lost: {}", first.lost);
+    let _ = writeln!(text, "    lost: {}", below(&first.lost));
     if group.len() > 1 {
         return text;
     }

@@ -18,8 +18,8 @@ impl HostModel {
         let host = &self.from.sets.host;
         some_tables(self.tables.values().flatten().filter(is_guess).map(|dir| &dir.table)).map(|tables| {
             format!(
-                "{host}: the id of {tables} is a guess: files of a table that was dropped and made again may be under \
-                 it; `cassmount chain` marks it with ?"
+                "{host}: the id of {tables} is a guess:\n  files of a table that was dropped and made again may be \
+                 under it;\n  `cassmount chain` marks it with ?"
             )
         })
     }

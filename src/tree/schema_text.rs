@@ -90,18 +90,35 @@ impl BackupTree {
     /// Why [`Self::schema_cql`] may not be the schema as of the point: archives of `system_schema`
     /// that the point stands on, and that cannot be read. A full's own schema.cql makes up for
     /// those of that full.
-    pub async fn schema_doubt(&self, host: &Host, point: &str) -> Result<Option<String>> {
+    ///
+    /// The error is `NoKey` where it is for want of a key, else `Corrupt`.
+    pub async fn schema_doubt(&self, host: &Host, point: &str) -> Result<Option<Error>> {
+        self.doubt(host, point, Depth::Schema).await
+    }
+
+    /// The same of which tables there were, and under which ids.
+    pub async fn tables_doubt(&self, host: &Host, point: &str) -> Result<Option<Error>> {
+        self.doubt(host, point, Depth::Incarnations).await
+    }
+
+    async fn doubt(&self, host: &Host, point: &str, depth: Depth) -> Result<Option<Error>> {
         let (sets, visible) = self.sets(host).await?;
         let tag = named_point(&sets, visible, point)?.tag();
         let (model, index) = self.point(host, tag).await?;
         let point = &model.points()[index];
-        let knowledge = self.state(host).history.learn_point(&model.from.sets, point, Depth::Schema).await?;
-        if knowledge.timeline().is_empty() && model.newest_schema(index).is_some_and(|(from, _)| from == *tag) {
+        let knowledge = self.state(host).history.learn_point(&model.from.sets, point, depth).await?;
+        if depth == Depth::Schema
+            && knowledge.timeline().is_empty()
+            && model.newest_schema(index).is_some_and(|(from, _)| from == *tag)
+        {
             return Ok(None);
         }
         let takes_part = |tag: &Tag| point.sets().any(|set| set.tag == *tag);
         let gap = knowledge.gaps().iter().find(|(set, _)| takes_part(set));
-        Ok(gap.map(|(set, why)| format!("the schema as of {tag} is not certain: system_schema of {set}: {why}")))
+        Ok(gap.map(|(set, why)| {
+            let kind = if knowledge.locked().contains(set) { Kind::NoKey } else { Kind::Corrupt };
+            Error::new(kind, format!("the schema as of {tag} is not certain: system_schema of {set}: {why}"))
+        }))
     }
 
     /// Whether anything tells the ids of the point's tables, as far as its schema is concerned.

@@ -115,7 +115,8 @@ fn compare(sets: &HostSets, first: (&BundledFile, &Bytes), copy: (&BundledFile, 
         format!("{}{packed}", log.object.key.escape_debug())
     };
     let name = copy_of(&other.path).1.escape_debug();
-    let message = format!("{name} is in {}, and in {}: {why}", place(best), place(other));
-    let lost = "nothing that one of both does not have; node start takes the one that has all, and is refused where there is none";
+    let message = format!("{name} is there twice: {why}\n  {}\n  {}", place(best), place(other));
+    let lost = "nothing that one of both does not have;\n  node start takes the one that has all, and is refused where \
+                there is none";
     Some(of_log(Problem::LogsDiffer, sets, other, message).lost(lost))
 }

@@ -218,6 +218,7 @@ impl Verification {
                 sampled: None,
             });
         }
+        this.note_twins();
         this.reader.check_keys(this.samples()).await?;
         this.find_copies().await?;
         this.count(scope.point.is_none());
@@ -226,6 +227,24 @@ impl Verification {
                 Err(Error::not_found(format!("none of these sets has an archive of {table}, or says that it should")))
             }
             None => Ok(this),
+        }
+    }
+
+    /// Notes hosts that are another one, by a link or a copy.
+    fn note_twins(&mut self) {
+        let kept: Vec<Arc<HostSets>> = self.hosts.iter().map(|host| host.sets.clone()).collect();
+        let sets: Vec<&[Arc<BackupSet>]> = kept.iter().map(|sets| &sets.sets[..]).collect();
+        for (at, other) in copies::twins(&sets).into_iter().enumerate() {
+            let (Some(other), Some(newest)) = (other, kept[at].sets.last()) else { continue };
+            let other = &kept[other].host;
+            let note = format!("its newest full has the same files as that of {other}: one is a copy, or a link");
+            self.hosts[at].left_out.push(Note {
+                host: kept[at].host.clone(),
+                set: newest.tag.clone(),
+                keyspace: None,
+                table: None,
+                note,
+            });
         }
     }
 
@@ -380,9 +399,12 @@ fn lacks(sets: &HostSets, point: Option<&str>, parts: &[Part]) -> Result<Vec<Lac
         }
         _ => false,
     };
+    // What another host's full has, and not one of this host.
+    let is_of_peer = |lack: &Lack| matches!(&lack.cause, Cause::SystemTable { full } if sets.set(full).is_none());
     let Some(point) = point else {
         let is_beside = |lack: &&Lack| {
             matches!(lack.cause, Cause::OtherHost { .. } | Cause::OtherAddress { .. } | Cause::NoFull { .. })
+                || is_of_peer(lack)
                 || is_strayed(lack)
                 || (matches!(lack.subject, Subject::Object { .. }) && sets.set(&lack.set.0).is_none())
         };
@@ -392,6 +414,7 @@ fn lacks(sets: &HostSets, point: Option<&str>, parts: &[Part]) -> Result<Vec<Lac
     let index = sets.chains.points().iter().position(|point| point.tag() == tag).unwrap_or(usize::MAX);
     let is_beside = |lack: &&Lack| {
         matches!(lack.cause, Cause::OtherAddress { .. })
+            || is_of_peer(lack)
             || is_strayed(lack)
             || parts.iter().all(|part| part.set.tag != lack.set)
     };

@@ -80,10 +80,9 @@ fn manifest(sets: &HostSets, set: &BackupSet, found: &mut SetFindings) {
             }
             return;
         }
-        ManifestState::Missing => (
-            Problem::NoManifest,
-            "there is no backup_manifest.json: it did not finish, or is still being written".to_owned(),
-        ),
+        ManifestState::Missing => {
+            (Problem::NoManifest, format!("{}: it did not finish, or is still being written", set.why_unfinished()))
+        }
         ManifestState::Damaged(why) => (Problem::ManifestDamaged, format!("its manifest cannot be used: {why}")),
         ManifestState::Unreadable(why) => (Problem::ObjectRefused, format!("its manifest cannot be read: {why}")),
     };
@@ -133,7 +132,7 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::FewTables { .. }
         | Cause::MappingAlone
         | Cause::SchemaTable => Problem::ArchiveMissing,
-        Cause::NoManifest => Problem::NoManifest,
+        Cause::NoManifest | Cause::NamedUnfinished => Problem::NoManifest,
         Cause::ManifestDamaged { .. }
         | Cause::OtherNode
         | Cause::OtherAddress { .. }

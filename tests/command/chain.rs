@@ -3,7 +3,7 @@
 use testkit::bucket;
 use testkit::command;
 
-use bucket::{Bucket, HOST, Tar, sample_keys, sstable};
+use bucket::{Bucket, HOST, Tar, encrypt_with, gzip, sample_keys, sstable};
 use command::cassmount;
 use serde_json::Value;
 use std::process::Output;
@@ -319,4 +319,26 @@ fn sets_that_no_key_opens_are_told_alike_each_time() {
             assert!(error.contains(said) && told == 1, "{command:?}: {error}");
         }
     }
+}
+
+/// What tells the tables' ids is sealed with a key that was not given, all else with those that were.
+#[test]
+fn a_schema_that_no_key_opens_is_told_though_all_else_is_opened() {
+    let bucket = Bucket::sample();
+    let locked = bucket.path().join("cass-a/2026-11-21-02-50/system_schema/tables.tar.gz.enc");
+    std::fs::write(&locked, encrypt_with("another", &gzip(&Tar::new().end()))).unwrap();
+    let (user, source) = (User::new(), bucket.source());
+    let run = |command: &[&str]| {
+        let output = user.run(&[command, &sample_keys()].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), output.stdout)
+    };
+    let (status, said, text) = run(&["chain", &source, "cass-a", "2026-11-21-02-50"]);
+    assert!(status == Some(3) && said.contains("system_schema of 2026-11-21-02-50: ") && !text.is_empty(), "{said}");
+    // A part of the schema would be taken for all of it.
+    let (status, said, text) = run(&["schema", &source, "cass-a", "2026-11-21-02-50"]);
+    assert!(status == Some(3) && text.is_empty(), "{status:?} {said}");
+    let target = tempfile::tempdir().unwrap();
+    let target = target.path().join("t").to_str().unwrap().to_owned();
+    let (status, said, _) = run(&["extract", &source, "cass-a", "2026-11-21-02-50", &target]);
+    assert_eq!(status, Some(3), "{said}");
 }

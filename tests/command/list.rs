@@ -88,7 +88,7 @@ fn the_json_has_its_documented_shape() {
          newest: {absent: [], bytes: number, complete_hosts: number, first: text, hosts: number, kind: text, last: text, point: text}, \
          newest_complete: {absent: [], bytes: number, complete_hosts: number, first: text, hosts: number, kind: text, last: text, point: text}}], \
          hosts: [{age_seconds: number, bytes: number, cluster: text, datacenter: text, faults: [], first: text, host: text, incomplete: number, \
-         last: text, latest: text, sets: number, unfinished: number}], source: text, strays: []}"
+         last: text, latest: text, same_as: null, sets: number, unfinished: number}], source: text, strays: []}"
     );
     let listing = json(&[SAMPLE, "cass-a"]);
     assert_eq!(

@@ -24,6 +24,7 @@ use super::copies;
 use super::set::BackupSet;
 use super::verified::VerifiedEvidence;
 use super::{Host, HostSets, RestorePoint, SetKind, Tag};
+use crate::cassandra::schema::is_system_keyspace;
 use crate::time::Timestamp;
 use rhythm::Rhythm;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,8 @@ pub struct HostView {
     pub faults: Vec<HostFault>,
     /// Restore points that lack something.
     pub lacking: usize,
+    /// A host with the same newest full, file for file: one is a copy of the other, or a link to it.
+    pub same_as: Option<Host>,
 }
 
 impl HostView {
@@ -137,7 +140,13 @@ fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
         let made = made(host);
         let mut fulls = made.clone().rev().filter(|set| set.kind() == SetKind::Full);
         let address = fulls.find_map(|set| set.manifest.good()?.address.clone());
+        let is_whole = |set: &&Arc<BackupSet>| set.kind() == SetKind::Full && set.is_finished();
+        let full = made.clone().rfind(is_whole).map(|set| {
+            let system = set.tables().filter(|table| is_system_keyspace(&table.keyspace));
+            (set.tag.clone(), system.cloned().collect())
+        });
         Arc::new(PeerRuns {
+            full,
             host: host.host.clone(),
             cluster: cluster(&host.sets).map(Arc::from),
             starts: made.filter_map(|set| Some((set.tag_time?, set.tag.clone()))).collect(),
@@ -170,7 +179,10 @@ fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
 fn view(name: Option<Arc<str>>, hosts: &[Arc<HostSets>], now: Timestamp) -> ClusterView {
     let rhythms: Vec<Rhythm> = hosts.iter().map(|host| Rhythm::of(host)).collect();
     let usual = rhythm::usual(&rhythms);
+    let sets: Vec<&[Arc<BackupSet>]> = hosts.iter().map(|host| &host.sets[..]).collect();
+    let twins = copies::twins(&sets);
     let host_view = |(index, sets): (usize, &Arc<HostSets>)| HostView {
+        same_as: twins[index].map(|other| hosts[other].host.clone()),
         faults: fault::of_host(index, hosts, &rhythms, usual),
         lacking: (0..sets.chains.points().len()).filter(|at| !sets.completeness.is_whole(*at)).count(),
         sets: sets.clone(),

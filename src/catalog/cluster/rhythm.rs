@@ -56,7 +56,7 @@ pub(super) fn pauses(starts: &[Timestamp]) -> impl Iterator<Item = i64> + '_ {
 }
 
 /// Differences that are none, microseconds: tags tell minutes only, and hosts are not all as quick.
-const JITTER: i64 = 10 * 60 * 1_000_000;
+pub(super) const JITTER: i64 = 10 * 60 * 1_000_000;
 
 /// By half, so that neither jitter nor a run that came late counts.
 pub(super) fn is_clearly_longer(pause: i64, than: i64) -> bool {

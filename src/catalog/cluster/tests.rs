@@ -128,6 +128,24 @@ fn fulls_of_neighbouring_minutes_are_one_run_however_often_sets_are_made() {
 }
 
 #[test]
+fn a_host_that_is_a_minute_behind_lacks_no_run() {
+    let host = |name: &str, late: i64| {
+        let set = |minute: i64| TestSet {
+            start: NOVEMBER + (minute + late) * 60,
+            length: 10,
+            kind: Some(if minute == 0 { SetKind::Full } else { SetKind::Incremental }),
+            cluster: (minute == 0).then_some("prod"),
+            ..TestSet::default()
+        };
+        Arc::new(host_sets_of(name, &[0, 2, 3, 4, 6, 7].map(set)))
+    };
+    let view = only_view(&[host("a", 0), host("b", 1)]);
+    let absences: Vec<_> = view.points.iter().filter(|point| !point.absences.is_empty()).collect();
+    assert!(absences.is_empty(), "{absences:?}");
+    assert!(view.hosts.iter().all(|host| host.lacking == 0 && host.faults.is_empty()));
+}
+
+#[test]
 fn days_have_their_sets() {
     let view = only_view(&fleet());
     let first = NOVEMBER / DAY;

@@ -67,8 +67,6 @@ pub enum Cause {
     ManifestCount { missing: u64 },
     /// The set's schema.cql has the table, and there is no archive of it.
     SchemaCql,
-    /// The snapshot is of all tables, and its own system_schema has the table.
-    OwnSchema,
     /// The set's schema_mapping.json and the sets before and after have the table, and there is no
     /// archive of it.
     SchemaMapping,
@@ -130,11 +128,15 @@ pub enum Cause {
     /// The manifest says that it is an incremental, and all else that it is a full: it is taken for
     /// one.
     SaysIncremental,
-    /// So many finished incrementals have no full to stand on, because the host has none.
-    NoFull { sets: u64 },
     /// A file of its own cannot be used, and another one tells what it should hold: nothing is
     /// missing on account of it.
     Silent { why: Arc<str> },
+    /// So many finished incrementals have no full to stand on, because the host has none.
+    NoFull { sets: u64 },
+    /// The snapshot is of all tables, and its own system_schema has the table.
+    OwnSchema,
+    /// Its name says that its copy is not whole.
+    NamedUnfinished,
 }
 
 impl Cause {
@@ -142,6 +144,7 @@ impl Cause {
     pub fn name(&self) -> &'static str {
         match self {
             Self::NoManifest => "no_manifest",
+            Self::NamedUnfinished => "named_unfinished",
             Self::ManifestDamaged { .. } => "manifest_damaged",
             Self::ManifestUnreadable { .. } => "manifest_unreadable",
             Self::ManifestList => "manifest_list",
@@ -185,6 +188,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoManifest => f.write_str("it did not finish: there is no backup_manifest.json"),
+            Self::NamedUnfinished => {
+                f.write_str("it did not finish: its name says that it is still being made, or was broken off")
+            }
             Self::ManifestDamaged { why } => write!(f, "its manifest cannot be used: {why}"),
             Self::ManifestUnreadable { why } => write!(f, "its manifest cannot be read: {why}"),
             Self::ManifestList => f.write_str("its manifest lists the table, and there is no archive of it"),

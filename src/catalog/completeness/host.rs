@@ -3,7 +3,7 @@
 use super::evidence::{Cause, SetEvidence, Subject};
 use super::lack::Lack;
 use super::own::{Context, attribute, is_running, of_strays, why_left_out};
-use super::peers::{Gap, PeerRuns, foreign, gaps};
+use super::peers::{Gap, PeerRuns, foreign, gaps, system_keyspaces};
 use crate::cassandra::TableName;
 use crate::catalog::set::BackupSet;
 use crate::catalog::stray::Strays;
@@ -72,6 +72,7 @@ impl HostCompleteness {
             context: Context::new(sets),
             gaps: gaps(sets, peers),
             foreign: foreign(sets, peers),
+            system: system_keyspaces(sets, peers),
             unlisted,
             strayed,
             verified,
@@ -99,6 +100,7 @@ impl HostCompleteness {
         let has_full_outside = this.outside.iter().any(|lack| lack.kind == SetKind::Full);
         this.outside.extend(judge.without_full(chains).filter(|_| !has_full_outside));
         this.find_cures(chains.points());
+        this.join_reaches();
         this
     }
 
@@ -165,6 +167,25 @@ impl HostCompleteness {
         }
     }
 
+    /// What restore points of several fulls lack reaches over all of them, whichever of them is asked.
+    fn join_reaches(&mut self) {
+        type Reach = (Option<(Tag, Tag)>, Option<Tag>);
+        let mut reaches: HashMap<(Tag, Subject), Reach> = HashMap::new();
+        for lack in self.chains.iter().flatten() {
+            let (points, healed_by) = reaches.entry((lack.set.clone(), lack.subject.clone())).or_default();
+            *points = match (points.take(), &lack.points) {
+                (Some((first, _)), Some((_, last))) => Some((first, last.clone())),
+                (known, own) => known.or_else(|| own.clone()),
+            };
+            healed_by.clone_from(&lack.healed_by);
+        }
+        for lack in self.chains.iter_mut().flatten() {
+            if let Some((points, healed_by)) = reaches.get(&(lack.set.clone(), lack.subject.clone())) {
+                (lack.points, lack.healed_by) = (points.clone(), healed_by.clone());
+            }
+        }
+    }
+
     /// Names what has again what the restore points of one full lack: the next full, unless that
     /// lacks it as well.
     fn find_cures(&mut self, points: &[RestorePoint]) {
@@ -212,6 +233,8 @@ struct Judge<'a> {
     gaps: Vec<Gap>,
     /// Sets of other hosts, by index.
     foreign: HashMap<usize, SetEvidence>,
+    /// What other hosts' fulls have of Cassandra's own, by index.
+    system: HashMap<usize, Vec<SetEvidence>>,
     /// Names that could not be listed: any restore point may need what is there.
     unlisted: Vec<SetEvidence>,
     /// What lies beside the sets and names one of them, with its tag.
@@ -267,6 +290,11 @@ impl Judge<'_> {
         let index = self.index(set);
         let mut found = self.context.of_set(index, set);
         found.extend(self.foreign.get(&index).cloned());
+        for evidence in self.system.get(&index).into_iter().flatten() {
+            if found.iter().all(|own| own.subject != evidence.subject) {
+                found.push(evidence.clone());
+            }
+        }
         found.extend(self.strayed.iter().filter(|(tag, _)| *tag == &*set.tag.0).map(|(_, evidence)| evidence.clone()));
         // What the listing tells already, is said once.
         let is_new = |evidence: &&SetEvidence| found.iter().all(|own| own.subject != evidence.subject);

@@ -22,6 +22,7 @@ const ID_LEN: usize = 32;
 pub(super) fn why_left_out(set: &BackupSet) -> Option<Cause> {
     match &set.manifest {
         ManifestState::Good(_) => None,
+        ManifestState::Missing if set.is_named_unfinished() => Some(Cause::NamedUnfinished),
         ManifestState::Missing => Some(Cause::NoManifest),
         ManifestState::Damaged(why) => Some(Cause::ManifestDamaged { why: why.clone() }),
         ManifestState::Unreadable(why) => Some(Cause::ManifestUnreadable { why: why.clone() }),
@@ -309,7 +310,7 @@ fn lacking_of_schema(set: &BackupSet, after: Option<&BackupSet>) -> impl Iterato
 }
 
 /// The finished fulls that were to be of all tables, by index.
-fn whole_fulls(sets: &[Arc<BackupSet>]) -> Vec<usize> {
+pub(super) fn whole_fulls(sets: &[Arc<BackupSet>]) -> Vec<usize> {
     let is_full = |set: &BackupSet| set.is_finished() && set.kind() == SetKind::Full && set.scope() == Scope::Whole;
     (0..sets.len()).filter(|index| is_full(&sets[*index])).collect()
 }

@@ -6,6 +6,8 @@
 
 use super::evidence::{Cause, SetEvidence, Subject};
 use super::lack::Lack;
+use super::own::whole_fulls;
+use crate::cassandra::TableName;
 use crate::catalog::local::LocalTime;
 use crate::catalog::set::BackupSet;
 use crate::catalog::{Host, SetKind, Tag};
@@ -22,6 +24,9 @@ pub(in crate::catalog) struct PeerRuns {
     pub(in crate::catalog) starts: Vec<(LocalTime, Tag)>,
     /// The node's, as one of its manifests has it.
     pub(in crate::catalog) address: Option<Arc<str>>,
+    /// One of its fulls, and the tables of Cassandra's own that it has; `None` where none was looked
+    /// into.
+    pub(in crate::catalog) full: Option<(Tag, Arc<[TableName]>)>,
 }
 
 /// When the other hosts of a source made sets.
@@ -162,6 +167,33 @@ pub(super) fn foreign(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> HashM
         && own != before
     {
         tell(*index, own, &|peer| peer.starts.iter().any(|(_, tag)| *tag == sets[*index].tag));
+    }
+    found
+}
+
+/// The tables of Cassandra's own keyspaces that fulls of the host are without, the newest as well, while
+/// all hosts of its cluster have these keyspaces.
+pub(super) fn system_keyspaces(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> HashMap<usize, Vec<SetEvidence>> {
+    let mut found: HashMap<usize, Vec<SetEvidence>> = HashMap::new();
+    let Some(cluster) = cluster(sets) else { return found };
+    let of_cluster = peers.iter().filter(|peer| peer.cluster.as_deref() == Some(cluster));
+    let known: Vec<(&Host, &Tag, &[TableName])> =
+        of_cluster.filter_map(|peer| Some((&peer.host, &peer.full.as_ref()?.0, &*peer.full.as_ref()?.1))).collect();
+    let fulls = whole_fulls(sets);
+    let (Some((host, tag, tables)), Some(newest)) = (known.first(), fulls.last()) else { return found };
+    let have_all =
+        |keyspace: &str| known.iter().all(|(_, _, own)| own.iter().any(|table| *table.keyspace == *keyspace));
+    let lacking: Vec<&TableName> = tables
+        .iter()
+        .filter(|table| !sets[*newest].has_keyspace(&table.keyspace) && have_all(&table.keyspace))
+        .collect();
+    for full in fulls {
+        let of_full = lacking.iter().filter(|table| !sets[full].has_keyspace(&table.keyspace));
+        let cause = || Cause::SystemTable { full: format!("{tag} of {host}").into() };
+        let evidence: Vec<SetEvidence> = of_full.map(|table| SetEvidence::of_table(table, cause())).collect();
+        if !evidence.is_empty() {
+            found.insert(full, evidence);
+        }
     }
     found
 }

@@ -2,7 +2,7 @@ use super::{Cause, HostCompleteness, Lack, PeerRuns, Subject};
 use crate::cassandra::TableName;
 use crate::catalog::local::LocalTime;
 use crate::catalog::stray::StrayReason;
-use crate::catalog::testing::{TestSet, host_sets};
+use crate::catalog::testing::{TestSet, host_sets, host_sets_beside};
 use crate::catalog::{Host, HostSets, SetKind, Strays, Tag};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn peer(minutes: impl IntoIterator<Item = i64>) -> Arc<PeerRuns> {
         (LocalTime(minutes * 60), Tag::new(time.strftime("%Y-%m-%d-%H-%M").to_string()))
     };
     let starts = minutes.into_iter().map(tag).collect();
-    Arc::new(PeerRuns { host: Host::new("peer"), cluster: Some("c".into()), starts, address: None })
+    Arc::new(PeerRuns { host: Host::new("peer"), cluster: Some("c".into()), starts, address: None, full: None })
 }
 
 fn gaps_in(own: &[i64], peers: &[Arc<PeerRuns>]) -> Vec<Lack> {
@@ -372,4 +372,42 @@ mod property {
             }
         }
     }
+}
+
+/// What each restore point lacks names all that lack it, whichever full they stand on.
+#[test]
+fn what_reaches_over_several_fulls_is_told_alike_by_each() {
+    let mut strays = Strays::default();
+    strays.push("host/secret/", None, StrayReason::Unreadable);
+    let sets = host_sets_beside(&[set(0, FULL), set(1, INCREMENTAL), set(2, FULL), set(3, INCREMENTAL)], strays);
+    let reaches: Vec<String> =
+        (0..4).flat_map(|at| sets.completeness.of_point(at).map(Lack::reach).collect::<Vec<_>>()).collect();
+    let reach = "restore points hit: 1970-01-01-00-00 to 1970-01-01-03-00";
+    assert_eq!(reaches, [reach; 4]);
+}
+
+/// Roles are in system_auth: where every other host has it, no intent left it out.
+#[test]
+fn a_keyspace_of_cassandras_that_only_this_host_is_without_is_missing() {
+    let roles = TableName::new("system_auth", "roles");
+    let peers = |tables: &[&TableName]| {
+        let with = |tables: &[&TableName]| {
+            let full = Some((Tag::new("there"), tables.iter().copied().cloned().collect()));
+            Arc::new(PeerRuns { full, ..PeerRuns::clone(&peer([0])) })
+        };
+        vec![with(&[&roles]), with(tables), peer([0])]
+    };
+    let lacks = |others: [&'static [&'static str]; 2], peers: &[Arc<PeerRuns>]| {
+        let full = |at: usize| TestSet { others: others[at], ..set(at as i64, FULL) };
+        let HostSets { host, sets, chains, strays, .. } = &host_sets(&[full(0), full(1)]);
+        let judged = HostCompleteness::judge(host, sets, chains, strays, peers, &HashMap::new());
+        judged.lacks().map(|lack| (hour(&lack.set), lack.subject.table().cloned())).collect::<Vec<_>>()
+    };
+    let missing = |hour: i64| (hour, Some(roles.clone()));
+    let auth: &[_] = &["system_auth"];
+    assert_eq!(lacks([&[], &[]], &peers(&[&roles])), [missing(0), missing(1)]);
+    assert_eq!(lacks([auth, &[]], &peers(&[&roles])), [missing(1)]);
+    // From then on it was to be there; or one of the others is without it as well.
+    assert_eq!(lacks([&[], auth], &peers(&[&roles])), []);
+    assert_eq!(lacks([&[], &[]], &peers(&[])), []);
 }

@@ -48,7 +48,10 @@ pub(super) async fn lacking<'a>(
     let keyspaces: HashSet<&str> = own.iter().map(|table| &*table.keyspace).collect();
     let is_there = |table: &TableName| keyspaces.contains(&*table.keyspace) || keyspaces.contains(OF_ALL);
     let tables = known.tables().filter(|(table, _)| !own.contains(table) && is_there(table));
-    Ok(tables.filter(|(table, _)| known.at(table, Timestamp(i64::MAX)).is_some()).map(|(table, _)| table.clone()).collect())
+    Ok(tables
+        .filter(|(table, _)| known.at(table, Timestamp(i64::MAX)).is_some())
+        .map(|(table, _)| table.clone())
+        .collect())
 }
 
 async fn add(objects: &dyn Objects, known: &mut Timeline, table: SchemaTable, prefix: &str) -> Result<()> {
@@ -68,6 +71,12 @@ async fn add(objects: &dyn Objects, known: &mut Timeline, table: SchemaTable, pr
 fn says_nothing(error: &Error) -> bool {
     matches!(
         error.kind(),
-        Kind::Corrupt | Kind::Unsupported | Kind::Invalid | Kind::Denied | Kind::Archived | Kind::Changed | Kind::NotFound
+        Kind::Corrupt
+            | Kind::Unsupported
+            | Kind::Invalid
+            | Kind::Denied
+            | Kind::Archived
+            | Kind::Changed
+            | Kind::NotFound
     )
 }

@@ -310,7 +310,8 @@ fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(M
     if known.evidence.iter().any(SetEvidence::may_pass) {
         return None;
     }
-    let is_of_files = |cause: &Cause| matches!(cause, Cause::SnapshotManifest | Cause::Component { .. } | Cause::OwnSchema);
+    let is_of_files =
+        |cause: &Cause| matches!(cause, Cause::SnapshotManifest | Cause::Component { .. } | Cause::OwnSchema);
     let missing = known.evidence.iter().filter(|evidence| is_of_files(&evidence.cause));
     Some((known.manifest.good()?.clone(), missing.cloned().collect()))
 }

@@ -4,13 +4,14 @@
 use super::gathered::{FoundSet, Gathered, HostScan};
 use super::names::key_reason;
 use super::partial::{Sightings, tell_partial};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, local_time};
 use super::table_path::is_table_file;
 use crate::Result;
 use crate::cassandra::TableId;
 use crate::catalog::completeness::{Cause, SetEvidence};
 use crate::catalog::manifest::ParsedManifest;
 use crate::catalog::stray::Strays;
+use crate::catalog::unfinished;
 use crate::catalog::{BackupSet, Tag};
 use futures::{StreamExt, TryStreamExt};
 
@@ -154,5 +155,9 @@ async fn set(
     let mut found = snapshot.set(scan, &place.tag, &place.tag).await?;
     found.strays.extend(&strays);
     found.strays.sort();
+    if let Some(bare) = unfinished::bare_name(&place.tag) {
+        found.manifest = Ok(None);
+        found.local = local_time(bare);
+    }
     Ok(Some(FoundSet { files, ..found }))
 }

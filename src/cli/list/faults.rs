@@ -15,6 +15,9 @@ pub(super) fn host_state(host: &HostView) -> String {
     }
     parts.extend(unfinished(host));
     parts.extend(of_future(host));
+    parts.extend(
+        host.same_as.as_ref().map(|other| terminal::odd(&format!("THE SAME FILES as {other}: a copy, or a link"))),
+    );
     parts.extend(strays(host).map(|said| terminal::odd(&said)));
     if parts.is_empty() { terminal::good("ok") } else { parts.join("; ") }
 }

@@ -54,6 +54,8 @@ struct HostLine {
     age_seconds: Option<i64>,
     /// Restore points that lack something.
     incomplete: usize,
+    /// A host with the same newest full, file for file.
+    same_as: Option<Host>,
     faults: Vec<HostFault>,
 }
 
@@ -211,6 +213,7 @@ impl HostLine {
             latest: host.latest().cloned(),
             age_seconds: host.last().map(|last| now.secs() - last.start().secs()),
             incomplete: host.lacking,
+            same_as: host.same_as.clone(),
             faults: host.faults.clone(),
         }
     }

@@ -172,7 +172,7 @@ fn problems(set: &BackupSet) -> Vec<String> {
     let mut problems = Vec::new();
     match &set.manifest {
         ManifestState::Good(_) => {}
-        ManifestState::Missing => problems.push("did not finish: it has no backup_manifest.json".to_owned()),
+        ManifestState::Missing => problems.push(format!("did not finish: {}", set.why_unfinished())),
         ManifestState::Damaged(why) => problems.push(format!("its manifest cannot be used: {why}")),
         ManifestState::Unreadable(why) => problems.push(format!("its manifest cannot be read: {why}")),
     }

@@ -139,7 +139,7 @@ async fn outline(args: &PlanArgs, session: &Session, machines: Option<Vec<Machin
         }
         return Err(Error::not_found(format!("no host of {source} has a restore point as old as {}", args.at)));
     };
-    warnings.extend(tree.schema_doubt(&host, &point.0).await?);
+    warnings.extend(tree.schema_doubt(&host, &point.0).await?.map(|doubt| doubt.to_string()));
     let schema = tree.schema(&host, &point.0).await?.unwrap_or_default();
     let replication: BTreeMap<_, _> =
         schema.keyspaces.into_iter().filter_map(|of| Some((of.name, of.replication?))).collect();

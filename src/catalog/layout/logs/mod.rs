@@ -120,7 +120,9 @@ impl LogsBeside {
         let mut prefixes = Vec::new();
         for directory in &self.directories {
             prefixes.extend(names.iter().map(|name| format!("{directory}/{name}/")));
-            prefixes.extend(self.is_of_one.then(|| format!("{directory}/")));
+            // Of one that lies deeper, what is not below a host's name is told.
+            let is_of_one = self.is_of_one && !directory.contains('/');
+            prefixes.extend(is_of_one.then(|| format!("{directory}/")));
         }
         prefixes
     }
@@ -143,7 +145,7 @@ pub(in crate::catalog) async fn tell_unassigned(
             level => level?,
         };
         let is_flat = level.objects.iter().any(|object| object.key.strip_prefix(&*prefix).is_some_and(is_log));
-        if is_flat && hosts.hosts.len() != 1 {
+        if is_flat && (hosts.hosts.len() != 1 || directory.contains('/')) {
             hosts.strays.push(&*prefix, None, StrayReason::CommitLogs);
         }
         for name in level.prefixes.into_iter().filter(|name| !names.contains(&Host::new(&**name))) {

@@ -155,3 +155,33 @@ async fn sstables_that_lost_their_directory_are_findings() {
     let told = host.completeness.lacks().filter(|lack| matches!(lack.cause, Cause::Stray { .. }));
     assert_eq!(told.count(), lost.len());
 }
+
+/// Of copies that are put together in one place.
+#[tokio::test]
+async fn a_copy_whose_name_says_that_it_is_unfinished_is_no_backup_and_logs_are_no_host() {
+    let table = |tag: &str, at: i64| (format!("{tag}/node1/shop/{USERS}/nb-1-big-Data.db"), T + at);
+    let names = ["20261121", "20261122.partial", "in-progress_20261123", "20261124.tmp"];
+    let keys: Vec<(String, i64)> = names.iter().zip(0..).map(|(tag, day)| table(tag, day * 86_400)).collect();
+    let mut keys = openable(&keys);
+    keys.push(("20261121/commitlogs/node1/CommitLog-7-1.log".to_owned(), T));
+    keys.push(("20261121/commitlogs/node2/CommitLog-7-2.log".to_owned(), T));
+    let keys: Vec<(&str, i64)> = keys.iter().map(|(key, time)| (key.as_str(), *time)).collect();
+    let options = CatalogOptions { layout: LayoutChoice::Auto, ..CatalogOptions::default() };
+    let catalog = Catalog::open(objects(&keys), options);
+    let node1 = Host::new("node1");
+    // Also where nobody has listed the hosts.
+    let host = catalog.host(&node1).await.unwrap();
+    let points: Vec<String> = host.chains.points().iter().map(|point| point.tag().to_string()).collect();
+    assert_eq!(points, ["20261121"]);
+    let outside = host.completeness.outside().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(outside.len(), 3, "{outside:?}");
+    for (lack, tag) in outside.iter().zip(&names[1..]) {
+        assert!(lack.starts_with(&format!("{tag} is left out: it did not finish: its name says")), "{lack}");
+    }
+    assert_eq!(&*host.logs.as_ref().unwrap().bundle.key, "20261121/commitlogs/node1/");
+    let hosts = catalog.hosts().await.unwrap();
+    assert_eq!(hosts.hosts, [node1]);
+    let strays: Vec<(&str, StrayReason)> =
+        hosts.strays.list().iter().map(|stray| (&*stray.key, stray.reason)).collect();
+    assert_eq!(strays, [("20261121/commitlogs/node2/", StrayReason::CommitLogs)]);
+}

@@ -4,7 +4,7 @@
 
 use crate::Result;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
-use crate::catalog::layout::names::is_data;
+use crate::catalog::layout::names::{is_data, is_log_directory};
 use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather_compared};
 use crate::catalog::layout::table_path::{Place, TablePath};
 use crate::catalog::layout::{Hosts, Layout, Sets, is_safe_name, name_reason};
@@ -21,9 +21,14 @@ const PARALLEL: usize = 16;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rsync;
 
+impl Rsync {
+    /// The layout's name.
+    pub const NAME: &'static str = "rsync";
+}
+
 impl Layout for Rsync {
     fn name(&self) -> &'static str {
-        "rsync"
+        Self::NAME
     }
 
     fn recognises(&self, key: &str) -> bool {
@@ -40,7 +45,10 @@ impl Layout for Rsync {
         Box::pin(async move {
             let mut found = Hosts::default();
             for (snapshot, level) in snapshots(objects, &mut found).await? {
-                for name in level.prefixes {
+                let (logs, hosts): (Vec<_>, Vec<_>) =
+                    level.prefixes.into_iter().partition(|name| is_log_directory(name));
+                found.log_directories.extend(logs.iter().map(|name| format!("{snapshot}/{name}")));
+                for name in hosts {
                     found.add(&name, || format!("{snapshot}/{name}/"));
                 }
                 found.strays.add_beside(level.objects);
