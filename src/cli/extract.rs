@@ -1,6 +1,7 @@
 //! `cassmount extract`: a restore point as ordinary files.
 
 use super::interrupt::unless_interrupted;
+use super::locked::{self, Asked};
 use super::options::{
     BackupArgs, JobsArgs, KeyspaceArgs, LiveIdArgs, OutputArgs, OwnerArgs, PointArgs, ProgressArgs, TablePatternArgs,
 };
@@ -130,7 +131,9 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
             let report = watched(extraction.run(), &reader, &progress).await?;
             progress.finish();
             session.remember(extraction.host(), extraction.damages()).await?;
-            Ok(Done::Run(Run { is_dry: false, report }))
+            let asked = [(extraction.host().clone(), Asked::Points(vec![report.of.point.clone()]))];
+            let locked = if is_locked(&report) { locked::keys_fit(&session, &asked).await.err() } else { None };
+            Ok(Done::Run(Run { is_dry: false, report, locked }))
         });
         unless_interrupted(extraction, again).await
     })?;
@@ -341,6 +344,19 @@ struct Run {
     is_dry: bool,
     #[serde(flatten)]
     report: ExtractReport,
+    /// That whole sets are locked, where nothing else is wrong.
+    #[serde(skip)]
+    locked: Option<Error>,
+}
+
+/// Whether nothing but archives that no key opens kept tables from being extracted. One whose beginning is
+/// damaged looks the same.
+fn is_locked(report: &ExtractReport) -> bool {
+    let mut broken = report.tables.iter().filter(|table| !table.is_whole()).peekable();
+    let is_any = broken.peek().is_some() && report.lacks.is_empty() && report.error.is_none();
+    is_any
+        && !matches!(report.schema, SchemaState::Failed(_))
+        && broken.all(|table| table.error_kind == Some(Kind::NoKey))
 }
 
 impl Run {
@@ -358,10 +374,9 @@ impl Run {
         }
         let broken = report.tables.iter().filter(|table| !table.is_whole()).count();
         let schema_failed = matches!(report.schema, SchemaState::Failed(_));
-        let is_locked = |table: &TableOutcome| table.error_kind == Some(Kind::NoKey);
-        let for_want_of_a_key = report.tables.iter().filter(|table| !table.is_whole()).all(is_locked)
-            && report.lacks.is_empty()
-            && !schema_failed;
+        // Where some are opened, what is not may be damaged as well, unless it is all of a set.
+        let is_all_locked = report.tables.iter().all(|table| table.error_kind == Some(Kind::NoKey));
+        let for_want_of_a_key = is_all_locked || self.locked.is_some();
         let message = match broken {
             0 if !schema_failed => return Err(words::incomplete(report.lacks.len())),
             0 => "schema.cql could not be written".to_owned(),
@@ -369,7 +384,8 @@ impl Run {
             _ => format!("{broken} tables are not there, or not all of them"),
         };
         let kind = if for_want_of_a_key && broken > 0 { Kind::NoKey } else { Kind::Corrupt };
-        Err(Error::new(kind, message))
+        let why = self.locked.as_ref().map(|locked| format!(": {locked}")).unwrap_or_default();
+        Err(Error::new(kind, message + &why))
     }
 }
 

@@ -50,8 +50,9 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
             return Err(Error::new(error.kind(), message));
         }
         let Some(doubt) = doubt else { return output::write(&text) };
-        // A part would be taken for all where the key is all that is missing.
-        if doubt.kind() != Kind::NoKey {
+        // A part would be taken for all where the key is all that is missing. Who wants no ids asks for what
+        // a full wrote down.
+        if doubt.kind() != Kind::NoKey || !options.ids {
             output::write(&text)?;
         }
         // Where it is for want of a key, that one sentence says more.

@@ -8,13 +8,20 @@ use crate::archive::compression::Compression;
 use crate::cassandra::sstable::checksums::{BadPieces, Verdict};
 use crate::cassandra::{Effect, SstableName, lacking};
 use crate::catalog::{BackupSet, Cause, HostSets, TableArchive, Unread};
-use crate::reader::{Broken, Listing, Reader, Seal, Stage};
+use crate::reader::{Broken, ListedFile, Listing, Reader, Seal, Stage};
 use crate::{Kind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Oddities of one archive that are findings of their own; the others are counted.
 const MAX_ODDITIES: usize = 20;
+
+/// What a set's script writes last.
+const MANIFEST: &str = "backup_manifest.json";
+/// By how much a file may be younger than that, microseconds: clocks, and scripts that are not in a
+/// hurry; and by how much if zones of time were mixed up as well.
+const JITTER: i64 = 3600 * 1_000_000;
+const ZONES: i64 = 26 * JITTER;
 
 /// SSTables of a damaged archive that are named.
 const MAX_NAMED: usize = 1000;
@@ -222,6 +229,7 @@ impl Subject<'_> {
         }
         self.judge_unread(listing, outcome);
         self.judge_table(sink, outcome);
+        self.judge_time(listing, outcome);
         if let Some(manifest) = &sink.manifest {
             self.judge_manifest(manifest, &components, outcome);
         }
@@ -322,6 +330,29 @@ impl Subject<'_> {
                     some.iter().map(|one| self.of_sstable(Problem::OtherTable, one, why.clone(), None).lost(lost)),
                 ),
             }
+        }
+    }
+
+    /// An archive may have got the name of one of an earlier set: then it has files that this set's
+    /// script cannot have packed, because it had ended before they were written.
+    fn judge_time(&self, listing: &Listing, outcome: &mut Outcome) {
+        if !self.set.is_finished() || self.set.file(MANIFEST).is_none() {
+            return;
+        }
+        let of_sstables = |file: &&ListedFile| !file.is_absent() && SstableName::parse_path(&file.path).is_some();
+        let Some(newest) = listing.files.iter().filter(of_sstables).map(|file| file.mtime).max() else { return };
+        let after = newest.0.saturating_sub(self.set.time.0);
+        if after <= JITTER {
+            return;
+        }
+        let ended = self.set.time;
+        let message =
+            format!("it has files of {newest}, and its set had ended at {ended}: it is of a later set, or packed anew");
+        if after > ZONES {
+            let finding = self.finding(Problem::OtherSet, message);
+            outcome.findings.push(finding.lost("the table as of this set, if the archive is of a later one"));
+        } else {
+            outcome.notes.push(self.note(message));
         }
     }
 

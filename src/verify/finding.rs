@@ -73,6 +73,8 @@ pub enum Problem {
     DataMissing,
     /// SSTables are of another table than the archive's name says.
     OtherTable,
+    /// Files in the archive are younger than its set.
+    OtherSet,
     /// An SSTable lacks components that Cassandra needs.
     ComponentMissing,
     /// A storage-attached index lacks parts: it has to be built anew.
@@ -108,6 +110,7 @@ impl Problem {
             | Self::NotEncrypted
             | Self::Oddity
             | Self::IndexIncomplete
+            | Self::OtherSet
             | Self::LogsDiffer => Severity::Warning,
             _ => Severity::Error,
         }
@@ -126,6 +129,7 @@ impl Problem {
                 | Self::SstableMissing
                 | Self::DataMissing
                 | Self::OtherTable
+                | Self::OtherSet
                 | Self::ComponentMissing
                 | Self::DigestDiffers
                 | Self::ChunkDamaged

@@ -22,6 +22,7 @@ mod logs;
 mod prepare;
 mod results;
 mod run;
+mod same;
 mod sample;
 mod sets;
 mod sstables;

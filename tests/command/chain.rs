@@ -337,8 +337,4 @@ fn a_schema_that_no_key_opens_is_told_though_all_else_is_opened() {
     // A part of the schema would be taken for all of it.
     let (status, said, text) = run(&["schema", &source, "cass-a", "2026-11-21-02-50"]);
     assert!(status == Some(3) && text.is_empty(), "{status:?} {said}");
-    let target = tempfile::tempdir().unwrap();
-    let target = target.path().join("t").to_str().unwrap().to_owned();
-    let (status, said, _) = run(&["extract", &source, "cass-a", "2026-11-21-02-50", &target]);
-    assert_eq!(status, Some(3), "{said}");
 }

@@ -136,6 +136,24 @@ fn one_bad_archive_of_a_chain_takes_its_table_and_no_other() {
     assert_eq!((status, states), (0, vec!["unchanged".into(), "extracted".into()]));
 }
 
+/// All of a set: then it is no damage.
+#[test]
+fn a_set_of_the_chain_that_no_key_opens_is_no_damage() {
+    let bucket = Bucket::new();
+    let later = "2026-11-20-04-00";
+    bucket.add_set(TAG, "full");
+    bucket.add_set(later, "incremental");
+    for table in ["one", "two"] {
+        bucket.add_archive(TAG, "ks", table, &sstable(Tar::new(), 1, b"rows").end());
+    }
+    let locked = encrypt_with("another", &gzip(&sstable(Tar::new(), 2, b"rows").end()));
+    bucket.add_object(later, "ks", "one", &locked);
+    let (user, key) = (User::new(), bucket.key_file());
+    let (status, report) = user.json(&bucket.source(), HOST, later, &["--key-file", &key]);
+    let states: Vec<_> = report["tables"].as_array().unwrap().iter().map(|table| table["state"].clone()).collect();
+    assert_eq!((status, &states[..]), (3, &["failed".into(), "extracted".into()][..]), "{report}");
+}
+
 #[tokio::test]
 async fn hostile_names_stay_inside_and_are_those_of_the_mount() {
     let deep = vec!["d"; 900].join("/");

@@ -185,3 +185,19 @@ fn a_table_that_a_snapshot_lost_is_told_by_its_own_schema() {
     let (status, text) = run("list");
     assert!(status == Some(1) && text.matches(why).count() == 2, "{text}");
 }
+
+/// Of empty tables it has empty directories, which nobody lists.
+#[test]
+fn what_extract_arranged_as_snapshots_is_whole() {
+    let (target, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = target.path().join("data");
+    let (sample, data) = (crate::history::SAMPLE, data.to_str().unwrap());
+    let run = |arguments: &[&str]| {
+        let output = cassmount().args(arguments).args(["--cache-dir"]).arg(cache.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let keys = testkit::bucket::sample_keys();
+    run(&[&["extract", sample, "cass-a", "latest", data, "--arrange", "snapshots"], &keys[..]].concat());
+    run(&["list", data, "node"]);
+    run(&["verify", data]);
+}

@@ -1,7 +1,7 @@
 //! What the report looks like, for programs (docs/json.md) and for people.
 
 use super::bucket::{Bucket, Tar, encrypt_with, gzip};
-use super::support::{User, bucket_of, sstable};
+use super::support::{User, bucket_of, found, set_of, sstable};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -282,6 +282,17 @@ fn incrementals_without_a_full_are_found_as_list_says_it() {
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains(if host.is_empty() { "NO FULL: no restore point" } else { message }), "{text}");
     }
+}
+
+#[test]
+fn an_archive_with_files_that_are_younger_than_its_set_is_of_another() {
+    let users = || sstable(Tar::new(), 1, b"rows").end();
+    let later = "2026-11-20-03-00";
+    let bucket = bucket_of(&[("2026-01-01-03-00", vec![("users", users())]), (later, vec![("users", users())])]);
+    let report = User::new().report(&bucket.source(), &["--deep", "--key-file", &bucket.key_file()]);
+    assert_eq!(found(&report), set_of(&["node-1 2026-01-01-03-00 ks.users: other_set"]));
+    let message = report["findings"][0]["message"].as_str().unwrap();
+    assert!(message.contains("its set had ended at 2026-01-01T03:00:09Z: it is of a later set"), "{message}");
 }
 
 #[test]

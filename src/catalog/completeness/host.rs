@@ -214,7 +214,13 @@ impl HostCompleteness {
             let strayed =
                 |lack: &Lack| matches!(lack.cause, Cause::Stray { .. }).then(|| lack.subject.table().cloned());
             let beside: HashSet<TableName> = self.chains[*next].iter().filter_map(strayed).flatten().collect();
+            let of_full = |lack: &&Lack| lack.kind == SetKind::Full && matches!(lack.subject, Subject::Table { .. });
+            let again: HashSet<Subject> =
+                self.chains[*next].iter().filter(of_full).map(|lack| lack.subject.clone()).collect();
             for lack in &mut self.chains[*chain] {
+                if again.contains(&lack.subject) {
+                    continue;
+                }
                 let is_beside = strayed(lack).flatten().is_some_and(|table| beside.contains(&table));
                 if !is_beside && !still.contains(&(lack.set.clone(), lack.subject.clone())) {
                     lack.healed_by = Some(full.clone());

@@ -401,6 +401,7 @@ fn a_keyspace_of_cassandras_that_only_this_host_is_without_is_missing() {
         let full = |at: usize| TestSet { others: others[at], ..set(at as i64, FULL) };
         let HostSets { host, sets, chains, strays, .. } = &host_sets(&[full(0), full(1)]);
         let judged = HostCompleteness::judge(host, sets, chains, strays, peers, &HashMap::new());
+        assert!(judged.lacks().all(|lack| lack.healed_by.is_none()));
         judged.lacks().map(|lack| (hour(&lack.set), lack.subject.table().cloned())).collect::<Vec<_>>()
     };
     let missing = |hour: i64| (hour, Some(roles.clone()));

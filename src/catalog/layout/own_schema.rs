@@ -1,5 +1,5 @@
 //! What a snapshot of the whole node tells about itself: its own `system_schema` has every table
-//! that was there, and `nodetool snapshot` makes a directory for each, of empty ones as well.
+//! that was there, and `nodetool snapshot` writes a manifest.json for each, of empty ones as well.
 
 use super::files::files_below;
 use crate::cassandra::TableName;
@@ -15,15 +15,13 @@ use std::collections::HashSet;
 const KEYSPACE: &str = "system_schema";
 /// Those of its tables that tell which tables there are.
 const TELLING: [SchemaTable; 2] = [SchemaTable::Tables, SchemaTable::Views];
-/// Those that hardly anybody has rows in: a copy that holds these holds empty tables as well.
-const MOSTLY_EMPTY: [SchemaTable; 2] = [SchemaTable::Aggregates, SchemaTable::Triggers];
 /// The keyspace that only a snapshot of all keyspaces has.
 const OF_ALL: &str = "system";
 
 /// The users' tables of a snapshot's own schema that are not in it: those of its keyspaces, and of
-/// all keyspaces where it is of the whole node. `place`: what the keys of a table's files start
-/// with. Nothing is told where its schema cannot be read, which is said elsewhere, or where it is no
-/// snapshot of all tables.
+/// all keyspaces where it is of the whole node. `own`: the tables that are in it, all with a
+/// manifest.json: a copy without those has no empty table. `place`: what the keys of a table's files
+/// start with. Nothing is told where its schema cannot be read, which is said elsewhere.
 ///
 /// # Errors
 /// When the store cannot be asked.
@@ -33,7 +31,7 @@ pub(super) async fn lacking<'a>(
     place: impl Fn(&TableName) -> Option<&'a str>,
 ) -> Result<Vec<TableName>> {
     let name = |table: SchemaTable| TableName::new(KEYSPACE, table.name());
-    if !TELLING.iter().chain(&MOSTLY_EMPTY).all(|table| own.contains(&name(*table))) {
+    if !TELLING.iter().all(|table| own.contains(&name(*table))) {
         return Ok(Vec::new());
     }
     let mut known = Timeline::default();

@@ -180,6 +180,9 @@ impl Snapshot {
 
     /// The tables that its own schema has, and it has not.
     async fn lacking(&self, objects: &dyn Objects) -> Result<Vec<SetEvidence>> {
+        if self.tables.values().any(|table| table.manifest.is_none()) {
+            return Ok(Vec::new());
+        }
         let own: HashSet<&TableName> = self.tables.values().map(|table| &table.table).collect();
         let places: HashMap<&TableName, String> =
             self.tables.values().map(|table| (&table.table, table.prefixes.join(SEPARATOR))).collect();

@@ -19,6 +19,8 @@ pub fn repack(archive: &Path, keys: &[PathBuf], order: Order, edit: impl FnOnce(
     let work = tempfile::tempdir().unwrap();
     let key = keys.iter().find(|key| super::unpacked::unpack(archive, std::slice::from_ref(key), work.path()));
     let key = key.unwrap_or_else(|| panic!("no key opens {}", archive.display()));
+    // What is changed keeps a time that the set may have.
+    let newest = newest(work.path());
     edit(work.path());
     let mut names: Vec<String> = walkdir(work.path(), Path::new("."));
     names.sort();
@@ -28,7 +30,7 @@ pub fn repack(archive: &Path, keys: &[PathBuf], order: Order, edit: impl FnOnce(
     let list = work.path().with_extension("names");
     std::fs::write(&list, names.join("\n")).unwrap();
     let script = format!(
-        "set -e; tar -C '{}' -c --no-recursion -T '{}' | gzip | openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256 -pass 'file:{}' > '{}'",
+        "set -e; tar -C '{}' -c --mtime=@{newest} --clamp-mtime --no-recursion -T '{}' | gzip | openssl enc -aes-256-cbc -salt -pbkdf2 -md sha256 -pass 'file:{}' > '{}'",
         work.path().display(),
         list.display(),
         key.display(),
@@ -38,6 +40,15 @@ pub fn repack(archive: &Path, keys: &[PathBuf], order: Order, edit: impl FnOnce(
         Command::new("bash").args(["-o", "pipefail", "-c", &script]).stderr(Stdio::inherit()).status().unwrap();
     std::fs::remove_file(list).unwrap();
     assert!(packed.success());
+}
+
+/// When the last of the files was written, seconds.
+fn newest(directory: &Path) -> u64 {
+    let written = |name: String| {
+        let time = std::fs::symlink_metadata(directory.join(name)).unwrap().modified().unwrap();
+        time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+    };
+    walkdir(directory, Path::new(".")).into_iter().map(written).max().unwrap_or_default()
 }
 
 fn walkdir(directory: &Path, shown: &Path) -> Vec<String> {
