@@ -50,7 +50,8 @@ fn a_packed_log_that_is_cut_and_copies_that_differ_are_found() {
     let (deep, strays) = findings(&["--deep"]);
     assert!(
         matches!(&deep[..], [cut, differ]
-        if differ.starts_with("logs_differ") && differ.contains("CommitLog-7-3.log is in") && differ.contains("neither is")
+        if differ.starts_with("logs_differ") && differ.contains("CommitLog-7-3.log is there twice: ")
+            && differ.contains("neither is")
             && cut.starts_with("log_damaged") && cut.contains("CommitLog-7-1.log")),
         "{deep:#?}"
     );
