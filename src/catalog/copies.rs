@@ -137,14 +137,13 @@ pub fn twins(hosts: &[&[Arc<BackupSet>]]) -> Vec<Option<usize>> {
     let is_full = |set: &&Arc<BackupSet>| {
         set.is_finished() && set.kind() == SetKind::Full && set.automatic().is_none() && !set.is_of_future()
     };
-    let fulls: Vec<Option<&Arc<BackupSet>>> = hosts.iter().map(|sets| sets.iter().rev().find(is_full)).collect();
     let mut known: HashMap<blake3::Hash, usize> = HashMap::new();
-    let mut find = |(at, full): (usize, &Option<&Arc<BackupSet>>)| {
-        let full = full.filter(|full| full.archive_count() >= FEWEST)?;
+    let mut find = |(at, sets): (usize, &&[Arc<BackupSet>])| {
+        let full = sets.iter().rev().find(is_full).filter(|full| full.archive_count() >= FEWEST)?;
         let first = *known.entry(versions(full)?).or_insert(at);
         (first != at).then_some(first)
     };
-    fulls.iter().enumerate().map(&mut find).collect()
+    hosts.iter().enumerate().map(&mut find).collect()
 }
 
 /// A digest of the names, sizes and versions of a set's archives; `None` where the store tells none. Of a

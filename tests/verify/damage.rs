@@ -81,7 +81,7 @@ impl Sample {
 /// Copies an archive an hour after the others were written, however long ago that was.
 fn copy_later(from: &Path, to: &Path) {
     fs::copy(from, to).unwrap();
-    let later = fs::metadata(from).unwrap().modified().unwrap() + Duration::from_secs(3600);
+    let later = fs::metadata(from).unwrap().modified().unwrap() + Duration::from_hours(1);
     fs::File::options().write(true).open(to).unwrap().set_modified(later).unwrap();
 }
 
