@@ -1,8 +1,8 @@
 //! What asking for a restore point costs on a host with a set every hour for two years (17,000 sets
 //! of 30 tables, a full a day, each with the schema history), over S3 with 20 ms of latency per
 //! request: `chain --summary`, `list` and the first `ls` of the newest point, first and with a warm
-//! catalog; and `list` of a thousand sets. No table archive may be read. Options: `--sets N`
-//! (17000).
+//! catalog; and `list` of a thousand sets. Commands may read no table archive, a mount only the ends
+//! of a few, to see whether a key opens them. Options: `--sets N` (17000).
 
 use testkit::bench as support;
 use testkit::bench::generated_s3;
@@ -25,6 +25,9 @@ use support::{Mount, Report, median, option, shell};
 const TIMES: usize = 5;
 /// 2023-12-01T00:00:00Z: before the first set.
 const CREATED: i64 = 1_701_388_800_000_000;
+/// Requests that a mount makes to find out whether any key is right. None is: the archives of the
+/// bucket are not sealed with it.
+const TRIALS: u64 = 40;
 
 fn main() {
     let sets = option("sets").map_or(17_000, |n| n.parse().expect("--sets N"));
@@ -47,6 +50,9 @@ fn main() {
     report.seconds("list of the host, warm catalog", years.median(&["list", "s3://bench", "node0"]));
     let with_table = ["list", "s3://bench", "node0", "--table", "ks0.table_000"];
     report.seconds("list of the points with a table, warm catalog", years.median(&with_table));
+    let archives_read =
+        || [&thousand, &years].map(|bench| bench.bucket.archives_read.load(Ordering::Relaxed)).iter().sum::<u64>();
+    assert_eq!(archives_read(), 0, "table archives were read");
 
     let mount = years.mount(work.path());
     let ls = |path: &str| shell(&format!("ls {} > /dev/null", mount.mountpoint.join(path).display()));
@@ -58,10 +64,9 @@ fn main() {
     report.seconds("ls of all restore points", ls("node0/restore-points"));
     report.bytes("peak RSS of the daemon", mount.peak_rss());
     drop(mount);
-    let read = [&thousand, &years].map(|bench| bench.bucket.archives_read.load(Ordering::Relaxed)).iter().sum();
-    report.count("requests for table archives", read);
+    report.count("requests for table archives", archives_read());
     report.print();
-    assert_eq!(read, 0, "table archives were read");
+    assert!(archives_read() <= TRIALS, "table archives were read");
 }
 
 /// A bucket behind a server, and a user with a cache of their own.
