@@ -108,8 +108,11 @@ fn the_probe_tells_keys_apart() {
         assert!(!envelope::opens(&right, b""));
     }
     // The right key, but not a tar inside: damage, and not a missing key.
-    let object = seal(&gzip("-6", &data(5, 5000)), "right");
-    assert!(envelope::opens(&key(&object, "right").unwrap(), &object));
+    for plain in [&data(5, 5000)[..], b""] {
+        let object = seal(&gzip("-6", plain), "right");
+        assert!(envelope::opens(&key(&object, "right").unwrap(), &object), "{} bytes", plain.len());
+        assert!(!envelope::opens(&key(&object, "wrong").unwrap(), &object), "{} bytes", plain.len());
+    }
     let non_ascii = "Schl\u{fc}ssel-\u{1f511}";
     let object = seal(&gzip("-6", &tar), non_ascii);
     let key = envelope::CipherKey::derive(&Passphrase::new(non_ascii.into()), object.first_chunk().unwrap()).unwrap();
