@@ -15,11 +15,6 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// How long after its start a Cassandra writes for the first time, microseconds at most.
-const FIRST_WRITE: u64 = 60_000_000;
-/// The least time between the last log of one run and the first of the next, milliseconds: a start
-/// takes longer.
-const SHORTEST_START: u64 = 1000;
 /// The keyspace that describes all others, its tables without which there is no table, and those that
 /// have Cassandra build something.
 const SCHEMA: &str = "system_schema";
@@ -267,13 +262,8 @@ fn doubts(logs: &[Log]) -> Vec<String> {
     logs.windows(2).filter_map(doubt).take(NAMED).collect()
 }
 
-/// Whether logs are missing between two. They are counted; but after a start the numbers go on from
-/// the milliseconds of it.
 fn is_gap(last: &Log, next: &Log) -> bool {
-    let apart = next.name.id - last.name.id;
-    let started = Timestamp(i64::try_from(next.name.id.saturating_mul(1000)).unwrap_or(i64::MAX));
-    let is_first = next.begins().is_none_or(|begins| begins.0.abs_diff(started.0) < FIRST_WRITE);
-    apart != 1 && (apart < SHORTEST_START || !is_first)
+    last.name.lacks_some_before(next.name, next.begins())
 }
 
 /// The tables that were written to after the point whose schema it is.

@@ -87,6 +87,8 @@ pub enum Problem {
     ChunkListDamaged,
     /// An archived commit log is empty, cut short, or another than its name says.
     LogDamaged,
+    /// Archived commit logs are missing between two that are there.
+    LogsMissing,
     /// Two copies of one archived commit log are not of the same writes.
     LogsDiffer,
     /// An earlier run that read all of the archive found it damaged, and it is as it was then.

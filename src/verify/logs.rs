@@ -1,14 +1,17 @@
-//! The archived commit logs of a host: that none is empty, cut short or another than its name says.
+//! The archived commit logs of a host: that none is empty, cut short or another than its name says,
+//! and none is missing between two.
 
 use super::finding::{Finding, Problem};
 use super::sets::{not_fetched, sentence};
 use crate::cassandra::commit_log::{self, LogName};
 use crate::catalog::layout::logs::copy_of;
-use crate::catalog::{Catalog, HostSets, Tag};
+use crate::catalog::{Catalog, HostSets, RestorePoint, Tag};
 use crate::store::{BundledFile, Bundles};
+use crate::time::Timestamp;
 use crate::{Kind, Result};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use std::collections::BTreeMap;
 
 /// Logs that are looked at at the same time; each may be held whole.
 const PARALLEL: usize = 4;
@@ -34,18 +37,49 @@ pub(super) async fn check(catalog: &Catalog, sets: &HostSets, deep: bool) -> Res
     });
     let looks = logs.chunk_by(|a, b| copy_of(&a.path).1 == copy_of(&b.path).1).enumerate();
     let looks = looks.map(|(at, copies)| look_at_copies(catalog, sets, copies, deep, at < GLANCED_AT));
-    let found: Vec<Vec<Finding>> = futures::stream::iter(looks).buffered(PARALLEL).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
+    let looked: Vec<Looked> = futures::stream::iter(looks).buffered(PARALLEL).try_collect().await?;
+    let (mut found, mut begins) = (Vec::new(), BTreeMap::new());
+    for Looked { findings, log, written } in looked {
+        found.extend(findings);
+        begins.extend(LogName::parse(copy_of(&log.path).1).map(|name| (name, (log, written))));
+    }
+    found.extend(missing(sets, &begins));
+    Ok(found)
+}
+
+/// One log.
+struct Looked<'a> {
+    findings: Vec<Finding>,
+    log: &'a BundledFile,
+    /// About when the first write in it was made, where all of it was read.
+    written: Option<Timestamp>,
+}
+
+/// Where logs are missing between two. Before the first restore point nobody needs them.
+fn missing(sets: &HostSets, logs: &BTreeMap<LogName, (&BundledFile, Option<Timestamp>)>) -> Vec<Finding> {
+    let first = sets.chains.points().first().map_or(Timestamp(i64::MIN), RestorePoint::as_of);
+    let gap = |((last, _), (next, (log, written))): (
+        (&LogName, &(&BundledFile, Option<Timestamp>)),
+        (&LogName, &(&BundledFile, Option<Timestamp>)),
+    )| {
+        if log.object.modified < first || !last.lacks_some_before(*next, *written) {
+            return None;
+        }
+        let message = format!("{next} follows {last}: those between are missing");
+        let lost = "writes that no set has yet and that Cassandra would replay from them";
+        Some(of_log(Problem::LogsMissing, sets, log, message).lost(lost))
+    };
+    logs.iter().zip(logs.iter().skip(1)).filter_map(gap).collect()
 }
 
 /// Looks at all copies of one log.
-async fn look_at_copies(
+async fn look_at_copies<'a>(
     catalog: &Catalog,
     sets: &HostSets,
-    copies: &[BundledFile],
+    copies: &'a [BundledFile],
     deep: bool,
     is_glanced_at: bool,
-) -> Result<Vec<Finding>> {
+) -> Result<Looked<'a>> {
     let (mut found, mut first) = (Vec::new(), None::<(&BundledFile, Bytes)>);
     for log in copies {
         let wanted = match log.object.size {
@@ -66,7 +100,10 @@ async fn look_at_copies(
             None => first = Some((log, bytes)),
         }
     }
-    Ok(found)
+    let whole = first.filter(|(log, bytes)| deep && bytes.len() as u64 == log.object.size);
+    // What cannot be read of one that is not damaged, tells no time.
+    let written = whole.and_then(|(_, bytes)| commit_log::writes(&bytes, Timestamp(i64::MIN)).ok()?.begins);
+    Ok(Looked { findings: found, log: &copies[0], written })
 }
 
 /// Its bytes, where they are those of a log.

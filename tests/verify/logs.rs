@@ -38,6 +38,9 @@ fn a_packed_log_that_is_cut_and_copies_that_differ_are_found() {
     put(&format!("{host}/commitlogs/CommitLog-7-3.log"), &log(3, &[&few]));
     put(&format!("commitlog_archive/{host}/CommitLog-7-3.log"), &log(3, &[&more]));
     put("commitlog_archive/gone/CommitLog-7-4.log", &log(4, &[]));
+    // One between is gone; the next is the first of another run.
+    put(&format!("{host}/commitlogs/CommitLog-7-5.log"), &log(5, &[&few]));
+    put(&format!("{host}/commitlogs/CommitLog-7-5005.log"), &log(5005, &[&few]));
     let user = User::new();
     let findings = |arguments: &[&str]| {
         let report = user.report(&bucket.source(), arguments);
@@ -47,7 +50,11 @@ fn a_packed_log_that_is_cut_and_copies_that_differ_are_found() {
         let of_logs: Vec<String> = findings.into_iter().filter(|told| told.contains("CommitLog")).collect();
         (of_logs, report["strays"].to_string())
     };
-    let (deep, strays) = findings(&["--deep"]);
+    let (mut deep, strays) = findings(&["--deep"]);
+    let is_gap = |told: &String| told.starts_with("logs_missing");
+    let gap = "logs_missing \"CommitLog-7-5.log follows CommitLog-7-3.log: those between are missing\"";
+    assert_eq!(deep.iter().filter(|told| is_gap(told)).collect::<Vec<_>>(), [gap]);
+    deep.retain(|told| !is_gap(told));
     assert!(
         matches!(&deep[..], [cut, differ]
         if differ.starts_with("logs_differ") && differ.contains("CommitLog-7-3.log is there twice: ")
@@ -62,6 +69,7 @@ fn a_packed_log_that_is_cut_and_copies_that_differ_are_found() {
         glance.iter().any(|told| told.starts_with("log_damaged") && told.contains("CommitLog-7-1.log")),
         "{glance:#?}"
     );
+    assert!(glance.iter().any(|told| told == gap), "{glance:#?}");
     let differ = glance.iter().find(|told| told.contains("CommitLog-7-2.log")).unwrap();
     assert!(differ.contains("verify --deep compares"), "{differ}");
 }
