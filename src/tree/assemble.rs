@@ -66,6 +66,7 @@ impl BackupTree {
         let assembly = Assembly { pieces, listings, tocs, is_merged };
         if kind == ContentKind::Snapshot {
             self.note_damage(model, &assembly);
+            self.note_others(model, dir, index, &assembly).await;
         }
         Ok(Some(assembly))
     }

@@ -10,6 +10,7 @@ use super::live;
 use super::model::HostModel;
 use super::names::{self, Names};
 use super::node::{Place, TreeNode};
+use super::others::PointShapes;
 use super::source::{Backups, SchemaArchives};
 use super::weighted::Weighted;
 use crate::cassandra::{TableId, TableName};
@@ -109,6 +110,8 @@ pub(super) struct HostState {
     logged: Mutex<HashSet<crate::catalog::Lack>>,
     /// What was logged of ids that are guesses.
     guessed: Mutex<Option<String>>,
+    /// What tables of a restore point are like.
+    pub(super) shapes: Mutex<Option<PointShapes>>,
 }
 
 #[derive(Clone)]
@@ -285,6 +288,7 @@ impl BackupTree {
                 damage: Arc::default(),
                 logged: Mutex::default(),
                 guessed: Mutex::default(),
+                shapes: Mutex::default(),
             })
         };
         hosts.entry(host.clone()).or_insert_with(new).clone()

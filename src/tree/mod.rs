@@ -24,6 +24,7 @@ mod model;
 mod model_tests;
 mod names;
 mod node;
+mod others;
 mod own_schemas;
 mod places;
 mod report;

@@ -224,3 +224,29 @@ async fn a_mount_says_what_a_restore_point_lacks() {
     let warnings = tree.warnings();
     assert!(warnings.iter().any(|warning| warning.contains("2026-11-21-02-52 is incomplete")), "{warnings:?}");
 }
+
+/// Each archive holds what was packed: only what its rows are made of tells.
+#[tokio::test]
+async fn an_archive_of_another_table_is_told_to_who_looks_into_it() {
+    let copy = sample_without("shop/nothing");
+    let shop = copy.path().join("cass-a/2026-11-21-02-45/shop");
+    for (from, to) in [("users", "swapped"), ("orders", "users"), ("swapped", "orders")] {
+        let [from, to] = [from, to].map(|name| shop.join(format!("{name}.tar.gz.enc")));
+        std::fs::rename(from, to).unwrap();
+    }
+    let tree = tree(&Unpacked::new(copy.path(), sample_keys()));
+    let point = "cass-a/restore-points/2026-11-21-02-45";
+    let all = names(&tree, &format!("{point}/shop")).await.unwrap();
+    let directory = |table: &str| {
+        let name = all.iter().find(|name| name.starts_with(&format!("{table}-"))).unwrap();
+        format!("{point}/shop/{name}")
+    };
+    let says = async || names(&tree, point).await.unwrap().contains(&"INCOMPLETE.txt".to_owned());
+    assert!(!names(&tree, &directory("hits")).await.unwrap().is_empty());
+    assert!(!says().await);
+    names(&tree, &directory("users")).await.unwrap();
+    assert!(says().await);
+    let node = node_at(&tree, &format!("{point}/INCOMPLETE.txt")).await.unwrap();
+    let text = String::from_utf8(read_all(&tree, &node).await.unwrap()).unwrap();
+    assert!(text.contains("of shop.users: ") && text.contains("by key and columns it is of shop.orders"), "{text}");
+}
