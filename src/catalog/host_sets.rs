@@ -1,6 +1,7 @@
 //! A host's sets as one value, with the clock of each set settled from what its neighbours tell.
 
 use super::chain::{self, Chains, RestorePoint};
+use super::clock;
 use super::completeness::{HostCompleteness, PeerRuns, Peers, SetEvidence};
 use super::copies;
 use super::layout::logs::HostLogs;
@@ -122,6 +123,10 @@ impl HostSets {
     /// Whether an archive of the set without any file has lost them: an incremental's manifest lists
     /// the table, or another set has more of what a full should have.
     pub fn should_have_files(&self, set: &BackupSet, table: &TableName) -> bool {
+        // What a bundle is made of, the backup's own list or the listing says: it may be nothing.
+        if set.find(table).is_some_and(|archive| archive.object("").is_bundle()) {
+            return false;
+        }
         if set.kind() == SetKind::Incremental {
             let is_listed = set.manifest.good().is_some_and(|manifest| manifest.tables_listed.is_some());
             return is_listed && set.unlisted.binary_search(table).is_err();
@@ -173,9 +178,15 @@ pub(super) fn is_settled(set: &BackupSet) -> bool {
 /// Where a manifest is written in UTC, a long run and a zone west of Greenwich look alike in it: an
 /// offset that both neighbours contradict, both with the same later one, is taken for a long run.
 fn settle_times(sets: &mut [Arc<BackupSet>]) -> Offsets {
+    let wrong = clock::wrong(sets);
+    let time = |i: usize| wrong.get(&i).copied().or_else(|| Some(sets[i].manifest.good()?.time));
     let mut order: Vec<usize> = (0..sets.len()).filter(|i| sets[*i].is_finished()).collect();
-    order.sort_by_key(|i| (sets[*i].manifest.good().map(|m| m.time), sets[*i].tag.clone()));
-    let told: Vec<OffsetEvidence> = order.iter().map(|i| OffsetEvidence::by(&sets[*i])).collect();
+    order.sort_by_key(|i| (time(*i), sets[*i].tag.clone()));
+    let told = |i: &usize| match wrong.get(i) {
+        Some(time) => OffsetEvidence { time: *time, offset: None, certain: false },
+        None => OffsetEvidence::by(&sets[*i]),
+    };
+    let told: Vec<OffsetEvidence> = order.iter().map(told).collect();
     let settled: Vec<Option<i32>> = (0..told.len()).map(|i| settle_offset(&told, i)).collect();
     let offsets = Offsets::new(told.iter().zip(&settled).filter_map(|(told, offset)| Some((told.time, (*offset)?))));
 

@@ -10,6 +10,7 @@ mod automatic;
 pub mod chain;
 #[cfg(test)]
 mod chain_tests;
+mod clock;
 pub mod cluster;
 pub mod completeness;
 pub mod copies;
@@ -43,6 +44,8 @@ mod stray;
 pub(crate) mod testing;
 mod unfinished;
 mod unread;
+#[cfg(test)]
+mod upload_tests;
 mod verified;
 pub mod when;
 

@@ -121,7 +121,7 @@ impl BackupSet {
     pub fn start(&self) -> Timestamp {
         /// An offset that makes a run longer than this is wrong.
         const LONGEST_RUN_US: i64 = 48 * 3_600_000_000;
-        match self.tag_time.map(|local| local.at_offset(self.utc_offset)) {
+        match self.local_tag().map(|local| local.at_offset(self.utc_offset)) {
             Some(start) if start <= self.time && self.time.0.saturating_sub(start.0) <= LONGEST_RUN_US => start,
             _ => self.time,
         }

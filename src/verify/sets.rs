@@ -138,7 +138,8 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::OtherAddress { .. }
         | Cause::SaysFull
         | Cause::SaysIncremental
-        | Cause::Future { .. } => Problem::ManifestDamaged,
+        | Cause::Future { .. }
+        | Cause::Clock { .. } => Problem::ManifestDamaged,
         Cause::Copied { .. } => Problem::ArchiveCopied,
         Cause::Silent { .. } => Problem::SetFileDamaged,
         Cause::OtherHost { .. } | Cause::NoFull { .. } => Problem::SetMissing,
@@ -163,7 +164,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         (_, Cause::SomeTables { .. }) => "nothing that the snapshot was made of".to_owned(),
         (_, Cause::SaysFull) => "nothing, if it is an incremental".to_owned(),
         (_, Cause::SaysIncremental) => "nothing, if it is a full".to_owned(),
-        (_, Cause::Future { .. }) => "nothing of it; `latest` passes over it".to_owned(),
+        (_, Cause::Future { .. } | Cause::Clock { .. }) => "nothing of it; `latest` passes over it".to_owned(),
         (_, Cause::Unlisted { .. }) => "rows of tables that its manifest lists, if it is so".to_owned(),
         (_, Cause::FewTables { .. }) => "tables as of this full; which ones nothing tells".to_owned(),
         (_, Cause::SnapshotManifest | Cause::BackupManifest) => "the SSTable that it is a part of".to_owned(),
@@ -179,7 +180,9 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         (Subject::Sstable { name, .. }, _) => format!("{name}: {cause}"),
         (_, Cause::SaysFull) => format!("it is taken for an incremental: {cause}"),
         (_, Cause::SaysIncremental) => format!("it is taken for a full: {cause}"),
-        (_, Cause::Future { .. }) => format!("it cannot be put in order with the other sets: {cause}"),
+        (_, Cause::Future { .. } | Cause::Clock { .. }) => {
+            format!("it cannot be put in order with the other sets: {cause}")
+        }
         _ => cause.to_string(),
     };
     let mut finding = finding(set, problem(cause), message).lost(lost);

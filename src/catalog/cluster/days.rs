@@ -49,6 +49,6 @@ fn day_of(set: &BackupSet) -> i64 {
 impl BackupSet {
     /// When it was started, by its host's clock.
     pub fn local_start(&self) -> LocalTime {
-        self.tag_time.unwrap_or_else(|| LocalTime::of(self.start(), self.utc_offset))
+        self.local_tag().unwrap_or_else(|| LocalTime::of(self.start(), self.utc_offset))
     }
 }

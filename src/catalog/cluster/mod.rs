@@ -149,7 +149,7 @@ fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
             full,
             host: host.host.clone(),
             cluster: cluster(&host.sets).map(Arc::from),
-            starts: made.filter_map(|set| Some((set.tag_time?, set.tag.clone()))).collect(),
+            starts: made.filter_map(|set| Some((set.local_tag()?, set.tag.clone()))).collect(),
             address,
         })
     };

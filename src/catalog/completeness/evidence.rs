@@ -119,6 +119,8 @@ pub enum Cause {
     MappingAlone,
     /// By its time it is made later than it was listed.
     Future { time: Arc<str> },
+    /// The store contradicts its manifest's time. `stored`: when its manifest was stored.
+    Clock { time: Arc<str>, stored: Arc<str> },
     /// Its archive is byte for byte another one. `of`: host, set and table.
     Copied { host: Arc<str>, of: Arc<str> },
     /// It has archives of so many tables that its manifest does not list.
@@ -173,6 +175,7 @@ impl Cause {
             Self::FewTables { .. } => "few_tables",
             Self::MappingAlone => "mapping_alone",
             Self::Future { .. } => "future",
+            Self::Clock { .. } => "clock",
             Self::Copied { .. } => "copied",
             Self::Unlisted { .. } => "unlisted",
             Self::NoFiles => "no_files",
@@ -255,6 +258,11 @@ impl fmt::Display for Cause {
             Self::Future { time } => write!(
                 f,
                 "its time is {time}, which is still to come: a clock was wrong, and nothing tells what was made after it"
+            ),
+            Self::Clock { time, stored } => write!(
+                f,
+                "its manifest's time is {time}, and it was stored at {stored}: a clock was wrong, and it is taken as \
+                 made when it was stored"
             ),
             Self::Copied { of, .. } => write!(
                 f,

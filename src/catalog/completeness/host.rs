@@ -2,8 +2,9 @@
 
 use super::evidence::{Cause, SetEvidence, Subject};
 use super::lack::Lack;
-use super::own::{Context, attribute, is_running, of_strays, why_left_out};
+use super::own::{Context, attribute, of_strays, why_left_out};
 use super::peers::{Gap, PeerRuns, foreign, gaps, system_keyspaces};
+use super::running::is_running;
 use crate::cassandra::TableName;
 use crate::catalog::set::BackupSet;
 use crate::catalog::stray::Strays;
@@ -95,7 +96,7 @@ impl HostCompleteness {
         let unlisted = judge.unlisted.iter().filter(|_| chains.points().is_empty()).cloned();
         this.everywhere =
             beside.into_iter().chain(unlisted).map(|evidence| judge.everywhere(evidence, chains)).collect();
-        let outside = sets.iter().enumerate().filter(|(_, set)| !hit.contains(&set.tag) && !is_running(set));
+        let outside = sets.iter().enumerate().filter(|(_, set)| !hit.contains(&set.tag) && !is_running(set, sets));
         this.outside = outside.filter_map(|(index, set)| Some(judge.left_out(index, why_left_out(set)?))).collect();
         let has_full_outside = this.outside.iter().any(|lack| lack.kind == SetKind::Full);
         this.outside.extend(judge.without_full(chains).filter(|_| !has_full_outside));
@@ -362,7 +363,7 @@ impl Growing {
             let left_out = point.left_out();
             for set in left_out.get(self.left_out..).unwrap_or_default() {
                 let index = judge.index(set);
-                let is_running = set.kind() == SetKind::Full && is_running(set);
+                let is_running = set.kind() == SetKind::Full && is_running(set, judge.sets);
                 if let (Some(own), Some(cause), false) = (judge.sets.get(index), why_left_out(set), is_running) {
                     hit.insert(&own.tag);
                     lacks.push(judge.left_out(index, cause));

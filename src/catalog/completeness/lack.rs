@@ -53,7 +53,7 @@ impl fmt::Display for Lack {
             }
             Subject::Set if *cause == Cause::SaysFull => write!(f, "{set} is taken for an incremental: {cause}")?,
             Subject::Set if *cause == Cause::SaysIncremental => write!(f, "{set} is taken for a full: {cause}")?,
-            Subject::Set if matches!(cause, Cause::Future { .. }) => {
+            Subject::Set if matches!(cause, Cause::Future { .. } | Cause::Clock { .. }) => {
                 write!(f, "{set} cannot be put in order with the other sets: {cause}")?;
             }
             Subject::Set if matches!(cause, Cause::OtherNode | Cause::OtherAddress { .. }) => {
@@ -63,7 +63,8 @@ impl fmt::Display for Lack {
             other => write!(f, "{set} lacks {other}: {cause}")?,
         }
         // Of the set nothing is missing, if it is what it is taken for.
-        let is_all_there = matches!(cause, Cause::SaysFull | Cause::SaysIncremental | Cause::Future { .. });
+        let is_all_there =
+            matches!(cause, Cause::SaysFull | Cause::SaysIncremental | Cause::Future { .. } | Cause::Clock { .. });
         match self.since.as_ref().filter(|_| !is_all_there) {
             Some(since) => write!(f, " (rows written between {since} and {set}, unless a later set has them)"),
             None => Ok(()),

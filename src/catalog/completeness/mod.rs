@@ -13,6 +13,7 @@ mod host;
 mod lack;
 mod own;
 mod peers;
+mod running;
 #[cfg(test)]
 mod tests;
 mod untold;

@@ -10,11 +10,6 @@ use crate::time::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A full whose first upload is so young may still be on its way: it takes nothing from the
-/// incrementals made meanwhile.
-const RUNNING_US: i64 = 24 * 3_600_000_000;
-/// … as long as something was uploaded so short ago.
-const QUIET_US: i64 = 6 * 3_600_000_000;
 /// Digits of a table's id in its directory's name.
 const ID_LEN: usize = 32;
 
@@ -27,15 +22,6 @@ pub(super) fn why_left_out(set: &BackupSet) -> Option<Cause> {
         ManifestState::Damaged(why) => Some(Cause::ManifestDamaged { why: why.clone() }),
         ManifestState::Unreadable(why) => Some(Cause::ManifestUnreadable { why: why.clone() }),
     }
-}
-
-/// Whether the set is most likely still being uploaded.
-pub(super) fn is_running(set: &BackupSet) -> bool {
-    let age = |since: i64| set.listed.0.saturating_sub(since);
-    // One that has nothing yet may have been begun just now.
-    let last = set.modified().map_or(set.time, |(_, last)| last);
-    let is_quiet = age(last.0) > QUIET_US;
-    matches!(set.manifest, ManifestState::Missing) && !is_quiet && (0..RUNNING_US).contains(&age(set.time.0))
 }
 
 /// What strays may hold, of a set or beside all of them. Many of one directory are one piece of
@@ -225,7 +211,7 @@ impl<'a> Context<'a> {
         let empty = set.archives.iter().filter(|archive| archive.is_hollow());
         found.extend(empty.map(|archive| SetEvidence::of_table(&archive.key.table, Cause::Empty)));
         found.extend(self.of_fulls.get(&index).into_iter().flatten().cloned());
-        found.extend(of_future(set));
+        found.extend(of_future(set).or_else(|| of_clock(set)));
         if set.kind() == SetKind::Incremental && !set.unlisted.is_empty() {
             let tables = set.unlisted.len() as u64;
             found.push(SetEvidence::new(Subject::Set, Cause::Unlisted { tables }));
@@ -269,6 +255,11 @@ impl BackupSet {
 fn of_future(set: &BackupSet) -> Option<SetEvidence> {
     let cause = || Cause::Future { time: set.time.to_string().into() };
     set.is_of_future().then(|| SetEvidence::new(Subject::Set, cause()))
+}
+
+fn of_clock(set: &BackupSet) -> Option<SetEvidence> {
+    let (time, stored) = (set.contradicted_time()?.to_string().into(), set.time.to_string().into());
+    Some(SetEvidence::new(Subject::Set, Cause::Clock { time, stored }))
 }
 
 /// What every Cassandra since 3.0 keeps its schema in.

@@ -97,7 +97,7 @@ struct Own<'a> {
 impl<'a> Own<'a> {
     fn new(sets: &'a [Arc<BackupSet>]) -> Self {
         let made = sets.iter().filter(|set| set.automatic().is_none() && !set.is_of_future());
-        let mut sets: Vec<(i64, &BackupSet)> = made.filter_map(|set| Some((set.tag_time?.0, &**set))).collect();
+        let mut sets: Vec<(i64, &BackupSet)> = made.filter_map(|set| Some((set.local_tag()?.0, &**set))).collect();
         sets.sort_by_key(|(time, _)| *time);
         let pauses = pauses(sets.iter().map(|(time, _)| *time));
         let rhythm = pauses.len().checked_sub(1).map(|last| pauses[last / 4]);
@@ -113,11 +113,14 @@ impl<'a> Own<'a> {
         if is_clearly_longer(rhythm, *median) {
             return;
         }
+        let theirs = self.common(theirs, *median);
         for pair in self.sets.windows(2) {
             let [(from, since), (to, _)] = *pair else { continue };
             let first = theirs.partition_point(|(time, _)| *time <= from);
             let end = theirs.partition_point(|(time, _)| *time < to);
-            let Some(inside) = theirs.get(first..end).filter(|inside| !inside.is_empty()) else { continue };
+            // The first set that they ever made, and the last, is of the run that this host has there.
+            let (begin, finish) = (first + usize::from(first == 0), end - usize::from(end == theirs.len() && end > 0));
+            let Some(inside) = theirs.get(begin..finish).filter(|inside| !inside.is_empty()) else { continue };
             let around = &theirs[first.saturating_sub(1)..(end + 1).min(theirs.len())];
             let Some(longest) = around.windows(2).map(|pair| pair[1].0 - pair[0].0).max() else { continue };
             if !is_clearly_longer(to - from, longest) {
@@ -136,6 +139,36 @@ impl<'a> Own<'a> {
                 since: since.tag.clone(),
             }));
         }
+    }
+}
+
+impl Own<'_> {
+    /// Their sets without those that come between the sets of their own rhythm, as a full does that
+    /// each host makes at a time of its own: they tell of this host only if it has most such sets.
+    fn common<'t>(&self, theirs: Vec<(i64, &'t Tag)>, usual: i64) -> Vec<(i64, &'t Tag)> {
+        let near = usual / 4;
+        let is_between = |at: usize| {
+            let time = theirs[at].0;
+            let before = at.checked_sub(1).map(|before| time - theirs[before].0);
+            let after = theirs.get(at + 1).map(|after| after.0 - time);
+            match (before, after) {
+                (Some(before), Some(after)) => before + after <= usual + near,
+                (Some(pause), None) | (None, Some(pause)) => is_clearly_longer(usual, pause),
+                (None, None) => false,
+            }
+        };
+        let between: Vec<i64> = (0..theirs.len()).filter(|at| is_between(*at)).map(|at| theirs[at].0).collect();
+        let has = |time: &i64| {
+            let at = self.sets.partition_point(|(own, _)| *own < time - near);
+            self.sets.get(at).is_some_and(|(own, _)| *own <= time + near)
+        };
+        let ends = self.sets.first().zip(self.sets.last());
+        let is_within = |time: &&i64| ends.is_some_and(|(first, last)| first.0 - near <= **time && **time <= last.0);
+        let (had, lacked): (Vec<i64>, Vec<i64>) = between.iter().filter(is_within).partition(|time| has(time));
+        if had.len() > lacked.len() || (had.len(), lacked.len()) == (1, 1) {
+            return theirs;
+        }
+        theirs.into_iter().filter(|(time, _)| has(time) || between.binary_search(time).is_err()).collect()
     }
 }
 

@@ -234,6 +234,42 @@ fn another_rhythm_another_cluster_and_a_pause_of_all_are_no_gaps() {
     assert_eq!(gaps_in(&[0, 60, 180, 240], &[Arc::new(other)]), []);
 }
 
+/// Incrementals of all at the same time, and each host's full at a time of its own between them.
+#[test]
+fn a_full_of_another_host_between_sets_of_its_own_is_no_gap() {
+    let host = |every: i64, full: i64| {
+        let grid = (1..72 * 60 / every).map(move |at| at * every).filter(move |minute| *minute > full);
+        let mut all: Vec<i64> = grid.chain((0..3).map(|day| day * 24 * 60 + full)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    for (every, shift) in [(60, 20), (60, 40), (15, 5), (15, 10), (240, 65), (240, 130)] {
+        let hosts: Vec<Vec<i64>> = (0..3).map(|number| host(every, number * shift)).collect();
+        for own in &hosts {
+            let others = hosts.iter().filter(|other| *other != own).enumerate();
+            let named = |(number, other): (usize, &Vec<i64>)| {
+                let host = Host::new(format!("peer-{number}"));
+                Arc::new(PeerRuns { host, ..PeerRuns::clone(&peer(other.clone())) })
+            };
+            let peers: Vec<_> = others.map(named).collect();
+            assert_eq!(gaps_in(own, &peers), [], "{every} {shift}");
+            // A set of all that this one lacks is missing all the same.
+            let gone = own.iter().copied().filter(|minute| *minute != 36 * 60).collect::<Vec<_>>();
+            let told: Vec<String> = gaps_in(&gone, &peers).iter().map(|lack| lack.set.to_string()).collect();
+            assert_eq!(told, ["1970-01-02-12-00"], "{every} {shift} {:?}", own.first());
+        }
+    }
+    // The first of each, and the last, are of one run, whatever the minute.
+    let (a, b) = ([44, 46, 50, 51, 60], [45, 46, 50, 51, 59]);
+    assert_eq!(gaps_in(&a, &[peer(b)]), []);
+    assert_eq!(gaps_in(&b, &[peer(a)]), []);
+    // Where all make their fulls between the others at one time, one that is not there is missing.
+    let (all, day) = (host(60, 20), 24 * 60);
+    let gone: Vec<i64> = all.iter().copied().filter(|minute| *minute != day + 20).collect();
+    assert_eq!(gaps_in(&gone, &[peer(all)]).len(), 1);
+}
+
 #[test]
 fn jitter_is_no_gap() {
     let jitter = |seed: i64| (0..40).map(move |hour| hour * 60 + (hour * seed * 7) % 11);

@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 
 const ARCHIVE: &str = ".tar.gz.enc";
 const PLAINTEXT: &str = ".tar.gz";
-const MANIFEST: &str = "backup_manifest.json";
+const MANIFEST: &str = manifest::NAME;
 const FILES: [&str; 3] = [MANIFEST, "schema.cql", "schema_mapping.json"];
 /// Bytes of a set's name.
 const TAG_LEN: usize = 16;
