@@ -58,18 +58,16 @@ struct Looked<'a> {
 /// Where logs are missing between two. Before the first restore point nobody needs them.
 fn missing(sets: &HostSets, logs: &BTreeMap<LogName, (&BundledFile, Option<Timestamp>)>) -> Vec<Finding> {
     let first = sets.chains.points().first().map_or(Timestamp(i64::MIN), RestorePoint::as_of);
-    let gap = |((last, _), (next, (log, written))): (
-        (&LogName, &(&BundledFile, Option<Timestamp>)),
-        (&LogName, &(&BundledFile, Option<Timestamp>)),
-    )| {
+    let mut found = Vec::new();
+    for ((last, _), (next, (log, written))) in logs.iter().zip(logs.iter().skip(1)) {
         if log.object.modified < first || !last.lacks_some_before(*next, *written) {
-            return None;
+            continue;
         }
         let message = format!("{next} follows {last}: those between are missing");
         let lost = "writes that no set has yet and that Cassandra would replay from them";
-        Some(of_log(Problem::LogsMissing, sets, log, message).lost(lost))
-    };
-    logs.iter().zip(logs.iter().skip(1)).filter_map(gap).collect()
+        found.push(of_log(Problem::LogsMissing, sets, log, message).lost(lost));
+    }
+    found
 }
 
 /// Looks at all copies of one log.
