@@ -6,9 +6,10 @@ use super::session::Session;
 use super::terminal::say;
 use super::words;
 use cassmount::catalog::cluster::{Meant, MixedRuns};
-use cassmount::catalog::{BackupSet, Host, HostSets, Period, RestorePoint, Tag};
+use cassmount::catalog::{BackupSet, Host, HostSets, ManifestState, Period, RestorePoint, Tag};
 use cassmount::{Kind, Result};
 use std::path::Path;
+use std::sync::Arc;
 
 /// As people are told it. `source`: as it is named on a command line.
 pub(super) fn sentence(at: &str, mixed: &MixedRuns, source: &str) -> String {
@@ -69,13 +70,20 @@ pub(super) fn passed_over(sets: &HostSets, point: &str, found: &RestorePoint, so
     let is_latest = point == "latest";
     let until = Period::parse(None, (!is_latest).then_some(point), &sets.offsets).ok()?;
     let is_newer = |set: &BackupSet| set.time > found.time() && set.automatic().is_none() && until.has(set, None);
-    let unfinished = sets.sets.iter().filter(|set| !set.is_finished() && is_newer(set));
+    let unusable = || sets.sets.iter().filter(|set| !set.is_finished() && is_newer(set));
+    let is_missing = |set: &&Arc<BackupSet>| matches!(set.manifest, ManifestState::Missing);
+    let unfinished = unusable().filter(is_missing);
+    let unreadable = unusable().filter(|set| !is_missing(set));
     // A time takes what is incomplete, and says so.
     let points = sets.chains.points().iter().enumerate().filter(|_| is_latest);
     let incomplete = points.filter(|(at, newer)| is_newer(newer.set()) && !sets.completeness.is_whole(*at));
     let newer: Vec<String> = [
         newer(incomplete.map(|(_, point)| point.tag()), ["is incomplete", "are incomplete"]),
         newer(unfinished.map(|set| &set.tag), ["has not finished", "have not finished"]),
+        newer(
+            unreadable.map(|set| &set.tag),
+            ["has a manifest that cannot be used", "have manifests that cannot be used"],
+        ),
     ]
     .into_iter()
     .flatten()

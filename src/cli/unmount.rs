@@ -158,12 +158,13 @@ fn ask_fusermount(mountpoint: &Path, lazily: bool) -> Result<()> {
 
 fn busy(mountpoint: &Path) -> Error {
     let place = mountpoint.display();
+    let elsewhere = if rustix::process::geteuid().is_root() { "it may be in a container" } else { "try as root" };
     let message = match describe(&holders(mountpoint)) {
         Some(who) => format!(
             "{place} is busy: in use by {who}. Stop them, or detach it all the same with: cassmount unmount --force {place}"
         ),
         None => format!(
-            "{place} is busy, and who uses it cannot be seen from here (try as root). --force detaches it all the same"
+            "{place} is busy, and who uses it cannot be seen from here ({elsewhere}). --force detaches it all the same"
         ),
     };
     Error::new(Kind::Busy, message)

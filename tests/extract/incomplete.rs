@@ -59,6 +59,9 @@ fn what_latest_passes_over_is_told() {
         let warning = format!("{point} of cass-a is 2026-11-21-02-50: the newer 2026-11-21-02-52 has not finished");
         assert_eq!((status, said.contains(&warning)), (0, is_told), "{point}: {said}");
     }
+    fs::write(bucket.path().join("cass-a/2026-11-21-02-52/backup_manifest.json"), "{").unwrap();
+    let (_, _, said) = extract(&bucket, "cass-a", "latest", &["--dry-run", "--table", "shop.hits"]);
+    assert!(said.contains("the newer 2026-11-21-02-52 has a manifest that cannot be used"), "{said}");
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl Hosts {
         let of = match names.len() {
             0 => return self.has_no_strays(),
             1 => format!("the newest backup of {} is", names[0]),
-            count => format!("the newest backups of {count} hosts are ({})", words::some(&names)),
+            count => format!("the newest backups of {count} hosts ({}) are", words::some(&names)),
         };
         let message = format!("{of} not whole; `cassmount list SOURCE HOST` says what is missing");
         Err(Error::new(Kind::Corrupt, message))
