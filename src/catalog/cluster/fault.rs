@@ -118,7 +118,8 @@ fn fulls_missed<'a, I: Iterator<Item = &'a Rhythm>>(
     // After its last set a host is not late: it has stopped.
     let ends = own.fulls.iter().skip(1).chain(own.starts.last());
     for (from, to) in own.fulls.iter().zip(ends) {
-        if !is_clearly_longer(to.0.saturating_sub(from.0), usual) && *to != *own.starts.last().unwrap_or(to) {
+        let is_over = own.fulls.binary_search(to).is_ok();
+        if is_over && !is_clearly_longer(to.0.saturating_sub(from.0), usual) {
             continue;
         }
         let due = Timestamp(from.0.saturating_add(usual));

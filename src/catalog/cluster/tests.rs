@@ -87,6 +87,16 @@ fn each_fault_of_a_fleet_is_found_and_no_other() {
 }
 
 #[test]
+fn fulls_that_are_minutes_apart_are_all_there() {
+    let full = |start| TestSet { start: NOVEMBER + start, length: 10, kind: Some(SetKind::Full), ..TestSet::default() };
+    let hosts = [("a", [0, 360]), ("b", [60, 420])];
+    let hosts = hosts.map(|(name, starts)| Arc::new(host_sets_of(name, &starts.map(full))));
+    for host in only_view(&hosts).hosts {
+        assert!(!host.faults.iter().any(|fault| matches!(fault, HostFault::FullMissed { .. })), "{:?}", host.faults);
+    }
+}
+
+#[test]
 fn all_hosts_go_back_to_the_last_set_of_the_one_that_stopped() {
     let view = only_view(&fleet());
     assert_eq!(view.points.len(), 112, "tags that differ by minutes are of one run");
