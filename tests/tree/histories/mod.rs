@@ -123,7 +123,7 @@ fn assert_nothing_lost(node: &Node) {
 }
 
 fn block_on(work: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work);
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work);
 }
 
 /// A set that did not finish is dated by its tag alone, under whatever offset its neighbours had.
