@@ -10,7 +10,7 @@ use super::live;
 use super::model::HostModel;
 use super::names::{self, Names};
 use super::node::{Place, TreeNode};
-use super::others::PointShapes;
+use super::point_shapes::PointShapes;
 use super::source::{Backups, SchemaArchives};
 use super::weighted::Weighted;
 use crate::cassandra::{TableId, TableName};

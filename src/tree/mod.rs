@@ -27,6 +27,7 @@ mod node;
 mod others;
 mod own_schemas;
 mod places;
+mod point_shapes;
 mod report;
 mod schema_text;
 mod set_files;

@@ -4,10 +4,11 @@
 use super::assemble::Assembly;
 use super::backup::{BackupTree, HostState};
 use super::model::{HostModel, TableDir};
+use super::point_shapes::PointShapes;
 use crate::cassandra::SstableName;
 use crate::cassandra::schema::{Shapes, is_system_keyspace};
 use crate::cassandra::sstable::Shape;
-use crate::catalog::{Depth, HostSets, TableArchive, Tag};
+use crate::catalog::{Depth, TableArchive};
 use crate::reader::Listing;
 use crate::task::lock;
 use futures::StreamExt;
@@ -20,13 +21,6 @@ const PARALLEL: usize = 8;
 const MAX_STATISTICS: u64 = 4 << 20;
 /// Nobody waits longer for it: a directory is shown in an outage, too.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What SSTables of each table may be like at the restore point that was asked for last.
-pub(super) struct PointShapes {
-    sets: Arc<HostSets>,
-    point: Tag,
-    shapes: Arc<Shapes>,
-}
 
 impl BackupTree {
     /// Notes which of the archives are of another table by their first SSTable: each is made of one
@@ -53,14 +47,13 @@ impl BackupTree {
 
     async fn shapes_at(&self, state: &HostState, model: &HostModel, index: usize) -> Option<Arc<Shapes>> {
         let (sets, point) = (&model.from.sets, &model.points()[index]);
-        let is_it = |known: &&PointShapes| Arc::ptr_eq(&known.sets, sets) && known.point == *point.tag();
-        if let Some(known) = lock(&state.shapes).as_ref().filter(is_it) {
-            return Some(Arc::clone(&known.shapes));
+        let known = lock(&state.shapes).as_ref().and_then(|known| known.of(sets, point.tag()));
+        if known.is_some() {
+            return known;
         }
         let knowledge = state.history.learn_point(sets, point, Depth::Schema).await.ok()?;
         let shapes = Arc::new(knowledge.timeline().shapes().with_gaps(!knowledge.gaps().is_empty()));
-        let known = PointShapes { sets: Arc::clone(sets), point: point.tag().clone(), shapes: Arc::clone(&shapes) };
-        *lock(&state.shapes) = Some(known);
+        *lock(&state.shapes) = Some(PointShapes::new(sets, point.tag(), &shapes));
         Some(shapes)
     }
 
