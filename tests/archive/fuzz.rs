@@ -11,7 +11,7 @@ use cassmount::archive::index::{self, Opener, PUBLISHED_HEADER_LEN, Sealer};
 use cassmount::archive::tar::{MemberSink, TarReader};
 use cassmount::archive::{Member, names};
 use cassmount::cassandra::sstable::checksums::{ListReader, MapReader};
-use cassmount::cassandra::sstable::{self, Files};
+use cassmount::cassandra::sstable::{self, Files, PartitionCount};
 use cassmount::cassandra::{SstableName, TableId, TableName};
 use cassmount::catalog::{Offsets, manifest, parse_mapping, parse_time};
 use cassmount::keys::Passphrase;
@@ -245,6 +245,12 @@ fn fuzz_sstable() {
         for name in &kinds {
             for (compression_info, crc) in [(Some(info), None), (None, Some(crc)), (None, None)] {
                 let _ = sstable::read(name, &Files { data, statistics, compression_info, crc });
+            }
+            for (component, bytes) in [("Statistics.db", statistics), ("Index.db", data), ("Partitions.db", data)] {
+                if let Some(mut count) = PartitionCount::of(name, component, bytes.len() as u64) {
+                    bytes.chunks(100).for_each(|piece| count.push(piece));
+                    let _ = count.finish();
+                }
             }
             for (component, bytes) in [("CompressionInfo.db", info), ("CRC.db", crc)] {
                 if let Ok(Some(mut reader)) = ListReader::new(name, component, 1 << 20) {

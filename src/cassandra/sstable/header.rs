@@ -52,7 +52,7 @@ impl Header {
 }
 
 pub(super) fn read(layout: Layout, statistics: &[u8]) -> Result<Header> {
-    let component = find_component(layout, statistics).map_err(in_statistics)?;
+    let component = find_component(layout, statistics, HEADER_COMPONENT).map_err(in_statistics)?;
     parse(Cursor::new(component)).map_err(in_statistics)
 }
 
@@ -60,9 +60,9 @@ fn in_statistics(error: Error) -> Error {
     Error::new(error.kind(), "Statistics.db cannot be read").with_source(error)
 }
 
-/// Finds the header among the components, checking the CRC-32s of the table of contents and of the
+/// Finds one of the components by its kind, checking the CRC-32s of the table of contents and of the
 /// component.
-fn find_component(layout: Layout, statistics: &[u8]) -> Result<&[u8]> {
+pub(super) fn find_component(layout: Layout, statistics: &[u8], wanted: u32) -> Result<&[u8]> {
     let mut toc = Cursor::new(statistics);
     let count = toc.u32()?;
     if count == 0 || count > 64 {
@@ -83,22 +83,22 @@ fn find_component(layout: Layout, statistics: &[u8]) -> Result<&[u8]> {
         let (kind, offset) = (toc.u32()?, toc.u32()?);
         crc.update(&kind.to_be_bytes());
         crc.update(&offset.to_be_bytes());
-        if kind == HEADER_COMPONENT {
+        if kind == wanted {
             start = Some(offset);
         }
         offsets.push(offset);
     }
     check(&mut toc, &crc)?;
-    let start = start.ok_or_else(|| Error::corrupt("it has no serialization header"))? as usize;
+    let start = start.ok_or_else(|| Error::corrupt("a component is missing in it"))? as usize;
     let end = offsets.iter().map(|&o| o as usize).filter(|&o| o > start).min().unwrap_or(statistics.len());
     let component = statistics.get(start..end).ok_or_else(|| Error::corrupt("it is cut short"))?;
     if !layout.checked_metadata {
         return Ok(component);
     }
     let (component, crc) =
-        component.split_last_chunk::<4>().ok_or_else(|| Error::corrupt("its serialization header has no CRC-32"))?;
+        component.split_last_chunk::<4>().ok_or_else(|| Error::corrupt("a component has no CRC-32"))?;
     if crc32fast::hash(component) != u32::from_be_bytes(*crc) {
-        return Err(Error::corrupt("the CRC-32 of its serialization header differs"));
+        return Err(Error::corrupt("the CRC-32 of a component differs"));
     }
     Ok(component)
 }

@@ -11,12 +11,14 @@ pub mod checksums;
 mod chunks;
 mod header;
 mod marshal;
+mod partitions;
 mod rows;
 mod shape;
 pub mod write;
 
 pub use header::{Column, Header};
 pub use marshal::DataType;
+pub use partitions::PartitionCount;
 pub use rows::{Bound, Cell, Deletion, Liveness, Partition, RangeMarker, Row, Unfiltered};
 pub use shape::Shape;
 

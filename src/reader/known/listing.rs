@@ -83,7 +83,7 @@ impl Listing {
     /// files that cannot be read.
     pub(in crate::reader) fn check_manifest(&mut self, offsets: &mut Vec<u64>, contents: &Digests) {
         let Some(number) = self.files.iter().position(|file| &*file.path == digest::MANIFEST) else { return };
-        let Some(manifest) = contents.get(&offsets[number]) else { return };
+        let Some(manifest) = contents.texts.get(&offsets[number]) else { return };
         let mtime = self.files[number].mtime;
         for path in digest::missing_by_manifest(manifest, self.files.iter().map(|file| &*file.path)) {
             self.add_absent(ListedFile::absent(&path, mtime), offsets);
@@ -166,7 +166,8 @@ mod tests {
             [member("nb-1-big-Data.db", MemberKind::File, 512), member("manifest.json", MemberKind::File, 1536)];
         let (mut listing, mut offsets) = Listing::build(&members, 10_240, &[]);
         let manifest = br#"{"files":["nb-1-big-Data.db","nb-2-big-Data.db","nb-3-big-Data.db"]}"#;
-        listing.check_manifest(&mut offsets, &Digests::from([(1536, manifest.to_vec())]));
+        listing
+            .check_manifest(&mut offsets, &Digests { texts: [(1536, manifest.to_vec())].into(), ..Digests::default() });
         let absent: Vec<&str> = listing.files.iter().filter(|file| file.is_absent()).map(|file| &*file.path).collect();
         assert_eq!(absent, ["nb-2-big-Data.db", "nb-3-big-Data.db"]);
         assert_eq!(offsets, [512, 1536, 10_241, 10_242]);

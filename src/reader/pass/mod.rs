@@ -364,7 +364,7 @@ impl PreparedPass {
         if self.resumed {
             // Digests that an earlier process came by.
             for member in index.members.iter().filter(|member| digest::is_digest(member)) {
-                if let Entry::Vacant(vacant) = digests.entry(member.offset) {
+                if let Entry::Vacant(vacant) = digests.texts.entry(member.offset) {
                     let spans = SpanMap::Index(Arc::clone(&index));
                     let source = Arc::new(SpanSource { object: Arc::clone(object), identity, spans });
                     let read =
