@@ -5,7 +5,7 @@ use super::SetKind;
 use super::Tag;
 use super::chain::RestorePoint;
 use super::set::BackupSet;
-use crate::cassandra::schema::{Facts, Timeline};
+use crate::cassandra::schema::{Facts, Shapes, Timeline};
 use crate::cassandra::{TableId, TableName};
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
@@ -76,6 +76,11 @@ impl Knowledge {
     /// Sets whose system_schema could not be read, and why.
     pub fn gaps(&self) -> &BTreeMap<Tag, Arc<str>> {
         &self.gaps
+    }
+
+    /// What SSTables of each table may be like, as far as the sets tell.
+    pub fn shapes(&self) -> Shapes {
+        self.timeline().shapes().with_gaps(!self.gaps.is_empty())
     }
 
     /// Those of [`Self::gaps`] that no key opens.

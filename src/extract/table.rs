@@ -7,7 +7,7 @@ use super::report::TableOutcome;
 use super::staging::{ArchiveId, Claims, Staging, TableTrouble, Wanted};
 use super::target::Dir;
 use super::work::{Scope, Work};
-use crate::cassandra::sstable::Shape;
+use crate::cassandra::sstable::{MAX_STATISTICS, Shape};
 use crate::store::ObjectMeta;
 use crate::task::{blocking, lock};
 use crate::tree::{PointArchive, PointTable};
@@ -21,9 +21,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// What is staged of an archive at least this long is not given up with the process, even if it is
 /// the only one of its table, bytes.
 const WORTH_NOTING: u64 = 64 << 20;
-
-/// Most of a Statistics.db that is read, bytes: its histograms are some KB.
-const MAX_STATISTICS: u64 = 4 << 20;
 
 /// A table being extracted.
 struct Extracting<'a> {

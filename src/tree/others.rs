@@ -7,7 +7,7 @@ use super::model::{HostModel, TableDir};
 use super::point_shapes::PointShapes;
 use crate::cassandra::SstableName;
 use crate::cassandra::schema::{Shapes, is_system_keyspace};
-use crate::cassandra::sstable::Shape;
+use crate::cassandra::sstable::{MAX_STATISTICS, Shape};
 use crate::catalog::{Depth, TableArchive};
 use crate::reader::Listing;
 use crate::task::lock;
@@ -17,8 +17,6 @@ use std::time::Duration;
 
 /// Archives that are looked into at the same time.
 const PARALLEL: usize = 8;
-/// Longest Statistics.db that is read, bytes.
-const MAX_STATISTICS: u64 = 4 << 20;
 /// Nobody waits longer for it: a directory is shown in an outage, too.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -52,7 +50,7 @@ impl BackupTree {
             return known;
         }
         let knowledge = state.history.learn_point(sets, point, Depth::Schema).await.ok()?;
-        let shapes = Arc::new(knowledge.timeline().shapes().with_gaps(!knowledge.gaps().is_empty()));
+        let shapes = Arc::new(knowledge.shapes());
         *lock(&state.shapes) = Some(PointShapes::new(sets, point.tag(), &shapes));
         Some(shapes)
     }

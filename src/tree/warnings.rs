@@ -130,7 +130,7 @@ impl BackupTree {
         let (model, index) = self.point(host, point).await?;
         let history = &self.state(host).history;
         let knowledge = history.learn_point(&model.from.sets, &model.points()[index], Depth::Schema).await?;
-        Ok(knowledge.timeline().shapes().with_gaps(!knowledge.gaps().is_empty()))
+        Ok(knowledge.shapes())
     }
 
     /// Notes that an SSTable in an archive of a table is of another.

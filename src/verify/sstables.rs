@@ -9,8 +9,8 @@ use super::finding::{Content, SstableRef};
 use crate::archive::tar::{self, MemberSink};
 use crate::archive::{Member, names};
 use crate::cassandra::SstableName;
-use crate::cassandra::sstable::Shape;
 use crate::cassandra::sstable::checksums::{Checked, DataCheck, List, ListReader, Verdict};
+use crate::cassandra::sstable::{MAX_STATISTICS, Shape};
 use crate::reader::Archive;
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
@@ -25,9 +25,6 @@ const TEXT_BYTES: usize = 16 << 20;
 
 /// Longest TOC.txt or Digest.crc32 that is read, bytes.
 const MAX_TEXT: u64 = 64 << 10;
-
-/// Longest Statistics.db that is read, bytes: its histograms are some KB.
-const MAX_STATISTICS: u64 = 4 << 20;
 
 /// SSTables that are kept count of; a table has some thousands.
 const MAX_SSTABLES: usize = 100_000;

@@ -27,7 +27,7 @@ impl KnownTables {
     pub(super) async fn of(reader: &Arc<Reader>, source: &str, sets: &HostSets) -> Result<Self> {
         let history = HostHistory::new(source, sets.host.clone(), Arc::new(SchemaArchives(Arc::clone(reader))), None);
         let knowledge = history.learn(&sets.sets, Depth::Schema).await?;
-        Ok(Self(knowledge.timeline().shapes().with_gaps(!knowledge.gaps().is_empty())))
+        Ok(Self(knowledge.shapes()))
     }
 
     /// The SSTables of an archive of `table` that are of another, and how that shows; `None`: all of

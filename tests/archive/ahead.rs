@@ -164,7 +164,12 @@ proptest! {
     /// Damage behind the part that is read alone gives the error, and the bytes before it, that one
     /// thread gives.
     #[test]
-    fn damaged_and_cut_streams(seed in any::<u64>(), threads in 1..4_usize, leave in 0..3_usize, piece_len in 20_000..200_000_usize) {
+    fn damaged_and_cut_streams(
+        seed in any::<u64>(),
+        threads in 1..4_usize,
+        leave in 0..3_usize,
+        piece_len in 20_000..200_000_usize,
+    ) {
         let mut random = Random(seed | 1);
         let mut gzip = gzip(["-1", "-6"][random.below(2)], &data(seed % 4, ALONE + 300_000));
         let from = gzip.len() * 4 / 5;

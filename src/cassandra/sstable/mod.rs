@@ -30,6 +30,9 @@ use std::collections::BTreeMap;
 /// tables is about half of it.
 pub const MAX_PLAIN_SIZE: usize = 64 << 20;
 
+/// Longest Statistics.db that is read, bytes: its histograms are some KB.
+pub const MAX_STATISTICS: u64 = 4 << 20;
+
 /// The components of one SSTable that a full read needs. All but `data` and `statistics` may be
 /// missing.
 #[derive(Clone, Copy, Debug, Default)]

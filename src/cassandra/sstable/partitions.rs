@@ -5,14 +5,12 @@
 //! counts each partition once), `RowIndexEntry` (Index.db), `PartitionIndex` (Partitions.db).
 
 use super::bytes::Cursor;
-use super::{Layout, header};
+use super::{Layout, MAX_STATISTICS, header};
 use crate::cassandra::{Format, SstableName};
 use crate::{Error, Result};
 
 /// `MetadataType.STATS.ordinal()`.
 const STATS_COMPONENT: u32 = 2;
-/// Longest Statistics.db that is read, bytes: its histograms are some KB.
-const LONGEST: u64 = 4 << 20;
 /// The footer of Partitions.db: where its first key is, how many keys there are, where its root is.
 const FOOTER: usize = 3 * 8;
 
@@ -46,7 +44,7 @@ impl PartitionCount {
     pub fn of(name: &SstableName, component: &str, size: u64) -> Option<Self> {
         let layout = Layout::of(name).ok()?;
         match (component, name.format) {
-            ("Statistics.db", _) if size <= LONGEST => Some(Self(Of::Statistics { layout, bytes: Vec::new() })),
+            ("Statistics.db", _) if size <= MAX_STATISTICS => Some(Self(Of::Statistics { layout, bytes: Vec::new() })),
             ("Index.db", Format::Big) => Some(Self(Of::Entries { count: 0, begun: Vec::new(), skip: 0 })),
             ("Partitions.db", Format::Bti) => Some(Self(Of::Trie { length: 0, end: Vec::new() })),
             _ => None,

@@ -49,7 +49,8 @@ impl Node {
             if of_beans.status.success() { parse::data_paths_of_beans(&of_beans.stdout)? } else { BTreeMap::new() };
         if paths.is_empty() {
             let message = format!(
-                "nodetool does not tell where tables lie ({}): instant restore needs Cassandra 4.0 or later; sstableloader restores into any",
+                "nodetool does not tell where tables lie ({}).\n  Instant restore needs Cassandra 4.0 or later. \
+                 sstableloader restores into any",
                 said.why()
             );
             return Err(Error::new(Kind::Unsupported, message));

@@ -131,7 +131,9 @@ mod tests {
 
     #[test]
     fn directories_of_tables_as_beans_tell_them() {
-        let text = "org.apache.cassandra.db:type=Tables,keyspace=shop,table=users\n[/d/data/shop/users-0ff3, /e, f/shop/users-0ff3]\norg.apache.cassandra.db:type=Tables,keyspace=system,table=local\n[/d/data/system/local-7ad5]\n";
+        let text = "org.apache.cassandra.db:type=Tables,keyspace=shop,table=users\n\
+            [/d/data/shop/users-0ff3, /e, f/shop/users-0ff3]\n\
+            org.apache.cassandra.db:type=Tables,keyspace=system,table=local\n[/d/data/system/local-7ad5]\n";
         let paths = data_paths_of_beans(text).unwrap();
         let users: Vec<_> = paths[&TableName::new("shop", "users")].iter().map(|path| path.to_str().unwrap()).collect();
         assert_eq!(users, ["/d/data/shop/users-0ff3", "/e, f/shop/users-0ff3"]);

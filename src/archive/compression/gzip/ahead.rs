@@ -36,10 +36,6 @@ impl Helpers {
     /// not known yet.
     const SHARE: usize = 3;
 
-    /// [`Self::leave`] of a thread that gets what the other stages leave of a core: a guess takes
-    /// nearly twice as long there.
-    const BETWEEN_STAGES: usize = 2;
-
     /// So many threads have the one that inflates put in bytes for marks all the time.
     const BUSY: usize = 8;
 
@@ -49,9 +45,9 @@ impl Helpers {
         Self::leaving(usize::from(threads < Self::BUSY), threads, memory)
     }
 
-    /// One thread, which shares a core with the other stages.
+    /// One thread, which shares a core with the other stages: a guess takes nearly twice as long.
     pub fn between_stages(memory: usize) -> Self {
-        Self::leaving(Self::BETWEEN_STAGES, 1, memory)
+        Self::leaving(2, 1, memory)
     }
 
     fn leaving(leave: usize, threads: usize, memory: usize) -> Self {
