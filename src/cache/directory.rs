@@ -88,13 +88,15 @@ pub(super) fn prepare(root: &Path) -> Result<()> {
         Err(error) => return Err(Error::io(format_args!("read {}", version.display()), error)),
     }
     private::directory(&root.join(ENTRIES))?;
-    for shard in 0..=255 {
-        let dir = shard_path(root, shard);
-        if !dir.is_dir() {
-            private::directory(&dir)?;
-        }
-    }
     private::directory(&root.join(STAGING))
+}
+
+/// Makes the directory that the entries of a key are in, and the cache around it, if somebody has
+/// deleted that. The directories of all shards at once would take longer than all else that a
+/// command does with an empty cache.
+pub(super) fn make_shard(root: &Path, key: &CacheKey) -> Result<()> {
+    prepare(root)?;
+    private::directory(&shard_path(root, key.shard()))
 }
 
 /// A cache begins in an empty directory, or in one that was about to become a cache.
@@ -287,7 +289,7 @@ impl Shards {
         let failed = |error| Error::io(format_args!("list {}", dir.display()), error);
         let mut look = Look { names: HashSet::new(), new: Vec::new() };
         let modified = match fs::metadata(&dir).and_then(|meta| meta.modified()) {
-            // Somebody has deleted the cache; what comes next makes it anew.
+            // It has had no entry yet, or somebody has deleted the cache.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.seen[usize::from(shard)] = None;
                 return Ok(look);

@@ -107,9 +107,8 @@ impl SealedEntry {
         let path = shared.path_of(&name);
         let mut state = shared.lock();
         let published = std::fs::rename(&self.staged.path, &path).or_else(|error| {
-            // Somebody has deleted the directories of entries, or the whole cache: then this one is
-            // lost, and the next is not.
-            directory::prepare(&shared.root).map_err(std::io::Error::other)?;
+            // The first of its shard; or somebody has deleted the whole cache, and this one with it.
+            directory::make_shard(&shared.root, &name.key).map_err(std::io::Error::other)?;
             std::fs::rename(&self.staged.path, &path).map_err(|_| error)
         });
         published.map_err(|error| Error::io(format_args!("move a cache entry to {}", path.display()), error))?;
