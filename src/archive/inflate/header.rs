@@ -2,7 +2,7 @@
 
 use super::BadDeflate;
 use super::bits::BitReader;
-use super::code::{Code, NoSymbol};
+use super::code::{Code, Decoded};
 use super::table::{Codes, END_OF_BLOCK};
 
 /// The order in which the lengths of the code length code stand.
@@ -11,6 +11,9 @@ const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 
 /// More are none of deflate's, though the counts could express them.
 const MAX_LITLENS: usize = 286;
 const MAX_DISTANCES: usize = 30;
+
+/// The longest code of the code length code, bits.
+const LONGEST: usize = 7;
 
 /// What follows the header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +35,35 @@ pub(super) struct Header {
     code_lengths: usize,
     /// Lengths of the code length code, later of both other codes.
     lens: [u8; MAX_LITLENS + MAX_DISTANCES],
-    code: Option<Code>,
+    code: LengthCode,
+}
+
+/// The code length code: a symbol and the length of its code for each sequence of bits.
+#[derive(Clone, Debug)]
+struct LengthCode([(u8, u8); 1 << LONGEST]);
+
+impl LengthCode {
+    const NONE: Self = Self([(0, 0); 1 << LONGEST]);
+
+    fn new(lens: &[u8]) -> Result<Self, BadDeflate> {
+        // Each sequence of bits begins with a code: no entry stays as it is.
+        let code = Code::new(lens, false, BadDeflate("invalid code lengths set"))?;
+        let mut table = Self::NONE;
+        for len in 1..=LONGEST {
+            for (symbol, code) in code.with_len(len) {
+                table.0[usize::from(code)..]
+                    .iter_mut()
+                    .step_by(1 << len)
+                    .for_each(|entry| *entry = (symbol as u8, len as u8));
+            }
+        }
+        Ok(table)
+    }
+
+    fn decode(&self, bits: u64) -> Decoded {
+        let (symbol, len) = self.0[bits as usize % (1 << LONGEST)];
+        Decoded { symbol: symbol.into(), len: len.into() }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +84,7 @@ impl Default for Header {
             distances: 0,
             code_lengths: 0,
             lens: [0; MAX_LITLENS + MAX_DISTANCES],
-            code: None,
+            code: LengthCode::NONE,
         }
     }
 }
@@ -105,9 +136,7 @@ impl Header {
                     Field::CodeLength(n + 1)
                 }
                 Field::CodeLength(_) => {
-                    let bad = BadDeflate("invalid code lengths set");
-                    let code = Code::new(&self.lens[..ORDER.len()], false, bad)?;
-                    self.code = Some(code);
+                    self.code = LengthCode::new(&self.lens[..ORDER.len()])?;
                     Field::Length(0)
                 }
                 Field::Length(n) if n < self.litlens + self.distances => {
@@ -129,13 +158,8 @@ impl Header {
     /// Reads the `n`th length, or a repetition from there. Returns which one is next.
     fn length(&mut self, n: usize, reader: &mut BitReader<'_>) -> Result<Option<usize>, BadDeflate> {
         reader.fill();
-        let hold = reader.hold;
-        let code = self.code.as_ref().expect("it was read before");
-        let decoded = match code.decode(hold.bits, hold.count) {
-            Ok(decoded) => decoded,
-            Err(NoSymbol::Incomplete) => return Ok(None),
-            Err(NoSymbol::Invalid) => return Err(BadDeflate("invalid code lengths set")),
-        };
+        // If not all bits of it are there, there are not enough of them below.
+        let decoded = self.code.decode(reader.hold.bits);
         let (least, extra) = match decoded.symbol {
             16 => (3, 2),
             17 => (3, 3),
