@@ -5,10 +5,10 @@ use crate::descriptors::Permit;
 use crate::store::ObjectMeta;
 use crate::{Error, Result};
 use bytes::Bytes;
+use rustix::buffer::spare_capacity;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// A file of a local source, opened for reading and nothing else: no lock, no time of access that
@@ -44,12 +44,11 @@ impl LocalFile {
             &reopened
         };
         self.check_file(file)?;
-        let mut buffer = vec![0; (range.end - range.start) as usize];
-        let read = file.read_exact_at(&mut buffer, range.start);
+        let read = read_exact(file, &range);
         // Again: it may have been written to meanwhile.
         self.check_file(file)?;
         match read {
-            Ok(()) => Ok(buffer.into()),
+            Ok(bytes) => Ok(bytes.into()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(Error::corrupt(format!("the file ends within {}..{}", range.start, range.end)))
             }
@@ -76,4 +75,21 @@ impl LocalFile {
         }
         Ok(())
     }
+}
+
+/// Bytes `range`, into memory that nobody has cleared before.
+fn read_exact(file: &File, range: &Range<u64>) -> io::Result<Vec<u8>> {
+    let len = (range.end - range.start) as usize;
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = range.start + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            // What is longer has room for more than was asked for.
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    bytes.truncate(len);
+    Ok(bytes)
 }
