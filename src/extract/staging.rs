@@ -1,7 +1,7 @@
 //! The files of an archive while they are not verified: in a hidden directory, under names that no
 //! name in the archive decides.
 
-use super::staged_file::StagedFile;
+use super::staged_file::{Buffer, StagedFile};
 use super::target::{Access, Dir};
 use crate::archive::tar::MemberSink;
 use crate::archive::{Member, names};
@@ -10,6 +10,7 @@ use crate::store::ObjectMeta;
 use crate::task::lock;
 use crate::{Error, Kind, Result};
 use std::collections::HashSet;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -137,6 +138,8 @@ pub(super) struct Staging {
     pub(super) access: Access,
     pub(super) trouble: Arc<TableTrouble>,
     current: Option<StagedFile>,
+    /// That of the next file.
+    buffer: Buffer,
     staged: Vec<String>,
 }
 
@@ -148,7 +151,7 @@ impl Staging {
         access: Access,
         trouble: Arc<TableTrouble>,
     ) -> Self {
-        Self { dir, archive, wanted, access, trouble, current: None, staged: Vec::new() }
+        Self { dir, archive, wanted, access, trouble, current: None, buffer: Buffer::default(), staged: Vec::new() }
     }
 
     /// The archive was right: its files stay.
@@ -174,7 +177,7 @@ impl Staging {
             self.dir.remove_file(&name)?;
             self.dir.create(&name, self.access)
         });
-        self.current = Some(StagedFile::new(made?));
+        self.current = Some(StagedFile::new(made?, mem::take(&mut self.buffer)));
         self.staged.push(name);
         Ok(())
     }
@@ -214,7 +217,7 @@ impl MemberSink for Staging {
 
     fn end(&mut self, member: &Member) -> Result<()> {
         if let Some(file) = self.current.take() {
-            file.end(member.mtime).map_err(|error| self.failed(error))?;
+            self.buffer = file.end(member.mtime).map_err(|error| self.failed(error))?;
         }
         Ok(())
     }
