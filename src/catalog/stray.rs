@@ -50,6 +50,11 @@ pub enum StrayReason {
     /// Archived commit logs, and nothing tells of which host; or of a host that has no backups. All
     /// below the key.
     CommitLogs,
+    /// A directory that is called as a copy of a host's that is here, or as one that was not
+    /// finished; all below the key.
+    CopiedHost,
+    /// The same of a set that is here; all below the key.
+    CopiedSet,
 }
 
 impl StrayReason {
@@ -70,6 +75,8 @@ impl StrayReason {
             | Self::OtherArchive
             | Self::Archives
             | Self::BeforeTable
+            | Self::CopiedHost
+            | Self::CopiedSet
             | Self::CommitLogs => true,
             Self::NotAHost | Self::NotATag | Self::Unknown | Self::DirectoryMarker | Self::LiveFiles => false,
         }
@@ -92,6 +99,7 @@ impl StrayReason {
                 | Self::Misplaced
                 | Self::Archives
                 | Self::BeforeTable
+                | Self::CopiedHost
                 | Self::CommitLogs
         )
     }
@@ -113,6 +121,12 @@ impl fmt::Display for StrayReason {
             Self::Archives => "archives or SSTables where no backup set has any: their rows are in no restore point",
             Self::BeforeTable => {
                 "by their times, SSTables in it are older than their table: no restore point has their rows, or a wrong one"
+            }
+            Self::CopiedSet => {
+                "by its name a copy of a set that is here, or one that was not finished: no restore point has what is in it"
+            }
+            Self::CopiedHost => {
+                "by its name a copy of a host's directory, or one that was not finished: no restore point has what is in it"
             }
             Self::CommitLogs => {
                 "commit logs of no host that is here:\n  put them below the host's name (commitlogs/HOST/),\n  or name \

@@ -148,7 +148,7 @@ fn problem(cause: &Cause) -> Problem {
         Cause::NoFiles => Problem::ArchiveEmpty,
         Cause::Component { .. } => Problem::ComponentMissing,
         Cause::ManifestUnreadable { .. } | Cause::Unreadable { .. } => Problem::ObjectRefused,
-        Cause::SnapshotManifest | Cause::BackupManifest => Problem::FileMissing,
+        Cause::SnapshotManifest | Cause::BackupManifest | Cause::Undescribed => Problem::FileMissing,
         Cause::Stray { .. } => Problem::NameAmbiguous,
         Cause::Member { .. } => Problem::MemberUnreadable,
         Cause::Verified { .. } => Problem::FoundBefore,
@@ -167,6 +167,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         (_, Cause::Future { .. } | Cause::Clock { .. }) => "nothing of it; `latest` passes over it".to_owned(),
         (_, Cause::Unlisted { .. }) => "rows of tables that its manifest lists, if it is so".to_owned(),
         (_, Cause::FewTables { .. }) => "tables as of this full; which ones nothing tells".to_owned(),
+        (_, Cause::Undescribed) => "nothing, if all of its SSTables are there".to_owned(),
         (_, Cause::SnapshotManifest | Cause::BackupManifest) => "the SSTable that it is a part of".to_owned(),
         (Subject::Table { .. } | Subject::Set, _) if set.kind() == SetKind::Full => {
             "all of the table as of this full".to_owned()

@@ -150,6 +150,11 @@ async fn a_plain_archive_of_a_sealed_ones_name_is_refused() {
         assert_eq!(reader.check_ends(object).await.unwrap_err().stage, Stage::Unsealed);
     }
     assert_same(&read_all(&world.reader(), &alone).await.unwrap(), &files);
+    // One that is sealed among many that are not is the odd one.
+    let odd = world.memory.put("e/t/ks/sealed.tar.gz.enc", vec![0; 10_240]);
+    let many: Vec<_> = (0..5).map(|n| world.memory.put(&format!("e/t/ks/{n}.tar.gz"), tar_gz(&files))).collect();
+    assert_same(&read_all(&world.reader(), &many[0]).await.unwrap(), &files);
+    assert!(world.reader().listing(&odd).await.is_err());
     world.options.allow_plaintext = true;
     assert_same(&read_all(&world.reader(), &by_name).await.unwrap(), &files);
     world.options.allow_plaintext = false;

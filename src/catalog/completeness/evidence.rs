@@ -139,6 +139,8 @@ pub enum Cause {
     OwnSchema,
     /// Its name says that its copy is not whole.
     NamedUnfinished,
+    /// The table's snapshot has no manifest.json, and other tables' have.
+    Undescribed,
 }
 
 impl Cause {
@@ -160,6 +162,7 @@ impl Cause {
             Self::Archived => "archived",
             Self::Unreadable { .. } => "unreadable",
             Self::SnapshotManifest => "snapshot_manifest",
+            Self::Undescribed => "undescribed",
             Self::BackupManifest => "backup_manifest",
             Self::Stray { .. } => "stray",
             Self::Member { .. } => "member",
@@ -214,6 +217,9 @@ impl fmt::Display for Cause {
             }
             Self::Archived => f.write_str("the object is archived: `cassmount thaw` asks the store for it"),
             Self::Unreadable { why } => write!(f, "it cannot be read: {why}"),
+            Self::Undescribed => f.write_str(
+                "other tables of the snapshot have theirs, and without it nothing tells which SSTables should be there",
+            ),
             Self::SnapshotManifest => f.write_str("the snapshot's manifest.json lists it, and it is not there"),
             Self::BackupManifest => {
                 f.write_str("the backup's manifest lists it, and it is not there, or not as it was uploaded")

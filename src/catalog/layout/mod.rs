@@ -4,6 +4,7 @@
 
 mod choice;
 mod components;
+mod copied;
 mod files;
 mod flushed;
 mod gathered;
@@ -53,6 +54,9 @@ pub struct Hosts {
     /// Directories beside them that have commit logs of each.
     pub log_directories: Vec<String>,
     pub strays: Strays,
+    /// Directories that are called as copies of a host's: that host, the name as it is, and what
+    /// keys below it start with.
+    copies: Vec<(Host, Host, String)>,
 }
 
 /// How a layout's sets are found.

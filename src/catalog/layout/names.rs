@@ -1,6 +1,7 @@
 //! Names in a source: which can be shown as they are, and why others are not used.
 
 use super::Hosts;
+use super::copied::original_of_any;
 use crate::Result;
 use crate::cassandra::SstableName;
 use crate::catalog::Host;
@@ -164,16 +165,27 @@ impl Hosts {
 
     /// A host of that name; a name that cannot be shown is a stray.
     pub(super) fn add(&mut self, name: &str, prefix: impl FnOnce() -> String) {
-        if is_safe_name(name) {
+        if let Some(bare) = original_of_any(name).filter(|_| is_safe_name(name)) {
+            self.copies.push((Host::new(bare), Host::new(name), prefix()));
+        } else if is_safe_name(name) {
             self.hosts.push(Host::new(name));
         } else {
             self.strays.push(prefix(), None, name_reason(name, StrayReason::NotAHost));
         }
     }
 
-    /// Puts hosts and strays in order, each host once.
+    /// Puts hosts and strays in order, each host once. A directory that looks like a host's copy is a
+    /// host of its own only where that host is not there.
     pub(super) fn sort(&mut self) {
         self.hosts.sort();
+        for (bare, copy, prefix) in std::mem::take(&mut self.copies) {
+            if self.hosts.binary_search(&bare).is_ok() {
+                self.strays.push(prefix, None, StrayReason::CopiedHost);
+            } else {
+                self.hosts.push(copy);
+            }
+            self.hosts.sort();
+        }
         self.hosts.dedup();
         self.strays.sort();
     }

@@ -26,6 +26,8 @@ use std::sync::Arc;
 const MAX_MANIFEST: u64 = 32 << 20;
 /// Manifests of one snapshot that are read at the same time.
 const PARALLEL: usize = 8;
+/// What describes a table's snapshot.
+const MANIFEST: &str = "manifest.json";
 /// Before 4.1, an empty file that marks the snapshot of a repair.
 const EPHEMERAL: &str = "ephemeral.snapshot";
 
@@ -87,7 +89,7 @@ impl Snapshot {
             table.tally.add(file, object);
             table.names.add(file);
             table.components.add(file, object);
-            if file == "manifest.json" {
+            if file == MANIFEST {
                 table.descriptions = 1;
                 table.manifest = Some(object.clone());
             }
@@ -108,6 +110,18 @@ impl Snapshot {
             tables.map(|table| (table.table.clone(), table.id)).collect()
         };
         described(self).is_disjoint(&described(other))
+    }
+
+    /// What the keys of each table's files start with.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+        self.tables.keys().cloned()
+    }
+
+    /// The same of tables that the other one has not.
+    pub(super) fn not_in(&self, other: &Self) -> Vec<Arc<str>> {
+        let has: HashSet<_> = other.tables.values().map(|table| (&table.table, table.id)).collect();
+        let own = self.tables.iter().filter(|(_, table)| !has.contains(&(&table.table, table.id)));
+        own.map(|(prefix, _)| Arc::clone(prefix)).collect()
     }
 
     /// Takes in what another disk of the node has of the snapshot.
@@ -153,6 +167,7 @@ impl Snapshot {
         described.missing.extend(unopened);
         let automatic = self.automatic(tag, &described);
         if automatic.is_none() {
+            described.missing.extend(self.undescribed());
             described.missing.extend(self.lacking(scan.objects).await?);
         }
         let scope = automatic.map_or(Scope::Some, |(kind, _)| Scope::Apart(kind));
@@ -178,9 +193,23 @@ impl Snapshot {
         Ok(found)
     }
 
+    /// The tables that have no manifest.json while others have theirs: Cassandra writes one for each.
+    /// A backup that is made without it has none at all.
+    fn undescribed(&self) -> Vec<SetEvidence> {
+        let (described, bare): (Vec<_>, Vec<_>) = self.tables.values().partition(|table| table.manifest.is_some());
+        if described.is_empty() {
+            return Vec::new();
+        }
+        let of_table = |table: &SnapshotTable| {
+            let key = format!("{}{MANIFEST}", table.prefixes[0]).into();
+            SetEvidence::new(Subject::Object { key, table: Some(table.table.clone()) }, Cause::Undescribed)
+        };
+        bare.into_iter().map(of_table).collect()
+    }
+
     /// The tables that its own schema has, and it has not.
     async fn lacking(&self, objects: &dyn Objects) -> Result<Vec<SetEvidence>> {
-        if self.tables.values().any(|table| table.manifest.is_none()) {
+        if self.tables.values().all(|table| table.manifest.is_none()) {
             return Ok(Vec::new());
         }
         let own: HashSet<&TableName> = self.tables.values().map(|table| &table.table).collect();
@@ -313,8 +342,9 @@ fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(M
     if known.evidence.iter().any(SetEvidence::may_pass) {
         return None;
     }
-    let is_of_files =
-        |cause: &Cause| matches!(cause, Cause::SnapshotManifest | Cause::Component { .. } | Cause::OwnSchema);
+    let is_of_files = |cause: &Cause| {
+        matches!(cause, Cause::SnapshotManifest | Cause::Undescribed | Cause::Component { .. } | Cause::OwnSchema)
+    };
     let missing = known.evidence.iter().filter(|evidence| is_of_files(&evidence.cause));
     Some((known.manifest.good()?.clone(), missing.cloned().collect()))
 }

@@ -1,6 +1,7 @@
 //! Trees in which each directory holds one host's snapshot as a whole: how the layouts that have
 //! such directories gather their sets.
 
+use super::copied;
 use super::gathered::{FoundSet, Gathered, HostScan};
 use super::names::key_reason;
 use super::partial::{Sightings, tell_partial};
@@ -9,11 +10,13 @@ use super::table_path::is_table_file;
 use crate::Result;
 use crate::cassandra::TableId;
 use crate::catalog::completeness::{Cause, SetEvidence};
+use crate::catalog::local::LocalTime;
 use crate::catalog::manifest::ParsedManifest;
-use crate::catalog::stray::Strays;
+use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::unfinished;
 use crate::catalog::{BackupSet, Tag};
 use futures::{StreamExt, TryStreamExt};
+use std::collections::HashSet;
 
 /// Directories listed at the same time.
 const PARALLEL: usize = 8;
@@ -26,6 +29,37 @@ pub(super) struct SnapshotPlace {
     pub(super) tag: String,
     /// Ends in `/`.
     pub(super) prefix: String,
+    /// Why it is no restore point, whatever it holds.
+    pub(super) left_out: Option<String>,
+}
+
+impl SnapshotPlace {
+    /// The snapshot that lies below `prefix`.
+    pub(super) fn new(prefix: String, tag: String) -> Self {
+        let left_out = copied_date(&tag).map(|date| {
+            format!("the set was renamed, so that it is no restore point: name it {date}, or move it away")
+        });
+        Self { tag, prefix, left_out }
+    }
+}
+
+/// The date that a set was called before somebody copied it, or put it aside. Other names may be
+/// sets that somebody called so: `before-upgrade.old`.
+pub(super) fn copied_date(tag: &str) -> Option<&str> {
+    copied::original(tag).filter(|date| local_time(date).is_some())
+}
+
+/// The places but for copies of sets that are there too, and those copies.
+fn without_copies(mut places: Vec<SnapshotPlace>) -> (Vec<SnapshotPlace>, Strays) {
+    let dates: HashSet<LocalTime> = places.iter().filter_map(|place| local_time(&place.tag)).collect();
+    let is_there = |place: &mut SnapshotPlace| {
+        copied_date(&place.tag).and_then(local_time).is_some_and(|date| dates.contains(&date))
+    };
+    let mut strays = Strays::default();
+    for place in places.extract_if(.., is_there) {
+        strays.push(place.prefix, None, StrayReason::CopiedSet);
+    }
+    (places, strays)
 }
 
 /// What a key below such a directory is.
@@ -44,9 +78,10 @@ pub(super) async fn gather(
     places: Vec<SnapshotPlace>,
     parse: fn(&str) -> Option<SnapshotFile<'_>>,
 ) -> Result<Gathered> {
+    let (places, strays) = without_copies(places);
     let (settled, looked_at): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| scan.is_settled(&place.tag));
     let settled = settled.into_iter().map(|place| Tag::new(place.tag)).collect();
-    Ok(Gathered { sets: look(scan, looked_at, parse).await?, settled, ..Gathered::default() })
+    Ok(Gathered { sets: look(scan, looked_at, parse).await?, settled, strays, ..Gathered::default() })
 }
 
 /// The same, where a snapshot has something of each table: what one is without, the others tell.
@@ -55,6 +90,7 @@ pub(super) async fn gather_compared(
     places: Vec<SnapshotPlace>,
     parse: fn(&str) -> Option<SnapshotFile<'_>>,
 ) -> Result<Gathered> {
+    let (places, strays) = without_copies(places);
     let (settled, looked_at): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| scan.is_settled(&place.tag));
     let mut found = look(scan, looked_at, parse).await?;
     // Those that are not looked at again count in the comparison, and are looked at where it tells
@@ -81,7 +117,7 @@ pub(super) async fn gather_compared(
         tell_partial(&mut found, Sightings::default());
         found.truncate(looked_at);
     }
-    Ok(Gathered { sets: found, settled, ..Gathered::default() })
+    Ok(Gathered { sets: found, settled, strays, ..Gathered::default() })
 }
 
 async fn look(
@@ -155,7 +191,10 @@ async fn set(
     let mut found = snapshot.set(scan, &place.tag, &place.tag).await?;
     found.strays.extend(&strays);
     found.strays.sort();
-    if let Some(bare) = unfinished::bare_name(&place.tag) {
+    if let Some(why) = place.left_out {
+        found.manifest = Err(why);
+        found.local = copied_date(&place.tag).and_then(local_time).or(found.local);
+    } else if let Some(bare) = unfinished::bare_name(&place.tag) {
         found.manifest = Ok(None);
         found.local = local_time(bare);
     }

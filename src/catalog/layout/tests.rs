@@ -336,6 +336,24 @@ async fn the_disks_of_a_node_are_one_and_each_alone_is_known_to_lack_something()
     assert_eq!((again.sets.len(), missing(&again).len()), (1, 0));
 }
 
+/// Cassandra writes one for each table: where none has one, the backup is made without them.
+#[tokio::test]
+async fn a_table_without_its_manifest_json_is_a_lack_where_others_have_theirs() {
+    for (above, between) in [("node1/", "snapshots/20261121/"), ("20261121/node1/", "")] {
+        let tables = [USERS, ORDERS].map(|table| format!("{above}shop/{table}/{between}nb-1-big-Data.db"));
+        let manifests = [USERS, ORDERS].map(|table| format!("{above}shop/{table}/{between}manifest.json"));
+        for (with, lacks) in [(&manifests[..1], 1), (&manifests[..], 0), (&[], 0)] {
+            let keys = openable(&tables.iter().chain(with).map(|key| (key.clone(), T)).collect::<Vec<_>>());
+            let keys: Vec<(&str, i64)> = keys.iter().map(|(key, time)| (key.as_str(), *time)).collect();
+            let host = host(&keys, "node1", &[]).await;
+            let found: Vec<String> = host.completeness.of_point(0).map(ToString::to_string).collect();
+            assert_eq!(found.len(), lacks, "{found:?}");
+            let expected = format!("{} of shop.orders: other tables of the snapshot have theirs", manifests[1]);
+            assert!(found.iter().all(|lack| lack.contains(&expected)), "{found:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_manifest_json_that_tells_nothing_is_a_lack() {
     let manifest = format!("node1/shop/{USERS}/snapshots/daily/manifest.json");

@@ -13,8 +13,13 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
-/// Objects whose first bytes are looked at.
+/// Objects whose first bytes are looked at,
 const LOOKED_AT: usize = 3;
+/// … and so many where one of them is encrypted.
+const LOOKED_AT_MORE: usize = 12;
+/// So many times as many archives that are not encrypted make one that is the odd one among them:
+/// somebody put that there, or one host has begun to encrypt.
+const FEW: usize = 4;
 
 /// Directories beside the archive's own that are looked into, where it is alone in its own.
 const DIRECTORIES: usize = 3;
@@ -86,12 +91,17 @@ async fn beside(seals: &Seals, object: &ObjectMeta) -> Result<bool> {
 async fn of_directory(seals: &Seals, object: &ObjectMeta, directory: &str, suffix: &str) -> Result<Option<bool>> {
     let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
     let objects = seals.fetcher.store.list_level(&prefix).await?.objects;
-    if objects.iter().any(|other| other.key.ends_with(SEALED_SUFFIX)) {
+    let named = objects.iter().filter(|other| other.key.ends_with(SEALED_SUFFIX)).count();
+    let plain = objects.iter().filter(|other| other.key.ends_with(suffix)).count();
+    if named > 0 && !are_few(named, plain) {
         return Ok(Some(true));
     }
     let others = objects.iter().filter(|other| other.key != object.key && other.key.ends_with(suffix));
-    let mut sealed = None;
-    for other in others.filter(|other| other.size >= envelope::HEADER_LEN as u64).take(LOOKED_AT) {
+    let (mut sealed, mut seen) = (0, 0);
+    for other in others.filter(|other| other.size >= envelope::HEADER_LEN as u64).take(LOOKED_AT_MORE) {
+        if seen >= LOOKED_AT && sealed == 0 {
+            break;
+        }
         let first = seals.fetcher.range(other, 0..envelope::HEADER_LEN as u64).await;
         let first = match first {
             Ok(first) => first,
@@ -100,7 +110,13 @@ async fn of_directory(seals: &Seals, object: &ObjectMeta, directory: &str, suffi
             Err(error) => return Err(error),
         };
         let is_sealed = first.starts_with(envelope::MAGIC) || Armor::is_around(&first);
-        sealed = Some(sealed.unwrap_or_default() || is_sealed);
+        sealed += usize::from(is_sealed);
+        seen += 1;
     }
-    Ok(sealed)
+    Ok((seen > 0).then(|| sealed > 0 && !are_few(sealed, seen - sealed)))
+}
+
+/// Whether what is encrypted is the odd one: it tells nothing of what is not.
+fn are_few(sealed: usize, plain: usize) -> bool {
+    sealed.saturating_mul(FEW) < plain
 }

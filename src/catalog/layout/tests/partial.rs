@@ -185,3 +185,60 @@ async fn a_copy_whose_name_says_that_it_is_unfinished_is_no_backup_and_logs_are_
         hosts.strays.list().iter().map(|stray| (&*stray.key, stray.reason)).collect();
     assert_eq!(strays, [("20261121/commitlogs/node2/", StrayReason::CommitLogs)]);
 }
+
+/// The restore points of `node1` but for their newest state, what is left out, and what lies beside.
+async fn told(keys: &[String]) -> (Vec<String>, Vec<String>, Vec<(String, StrayReason)>) {
+    let keys: Vec<(String, i64)> = openable(&keys.iter().map(|key| (key.clone(), T)).collect::<Vec<_>>());
+    let keys: Vec<(&str, i64)> = keys.iter().map(|(key, time)| (key.as_str(), *time)).collect();
+    let catalog = Catalog::open(objects(&keys), CatalogOptions { layout: LayoutChoice::Auto, ..Default::default() });
+    let host = catalog.host(&Host::new("node1")).await.unwrap();
+    let hosts = catalog.hosts().await.unwrap();
+    assert_eq!(hosts.hosts, [Host::new("node1")]);
+    let strays = host.strays.list().iter().chain(hosts.strays.list());
+    (
+        host.chains.points().iter().map(|point| point.tag().to_string()).collect(),
+        host.completeness.outside().iter().map(ToString::to_string).collect(),
+        strays.map(|stray| (stray.key.to_string(), stray.reason)).collect(),
+    )
+}
+
+#[tokio::test]
+async fn a_copy_that_somebody_made_of_a_snapshot_is_none_and_one_that_was_put_aside_is_told() {
+    let table = |place: &str| format!("{place}/shop/{USERS}/nb-1-big-Data.db");
+    for copy in ["20261122.bak", "20261122 (copy)", "copy of 20261122"] {
+        let all = ["20261121", "20261122", copy].map(|tag| table(&format!("{tag}/node1")));
+        let (points, outside, strays) = told(&all).await;
+        assert_eq!((&points[..], outside.len()), (&["20261121".to_owned(), "20261122".to_owned()][..], 0), "{copy}");
+        assert_eq!(strays, [(format!("{copy}/node1/"), StrayReason::CopiedSet)]);
+        let (points, outside, _) = told(&[all[0].clone(), all[2].clone()]).await;
+        assert_eq!(points, ["20261121"], "{copy}");
+        assert!(
+            outside[0].contains("the set was renamed, so that it is no restore point: name it 20261122"),
+            "{outside:?}"
+        );
+    }
+    // What somebody calls a snapshot is its name.
+    let (points, ..) =
+        told(&["before-upgrade", "before-upgrade.old", "20261121-weekly"].map(|tag| table(&format!("{tag}/node1"))))
+            .await;
+    assert_eq!(points.len(), 3, "{points:?}");
+    // Of a data directory's.
+    let table = |tag: &str| format!("node1/shop/{USERS}/snapshots/{tag}/nb-1-big-Data.db");
+    let orders = format!("node1/shop/{ORDERS}/snapshots/20261122.bak/nb-1-big-Data.db");
+    let (points, _, strays) = told(&[table("20261122"), table("20261122.bak")]).await;
+    assert_eq!((points.len(), strays[0].1), (1, StrayReason::CopiedSet));
+    let (_, _, strays) = told(&[table("20261122"), table("20261122.bak"), orders]).await;
+    assert_eq!(strays, [(format!("node1/shop/{ORDERS}/snapshots/20261122.bak/"), StrayReason::Archives)]);
+}
+
+#[tokio::test]
+async fn a_directory_called_as_an_unfinished_copy_of_a_host_is_no_host() {
+    let table = |place: &str| format!("{place}/shop/{USERS}/nb-1-big-Data.db");
+    let (points, outside, strays) = told(&[table("20261121/node1"), table("20261122/node1.partial")]).await;
+    assert_eq!(points, ["20261121"]);
+    assert!(outside[0].contains("its directory is called node1.partial"), "{outside:?}");
+    assert_eq!(strays, [("20261122/node1.partial/".to_owned(), StrayReason::CopiedHost)]);
+    let table = |host: &str| format!("{host}/shop/{USERS}/snapshots/20261122/nb-1-big-Data.db");
+    let (points, _, strays) = told(&[table("node1"), table("node1.bak")]).await;
+    assert_eq!((points.len(), &strays[..]), (1, &[("node1.bak/".to_owned(), StrayReason::CopiedHost)][..]));
+}

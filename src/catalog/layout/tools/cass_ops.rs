@@ -54,7 +54,7 @@ impl Layout for CassOps {
                 {
                     found.strays.push(format!("{name}/"), None, name_reason(&name, StrayReason::NotAHost));
                 } else {
-                    found.hosts.push(Host::new(name));
+                    found.add(&name, || format!("{name}/"));
                 }
             }
             found.sort();
@@ -103,7 +103,7 @@ impl PlacedSets for CassOps {
                         sets.push(SetPlace { prefix: prefix.into(), tag: Tag::new(name), local: Some(local) });
                     }
                     // A copy beside what it is a copy of.
-                    None if self::renamed(&name).is_some() => strays.push(prefix, None, StrayReason::NotATag),
+                    None if self::renamed(&name).is_some() => strays.push(prefix, None, StrayReason::CopiedSet),
                     None => strays.push(prefix, None, StrayReason::Archives),
                 }
             }
@@ -288,7 +288,7 @@ mod tests {
         let copy = format!("node1/{}.copy/", tags[0]);
         let expected = [
             ("node1/.snapshot/", StrayReason::NotATag),
-            (&*copy, StrayReason::NotATag),
+            (&*copy, StrayReason::CopiedSet),
             ("node1/errors/", StrayReason::NotATag),
             ("node1/old/", StrayReason::Archives),
         ];

@@ -99,7 +99,7 @@ impl GatheredSets for Mesos {
             let mut strays = Strays::default();
             for tag in level.prefixes {
                 if is_safe_name(&tag) {
-                    places.push(SnapshotPlace { prefix: format!("{prefix}{tag}/"), tag });
+                    places.push(SnapshotPlace::new(format!("{prefix}{tag}/"), tag));
                 } else {
                     strays.push(format!("{prefix}{tag}/"), None, name_reason(&tag, StrayReason::NotATag));
                 }

@@ -3,6 +3,8 @@
 //! may lie beside the keyspaces of each host.
 
 use crate::Result;
+use crate::catalog::Host;
+use crate::catalog::layout::copied::original_of_any;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
 use crate::catalog::layout::names::{is_data, is_log_directory};
 use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather_compared};
@@ -80,6 +82,18 @@ async fn snapshots(objects: &dyn Objects, found: &mut Hosts) -> Result<Vec<(Stri
     futures::stream::iter(levels).buffered(PARALLEL).try_collect().await
 }
 
+/// The host's part of a snapshot.
+fn place(host: &Host, tag: String, level: &Level) -> Option<SnapshotPlace> {
+    if level.prefixes.iter().any(|name| **name == *host.0) {
+        return Some(SnapshotPlace::new(format!("{tag}/{host}/"), tag));
+    }
+    let name = level.prefixes.iter().find(|name| original_of_any(name).is_some_and(|bare| *bare == *host.0))?;
+    let left_out = Some(format!(
+        "its directory is called {name}, as that of a copy, or of one that was not finished: if it is whole, name it {host}"
+    ));
+    Some(SnapshotPlace { prefix: format!("{tag}/{name}/"), tag, left_out })
+}
+
 fn parse(below: &str) -> Option<SnapshotFile<'_>> {
     let TablePath { keyspace, table, id, place, file } = TablePath::parse(below)?;
     // What was flushed beside a snapshot says nothing of when.
@@ -93,8 +107,7 @@ impl GatheredSets for Rsync {
                 return Ok(Gathered::default());
             }
             let snapshots = snapshots(scan.objects, &mut Hosts::default()).await?;
-            let of_host = snapshots.into_iter().filter(|(_, level)| level.prefixes.iter().any(|h| **h == *scan.host.0));
-            let places = of_host.map(|(tag, _)| SnapshotPlace { prefix: format!("{tag}/{}/", scan.host), tag });
+            let places = snapshots.into_iter().filter_map(|(tag, level)| place(scan.host, tag, &level));
             gather_compared(&scan, places.collect(), parse).await
         })
     }

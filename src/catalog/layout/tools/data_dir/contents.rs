@@ -13,6 +13,7 @@ use crate::catalog::layout::logs;
 use crate::catalog::layout::names::{is_safe_name, key_reason, name_reason};
 use crate::catalog::layout::partial::{Sightings, tell_partial};
 use crate::catalog::layout::snapshot::{Snapshot, without_manifest};
+use crate::catalog::layout::snapshot_tree::copied_date;
 use crate::catalog::layout::table_path::{Place, TablePath, is_sstable};
 use crate::catalog::manifest::Scope;
 use crate::catalog::objects::Objects;
@@ -181,7 +182,8 @@ impl Contents {
 
     /// The sets that it makes.
     pub(super) async fn gather(self, scan: &HostScan<'_>) -> Result<Gathered> {
-        let Self { snapshots, flushes, directories, live, mut strays, .. } = self;
+        let Self { mut snapshots, flushes, directories, live, mut strays, .. } = self;
+        take_copies(&mut snapshots, &mut strays);
         let sets = snapshots.into_iter().map(|(tag, snapshot)| async move {
             let shown = if &*tag == LATEST { "latest-snapshot" } else { &*tag };
             snapshot.set(scan, &tag, shown).await
@@ -210,6 +212,22 @@ pub(super) fn unite(disks: Vec<Contents>) -> Result<Contents, Vec<Contents>> {
         all.unite(disk);
     }
     Ok(all)
+}
+
+/// Takes out snapshots that are called as copies of others are, of a date: their rows are those of the
+/// others, but for tables that only the copy has.
+fn take_copies(snapshots: &mut BTreeMap<Arc<str>, Snapshot>, strays: &mut Strays) {
+    let original =
+        |tag: &str| copied_date(tag).and_then(|date| snapshots.get_key_value(date)).map(|(date, _)| Arc::clone(date));
+    let copies: Vec<_> = snapshots.keys().filter_map(|tag| Some((Arc::clone(tag), original(tag)?))).collect();
+    for (tag, date) in copies {
+        let (Some(copy), Some(original)) = (snapshots.remove(&tag), snapshots.get(&date)) else { continue };
+        let missing = copy.not_in(original);
+        let reason = if missing.is_empty() { StrayReason::CopiedSet } else { StrayReason::Archives };
+        for prefix in if missing.is_empty() { copy.prefixes().take(1).collect() } else { missing } {
+            strays.push(prefix, None, reason);
+        }
+    }
 }
 
 /// Tells `backups` with SSTables that were flushed before their table was there: a copy has lost

@@ -9,6 +9,7 @@
 mod manifest;
 
 use crate::cassandra::{SstableName, TableName};
+use crate::catalog::layout::copied::original_of_any;
 use crate::catalog::layout::listed::{files, object_at, parts_of, tables};
 use crate::catalog::layout::manifest_stream::LastManifest;
 use crate::catalog::layout::names::hosts_at_top;
@@ -25,7 +26,7 @@ use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
 use manifest::{MedusaManifest, Owner};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// At the top, beside the hosts.
@@ -115,7 +116,12 @@ impl Medusa {
         let mut level = objects.list_level(&base).await?;
         gathered.strays.add_beside(level.objects);
         gathered.logs = logs::take(objects, &base, &mut level.prefixes).await?;
-        for name in level.prefixes.into_iter().filter(|name| name != DATA) {
+        let names: HashSet<&str> = level.prefixes.iter().map(String::as_str).collect();
+        for name in level.prefixes.iter().filter(|name| *name != DATA).cloned() {
+            if original_of_any(&name).is_some_and(|bare| names.contains(bare)) {
+                gathered.strays.push(format!("{base}{name}/"), None, StrayReason::CopiedSet);
+                continue;
+            }
             if scan.is_settled(&name) {
                 gathered.settled.push(Tag::new(name));
                 continue;

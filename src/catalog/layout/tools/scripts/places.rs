@@ -4,12 +4,12 @@
 use super::names::Date;
 use super::{INCREMENTAL, PARALLEL, SCHEMA};
 use crate::Result;
+use crate::catalog::SetKind;
 use crate::catalog::layout::files::has_archives;
 use crate::catalog::layout::names::is_archive;
 use crate::catalog::layout::{Gathered, HostScan, Hosts, is_own, is_safe_name, logs, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::StrayReason;
-use crate::catalog::{Host, SetKind};
 use futures::{StreamExt, TryStreamExt};
 
 /// Directories that are neither a host's nor a date's, and are looked into.
@@ -55,7 +55,7 @@ pub(super) async fn hosts(objects: &dyn Objects) -> Result<Hosts> {
                 found.add(&host, || format!("{name}/{host}/"));
             }
         } else if is_safe_name(&name) && below.prefixes.iter().any(|date| Date::parse(date).is_some()) {
-            found.hosts.push(Host::new(name));
+            found.add(&name, || format!("{name}/"));
         } else {
             let prefix = format!("{name}/");
             let reason = match Date::renamed(&name) {
@@ -124,8 +124,9 @@ pub(super) async fn of_host(scan: &HostScan<'_>, gathered: &mut Gathered) -> Res
             is_copy |= has_archives(objects, &other.prefix).await?;
         }
         if is_copy {
-            if place.above.is_none() {
-                strays.push(place.prefix, None, StrayReason::NotATag);
+            // Of this host nothing may be in it.
+            if place.above.is_none() || has_archives(objects, &place.prefix).await? {
+                strays.push(place.prefix, None, StrayReason::CopiedSet);
             }
         } else {
             places.push(place);
