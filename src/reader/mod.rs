@@ -18,11 +18,13 @@
 mod budget;
 mod bundle;
 mod checked;
+mod chunk_lists;
 mod digest;
 mod fetch;
 mod flight;
 mod identity;
 mod known;
+mod lookups;
 mod options;
 mod pass;
 mod plain;

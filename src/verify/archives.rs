@@ -202,7 +202,7 @@ impl Subject<'_> {
             let sstable = SstableRef { directory: directory.into(), name: parsed.sstable };
             if let Some(why) = &file.damage {
                 // Only what has no data in the archive has no checksum.
-                let problem = if file.crc32.is_none() { Problem::DataMissing } else { Problem::DigestDiffers };
+                let problem = if file.crc32.is_none() { Problem::DataMissing } else { component_problem(why) };
                 let known = damage.entry(sstable.clone()).or_insert((problem, why));
                 if problem == Problem::DataMissing {
                     known.0 = problem;
@@ -212,16 +212,21 @@ impl Subject<'_> {
         }
         for (sstable, present) in &components {
             self.judge_components(sstable, present, sink, outcome);
-            if let Some((problem, why)) = damage.get(sstable) {
+            let of_sums = self.judge_sums(sstable, sink);
+            let is_told = |problem: Problem| problem == Problem::ChunkListDamaged && of_sums.is_some();
+            if let Some((problem, why)) = damage.get(sstable).filter(|(problem, _)| !is_told(*problem)) {
                 let content = sink.sstables.get(sstable).and_then(|parts| parts.content(sstable));
                 let finding = self.of_sstable(*problem, sstable, (*why).to_owned(), content);
                 let lost = match problem {
                     Problem::DataMissing => "the SSTable: not all of it is in the archive",
+                    Problem::ComponentDamaged | Problem::ChunkListDamaged => {
+                        "the SSTable: Cassandra does not open it, or does not find all of its rows"
+                    }
                     _ => "rows of the SSTable; which ones is not known",
                 };
                 outcome.findings.push(finding.lost(lost));
             }
-            self.judge_sums(sstable, sink, outcome);
+            outcome.findings.extend(of_sums);
         }
         if listing.files.is_empty() && self.sets.should_have_files(self.set, &self.archive.table) {
             let finding = self.finding(Problem::ArchiveEmpty, Cause::NoFiles.to_string());
@@ -280,10 +285,10 @@ impl Subject<'_> {
         }
     }
 
-    fn judge_sums(&self, sstable: &SstableRef, sink: &Sink, outcome: &mut Outcome) {
-        let Some(parts) = sink.sstables.get(sstable) else { return };
+    fn judge_sums(&self, sstable: &SstableRef, sink: &Sink) -> Option<Finding> {
+        let parts = sink.sstables.get(sstable)?;
         let (problem, message, lost) = match parts.sums() {
-            Sums::Fine => return,
+            Sums::Fine => return None,
             Sums::BadList { component, error } => (
                 Problem::ChunkListDamaged,
                 format!("{component} cannot be read: {error}"),
@@ -298,7 +303,7 @@ impl Subject<'_> {
                 "rows of the SSTable, if not all of it",
             ),
         };
-        outcome.findings.push(self.of_sstable(problem, sstable, message, parts.content(sstable)).lost(lost));
+        Some(self.of_sstable(problem, sstable, message, parts.content(sstable)).lost(lost))
     }
 
     /// Files that may hold rows, and that are none of an SSTable's that Cassandra opens.
@@ -408,6 +413,16 @@ fn contents_of(listing: &Listing) -> Vec<Content> {
         (parsed.component == "Data.db").then_some(Content { sstable, size: file.size, crc32 })
     };
     listing.files.iter().filter(|file| file.damage.is_none()).filter_map(of_file).collect()
+}
+
+/// What is wrong with an SSTable, by the component that the sentence begins with.
+fn component_problem(why: &str) -> Problem {
+    let component = why.split_once(": ").and_then(|(path, _)| SstableName::parse_path(path));
+    match component.map(|(_, parsed)| parsed.component) {
+        Some("Statistics.db" | "Index.db" | "Partitions.db" | "Filter.db" | "Summary.db") => Problem::ComponentDamaged,
+        Some("CompressionInfo.db") => Problem::ChunkListDamaged,
+        _ => Problem::DigestDiffers,
+    }
 }
 
 fn bad_pieces(component: &str, bad: &BadPieces) -> String {

@@ -77,6 +77,9 @@ pub enum Problem {
     OtherSet,
     /// An SSTable lacks components that Cassandra needs.
     ComponentMissing,
+    /// One of them was damaged before it was archived: Cassandra does not open the SSTable, or does
+    /// not find all that is in it.
+    ComponentDamaged,
     /// A storage-attached index lacks parts: it has to be built anew.
     IndexIncomplete,
     /// Data.db is not what Digest.crc32 says.
@@ -133,6 +136,7 @@ impl Problem {
                 | Self::OtherTable
                 | Self::OtherSet
                 | Self::ComponentMissing
+                | Self::ComponentDamaged
                 | Self::DigestDiffers
                 | Self::ChunkDamaged
                 | Self::ChunkListDamaged

@@ -1,7 +1,7 @@
 //! A restore point that lacks something is refused, with the reason and with what is whole instead,
 //! and taken only when that is asked for.
 
-use super::bucket::{Bucket, HOST, Tar, sample_keys, sstable};
+use super::bucket::{Bucket, HOST, Tar, crc_db, index_db, sample_keys, sstable, statistics_db};
 use super::command::cassmount;
 use super::user::User;
 use std::fs;
@@ -109,9 +109,16 @@ fn an_sstable_without_a_component_that_cassandra_needs_is_a_lack() {
     for (gone, is_needed) in [("Statistics.db", true), ("Index.db", true), ("CRC.db", true), ("Filter.db", false)] {
         let bucket = Bucket::new();
         bucket.add_set(TAG, "full");
-        let components = ["Data.db", "Statistics.db", "Index.db", "CRC.db", "Filter.db"];
-        let there = components.into_iter().filter(|component| *component != gone);
-        let tar = there.fold(Tar::new(), |tar, component| tar.file(format!("./nb-1-big-{component}"), component));
+        let components = [
+            ("Data.db", b"rows".to_vec()),
+            ("Statistics.db", statistics_db(1)),
+            ("Index.db", index_db([&b"key"[..]])),
+            ("CRC.db", crc_db(b"rows")),
+            ("Filter.db", b"filter".to_vec()),
+        ];
+        let there = components.into_iter().filter(|(component, _)| *component != gone);
+        let add = |tar: Tar, (component, content)| tar.file(format!("./nb-1-big-{component}"), content);
+        let tar = there.fold(Tar::new(), add);
         bucket.add_archive(TAG, "ks", "t", &tar.end());
         let (status, report) = User::new().json(&bucket.source(), HOST, TAG, &["--key-file", &bucket.key_file()]);
         assert_eq!(status, i32::from(is_needed), "{gone}: {report}");

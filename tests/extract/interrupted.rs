@@ -1,7 +1,7 @@
 //! Killed, interrupted, and run again: nothing unverified has a final name, and the end is the
 //! same.
 
-use super::bucket::{Bucket, HOST, Tar, crc_db};
+use super::bucket::{Bucket, HOST, Tar, crc_db, long_index_db, statistics_db};
 use super::user::{HIDDEN, User, noise, shown, text};
 use super::walk::{Seen, Tree, walk_path};
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,11 +23,12 @@ fn bucket() -> Bucket {
         for (n, table) in ["one", "two", "three"].into_iter().enumerate() {
             let name = |component: &str| format!("./nb-{generation}-big-{component}");
             let data = noise((generation * 10 + n) as u64, 2 * MIB);
+            let (index, partitions) = long_index_db(&noise(n as u64, MIB / 2));
             let tar = Tar::new()
                 .file(name("Digest.crc32"), crc32fast::hash(&data).to_string())
                 .file(name("Data.db"), &data)
-                .file(name("Index.db"), noise(n as u64, MIB / 2))
-                .file(name("Statistics.db"), "statistics")
+                .file(name("Index.db"), index)
+                .file(name("Statistics.db"), statistics_db(partitions))
                 .file(name("CRC.db"), crc_db(&data));
             bucket.add_archive(tag, "ks", table, &tar.end());
         }

@@ -1,7 +1,7 @@
 //! Chains in which archives hold the same SSTables, or others of the same name: every one once, as
 //! a mount shows them.
 
-use super::bucket::{Bucket, HOST, Tar};
+use super::bucket::{Bucket, HOST, Tar, crc_db, index_db, statistics_db_repaired};
 use super::user::{User, assert_success, noise, shown, text};
 use super::walk::Tree;
 use std::collections::BTreeMap;
@@ -14,17 +14,17 @@ const SECOND: &str = "2026-11-20-05-00";
 type Files = BTreeMap<String, Vec<u8>>;
 
 /// An SSTable with a Data.db and a Filter.db as large as the one that is claimed by one archive.
-fn sstable(files: &mut Files, generation: u32, data: &[u8], statistics: &[u8]) {
+fn sstable(files: &mut Files, generation: u32, data: &[u8], repaired: u64) {
     let mut add = |component: &str, content: &[u8]| {
         files.insert(format!("./nb-{generation}-big-{component}"), content.to_vec());
     };
     add("Data.db", data);
     add("Digest.crc32", crc32fast::hash(data).to_string().as_bytes());
-    add("Statistics.db", statistics);
-    add("Index.db", b"index");
-    add("CompressionInfo.db", b"info");
+    add("Statistics.db", &statistics_db_repaired(1, repaired));
+    add("Index.db", &index_db([&b"key"[..]]));
+    add("CRC.db", &crc_db(data));
     add("Filter.db", &noise(99, 100_000));
-    add("TOC.txt", b"Data.db\nDigest.crc32\nStatistics.db\nIndex.db\nCompressionInfo.db\nFilter.db\nTOC.txt\n");
+    add("TOC.txt", b"Data.db\nDigest.crc32\nStatistics.db\nIndex.db\nCRC.db\nFilter.db\nTOC.txt\n");
 }
 
 fn add(bucket: &Bucket, tag: &str, kind: &str, files: &Files) {
@@ -74,15 +74,15 @@ async fn what_several_archives_hold_is_there_once_from_the_newest() {
     files.insert("./manifest.json".into(), b"{}".to_vec());
     let id = "13250000-a598-11f1-85a8-5b65bc0eb462";
     files.insert("./schema.cql".into(), format!("CREATE TABLE ks.t (k int PRIMARY KEY) WITH ID = {id};").into_bytes());
-    sstable(&mut files, 1, &one, b"as flushed");
+    sstable(&mut files, 1, &one, 0);
     add(&bucket, FULL, "full", &files);
     // Clean-up missed the first: it is in the next again, with another Statistics.db of the same
     // length.
     let mut files = Files::new();
-    sstable(&mut files, 1, &one, b"repaired!!");
-    sstable(&mut files, 2, &two, b"x");
+    sstable(&mut files, 1, &one, 7);
+    sstable(&mut files, 2, &two, 0);
     add(&bucket, FIRST, "incremental", &files);
-    sstable(&mut files, 3, &noise(3, 100_000), b"y");
+    sstable(&mut files, 3, &noise(3, 100_000), 0);
     add(&bucket, SECOND, "incremental", &files);
 
     let (expected, report) = extract_all(&bucket).await;
@@ -100,7 +100,7 @@ async fn different_sstables_of_one_name_and_size_are_both_there() {
     for (n, (tag, kind)) in [(FULL, "full"), (FIRST, "incremental"), (SECOND, "incremental")].into_iter().enumerate() {
         let mut files = Files::new();
         // The counter started again: the same name, and by chance the same length.
-        sstable(&mut files, 1, &noise(n as u64 + 10, 300_000), b"statistics");
+        sstable(&mut files, 1, &noise(n as u64 + 10, 300_000), 0);
         add(&bucket, tag, kind, &files);
     }
     let (expected, _) = extract_all(&bucket).await;
@@ -112,7 +112,7 @@ async fn what_is_incomplete_in_the_newest_comes_from_an_older_archive() {
     let bucket = Bucket::new();
     let data = noise(1, 300_000);
     let mut files = Files::new();
-    sstable(&mut files, 1, &data, b"statistics");
+    sstable(&mut files, 1, &data, 0);
     add(&bucket, FULL, "full", &files);
     add(&bucket, FIRST, "incremental", &Files::new());
     files.remove("./nb-1-big-Index.db");

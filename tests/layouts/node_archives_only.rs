@@ -7,6 +7,7 @@ use crate::suite;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use testkit::bucket::{crc_db, index_db, statistics_db};
 
 const ID: &str = "763dab90e55511f185a85b65bc0eb462";
 
@@ -17,8 +18,13 @@ fn pack(archive: &Path, keyspace: &str, tag: &str, content: &str) {
     fs::create_dir_all(&snapshot).unwrap();
     fs::write(snapshot.join("nb-1-big-Data.db"), content).unwrap();
     fs::write(snapshot.join("nb-1-big-Digest.crc32"), crc32fast::hash(content.as_bytes()).to_string()).unwrap();
-    for component in ["Index.db", "Statistics.db", "CRC.db"] {
-        fs::write(snapshot.join(format!("nb-1-big-{component}")), component).unwrap();
+    let components = [
+        ("Index.db", index_db([&b"key"[..]])),
+        ("Statistics.db", statistics_db(1)),
+        ("CRC.db", crc_db(content.as_bytes())),
+    ];
+    for (component, content) in components {
+        fs::write(snapshot.join(format!("nb-1-big-{component}")), content).unwrap();
     }
     fs::write(snapshot.join("manifest.json"), r#"{"files":["nb-1-big-Data.db"]}"#).unwrap();
     fs::create_dir_all(archive.parent().unwrap()).unwrap();

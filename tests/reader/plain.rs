@@ -1,6 +1,7 @@
 //! Plain files of a bundle: a Data.db is read in spans that are checked by themselves, and all of
 //! it where all of it is read.
 
+use super::bucket::compression_info_db;
 use crate::support::{Memory, World, content, number_of, read_one, ring};
 use bytes::Bytes;
 use cassmount::reader::{Reader, ReaderOptions};
@@ -33,9 +34,9 @@ impl Bundles for Table {
 }
 
 /// A reader's world with one bundle in it.
-struct Plain {
-    world: World,
-    files: BTreeMap<String, Vec<u8>>,
+pub(crate) struct Plain {
+    pub(crate) world: World,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
 const DATA: &str = "nb-1-big-Data.db";
@@ -55,17 +56,8 @@ fn compressed(len: usize) -> (Vec<u8>, Vec<u8>) {
         data.extend_from_slice(chunk);
         data.extend_from_slice(&crc32fast::hash(chunk).to_be_bytes());
     }
-    let info = info(&starts);
+    let info = compression_info_db(&starts);
     (data, info)
-}
-
-/// A CompressionInfo.db of chunks that start there.
-fn info(starts: &[u64]) -> Vec<u8> {
-    let mut info = b"\0\x0dLZ4Compressor\0\0\0\0\0\0\x40\0\x7f\xff\xff\xff".to_vec();
-    info.extend_from_slice(&(starts.len() as u64 * 0x4000).to_be_bytes());
-    info.extend_from_slice(&(starts.len() as u32).to_be_bytes());
-    info.extend(starts.iter().flat_map(|start| start.to_be_bytes()));
-    info
 }
 
 impl Plain {
@@ -89,7 +81,7 @@ impl Plain {
 
     /// Puts the files into the store. What stands for all of them, and a reader of a process of its
     /// own.
-    fn open(&mut self) -> (Arc<ObjectMeta>, Arc<Reader>) {
+    pub(crate) fn open(&mut self) -> (Arc<ObjectMeta>, Arc<Reader>) {
         let mut table = Table::default();
         for (name, bytes) in &self.files {
             let object = self.world.memory.put(name, bytes.clone());
@@ -266,7 +258,7 @@ const CHUNKS: u64 = (1 << 30) / CHUNK;
 impl Formula {
     fn new() -> Self {
         let starts: Vec<u64> = (0..CHUNKS).map(|number| number * CHUNK).collect();
-        Self { info: info(&starts).into(), asked: AtomicU64::new(0) }
+        Self { info: compression_info_db(&starts).into(), asked: AtomicU64::new(0) }
     }
 
     fn chunk(number: u64) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Archives made to do harm: findings, no panic, and no more memory than for others.
 
-use super::bucket::{Bucket, Header, Tar, encrypt, gzip};
+use super::bucket::{Bucket, Header, Tar, encrypt, gzip, index_db, statistics_db};
 use super::support::{User, add_full, found, noise, report_of, sstable};
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -38,13 +38,14 @@ fn hostile_archives_are_findings() {
     let huge = Header { name: b"./nb-1-big-Data.db", size: Some(*b"77777777777\0"), ..Header::default() };
     let info = |bytes: &[u8]| {
         let tar = sstable(Tar::new(), 2, b"rows").file("./nb-1-big-Data.db", noise(1, 5000));
-        let tar = tar.file("./nb-1-big-Statistics.db", b"s").file("./nb-1-big-Index.db", b"i");
+        let tar = tar.file("./nb-1-big-Statistics.db", statistics_db(1));
+        let tar = tar.file("./nb-1-big-Index.db", index_db([&b"i"[..]]));
         sealed(tar.file("./nb-1-big-CompressionInfo.db", bytes))
     };
     let counts = [&b"\0\x0dLZ4Compressor\0\0\0\0\0\0\x40\0\x7f\xff\xff\xff"[..], &[0xff; 12]].concat();
     let tables = [
         ("outside", file("../../etc/passwd", b"x"), "oddity"),
-        ("twice", file("./nb-1-big-Index.db", b"again"), "oddity"),
+        ("twice", file("./nb-1-big-Index.db", &index_db([&b"again"[..]])), "oddity"),
         ("symlink", odd(b'2'), "oddity"),
         ("device", odd(b'4'), "oddity"),
         ("longer", encrypt(&gzip(&Tar::new().entry(&huge, b"x").end())), "tar_damaged"),

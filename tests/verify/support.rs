@@ -1,6 +1,6 @@
 //! Runs `cassmount verify` as a user would.
 
-use super::bucket::{Bucket, HOST, Tar, sample_keys};
+use super::bucket::{Bucket, HOST, Tar, index_db, sample_keys, statistics_db};
 use super::command::cassmount;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -96,8 +96,8 @@ pub(crate) fn sstable(tar: Tar, generation: u32, data: &[u8]) -> Tar {
     tar.file(name("Data.db"), data)
         .file(name("CRC.db"), crc_db)
         .file(name("Digest.crc32"), crc32fast::hash(data).to_string())
-        .file(name("Statistics.db"), b"statistics")
-        .file(name("Index.db"), b"index")
+        .file(name("Statistics.db"), statistics_db(1))
+        .file(name("Index.db"), index_db([&b"key"[..]]))
         .file(name("TOC.txt"), b"Data.db\nDigest.crc32\nStatistics.db\nIndex.db\nTOC.txt\nCRC.db\n")
 }
 

@@ -90,6 +90,12 @@ impl<'a> Cursor<'a> {
         self.take(length as usize)
     }
 
+    /// Bytes with a four-byte length before them.
+    pub(in crate::cassandra) fn long_bytes(&mut self) -> Result<&'a [u8]> {
+        let length = self.u32()?;
+        self.take(length as usize)
+    }
+
     /// Bytes with a two-byte length before them, as Java's `writeUTF` and partition keys have it.
     pub(in crate::cassandra) fn short_bytes(&mut self) -> Result<&'a [u8]> {
         let length = self.u16()?;

@@ -42,9 +42,15 @@ impl<'a> InfoHead<'a> {
         let max_compressed = if layout.checked_metadata { bytes.i32()? } else { i32::MAX };
         let plain_size = bytes.u64()?;
         let chunks = bytes.u32()?;
+        // Cassandra takes no others for a table.
+        let is_stored_plain = u32::try_from(max_compressed).is_ok_and(|max| max <= chunk_length);
+        if !chunk_length.is_power_of_two() || !is_stored_plain && max_compressed != i32::MAX {
+            let message = format!("it has chunks of {chunk_length} bytes, compressed ones of {max_compressed}");
+            return Err(Error::corrupt(message));
+        }
         // Cassandra appends an empty chunk when it flushes at a chunk's end; there can be more
         // chunks than needed.
-        if chunk_length == 0 || u64::from(chunks) < plain_size.div_ceil(chunk_length.into()) {
+        if u64::from(chunks) < plain_size.div_ceil(chunk_length.into()) {
             let message = format!("{chunks} chunks of {chunk_length} bytes do not make {plain_size}");
             return Err(Error::corrupt(message));
         }

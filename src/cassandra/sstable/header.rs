@@ -9,7 +9,10 @@ use crate::{Error, Result};
 /// 2015-09-22T00:00:00Z, from which Cassandra's `EncodingStats` counts its own fields.
 pub(super) const EPOCH_SECONDS: i64 = 1_442_880_000;
 
-/// `MetadataType.HEADER.ordinal()`.
+/// `MetadataType`: ordinals of what Cassandra reads when it opens an SSTable. The other one only
+/// estimates, and what is wrong with it Cassandra passes over.
+pub(super) const VALIDATION_COMPONENT: u32 = 0;
+pub(super) const STATS_COMPONENT: u32 = 2;
 pub(super) const HEADER_COMPONENT: u32 = 3;
 
 /// Far more columns than a table of `system_schema` has (30); bounds the work that a few bytes of a
@@ -60,9 +63,30 @@ fn in_statistics(error: Error) -> Error {
     Error::new(error.kind(), "Statistics.db cannot be read").with_source(error)
 }
 
+/// Whether Cassandra can read it when it opens the SSTable. Versions before `na` have no checksums,
+/// only a structure.
+pub(super) fn check(layout: Layout, statistics: &[u8]) -> Result<()> {
+    read(layout, statistics)?;
+    // Without it Cassandra takes the partitioner for the right one.
+    component(layout, statistics, VALIDATION_COMPONENT).map(drop).map_err(in_statistics)
+}
+
+/// Whether its partitions are in the order of `Murmur3Partitioner`.
+pub(super) fn is_by_token(layout: Layout, statistics: &[u8]) -> bool {
+    let validation = component(layout, statistics, VALIDATION_COMPONENT).ok().flatten();
+    validation
+        .and_then(|bytes| Cursor::new(bytes).short_bytes().ok())
+        .is_some_and(|partitioner| partitioner.ends_with(b".Murmur3Partitioner"))
+}
+
+/// As [`component`], of one that has to be there.
+pub(super) fn find_component(layout: Layout, statistics: &[u8], wanted: u32) -> Result<&[u8]> {
+    component(layout, statistics, wanted)?.ok_or_else(|| Error::corrupt("a component is missing in it"))
+}
+
 /// Finds one of the components by its kind, checking the CRC-32s of the table of contents and of the
 /// component.
-pub(super) fn find_component(layout: Layout, statistics: &[u8], wanted: u32) -> Result<&[u8]> {
+fn component(layout: Layout, statistics: &[u8], wanted: u32) -> Result<Option<&[u8]>> {
     let mut toc = Cursor::new(statistics);
     let count = toc.u32()?;
     if count == 0 || count > 64 {
@@ -89,18 +113,19 @@ pub(super) fn find_component(layout: Layout, statistics: &[u8], wanted: u32) -> 
         offsets.push(offset);
     }
     check(&mut toc, &crc)?;
-    let start = start.ok_or_else(|| Error::corrupt("a component is missing in it"))? as usize;
+    let Some(start) = start else { return Ok(None) };
+    let start = start as usize;
     let end = offsets.iter().map(|&o| o as usize).filter(|&o| o > start).min().unwrap_or(statistics.len());
     let component = statistics.get(start..end).ok_or_else(|| Error::corrupt("it is cut short"))?;
     if !layout.checked_metadata {
-        return Ok(component);
+        return Ok(Some(component));
     }
     let (component, crc) =
         component.split_last_chunk::<4>().ok_or_else(|| Error::corrupt("a component has no CRC-32"))?;
     if crc32fast::hash(component) != u32::from_be_bytes(*crc) {
         return Err(Error::corrupt("the CRC-32 of a component differs"));
     }
-    Ok(component)
+    Ok(Some(component))
 }
 
 fn parse(mut bytes: Cursor<'_>) -> Result<Header> {
@@ -127,7 +152,7 @@ fn count(bytes: &mut Cursor<'_>) -> Result<usize> {
 
 fn text(bytes: &mut Cursor<'_>) -> Result<String> {
     let text = bytes.vint_bytes()?;
-    String::from_utf8(text.to_vec()).map_err(|_| Error::corrupt("a name in it is not UTF-8"))
+    String::from_utf8(text.to_vec()).map_err(|_| Error::corrupt("the name of a type in it is not UTF-8"))
 }
 
 fn data_type(bytes: &mut Cursor<'_>) -> Result<DataType> {
@@ -137,7 +162,11 @@ fn data_type(bytes: &mut Cursor<'_>) -> Result<DataType> {
 fn columns(bytes: &mut Cursor<'_>) -> Result<Vec<Column>> {
     let count = count(bytes)?;
     let mut columns = (0..count)
-        .map(|_| Ok(Column { name: text(bytes)?, data_type: data_type(bytes)? }))
+        .map(|_| {
+            // Any bytes: tables of Thrift's time have columns that are named by numbers.
+            let name = String::from_utf8_lossy(bytes.vint_bytes()?).into_owned();
+            Ok(Column { name, data_type: data_type(bytes)? })
+        })
         .collect::<Result<Vec<_>>>()?;
     // As `Columns` sorts them when it reads a header: the bitmaps in the rows count in this order.
     columns

@@ -9,14 +9,19 @@
 pub(super) mod bytes;
 pub mod checksums;
 mod chunks;
+mod component;
 mod header;
+mod lookup;
 mod marshal;
+mod murmur;
 mod partitions;
 mod rows;
 mod shape;
 pub mod write;
 
+pub use component::{ComponentReader, Told};
 pub use header::{Column, Header};
+pub use lookup::{Lookup, Misleading};
 pub use marshal::DataType;
 pub use partitions::PartitionCount;
 pub use rows::{Bound, Cell, Deletion, Liveness, Partition, RangeMarker, Row, Unfiltered};

@@ -9,8 +9,6 @@ use super::{Layout, MAX_STATISTICS, header};
 use crate::cassandra::{Format, SstableName};
 use crate::{Error, Result};
 
-/// `MetadataType.STATS.ordinal()`.
-const STATS_COMPONENT: u32 = 2;
 /// The footer of Partitions.db: where its first key is, how many keys there are, where its root is.
 const FOOTER: usize = 3 * 8;
 
@@ -76,6 +74,14 @@ impl PartitionCount {
         }
     }
 
+    /// Of Statistics.db: whether the partitions are in the order of their tokens.
+    pub(super) fn by_token(&self) -> Option<bool> {
+        match &self.0 {
+            Of::Statistics { layout, bytes } => Some(header::is_by_token(*layout, bytes)),
+            _ => None,
+        }
+    }
+
     /// How many there are.
     ///
     /// # Errors
@@ -83,8 +89,7 @@ impl PartitionCount {
     pub fn finish(self) -> Result<u64> {
         match self.0 {
             Of::Statistics { layout, bytes } => {
-                // Cassandra opens nothing without it.
-                header::read(layout, &bytes)?;
+                header::check(layout, &bytes)?;
                 of_statistics(layout, &bytes)
             }
             Of::Entries { begun, skip, .. } if skip > 0 || !begun.is_empty() => {
@@ -115,7 +120,7 @@ fn entry(bytes: &[u8]) -> Option<(usize, u64)> {
 
 /// By the histogram of partition sizes: pairs of an offset and a count.
 fn of_statistics(layout: Layout, statistics: &[u8]) -> Result<u64> {
-    let mut stats = Cursor::new(header::find_component(layout, statistics, STATS_COMPONENT)?);
+    let mut stats = Cursor::new(header::find_component(layout, statistics, header::STATS_COMPONENT)?);
     let buckets = stats.u32()?;
     let mut count = 0_u64;
     for _ in 0..buckets {

@@ -6,7 +6,7 @@
 //! makes anew. The layout follows `UnfilteredSerializer`, `MetadataSerializer` and
 //! `StatsMetadataSerializer`.
 
-use super::header::{EPOCH_SECONDS, HEADER_COMPONENT};
+use super::header::{EPOCH_SECONDS, HEADER_COMPONENT, STATS_COMPONENT, VALIDATION_COMPONENT};
 use super::rows::{CELL_USES_ROW_TIMESTAMP, END_OF_PARTITION, HAS_ALL_COLUMNS, HAS_TIMESTAMP};
 use crate::cassandra::{Format, SstableId, SstableName};
 use crate::time::Timestamp;
@@ -14,9 +14,6 @@ use crate::time::Timestamp;
 const EPOCH_MICROS: i64 = EPOCH_SECONDS * 1_000_000;
 const TEXT: &str = "org.apache.cassandra.db.marshal.UTF8Type";
 const BOOLEAN: &str = "org.apache.cassandra.db.marshal.BooleanType";
-/// `MetadataType`: ordinals of what Cassandra does not open an SSTable without.
-const VALIDATION: u32 = 0;
-const STATS: u32 = 2;
 /// `ChecksummedDataOutput`: bytes that a checksum of CRC.db is for.
 const CHUNK: u32 = 65536;
 
@@ -84,7 +81,8 @@ fn data(flags: &Flags<'_>) -> Vec<u8> {
 }
 
 fn statistics(flags: &Flags<'_>) -> Vec<u8> {
-    let components = [(VALIDATION, validation()), (STATS, stats(flags)), (HEADER_COMPONENT, header(flags))];
+    let components =
+        [(VALIDATION_COMPONENT, validation()), (STATS_COMPONENT, stats(flags)), (HEADER_COMPONENT, header(flags))];
     let mut crc = crc32fast::Hasher::new();
     let mut bytes = (components.len() as u32).to_be_bytes().to_vec();
     crc.update(&bytes);

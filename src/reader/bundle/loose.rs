@@ -7,9 +7,11 @@
 //! they say is not read at all.
 
 use super::LooseFiles;
+use super::judge::Judge;
 use super::pieces::DividedData;
 use crate::cache::CacheFile;
 use crate::cassandra::SstableName;
+use crate::cassandra::sstable::{ComponentReader, MAX_STATISTICS, Told};
 use crate::reader::flight::Flight;
 use crate::reader::identity::Identity;
 use crate::reader::known::{Archive, LooseObject};
@@ -35,6 +37,8 @@ const LISTS: [&str; 2] = ["CompressionInfo.db", "CRC.db"];
 
 /// A list longer than this share of its Data.db does not spare enough.
 const LIST_SHARE: u64 = 4;
+
+const STATISTICS: &str = "Statistics.db";
 
 /// Longest Digest.crc32 that is read, bytes: a decimal number of 32 bits, and some slack.
 const MAX_DIGEST: u32 = 64;
@@ -91,13 +95,17 @@ impl LooseFile {
         Ok(file)
     }
 
-    /// Reads all of a local file, once for each version, where the backup says what is in it. It is
+    /// Reads all of a local file, once for each version, where something says what is in it. It is
     /// served by the kernel, so nobody can look later.
     async fn check_local(&self, file: &Arc<LocalFile>) -> Result<()> {
         const PIECE: u64 = 4 << 20;
         let (identity, size) = (self.identity(), self.size());
+        if self.files.known.checked.contains(&identity) {
+            return Ok(());
+        }
         let expected = Expected { crc32: None, md5: self.archive.loose[self.number].md5 };
-        if expected.md5.is_none() || self.files.known.checked.contains(&identity) {
+        let mut judge = self.judge().await?;
+        if expected.md5.is_none() && judge.is_none() {
             return Ok(());
         }
         let file = Arc::clone(file);
@@ -106,10 +114,15 @@ impl LooseFile {
             let mut at = 0;
             while at < size {
                 let end = size.min(at + PIECE);
-                sums.update(&file.read(at..end)?);
+                let bytes = file.read(at..end)?;
+                sums.update(&bytes);
+                if let Some(judge) = &mut judge {
+                    judge.update(&bytes);
+                }
                 at = end;
             }
-            sums.compare(expected).1.map_or(Ok(()), |wrong| Err(Error::corrupt(wrong)))
+            let wrong = sums.compare(expected).1.or_else(|| judge.and_then(Judge::finish));
+            wrong.map_or(Ok(()), |wrong| Err(Error::corrupt(wrong)))
         })
         .await?;
         self.files.known.checked.insert(identity);
@@ -187,9 +200,8 @@ impl LooseFile {
     async fn find_pieces(&self) -> Result<Option<Arc<SpanSource>>> {
         let Some((sstable, number, component)) = self.list() else { return Ok(None) };
         let listed = &self.archive.loose[number].object;
-        let list = Self::open(Arc::clone(&self.files), Arc::clone(&self.archive), number, listed);
         // Boxed: to open a file is part of opening a file here.
-        let list = list.boxed().await?;
+        let list = self.open_beside(number).boxed().await?;
         let identity = self.identity().divided_by(&list.identity());
         let (list_key, list) = (Arc::clone(&listed.key), Arc::new(list) as Arc<dyn OpenFile>);
         let divided =
@@ -216,8 +228,9 @@ impl LooseFile {
         if self.size() <= LANDING {
             return None;
         }
+        let sstable = self.of_data()?;
         let mut found = LISTS.into_iter().filter_map(|component| Some((component, self.beside(component)?)));
-        let (component, (sstable, number)) = found.next()?;
+        let (component, number) = found.next()?;
         let worth = self.archive.listing.files[number].size <= self.size() / LIST_SHARE;
         worth.then(|| (sstable, number, component.to_owned()))
     }
@@ -270,10 +283,11 @@ impl LooseFile {
     async fn landing(&self) -> Result<Flight<()>> {
         let identity = self.identity();
         let expected = self.known_sums().await?;
+        let judge = self.judge().await?;
         Ok(self.files.landings.join(&identity, || {
             let (files, object) = (Arc::clone(&self.files), Arc::clone(&self.object));
             async move {
-                let landed = files.land_object(&object, identity, expected).await;
+                let landed = files.land_object(&object, identity, expected, judge).await;
                 landed.inspect_err(|error| match error.kind() {
                     Kind::Corrupt => files.known.condemn(identity, error),
                     _ => files.known.remember_failure(identity, error),
@@ -290,7 +304,7 @@ impl LooseFile {
         if expected.crc32.is_none()
             && let Some((digest, loose)) = self.digest()
         {
-            let file = Self::open(Arc::clone(&self.files), Arc::clone(&self.archive), digest, &loose.object).await?;
+            let file = self.open_beside(digest).await?;
             // By way of the trait, whose future is boxed: reading a file is part of reading a file
             // here.
             let text = file.read_at(0, MAX_DIGEST).await?;
@@ -302,24 +316,81 @@ impl LooseFile {
         Ok(expected)
     }
 
+    /// Who judges this file; `None` where nothing tells.
+    async fn judge(&self) -> Result<Option<Judge>> {
+        let Some((sstable, component)) = self.component() else { return Ok(None) };
+        let Some(reader) = ComponentReader::of(&sstable, &component, self.size(), 0) else { return Ok(None) };
+        let (mut partitions, mut data) = (None, None);
+        match &*component {
+            STATISTICS => {}
+            "CompressionInfo.db" => data = self.beside("Data.db").map(|number| self.size_of(number)),
+            _ => {
+                partitions = self.partitions(&sstable).await?;
+                if partitions.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(Judge { reader, partitions, data }))
+    }
+
+    /// By Statistics.db beside it, where that is whole: if not, who opens the SSTable hears of that.
+    /// Boxed: to open a file is part of opening a file here.
+    fn partitions<'a>(&'a self, sstable: &'a SstableName) -> BoxFuture<'a, Result<Option<u64>>> {
+        let work = async move {
+            let Some(number) = self.beside(STATISTICS) else { return Ok(None) };
+            let Some(mut reader) = ComponentReader::of(sstable, STATISTICS, self.size_of(number), 0) else {
+                return Ok(None);
+            };
+            let read = async { self.open_beside(number).await?.read(0, MAX_STATISTICS).await };
+            match read.await {
+                Ok(bytes) => reader.push(&bytes),
+                Err(error) if error.kind() == Kind::Corrupt => return Ok(None),
+                Err(error) => return Err(error),
+            }
+            Ok(reader.finish().ok().and_then(|told| match told {
+                Told::Statistics { partitions, .. } => Some(partitions),
+                Told::Partitions(_) | Told::Chunks(_) => None,
+            }))
+        };
+        work.boxed()
+    }
+
     /// The Digest.crc32 of this Data.db.
     fn digest(&self) -> Option<(usize, &LooseObject)> {
-        let (_, number) = self.beside("Digest.crc32")?;
-        let is_short = self.archive.listing.files[number].size <= MAX_DIGEST.into();
+        self.of_data()?;
+        let number = self.beside("Digest.crc32")?;
+        let is_short = self.size_of(number) <= MAX_DIGEST.into();
         is_short.then(|| Some((number, self.archive.loose.get(number)?)))?
     }
 
-    /// Of a Data.db: its SSTable, and the number of the file that is this component of it.
-    fn beside(&self, component: &str) -> Option<(SstableName, usize)> {
+    /// Of which SSTable it is, and which component.
+    fn component(&self) -> Option<(SstableName, String)> {
+        let (_, own) = SstableName::parse_path(&self.archive.listing.files[self.number].path)?;
+        Some((own.sstable, own.component.to_owned()))
+    }
+
+    /// The SSTable whose Data.db it is.
+    fn of_data(&self) -> Option<SstableName> {
+        self.component().filter(|(_, component)| component == "Data.db").map(|(sstable, _)| sstable)
+    }
+
+    /// The number of the file that is this component of the same SSTable.
+    fn beside(&self, component: &str) -> Option<usize> {
         let listing = &self.archive.listing;
         let (directory, own) = SstableName::parse_path(&listing.files[self.number].path)?;
-        if own.component != "Data.db" {
-            return None;
-        }
         let name = own.sstable.file_name(component);
         let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
-        let number = listing.files.iter().position(|file| *file.path == *path)?;
-        Some((own.sstable, number))
+        listing.files.iter().position(|file| *file.path == *path)
+    }
+
+    fn size_of(&self, number: usize) -> u64 {
+        self.archive.listing.files[number].size
+    }
+
+    async fn open_beside(&self, number: usize) -> Result<Self> {
+        let object = &self.archive.loose[number].object;
+        Self::open(Arc::clone(&self.files), Arc::clone(&self.archive), number, object).await
     }
 }
 

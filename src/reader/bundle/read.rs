@@ -2,6 +2,7 @@
 //! wants them.
 
 use super::LooseFiles;
+use super::judge::Judge;
 use crate::archive::tar::MemberSink;
 use crate::archive::{Member, MemberKind};
 use crate::reader::digest::Collector;
@@ -39,22 +40,27 @@ impl LooseFiles {
         object: &Arc<ObjectMeta>,
         identity: Identity,
         expected: Expected,
+        judge: Option<Judge>,
     ) -> Result<()> {
         let (cache, key, size) = (self.cache.clone(), identity.file(0), object.size);
         let writer = blocking(move || cache.create(key, size)).await.unwrap_or_else(|error| {
             tracing::warn!("{error}: reading goes on without the cache");
             None
         });
-        if writer.is_none() && (expected.is_nothing() || self.known.checked.contains(&identity)) {
+        let nothing_told = expected.is_nothing() && judge.is_none();
+        if writer.is_none() && (nothing_told || self.known.checked.contains(&identity)) {
             return Ok(());
         }
-        let mut writer = writer;
+        let (mut writer, mut judge) = (writer, judge);
         let work = move |mut pieces: mpsc::Receiver<Result<fetch::Piece>>| {
             let mut sums = Sums::new(expected);
             let mut read = 0;
             while let Some(piece) = pieces.blocking_recv() {
                 let piece = piece?;
                 sums.update(&piece.bytes);
+                if let Some(judge) = &mut judge {
+                    judge.update(&piece.bytes);
+                }
                 read += piece.bytes.len() as u64;
                 if let Some(writer) = &mut writer {
                     writer.write(&piece.bytes)?;
@@ -63,7 +69,7 @@ impl LooseFiles {
             if read != size {
                 return Err(fetch::closed());
             }
-            if let (_, Some(wrong)) = sums.compare(expected) {
+            if let Some(wrong) = sums.compare(expected).1.or_else(|| judge.and_then(Judge::finish)) {
                 return Err(Error::corrupt(wrong));
             }
             writer.map_or(Ok(()), |writer| writer.seal()?.publish())

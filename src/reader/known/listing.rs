@@ -105,7 +105,10 @@ impl Listing {
             .iter()
             .zip(offsets)
             // All of them were read, or there would be no digests.
-            .map(|(file, &offset)| digest::File { path: &file.path, offset, crc32: file.crc32.unwrap_or_default() })
+            .map(|(file, &offset)| {
+                let crc32 = file.crc32.unwrap_or_default();
+                digest::File { path: &file.path, offset, size: file.size, crc32 }
+            })
             .collect();
         let (verdicts, warnings) = digest::check(&files, digests);
         for (file, verdict) in self.files.iter_mut().zip(verdicts) {

@@ -8,7 +8,7 @@ pub(super) mod stream;
 mod together;
 
 use super::bundle::LooseFiles;
-use super::digest::{self, Collector};
+use super::digest::Collector;
 use super::fetch::{Fetcher, Piece};
 use super::flight::Flights;
 use super::identity::Identity;
@@ -35,7 +35,6 @@ use journal::Journal;
 use landing::Landing;
 use pipeline::{Broken, LastStage};
 use std::collections::HashSet;
-use std::collections::hash_map::Entry;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -362,16 +361,10 @@ impl PreparedPass {
         let indexed = self.journal.finish();
         let Collector { sink: landing, mut digests, .. } = landing;
         if self.resumed {
-            // Digests that an earlier process came by.
-            for member in index.members.iter().filter(|member| digest::is_digest(member)) {
-                if let Entry::Vacant(vacant) = digests.texts.entry(member.offset) {
-                    let spans = SpanMap::Index(Arc::clone(&index));
-                    let source = Arc::new(SpanSource { object: Arc::clone(object), identity, spans });
-                    let read =
-                        passes.spans.read_spans(&source, member.offset..member.offset + member.size, Keep::Memory);
-                    vacant.insert(Handle::current().block_on(read)?.to_vec());
-                }
-            }
+            let spans = SpanMap::Index(Arc::clone(&index));
+            let source = Arc::new(SpanSource { object: Arc::clone(object), identity, spans });
+            let read = |range| Handle::current().block_on(passes.spans.read_spans(&source, range, Keep::Memory));
+            digests.complete(&index.members, read)?;
         }
         listing.check_digests(&offsets, &digests);
         listing.check_manifest(&mut offsets, &digests);

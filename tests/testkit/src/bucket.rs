@@ -206,13 +206,72 @@ pub fn crc_db(data: &[u8]) -> Vec<u8> {
     std::iter::once(64 << 10).chain(crcs).flat_map(u32::to_be_bytes).collect()
 }
 
+/// The Statistics.db of an SSTable of version `nb` that has so many partitions: the components that
+/// Cassandra opens none without, of a table with an `int` for its key and no other columns.
+pub fn statistics_db(partitions: u64) -> Vec<u8> {
+    statistics_db_repaired(partitions, 0)
+}
+
+/// The same once it was repaired at this time: Cassandra writes it anew.
+pub fn statistics_db_repaired(partitions: u64, at: u64) -> Vec<u8> {
+    let short = |text: &str| [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat();
+    let text = |text: &str| [&[text.len() as u8][..], text.as_bytes()].concat();
+    // Not Murmur3Partitioner: keys of tests are in no order of their tokens.
+    let validation =
+        [short("org.apache.cassandra.dht.ByteOrderedPartitioner"), 0.01_f64.to_be_bytes().to_vec()].concat();
+    // Of the statistics what comes first, a histogram of one bucket, and a time.
+    let stats = [&1_u32.to_be_bytes()[..], &1_u64.to_be_bytes(), &partitions.to_be_bytes(), &at.to_be_bytes()].concat();
+    let key = text("org.apache.cassandra.db.marshal.Int32Type");
+    let header = [&[0, 0, 0][..], &key, &[0, 0, 0]].concat();
+    let components = [(0_u32, validation), (2, stats), (3, header)];
+    let mut toc = (components.len() as u32).to_be_bytes().to_vec();
+    let mut bytes = [&toc[..], &crc32fast::hash(&toc).to_be_bytes()].concat();
+    let mut offset = 4 + 4 + 8 * components.len() as u32 + 4;
+    for (kind, content) in &components {
+        toc.extend([kind.to_be_bytes(), offset.to_be_bytes()].concat());
+        offset += content.len() as u32 + 4;
+    }
+    bytes.extend(&toc[4..]);
+    bytes.extend(crc32fast::hash(&toc).to_be_bytes());
+    for (_, content) in components {
+        bytes.extend(&content);
+        bytes.extend(crc32fast::hash(&content).to_be_bytes());
+    }
+    bytes
+}
+
+/// An Index.db that leads to these keys, each at a place behind the one before.
+pub fn index_db<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let entry = |(place, key): (u64, &[u8])| {
+        let place = if place < 128 { vec![place as u8] } else { [&[0xff][..], &place.to_be_bytes()].concat() };
+        [&(key.len() as u16).to_be_bytes()[..], key, &place, &[0]].concat()
+    };
+    (0..).zip(keys).flat_map(entry).collect()
+}
+
+/// An Index.db of at least `content`, and how many partitions it leads to.
+pub fn long_index_db(content: &[u8]) -> (Vec<u8>, u64) {
+    let keys = content.chunks(1000);
+    let count = keys.len() as u64;
+    (index_db(keys), count)
+}
+
+/// The CompressionInfo.db of a Data.db of version `nb` whose chunks of 16 KiB begin here.
+pub fn compression_info_db(starts: &[u64]) -> Vec<u8> {
+    let head = b"\0\x0dLZ4Compressor\0\0\0\0\0\0\x40\0\x7f\xff\xff\xff";
+    let count = starts.len() as u32;
+    let mut bytes = [&head[..], &(u64::from(count) * 0x4000).to_be_bytes(), &count.to_be_bytes()].concat();
+    bytes.extend(starts.iter().flat_map(|start| start.to_be_bytes()));
+    bytes
+}
+
 /// All files of a small uncompressed SSTable that Cassandra needs or checks.
 pub fn sstable(tar: Tar, generation: u32, data: &[u8]) -> Tar {
     let name = |component: &str| format!("./nb-{generation}-big-{component}");
     tar.file(name("Data.db"), data)
         .file(name("CRC.db"), crc_db(data))
         .file(name("Digest.crc32"), crc32fast::hash(data).to_string())
-        .file(name("Statistics.db"), b"statistics")
-        .file(name("Index.db"), b"index")
+        .file(name("Statistics.db"), statistics_db(1))
+        .file(name("Index.db"), index_db([&b"key"[..]]))
         .file(name("TOC.txt"), b"Data.db\nDigest.crc32\nStatistics.db\nIndex.db\nTOC.txt\nCRC.db\n")
 }

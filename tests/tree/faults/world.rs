@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use testkit::bucket::{HOST, PASSPHRASE, Tar, crc_db, encrypt, gzip};
+use testkit::bucket::{HOST, PASSPHRASE, Tar, crc_db, encrypt, gzip, index_db, statistics_db};
 use testkit::walk::node_at;
 
 /// A full and an incremental.
@@ -42,8 +42,8 @@ impl Archive {
             let components = [
                 ("Data.db", data.clone()),
                 ("Digest.crc32", crc32fast::hash(&data).to_string().into_bytes()),
-                ("Index.db", random.bytes(100)),
-                ("Statistics.db", random.bytes(50)),
+                ("Index.db", index_db([&random.bytes(100)[..]])),
+                ("Statistics.db", statistics_db(1)),
                 ("CRC.db", crc_db(&data)),
             ];
             for (component, content) in components {

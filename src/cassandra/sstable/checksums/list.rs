@@ -70,6 +70,19 @@ impl List {
         }
     }
 
+    /// Checks that a `Data.db` of `size` bytes can have these pieces.
+    ///
+    /// # Errors
+    /// `Kind::Corrupt` where it cannot.
+    pub fn check_size(&self, size: u64) -> Result<()> {
+        match &self.0 {
+            Kind::Chunks { last, .. } if size <= last + CRC_LEN => {
+                Err(Error::corrupt(format!("it has a chunk at {last}, and Data.db has {size} bytes")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Bytes of memory, about.
     pub fn weight(&self) -> usize {
         match &self.0 {

@@ -132,6 +132,14 @@ impl DataCheck {
 }
 
 impl Checked {
+    /// Where the list was known while the file was read.
+    pub fn told(self) -> Option<Verdict> {
+        match self.0 {
+            Outcome::Told(verdict) => Some(verdict),
+            Outcome::Found { .. } => None,
+        }
+    }
+
     /// By what the list says of a file of `size` bytes; it is not looked at where it was known
     /// while the file was read.
     pub fn verdict(&self, list: &List, size: u64) -> Verdict {

@@ -2,6 +2,7 @@
 //! openssl.
 
 use super::{Random, data_dir, shell};
+use crate::bucket::{compression_info_db, index_db, long_index_db, statistics_db};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -114,8 +115,13 @@ pub fn many_files(base: &Path, tables: usize, files: usize) -> (PathBuf, PathBuf
     fs::create_dir_all(&plain).expect("create a directory");
     for file in 0..files {
         let component = ["Data.db", "Index.db", "Statistics.db", "Summary.db", "Filter.db"][file % 5];
-        fs::write(plain.join(format!("nb-{}-big-{component}", file / 5 + 1)), format!("content {file}"))
-            .expect("write");
+        let content = format!("content {file}").into_bytes();
+        let content = match component {
+            "Index.db" => index_db([&content[..]]),
+            "Statistics.db" => statistics_db(1),
+            _ => content,
+        };
+        fs::write(plain.join(format!("nb-{}-big-{component}", file / 5 + 1)), content).expect("write");
     }
     let first = set.join("metrics/t0.tar.gz.enc");
     shell(&pack(&plain, &key_file, &first));
@@ -176,7 +182,9 @@ fn write_sstable(table: &Path, generation: u32, size: u64, random: &mut Random) 
     let mut data = BufWriter::with_capacity(1 << 20, File::create(name("Data.db")).expect("create Data.db"));
     let mut digest = crc32fast::Hasher::new();
     let mut written = 0;
+    let mut starts = Vec::new();
     while written < size {
+        starts.push(written);
         let chunk = chunk(&rows(random));
         data.write_all(&chunk).expect("write Data.db");
         digest.update(&chunk);
@@ -185,12 +193,13 @@ fn write_sstable(table: &Path, generation: u32, size: u64, random: &mut Random) 
     data.flush().expect("write Data.db");
     fs::write(name("Digest.crc32"), digest.finalize().to_string()).expect("write the digest");
     let index: Vec<u8> = (0..size / 4096).flat_map(|entry| (random.next() ^ entry).to_be_bytes()).collect();
+    let (index, partitions) = long_index_db(&index);
     fs::write(name("Index.db"), index).expect("write Index.db");
     for (component, content) in [
-        ("Statistics.db", &b"statistics"[..]),
+        ("Statistics.db", &statistics_db(partitions)[..]),
         ("Summary.db", b"summary"),
         ("Filter.db", b"filter"),
-        ("CompressionInfo.db", b"info"),
+        ("CompressionInfo.db", &compression_info_db(&starts)),
     ] {
         fs::write(name(component), content).expect("write a component");
     }

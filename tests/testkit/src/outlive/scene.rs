@@ -2,7 +2,7 @@
 
 use super::load::{Expected, Load};
 use super::random::Random;
-use crate::bucket::{Bucket, HOST, Tar, crc_db};
+use crate::bucket::{Bucket, HOST, Tar, crc_db, long_index_db, statistics_db};
 use crate::command::{Mounted, cassmount};
 use rustix::process::{Pid, Signal, kill_process};
 use std::cell::Cell;
@@ -51,12 +51,13 @@ impl Backup {
                 let data = random.bytes(size);
                 let digest = crc32fast::hash(&data).to_string().into_bytes();
                 let crcs = crc_db(&data);
+                let (index, partitions) = long_index_db(&random.bytes(size / 10));
                 let components = [
                     ("Data.db", data),
                     ("CRC.db", crcs),
-                    ("Statistics.db", random.bytes(100)),
+                    ("Statistics.db", statistics_db(partitions)),
                     ("Digest.crc32", digest),
-                    ("Index.db", random.bytes(size / 10)),
+                    ("Index.db", index),
                     ("TOC.txt", b"Data.db\n".to_vec()),
                 ];
                 for (component, content) in components {

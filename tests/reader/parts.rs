@@ -1,0 +1,144 @@
+//! Each component of real SSTables, damaged in each way: whoever reads the SSTable is told, or
+//! Cassandra does without. docs/architecture.md has the table.
+
+use super::bucket::{Tar, encrypt_with, gzip};
+use super::plain::Plain;
+use super::support::{Files, PASSPHRASE, World, read_one};
+use cassmount::archive::Member;
+use cassmount::archive::tar::MemberSink;
+use cassmount::reader::{Listing, Reader};
+use cassmount::store::ObjectMeta;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use testkit::unpacked::{files_below, sample_keys, unpack};
+
+/// Who hears of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    /// Whoever reads the archive or all of the files; and who opens this file in a mount.
+    All,
+    /// Who reads the archive or all of the files. In a mount of plain files, the checksums in
+    /// Data.db tell Cassandra.
+    Readers,
+    /// Nobody: Cassandra does without it, or makes it anew.
+    Nobody,
+}
+
+/// A way to damage a file.
+type Damage = fn(&mut Vec<u8>);
+
+const DAMAGES: [(&str, Damage); 6] = [
+    ("emptied", |bytes| bytes.clear()),
+    ("cut by a byte", |bytes| bytes.truncate(bytes.len() - 1)),
+    ("cut in half", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("zeroed at its start", |bytes| bytes.iter_mut().take(16).for_each(|byte| *byte = 0)),
+    ("flipped early", |bytes| {
+        let at = 50.min(bytes.len() / 2);
+        bytes[at] ^= 0x20;
+    }),
+    ("flipped at its end", |bytes| *bytes.last_mut().unwrap() ^= 1),
+];
+
+use Told::{All, Nobody, Readers};
+
+/// Of each component, what each damage comes to, in the order of [`DAMAGES`].
+const COMPRESSED: [(&str, [Told; 6]); 8] = [
+    ("Data.db", [Readers; 6]),
+    ("Statistics.db", [All; 6]),
+    ("CompressionInfo.db", [All, All, All, All, All, Readers]),
+    ("Index.db", [All, All, All, All, Readers, All]),
+    // What is no number tells nothing.
+    ("Digest.crc32", [Nobody, Readers, Readers, Nobody, Nobody, Readers]),
+    // What is cut short Cassandra makes anew.
+    ("Filter.db", [Nobody, Nobody, Nobody, Nobody, Readers, Readers]),
+    ("Summary.db", [Nobody, Nobody, Nobody, Nobody, Readers, Readers]),
+    ("TOC.txt", [Nobody; 6]),
+];
+
+struct NoSink;
+
+impl MemberSink for NoSink {
+    fn begin(&mut self, _: &Member) -> cassmount::Result<()> {
+        Ok(())
+    }
+    fn data(&mut self, _: &[u8]) -> cassmount::Result<()> {
+        Ok(())
+    }
+    fn end(&mut self, _: &Member) -> cassmount::Result<()> {
+        Ok(())
+    }
+}
+
+/// An SSTable of the sample, without its name's `nb-1`.
+fn sample(table: &str) -> Files {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = testkit::project().join("sample/bucket/cass-a/2026-11-21-02-45/shop").join(table);
+    assert!(unpack(&archive.with_extension("tar.gz.enc"), &sample_keys(), directory.path()));
+    let files = files_below(directory.path()).into_iter();
+    files.filter_map(|(path, bytes, _)| Some((path.strip_prefix("nb-1-big-")?.to_owned(), bytes))).collect()
+}
+
+/// The SSTables' numbers of which a file cannot be read.
+fn condemned(listing: &Listing) -> BTreeSet<usize> {
+    let damaged = listing.files.iter().filter(|file| file.damage.is_some());
+    damaged.map(|file| file.path.split('-').nth(1).unwrap().parse().unwrap()).collect()
+}
+
+async fn streamed(reader: &Reader, object: &Arc<ObjectMeta>) -> BTreeSet<usize> {
+    condemned(reader.stream(object, NoSink).await.unwrap().0.listing())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_component_is_told_or_costs_no_row() {
+    let plain_data = [
+        ("Data.db", [Readers; 6]),
+        ("CRC.db", [Nobody; 6]),
+        ("Statistics.db", [All; 6]),
+        ("Index.db", [All, All, All, All, Readers, All]),
+    ];
+    for (table, expected) in [("users", &COMPRESSED[..]), ("events", &plain_data)] {
+        let sound = sample(table);
+        let mut cases = vec![(format!("{table}, sound"), Nobody)];
+        let mut files = Files::new();
+        let mut add = |number: usize, components: &Files| {
+            files.extend(components.iter().map(|(name, bytes)| (format!("nb-{number}-big-{name}"), bytes.clone())));
+        };
+        add(0, &sound);
+        for (component, told) in expected {
+            for ((what, damage), told) in DAMAGES.iter().zip(told) {
+                let mut damaged = sound.clone();
+                damage(damaged.get_mut(*component).unwrap());
+                add(cases.len(), &damaged);
+                // A bit that is set in a filter by mistake costs nothing.
+                let is_cleared = sound[*component].iter().zip(&damaged[*component]).any(|(was, is)| was & !is != 0);
+                let told = if *component == "Filter.db" && !is_cleared { Nobody } else { *told };
+                cases.push((format!("{table}, {component} {what}"), told));
+            }
+        }
+        let world = World::new();
+        let tar = files.iter().fold(Tar::new(), |tar, (name, bytes)| tar.file(format!("./{name}"), bytes));
+        let object = world.memory.put("a.enc", encrypt_with(PASSPHRASE, &gzip(&tar.end())));
+        let archive = condemned(&world.reader().listing(&object).await.unwrap());
+        let extracted = streamed(&World { memory: world.memory, ..World::new() }.reader(), &object).await;
+
+        let mut plain = Plain { world: World::new(), files };
+        let (bundle, reader) = plain.open();
+        let mut in_mount = BTreeSet::new();
+        for (number, file) in reader.listing(&bundle).await.unwrap().files.iter().enumerate() {
+            let is_read = read_one(&reader, &bundle, number).await.is_ok();
+            // What is emptied is not asked for: who lists the files is told of it.
+            if !is_read || file.size == 0 && !file.path.ends_with("Data.db") {
+                in_mount.insert(file.path.split('-').nth(1).unwrap().parse::<usize>().unwrap());
+            }
+        }
+        let copied = streamed(&reader, &bundle).await;
+        for (number, (case, told)) in cases.iter().enumerate() {
+            let by = [&archive, &extracted, &copied].map(|found| found.contains(&number));
+            assert_eq!(by, [*told != Nobody; 3], "{case}: archive in a mount, extracted, plain files read");
+            if *told == All {
+                assert!(in_mount.contains(&number), "{case}: plain files in a mount");
+            }
+        }
+        assert!(!in_mount.contains(&0), "{table}");
+    }
+}
