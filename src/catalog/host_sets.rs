@@ -39,6 +39,8 @@ pub struct HostSets {
     pub logs: Option<Arc<HostLogs>>,
     /// When the host was last listed.
     pub listed: Timestamp,
+    /// Its directory is a link to another one of the source.
+    pub(super) is_linked: bool,
     /// When the other hosts of the source made sets, as far as they were asked.
     peers: Vec<Arc<PeerRuns>>,
     verified: Arc<VerifiedEvidence>,
@@ -58,20 +60,35 @@ impl HostSets {
         let chains = Chains::new(&sets);
         let (peers, verified, completeness) = (Vec::new(), Arc::default(), HostCompleteness::default());
         let copied = Arc::new(copies::by_e_tag(&[&sets]).pop().unwrap_or_default());
-        let logs = None;
-        Self { host, sets, strays, chains, completeness, offsets, logs, listed, peers, verified, copied, by_tag }
-            .judged()
+        let (logs, is_linked) = (None, false);
+        Self {
+            host,
+            sets,
+            strays,
+            chains,
+            completeness,
+            offsets,
+            logs,
+            listed,
+            is_linked,
+            peers,
+            verified,
+            copied,
+            by_tag,
+        }
+        .judged()
     }
 
     /// The same, with what its restore points lack judged by all that it knows.
     fn judged(self) -> Self {
-        let Self { host, sets, chains, strays, peers, verified, copied, .. } = &self;
+        let Self { host, sets, chains, strays, listed, peers, verified, copied, .. } = &self;
         let mut evidence = VerifiedEvidence::clone(verified);
         for (tag, copied) in &**copied {
             evidence.entry(tag.clone()).or_default().extend(copied.iter().cloned());
         }
         let unasked = self.completeness.unasked().to_vec();
-        let completeness = HostCompleteness::judge(host, sets, chains, strays, peers, &evidence).with_unasked(unasked);
+        let completeness = HostCompleteness::judge((host, *listed), sets, chains, strays, peers, &evidence);
+        let completeness = completeness.with_unasked(unasked);
         Self { completeness, ..self }
     }
 
@@ -93,7 +110,11 @@ impl HostSets {
     /// Judges again what its restore points lack, with what other hosts of the source tell.
     pub(super) fn with_peers(self, Peers { runs, unasked }: &Peers) -> Self {
         let completeness = self.completeness.clone().with_unasked(unasked.clone());
-        Self { completeness, peers: runs.clone(), ..self }.judged()
+        let mut peers = runs.clone();
+        if self.is_linked {
+            peers.iter_mut().for_each(|peer| Arc::make_mut(peer).prints.clear());
+        }
+        Self { completeness, peers, ..self }.judged()
     }
 
     /// When the other hosts of the source made sets; none where they were not asked.
@@ -108,6 +129,11 @@ impl HostSets {
         let whole = |at: &usize| !points[*at].is_apart() && self.completeness.is_whole(*at);
         let newest = (0..points.len()).rev().find(whole).map(|at| &points[at]);
         newest.or_else(|| chain::latest(points))
+    }
+
+    /// Notes whether its directory is a link.
+    pub(super) fn with_link(self, is_linked: bool) -> Self {
+        Self { is_linked, ..self }
     }
 
     pub(super) fn with_logs(self, logs: Option<Arc<HostLogs>>) -> Self {

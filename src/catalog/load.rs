@@ -66,6 +66,7 @@ impl Lister {
             Sets::Placed(layout) => self.placed(layout, host, known, now).await?,
             Sets::Gathered(layout) => self.gathered(layout, host, known, now).await?,
         };
+        let is_linked = self.is_linked(host, found.sets.iter().map(|set| &*set.prefix)).await;
         let names = self.layout.names_of(host);
         let beside = match beside {
             Some(beside) => beside.prefixes(&names),
@@ -74,7 +75,8 @@ impl Lister {
         logs.extend(beside);
         let mut seen = HashSet::new();
         logs.retain(|prefix| seen.insert(prefix.clone()));
-        Ok(found.with_logs(HostLogs::below(&*self.objects, &self.readable_logs, &logs).await?))
+        let logs = HostLogs::below(&*self.objects, &self.readable_logs, &logs).await?;
+        Ok(found.with_link(is_linked).with_logs(logs))
     }
 
     /// Where commit logs lie beside the hosts, where nobody has listed these.

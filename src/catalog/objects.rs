@@ -32,6 +32,11 @@ pub trait Objects: Send + Sync + 'static {
     fn left_out(&self) -> Vec<SkippedName> {
         Vec::new()
     }
+
+    /// See [`Store::is_link`].
+    fn is_link<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(futures::future::ready(false))
+    }
 }
 
 impl Objects for Store {
@@ -59,6 +64,10 @@ impl Objects for Store {
 
     fn left_out(&self) -> Vec<SkippedName> {
         self.skipped_names().into_iter().filter(|skipped| skipped.may_hold_backups).collect()
+    }
+
+    fn is_link<'a>(&'a self, name: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(Self::is_link(self, name))
     }
 }
 

@@ -32,6 +32,11 @@ pub trait Backend: Send + Sync + Debug {
     fn open_local<'a>(&'a self, _object: &'a ObjectMeta) -> BoxFuture<'a, Result<Option<LocalFile>>> {
         futures::future::ready(Ok(None)).boxed()
     }
+
+    /// Whether the directory of that name is a link to another one.
+    fn is_link<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, bool> {
+        futures::future::ready(false).boxed()
+    }
 }
 
 /// What to list.

@@ -269,6 +269,12 @@ impl Store {
         }
     }
 
+    /// Whether the directory of that name is a link to another one; only directories of this machine
+    /// have such.
+    pub async fn is_link(&self, name: &str) -> bool {
+        self.0.backend.is_link(name).await
+    }
+
     /// What a person would call it: `s3://bucket/prefix`. Stable: caches are keyed by it.
     pub fn name(&self) -> &str {
         &self.0.name

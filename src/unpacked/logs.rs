@@ -115,6 +115,10 @@ impl Backend for PlainLogs {
         }
         self.backend.open_local(object)
     }
+
+    fn is_link<'a>(&'a self, name: &'a str) -> BoxFuture<'a, bool> {
+        self.backend.is_link(name)
+    }
 }
 
 /// A log while it is inflated.

@@ -112,6 +112,10 @@ impl Objects for Unpacked {
     fn left_out(&self) -> Vec<SkippedName> {
         Objects::left_out(&self.archives.packed)
     }
+
+    fn is_link<'a>(&'a self, name: &'a str) -> BoxFuture<'a, bool> {
+        Objects::is_link(&self.archives.packed, name)
+    }
 }
 
 /// What is there, and who reads it.

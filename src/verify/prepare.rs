@@ -174,14 +174,17 @@ impl Verification {
         if scope.host.is_none() && scope.point.is_some() {
             return Err(Error::invalid("a restore point belongs to a host: name the host"));
         }
-        let listed = hosts.into_iter().map(|host| async move {
-            let answer = match catalog.host_now(&host).await {
+        let listed = hosts.into_iter().map(|host| async move { (catalog.host_now(&host).await, host) });
+        // All are listed before the first is held against the others.
+        let listed: Vec<_> = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE).collect().await;
+        let judged = listed.into_iter().map(|(answer, host)| async move {
+            let answer = match answer {
                 Ok(_) => catalog.host_judged(&host).await,
                 Err(error) => Err(error),
             };
             (answer, host)
         });
-        let answers = futures::stream::iter(listed).buffered(HOSTS_AT_ONCE);
+        let answers = futures::stream::iter(judged).buffered(HOSTS_AT_ONCE);
         let HostsAsListed { hosts: listed, unlisted } = HostsAsListed::of(answers, scope.host.is_some()).await?;
         if listed.is_empty() {
             // Nothing is not good: most likely the source is another one.
@@ -349,9 +352,11 @@ fn lacks(sets: &HostSets, point: Option<&str>, parts: &[Part]) -> Result<Vec<Lac
     };
     // What another host's full has, and not one of this host.
     let is_of_peer = |lack: &Lack| matches!(&lack.cause, Cause::SystemTable { full } if sets.set(full).is_none());
+    let is_of_other = |lack: &Lack| matches!(lack.cause, Cause::OtherAddress { .. } | Cause::SameFiles { .. });
     let Some(point) = point else {
         let is_beside = |lack: &&Lack| {
-            matches!(lack.cause, Cause::OtherHost { .. } | Cause::OtherAddress { .. } | Cause::NoFull { .. })
+            matches!(lack.cause, Cause::OtherHost { .. } | Cause::NoFull { .. })
+                || is_of_other(lack)
                 || is_of_peer(lack)
                 || is_strayed(lack)
                 || (matches!(lack.subject, Subject::Object { .. }) && sets.set(&lack.set.0).is_none())
@@ -361,10 +366,7 @@ fn lacks(sets: &HostSets, point: Option<&str>, parts: &[Part]) -> Result<Vec<Lac
     let tag = sets.find_point(point)?.tag();
     let index = sets.chains.points().iter().position(|point| point.tag() == tag).unwrap_or(usize::MAX);
     let is_beside = |lack: &&Lack| {
-        matches!(lack.cause, Cause::OtherAddress { .. })
-            || is_of_peer(lack)
-            || is_strayed(lack)
-            || parts.iter().all(|part| part.set.tag != lack.set)
+        is_of_other(lack) || is_of_peer(lack) || is_strayed(lack) || parts.iter().all(|part| part.set.tag != lack.set)
     };
     Ok(sets.completeness.of_point(index).filter(is_beside).cloned().collect())
 }

@@ -140,7 +140,7 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::SaysIncremental
         | Cause::Future { .. }
         | Cause::Clock { .. } => Problem::ManifestDamaged,
-        Cause::Copied { .. } => Problem::ArchiveCopied,
+        Cause::Copied { .. } | Cause::SameFiles { .. } => Problem::ArchiveCopied,
         Cause::Silent { .. } => Problem::SetFileDamaged,
         Cause::OtherHost { .. } | Cause::NoFull { .. } => Problem::SetMissing,
         Cause::Archived => Problem::ObjectArchived,

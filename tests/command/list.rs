@@ -256,3 +256,60 @@ fn without_a_full_there_is_nothing_to_restore() {
     let printed = String::from_utf8(run(&[&bucket.source(), "cass-a"]).stdout).unwrap();
     assert_eq!(printed.matches("no full before it").count(), 3, "{printed}");
 }
+
+/// Plain files of snapshots, collected in one place: `<snapshot>/<host>/<keyspace>/<table>/…`.
+struct Collected(tempfile::TempDir);
+
+impl Collected {
+    const TABLES: [&str; 4] = ["t", "u", "v", "w"];
+
+    /// What each host has of each snapshot; the number is what its files are like.
+    fn of(snapshots: &[(&str, &str, u64)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for (snapshot, host, number) in snapshots {
+            for (at, table) in Self::TABLES.into_iter().enumerate() {
+                let id = "57ccb290ecb311f1b05ba1965ab0f8f5";
+                let directory = directory.path().join(format!("{snapshot}/{host}/shop/{table}-{id}"));
+                std::fs::create_dir_all(&directory).unwrap();
+                for component in ["Data.db", "Statistics.db", "Index.db", "CompressionInfo.db"] {
+                    let file = directory.join(format!("nb-1-big-{component}"));
+                    std::fs::write(&file, vec![b'x'; 10 + at]).unwrap();
+                    let time = std::time::UNIX_EPOCH + std::time::Duration::from_micros(1_795_226_400_123_456 + number);
+                    std::fs::File::options().write(true).open(file).unwrap().set_modified(time).unwrap();
+                }
+            }
+        }
+        Self(directory)
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+#[test]
+fn a_newest_set_that_another_host_has_is_missing_where_no_cluster_is_named() {
+    let both = [("2026-11-20", "a", 1), ("2026-11-20", "b", 2), ("2026-11-21", "a", 3), ("2026-11-21", "b", 4)];
+    text(&[Collected::of(&both).path()]);
+    let lost = Collected::of(&both[..3]);
+    let overview = with_status(1, &[lost.path()]);
+    assert!(overview.contains("NEWEST SET MISSING: that of about 2026-11-21"), "{overview}");
+    let host = with_status(1, &[lost.path(), "b"]);
+    let said = "a set of about 2026-11-21 is missing: a of the same cluster has the set 2026-11-21";
+    assert!(host.contains(said), "{host}");
+    text(&[lost.path(), "a"]);
+}
+
+#[test]
+fn a_host_in_the_place_of_another_is_told_and_a_link_to_one_is_not() {
+    let copied = Collected::of(&[("2026-11-21", "a", 1), ("2026-11-21", "b", 1)]);
+    let overview = with_status(1, &[copied.path()]);
+    assert!(overview.contains("THE SAME FILES as a"), "{overview}");
+    let host = with_status(1, &[copied.path(), "b"]);
+    assert!(host.contains("its files are those of a 2026-11-21, one by one: one of the two is a copy"), "{host}");
+    let linked = Collected::of(&[("2026-11-21", "a", 1)]);
+    std::os::unix::fs::symlink("a", linked.0.path().join("2026-11-21/b")).unwrap();
+    let overview = text(&[linked.path()]);
+    assert!(overview.contains("THE SAME FILES as a"), "{overview}");
+    text(&[linked.path(), "b"]);
+}

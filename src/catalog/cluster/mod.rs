@@ -19,15 +19,14 @@ pub use mixed::{Meant, MixedRuns, OlderSet};
 pub use newest::{NewestFault, NewestFaults};
 pub use points::{Absence, ClusterPoint};
 
-use super::completeness::{Cause, Lack, PeerRuns, Peers, cluster};
-use super::copies;
+use super::completeness::{Cause, Lack, Membership, PeerRuns, Peers, cluster};
+use super::copies::{self, Print};
 use super::set::BackupSet;
 use super::verified::VerifiedEvidence;
-use super::{Host, HostSets, RestorePoint, SetKind, Tag};
-use crate::cassandra::schema::is_system_keyspace;
+use super::{Host, HostSets, RestorePoint, Tag};
 use crate::time::Timestamp;
 use rhythm::Rhythm;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Hosts that a host is compared with for sets that it lacks. Those with the most sets tell what
@@ -88,17 +87,23 @@ impl HostView {
         newest.is_some_and(|at| self.sets.completeness.is_whole(at))
     }
 
+    /// That others of its cluster have a set of the newest run, and it has none.
+    pub fn newest_missing(&self) -> Option<&Lack> {
+        self.sets.completeness.outside().iter().find(|lack| matches!(lack.cause, Cause::OtherHost { .. }))
+    }
+
     /// What is said of a host that has incrementals only.
     pub fn no_full(&self) -> Option<&Lack> {
         self.sets.completeness.outside().iter().find(|lack| matches!(lack.cause, Cause::NoFull { .. }))
     }
 
-    /// Whether a set that is in no restore point is newer than all of them, and not being uploaded.
+    /// Whether a set that is in no restore point is newer than all of them, and not being uploaded, or
+    /// missing.
     pub fn has_newer_outside(&self) -> bool {
         let points = self.sets.chains.points().iter().filter(|point| !point.is_apart());
         let newest = points.filter(|point| !point.set().is_of_future()).map(RestorePoint::time).max();
         let mut outside = self.sets.completeness.outside().iter().filter_map(|lack| self.sets.set(&lack.set.0));
-        outside.any(|set| newest.is_none_or(|newest| newest < set.time))
+        self.newest_missing().is_some() || outside.any(|set| newest.is_none_or(|newest| newest < set.time))
     }
 }
 
@@ -136,37 +141,28 @@ fn by_cluster(hosts: &[Arc<HostSets>]) -> BTreeMap<Option<Arc<str>>, Vec<Arc<Hos
 /// Judges what each host's restore points lack with what the others tell, without asking the store
 /// anything.
 fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
-    let runs = |host: &Arc<HostSets>| {
-        let made = made(host);
-        let mut fulls = made.clone().rev().filter(|set| set.kind() == SetKind::Full);
-        let address = fulls.find_map(|set| set.manifest.good()?.address.clone());
-        let is_whole = |set: &&Arc<BackupSet>| set.kind() == SetKind::Full && set.is_finished();
-        let full = made.clone().rfind(is_whole).map(|set| {
-            let system = set.tables().filter(|table| is_system_keyspace(&table.keyspace));
-            (set.tag.clone(), system.cloned().collect())
-        });
-        Arc::new(PeerRuns {
-            full,
-            host: host.host.clone(),
-            cluster: cluster(&host.sets).map(Arc::from),
-            starts: made.filter_map(|set| Some((set.local_tag()?, set.tag.clone()))).collect(),
-            address,
-        })
-    };
-    let mut all: Vec<Arc<PeerRuns>> = hosts.iter().map(runs).collect();
+    let mut all: Vec<Arc<PeerRuns>> = hosts.iter().map(|host| Arc::new(PeerRuns::of(host))).collect();
     all.sort_by_key(|runs| std::cmp::Reverse(runs.starts.len()));
-    let of_others = |own: &Host, cluster: Option<&str>| {
-        let others = all.iter().filter(|peer| peer.host != *own && peer.cluster.as_deref() == cluster);
-        others.take(PEERS).cloned().collect::<Vec<_>>()
+    let mut alike: HashMap<&Print, Vec<&Arc<PeerRuns>>> = HashMap::new();
+    for peer in &all {
+        for (print, _) in &peer.prints {
+            alike.entry(print).or_default().push(peer);
+        }
+    }
+    alike.retain(|_, peers| peers.len() > 1);
+    let of_others = |own: &HostSets| {
+        let of = Membership::of(&own.sets);
+        let of_cluster = all.iter().filter(|peer| peer.host != own.host && of.has(peer)).take(PEERS);
+        let is_of_own = |peers: &&Vec<&Arc<PeerRuns>>| peers.iter().any(|peer| peer.host == own.host);
+        let twins = alike.values().filter(is_of_own).flatten().copied().filter(|peer| peer.host != own.host);
+        let mut seen = HashSet::new();
+        of_cluster.chain(twins).filter(|peer| seen.insert(&peer.host)).cloned().collect::<Vec<_>>()
     };
     let sets: Vec<&[Arc<BackupSet>]> = hosts.iter().map(|host| &host.sets[..]).collect();
     let copied = copies::by_e_tag(&sets);
     let judge = |(host, copied): (&Arc<HostSets>, VerifiedEvidence)| {
         let host = if copied.is_empty() { host.clone() } else { Arc::new(HostSets::clone(host).with_copied(copied)) };
-        let peers = match cluster(&host.sets) {
-            Some(name) => of_others(&host.host, Some(name)),
-            None => Vec::new(),
-        };
+        let peers = of_others(&host);
         if peers.is_empty() {
             return host;
         }

@@ -26,8 +26,9 @@ pub enum NewestFault {
     Stopped { last: Tag, seconds: i64 },
     /// The newest lacks something. `whole`: the newest that lacks nothing.
     Incomplete { newest: Tag, whole: Option<Tag> },
-    /// It has incrementals, and no full that they stand on. `said`: the judgement.
-    NoFull { said: String },
+    /// It has incrementals, and no full that they stand on, or lacks the newest set. `said`: the
+    /// judgement.
+    OfNoSet { said: String },
     /// The newest set was started so many seconds ago, and has not finished.
     Unfinished { set: Tag, seconds: i64 },
 }
@@ -56,7 +57,7 @@ impl fmt::Display for NewestFault {
             Self::Incomplete { newest, whole: None } => {
                 write!(f, "{newest} is incomplete, and no restore point is whole")
             }
-            Self::NoFull { said } => f.write_str(said),
+            Self::OfNoSet { said } => f.write_str(said),
             Self::Unfinished { set, seconds } => {
                 write!(f, "{set} was started {} ago and has not finished", span(*seconds))
             }
@@ -96,8 +97,9 @@ impl HostView {
         let unfinished = self.unfinished().map(|set| (set.tag.clone(), now.secs().saturating_sub(set.start().secs())));
         let unfinished = unfinished.filter(|(_, seconds)| *seconds > UPLOAD);
         let unfinished = unfinished.map(|(set, seconds)| NewestFault::Unfinished { set, seconds });
-        let no_full = self.no_full().map(|lack| NewestFault::NoFull { said: lack.to_string() });
-        self.faults.iter().filter_map(of_times).chain(no_full).chain(unfinished).collect()
+        let of_no_set = self.no_full().into_iter().chain(self.newest_missing());
+        let of_no_set = of_no_set.map(|lack| NewestFault::OfNoSet { said: lack.to_string() });
+        self.faults.iter().filter_map(of_times).chain(of_no_set).chain(unfinished).collect()
     }
 
     /// Of the first `count` restore points.

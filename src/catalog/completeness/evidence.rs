@@ -123,6 +123,8 @@ pub enum Cause {
     Clock { time: Arc<str>, stored: Arc<str> },
     /// Its archive is byte for byte another one. `of`: host, set and table.
     Copied { host: Arc<str>, of: Arc<str> },
+    /// Its files are those of another host's full. `of`: host and set.
+    SameFiles { host: Arc<str>, of: Arc<str> },
     /// It has archives of so many tables that its manifest does not list.
     Unlisted { tables: u64 },
     /// Its archive has no files, and the manifest or other sets tell that there are some.
@@ -180,6 +182,7 @@ impl Cause {
             Self::Future { .. } => "future",
             Self::Clock { .. } => "clock",
             Self::Copied { .. } => "copied",
+            Self::SameFiles { .. } => "same_files",
             Self::Unlisted { .. } => "unlisted",
             Self::NoFiles => "no_files",
             Self::SaysIncremental => "says_incremental",
@@ -273,6 +276,11 @@ impl fmt::Display for Cause {
             Self::Copied { of, .. } => write!(
                 f,
                 "its archive is byte for byte that of {of}: one of the two is a copy, and what was in its place is lost"
+            ),
+            Self::SameFiles { of, .. } => write!(
+                f,
+                "its files are those of {of}, one by one: one of the two is a copy, and what this host had in its \
+                 place is lost"
             ),
             Self::Unlisted { tables } => {
                 let s = if *tables == 1 { "" } else { "s" };

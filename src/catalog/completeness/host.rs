@@ -3,12 +3,13 @@
 use super::evidence::{Cause, SetEvidence, Subject};
 use super::lack::Lack;
 use super::own::{Context, attribute, of_strays, why_left_out};
-use super::peers::{Gap, PeerRuns, foreign, gaps, system_keyspaces};
+use super::peers::{Gap, PeerRuns, foreign, gaps, late, same_files, system_keyspaces};
 use super::running::is_running;
 use crate::cassandra::TableName;
 use crate::catalog::set::BackupSet;
 use crate::catalog::stray::Strays;
 use crate::catalog::{Chains, Host, RestorePoint, SetKind, Tag, VerifiedEvidence};
+use crate::time::Timestamp;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -51,10 +52,10 @@ impl fmt::Display for Nearest {
 }
 
 impl HostCompleteness {
-    /// Judges the host's sets, which are in order of time. `peers`: the other hosts of the source,
-    /// as far as they are known. `verified`: what verifications found before.
+    /// Judges the host's sets, which are in order of time. `listed`: when. `peers`: the other hosts
+    /// of the source, as far as they are known. `verified`: what verifications found before.
     pub(in crate::catalog) fn judge(
-        host: &Host,
+        (host, listed): (&Host, Timestamp),
         sets: &[Arc<BackupSet>],
         chains: &Chains,
         strays: &Strays,
@@ -72,7 +73,7 @@ impl HostCompleteness {
             sets,
             context: Context::new(sets),
             gaps: gaps(sets, peers),
-            foreign: foreign(sets, peers),
+            foreign: same_files(sets, peers).into_iter().chain(foreign(sets, peers)).collect(),
             system: system_keyspaces(sets, peers),
             unlisted,
             strayed,
@@ -100,6 +101,8 @@ impl HostCompleteness {
         this.outside = outside.filter_map(|(index, set)| Some(judge.left_out(index, why_left_out(set)?))).collect();
         let has_full_outside = this.outside.iter().any(|lack| lack.kind == SetKind::Full);
         this.outside.extend(judge.without_full(chains).filter(|_| !has_full_outside));
+        let newest_kind = sets.last().map_or(SetKind::Full, |set| set.kind());
+        this.outside.extend(late(sets, peers, listed).map(|gap| gap.lack(host, newest_kind)));
         this.find_cures(chains.points());
         this.join_reaches();
         this

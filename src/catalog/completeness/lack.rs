@@ -45,6 +45,9 @@ impl fmt::Display for Lack {
             Subject::Set if matches!(cause, Cause::ManifestCount { .. } | Cause::FewTables { .. }) => {
                 write!(f, "{set} lacks tables: {cause}")?;
             }
+            Subject::Set if matches!(cause, Cause::SameFiles { .. }) => {
+                write!(f, "{set} may be of another host: {cause}")?;
+            }
             Subject::Set if matches!(cause, Cause::Unlisted { .. }) => {
                 write!(f, "{set} is not as it was made: {cause}")?;
             }

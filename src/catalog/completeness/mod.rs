@@ -11,6 +11,7 @@
 mod evidence;
 mod host;
 mod lack;
+mod late;
 mod own;
 mod peers;
 mod running;
@@ -22,4 +23,4 @@ pub use evidence::{Cause, SetEvidence, Subject};
 pub use host::{HostCompleteness, Nearest};
 pub use lack::Lack;
 pub(super) use own::is_to_come;
-pub(super) use peers::{PeerRuns, Peers, cluster};
+pub(super) use peers::{Membership, PeerRuns, Peers, cluster, made_at};

@@ -7,12 +7,15 @@
 use super::evidence::{Cause, SetEvidence, Subject};
 use super::lack::Lack;
 use super::own::whole_fulls;
-use crate::cassandra::TableName;
+use crate::cassandra::schema::is_system_keyspace;
+use crate::cassandra::{TableId, TableName};
+use crate::catalog::copies::Print;
+use crate::catalog::layout::local_time;
 use crate::catalog::local::LocalTime;
 use crate::catalog::set::BackupSet;
 use crate::catalog::{Host, SetKind, Tag};
 use crate::time::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// When another host of the source made sets, as its tags tell.
@@ -27,6 +30,55 @@ pub(in crate::catalog) struct PeerRuns {
     /// One of its fulls, and the tables of Cassandra's own that it has; `None` where none was looked
     /// into.
     pub(in crate::catalog) full: Option<(Tag, Arc<[TableName]>)>,
+    /// Ids of tables of users, as far as names give them.
+    pub(in crate::catalog) ids: Arc<HashSet<TableId>>,
+    /// Whether `starts` are of fulls only.
+    pub(in crate::catalog) is_of_fulls: bool,
+    /// Which files its fulls are made of.
+    pub(in crate::catalog) prints: Vec<(Print, Tag)>,
+    /// When it was listed.
+    pub(in crate::catalog) listed: Timestamp,
+}
+
+impl PeerRuns {
+    /// When it made sets, by time.
+    pub(super) fn times(&self) -> Vec<(i64, &Tag)> {
+        let mut times: Vec<(i64, &Tag)> = self.starts.iter().map(|(time, tag)| (time.0, tag)).collect();
+        times.sort_unstable();
+        times
+    }
+}
+
+/// What tells that hosts are of one cluster: its name, or, where none gives it, that they have a
+/// table of one id, which no two clusters have.
+#[derive(Clone, PartialEq, Debug)]
+pub(in crate::catalog) struct Membership {
+    pub(in crate::catalog) cluster: Option<Arc<str>>,
+    pub(in crate::catalog) ids: Arc<HashSet<TableId>>,
+}
+
+impl Membership {
+    pub(in crate::catalog) fn of(sets: &[Arc<BackupSet>]) -> Self {
+        let ids = |set: &Arc<BackupSet>| -> HashSet<TableId> {
+            let of_users = set.named_ids().filter(|(table, _)| !is_system_keyspace(&table.keyspace));
+            // Ids of other versions are made of names.
+            of_users.map(|(_, id)| id).filter(|id| id.created_at().is_some()).collect()
+        };
+        let newest = sets.iter().rev().filter(|set| set.is_finished()).map(ids).find(|ids| !ids.is_empty());
+        Self { cluster: cluster(sets).map(Arc::from), ids: Arc::new(newest.unwrap_or_default()) }
+    }
+
+    /// Whether anything tells of which cluster it is.
+    pub(in crate::catalog) fn is_known(&self) -> bool {
+        self.cluster.is_some() || !self.ids.is_empty()
+    }
+
+    pub(in crate::catalog) fn has(&self, peer: &PeerRuns) -> bool {
+        match (&self.cluster, &peer.cluster) {
+            (Some(own), Some(other)) => own == other,
+            _ => self.ids.iter().any(|id| peer.ids.contains(id)),
+        }
+    }
 }
 
 /// When the other hosts of a source made sets.
@@ -64,12 +116,8 @@ impl Gap {
 
 /// The gaps in `sets`, by time. Each is told of by one host only.
 pub(super) fn gaps(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> Vec<Gap> {
-    let Some(cluster) = cluster(sets).filter(|_| !peers.is_empty()) else { return Vec::new() };
-    let own = Own::new(sets);
     let mut gaps: Vec<Gap> = Vec::new();
-    for peer in peers.iter().filter(|peer| peer.cluster.as_deref() == Some(cluster)) {
-        own.compare(peer, &mut gaps);
-    }
+    compare(sets, peers, |own, peer| own.compare(peer, &mut gaps));
     // Where several hosts tell of one gap, the one that tells most of it stays.
     gaps.sort_by(|a, b| (&a.since, a.time, &a.peer).cmp(&(&b.since, b.time, &b.peer)));
     let mut kept: Vec<Gap> = Vec::with_capacity(gaps.len());
@@ -82,22 +130,49 @@ pub(super) fn gaps(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> Vec<Gap>
     kept
 }
 
+/// The newest set, where another host has one of its run and this host has none. `listed`: when this
+/// host was.
+pub(super) fn late(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>], listed: Timestamp) -> Option<Gap> {
+    let mut found: Option<Gap> = None;
+    compare(sets, peers, |own, peer| found = found.take().or_else(|| own.late(peer, listed)));
+    found
+}
+
+/// Holds the sets against each host of the cluster.
+fn compare(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>], mut with: impl FnMut(&Own<'_>, &PeerRuns)) {
+    if peers.is_empty() {
+        return;
+    }
+    let own = Membership::of(sets);
+    let all = Own::new(sets.iter());
+    let fulls = Own::new(sets.iter().filter(|set| set.kind() == SetKind::Full));
+    for peer in peers.iter().filter(|peer| own.has(peer)) {
+        with(if peer.is_of_fulls { &fulls } else { &all }, peer);
+    }
+}
+
+/// When the host made the set, by its clock, as the set's name tells, whatever is before the date.
+pub(in crate::catalog) fn made_at(set: &BackupSet) -> Option<LocalTime> {
+    let bare = set.tag.0.trim_start_matches(|c: char| !c.is_ascii_digit());
+    set.local_tag().or_else(|| local_time(bare))
+}
+
 /// The cluster that the newest manifest with a name gives.
 pub(in crate::catalog) fn cluster(sets: &[Arc<BackupSet>]) -> Option<&str> {
     sets.iter().rev().find_map(|set| set.manifest.good()?.cluster.as_deref())
 }
 
 /// When the host itself made sets, by its clock.
-struct Own<'a> {
-    sets: Vec<(i64, &'a BackupSet)>,
+pub(super) struct Own<'a> {
+    pub(super) sets: Vec<(i64, &'a BackupSet)>,
     /// A quarter of its pauses are not longer, seconds.
-    rhythm: Option<i64>,
+    pub(super) rhythm: Option<i64>,
 }
 
 impl<'a> Own<'a> {
-    fn new(sets: &'a [Arc<BackupSet>]) -> Self {
-        let made = sets.iter().filter(|set| set.automatic().is_none() && !set.is_of_future());
-        let mut sets: Vec<(i64, &BackupSet)> = made.filter_map(|set| Some((set.local_tag()?.0, &**set))).collect();
+    fn new(sets: impl Iterator<Item = &'a Arc<BackupSet>>) -> Self {
+        let made = sets.filter(|set| set.automatic().is_none() && !set.is_of_future());
+        let mut sets: Vec<(i64, &BackupSet)> = made.filter_map(|set| Some((made_at(set)?.0, &**set))).collect();
         sets.sort_by_key(|(time, _)| *time);
         let pauses = pauses(sets.iter().map(|(time, _)| *time));
         let rhythm = pauses.len().checked_sub(1).map(|last| pauses[last / 4]);
@@ -105,8 +180,7 @@ impl<'a> Own<'a> {
     }
 
     fn compare(&self, peer: &PeerRuns, gaps: &mut Vec<Gap>) {
-        let mut theirs: Vec<(i64, &Tag)> = peer.starts.iter().map(|(time, tag)| (time.0, tag)).collect();
-        theirs.sort_unstable();
+        let theirs = peer.times();
         let their_pauses = pauses(theirs.iter().map(|(time, _)| *time));
         let (Some(rhythm), Some(median)) = (self.rhythm, their_pauses.get(their_pauses.len() / 2)) else { return };
         // A host that never backs up as often as the other one lacks nothing.
@@ -132,12 +206,17 @@ impl<'a> Own<'a> {
             missing.sort_by_key(|(time, _)| (*time - from).min(to - *time).wrapping_neg());
             missing.truncate(usize::try_from(count).unwrap_or(1).max(1));
             missing.sort_unstable();
-            gaps.extend(missing.into_iter().map(|(time, set)| Gap {
-                time: Timestamp(since.start().0.saturating_add((time - from).saturating_mul(1_000_000))),
-                peer: peer.host.clone(),
-                set: (*set).clone(),
-                since: since.tag.clone(),
-            }));
+            gaps.extend(missing.into_iter().map(|(time, set)| self.gap((from, since), *time, peer, set)));
+        }
+    }
+
+    /// That the set of that time is missing, which `peer` has, after one of this host.
+    pub(super) fn gap(&self, (from, since): (i64, &BackupSet), time: i64, peer: &PeerRuns, set: &Tag) -> Gap {
+        Gap {
+            time: Timestamp(since.start().0.saturating_add((time - from).saturating_mul(1_000_000))),
+            peer: peer.host.clone(),
+            set: set.clone(),
+            since: since.tag.clone(),
         }
     }
 }
@@ -170,6 +249,24 @@ impl Own<'_> {
         }
         theirs.into_iter().filter(|(time, _)| has(time) || between.binary_search(time).is_err()).collect()
     }
+}
+
+/// The fulls that are made of the files of another host's full.
+pub(super) fn same_files(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> HashMap<usize, SetEvidence> {
+    let mut found = HashMap::new();
+    if peers.iter().all(|peer| peer.prints.is_empty()) {
+        return found;
+    }
+    for (index, set) in sets.iter().enumerate() {
+        let Some(own) = Print::of(set) else { continue };
+        let is_it = |peer: &&Arc<PeerRuns>| peer.prints.iter().any(|(print, _)| own.is_copy_of(print));
+        let Some(peer) = peers.iter().find(is_it) else { continue };
+        let tag = peer.prints.iter().find(|(print, _)| own.is_copy_of(print)).map(|(_, tag)| tag.to_string());
+        let of = format!("{} {}", peer.host, tag.unwrap_or_default()).into();
+        let cause = Cause::SameFiles { host: peer.host.0.clone(), of };
+        found.insert(index, SetEvidence::new(Subject::Set, cause));
+    }
+    found
 }
 
 /// The sets that are of another host by the address in their manifests: a node that has got another
@@ -232,12 +329,12 @@ pub(super) fn system_keyspaces(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>])
 }
 
 /// By half, so that neither jitter nor a run that came late counts.
-fn is_clearly_longer(pause: i64, than: i64) -> bool {
+pub(super) fn is_clearly_longer(pause: i64, than: i64) -> bool {
     pause.saturating_mul(2) >= than.saturating_mul(3)
 }
 
 /// Sorted.
-fn pauses(starts: impl Iterator<Item = i64>) -> Vec<i64> {
+pub(super) fn pauses(starts: impl Iterator<Item = i64>) -> Vec<i64> {
     let starts: Vec<i64> = starts.collect();
     let mut pauses: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     pauses.sort_unstable();

@@ -4,6 +4,7 @@ use crate::catalog::local::LocalTime;
 use crate::catalog::stray::StrayReason;
 use crate::catalog::testing::{TestSet, host_sets, host_sets_beside};
 use crate::catalog::{Host, HostSets, SetKind, Strays, Tag};
+use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -36,7 +37,17 @@ fn peer(minutes: impl IntoIterator<Item = i64>) -> Arc<PeerRuns> {
         (LocalTime(minutes * 60), Tag::new(time.strftime("%Y-%m-%d-%H-%M").to_string()))
     };
     let starts = minutes.into_iter().map(tag).collect();
-    Arc::new(PeerRuns { host: Host::new("peer"), cluster: Some("c".into()), starts, address: None, full: None })
+    Arc::new(PeerRuns {
+        host: Host::new("peer"),
+        cluster: Some("c".into()),
+        starts,
+        address: None,
+        full: None,
+        ids: Arc::default(),
+        is_of_fulls: false,
+        prints: Vec::new(),
+        listed: Timestamp::default(),
+    })
 }
 
 fn gaps_in(own: &[i64], peers: &[Arc<PeerRuns>]) -> Vec<Lack> {
@@ -45,7 +56,10 @@ fn gaps_in(own: &[i64], peers: &[Arc<PeerRuns>]) -> Vec<Lack> {
     tests[0].kind = FULL;
     let sets = host_sets(&tests);
     let HostSets { host, sets, chains, strays, .. } = &sets;
-    HostCompleteness::judge(host, sets, chains, strays, peers, &HashMap::new()).lacks().cloned().collect()
+    HostCompleteness::judge((host, Timestamp::default()), sets, chains, strays, peers, &HashMap::new())
+        .lacks()
+        .cloned()
+        .collect()
 }
 
 #[test]
@@ -192,7 +206,14 @@ fn a_set_with_the_address_of_another_host_between_two_of_its_own_is_told() {
         let mut runs = PeerRuns::clone(&peer((0..4).map(|hour| hour * 60)));
         runs.address = peer_has.map(Into::into);
         let HostSets { host, sets, chains, strays, .. } = &sets;
-        let judged = HostCompleteness::judge(host, sets, chains, strays, &[Arc::new(runs)], &HashMap::new());
+        let judged = HostCompleteness::judge(
+            (host, Timestamp::default()),
+            sets,
+            chains,
+            strays,
+            &[Arc::new(runs)],
+            &HashMap::new(),
+        );
         judged.lacks().map(|lack| (hour(&lack.set), lack.cause.clone())).collect::<Vec<_>>()
     };
     let told = [(2, Cause::OtherAddress { host: "peer".into() })];
@@ -299,7 +320,7 @@ fn data_beside_the_sets_is_missing_from_the_set_that_it_names() {
         for component in ["Data.db", "Index.db", "TOC.txt", "Statistics.db", "Filter.db"] {
             strays.push(format!("{key}/nb-1-big-{component}"), Some(1), StrayReason::Sstable);
         }
-        let judged = HostCompleteness::judge(host, sets, chains, &strays, &[], &HashMap::new());
+        let judged = HostCompleteness::judge((host, Timestamp::default()), sets, chains, &strays, &[], &HashMap::new());
         assert_eq!(judged.lacks().count(), 1, "{key}");
         let of_points = (0..2).flat_map(|at| judged.of_point(at).map(move |lack| (at, lack.subject.table().cloned())));
         of_points.collect::<Vec<_>>()
@@ -323,7 +344,7 @@ fn data_beside_the_sets_is_missing_from_the_set_that_it_names() {
         let key = format!("host/ks/gone-{id}.bak/snapshots/{tag}/nb-1-big-Data.db");
         strays.push(key, Some(1), StrayReason::Sstable);
     }
-    let both = HostCompleteness::judge(host, both, chains, &strays, &[], &HashMap::new());
+    let both = HostCompleteness::judge((host, Timestamp::default()), both, chains, &strays, &[], &HashMap::new());
     assert!(both.lacks().all(|lack| lack.healed_by.is_none()), "the next full does not have it either");
     // A copy of what the set has; a host's name.
     assert_eq!(judged(&format!("host/ks/t-{id}.bak/snapshots/{day}")), []);
@@ -389,7 +410,7 @@ mod property {
             let sets = host_sets(&left.map(|(set, _)| set.clone()).collect::<Vec<_>>());
             let peers = [peer((0..SETS as i64).map(|hour| (hour + 1) * 60))];
             let HostSets { host, sets: listed, chains, strays, .. } = &sets;
-            let judged = HostCompleteness::judge(host, listed, chains, strays, &peers, &HashMap::new());
+            let judged = HostCompleteness::judge((host, Timestamp::default()), listed, chains, strays, &peers, &HashMap::new());
             for (at, point) in chains.points().iter().enumerate() {
                 let last = hour(point.tag()) - 1;
                 for table in TABLES {
@@ -436,7 +457,8 @@ fn a_keyspace_of_cassandras_that_only_this_host_is_without_is_missing() {
     let lacks = |others: [&'static [&'static str]; 2], peers: &[Arc<PeerRuns>]| {
         let full = |at: usize| TestSet { others: others[at], ..set(at as i64, FULL) };
         let HostSets { host, sets, chains, strays, .. } = &host_sets(&[full(0), full(1)]);
-        let judged = HostCompleteness::judge(host, sets, chains, strays, peers, &HashMap::new());
+        let judged =
+            HostCompleteness::judge((host, Timestamp::default()), sets, chains, strays, peers, &HashMap::new());
         assert!(judged.lacks().all(|lack| lack.healed_by.is_none()));
         judged.lacks().map(|lack| (hour(&lack.set), lack.subject.table().cloned())).collect::<Vec<_>>()
     };

@@ -371,7 +371,7 @@ pub(super) fn without_manifest(kind: SetKind, time: Timestamp, scope: Scope) -> 
 /// The date, with or without a time of day, that people name backups by: `20261121`,
 /// `20261121-024500`, `2026-11-21-02-45`, with anything between the numbers that is neither letter
 /// nor digit, but `T`. By the clock of whoever made it.
-pub(super) fn local_time(tag: &str) -> Option<LocalTime> {
+pub(in crate::catalog) fn local_time(tag: &str) -> Option<LocalTime> {
     let digits: String = tag.chars().filter(char::is_ascii_digit).collect();
     let between = |c: char| matches!(c, '-' | '_' | '.' | ':' | 'T' | ' ');
     if !digits.is_ascii() || !tag.chars().all(|c| c.is_ascii_digit() || between(c)) || !tag.starts_with("20") {

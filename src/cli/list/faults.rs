@@ -13,6 +13,7 @@ pub(super) fn host_state(host: &HostView) -> String {
     if host.no_full().is_some() {
         parts.push(terminal::bad("NO FULL: no restore point"));
     }
+    parts.extend(newest_missing(host).map(|said| terminal::bad(&said)));
     parts.extend(unfinished(host));
     parts.extend(of_future(host));
     parts.extend(
@@ -35,6 +36,11 @@ fn incomplete(host: &HostView) -> String {
         Some(whole) => format!("INCOMPLETE: {count}; the newest whole one is {whole}"),
         None => format!("INCOMPLETE: {count}; none is whole"),
     })
+}
+
+/// Of a set that others of the cluster have, and this host has none of that run.
+fn newest_missing(host: &HostView) -> Option<String> {
+    host.newest_missing().map(|lack| format!("NEWEST SET MISSING: that of about {}", lack.set))
 }
 
 /// Of the newest set, which may be on its way.
@@ -60,9 +66,10 @@ type FaultKind = (&'static str, &'static str, fn(&HostView) -> bool);
 /// What is wrong with which hosts, a line for each kind: rows of a large cluster run off the
 /// screen.
 pub(super) fn hosts_with_faults(view: &ClusterView) -> Vec<String> {
-    let kinds: [FaultKind; 7] = [
+    let kinds: [FaultKind; 8] = [
         ("has no finished set", "have no finished set", |host| has(host, |fault| matches!(fault, HostFault::Nothing))),
         ("has no full", "have no full", |host| host.no_full().is_some()),
+        ("lacks its newest set", "lack their newest sets", |host| host.newest_missing().is_some()),
         ("stopped", "stopped", |host| has(host, |fault| matches!(fault, HostFault::Stopped { .. }))),
         ("paused", "paused", |host| has(host, |fault| matches!(fault, HostFault::Pause { .. }))),
         ("missed a full", "missed a full", |host| has(host, |fault| matches!(fault, HostFault::FullMissed { .. }))),

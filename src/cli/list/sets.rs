@@ -239,10 +239,8 @@ impl HostListing {
         let host = &self.host;
         let message = match incomplete {
             0 if self.lacks.is_empty() => return Ok(()),
-            0 if all == 0 => match self.no_full() {
-                Some(lack) => format!("{host}: {lack}"),
-                None => format!("{host} has no restore point"),
-            },
+            0 if self.of_no_set().count() == self.lacks.len() => format!("{host}: {}", self.lacks[0]),
+            0 if all == 0 => format!("{host} has no restore point"),
             0 => format!("{host}: some of its data is in no restore point"),
             1 => format!("1 of {all} restore points of {host} is incomplete"),
             _ => format!("{incomplete} of {all} restore points of {host} are incomplete"),
@@ -250,8 +248,14 @@ impl HostListing {
         Err(Error::new(Kind::Corrupt, message))
     }
 
-    fn no_full(&self) -> Option<&Lack> {
-        self.lacks.iter().find(|lack| matches!(lack.cause, Cause::NoFull { .. }))
+    /// What no set of the host tells: that there is no full, or that the newest set is missing.
+    fn of_no_set(&self) -> impl Iterator<Item = &Lack> {
+        let is_one = |lack: &&Lack| match lack.cause {
+            Cause::NoFull { .. } => true,
+            Cause::OtherHost { .. } => lack.points.is_none(),
+            _ => false,
+        };
+        self.lacks.iter().filter(is_one)
     }
 
     /// Each reason once, with the first and the last restore point that it is told of.
@@ -314,7 +318,7 @@ impl Shown for HostListing {
                 let _ = writeln!(text, "{}: {problem}", set.tag);
             }
         }
-        if let Some(lack) = self.no_full() {
+        for lack in self.of_no_set() {
             let _ = writeln!(text, "{lack}");
         }
         for line in stray_lines(&self.strays) {

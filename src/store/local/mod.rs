@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fmt;
@@ -166,6 +166,15 @@ impl Backend for LocalDirectory {
             file.check()?;
             Ok(Some(file))
         }))
+    }
+
+    fn is_link<'a>(&'a self, name: &'a str) -> BoxFuture<'a, bool> {
+        let name = name.to_owned();
+        let look = self.blocking(move |root| {
+            let stat = rustix::fs::statat(&root.directory, &name, AtFlags::SYMLINK_NOFOLLOW);
+            Ok(stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink))
+        });
+        Box::pin(async move { look.await.unwrap_or(false) })
     }
 }
 
