@@ -33,6 +33,22 @@ impl LocalTime {
     }
 }
 
+/// The date, with or without a time of day, that people name backups by: `20261121`,
+/// `20261121-024500`, `2026-11-21-02-45`, with anything between the numbers that is neither letter
+/// nor digit, but `T`. By the clock of whoever made it.
+pub(super) fn local_time(tag: &str) -> Option<LocalTime> {
+    let digits: String = tag.chars().filter(char::is_ascii_digit).collect();
+    let between = |c: char| matches!(c, '-' | '_' | '.' | ':' | 'T' | ' ');
+    if !digits.is_ascii() || !tag.chars().all(|c| c.is_ascii_digit() || between(c)) || !tag.starts_with("20") {
+        return None;
+    }
+    let number = |at: usize| digits.get(at..at + 2).map_or(Some(0), |text| text.parse::<i8>().ok());
+    if !matches!(digits.len(), 8 | 10 | 12 | 14) {
+        return None;
+    }
+    LocalTime::new(digits[..4].parse().ok()?, number(4)?, number(6)?, number(8)?, number(10)?, number(12)?)
+}
+
 /// Zones are whole quarters of an hour from UTC.
 const QUARTER: i64 = 15 * 60;
 

@@ -32,7 +32,6 @@ pub(crate) use names::is_safe_name;
 pub(super) use names::may_be_archive;
 pub use placed::{Part, PlacedSets, SetPlace, SetPlaces};
 pub use renamed::Rename;
-pub(super) use snapshot::local_time;
 pub use tools::*;
 
 use names::{directories, is_own, name_reason};

@@ -2,7 +2,7 @@
 
 use super::Layout;
 use super::names::{is_archive, is_own};
-use super::snapshot::local_time;
+use crate::catalog::local::local_time;
 use crate::catalog::objects::Objects;
 use crate::{Kind, Result};
 use futures::future::BoxFuture;

@@ -10,7 +10,7 @@ use super::table_path::is_of_snapshot;
 use crate::cassandra::{TableId, TableName};
 use crate::catalog::automatic::{Automatic, millis};
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
-use crate::catalog::local::LocalTime;
+use crate::catalog::local::local_time;
 use crate::catalog::manifest::{Manifest, ParsedManifest, Scope};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::Strays;
@@ -368,25 +368,10 @@ pub(super) fn without_manifest(kind: SetKind, time: Timestamp, scope: Scope) -> 
     ParsedManifest { manifest, tables: None }
 }
 
-/// The date, with or without a time of day, that people name backups by: `20261121`,
-/// `20261121-024500`, `2026-11-21-02-45`, with anything between the numbers that is neither letter
-/// nor digit, but `T`. By the clock of whoever made it.
-pub(in crate::catalog) fn local_time(tag: &str) -> Option<LocalTime> {
-    let digits: String = tag.chars().filter(char::is_ascii_digit).collect();
-    let between = |c: char| matches!(c, '-' | '_' | '.' | ':' | 'T' | ' ');
-    if !digits.is_ascii() || !tag.chars().all(|c| c.is_ascii_digit() || between(c)) || !tag.starts_with("20") {
-        return None;
-    }
-    let number = |at: usize| digits.get(at..at + 2).map_or(Some(0), |text| text.parse::<i8>().ok());
-    if !matches!(digits.len(), 8 | 10 | 12 | 14) {
-        return None;
-    }
-    LocalTime::new(digits[..4].parse().ok()?, number(4)?, number(6)?, number(8)?, number(10)?, number(12)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::local::LocalTime;
 
     #[test]
     fn dates_that_people_name_backups_by() {

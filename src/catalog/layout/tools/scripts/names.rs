@@ -3,8 +3,8 @@
 use crate::cassandra::TableId;
 use crate::catalog::SetKind;
 use crate::catalog::layout::names::ARCHIVES;
-use crate::catalog::layout::snapshot::local_time;
 use crate::catalog::local::LocalTime;
+use crate::catalog::local::local_time;
 
 const SEALED: &str = ".enc";
 const INCREMENTAL: &str = "_incr";
