@@ -112,7 +112,9 @@ impl HostSets {
         let completeness = self.completeness.clone().with_unasked(unasked.clone());
         let mut peers = runs.clone();
         if self.is_linked {
-            peers.iter_mut().for_each(|peer| Arc::make_mut(peer).prints.clear());
+            for peer in &mut peers {
+                Arc::make_mut(peer).prints.clear();
+            }
         }
         Self { completeness, peers, ..self }.judged()
     }

@@ -63,7 +63,7 @@ impl Own<'_> {
             (time - last) * 4 >= pause * 3 && time <= now - (pause / 2).min(STILL_TO_COME)
         };
         let (time, set) = *theirs.get(missing)?;
-        (missing..theirs.len()).any(is_due).then(|| self.gap((last, newest), time, peer, set))
+        (missing..theirs.len()).any(is_due).then(|| Gap::after((last, newest), time, peer, set))
     }
 }
 

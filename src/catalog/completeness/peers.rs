@@ -98,6 +98,16 @@ pub(super) struct Gap {
 }
 
 impl Gap {
+    /// That the set of that time is missing, which `peer` has, after one of this host.
+    pub(super) fn after((from, since): (i64, &BackupSet), time: i64, peer: &PeerRuns, set: &Tag) -> Gap {
+        Self {
+            time: Timestamp(since.start().0.saturating_add((time - from).saturating_mul(1_000_000))),
+            peer: peer.host.clone(),
+            set: set.clone(),
+            since: since.tag.clone(),
+        }
+    }
+
     pub(super) fn lack(&self, host: &Host, kind: SetKind) -> Lack {
         let cause = Cause::OtherHost { host: self.peer.0.clone(), set: self.set.0.clone() };
         Lack {
@@ -205,17 +215,7 @@ impl<'a> Own<'a> {
             missing.sort_by_key(|(time, _)| (*time - from).min(to - *time).wrapping_neg());
             missing.truncate(usize::try_from(count).unwrap_or(1).max(1));
             missing.sort_unstable();
-            gaps.extend(missing.into_iter().map(|(time, set)| self.gap((from, since), *time, peer, set)));
-        }
-    }
-
-    /// That the set of that time is missing, which `peer` has, after one of this host.
-    pub(super) fn gap(&self, (from, since): (i64, &BackupSet), time: i64, peer: &PeerRuns, set: &Tag) -> Gap {
-        Gap {
-            time: Timestamp(since.start().0.saturating_add((time - from).saturating_mul(1_000_000))),
-            peer: peer.host.clone(),
-            set: set.clone(),
-            since: since.tag.clone(),
+            gaps.extend(missing.into_iter().map(|(time, set)| Gap::after((from, since), *time, peer, set)));
         }
     }
 }
