@@ -10,6 +10,11 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Longest write, bytes. A longer one has the kernel look for longer pages, and move others out of
+/// the way: with the memory full of cached pages, as on a node, that takes longer than the writing
+/// (for a GiB, in turns: 0.3 s of CPU; in writes of 2 MiB 0.2 to 1.6 s).
+const LONGEST_WRITE: usize = 32 << 10;
+
 /// A file in the staging area and the space reserved for it; both are given up on drop.
 #[derive(Debug)]
 struct Staged {
@@ -63,11 +68,12 @@ impl CacheWriter {
         if end > self.staged.size {
             return Err(Error::invalid(format!("cache entry {} is longer than announced", self.staged.key)));
         }
-        self.file
-            .write_all_at(bytes, self.written)
-            .map_err(|error| Error::io(format_args!("write to the cache at {}", self.staged.path.display()), error))?;
+        let failed = |error| Error::io(format_args!("write to the cache at {}", self.staged.path.display()), error);
+        for part in bytes.chunks(LONGEST_WRITE) {
+            self.file.write_all_at(part, self.written).map_err(failed)?;
+            self.written += part.len() as u64;
+        }
         self.hasher.update(bytes);
-        self.written = end;
         Ok(())
     }
 
