@@ -52,7 +52,10 @@ async fn a_full_that_was_given_up_takes_from_what_comes_after_it_and_one_that_ru
     // Two hours ago another one took no time.
     let (objects, tags) = source(&SETS);
     objects.remove(&format!("node1/{}/backup_manifest.json", tags[2]));
-    let (points, lacks) = lacking(&host(objects).await, &tags);
+    let given_up = host(objects).await;
+    let is_under_way = |host: &HostSets| host.completeness.may_be_under_way(host.set(&tags[2]).unwrap());
+    assert!(!is_under_way(&given_up));
+    let (points, lacks) = lacking(&given_up, &tags);
     assert_eq!(points, [3, 4, 5], "{lacks:?}");
     assert!(lacks[0].contains("is left out: it did not finish"), "{lacks:?}");
 
@@ -66,7 +69,9 @@ async fn a_full_that_was_given_up_takes_from_what_comes_after_it_and_one_that_ru
     copied.put(format!("node1/{}/ks/t.tar.gz.enc", tags[0]), "x", ago(125));
     for objects in [running, slow, copied] {
         objects.remove(&format!("node1/{}/backup_manifest.json", tags[2]));
-        assert_eq!(lacking(&host(objects).await, &tags), (vec![], vec![]));
+        let running = host(objects).await;
+        assert!(is_under_way(&running));
+        assert_eq!(lacking(&running, &tags), (vec![], vec![]));
     }
 }
 

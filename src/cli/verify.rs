@@ -125,7 +125,18 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
             state_dir: Some(session.cache_dir.verify()),
             sample: args.sample.clone().map(|sample| (sample, today())),
         };
-        let verification = Verification::prepare(&session.catalog, reader, &keys, scope, options).await?;
+        let mut verification = Verification::prepare(&session.catalog, reader, &keys, scope, options).await?;
+        let tree = session.unlogged_tree()?;
+        for host in &hosts {
+            match tree.schema_lacks(host, args.scope.point.as_deref()).await {
+                Ok(lacks) => verification.also(host, lacks),
+                // Each archive tells it.
+                Err(error) if error.kind() == Kind::NoKey => {}
+                Err(error) => {
+                    say!("cassmount: {host}: tables that only its schema would tell of were not looked for: {error}")
+                }
+            }
+        }
         let watch = Watch {
             progress: Progress::start("verify", Some(verification.todo().bytes), args.progress),
             told: AtomicUsize::new(0),
@@ -399,12 +410,14 @@ fn conclusion(report: &Report) -> String {
         return "what is in the sets is good; beside them is what no restore point has".to_owned();
     }
     let of = report.hosts.iter().map(|host| host.sets).sum::<u64>();
-    let text = format!(
-        "{} in {} of {}",
-        problems(all),
-        sets.len(),
-        words::count(usize::try_from(of).unwrap_or(usize::MAX), "set")
-    );
+    let of = usize::try_from(of).unwrap_or(usize::MAX);
+    let looked_at = words::count(of, "set");
+    // Some are of sets that are missing, or of none.
+    let text = if sets.len() > of {
+        format!("{}; looked at: {looked_at}", problems(all))
+    } else {
+        format!("{} in {} of {looked_at}", problems(all), sets.len())
+    };
     report.sample.as_ref().map_or_else(|| text.clone(), |sample| format!("{text}, in {}", of_sample(sample)))
 }
 

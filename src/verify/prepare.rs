@@ -247,6 +247,13 @@ impl Verification {
         self.hosts.iter().any(|host| host.parts.iter().any(has) || lacks(host))
     }
 
+    /// Takes in what somebody else found out that restore points of the host lack.
+    pub fn also(&mut self, host: &Host, lacks: Vec<Lack>) {
+        if let Some(work) = self.hosts.iter_mut().find(|work| work.sets.host == *host) {
+            work.lacks.extend(lacks);
+        }
+    }
+
     /// How much there is to do.
     pub fn todo(&self) -> Todo {
         self.todo

@@ -80,9 +80,11 @@ fn manifest(sets: &HostSets, set: &BackupSet, found: &mut SetFindings) {
             }
             return;
         }
-        ManifestState::Missing => {
-            (Problem::NoManifest, format!("{}: it did not finish, or is still being written", set.why_unfinished()))
+        ManifestState::Missing if sets.completeness.may_be_under_way(set) => {
+            found.note(set, None, format!("{}: it may be under way", set.why_unfinished()));
+            return;
         }
+        ManifestState::Missing => (Problem::NoManifest, format!("{}: it did not finish", set.why_unfinished())),
         ManifestState::Damaged(why) => (Problem::ManifestDamaged, format!("its manifest cannot be used: {why}")),
         ManifestState::Unreadable(why) => (Problem::ObjectRefused, format!("its manifest cannot be read: {why}")),
     };

@@ -8,7 +8,7 @@ use super::running::is_running;
 use crate::cassandra::TableName;
 use crate::catalog::set::BackupSet;
 use crate::catalog::stray::Strays;
-use crate::catalog::{Chains, Host, RestorePoint, SetKind, Tag, VerifiedEvidence};
+use crate::catalog::{Chains, Host, ManifestState, RestorePoint, SetKind, Tag, VerifiedEvidence};
 use crate::time::Timestamp;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -137,6 +137,12 @@ impl HostCompleteness {
     /// Whether it lacks nothing of these tables; no tables: of all.
     pub fn has_all_of(&self, index: usize, tables: &[TableName]) -> bool {
         !self.of_point(index).any(|lack| lack.concerns(tables))
+    }
+
+    /// Whether the set has not finished, and nothing is held against it yet: most likely it is still
+    /// being uploaded.
+    pub fn may_be_under_way(&self, set: &BackupSet) -> bool {
+        matches!(set.manifest, ManifestState::Missing) && self.lacks().all(|lack| lack.set != set.tag)
     }
 
     /// Everything that restore points lack, and the sets that are in none.

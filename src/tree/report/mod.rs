@@ -13,7 +13,7 @@ use super::model::{ContentKind, HostModel};
 use super::places::named_point;
 use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::incarnation::{Evidence, tables_at};
-use crate::catalog::{Archived, Automatic, BackupSet, Host, Lack, Problem, RestorePoint, SetKind, Tag};
+use crate::catalog::{Archived, Automatic, BackupSet, Cause, Host, Lack, Problem, RestorePoint, SetKind, Tag};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use serde::{Serialize, Serializer};
@@ -208,6 +208,29 @@ impl BackupTree {
         let mut points: Vec<u32> = dirs.iter().flat_map(|dir| dir.of(ContentKind::Snapshot)).copied().collect();
         points.sort_unstable();
         Ok(points.into_iter().map(|index| model.points()[index as usize].tag().clone()).collect())
+    }
+
+    /// The tables that the restore point, or that any full of the host lacks, as the schema history
+    /// tells and nothing else.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such restore point; what the store says when it cannot be
+    /// reached.
+    pub async fn schema_lacks(&self, host: &Host, point: Option<&str>) -> Result<Vec<Lack>> {
+        let (sets, visible) = self.sets(host).await?;
+        let tag = match point {
+            Some(point) => named_point(&sets, visible, point)?.tag().clone(),
+            None => match sets.chains.points().first() {
+                Some(first) => first.tag().clone(),
+                None => return Ok(Vec::new()),
+            },
+        };
+        let (model, index) = self.point(host, &tag).await?;
+        let is_full = |at: &usize| model.points()[*at].kind() == SetKind::Full;
+        let points: Vec<usize> =
+            if point.is_some() { vec![index] } else { (0..model.points().len()).filter(is_full).collect() };
+        let lacks = points.into_iter().flat_map(|index| model.lacks(index));
+        Ok(lacks.filter(|lack| lack.cause == Cause::SchemaHistory).collect())
     }
 
     /// What the restore point is made of. `point` as a person types it: a tag, `latest`, any time.
