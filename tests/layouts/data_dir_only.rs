@@ -42,6 +42,9 @@ fn a_host_without_a_name_its_live_files_and_its_commit_logs() {
     assert!(std::process::Command::new("gzip").arg(&packed).status().unwrap().success());
     let users = table(&source.path().join("data/shop"), "users");
     copy(&users.join("snapshots/2026-11-21-02-50"), &users);
+    let paxos = source.path().join("data/system/_paxos_repair_state");
+    fs::create_dir_all(&paxos).unwrap();
+    fs::write(paxos.join("ballot.meta"), [0; 40]).unwrap();
     let list = |arguments: &[&str]| {
         let cache = tempfile::tempdir().unwrap();
         let mut command = cassmount();
@@ -61,6 +64,7 @@ fn a_host_without_a_name_its_live_files_and_its_commit_logs() {
     assert!(listed.contains("data/shop/nb-77-big-Data.db: an SSTable's file where"), "{listed}");
     assert!(listed.contains("data/: live files are in no restore point"), "{listed}");
     assert_eq!(listed.matches("live files").count(), 1, "{listed}");
+    assert!(!listed.contains("ballot.meta"), "{listed}");
     // Neither of them is what Cassandra writes.
     let cache = tempfile::tempdir().unwrap();
     let verify = cassmount().arg("verify").arg(source.path()).arg("--cache-dir").arg(cache.path()).output().unwrap();

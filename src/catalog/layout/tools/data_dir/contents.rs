@@ -31,6 +31,8 @@ const LATEST: &str = "latest";
 const PARALLEL: usize = 8;
 /// What says where the chunks of a compressed SSTable are.
 const LIST: &str = "CompressionInfo.db";
+/// Where a node keeps what it knows of Paxos (`PaxosStateTracker`): files that change while it runs.
+const PAXOS_STATE: &str = "system/_paxos_repair_state/";
 /// Most snapshots of all tables together: what is held of each is small.
 const MAX_TABLES: usize = 2_000_000;
 
@@ -75,6 +77,8 @@ impl Contents {
         let Some(path) = TablePath::parse(below) else {
             if let Some(above) = above_tables(below) {
                 self.nested.insert(format!("{place}{above}"));
+            } else if below.starts_with(PAXOS_STATE) {
+                self.has_live_files = true;
             } else if !logs::is_below(below) {
                 // A data directory has files of Cassandra's beside the tables that nobody backs up;
                 // a tree of something else should show.
