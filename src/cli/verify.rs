@@ -133,7 +133,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
                 // Each archive tells it.
                 Err(error) if error.kind() == Kind::NoKey => {}
                 Err(error) => {
-                    say!("cassmount: {host}: tables that only its schema would tell of were not looked for: {error}")
+                    say!("cassmount: {host}: tables that only its schema would tell of were not looked for: {error}");
                 }
             }
         }
