@@ -8,9 +8,10 @@ use std::collections::HashMap;
 /// By its directory and SSTable.
 pub(super) type Owner = (Box<str>, SstableName);
 
-/// Bytes of an Index.db, a Filter.db or a Summary.db that are kept, and of all that wait for others.
+/// Bytes of an Index.db, a Filter.db or a Summary.db that are kept, and of all that wait for others:
+/// in each archive that is being read.
 const LONGEST: u64 = 4 << 20;
-const MEMORY: usize = 32 << 20;
+const MEMORY: usize = 12 << 20;
 
 /// The SSTables that came by.
 #[derive(Debug, Default)]
