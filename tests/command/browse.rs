@@ -209,7 +209,9 @@ fn cron_writes_metrics_into_a_file() {
     let (user, directory) = (User::new(), tempfile::tempdir().unwrap());
     let file = directory.path().join("list.prom");
     let path = file.to_str().unwrap();
-    user.text(&["list", &fleet.source(), "--prometheus-textfile", path]);
+    // One host stopped.
+    let output = user.run(&["list", &fleet.source(), "--prometheus-textfile", path]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     let metrics = std::fs::read_to_string(&file).unwrap();
     for line in [
         "cassmount_complete_restore_point_timestamp_seconds{cluster=\"prod\",host=\"cass-03\"} 1795636980",

@@ -92,6 +92,12 @@ impl HostView {
         self.sets.completeness.outside().iter().find(|lack| matches!(lack.cause, Cause::OtherHost { .. }))
     }
 
+    /// The same, of a host that is not said to have stopped: that says it as well.
+    pub fn only_newest_missing(&self) -> Option<&Lack> {
+        let has_stopped = self.faults.iter().any(|fault| matches!(fault, HostFault::Stopped { .. }));
+        self.newest_missing().filter(|_| !has_stopped)
+    }
+
     /// What is said of a host that has incrementals only.
     pub fn no_full(&self) -> Option<&Lack> {
         self.sets.completeness.outside().iter().find(|lack| matches!(lack.cause, Cause::NoFull { .. }))

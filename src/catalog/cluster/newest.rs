@@ -97,7 +97,7 @@ impl HostView {
         let unfinished = self.unfinished().map(|set| (set.tag.clone(), now.secs().saturating_sub(set.start().secs())));
         let unfinished = unfinished.filter(|(_, seconds)| *seconds > UPLOAD);
         let unfinished = unfinished.map(|(set, seconds)| NewestFault::Unfinished { set, seconds });
-        let of_no_set = self.no_full().into_iter().chain(self.newest_missing());
+        let of_no_set = self.no_full().into_iter().chain(self.only_newest_missing());
         let of_no_set = of_no_set.map(|lack| NewestFault::OfNoSet { said: lack.to_string() });
         self.faults.iter().filter_map(of_times).chain(of_no_set).chain(unfinished).collect()
     }

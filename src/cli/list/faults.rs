@@ -40,7 +40,7 @@ fn incomplete(host: &HostView) -> String {
 
 /// Of a set that others of the cluster have, and this host has none of that run.
 fn newest_missing(host: &HostView) -> Option<String> {
-    host.newest_missing().map(|lack| format!("NEWEST SET MISSING: that of about {}", lack.set))
+    host.only_newest_missing().map(|lack| format!("NEWEST SET MISSING: that of about {}", lack.set))
 }
 
 /// Of the newest set, which may be on its way.
@@ -69,7 +69,7 @@ pub(super) fn hosts_with_faults(view: &ClusterView) -> Vec<String> {
     let kinds: [FaultKind; 8] = [
         ("has no finished set", "have no finished set", |host| has(host, |fault| matches!(fault, HostFault::Nothing))),
         ("has no full", "have no full", |host| host.no_full().is_some()),
-        ("lacks its newest set", "lack their newest sets", |host| host.newest_missing().is_some()),
+        ("lacks its newest set", "lack their newest sets", |host| host.only_newest_missing().is_some()),
         ("stopped", "stopped", |host| has(host, |fault| matches!(fault, HostFault::Stopped { .. }))),
         ("paused", "paused", |host| has(host, |fault| matches!(fault, HostFault::Pause { .. }))),
         ("missed a full", "missed a full", |host| has(host, |fault| matches!(fault, HostFault::FullMissed { .. }))),
