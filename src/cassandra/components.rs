@@ -68,7 +68,7 @@ pub fn lacking(format: Format, present: &[&str], toc: Option<&[String]>) -> Vec<
             let effect = match name {
                 COMPRESSION_INFO => Some(Effect::Unreadable),
                 CRC | "Digest.crc32" => Some(Effect::Unchecked),
-                "Filter.db" | "Summary.db" | "TOC.txt" => Some(Effect::MadeAnew),
+                _ if is_made_anew(name) => Some(Effect::MadeAnew),
                 _ if name.starts_with("SAI+") => missing_of_index(name, present),
                 _ => Some(Effect::Unknown),
             };
@@ -76,6 +76,11 @@ pub fn lacking(format: Format, present: &[&str], toc: Option<&[String]>) -> Vec<
         }
     }
     lacks
+}
+
+/// Whether Cassandra makes this component anew where it is not there: without it, no row is lost.
+pub fn is_made_anew(component: &str) -> bool {
+    matches!(component, "Filter.db" | "Summary.db" | "TOC.txt")
 }
 
 /// Whether an SSTable without this component, of those that [`missing_components`] names, is one

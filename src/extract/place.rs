@@ -4,7 +4,7 @@
 use super::staging::ArchiveId;
 use super::target::{Access, Dir};
 use super::{Lost, MAX_DEPTH};
-use crate::cassandra::SstableName;
+use crate::cassandra::{SstableName, is_made_anew};
 use crate::reader::Archive;
 use crate::time::Timestamp;
 use crate::tree::PointFiles;
@@ -59,6 +59,8 @@ impl Plan {
         let mut plan = Self { directories: point.directories.clone(), ..Self::default() };
         let mut hash = blake3::Hasher::new();
         let mut damaged: BTreeMap<(String, String), Lost> = BTreeMap::new();
+        // Files that Cassandra makes anew, and whether they count, the others of their SSTables tell.
+        let mut spare = Vec::new();
         for file in &point.files {
             let id = ArchiveId::of(&file.object);
             let archive = archives.get(&id);
@@ -72,6 +74,10 @@ impl Plan {
             let set = set.map(|archive| archive.set.to_string()).unwrap_or_default();
             if let Some(why) = &listed.damage {
                 let lost = Lost { what: sstable_of(&file.path), set: set.clone(), files: 0, reason: why.to_string() };
+                if SstableName::parse_path(&file.path).is_some_and(|(_, parsed)| is_made_anew(parsed.component)) {
+                    spare.push((lost.what, set));
+                    continue;
+                }
                 damaged.entry((lost.what.clone(), set)).or_insert(lost).files += 1;
                 continue;
             }
@@ -85,6 +91,9 @@ impl Plan {
             plan.files.push(PlannedFile { path: file.path.clone(), archive: id, offset, content, mtime: file.mtime });
         }
         plan.directories.retain(|path| path.split('/').count() < MAX_DEPTH);
+        for sstable in spare {
+            damaged.entry(sstable).and_modify(|lost| lost.files += 1);
+        }
         plan.lost.extend(damaged.into_values());
         plan.name = format!("files-{}", &hash.finalize().to_hex()[..16]);
         Ok(plan)

@@ -64,7 +64,7 @@ pub(super) const MANIFEST: &str = "manifest.json";
 const MAX_MANIFEST: u64 = 1 << 20;
 
 const DAMAGED: &str = "the SSTable was damaged before it was archived";
-const SPARE: &str = "with it, Cassandra does not find all partitions; without it, it makes it anew";
+const SPARE: &str = "it is left out, and Cassandra makes it anew: no rows are lost";
 
 /// Directory and SSTable of a component, from a safe path or a member's name.
 pub(super) fn component(path: &str) -> Option<((&str, SstableName), &str)> {
@@ -252,10 +252,15 @@ pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String
     }
     let verdict = |file: &File<'_>| {
         let of_all = component(file.path).and_then(|(sstable, _)| verdicts.get(&sstable).cloned());
-        let spare = || of(file).filter(|found| found.is_spare);
-        of_all.or_else(|| spare().map(|found| format!("{}: {}: {SPARE}", file.path, found.why)))
+        of_all.or_else(|| {
+            let spare = of(file).filter(|found| found.is_spare)?;
+            let why = format!("{}: {}: {SPARE}", file.path, spare.why);
+            warnings.push(why.clone());
+            Some(why)
+        })
     };
-    (files.iter().map(verdict).collect(), warnings)
+    let verdicts = files.iter().map(verdict).collect();
+    (verdicts, warnings)
 }
 
 type Sstable<'a> = (&'a str, SstableName);

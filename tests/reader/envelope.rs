@@ -171,7 +171,7 @@ async fn links_holes_and_tars_behind_tars_are_read() {
     std::fs::create_dir_all(at("t/snapshots/daily")).unwrap();
     std::fs::write(at("t/nb-1-big-Data.db"), &data).unwrap();
     std::fs::hard_link(at("t/nb-1-big-Data.db"), at("t/snapshots/daily/nb-1-big-Data.db")).unwrap();
-    let holes = std::fs::File::create(at("t/snapshots/daily/nb-1-big-Index.db")).unwrap();
+    let holes = std::fs::File::create(at("t/snapshots/daily/holes.bin")).unwrap();
     std::os::unix::fs::FileExt::write_at(&holes, &data[..8192], 40_960).unwrap();
     holes.set_len(150_001).unwrap();
     std::fs::write(at("more"), b"more").unwrap();
@@ -190,7 +190,7 @@ async fn links_holes_and_tars_behind_tars_are_read() {
     index[40_960..49_152].copy_from_slice(&data[..8192]);
     let wanted: Files = [
         ("nb-1-big-Data.db".to_owned(), data.clone()),
-        ("nb-1-big-Index.db".to_owned(), index.clone()),
+        ("holes.bin".to_owned(), index.clone()),
         ("more".to_owned(), b"more".to_vec()),
     ]
     .into();

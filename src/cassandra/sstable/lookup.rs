@@ -2,8 +2,8 @@
 //! into on its way to Index.db agrees with that.
 //!
 //! None of the three has a checksum. A bit that is cleared in Filter.db, a key that is another one in
-//! Summary.db or Index.db, and reads of a partition find nothing. A Filter.db or Summary.db that is
-//! cut short Cassandra makes anew. Formats: `RowIndexEntry`, `BloomFilterSerializer`, `IndexSummary`.
+//! Summary.db or Index.db, and reads of a partition find nothing. A Summary.db that is cut short
+//! Cassandra makes anew; with such a Filter.db only 5.0 opens the SSTable. Formats: `RowIndexEntry`, `BloomFilterSerializer`, `IndexSummary`.
 
 use super::bytes::Cursor;
 use super::{Layout, murmur};
@@ -65,10 +65,14 @@ impl Lookup<'_> {
         if entries.first().is_some_and(|entry| entry.data != 0) {
             return Ok(index("its first entry does not lead to the first partition".into()));
         }
-        if let Some(filter) = self.filter.and_then(|bytes| Filter::read(layout, bytes))
-            && let Some(misleading) = filter.judge(&entries)
-        {
-            return Ok(Some(misleading));
+        let filter = self.filter.map(|bytes| Filter::read(layout, bytes));
+        let misleading = match &filter {
+            None => None,
+            Some(None) => Some(Misleading { component: "Filter.db", why: "it cannot be read".into() }),
+            Some(Some(filter)) => filter.judge(&entries),
+        };
+        if misleading.is_some() {
+            return Ok(misleading);
         }
         let summary = self.summary.and_then(|bytes| wrong_in_summary(bytes, &entries));
         Ok(summary.map(|why| Misleading { component: "Summary.db", why }))
@@ -96,7 +100,7 @@ struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    /// `None` for one that Cassandra cannot read, and makes anew.
+    /// `None` for one that Cassandra cannot read.
     fn read(layout: Layout, bytes: &'a [u8]) -> Option<Self> {
         let mut bytes = Cursor::new(bytes);
         let (hashes, words) = (bytes.u32().ok()?, bytes.u32().ok()?);
@@ -218,13 +222,16 @@ mod tests {
     fn what_agrees_leads_to_everything() {
         let (index, filter, summary) = sound();
         assert_eq!(misleading(&index, &filter, &summary), None);
-        // What Cassandra cannot read it makes anew.
-        assert_eq!(misleading(&index, &filter[..9], &summary[..summary.len() - 1]), None);
+        // A summary that Cassandra cannot read it makes anew.
+        assert_eq!(misleading(&index, &filter, &summary[..summary.len() - 1]), None);
     }
 
     #[test]
     fn whatever_differs_is_found() {
         let (index, filter, summary) = sound();
+        for length in [0, 9, filter.len() - 1] {
+            assert_eq!(misleading(&index, &filter[..length], &summary), Some("Filter.db"), "{length}");
+        }
         for (at, component) in [(8 + 2, "Index.db"), (8 + 6, "Index.db")] {
             let mut other = index.clone();
             other[at] ^= 0x55;
