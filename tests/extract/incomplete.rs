@@ -1,7 +1,7 @@
 //! A restore point that lacks something is refused, with the reason and with what is whole instead,
 //! and taken only when that is asked for.
 
-use super::bucket::{Bucket, HOST, Tar, crc_db, index_db, sample_keys, sstable, statistics_db};
+use super::bucket::{Bucket, HOST, Tar, crc_db, filter_db, index_db, sample_keys, sstable, statistics_db};
 use super::command::cassmount;
 use super::user::User;
 use std::fs;
@@ -114,7 +114,7 @@ fn an_sstable_without_a_component_that_cassandra_needs_is_a_lack() {
             ("Statistics.db", statistics_db(1)),
             ("Index.db", index_db([&b"key"[..]])),
             ("CRC.db", crc_db(b"rows")),
-            ("Filter.db", b"filter".to_vec()),
+            ("Filter.db", filter_db(1)),
         ];
         let there = components.into_iter().filter(|(component, _)| *component != gone);
         let add = |tar: Tar, (component, content)| tar.file(format!("./nb-1-big-{component}"), content);

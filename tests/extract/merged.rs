@@ -1,7 +1,7 @@
 //! Chains in which archives hold the same SSTables, or others of the same name: every one once, as
 //! a mount shows them.
 
-use super::bucket::{Bucket, HOST, Tar, crc_db, index_db, statistics_db_repaired};
+use super::bucket::{Bucket, HOST, Tar, crc_db, filter_db, index_db, statistics_db_repaired};
 use super::user::{User, assert_success, noise, shown, text};
 use super::walk::Tree;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ fn sstable(files: &mut Files, generation: u32, data: &[u8], repaired: u64) {
     add("Statistics.db", &statistics_db_repaired(1, repaired));
     add("Index.db", &index_db([&b"key"[..]]));
     add("CRC.db", &crc_db(data));
-    add("Filter.db", &noise(99, 100_000));
+    add("Filter.db", &filter_db(12_500));
     add("TOC.txt", b"Data.db\nDigest.crc32\nStatistics.db\nIndex.db\nCRC.db\nFilter.db\nTOC.txt\n");
 }
 

@@ -256,6 +256,12 @@ pub fn long_index_db(content: &[u8]) -> (Vec<u8>, u64) {
     (index_db(keys), count)
 }
 
+/// A Filter.db of that many words of 64 bits, in which every key is.
+pub fn filter_db(words: u32) -> Vec<u8> {
+    let bits = vec![0xff; 8 * words as usize];
+    [&1_u32.to_be_bytes()[..], &words.to_be_bytes(), &bits].concat()
+}
+
 /// The CompressionInfo.db of a Data.db of version `nb` whose chunks of 16 KiB begin here.
 pub fn compression_info_db(starts: &[u64]) -> Vec<u8> {
     let head = b"\0\x0dLZ4Compressor\0\0\0\0\0\0\x40\0\x7f\xff\xff\xff";

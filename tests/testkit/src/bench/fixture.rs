@@ -2,7 +2,7 @@
 //! openssl.
 
 use super::{Random, data_dir, shell};
-use crate::bucket::{compression_info_db, index_db, long_index_db, statistics_db};
+use crate::bucket::{compression_info_db, filter_db, index_db, long_index_db, statistics_db};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ impl Bucket {
 /// Makes a bucket with one table of `mebibytes` MiB in SSTables of 256 MiB, or takes the one that
 /// an earlier run made.
 pub fn bucket(mebibytes: u64) -> Bucket {
-    let base = data_dir().join(format!("bucket-{mebibytes}"));
+    let base = data_dir().join(format!("sstables-{mebibytes}"));
     let bucket = Bucket { path: base.join("bucket"), key_file: base.join("key.txt"), plain_size: mebibytes << 20 };
     if bucket.archive().exists() {
         return bucket;
@@ -90,7 +90,7 @@ pub fn bucket(mebibytes: u64) -> Bucket {
 pub fn bucket_of_tables(mebibytes: u64, tables: usize) -> Bucket {
     let one = bucket(mebibytes);
     let archive = one.archive();
-    let base = data_dir().join(format!("bucket-{tables}x{mebibytes}"));
+    let base = data_dir().join(format!("sstables-{tables}x{mebibytes}"));
     let several = Bucket { path: base.join("bucket"), ..one };
     let set = several.path.join(HOST).join(TAG);
     if set.join("backup_manifest.json").exists() {
@@ -198,7 +198,7 @@ fn write_sstable(table: &Path, generation: u32, size: u64, random: &mut Random) 
     for (component, content) in [
         ("Statistics.db", &statistics_db(partitions)[..]),
         ("Summary.db", b"summary"),
-        ("Filter.db", b"filter"),
+        ("Filter.db", &filter_db(1)),
         ("CompressionInfo.db", &compression_info_db(&starts)),
     ] {
         fs::write(name(component), content).expect("write a component");
