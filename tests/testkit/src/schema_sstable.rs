@@ -5,7 +5,7 @@
 //! reads what real nodes of all versions wrote. The layout follows Cassandra's
 //! `UnfilteredSerializer` and `SerializationHeader`.
 
-use crate::bucket::crc_db;
+use crate::bucket::{crc_db, index_db};
 
 /// From which `EncodingStats` counts, seconds.
 const EPOCH: i64 = 1_442_880_000;
@@ -31,7 +31,7 @@ pub fn sstable(generation: usize, keyspace: &str, table: &str, statement: Statem
     [
         (name("Data.db"), data),
         (name("Statistics.db"), statistics()),
-        (name("Index.db"), b"index".to_vec()),
+        (name("Index.db"), index_db([keyspace.as_bytes()])),
         (name("CRC.db"), crcs),
     ]
 }
@@ -72,14 +72,19 @@ fn data(keyspace: &str, table: &str, statement: Statement) -> Vec<u8> {
     bytes
 }
 
-/// A serialization header and nothing else.
+/// How many partitions there are, and a serialization header.
 fn statistics() -> Vec<u8> {
+    const STATS: u32 = 2;
     const HEADER: u32 = 3;
+    // A histogram of one bucket, which has the only partition.
+    let stats = [&1_u32.to_be_bytes()[..], &1_u64.to_be_bytes(), &1_u64.to_be_bytes()].concat();
+    let start = 4 + 2 * 8;
     let mut bytes = Vec::new();
-    // One component, and where it is.
-    for number in [1, HEADER, 12] {
+    // Two components, and where they are.
+    for number in [2, STATS, start, HEADER, start + stats.len() as u32] {
         bytes.extend(number.to_be_bytes());
     }
+    bytes.extend(stats);
     // The minima of timestamp, local deletion time and time to live are the epoch.
     bytes.extend([0, 0, 0]);
     bytes.extend(text("org.apache.cassandra.db.marshal.UTF8Type"));
