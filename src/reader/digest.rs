@@ -121,16 +121,12 @@ impl<S> Collector<S> {
         Self { sink, digests: Digests::default(), current: None, kept: None, lists: ChunkLists::default() }
     }
 
-    fn current(&mut self, member: &Member) -> Option<Current> {
-        if is_digest(member) {
-            return Some(Current::Text(Vec::new()));
-        }
-        let (owner, component) = owner(member)?;
+    fn current(&mut self, owner: Owner, component: &str, size: u64) -> Option<Current> {
         if component == "Data.db" {
             let list = self.lists.take(owner)?;
-            return Some(Current::Data(DataCheck::new(member.size, Some(&list))));
+            return Some(Current::Data(DataCheck::new(size, Some(&list))));
         }
-        let reader = ComponentReader::of(&owner.1, component, member.size, self.lists.room(&owner))?;
+        let reader = ComponentReader::of(&owner.1, component, size, self.lists.room(&owner))?;
         Some(Current::Component(owner, reader))
     }
 }
@@ -151,9 +147,14 @@ fn component_reader(member: &Member) -> Option<ComponentReader> {
 
 impl<S: MemberSink> MemberSink for Collector<S> {
     fn begin(&mut self, member: &Member) -> Result<()> {
-        self.current = self.current(member);
-        let is_wanted = owner(member).is_some_and(|(_, component)| self.digests.lookups.wants(component, member.size));
-        self.kept = is_wanted.then(Vec::new);
+        let owned = owner(member);
+        let is_wanted = |(_, component): &(Owner, &str)| self.digests.lookups.wants(component, member.size);
+        self.kept = owned.as_ref().is_some_and(is_wanted).then(Vec::new);
+        self.current = match owned {
+            _ if is_digest(member) => Some(Current::Text(Vec::new())),
+            Some((owner, component)) => self.current(owner, component, member.size),
+            None => None,
+        };
         self.sink.begin(member)
     }
 

@@ -258,11 +258,11 @@ pub(super) fn same_files(sets: &[Arc<BackupSet>], peers: &[Arc<PeerRuns>]) -> Ha
     }
     for (index, set) in sets.iter().enumerate() {
         let Some(own) = Print::of(set) else { continue };
-        let is_it = |peer: &&Arc<PeerRuns>| peer.prints.iter().any(|(print, _)| own.is_copy_of(print));
-        let Some(peer) = peers.iter().find(is_it) else { continue };
-        let tag = peer.prints.iter().find(|(print, _)| own.is_copy_of(print)).map(|(_, tag)| tag.to_string());
-        let of = format!("{} {}", peer.host, tag.unwrap_or_default()).into();
-        let cause = Cause::SameFiles { host: peer.host.0.clone(), of };
+        let in_peer = |peer: &Arc<PeerRuns>| {
+            let (_, tag) = peer.prints.iter().find(|(print, _)| own.is_copy_of(print))?;
+            Some(Cause::SameFiles { host: peer.host.0.clone(), of: format!("{} {tag}", peer.host).into() })
+        };
+        let Some(cause) = peers.iter().find_map(in_peer) else { continue };
         found.insert(index, SetEvidence::new(Subject::Set, cause));
     }
     found
