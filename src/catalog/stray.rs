@@ -123,10 +123,10 @@ impl fmt::Display for StrayReason {
                 "by their times, SSTables in it are older than their table: no restore point has their rows, or a wrong one"
             }
             Self::CopiedSet => {
-                "by its name a copy of a set that is here, or one that was not finished: no restore point has what is in it"
+                "by its name a copy of a set that is here, or an unfinished one: no restore point has what is in it"
             }
             Self::CopiedHost => {
-                "by its name a copy of a host's directory, or one that was not finished: no restore point has what is in it"
+                "by its name a copy of a host's directory, or an unfinished one: no restore point has what is in it"
             }
             Self::CommitLogs => {
                 "commit logs of no host that is here:\n  put them below the host's name (commitlogs/HOST/),\n  or name \

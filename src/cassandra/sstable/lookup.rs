@@ -3,7 +3,9 @@
 //!
 //! None of the three has a checksum. A bit that is cleared in Filter.db, a key that is another one in
 //! Summary.db or Index.db, and reads of a partition find nothing. A Summary.db that is cut short
-//! Cassandra makes anew; with such a Filter.db only 5.0 opens the SSTable. Formats: `RowIndexEntry`, `BloomFilterSerializer`, `IndexSummary`.
+//! Cassandra makes anew; with such a Filter.db only 5.0 opens the SSTable.
+//!
+//! Formats: `RowIndexEntry`, `BloomFilterSerializer`, `IndexSummary`.
 
 use super::bytes::Cursor;
 use super::{Layout, murmur};

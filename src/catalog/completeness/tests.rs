@@ -410,7 +410,8 @@ mod property {
             let sets = host_sets(&left.map(|(set, _)| set.clone()).collect::<Vec<_>>());
             let peers = [peer((0..SETS as i64).map(|hour| (hour + 1) * 60))];
             let HostSets { host, sets: listed, chains, strays, .. } = &sets;
-            let judged = HostCompleteness::judge((host, Timestamp::default()), listed, chains, strays, &peers, &HashMap::new());
+            let when = Timestamp::default();
+            let judged = HostCompleteness::judge((host, when), listed, chains, strays, &peers, &HashMap::new());
             for (at, point) in chains.points().iter().enumerate() {
                 let last = hour(point.tag()) - 1;
                 for table in TABLES {

@@ -89,7 +89,7 @@ fn place(host: &Host, tag: String, level: &Level) -> Option<SnapshotPlace> {
     }
     let name = level.prefixes.iter().find(|name| original_of_any(name).is_some_and(|bare| *bare == *host.0))?;
     let left_out = Some(format!(
-        "its directory is called {name}, as that of a copy, or of one that was not finished: if it is whole, name it {host}"
+        "its directory is called {name}, as a copy is, or an unfinished one: if it is whole, name it {host}"
     ));
     Some(SnapshotPlace { prefix: format!("{tag}/{name}/"), tag, left_out })
 }
