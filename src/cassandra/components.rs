@@ -40,6 +40,7 @@ pub enum Effect {
 const DATA: &str = "Data.db";
 const COMPRESSION_INFO: &str = "CompressionInfo.db";
 const CRC: &str = "CRC.db";
+const DIGEST: &str = "Digest.crc32";
 /// Stands for either, where nothing tells which of them an SSTable had.
 pub const NEITHER_LIST: &str = "CompressionInfo.db or CRC.db";
 /// What no format does without, and what a format that has it does not do without.
@@ -67,7 +68,7 @@ pub fn lacking(format: Format, present: &[&str], toc: Option<&[String]>) -> Vec<
         if !has(name) && seen.insert(name) {
             let effect = match name {
                 COMPRESSION_INFO => Some(Effect::Unreadable),
-                CRC | "Digest.crc32" => Some(Effect::Unchecked),
+                CRC | DIGEST => Some(Effect::Unchecked),
                 _ if is_made_anew(name) => Some(Effect::MadeAnew),
                 _ if name.starts_with("SAI+") => missing_of_index(name, present),
                 _ => Some(Effect::Unknown),
@@ -79,8 +80,13 @@ pub fn lacking(format: Format, present: &[&str], toc: Option<&[String]>) -> Vec<
 }
 
 /// Whether Cassandra makes this component anew where it is not there: without it, no row is lost.
-pub fn is_made_anew(component: &str) -> bool {
+fn is_made_anew(component: &str) -> bool {
     matches!(component, "Filter.db" | "Summary.db" | "TOC.txt")
+}
+
+/// Whether an SSTable of which only this component is damaged has all its rows without it.
+pub fn is_spare(component: &str) -> bool {
+    is_made_anew(component) || component == DIGEST
 }
 
 /// Whether an SSTable without this component, of those that [`missing_components`] names, is one

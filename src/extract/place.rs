@@ -4,7 +4,7 @@
 use super::staging::ArchiveId;
 use super::target::{Access, Dir};
 use super::{Lost, MAX_DEPTH};
-use crate::cassandra::{SstableName, is_made_anew};
+use crate::cassandra::{SstableName, is_spare};
 use crate::reader::Archive;
 use crate::time::Timestamp;
 use crate::tree::PointFiles;
@@ -59,7 +59,7 @@ impl Plan {
         let mut plan = Self { directories: point.directories.clone(), ..Self::default() };
         let mut hash = blake3::Hasher::new();
         let mut damaged: BTreeMap<(String, String), Lost> = BTreeMap::new();
-        // Files that Cassandra makes anew, and whether they count, the others of their SSTables tell.
+        // Files that Cassandra does without: whether they count, the others of their SSTables tell.
         let mut spare = Vec::new();
         for file in &point.files {
             let id = ArchiveId::of(&file.object);
@@ -74,7 +74,7 @@ impl Plan {
             let set = set.map(|archive| archive.set.to_string()).unwrap_or_default();
             if let Some(why) = &listed.damage {
                 let lost = Lost { what: sstable_of(&file.path), set: set.clone(), files: 0, reason: why.to_string() };
-                if SstableName::parse_path(&file.path).is_some_and(|(_, parsed)| is_made_anew(parsed.component)) {
+                if SstableName::parse_path(&file.path).is_some_and(|(_, parsed)| is_spare(parsed.component)) {
                     spare.push((lost.what, set));
                     continue;
                 }

@@ -19,6 +19,7 @@ mod budget;
 mod bundle;
 mod checked;
 mod chunk_lists;
+mod contradiction;
 mod digest;
 mod fetch;
 mod flight;
@@ -33,6 +34,7 @@ mod readahead;
 mod seal;
 mod stats;
 mod sums;
+mod verdicts;
 
 pub use known::Archive;
 pub use known::listed_file::ListedFile;

@@ -1,7 +1,7 @@
 //! What archives that were looked into turned out not to give out. Listings of names cannot tell
 //! that; a restore point that needs such an archive lacks something from then on.
 
-use crate::cassandra::{SstableName, TableName, is_made_anew, is_needed};
+use crate::cassandra::{SstableName, TableName, is_needed, is_spare};
 use crate::catalog::merge::MergedSstable;
 use crate::catalog::{Cause, SetEvidence, Subject, TableArchive, Tag, Unread};
 use crate::reader::Listing;
@@ -128,7 +128,7 @@ fn of_listing<'a>(
         let Some(why) = &file.damage else { continue };
         let name = match SstableName::parse_path(&file.path) {
             // Where all of the SSTable cannot be had, the others say so.
-            Some((_, parsed)) if is_made_anew(parsed.component) => continue,
+            Some((_, parsed)) if is_spare(parsed.component) => continue,
             Some(("", parsed)) => parsed.sstable.to_string().into(),
             Some((directory, parsed)) => format!("{directory}/{}", parsed.sstable).into(),
             None => file.path.clone(),

@@ -6,7 +6,7 @@ use super::sstables::{Sink, Sums};
 use super::tables::KnownTables;
 use crate::archive::compression::Compression;
 use crate::cassandra::sstable::checksums::{BadPieces, Verdict};
-use crate::cassandra::{Effect, SstableName, is_made_anew, lacking};
+use crate::cassandra::{Effect, SstableName, is_spare, lacking};
 use crate::catalog::{BackupSet, Cause, HostSets, TableArchive, Unread};
 use crate::reader::{Broken, ListedFile, Listing, Reader, Seal, Stage};
 use crate::{Kind, Result};
@@ -200,8 +200,8 @@ impl Subject<'_> {
                 continue;
             };
             let sstable = SstableRef { directory: directory.into(), name: parsed.sstable };
-            // One that Cassandra makes anew, and the others are whole, is among the warnings.
-            if let Some(why) = file.damage.as_ref().filter(|_| !is_made_anew(parsed.component)) {
+            // One that Cassandra does without, and the others are whole, is among the warnings.
+            if let Some(why) = file.damage.as_ref().filter(|_| !is_spare(parsed.component)) {
                 // Only what has no data in the archive has no checksum.
                 let problem = if file.crc32.is_none() { Problem::DataMissing } else { component_problem(why) };
                 let known = damage.entry(sstable.clone()).or_insert((problem, why));

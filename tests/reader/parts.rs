@@ -8,7 +8,7 @@ use cassmount::archive::Member;
 use cassmount::archive::tar::MemberSink;
 use cassmount::reader::{Listing, Reader};
 use cassmount::store::ObjectMeta;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use testkit::unpacked::{files_below, sample_keys, unpack};
 
@@ -20,6 +20,8 @@ enum Told {
     /// Who reads the archive or all of the files. In a mount of plain files, the checksums in
     /// Data.db tell Cassandra.
     Readers,
+    /// As [`Self::Readers`]; it alone is left out, for Cassandra does without it, or makes it anew.
+    Spare,
     /// Nobody: Cassandra does without it, or makes it anew.
     Nobody,
 }
@@ -39,7 +41,7 @@ const DAMAGES: [(&str, Damage); 6] = [
     ("flipped at its end", |bytes| *bytes.last_mut().unwrap() ^= 1),
 ];
 
-use Told::{All, Nobody, Readers};
+use Told::{All, Nobody, Readers, Spare};
 
 /// Of each component, what each damage comes to, in the order of [`DAMAGES`].
 const COMPRESSED: [(&str, [Told; 6]); 8] = [
@@ -48,10 +50,10 @@ const COMPRESSED: [(&str, [Told; 6]); 8] = [
     ("CompressionInfo.db", [All, All, All, All, All, Readers]),
     ("Index.db", [All, All, All, All, Readers, All]),
     // What is no number tells nothing.
-    ("Digest.crc32", [Nobody, Readers, Readers, Nobody, Nobody, Readers]),
-    ("Filter.db", [Readers; 6]),
+    ("Digest.crc32", [Nobody, Spare, Spare, Nobody, Nobody, Spare]),
+    ("Filter.db", [Spare; 6]),
     // What is cut short Cassandra makes anew.
-    ("Summary.db", [Nobody, Nobody, Nobody, Nobody, Readers, Readers]),
+    ("Summary.db", [Nobody, Nobody, Nobody, Nobody, Spare, Spare]),
     ("TOC.txt", [Nobody; 6]),
 ];
 
@@ -78,14 +80,34 @@ fn sample(table: &str) -> Files {
     files.filter_map(|(path, bytes, _)| Some((path.strip_prefix("nb-1-big-")?.to_owned(), bytes))).collect()
 }
 
-/// The SSTables' numbers of which a file cannot be read.
-fn condemned(listing: &Listing) -> BTreeSet<usize> {
-    let damaged = listing.files.iter().filter(|file| file.damage.is_some());
-    damaged.map(|file| file.path.split('-').nth(1).unwrap().parse().unwrap()).collect()
+/// Per SSTable's number, the components that cannot be read.
+type Condemned = BTreeMap<usize, BTreeSet<String>>;
+
+fn condemned(listing: &Listing) -> Condemned {
+    let mut found = Condemned::new();
+    for file in listing.files.iter().filter(|file| file.damage.is_some()) {
+        let (number, component) = parts(&file.path);
+        found.entry(number).or_default().insert(component.to_owned());
+    }
+    found
 }
 
-async fn streamed(reader: &Reader, object: &Arc<ObjectMeta>) -> BTreeSet<usize> {
+/// Of `nb-7-big-Data.db`.
+fn parts(path: &str) -> (usize, &str) {
+    (path.split('-').nth(1).unwrap().parse().unwrap(), path.rsplit('-').next().unwrap())
+}
+
+async fn streamed(reader: &Reader, object: &Arc<ObjectMeta>) -> Condemned {
     condemned(reader.stream(object, NoSink).await.unwrap().0.listing())
+}
+
+/// Read as an archive in a mount, and as `extract` and `verify` do.
+async fn of_archive(files: impl Iterator<Item = (&String, &Vec<u8>)>) -> [Condemned; 2] {
+    let world = World::new();
+    let tar = files.fold(Tar::new(), |tar, (name, bytes)| tar.file(format!("./{name}"), bytes));
+    let object = world.memory.put("a.enc", encrypt_with(PASSPHRASE, &gzip(&tar.end())));
+    let archive = condemned(&world.reader().listing(&object).await.unwrap());
+    [archive, streamed(&World { memory: world.memory, ..World::new() }.reader(), &object).await]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +120,7 @@ async fn a_damaged_component_is_told_or_costs_no_row() {
     ];
     for (table, expected) in [("users", &COMPRESSED[..]), ("events", &plain_data)] {
         let sound = sample(table);
-        let mut cases = vec![(format!("{table}, sound"), Nobody)];
+        let mut cases = vec![(format!("{table}, sound"), "", Nobody)];
         let mut files = Files::new();
         let mut add = |number: usize, components: &Files| {
             files.extend(components.iter().map(|(name, bytes)| (format!("nb-{number}-big-{name}"), bytes.clone())));
@@ -113,33 +135,42 @@ async fn a_damaged_component_is_told_or_costs_no_row() {
                 let (was, is) = (&sound[*component], &damaged[*component]);
                 let is_cleared = is.len() < was.len() || was.iter().zip(is).any(|(was, is)| was & !is != 0);
                 let told = if *component == "Filter.db" && !is_cleared { Nobody } else { *told };
-                cases.push((format!("{table}, {component} {what}"), told));
+                cases.push((format!("{table}, {component} {what}"), component, told));
             }
         }
-        let world = World::new();
-        let tar = files.iter().fold(Tar::new(), |tar, (name, bytes)| tar.file(format!("./{name}"), bytes));
-        let object = world.memory.put("a.enc", encrypt_with(PASSPHRASE, &gzip(&tar.end())));
-        let archive = condemned(&world.reader().listing(&object).await.unwrap());
-        let extracted = streamed(&World { memory: world.memory, ..World::new() }.reader(), &object).await;
+        let [archive, extracted] = of_archive(files.iter()).await;
+        // Some are told by what comes before them; here nothing does.
+        let [archive_backwards, extracted_backwards] = of_archive(files.iter().rev()).await;
 
         let mut plain = Plain { world: World::new(), files };
         let (bundle, reader) = plain.open();
-        let mut in_mount = BTreeSet::new();
+        let mut in_mount = Condemned::new();
         for (number, file) in reader.listing(&bundle).await.unwrap().files.iter().enumerate() {
             let is_read = read_one(&reader, &bundle, number).await.is_ok();
+            let (sstable, component) = parts(&file.path);
             // What is emptied is not asked for: who lists the files is told of it.
-            if !is_read || file.size == 0 && !file.path.ends_with("Data.db") {
-                in_mount.insert(file.path.split('-').nth(1).unwrap().parse::<usize>().unwrap());
+            if !is_read || file.size == 0 && component != "Data.db" {
+                in_mount.entry(sstable).or_default().insert(component.to_owned());
             }
         }
         let copied = streamed(&reader, &bundle).await;
-        for (number, (case, told)) in cases.iter().enumerate() {
-            let by = [&archive, &extracted, &copied].map(|found| found.contains(&number));
-            assert_eq!(by, [*told != Nobody; 3], "{case}: archive in a mount, extracted, plain files read");
+        for (number, (case, component, told)) in cases.iter().enumerate() {
+            let by = [&archive, &extracted, &copied, &archive_backwards, &extracted_backwards];
+            let found = by.map(|found| found.contains_key(&number));
+            let who = "archive in a mount, extracted, plain files read; both again backwards";
+            let is_late = case.contains("CompressionInfo.db flipped");
+            assert_eq!(found[..3], [*told != Nobody; 3], "{case}: {who}");
+            assert!(is_late || found[3..] == [*told != Nobody; 2], "{case}: {who}: {found:?}");
+            if *told == Spare {
+                let alone = BTreeSet::from([(*component).to_owned()]);
+                assert_eq!(by.map(|found| &found[&number]), [&alone; 5], "{case}: {who}");
+                let in_mount = in_mount.get(&number);
+                assert!(in_mount.is_none_or(|found| !found.contains("Data.db")), "{case}: {in_mount:?}");
+            }
             if *told == All {
-                assert!(in_mount.contains(&number), "{case}: plain files in a mount");
+                assert!(in_mount.contains_key(&number), "{case}: plain files in a mount");
             }
         }
-        assert!(!in_mount.contains(&0), "{table}");
+        assert!(!in_mount.contains_key(&0), "{table}");
     }
 }

@@ -313,7 +313,7 @@ fn sstables_that_contradict_themselves() {
             fs::write(info, &bytes[..bytes.len() - 3]).unwrap();
         });
         sample.assert_deep(&[
-            "cass-a 2026-11-21-02-45 shop.users nb-1-big: digest_differs",
+            "cass-a 2026-11-21-02-45 shop.users: oddity",
             "cass-a 2026-11-21-02-45 shop.orders nb-1-big: chunk_damaged",
             "cass-a 2026-11-21-02-45 shop.events nb-1-big: chunk_damaged",
             "cass-a 2026-11-21-02-45 shop.users .users_emailnb-1-big: chunk_damaged",

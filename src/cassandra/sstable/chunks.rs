@@ -27,7 +27,7 @@ pub(super) struct InfoHead<'a> {
     compressor: &'a [u8],
     chunk_length: u32,
     max_compressed: i32,
-    plain_size: u64,
+    pub(super) plain_size: u64,
     pub(super) chunks: u32,
 }
 

@@ -4,7 +4,7 @@
 //! opens no SSTable; half an index it opens, and finds the partitions that are left.
 
 use super::checksums::{List, ListReader};
-use super::{Layout, PartitionCount};
+use super::{CompressionRatio, Layout, PartitionCount};
 use crate::Result;
 use crate::cassandra::SstableName;
 
@@ -21,9 +21,9 @@ enum Of {
 /// What it tells.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Told {
-    /// How many partitions there are, and whether they are in the order of `Murmur3Partitioner`:
-    /// Statistics.db.
-    Statistics { partitions: u64, by_token: bool },
+    /// How many partitions there are, whether they are in the order of `Murmur3Partitioner`, and how
+    /// far they are compressed: Statistics.db.
+    Statistics { partitions: u64, by_token: bool, compression: Option<CompressionRatio> },
     /// It leads to so many partitions: Index.db and Partitions.db.
     Partitions(u64),
     /// Where the chunks of Data.db are: CompressionInfo.db.
@@ -56,9 +56,12 @@ impl ComponentReader {
     pub fn finish(self) -> Result<Told> {
         match self.0 {
             Of::Count(count) => {
-                let by_token = count.by_token();
+                let (by_token, compression) = (count.by_token(), count.compression());
                 let partitions = count.finish()?;
-                Ok(by_token.map_or(Told::Partitions(partitions), |by_token| Told::Statistics { partitions, by_token }))
+                Ok(match by_token {
+                    Some(by_token) => Told::Statistics { partitions, by_token, compression },
+                    None => Told::Partitions(partitions),
+                })
             }
             Of::Chunks(reader) => reader.finish().map(Told::Chunks),
         }

@@ -23,7 +23,7 @@ pub use component::{ComponentReader, Told};
 pub use header::{Column, Header};
 pub use lookup::{Lookup, Misleading};
 pub use marshal::DataType;
-pub use partitions::PartitionCount;
+pub use partitions::{CompressionRatio, PartitionCount};
 pub use rows::{Bound, Cell, Deletion, Liveness, Partition, RangeMarker, Row, Unfiltered};
 pub use shape::Shape;
 

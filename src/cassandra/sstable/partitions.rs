@@ -12,6 +12,19 @@ use crate::{Error, Result};
 /// The footer of Partitions.db: where its first key is, how many keys there are, where its root is.
 const FOOTER: usize = 3 * 8;
 
+/// Bytes of the chunks of a Data.db, without their checksums, for each byte that they hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompressionRatio {
+    /// Of the number, as Cassandra computes it from two whole ones.
+    bits: u64,
+}
+
+impl CompressionRatio {
+    pub(super) fn of(stored: u64, plain: u64) -> Self {
+        Self { bits: (stored as f64 / plain as f64).to_bits() }
+    }
+}
+
 /// Counts the partitions of a component that comes in pieces.
 #[derive(Debug)]
 pub struct PartitionCount(Of);
@@ -82,6 +95,14 @@ impl PartitionCount {
         }
     }
 
+    /// Of Statistics.db: how far Data.db is compressed.
+    pub(super) fn compression(&self) -> Option<CompressionRatio> {
+        match &self.0 {
+            Of::Statistics { layout, bytes } => compression_ratio(*layout, bytes).ok(),
+            _ => None,
+        }
+    }
+
     /// How many there are.
     ///
     /// # Errors
@@ -128,6 +149,17 @@ fn of_statistics(layout: Layout, statistics: &[u8]) -> Result<u64> {
         count = count.saturating_add(partitions);
     }
     Ok(count)
+}
+
+/// Behind two histograms, the last position in the commit log, and the bounds of times.
+fn compression_ratio(layout: Layout, statistics: &[u8]) -> Result<CompressionRatio> {
+    let mut stats = Cursor::new(header::find_component(layout, statistics, header::STATS_COMPONENT)?);
+    for _ in 0..2 {
+        let buckets = stats.u32()? as usize;
+        stats.take(buckets.saturating_mul(16))?;
+    }
+    stats.take(12 + 2 * 8 + 4 * 4)?;
+    Ok(CompressionRatio { bits: stats.u64()? })
 }
 
 #[cfg(test)]

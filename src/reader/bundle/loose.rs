@@ -11,7 +11,9 @@ use super::judge::Judge;
 use super::pieces::DividedData;
 use crate::cache::CacheFile;
 use crate::cassandra::SstableName;
+use crate::cassandra::sstable::checksums::DataCheck;
 use crate::cassandra::sstable::{ComponentReader, MAX_STATISTICS, Told};
+use crate::reader::contradiction;
 use crate::reader::flight::Flight;
 use crate::reader::identity::Identity;
 use crate::reader::known::{Archive, LooseObject};
@@ -42,6 +44,9 @@ const STATISTICS: &str = "Statistics.db";
 
 /// Longest Digest.crc32 that is read, bytes: a decimal number of 32 bits, and some slack.
 const MAX_DIGEST: u32 = 64;
+
+/// Longest CompressionInfo.db that is held against a Data.db, bytes: that of some 60 GB.
+const MAX_LIST: u64 = 32 << 20;
 
 /// An open file of a bundle.
 pub(in crate::reader) struct LooseFile {
@@ -286,8 +291,28 @@ impl LooseFile {
         let judge = self.judge().await?;
         Ok(self.files.landings.join(&identity, || {
             let (files, object) = (Arc::clone(&self.files), Arc::clone(&self.object));
+            let (archive, number) = (Arc::clone(&self.archive), self.number);
             async move {
-                let landed = files.land_object(&object, identity, expected, judge).await;
+                let mut landed = files.land_object(&object, identity, expected, judge).await;
+                if let Err(error) = &landed
+                    && error.kind() == Kind::Corrupt
+                    && expected.crc32.is_some()
+                    && let Some(judge) = judge_by_chunks(&files, &archive, number).await
+                {
+                    let no_digest = Expected { crc32: None, ..expected };
+                    match files.land_object(&object, identity, no_digest, Some(judge)).await {
+                        Ok(()) => {
+                            tracing::warn!(
+                                "{error}; but all of its chunks have their own CRC-32, so that Digest.crc32 is the \
+                                 wrong one: no rows are lost"
+                            );
+                            landed = Ok(());
+                        }
+                        // It is as it was told first.
+                        Err(error) if error.kind() == Kind::Corrupt => {}
+                        Err(error) => landed = Err(error),
+                    }
+                }
                 landed.inspect_err(|error| match error.kind() {
                     Kind::Corrupt => files.known.condemn(identity, error),
                     _ => files.known.remember_failure(identity, error),
@@ -331,29 +356,37 @@ impl LooseFile {
                 }
             }
         }
-        Ok(Some(Judge { reader, partitions, data }))
+        Ok(Some(Judge::Component { reader, partitions, data }))
     }
 
     /// By Statistics.db beside it, where that is whole: if not, who opens the SSTable hears of that.
     /// Boxed: to open a file is part of opening a file here.
     fn partitions<'a>(&'a self, sstable: &'a SstableName) -> BoxFuture<'a, Result<Option<u64>>> {
         let work = async move {
-            let Some(number) = self.beside(STATISTICS) else { return Ok(None) };
-            let Some(mut reader) = ComponentReader::of(sstable, STATISTICS, self.size_of(number), 0) else {
-                return Ok(None);
-            };
-            let read = async { self.open_beside(number).await?.read(0, MAX_STATISTICS).await };
-            match read.await {
-                Ok(bytes) => reader.push(&bytes),
-                Err(error) if error.kind() == Kind::Corrupt => return Ok(None),
-                Err(error) => return Err(error),
-            }
-            Ok(reader.finish().ok().and_then(|told| match told {
-                Told::Statistics { partitions, .. } => Some(partitions),
-                Told::Partitions(_) | Told::Chunks(_) => None,
-            }))
+            Ok(match self.told(sstable, STATISTICS, MAX_STATISTICS).await? {
+                Some(Told::Statistics { partitions, .. }) => Some(partitions),
+                _ => None,
+            })
         };
         work.boxed()
+    }
+
+    /// What this component beside it tells, where it is whole and has at most so many bytes.
+    async fn told(&self, sstable: &SstableName, component: &str, most: u64) -> Result<Option<Told>> {
+        let Some(number) = self.beside(component).filter(|&number| self.size_of(number) <= most) else {
+            return Ok(None);
+        };
+        let keep = if component == STATISTICS { 0 } else { MAX_LIST as usize };
+        let Some(mut reader) = ComponentReader::of(sstable, component, self.size_of(number), keep) else {
+            return Ok(None);
+        };
+        let read = async { self.open_beside(number).await?.read(0, most).await };
+        match read.await {
+            Ok(bytes) => reader.push(&bytes),
+            Err(error) if error.kind() == Kind::Corrupt => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        Ok(reader.finish().ok())
     }
 
     /// The Digest.crc32 of this Data.db.
@@ -392,6 +425,27 @@ impl LooseFile {
         let object = &self.archive.loose[number].object;
         Self::open(Arc::clone(&self.files), Arc::clone(&self.archive), number, object).await
     }
+}
+
+/// Who judges a Data.db that is not what its Digest.crc32 says; `None` where nothing tells.
+/// Boxed: to land a file is part of opening a file here.
+fn judge_by_chunks<'a>(
+    files: &'a Arc<LooseFiles>,
+    archive: &'a Arc<Archive>,
+    number: usize,
+) -> BoxFuture<'a, Option<Judge>> {
+    let work = async move {
+        let object = &archive.loose[number].object;
+        let file = LooseFile::open(Arc::clone(files), Arc::clone(archive), number, object).await.ok()?;
+        let (sstable, size) = (file.of_data()?, file.size());
+        let Told::Chunks(list) = file.told(&sstable, LISTS[0], MAX_LIST).await.ok()?? else { return None };
+        let Told::Statistics { compression, .. } = file.told(&sstable, STATISTICS, MAX_STATISTICS).await.ok()?? else {
+            return None;
+        };
+        let check = DataCheck::new(size, Some(&list));
+        contradiction::is_of(&list, size, compression).then_some(Judge::Data { check, list, size })
+    };
+    work.boxed()
 }
 
 /// A Data.db that is read in spans.

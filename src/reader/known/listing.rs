@@ -5,7 +5,9 @@ use super::members::Files;
 use super::snapshot::{self, CountedPart};
 use super::warnings::{MAX_WARNINGS, Warnings};
 use crate::archive::{Member, names};
+use crate::reader::contradiction::contradictions;
 use crate::reader::digest::{self, Digests};
+use crate::reader::verdicts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -97,20 +99,27 @@ impl Listing {
         self.files.push(file);
     }
 
+    /// Offset and size of each Data.db that has to be read once more: its Digest.crc32 contradicts
+    /// it, and its chunks may tell which of the two is right.
+    pub(in crate::reader) fn doubtful(&self, offsets: &[u64], digests: &Digests) -> Vec<(u64, u64)> {
+        let (found, _) = contradictions(&self.as_read(offsets), digests);
+        let open = found.iter().filter(|found| found.is_open(digests));
+        open.map(|found| (found.data.offset, found.data.size)).collect()
+    }
+
+    fn as_read<'a>(&'a self, offsets: &'a [u64]) -> Vec<digest::File<'a>> {
+        // All of them were read, or there would be no digests.
+        let of = |(file, &offset): (&'a ListedFile, &u64)| {
+            let crc32 = file.crc32.unwrap_or_default();
+            digest::File { path: &file.path, offset, size: file.size, crc32 }
+        };
+        self.files.iter().zip(offsets).map(of).collect()
+    }
+
     /// Records what Digest.crc32 files said: the files of an SSTable that they condemn cannot be
     /// read.
     pub(in crate::reader) fn check_digests(&mut self, offsets: &[u64], digests: &Digests) {
-        let files: Vec<_> = self
-            .files
-            .iter()
-            .zip(offsets)
-            // All of them were read, or there would be no digests.
-            .map(|(file, &offset)| {
-                let crc32 = file.crc32.unwrap_or_default();
-                digest::File { path: &file.path, offset, size: file.size, crc32 }
-            })
-            .collect();
-        let (verdicts, warnings) = digest::check(&files, digests);
+        let (verdicts, warnings) = verdicts::check(&self.as_read(offsets), digests);
         for (file, verdict) in self.files.iter_mut().zip(verdicts) {
             file.damage = file.damage.take().or(verdict.map(Into::into));
         }

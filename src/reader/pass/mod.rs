@@ -360,12 +360,13 @@ impl PreparedPass {
         let (mut listing, mut offsets) = passes.known.listing(&index.members, index.plain_size, &index.warnings);
         let indexed = self.journal.finish();
         let Collector { sink: landing, mut digests, .. } = landing;
+        let spans = SpanMap::Index(Arc::clone(&index));
+        let source = Arc::new(SpanSource { object: Arc::clone(object), identity, spans });
+        let read = |range| Handle::current().block_on(passes.spans.read_spans(&source, range, Keep::Memory));
         if self.resumed {
-            let spans = SpanMap::Index(Arc::clone(&index));
-            let source = Arc::new(SpanSource { object: Arc::clone(object), identity, spans });
-            let read = |range| Handle::current().block_on(passes.spans.read_spans(&source, range, Keep::Memory));
             digests.complete(&index.members, read)?;
         }
+        digests.look_again(&listing.doubtful(&offsets, &digests), read)?;
         listing.check_digests(&offsets, &digests);
         listing.check_manifest(&mut offsets, &digests);
         let damaged: HashSet<u64> = listing

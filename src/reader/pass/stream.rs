@@ -6,7 +6,8 @@ use super::pipeline::{self, Broken, LastStage, Stage};
 use crate::archive::compression::{Decoder, Segment, Spacing, Summary};
 use crate::archive::tar::{MemberSink, TarReader};
 use crate::reader::Reader;
-use crate::reader::digest::Collector;
+use crate::reader::digest::{Collector, Digests};
+use crate::reader::known::listing::Listing;
 use crate::reader::known::{self, Archive};
 use crate::reader::seal::ends::{Ends, Seal};
 use crate::reader::seal::opener::Opener;
@@ -124,17 +125,21 @@ impl Reader {
         let _turn = passes.turn().await;
         let _gauge = Gauge::new(&stats.passes_running);
         stats.passes.fetch_add(1, Relaxed);
-        let mut examined = match Ends::fetch(&self.seals, object).await {
-            Err(broken) => Examined { sink, seal: None, archive: Err(broken) },
-            Ok(ends) => {
-                let (body, first) = (ends.body, ends.first.clone());
-                let splitting =
-                    Splitting { tar: TarReader::new(), sink: Collector::new(sink), to_the_end, broken: None };
-                let (passes, meta) = (Arc::clone(passes), Arc::clone(object));
-                let work = move |pieces| Ok(split(&passes, &meta, ends, pieces, splitting));
-                self.fetcher.feed(object, body, first, 0, arrived, work).await?
+        let Split { sink, seal, read } = self.split(object, Collector::new(sink), to_the_end, arrived).await?;
+        let read = match read {
+            Ok(mut contents) => {
+                let doubtful = contents.listing.doubtful(&contents.offsets, &contents.digests);
+                if !doubtful.is_empty() {
+                    let doubtful = doubtful.into_iter().map(|(offset, _)| offset).collect();
+                    let again = self.split(object, Collector::again(doubtful), false, &|_| {}).await?;
+                    contents.digests.chunks.extend(again.read.map(|again| again.digests.chunks).unwrap_or_default());
+                }
+                let (passes, object) = (Arc::clone(passes), Arc::clone(object));
+                Ok(blocking(move || Ok(contents.judge(&passes, &object))).await?)
             }
+            Err(broken) => Err(broken),
         };
+        let mut examined = Examined { sink, seal, archive: read };
         if let Err(broken) = &mut examined.archive {
             stats.count_error(&broken.error);
             broken.error = broken.error.clone().with_object(&object.key);
@@ -142,9 +147,63 @@ impl Reader {
         Ok(examined)
     }
 
+    /// Reads all of the archive once.
+    async fn split<S>(
+        &self,
+        object: &Arc<ObjectMeta>,
+        sink: Collector<S>,
+        to_the_end: bool,
+        arrived: &(dyn Fn(u64) + Sync),
+    ) -> Result<Split<S>>
+    where
+        S: MemberSink + Send + 'static,
+    {
+        let ends = match Ends::fetch(&self.seals, object).await {
+            Err(broken) => return Ok(Split { sink: sink.sink, seal: None, read: Err(broken) }),
+            Ok(ends) => ends,
+        };
+        let (body, first) = (ends.body, ends.first.clone());
+        let splitting = Splitting { tar: TarReader::new(), sink, to_the_end, broken: None };
+        let (passes, meta) = (Arc::clone(&self.passes), Arc::clone(object));
+        let work = move |pieces| Ok(split(&passes, &meta, ends, pieces, splitting));
+        self.fetcher.feed(object, body, first, 0, arrived, work).await
+    }
+
     /// The archive, if it is known without asking the store.
     pub async fn known(&self, object: &ObjectMeta) -> Option<Arc<Archive>> {
         self.passes.known.archive(self.fetcher.identity(object)).await
+    }
+}
+
+/// What [`split`] came to.
+struct Split<S> {
+    sink: S,
+    seal: Option<Seal>,
+    read: Result<Contents, Broken>,
+}
+
+/// What a tar holds, before its files are held against each other.
+struct Contents {
+    listing: Listing,
+    offsets: Vec<u64>,
+    digests: Digests,
+}
+
+impl Contents {
+    /// Blocks.
+    fn judge(self, passes: &Passes, object: &ObjectMeta) -> Arc<Archive> {
+        let Self { mut listing, mut offsets, digests } = self;
+        listing.check_digests(&offsets, &digests);
+        listing.check_manifest(&mut offsets, &digests);
+        let archive = Arc::new(Archive::new(passes.fetcher.identity(object), listing, offsets));
+        let known = &passes.known;
+        if known.archives.get(&archive.identity).is_none() {
+            known::save(&known.index_dir, &object.key, &archive).unwrap_or_else(|error: Error| {
+                tracing::warn!("{error}: the archive will have to be read again after a restart");
+            });
+            known.archives.put(Arc::clone(&archive));
+        }
+        archive
     }
 }
 
@@ -155,7 +214,7 @@ fn split<S: MemberSink>(
     ends: Ends,
     pieces: mpsc::Receiver<Result<crate::reader::fetch::Piece>>,
     mut splitting: Splitting<S>,
-) -> Examined<S> {
+) -> Split<S> {
     let mut seal = None;
     let read = || {
         let (archive, unlocked) = ends.unlock(&passes.seals, object)?;
@@ -170,21 +229,11 @@ fn split<S: MemberSink>(
     };
     let read = read();
     let Splitting { tar, sink: Collector { sink, digests, .. }, .. } = splitting;
-    let archive = read.and_then(|stream| {
+    let read = read.and_then(|stream| {
         let tar = tar.finish().map_err(|error| Stage::Tar.failed(error))?;
         let warnings = [stream.warnings, tar.warnings].concat();
-        let (mut listing, mut offsets) = passes.known.listing(&tar.members, stream.plain_size, &warnings);
-        listing.check_digests(&offsets, &digests);
-        listing.check_manifest(&mut offsets, &digests);
-        let archive = Arc::new(Archive::new(passes.fetcher.identity(object), listing, offsets));
-        let known = &passes.known;
-        if known.archives.get(&archive.identity).is_none() {
-            known::save(&known.index_dir, &object.key, &archive).unwrap_or_else(|error: Error| {
-                tracing::warn!("{error}: the archive will have to be read again after a restart");
-            });
-            known.archives.put(Arc::clone(&archive));
-        }
-        Ok(archive)
+        let (listing, offsets) = passes.known.listing(&tar.members, stream.plain_size, &warnings);
+        Ok(Contents { listing, offsets, digests })
     });
-    Examined { sink, seal, archive }
+    Split { sink, seal, read }
 }

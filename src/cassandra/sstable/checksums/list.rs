@@ -4,6 +4,7 @@
 use super::super::Layout;
 use super::super::bytes::Cursor;
 use super::super::chunks::InfoHead;
+use super::super::partitions::CompressionRatio;
 use super::Trail;
 use crate::cassandra::SstableName;
 use crate::{Error, Result};
@@ -26,6 +27,8 @@ pub(super) enum Kind {
         trail: Trail,
         /// The start of the last chunk.
         last: u64,
+        /// Bytes of all chunks, decompressed.
+        plain_size: u64,
     },
     Pieces {
         length: u32,
@@ -83,6 +86,15 @@ impl List {
         }
     }
 
+    /// How much of a compressed `Data.db` of `size` bytes is left of what it holds, as Statistics.db
+    /// tells it. Two SSTables hardly have the same, to the last bit.
+    pub fn compression(&self, size: u64) -> Option<CompressionRatio> {
+        let Kind::Chunks { trail, plain_size, .. } = &self.0 else { return None };
+        // The first chunk is not in the trail.
+        let stored = size.checked_sub((trail.count + 1).checked_mul(CRC_LEN)?)?;
+        (*plain_size > 0).then(|| CompressionRatio::of(stored, *plain_size))
+    }
+
     /// Bytes of memory, about.
     pub fn weight(&self) -> usize {
         match &self.0 {
@@ -126,7 +138,7 @@ pub struct ListReader {
 #[derive(Debug)]
 enum State {
     Head,
-    Offsets { left: u32, before: Option<u64>, starts: Option<Vec<u64>>, trail: Trail },
+    Offsets { left: u32, before: Option<u64>, starts: Option<Vec<u64>>, trail: Trail, plain_size: u64 },
     Crcs { length: u32, crcs: Option<Vec<u32>>, trail: Trail },
 }
 
@@ -164,8 +176,8 @@ impl ListReader {
         match self.state {
             State::Head => Err(self.head(&self.held).err().unwrap_or_else(cut)),
             State::Offsets { left: 1.., .. } => Err(cut()),
-            State::Offsets { before, starts, trail, .. } => {
-                Ok(List(Kind::Chunks { starts, trail, last: before.unwrap_or_default() }))
+            State::Offsets { before, starts, trail, plain_size, .. } => {
+                Ok(List(Kind::Chunks { starts, trail, last: before.unwrap_or_default(), plain_size }))
             }
             State::Crcs { .. } if !self.held.is_empty() => Err(cut()),
             State::Crcs { length, crcs, trail } => Ok(List(Kind::Pieces { length, crcs, trail })),
@@ -203,7 +215,8 @@ impl ListReader {
         let state = if let Some(layout) = self.layout {
             let head = InfoHead::read(layout, &mut cursor)?;
             let starts = (head.chunks as usize <= self.keep / 8).then(Vec::new);
-            State::Offsets { left: head.chunks, before: None, starts, trail: Trail::default() }
+            let plain_size = head.plain_size;
+            State::Offsets { left: head.chunks, before: None, starts, trail: Trail::default(), plain_size }
         } else {
             let length = piece_length(&mut cursor)?;
             State::Crcs { length, crcs: Some(Vec::new()), trail: Trail::default() }
@@ -217,7 +230,7 @@ impl ListReader {
             State::Head => Ok(None),
             // What follows the offsets is nobody's.
             State::Offsets { left: 0, .. } => Ok(Some(&[])),
-            State::Offsets { left, before, starts, trail } => {
+            State::Offsets { left, before, starts, trail, .. } => {
                 let Some((offset, rest)) = bytes.split_first_chunk() else { return Ok(None) };
                 let offset = u64::from_be_bytes(*offset);
                 follows(*before, offset)?;
