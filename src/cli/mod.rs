@@ -40,6 +40,7 @@ mod peers;
 mod places;
 mod progress;
 mod prune;
+mod remembered;
 mod report;
 mod restore;
 mod runtime_state;

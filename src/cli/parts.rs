@@ -8,7 +8,7 @@ use super::runtime_state::RunningMount;
 use super::session::Session;
 use super::terminal::say;
 use super::watched_hosts::WatchedHosts;
-use super::{glance, key_check, mixed, session, state_dir};
+use super::{glance, key_check, mixed, remembered, session, state_dir};
 use cassmount::cache::Cache;
 use cassmount::catalog::cluster::Meant;
 use cassmount::catalog::{Catalog, Host};
@@ -235,6 +235,7 @@ impl Parts {
         let mounted = cassmount::fs::serve(Arc::clone(&self.overlay), device, greeting, options, settled)?;
         // Looks for new sets in the background; ends with the catalog, that is with the mount.
         drop(self.session.catalog.keep_fresh(REFRESH));
+        remembered::watch(&self.overlay, self.session.cache_dir.verify(), self.session.catalog.source().to_owned());
         Ok(mounted)
     }
 

@@ -1,7 +1,7 @@
 //! From options to the opened parts that commands work with.
 
 use super::options::{self, BackupArgs, TablePatternArgs};
-use super::{logging, table, wait, words};
+use super::{logging, remembered, table, wait};
 use cassmount::cache::Cache;
 use cassmount::cache_dir::CacheDir;
 use cassmount::cassandra::TableName;
@@ -12,10 +12,10 @@ use cassmount::keys::KeyRing;
 use cassmount::private;
 use cassmount::reader::{Reader, ReaderOptions};
 use cassmount::store::{Bundles, Store};
-use cassmount::task::{blocking, lock};
+use cassmount::task::lock;
 use cassmount::tree::{BackupTree, Damage, LackLog, TreeOptions};
 use cassmount::unpacked::{Unpacked, with_plain_logs};
-use cassmount::verify::{self, FoundBefore, FoundDamage};
+use cassmount::verify::FoundBefore;
 use cassmount::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -121,15 +121,7 @@ impl Session {
 
     /// Keeps what archives were found not to give out, so that later commands know it.
     pub(super) async fn remember(&self, host: &Host, damages: Vec<Damage>) -> Result<()> {
-        let (directory, source, host) = (self.cache_dir.verify(), self.catalog.source().to_owned(), host.clone());
-        let found: Vec<FoundDamage> =
-            damages.into_iter().map(|Damage { set, object, evidence }| (set, object, evidence)).collect();
-        let now = words::now();
-        blocking(move || {
-            verify::remember(&directory, &source, &host, &found, now);
-            Ok(())
-        })
-        .await
+        remembered::keep(&self.cache_dir.verify(), self.catalog.source(), host, damages).await
     }
 
     /// Makes sure that the source is there and lets us in.

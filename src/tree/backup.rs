@@ -87,7 +87,7 @@ pub struct BackupTree {
     options: TreeOptions,
     root: TreeNode,
     pub(super) linked: LinkedTables,
-    hosts: Mutex<HashMap<Host, Arc<HostState>>>,
+    pub(super) hosts: Hosts,
     pub(super) contents: Weighted<[u8; 32], Arc<ContentTree>>,
     pub(super) schemas: Weighted<(Host, Tag, [u8; 32]), Bytes>,
     opened: Timestamp,
@@ -112,6 +112,16 @@ pub(super) struct HostState {
     guessed: Mutex<Option<String>>,
     /// What tables of a restore point are like.
     pub(super) shapes: Mutex<Option<PointShapes>>,
+}
+
+/// What is known of each host that was looked at.
+pub(super) type Hosts = Arc<Mutex<HashMap<Host, Arc<HostState>>>>;
+
+impl HostState {
+    /// The host's sets, if they are known.
+    pub(super) fn sets(&self) -> Option<Arc<HostSets>> {
+        lock(&self.built).as_ref().map(|built| Arc::clone(&built.model.from.sets))
+    }
 }
 
 #[derive(Clone)]
@@ -210,7 +220,7 @@ impl BackupTree {
             source,
             root: TreeNode::root(root),
             linked: LinkedTables::new(&options.linked, options.source_host.as_ref()),
-            hosts: Mutex::default(),
+            hosts: Hosts::default(),
             contents: Weighted::new(options.memory_limit),
             schemas: Weighted::new(options.memory_limit / 4),
             opened: SystemTime::now().into(),
@@ -533,7 +543,7 @@ impl View for BackupTree {
 
     async fn open(&self, node: &TreeNode) -> Result<Arc<dyn OpenFile>> {
         match node.place() {
-            Place::Member(file) => self.source.open(&file.object, file.index).await,
+            Place::Member(file) => self.open_member(file).await,
             Place::Object(object) => Ok(in_memory(self.source.fetch_object(object, MAX_SET_FILE).await?)),
             Place::Schema(host, tag) => Ok(in_memory(self.schema_text(host, tag).await?)),
             Place::Incomplete(host, tag) => Ok(in_memory(self.incomplete(host, tag).await?)),

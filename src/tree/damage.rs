@@ -16,7 +16,14 @@ const MOST: usize = 100;
 
 /// What archives of one host do not give out, as far as they were looked into.
 #[derive(Debug, Default)]
-pub(super) struct ArchiveDamage(Mutex<BTreeMap<(Tag, TableName), Damaged>>);
+pub(super) struct ArchiveDamage {
+    /// By what their listings tell.
+    listed: Mutex<Known>,
+    /// By what was read of them.
+    read: Mutex<Known>,
+}
+
+type Known = BTreeMap<(Tag, TableName), Damaged>;
 
 /// One archive.
 #[derive(Clone, Debug)]
@@ -66,7 +73,7 @@ impl ArchiveDamage {
     pub(super) fn note_of_another(&self, set: &Tag, archive: &TableArchive, sstable: &str, why: &str) {
         let subject = Subject::Sstable { table: archive.table.clone(), name: sstable.into() };
         let cause = Cause::Member { why: why.into() };
-        let mut evidence = lock(&self.0)
+        let mut evidence = lock(&self.listed)
             .get(&(set.clone(), archive.table.clone()))
             .filter(|known| known.object == archive.object)
             .map(|known| known.evidence.clone())
@@ -76,9 +83,23 @@ impl ArchiveDamage {
         self.put(set, archive, evidence, true);
     }
 
+    /// Notes that an SSTable in a bundle is not given out to whoever reads it.
+    pub(super) fn note_refused(&self, set: &Tag, archive: &TableArchive, sstable: &str, why: &str) {
+        let subject = Subject::Sstable { table: archive.table.clone(), name: sstable.into() };
+        let mut all = lock(&self.read);
+        let new = || Damaged { object: archive.object.clone(), evidence: Vec::new(), is_lasting: true };
+        let known = all.entry((set.clone(), archive.table.clone())).or_insert_with(new);
+        if known.object != archive.object {
+            *known = new();
+        }
+        if known.evidence.len() < MOST && known.evidence.iter().all(|known| known.subject != subject) {
+            known.evidence.push(SetEvidence::new(subject, Cause::Member { why: why.into() }));
+        }
+    }
+
     fn put(&self, set: &Tag, archive: &TableArchive, evidence: Vec<SetEvidence>, is_lasting: bool) {
         let key = (set.clone(), archive.table.clone());
-        let mut all = lock(&self.0);
+        let mut all = lock(&self.listed);
         if evidence.is_empty() {
             all.remove(&key);
         } else {
@@ -87,7 +108,7 @@ impl ArchiveDamage {
     }
 
     pub(super) fn lasting(&self) -> Vec<Damage> {
-        let all = lock(&self.0);
+        let all = self.known();
         let lasting = all.iter().filter(|(_, damaged)| damaged.is_lasting);
         let damage = |((set, _), damaged): (&(Tag, TableName), &Damaged)| Damage {
             set: set.clone(),
@@ -99,12 +120,22 @@ impl ArchiveDamage {
 
     /// What each damaged archive does not give out, and which version of it that is said of.
     pub(super) fn all(&self) -> Vec<(Tag, TableName, Arc<ObjectMeta>, Vec<SetEvidence>)> {
-        let all = lock(&self.0);
-        let each = all.iter();
-        each.map(|((set, table), damaged)| {
-            (set.clone(), table.clone(), damaged.object.clone(), damaged.evidence.clone())
-        })
-        .collect()
+        let each = self.known().into_iter();
+        each.map(|((set, table), damaged)| (set, table, damaged.object, damaged.evidence)).collect()
+    }
+
+    /// By listings and by reading; what both tell, once.
+    fn known(&self) -> Known {
+        let mut known = lock(&self.listed).clone();
+        for (of, read) in &*lock(&self.read) {
+            let listed = known.entry(of.clone()).or_insert_with(|| read.clone());
+            if listed.object == read.object {
+                let is_new = |one: &&SetEvidence| listed.evidence.iter().all(|known| known.subject != one.subject);
+                let new: Vec<_> = read.evidence.iter().filter(is_new).cloned().collect();
+                listed.evidence.extend(new);
+            }
+        }
+        known
     }
 }
 

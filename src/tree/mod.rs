@@ -28,6 +28,7 @@ mod others;
 mod own_schemas;
 mod places;
 mod point_shapes;
+mod refused;
 mod report;
 mod schema_text;
 mod set_files;

@@ -139,6 +139,11 @@ impl BackupTree {
         self.state(host).damage.note_of_another(&archive.set, &of_table, sstable, why);
     }
 
+    /// What archives of each host that was looked at were found not to give out. No I/O.
+    pub fn all_damages(&self) -> Vec<(Host, Vec<Damage>)> {
+        self.built_hosts().into_keys().map(|host| (host.clone(), self.damages(&host))).collect()
+    }
+
     /// What archives of the host were found not to give out.
     pub fn damages(&self, host: &Host) -> Vec<Damage> {
         self.state(host).damage.lasting()

@@ -16,6 +16,7 @@ use testkit::layouts::mesos;
 use testkit::layouts::node_archives;
 mod node_archives_only;
 mod real_servers;
+mod refused;
 use testkit::layouts::rsync;
 mod s3;
 use testkit::layouts::scripts;

@@ -1,0 +1,51 @@
+//! What is found damaged is kept, so that later commands with the same cache directory know it.
+
+use super::words;
+use cassmount::Result;
+use cassmount::catalog::Host;
+use cassmount::scratch::Overlay;
+use cassmount::task::blocking;
+use cassmount::tree::{BackupTree, Damage};
+use cassmount::verify::{self, FoundDamage};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often it is looked whether a mount has found more.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Keeps what archives of a host were found not to give out. `directory`: where verifications keep
+/// what they find.
+pub(super) async fn keep(directory: &Path, source: &str, host: &Host, damages: Vec<Damage>) -> Result<()> {
+    let (directory, source, host) = (directory.to_owned(), source.to_owned(), host.clone());
+    let found: Vec<FoundDamage> =
+        damages.into_iter().map(|Damage { set, object, evidence }| (set, object, evidence)).collect();
+    let now = words::now();
+    blocking(move || {
+        verify::remember(&directory, &source, &host, &found, now);
+        Ok(())
+    })
+    .await
+}
+
+/// Keeps what a mount finds, until it ends.
+pub(super) fn watch(overlay: &Arc<Overlay<BackupTree>>, directory: PathBuf, source: String) {
+    let overlay = Arc::downgrade(overlay);
+    tokio::spawn(async move {
+        let mut kept: HashMap<Host, Vec<Damage>> = HashMap::new();
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            let Some(all) = overlay.upgrade().map(|overlay| overlay.view().all_damages()) else { return };
+            for (host, damages) in all {
+                if damages.is_empty() || kept.get(&host) == Some(&damages) {
+                    continue;
+                }
+                if let Err(error) = keep(&directory, &source, &host, damages.clone()).await {
+                    tracing::warn!("{error}: later commands will not know what was found of {host}");
+                }
+                kept.insert(host, damages);
+            }
+        }
+    });
+}
