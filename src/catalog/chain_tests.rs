@@ -52,7 +52,7 @@ fn unfinished_sets_are_left_out_and_named() {
         problems,
         [
             "2026-11-21-00-00: no restore point: there is no full backup before it; it may have expired",
-            "2026-11-21-02-00: left out of every restore point: it did not finish: there is no backup_manifest.json",
+            "2026-11-21-02-00: left out of every restore point: it did not finish: there is no manifest",
             "2026-11-21-04-00: left out of every restore point: its manifest cannot be used: it is bad",
         ]
     );

@@ -161,7 +161,7 @@ mod tests {
         let points = overview(&host_sets(&tests));
         assert!(points[0].incomplete.is_empty());
         let reasons = &points[1].incomplete;
-        let left_out = "1970-01-01-01-00 is left out: it did not finish: there is no backup_manifest.json \
+        let left_out = "1970-01-01-01-00 is left out: it did not finish: there is no manifest \
                         (rows written between 1970-01-01-00-00 and 1970-01-01-01-00, unless a later set has them)";
         assert_eq!((reasons.len(), &*reasons[0], &*reasons[MOST_REASONS]), (MOST_REASONS + 1, left_out, "and 7 more"));
     }

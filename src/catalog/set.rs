@@ -85,7 +85,7 @@ impl BackupSet {
         if self.is_named_unfinished() {
             "its name says that it is still being made, or was broken off"
         } else {
-            "there is no backup_manifest.json"
+            "there is no manifest"
         }
     }
 

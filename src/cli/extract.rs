@@ -172,7 +172,8 @@ async fn open(args: &ExtractArgs, settings: Settings) -> Result<(Extraction, Arc
         access,
         jobs,
     };
-    let tree = TreeOptions { live_data_dir, lack_log: LackLog::Nothing, ..session.tree_options() };
+    let tree =
+        TreeOptions { live_data_dir, lack_log: LackLog::Nothing, logs_oddities: false, ..session.tree_options() };
     let point = (host, &*args.point.point);
     let catalog = Arc::clone(&session.catalog);
     let extraction = Extraction::new(catalog, Arc::clone(&reader), tree, point, &args.directory, options).await?;

@@ -33,6 +33,8 @@ struct Extracting<'a> {
     read: Mutex<Archives>,
     /// Archives that were read in this run for certain files: they are there now.
     exact: HashSet<ArchiveId>,
+    /// Archives of which it was told what is odd.
+    told: HashSet<ArchiveId>,
     /// Stored bytes of archives that were read.
     fetched: AtomicU64,
 }
@@ -57,6 +59,7 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
         trouble: Arc::new(TableTrouble::new(Arc::clone(&work.trouble))),
         read: Mutex::default(),
         exact: HashSet::new(),
+        told: HashSet::new(),
         fetched: AtomicU64::new(0),
     };
     let done = this.run().await;
@@ -146,6 +149,7 @@ impl Extracting<'_> {
                 continue;
             }
             let plan = Arc::new(Plan::new(&point, &archives)?);
+            self.warn_once(&archives);
             let archives = Arc::new(archives);
             let located = {
                 let (plan, staging) = (Arc::clone(&plan), Arc::clone(&self.staging));
@@ -233,9 +237,6 @@ impl Extracting<'_> {
         }
         let (archive, sink) = work.note_store_result(streamed)?;
         self.fetched.fetch_add(object.size, Relaxed);
-        for warning in &archive.listing().warnings {
-            tracing::warn!(object = &*object.key, "{warning}");
-        }
         if self.table.archives.len() > 1 || object.size >= WORTH_NOTING {
             work.note_archive(&id).await?;
         }
@@ -243,6 +244,17 @@ impl Extracting<'_> {
         self.read().insert(id.clone(), archive);
         work.staged().insert(id, Arc::clone(&self.staging));
         Ok(())
+    }
+
+    /// Tells what is odd in the archives.
+    fn warn_once(&mut self, archives: &Archives) {
+        for archive in &self.table.archives {
+            let id = ArchiveId::of(&archive.object);
+            let Some(listed) = archives.get(&id).filter(|_| self.told.insert(id)) else { continue };
+            for warning in &listed.listing().warnings {
+                tracing::warn!(object = &*archive.object.key, "{warning}");
+            }
+        }
     }
 
     /// Refuses SSTables of another table: the archive may have got this one's name on its way. What

@@ -23,6 +23,8 @@ pub(super) struct Digests {
     /// Of a Data.db: whether its chunks are where its CompressionInfo.db says, where that came first.
     pub(super) chunks: HashMap<u64, Checked>,
     pub(super) lookups: Lookups,
+    /// Not of an archive, which has checksums of its own.
+    pub(super) are_of_files: bool,
 }
 
 impl Digests {
@@ -70,24 +72,27 @@ fn is_digest(member: &Member) -> bool {
     member.is_file() && (is(b"-Digest.crc32", MAX_LEN) || is(MANIFEST.as_bytes(), MAX_MANIFEST))
 }
 
-/// The SSTables, by their Data.db, that a snapshot's manifest.json lists and that no file is of. A
-/// manifest that makes no sense tells none: `verify` says so. Files of secondary indexes are left
-/// alone, for Cassandra builds these anew.
+/// The SSTables, by their Data.db, that a snapshot's manifest.json lists and that no file is of; those
+/// of secondary indexes, in directories of their own, too. A manifest that makes no sense tells none:
+/// `verify` says so.
 pub(super) fn missing_by_manifest<'a>(manifest: &[u8], paths: impl Iterator<Item = &'a str>) -> Vec<String> {
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(manifest) else { return Vec::new() };
-    let there: HashSet<SstableName> = paths
-        .filter_map(component)
-        .filter(|((directory, _), _)| directory.is_empty())
-        .map(|((_, name), _)| name)
-        .collect();
+    let there: HashSet<(&str, SstableName)> = paths.filter_map(component).map(|(sstable, _)| sstable).collect();
     let listed =
         json["files"].as_array().map(Vec::as_slice).unwrap_or_default().iter().filter_map(|file| file.as_str());
     let wanted = listed.filter(|path| {
-        component(path).is_some_and(|((directory, name), component)| {
-            directory.is_empty() && component == "Data.db" && !there.contains(&name)
+        component(path).is_some_and(|(sstable, component)| {
+            (sstable.0.is_empty() || is_of_index(path)) && component == "Data.db" && !there.contains(&sstable)
         })
     });
     wanted.map(ToOwned::to_owned).collect()
+}
+
+/// Whether it is a file of a secondary index, which Cassandra keeps in `.<index>`.
+pub(super) fn is_of_index(path: &str) -> bool {
+    path.strip_prefix('.')
+        .and_then(|rest| rest.split_once('/'))
+        .is_some_and(|(name, file)| !name.is_empty() && !name.starts_with('.') && !file.contains('/'))
 }
 
 /// Hands files on to `sink`, and keeps what those that come by say of others.
@@ -245,9 +250,11 @@ mod tests {
         let files = r#"["nb-1-big-Data.db", "nb-2-big-Data.db", ".idx/nb-2-big-Data.db", "../nb-9-big-Data.db", 7]"#;
         let manifest = format!("{{\"files\": {files}}}");
         let missing = |paths: &[&str]| missing_by_manifest(manifest.as_bytes(), paths.iter().copied());
-        assert_eq!(missing(&["nb-1-big-Data.db", "manifest.json"]), ["nb-2-big-Data.db"]);
+        let of_index = ".idx/nb-2-big-Data.db";
+        assert_eq!(missing(&["nb-1-big-Data.db", "manifest.json"]), ["nb-2-big-Data.db", of_index]);
+        assert_eq!([is_of_index(of_index), is_of_index("../nb-9-big-Data.db")], [true, false]);
         // One of which a part is there is judged by its parts.
-        assert_eq!(missing(&["nb-1-big-Data.db", "nb-2-big-Index.db"]), [""; 0]);
+        assert_eq!(missing(&["nb-1-big-Data.db", "nb-2-big-Index.db", ".idx/nb-2-big-Index.db"]), [""; 0]);
         assert_eq!(missing_by_manifest(b"{", std::iter::empty()), [""; 0]);
     }
 }

@@ -13,13 +13,22 @@ use crate::reader::contradiction::{Contradiction, contradictions};
 use crate::reader::digest::{Digests, File, Sstable, component};
 use std::collections::HashMap;
 
-const DAMAGED: &str = "the SSTable was damaged before it was archived";
+/// When it was, as far as it is known: an archive's own checksums vouch for what was archived.
+fn damaged(digests: &Digests) -> &'static str {
+    if digests.are_of_files {
+        "the SSTable was damaged, if not before it was backed up, then since"
+    } else {
+        "the SSTable was damaged before it was archived"
+    }
+}
+
 const SPARE: &str = "it is left out, and Cassandra makes it anew: no rows are lost";
 
 /// For each file: why its SSTable must not be read, if it must not. Second, what could not be
 /// checked.
 pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String>>, Vec<String>) {
     let mut verdicts: HashMap<(&str, SstableName), String> = HashMap::new();
+    let damaged = damaged(digests);
     let (contradictions, mut warnings) = contradictions(files, digests);
     let mut data = HashMap::new();
     for file in files {
@@ -33,7 +42,7 @@ pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String
         if found.is_digest_wrong(digests) {
             spare.insert(digest.offset, found.why_spare());
         } else {
-            let why = format!("{}: its CRC-32 is {}, {} says {said}: {DAMAGED}", data.path, data.crc32, digest.path);
+            let why = format!("{}: its CRC-32 is {}, {} says {said}: {damaged}", data.path, data.crc32, digest.path);
             verdicts.insert(sstable.clone(), why);
         }
     }
@@ -48,7 +57,7 @@ pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String
         if let (Some(found), Some((sstable, _))) = (of(file).filter(|found| !found.is_spare), component(file.path))
             && data.contains_key(&sstable)
         {
-            verdicts.entry(sstable).or_insert_with(|| format!("{}: {}: {DAMAGED}", file.path, found.why));
+            verdicts.entry(sstable).or_insert_with(|| format!("{}: {}: {damaged}", file.path, found.why));
         }
     }
     let verdict = |file: &File<'_>| {
@@ -71,6 +80,7 @@ fn unreadable<'a>(
     data: &HashMap<Sstable<'a>, &File<'a>>,
     digests: &Digests,
 ) -> Vec<(Sstable<'a>, String)> {
+    let damaged = damaged(digests);
     let judge = |file: &File<'a>| {
         let (sstable, component) = component(file.path)?;
         let why = match (component, digests.told.get(&file.offset)?) {
@@ -89,7 +99,7 @@ fn unreadable<'a>(
             }
             _ => return None,
         };
-        Some((sstable, format!("{}: {why}: {DAMAGED}", file.path)))
+        Some((sstable, format!("{}: {why}: {damaged}", file.path)))
     };
     files.iter().filter_map(judge).collect()
 }
@@ -109,9 +119,10 @@ fn miscounted<'a>(files: &[File<'a>], digests: &Digests) -> Vec<(Sstable<'a>, St
             _ => {}
         }
     }
+    let damaged = damaged(digests);
     let judge = |(sstable, path, found): (Sstable<'a>, &str, &Result<Told>)| {
         let why = misled(found, *by_statistics.get(&sstable)?)?;
-        Some((sstable, format!("{path}: {why}: {DAMAGED}")))
+        Some((sstable, format!("{path}: {why}: {damaged}")))
     };
     by_index.into_iter().filter_map(judge).collect()
 }
@@ -142,7 +153,11 @@ mod tests {
         let of = |count| Ok(Told::Partitions(count));
         let all = || Ok(Told::Statistics { partitions: 7, by_token: true, compression: None });
         let told = [(1, of(7)), (2, all()), (4, of(6)), (5, all()), (7, cut()), (8, all()), (10, of(7)), (11, cut())];
-        let digests = Digests { told: told.into(), ..Digests::default() };
+        let mut digests = Digests { told: told.into(), ..Digests::default() };
+        digests.are_of_files = true;
+        let (of_files, _) = check(&files, &digests);
+        assert!(of_files.iter().flatten().all(|why| !why.contains("archived")), "{of_files:?}");
+        digests.are_of_files = false;
         let (verdicts, _) = check(&files, &digests);
         let bad: Vec<_> = (0..files.len()).filter(|&i| verdicts[i].is_some()).collect();
         assert_eq!(bad, [3, 4, 5, 6, 7, 8, 9, 10, 11]);

@@ -38,7 +38,8 @@ impl BackupTree {
             }
             let Some(assembly) = self.assemble(&model, dir, place.kind, index, pieces).await? else { continue };
             let place = place.clone();
-            let tree = Arc::new(blocking(move || Ok(arrange(&place, &assembly))).await?);
+            let logs_oddities = self.options.logs_oddities;
+            let tree = Arc::new(blocking(move || Ok(arrange(&place, &assembly, logs_oddities))).await?);
             self.contents.insert(key, tree.clone(), tree.weight());
             return Ok(tree);
         }
@@ -356,8 +357,8 @@ fn content_file(archive: &TableArchive, listing: &Listing, index: usize, shown_a
     }
 }
 
-fn arrange(place: &ContentPlace, assembly: &Assembly) -> ContentTree {
-    for ((_, archive), listing) in assembly.pieces.iter().zip(&assembly.listings) {
+fn arrange(place: &ContentPlace, assembly: &Assembly, logs_oddities: bool) -> ContentTree {
+    for ((_, archive), listing) in assembly.pieces.iter().zip(&assembly.listings).filter(|_| logs_oddities) {
         for warning in &listing.warnings {
             tracing::warn!("{}: {warning}", archive.object.key);
         }

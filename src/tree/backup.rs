@@ -54,6 +54,8 @@ pub struct TreeOptions {
     /// How what restore points lack, and which are of several runs, is logged. Who reports it needs
     /// no second word.
     pub lack_log: LackLog,
+    /// Whether what is odd in an archive is logged when its files are shown.
+    pub logs_oddities: bool,
 }
 
 /// How a tree logs what is wrong with restore points.
@@ -77,6 +79,7 @@ impl Default for TreeOptions {
             linked: BTreeSet::new(),
             memory_limit: 32 << 20,
             lack_log: LackLog::Each,
+            logs_oddities: true,
         }
     }
 }
@@ -84,7 +87,7 @@ impl Default for TreeOptions {
 /// The tree of backup sets and restore points.
 pub struct BackupTree {
     pub(super) source: Arc<dyn Source>,
-    options: TreeOptions,
+    pub(super) options: TreeOptions,
     root: TreeNode,
     pub(super) linked: LinkedTables,
     pub(super) hosts: Hosts,

@@ -200,7 +200,7 @@ fn what_is_not_complete_says_why() {
 
     let hits = "2026-11-21-02-47 lacks shop.hits: its manifest lists the table, and there is no archive of it (rows written \
                 between 2026-11-21-02-45 and 2026-11-21-02-47, unless a later set has them)";
-    let unfinished = "2026-11-21-02-48 is left out: it did not finish: there is no backup_manifest.json (rows written \
+    let unfinished = "2026-11-21-02-48 is left out: it did not finish: there is no manifest (rows written \
                       between 2026-11-21-02-47 and 2026-11-21-02-48, unless a later set has them)";
     let orders = "2026-11-21-02-50 lacks shop.orders: its schema.cql has the table, and there is no archive of it";
     assert_eq!(reasons(&listing, "45"), [""; 0]);

@@ -92,6 +92,30 @@ fn an_sstable_that_its_digest_condemns_is_left_out_alone_and_again() {
     }
 }
 
+/// Its SSTables Cassandra makes of the table's: none of them is a lack, to anybody.
+#[test]
+fn an_sstable_of_an_index_that_is_not_there_is_told_once_and_costs_nothing() {
+    let files = r#"{"files": ["nb-1-big-Data.db", ".idx/nb-1-big-Data.db"]}"#;
+    let tar = sstable(Tar::new(), 1, b"rows").file("./manifest.json", files);
+    let bucket = Bucket::new();
+    bucket.add_set(TAG, "full");
+    bucket.add_archive(TAG, "ks", "t", &tar.end());
+    let (user, key) = (User::new(), bucket.key_file());
+    let output = user.extract(&bucket.source(), HOST, TAG, &["--key-file", &key]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let told = ".idx/nb-1-big-Data.db: an index's SSTable that the snapshot's manifest.json lists";
+    assert_eq!(said.matches(told).count(), 1, "{said}");
+    let mut verify = testkit::command::cassmount();
+    verify.args(["verify", &bucket.source(), "--deep", "--json", "--key-file", &key]);
+    let report = verify.arg("--cache-dir").arg(user.target().with_extension("cache")).output().unwrap().stdout;
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let found = report["findings"].as_array().unwrap();
+    assert!(found.iter().all(|one| one["severity"] == "warning"), "{report:#}");
+    let told = |one: &&Value| one["message"].as_str().unwrap().starts_with(told);
+    assert_eq!(found.iter().filter(told).count(), 1, "{report:#}");
+}
+
 /// Each is as it was packed; what their rows are made of tells.
 #[test]
 fn an_archive_under_another_tables_name_is_not_put_there() {

@@ -196,7 +196,7 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoManifest => f.write_str("it did not finish: there is no backup_manifest.json"),
+            Self::NoManifest => f.write_str("it did not finish: there is no manifest"),
             Self::NamedUnfinished => {
                 f.write_str("it did not finish: its name says that it is still being made, or was broken off")
             }

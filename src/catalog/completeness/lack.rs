@@ -81,8 +81,8 @@ impl Lack {
         let hit = match &self.points {
             None if matches!(self.cause, Cause::NoFull { .. }) => "there is no restore point".to_owned(),
             None => "no restore point stands on it".to_owned(),
-            Some((first, last)) if first == last => format!("restore point hit: {first}"),
-            Some((first, last)) => format!("restore points hit: {first} to {last}"),
+            Some((first, last)) if first == last => format!("restore point that lacks it: {first}"),
+            Some((first, last)) => format!("restore points that lack it: {first} to {last}"),
         };
         match &self.healed_by {
             Some(full) => format!("{hit}; the full {full} and later ones have it again"),

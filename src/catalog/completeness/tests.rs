@@ -110,7 +110,7 @@ fn a_table_of_the_manifest_without_an_archive_concerns_that_table_only() {
         format!("{lack}; {}", lack.reach()),
         format!(
             "{day}-01-00 lacks ks.gone: its manifest lists the table, and there is no archive of it (rows written \
-             between {day}-00-00 and {day}-01-00, unless a later set has them); restore points hit: {day}-01-00 to \
+             between {day}-00-00 and {day}-01-00, unless a later set has them); restore points that lack it: {day}-01-00 to \
              {day}-02-00; the full {day}-03-00 and later ones have it again"
         )
     );
@@ -440,7 +440,7 @@ fn what_reaches_over_several_fulls_is_told_alike_by_each() {
     let sets = host_sets_beside(&[set(0, FULL), set(1, INCREMENTAL), set(2, FULL), set(3, INCREMENTAL)], strays);
     let reaches: Vec<String> =
         (0..4).flat_map(|at| sets.completeness.of_point(at).map(Lack::reach).collect::<Vec<_>>()).collect();
-    let reach = "restore points hit: 1970-01-01-00-00 to 1970-01-01-03-00";
+    let reach = "restore points that lack it: 1970-01-01-00-00 to 1970-01-01-03-00";
     assert_eq!(reaches, [reach; 4]);
 }
 

@@ -121,7 +121,8 @@ impl Reader {
         let listener = Arc::clone(&archive);
         let heard = blocking(move || Ok(listen(&listener, Collector::new(sink), hear)));
         let (told, heard) = tokio::join!(tell_all(&self.fetcher, &archive, tell, arrived), heard);
-        let BundleContent { sink: Collector { sink, digests, .. }, sums, result } = heard?;
+        let BundleContent { sink: Collector { sink, mut digests, .. }, sums, result } = heard?;
+        digests.are_of_files = true;
         let broken = |error: Error| {
             stats.count_error(&error);
             Stage::Fetch.failed(error)

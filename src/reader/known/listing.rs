@@ -88,7 +88,18 @@ impl Listing {
         let Some(manifest) = contents.texts.get(&offsets[number]) else { return };
         let mtime = self.files[number].mtime;
         for path in digest::missing_by_manifest(manifest, self.files.iter().map(|file| &*file.path)) {
-            self.add_absent(ListedFile::absent(&path, mtime), offsets);
+            if digest::is_of_index(&path) {
+                let listed = "an index's SSTable that the snapshot's manifest.json lists, and that is not there";
+                self.warn(format!("{path}: {listed}: Cassandra builds the index anew, and no rows are lost"));
+            } else {
+                self.add_absent(ListedFile::absent(&path, mtime), offsets);
+            }
+        }
+    }
+
+    fn warn(&mut self, warning: String) {
+        if self.warnings.len() <= MAX_WARNINGS {
+            self.warnings.push(warning);
         }
     }
 
