@@ -70,7 +70,8 @@ pub(super) struct Session {
     pub(super) cache_dir: CacheDir,
     /// What lies in archives of many tables, where the layout is theirs, and what opens them.
     pub(super) unpacked: Option<Unpacked>,
-    keys: Option<KeyRing>,
+    /// Once they were read: a program that tells them may cost, and what is odd is said once.
+    keys: Mutex<Option<KeyRing>>,
     /// All that were made.
     readers: Mutex<Vec<Arc<Reader>>>,
     /// Of a command, for as long as it works; a daemon has a log.
@@ -116,6 +117,7 @@ impl Session {
         let verified = Some(Arc::new(FoundBefore::new(cache_dir.verify(), store.name())) as _);
         let options = CatalogOptions { directory, layout, renames, lists_all, verified, ..CatalogOptions::default() };
         let catalog = Catalog::open(objects, options);
+        let keys = Mutex::new(keys);
         Ok(Self { settings, store, catalog, cache_dir, unpacked, keys, readers: Mutex::default(), silence: None })
     }
 
@@ -132,7 +134,13 @@ impl Session {
 
     /// All passphrases that were named; warnings go to the log.
     pub(super) fn keys(&self) -> Result<KeyRing> {
-        self.keys.clone().map_or_else(|| self::keys(&self.settings), Ok)
+        let mut known = lock(&self.keys);
+        if let Some(keys) = &*known {
+            return Ok(keys.clone());
+        }
+        let keys = self::keys(&self.settings)?;
+        *known = Some(keys.clone());
+        Ok(keys)
     }
 
     /// The cache as a mount uses it, bounded.

@@ -58,7 +58,7 @@ pub use repair::{Repair, RepairOutcome, RepairReport};
 pub use request::{Request, Selection};
 pub use sstables::Sstable;
 pub use status::{JournalError, Statuses, TableStatus, status};
-pub use units::{DROP_IN, is_guarded};
+pub use units::{DROP_IN, drop_ins, is_guarded};
 pub use whole::{
     GUARD_STEP, Manner, NodeAbort, NodePlan, NodeReport, NodeRequest, NodeRestore, NodeStatus, NodeStep, NodeTable,
     NodeWork, forget_nodes,

@@ -20,7 +20,7 @@ pub fn is_guarded() -> Result<bool> {
 }
 
 /// The drop-ins of units of this machine.
-pub(super) fn drop_ins() -> Result<Vec<PathBuf>> {
+pub fn drop_ins() -> Result<Vec<PathBuf>> {
     let failed = |e| Error::io(format_args!("look into {UNITS}"), e);
     let mut found = Vec::new();
     let units = match fs::read_dir(UNITS) {

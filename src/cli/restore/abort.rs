@@ -6,10 +6,11 @@ use crate::cli::options::TableArgs;
 use crate::cli::output::{Shown, print};
 use crate::cli::{table, wait};
 use cassmount::Result;
-use cassmount::restore::{Abort, AbortReport, NodeAbort};
+use cassmount::restore::{Abort, AbortReport, NodeAbort, drop_ins, shell_word};
 use clap::ArgGroup;
 use serde::Serialize;
 use std::fmt::Write;
+use std::path::PathBuf;
 
 /// Takes restored SSTables out of live tables again; what was there before, and rows written since,
 /// stay. Cassandra does not let go of SSTables while it runs: stop it first (after
@@ -35,7 +36,9 @@ pub(super) fn run(args: &AbortArgs) -> Result<()> {
     let tables = abort.run(&journals, &args.only.tables)?;
     // Single tables are taken out of a node that stays.
     let nodes = if args.all { abort.nodes(&journals)? } else { Vec::new() };
-    let all = Undone { tables, nodes };
+    let is_all_undone = args.all && tables.iter().all(|of| of.undone) && nodes.iter().all(|of| of.undone);
+    let drop_ins = if is_all_undone { drop_ins()? } else { Vec::new() };
+    let all = Undone { tables, nodes, drop_ins };
     drop(word);
     print(args.work.output, &all)?;
     verdict(all.tables.iter().map(|of| (&of.table, &of.error)), "was not taken back")?;
@@ -47,6 +50,9 @@ pub(super) fn run(args: &AbortArgs) -> Result<()> {
 struct Undone {
     tables: Vec<AbortReport>,
     nodes: Vec<NodeAbort>,
+    /// What keeps Cassandra's unit from starting without a mount, and is of no use any more.
+    #[serde(skip)]
+    drop_ins: Vec<PathBuf>,
 }
 
 impl Shown for Undone {
@@ -95,6 +101,14 @@ impl Shown for Undone {
                 false => writeln!(text, "{directory}: NOT TAKEN BACK"),
             };
         }
+        if !self.drop_ins.is_empty() {
+            let names: Vec<String> = self.drop_ins.iter().map(|path| shell_word(&path.to_string_lossy())).collect();
+            let _ = writeln!(
+                text,
+                "Cassandra's unit still does not start without the mount: rm {} && systemctl daemon-reload",
+                names.join(" ")
+            );
+        }
         text
     }
 }
@@ -102,4 +116,18 @@ impl Shown for Undone {
 fn row(of: &AbortReport) -> Vec<String> {
     let word = if of.undone { "as it was before" } else { "NOT CHANGED BACK" };
     vec![of.table.to_string(), of.removed.to_string(), of.brought_back.to_string(), word.to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drop_in_that_is_left_is_named() {
+        let path = PathBuf::from("/etc/systemd/system/cassandra.service.d/cassmount.conf");
+        let nodes = vec![NodeAbort { data_directory: "/d".into(), undone: true, left: Vec::new(), error: None }];
+        let undone = Undone { tables: Vec::new(), nodes, drop_ins: vec![path] };
+        let command = "rm /etc/systemd/system/cassandra.service.d/cassmount.conf && systemctl daemon-reload";
+        assert!(undone.text().contains(command), "{}", undone.text());
+    }
 }

@@ -6,6 +6,7 @@ use super::settings::Settings;
 use crate::cassandra::schema::{OptionValue, Schema};
 use crate::cassandra::{SstableName, TableName, opened_since};
 use crate::restore::check::backup::SourceNode;
+use crate::restore::look;
 use crate::restore::node::RingToken;
 use crate::restore::open_files::{self, View};
 use crate::restore::sstables::reading;
@@ -24,8 +25,16 @@ const SHOWN: usize = 3;
 /// Directories that have to be empty, and are not.
 pub(super) fn not_empty(data_dir: &Path, others: &[PathBuf]) -> Result<Vec<String>> {
     let mut refusals = Vec::new();
-    if !crate::restore::look::is_directory(data_dir)? {
-        refusals.push(format!("{} is not there: make it, for Cassandra's user", data_dir.display()));
+    if !look::is_directory(data_dir)? {
+        let mut missing = vec![data_dir.display().to_string()];
+        // Cassandra makes these itself, where it may: not beside a directory that root makes now.
+        for directory in others {
+            if !look::is_directory(directory)? {
+                missing.push(directory.display().to_string());
+            }
+        }
+        let are = if missing.len() == 1 { "is not there: make it" } else { "are not there: make them" };
+        refusals.push(format!("{} {are}, for Cassandra's user", missing.join(", ")));
     }
     for directory in std::iter::once(data_dir).chain(others.iter().map(PathBuf::as_path)) {
         let entries = match fs::read_dir(directory) {

@@ -92,7 +92,9 @@ fn a_node_of_another_rack_is_refused() {
 fn directories_that_are_not_empty_are_refused() {
     let work = tempfile::tempdir().unwrap();
     let [data, hints] = ["data", "hints"].map(|name| work.path().join(name));
-    assert!(checks::not_empty(&data, std::slice::from_ref(&hints)).unwrap()[0].contains("is not there"));
+    let both = format!("{}, {} are not there: make them", data.display(), hints.display());
+    let refusals = checks::not_empty(&data, std::slice::from_ref(&hints)).unwrap();
+    assert!(refusals.len() == 1 && refusals[0].starts_with(&both), "{refusals:?}");
     fs::create_dir(&data).unwrap();
     fs::create_dir(data.join("lost+found")).unwrap();
     assert!(checks::not_empty(&data, std::slice::from_ref(&hints)).unwrap().is_empty());
