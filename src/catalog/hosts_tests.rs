@@ -89,7 +89,7 @@ async fn stray_and_hostile_keys_break_nothing() {
         objects.put(key, "x", old(0));
     }
     for below in ["shop/users.tar.gz", "", "x\n/y.tar.gz.enc", "shop/a/b.tar.gz.enc", "shop/new.tar.gz.enc"] {
-        objects.put(format!("cass-a/{tag}/{below}"), "x", old(0));
+        objects.put(format!("cass-a/{tag}/{below}"), format!("rows of {below:?}"), old(0));
     }
     let no_manifest = old(8).to_string();
     objects.put("cass-a/2023-11-15-06-14/shop/users.tar.gz.enc", "x", old(0));

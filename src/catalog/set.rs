@@ -12,6 +12,7 @@ use crate::incomplete::Archived;
 use crate::store::ObjectMeta;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// One table's archive, or bundle of plain files, in one set.
@@ -245,6 +246,8 @@ pub struct FoundTable {
 pub(super) struct SetBuilder {
     pub(super) set: BackupSet,
     found: Vec<FoundTable>,
+    /// Strays that may be copies of archives that are here.
+    named_otherwise: Vec<ObjectMeta>,
 }
 
 impl SetBuilder {
@@ -271,7 +274,7 @@ impl SetBuilder {
             archives: Vec::new(),
             listed,
         };
-        Self { set, found: Vec::new() }
+        Self { set, found: Vec::new(), named_otherwise: Vec::new() }
     }
 
     pub(super) fn archive(&mut self, table: TableName, object: ObjectMeta) {
@@ -293,6 +296,9 @@ impl SetBuilder {
     }
 
     pub(super) fn stray(&mut self, object: &ObjectMeta, reason: StrayReason) {
+        if reason == StrayReason::NotATable && self.named_otherwise.len() < Strays::KEPT {
+            return self.named_otherwise.push(object.clone());
+        }
         self.set.strays.push(object.key.clone(), Some(object.size), reason);
     }
 
@@ -309,6 +315,20 @@ impl SetBuilder {
             } else {
                 archives.push(found);
             }
+        }
+        // Of the same bytes as an archive that is here, by the store's word: no row is in it alone.
+        let content = |object: &ObjectMeta| match ETag::pack(object.e_tag.as_deref()) {
+            ETag::Md5 { digest, parts, .. } => Some((object.size, digest, parts)),
+            _ => None,
+        };
+        let shown: HashSet<_> = match &self.named_otherwise[..] {
+            [] => HashSet::new(),
+            _ => archives.iter().filter_map(|found| content(&found.object)).collect(),
+        };
+        for object in std::mem::take(&mut self.named_otherwise) {
+            let is_copy = content(&object).is_some_and(|content| shown.contains(&content));
+            let reason = if is_copy { StrayReason::Duplicate } else { StrayReason::NotATable };
+            self.set.strays.push(object.key, Some(object.size), reason);
         }
         self.set.strays.sort();
         self.set.files.sort_by(|a, b| a.name.cmp(&b.name));

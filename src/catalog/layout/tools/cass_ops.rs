@@ -337,13 +337,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_copy_of_an_archive_under_a_name_of_no_table_is_a_lack_unless_it_is_the_same() {
+        let objects = MemoryObjects::default();
+        let time = Timestamp::from_secs(1_795_226_400);
+        let tag = objects.put_set("node1", time, true, &["shop/users"]);
+        for (name, bytes) in [("users (copy)", "x"), ("users (old)", "y")] {
+            objects.put(format!("node1/{tag}/shop/{name}.tar.gz.enc"), bytes, time);
+        }
+        let host = Catalog::open(Arc::new(objects), CatalogOptions::default()).host(&Host::new("node1")).await.unwrap();
+        let lacks: Vec<String> = host.completeness.of_point(0).map(ToString::to_string).collect();
+        assert!(lacks.len() == 1 && lacks[0].contains("users (old)"), "{lacks:?}");
+        let strays = host.sets[0].strays.list();
+        let reasons: Vec<StrayReason> = strays.iter().map(|stray| stray.reason).collect();
+        assert_eq!(reasons, [StrayReason::Duplicate, StrayReason::NotATable]);
+    }
+
+    #[tokio::test]
     async fn an_archive_beside_the_keyspaces_is_a_lack() {
         let at = Timestamp::from_secs(1_795_226_400);
         let objects = MemoryObjects::default();
         let tag = objects.put_set("node1", at, true, &["shop/users"]);
         let later = objects.put_set("node1", Timestamp(at.0 + 3_600_000_000), false, &["shop/users"]);
         for tag in [&tag, &later] {
-            objects.put(format!("node1/{tag}/orders.tar.gz.enc"), "x", at);
+            objects.put(format!("node1/{tag}/orders.tar.gz.enc"), "other rows", at);
         }
         let host = Catalog::open(Arc::new(objects), CatalogOptions::default()).host(&Host::new("node1")).await.unwrap();
         let lacks: Vec<String> = host.completeness.of_point(1).map(ToString::to_string).collect();
