@@ -2,10 +2,10 @@
 //! that one of the two was copied over what had its name: a restore would give back other rows, or
 //! old ones. Pure.
 
-use super::SetKind;
 use super::completeness::{Cause, SetEvidence};
 use super::packed::ETag;
-use super::set::{BackupSet, TableArchive};
+use super::print::FEWEST;
+use super::set::BackupSet;
 use super::verified::VerifiedEvidence;
 use crate::cassandra::TableName;
 use crate::time::Timestamp;
@@ -14,8 +14,6 @@ use std::sync::Arc;
 
 /// An archive that is shorter is cut short, whatever it holds.
 const SHORTEST: u64 = 48;
-/// Hosts with fewer archives are not taken for copies of each other.
-const FEWEST: usize = 4;
 /// How far an object's time may lie from those of the other objects of its set, microseconds.
 const OF_ONE_RUN: i64 = 10 * 60 * 1_000_000;
 
@@ -131,70 +129,6 @@ pub fn evidence(hosts: &[&[Arc<BackupSet>]], mut archives: Vec<SealedArchive>) -
     found
 }
 
-/// Which files a full is made of: two that are alike were not made by two nodes.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Print {
-    files: blake3::Hash,
-    /// When the last of them was stored.
-    stored: Timestamp,
-}
-
-impl Print {
-    /// `None` where the store tells too little for that.
-    pub fn of(set: &BackupSet) -> Option<Self> {
-        let is_one = set.is_finished() && set.kind() == SetKind::Full && set.automatic().is_none();
-        if is_one && !set.is_of_future() { Self::of_archives(set.archives()) } else { None }
-    }
-
-    /// Of a full's archives, or bundles, sorted by table.
-    pub fn of_archives(archives: impl Iterator<Item = TableArchive>) -> Option<Self> {
-        let (mut hash, mut count, mut times) = (blake3::Hasher::new(), 0, HashSet::new());
-        let mut is_by_time = false;
-        for archive in archives {
-            let object = &archive.object;
-            let version = if object.is_bundle() {
-                // Which of its files are which, its ETag tells with the host's name in it.
-                is_by_time = true;
-                object.modified.0.to_string()
-            } else {
-                let e_tag = object.e_tag.as_ref()?;
-                is_by_time |= !e_tag.starts_with('"');
-                e_tag.to_string()
-            };
-            let (table, size) = (archive.table.to_string(), object.size.to_le_bytes());
-            for part in [table.as_bytes(), &size[..], version.as_bytes()] {
-                hash.update(&(part.len() as u64).to_le_bytes()).update(part);
-            }
-            count += usize::from(object.size > 0);
-            times.insert(object.modified);
-        }
-        // Times that a tool set, all to one, or to whole seconds, tell nothing.
-        let tells = times.len() >= FEWEST || times.iter().any(|time| time.0 % 1_000_000 != 0);
-        let stored = times.into_iter().max()?;
-        (count >= FEWEST && (tells || !is_by_time)).then(|| Self { files: hash.finalize(), stored })
-    }
-
-    /// Whether this may be the copy of the two. What was stored later is.
-    pub fn is_copy_of(&self, other: &Self) -> bool {
-        self.files == other.files && self.stored >= other.stored
-    }
-}
-
-/// Of each host the first one before it whose newest full is the same, file for file: one is a link to
-/// the other, or a copy of it. Unlike [`evidence`], also of what is not sealed.
-pub fn twins(hosts: &[&[Arc<BackupSet>]]) -> Vec<Option<usize>> {
-    let is_full = |set: &&Arc<BackupSet>| {
-        set.is_finished() && set.kind() == SetKind::Full && set.automatic().is_none() && !set.is_of_future()
-    };
-    let mut known: HashMap<blake3::Hash, usize> = HashMap::new();
-    let mut find = |(at, sets): (usize, &&[Arc<BackupSet>])| {
-        let full = sets.iter().rev().find(is_full)?;
-        let first = *known.entry(Print::of(full)?.files).or_insert(at);
-        (first != at).then_some(first)
-    };
-    hosts.iter().enumerate().map(&mut find).collect()
-}
-
 /// Hosts that share half of their archives: somebody copied one of them whole, and nothing is lost.
 fn copied_hosts(archives: &[SealedArchive], groups: &[&[SealedArchive]]) -> HashSet<(u32, u32)> {
     let mut all: HashMap<u32, usize> = HashMap::new();
@@ -262,64 +196,6 @@ mod tests {
         let views = clusters(&hosts, hour(5));
         let lacks = views.iter().flat_map(|view| &view.hosts).flat_map(|host| host.sets.completeness.lacks());
         lacks.map(|lack| format!("{} {} {}", lack.host, lack.set, lack.cause)).collect()
-    }
-
-    #[tokio::test]
-    async fn a_host_that_is_another_one_is_told() {
-        for (what, is_same) in [("a", true), ("b", false)] {
-            let objects = MemoryObjects::default();
-            for (host, what) in [("a", "a"), ("b", what)] {
-                let tag = objects.put_set(host, hour(0), true, &["ks/t", "ks/u", "ks/v", "ks/w"]);
-                for table in ["t", "u", "v", "w"] {
-                    objects.put(key(host, &tag, table), sealed(&format!("{what} {table}")), hour(0));
-                }
-            }
-            let catalog = Catalog::open(Arc::new(objects), CatalogOptions::default());
-            let mut hosts = Vec::new();
-            for host in catalog.hosts().await.unwrap().hosts.clone() {
-                hosts.push(catalog.host(&host).await.unwrap());
-            }
-            let view = clusters(&hosts, hour(5)).remove(0);
-            let twins: Vec<_> = view.hosts.iter().map(|host| host.same_as.clone()).collect();
-            assert_eq!(twins, [None, is_same.then(|| Host::new("a"))], "{what}");
-            // Which of the two is the copy nothing tells.
-            for sets in view.hosts.iter().map(|host| &host.sets) {
-                let causes: Vec<&str> = sets.completeness.of_point(0).map(|lack| lack.cause.name()).collect();
-                assert_eq!(causes.contains(&"same_files"), is_same, "{what} {} {causes:?}", sets.host);
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn of_plain_files_size_and_time_tell() {
-        let set = |host: &str, tag: &str, modified: i64, size: usize| {
-            let objects = MemoryObjects::default();
-            for (at, table) in ["t", "u", "v", "w"].into_iter().enumerate() {
-                let directory = format!("{tag}/{host}/ks/{table}-57ccb290ecb311f1b05ba1965ab0f8f5");
-                for file in ["Data.db", "Statistics.db", "Index.db", "CompressionInfo.db", "TOC.txt"] {
-                    let time = Timestamp(modified + at as i64);
-                    objects.put(format!("{directory}/nb-1-big-{file}"), vec![b'x'; size + at], time);
-                }
-            }
-            objects.objects.into_inner().unwrap()
-        };
-        let is_told = |one: (i64, usize), other: (i64, usize)| async move {
-            let objects = MemoryObjects::default();
-            for (host, tag, (modified, size)) in [("a", "20261121-0245", one), ("b", "20261121-0246", other)] {
-                objects.objects.lock().unwrap().extend(set(host, tag, modified, size));
-            }
-            let layout = crate::catalog::LayoutChoice::Certain(Arc::new(crate::catalog::layout::Rsync));
-            let catalog = Catalog::open(Arc::new(objects), CatalogOptions { layout, ..CatalogOptions::default() });
-            for host in ["a", "b"] {
-                let sets = catalog.host_judged(&Host::new(host)).await.unwrap();
-                let told = sets.completeness.lacks().any(|lack| lack.cause.name() == "same_files");
-                assert_eq!(told, one == other, "{one:?} {other:?}");
-            }
-        };
-        let time = 1_795_226_400_123_456;
-        for other in [(time, 9), (time, 10), (time + 1, 9)] {
-            is_told((time, 9), other).await;
-        }
     }
 
     #[tokio::test]

@@ -2,11 +2,13 @@
 
 use super::chain::{self, Chains, RestorePoint};
 use super::clock;
-use super::completeness::{HostCompleteness, PeerRuns, Peers, SetEvidence};
+use super::completeness::{HostCompleteness, PeerRuns, Peers, Read, SetEvidence};
 use super::copies;
 use super::layout::logs::HostLogs;
 use super::local::Offsets;
 use super::manifest::own_offset;
+use super::print::Print;
+use super::same_files;
 use super::set::BackupSet;
 use super::stray::Strays;
 use super::verified::VerifiedEvidence;
@@ -43,6 +45,8 @@ pub struct HostSets {
     pub(super) is_linked: bool,
     /// When the other hosts of the source made sets, as far as they were asked.
     peers: Vec<Arc<PeerRuns>>,
+    /// What was read of its fulls to tell them from others'.
+    read: Arc<Read>,
     verified: Arc<VerifiedEvidence>,
     /// Archives that are another one, as far as the store tells.
     copied: Arc<VerifiedEvidence>,
@@ -60,7 +64,7 @@ impl HostSets {
         let chains = Chains::new(&sets);
         let (peers, verified, completeness) = (Vec::new(), Arc::default(), HostCompleteness::default());
         let copied = Arc::new(copies::by_e_tag(&[&sets]).pop().unwrap_or_default());
-        let (logs, is_linked) = (None, false);
+        let (logs, is_linked, read) = (None, false, Arc::default());
         Self {
             host,
             sets,
@@ -72,6 +76,7 @@ impl HostSets {
             listed,
             is_linked,
             peers,
+            read,
             verified,
             copied,
             by_tag,
@@ -81,8 +86,14 @@ impl HostSets {
 
     /// The same, with what its restore points lack judged by all that it knows.
     fn judged(self) -> Self {
-        let Self { host, sets, chains, strays, listed, peers, verified, copied, .. } = &self;
-        let mut evidence = VerifiedEvidence::clone(verified);
+        let Self { host, sets, chains, strays, listed, peers, read, verified, copied, .. } = &self;
+        let mut evidence = VerifiedEvidence::new();
+        for (tag, same) in same_files::evidence(sets, read, peers) {
+            evidence.insert(tag, vec![same]);
+        }
+        for (tag, verified) in &**verified {
+            evidence.entry(tag.clone()).or_default().extend(verified.iter().cloned());
+        }
         for (tag, copied) in &**copied {
             evidence.entry(tag.clone()).or_default().extend(copied.iter().cloned());
         }
@@ -108,7 +119,7 @@ impl HostSets {
     }
 
     /// Judges again what its restore points lack, with what other hosts of the source tell.
-    pub(super) fn with_peers(self, Peers { runs, unasked }: &Peers) -> Self {
+    pub(super) fn with_peers(self, Peers { runs, read, unasked }: &Peers) -> Self {
         let completeness = self.completeness.clone().with_unasked(unasked.clone());
         let mut peers = runs.clone();
         if self.is_linked {
@@ -116,7 +127,22 @@ impl HostSets {
                 Arc::make_mut(peer).prints.clear();
             }
         }
-        Self { completeness, peers, ..self }.judged()
+        Self { completeness, peers, read: read.clone(), ..self }.judged()
+    }
+
+    /// Notes what was read of its fulls. It is judged with that together with other hosts.
+    pub(super) fn with_read(self, read: Arc<Read>) -> Self {
+        Self { read, ..self }
+    }
+
+    /// What was read of its fulls to tell them from others'.
+    pub(super) fn read(&self) -> &Arc<Read> {
+        &self.read
+    }
+
+    /// What tells the set from others'.
+    pub(super) fn print(&self, set: &BackupSet) -> Option<Print> {
+        Print::of(set, self.read.get(&set.tag).copied())
     }
 
     /// When the other hosts of the source made sets; none where they were not asked.

@@ -2,7 +2,7 @@
 //! refreshed without anybody waiting.
 
 use super::Host;
-use super::completeness::{Membership, PeerRuns, Peers};
+use super::completeness::Peers;
 use super::disk::Disk;
 use super::host_sets::HostSets;
 use super::layout::logs::LogsBeside;
@@ -62,23 +62,20 @@ impl Default for CatalogOptions {
 /// refresh: [`Catalog::refresh`], or [`Catalog::keep_fresh`] in the background. All methods need a
 /// tokio runtime.
 pub struct Catalog {
-    lister: Lister,
+    pub(super) lister: Lister,
     disk: Option<Disk>,
     hosts: Mutex<Slot<Hosts>>,
-    sets: Mutex<HashMap<Host, Slot<HostSets>>>,
+    pub(super) sets: Mutex<HashMap<Host, Slot<HostSets>>>,
     /// What other hosts told about a host.
-    peers: Mutex<HashMap<Host, Arc<Peers>>>,
+    pub(super) peers: Mutex<HashMap<Host, Arc<Peers>>>,
     verified: Option<Arc<dyn Verified>>,
     /// Counts the changes that were noticed.
     generation: watch::Sender<u64>,
 }
 
-/// Other hosts that are listed to judge one, where that is all that tells of them.
-const NEIGHBOURS: usize = 2;
-
 /// A value that is known, and the work that finds it anew.
-struct Slot<T> {
-    known: Option<Arc<T>>,
+pub(super) struct Slot<T> {
+    pub(super) known: Option<Arc<T>>,
     running: Option<Work<T>>,
 }
 
@@ -187,52 +184,7 @@ impl Catalog {
         self.ask_peers(host).await
     }
 
-    async fn ask_peers(self: &Arc<Self>, host: &Host) -> Result<Arc<HostSets>> {
-        let own = self.host(host).await?;
-        let hosts = self.hosts().await?;
-        let peers = match self.lister.peers(&own, &hosts.hosts).await? {
-            Some(peers) => peers,
-            None => self.neighbours(&own, &hosts.hosts).await,
-        };
-        for (peer, why) in &peers.unasked {
-            tracing::warn!("whether {host} lacks sets that {peer} has is not known: {why}");
-        }
-        let peers = Arc::new(peers);
-        lock(&self.peers).insert(host.clone(), peers.clone());
-        let mut sets = lock(&self.sets);
-        let Some(known) = sets.get_mut(host).and_then(|slot| slot.known.as_mut()) else { return Ok(own) };
-        if !(peers.runs.is_empty() && peers.unasked.is_empty()) {
-            *known = Arc::new(HostSets::clone(known).with_peers(&peers));
-        }
-        Ok(known.clone())
-    }
-
-    /// What hosts tell whose names are next to that of `own`, where no less than a listing of each
-    /// tells anything. They are not kept in memory.
-    async fn neighbours(&self, own: &HostSets, hosts: &[Host]) -> Peers {
-        let mut peers = Peers::default();
-        if !Membership::of(&own.sets).is_known() {
-            return peers;
-        }
-        let at = hosts.partition_point(|host| *host < own.host);
-        let mut others: Vec<&Host> = hosts.iter().filter(|host| **host != own.host).collect();
-        others.sort_by_key(|host| hosts.partition_point(|other| other < host).abs_diff(at));
-        others.truncate(NEIGHBOURS);
-        for host in others {
-            let sets = match self.known(host) {
-                Some(known) => Ok(known),
-                None => self.list_apart(host).await,
-            };
-            match sets {
-                Ok(sets) => peers.runs.push(Arc::new(PeerRuns::of(&sets))),
-                Err(e) if e.kind() == Kind::NotFound => {}
-                Err(e) => peers.unasked.push((host.clone(), e.to_string().into())),
-            }
-        }
-        peers
-    }
-
-    async fn list_apart(&self, host: &Host) -> Result<Arc<HostSets>> {
+    pub(super) async fn list_apart(&self, host: &Host) -> Result<Arc<HostSets>> {
         let known = self.load(host).await;
         let logs = lock(&self.hosts).known.as_ref().map(|hosts| LogsBeside::of(hosts));
         let found = Arc::new(self.lister.host(host, known.as_deref(), logs.as_ref(), now()).await?);

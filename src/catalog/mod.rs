@@ -6,6 +6,7 @@
 //! archive.
 
 mod as_listed;
+mod asked;
 mod automatic;
 pub mod chain;
 #[cfg(test)]
@@ -38,10 +39,13 @@ mod objects;
 mod overview;
 mod packed;
 mod peers;
+mod print;
+mod same_files;
 mod set;
 mod stray;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod twins;
 mod unfinished;
 mod unread;
 #[cfg(test)]

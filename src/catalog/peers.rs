@@ -2,9 +2,9 @@
 //! a few listings for each host, whatever the number of its sets.
 
 use super::completeness::{Membership, PeerRuns, Peers, is_to_come, made_at};
-use super::copies::Print;
 use super::layout::{Part, PlacedSets, SetPlace, Sets};
 use super::load::Lister;
+use super::print::Print;
 use super::set::{BackupSet, TableArchive};
 use super::{Host, HostSets, Manifest, SetKind};
 use crate::cassandra::schema::is_system_keyspace;
@@ -64,7 +64,8 @@ impl Lister {
                 let system = tables.filter(|table| is_system_keyspace(&table.keyspace)).cloned().collect();
                 full = full.or(Some((place.tag.clone(), system)));
                 archives.sort_by(|a, b| a.table.cmp(&b.table));
-                let print = Print::of_archives(archives.into_iter()).filter(|_| !is_linked);
+                let of_manifest = |manifest| Print::of_archives(archives.into_iter(), manifest);
+                let print = manifest.as_ref().and_then(of_manifest).filter(|_| !is_linked);
                 prints.extend(print.map(|print| (print, place.tag.clone())));
             }
             cluster = manifest.as_ref().and_then(|manifest| manifest.cluster.clone());
@@ -160,7 +161,7 @@ impl PeerRuns {
             full,
             ids,
             is_of_fulls,
-            prints: prints.filter_map(|set| Some((Print::of(set)?, set.tag.clone()))).collect(),
+            prints: prints.filter_map(|set| Some((host.print(set)?, set.tag.clone()))).collect(),
             listed: host.listed,
         }
     }

@@ -91,7 +91,7 @@ fn of_host(gauges: &mut Gauges, cluster: &str, host: &HostView) {
         let help = "When the newest set was started, where it has not finished";
         gauges.set("unfinished_set_timestamp_seconds", help, &labels(None), set.start().secs());
     }
-    for fault in ["stopped", "pause", "full_missed", "nothing"] {
+    for fault in ["stopped", "overdue", "pause", "full_missed", "nothing"] {
         let is_it = |own: &&HostFault| name(own) == fault;
         let count = host.faults.iter().filter(is_it).count() as i64;
         let help = "Sets that the host lacks when it is compared with its cluster";
@@ -104,6 +104,7 @@ fn name(fault: &HostFault) -> &'static str {
         HostFault::Nothing => "nothing",
         HostFault::Stopped { .. } => "stopped",
         HostFault::Pause { .. } => "pause",
+        HostFault::Overdue { .. } => "overdue",
         HostFault::FullMissed { .. } => "full_missed",
     }
 }

@@ -81,6 +81,9 @@ impl Listed {
             }
         }
         listed.hosts.sort_by(|a, b| a.host.cmp(&b.host));
+        if let Ok(told_apart) = timeout_at(deadline, catalog.told_apart(listed.hosts.clone())).await {
+            listed.hosts = told_apart;
+        }
         listed
     }
 

@@ -51,6 +51,7 @@ pub(super) async fn of_host(session: &Session, host: &Host, point: &str) -> Resu
             None => meaning.taken = Some(format!("{point} of {host} is {}", found.tag())),
         }
     }
+    meaning.warnings.extend(newest_missing(&sets, point)?);
     meaning.warnings.extend(mixed.map(|mixed| sentence(point, &mixed, source)));
     meaning.warnings.extend(beside(&sets, source));
     Ok(meaning)
@@ -63,6 +64,11 @@ fn beside(sets: &HostSets, source: &str) -> Option<String> {
     let first = beside.first().map(|lack| format!("{}: {}", lack.subject, lack.cause))?;
     let more = if beside.len() > 1 { format!(" and {} more", beside.len() - 1) } else { String::new() };
     Some(format!("data of {host} is in no restore point: {first}{more}, see `cassmount list {source} {host}`"))
+}
+
+/// That others have made a set since this host's last one, which it lacks.
+pub(super) fn newest_missing(sets: &HostSets, point: &str) -> Result<Option<String>> {
+    Ok(sets.newest_missing(point)?.map(|lack| format!("{}: {lack}", sets.host)))
 }
 
 /// That what `latest`, or a time, means of a host is not the newest that it made by then.

@@ -351,6 +351,7 @@ async fn what_is_odd(session: &Session, looked_at: Option<&Arc<Catalog>>, args: 
                     let judged = session.catalog.host_judged(&host).await?;
                     let mixed = judged.mixed_runs(at, Meant::Host)?;
                     let source = session.catalog.source();
+                    odd.extend(mixed::newest_missing(&judged, at)?);
                     odd.extend(mixed.map(|mixed| format!("--{}", mixed::sentence(at, &mixed, source))));
                 }
                 odd.extend(at_hosts().await);

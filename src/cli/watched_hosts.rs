@@ -87,7 +87,7 @@ async fn look(catalog: &Arc<Catalog>, only: Option<&Host>, reader: &Arc<Reader>,
         });
     }
     let listed: Vec<_> = futures::stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
-    let listed: Vec<_> = listed.into_iter().flatten().collect();
+    let listed = catalog.told_apart(listed.into_iter().flatten().collect()).await;
     let now = words::now();
     let (reader, verified, source) = (Arc::clone(reader), verified.to_owned(), catalog.source().to_owned());
     cassmount::task::blocking(move || {

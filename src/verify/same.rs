@@ -4,7 +4,7 @@ use super::finding::Note;
 use super::prepare::{HOSTS_AT_ONCE, Verification};
 use crate::Result;
 use crate::catalog::copies::{self, SealedArchive};
-use crate::catalog::{BackupSet, HostSets};
+use crate::catalog::{BackupSet, HostSets, twins};
 use futures::StreamExt;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,8 +16,7 @@ impl Verification {
     /// Notes hosts that are another one, by a link or a copy.
     pub(super) fn note_twins(&mut self) {
         let kept: Vec<Arc<HostSets>> = self.hosts.iter().map(|host| host.sets.clone()).collect();
-        let sets: Vec<&[Arc<BackupSet>]> = kept.iter().map(|sets| &sets.sets[..]).collect();
-        for (at, other) in copies::twins(&sets).into_iter().enumerate() {
+        for (at, other) in twins::of_hosts(&kept).into_iter().enumerate() {
             let (Some(other), Some(newest)) = (other, kept[at].sets.last()) else { continue };
             let other = &kept[other].host;
             let note = format!("its newest full has the same files as that of {other}: one is a copy, or a link");

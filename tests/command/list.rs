@@ -273,7 +273,7 @@ impl Collected {
                 std::fs::create_dir_all(&directory).unwrap();
                 for component in ["Data.db", "Statistics.db", "Index.db", "CompressionInfo.db"] {
                     let file = directory.join(format!("nb-1-big-{component}"));
-                    std::fs::write(&file, vec![b'x'; 10 + at]).unwrap();
+                    std::fs::write(&file, number.to_string().repeat(10 + at)).unwrap();
                     let time = std::time::UNIX_EPOCH + std::time::Duration::from_micros(1_795_226_400_123_456 + number);
                     std::fs::File::options().write(true).open(file).unwrap().set_modified(time).unwrap();
                 }
@@ -298,6 +298,19 @@ fn a_newest_set_that_another_host_has_is_missing_where_no_cluster_is_named() {
     let said = "a set of about 2026-11-21 is missing: a of the same cluster has the set 2026-11-21";
     assert!(host.contains(said), "{host}");
     text(&[lost.path(), "a"]);
+    // So does whatever takes the host's latest.
+    let target = lost.0.path().join("target");
+    for command in [&["chain"][..], &["verify"], &["extract"]] {
+        let cache = tempfile::tempdir().unwrap();
+        let mut program = cassmount();
+        program.args(command).args([lost.path(), "b", "latest"]).arg("--cache-dir").arg(cache.path());
+        if command == ["extract"] {
+            program.arg(&target);
+        }
+        let output = program.output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!([out, err].iter().any(|text| text.contains(said)), "{command:?} {output:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is wrong with a host, or with all of them, as far as times tell.
 
-use super::rhythm::{Rhythm, Usual, is_clearly_longer, longest_around, pauses};
+use super::rhythm::{Rhythm, Usual, is_clearly_longer, longest_around, pauses, steady_pause};
 use crate::catalog::{HostSets, LocalTime, Tag};
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -16,6 +16,15 @@ pub enum HostFault {
     Stopped {
         /// Its last set.
         last: Tag,
+        /// How much newer the newest set of the cluster is, seconds.
+        seconds: i64,
+    },
+    /// It makes fewer sets than others, always as far apart, and the next is due.
+    Overdue {
+        /// Its last set.
+        last: Tag,
+        /// From one of its sets to the next, seconds.
+        pause: i64,
         /// How much newer the newest set of the cluster is, seconds.
         seconds: i64,
     },
@@ -81,6 +90,12 @@ pub(super) fn of_host(index: usize, hosts: &[Arc<HostSets>], rhythms: &[Rhythm],
         let behind = newest.0.saturating_sub(last.0);
         if behind > 0 && is_clearly_longer(behind, pause) {
             faults.push(HostFault::Stopped { last: tag_at(host, *last), seconds: behind / SECOND_US });
+        } else if let (Some(pause), Some(usual)) = (steady_pause(&own.starts), usual.sets)
+            && is_clearly_longer(pause, usual)
+            && behind >= pause + pause / 8
+        {
+            let (last, pause) = (tag_at(host, *last), pause / SECOND_US);
+            faults.push(HostFault::Overdue { last, pause, seconds: behind / SECOND_US });
         }
     }
     faults
@@ -114,6 +129,8 @@ fn fulls_missed<'a, I: Iterator<Item = &'a Rhythm>>(
     others: impl Fn() -> I,
     usual: i64,
 ) -> Vec<HostFault> {
+    // A host that makes fewer fulls, always as far apart, misses none between them.
+    let usual = usual.max(steady_pause(&own.fulls).unwrap_or(0));
     let mut faults = Vec::new();
     // After its last set a host is not late: it has stopped.
     let ends = own.fulls.iter().skip(1).chain(own.starts.last());

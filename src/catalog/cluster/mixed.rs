@@ -6,7 +6,7 @@
 use super::{ClusterView, HostView, made};
 use crate::Result;
 use crate::catalog::completeness::{PeerRuns, cluster};
-use crate::catalog::{Host, HostSets, LocalTime, Tag, When, parse_time};
+use crate::catalog::{Host, HostSets, Lack, LocalTime, Tag, When, parse_time};
 use crate::time::span;
 use serde::Serialize;
 use std::fmt;
@@ -188,6 +188,17 @@ impl HostSets {
         let others = hosts.iter().skip(1).map(|host| host.newest(limit));
         let chosen: Vec<Option<(i64, &Tag)>> = std::iter::once(taken).chain(others).collect();
         Ok(compared(name, &hosts, &chosen))
+    }
+
+    /// The set that others have made since this host's last one, where `at` is not before that.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` where it is no time.
+    pub fn newest_missing(&self, at: &str) -> Result<Option<&Lack>> {
+        let Some(missing) = self.completeness.newest_missing() else { return Ok(None) };
+        let limit = self.limit(at, Meant::Host, &Starts::of_own(self))?;
+        let mut starts = self.peers().iter().flat_map(|peer| &peer.starts);
+        Ok(starts.any(|(local, tag)| *tag == missing.set && local.0 <= limit).then_some(missing))
     }
 
     /// Until when sets of other hosts are meant, by the clocks of this cluster.

@@ -20,8 +20,9 @@ pub use newest::{NewestFault, NewestFaults};
 pub use points::{Absence, ClusterPoint};
 
 use super::completeness::{Cause, Lack, Membership, PeerRuns, Peers, cluster};
-use super::copies::{self, Print};
+use super::copies;
 use super::set::BackupSet;
+use super::twins;
 use super::verified::VerifiedEvidence;
 use super::{Host, HostSets, RestorePoint, Tag};
 use crate::time::Timestamp;
@@ -89,7 +90,7 @@ impl HostView {
 
     /// That others of its cluster have a set of the newest run, and it has none.
     pub fn newest_missing(&self) -> Option<&Lack> {
-        self.sets.completeness.outside().iter().find(|lack| matches!(lack.cause, Cause::OtherHost { .. }))
+        self.sets.completeness.newest_missing()
     }
 
     /// The same, of a host that is not said to have stopped: that says it as well.
@@ -149,10 +150,10 @@ fn by_cluster(hosts: &[Arc<HostSets>]) -> BTreeMap<Option<Arc<str>>, Vec<Arc<Hos
 fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
     let mut all: Vec<Arc<PeerRuns>> = hosts.iter().map(|host| Arc::new(PeerRuns::of(host))).collect();
     all.sort_by_key(|runs| std::cmp::Reverse(runs.starts.len()));
-    let mut alike: HashMap<&Print, Vec<&Arc<PeerRuns>>> = HashMap::new();
+    let mut alike: HashMap<blake3::Hash, Vec<&Arc<PeerRuns>>> = HashMap::new();
     for peer in &all {
-        for (print, _) in &peer.prints {
-            alike.entry(print).or_default().push(peer);
+        for mark in peer.prints.iter().flat_map(|(print, _)| print.marks()) {
+            alike.entry(mark).or_default().push(peer);
         }
     }
     alike.retain(|_, peers| peers.len() > 1);
@@ -173,7 +174,7 @@ fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
             return host;
         }
         let unasked = host.completeness.unasked().to_vec();
-        Arc::new(HostSets::clone(&host).with_peers(&Peers { runs: peers, unasked }))
+        Arc::new(HostSets::clone(&host).with_peers(&Peers { runs: peers, read: host.read().clone(), unasked }))
     };
     hosts.iter().zip(copied).map(judge).collect()
 }
@@ -181,8 +182,7 @@ fn judged_together(hosts: &[Arc<HostSets>]) -> Vec<Arc<HostSets>> {
 fn view(name: Option<Arc<str>>, hosts: &[Arc<HostSets>], now: Timestamp) -> ClusterView {
     let rhythms: Vec<Rhythm> = hosts.iter().map(|host| Rhythm::of(host)).collect();
     let usual = rhythm::usual(&rhythms);
-    let sets: Vec<&[Arc<BackupSet>]> = hosts.iter().map(|host| &host.sets[..]).collect();
-    let twins = copies::twins(&sets);
+    let twins = twins::of_hosts(hosts);
     let host_view = |(index, sets): (usize, &Arc<HostSets>)| HostView {
         same_as: twins[index].map(|other| hosts[other].host.clone()),
         faults: fault::of_host(index, hosts, &rhythms, usual),

@@ -24,6 +24,8 @@ pub enum NewestFault {
     Nothing,
     /// Others have newer sets.
     Stopped { last: Tag, seconds: i64 },
+    /// It makes a set every `pause` seconds, and the next is due.
+    Overdue { last: Tag, pause: i64, seconds: i64 },
     /// The newest lacks something. `whole`: the newest that lacks nothing.
     Incomplete { newest: Tag, whole: Option<Tag> },
     /// It has incrementals, and no full that they stand on, or lacks the newest set. `said`: the
@@ -51,6 +53,12 @@ impl fmt::Display for NewestFault {
             Self::Stopped { last, seconds } => {
                 write!(f, "it stopped: its last set {last} is {} older than the newest of its cluster", span(*seconds))
             }
+            Self::Overdue { last, pause, seconds } => write!(
+                f,
+                "it is late by its own rhythm, a set every {}: its last set {last} is {} older than the newest of its cluster",
+                span(*pause),
+                span(*seconds)
+            ),
             Self::Incomplete { newest, whole: Some(whole) } => {
                 write!(f, "{newest} is incomplete: `latest` is {whole}")
             }
@@ -91,6 +99,9 @@ impl HostView {
             HostFault::Nothing => Some(NewestFault::Nothing),
             HostFault::Stopped { last, seconds } => {
                 Some(NewestFault::Stopped { last: last.clone(), seconds: *seconds })
+            }
+            HostFault::Overdue { last, pause, seconds } => {
+                Some(NewestFault::Overdue { last: last.clone(), pause: *pause, seconds: *seconds })
             }
             HostFault::Pause { .. } | HostFault::FullMissed { .. } => None,
         };

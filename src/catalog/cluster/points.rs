@@ -1,7 +1,7 @@
 //! Runs of a cluster's backup: each host's set of one moment, however much their tags differ.
 
 use super::finished;
-use super::rhythm::{JITTER, Usual};
+use super::rhythm::Usual;
 use crate::catalog::{Host, HostSets, SetKind, Tag};
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -76,7 +76,7 @@ pub(super) fn of(hosts: &[Arc<HostSets>], usual: Usual) -> Vec<ClusterPoint> {
         for start in run {
             joined[start.host] = true;
         }
-        points.push(point(hosts, &wholeness, &joined, (run, &starts)));
+        points.push(point(hosts, &wholeness, &joined, (run, &starts), usual));
         rest = later;
     }
     points
@@ -108,10 +108,11 @@ fn wholeness(sets: &HostSets) -> HashMap<&Tag, bool> {
 
 /// What each host has of a run. A host whose set lies so near that the difference is none has that:
 /// nothing else accuses it of a missing one.
-fn of_hosts<'a>(run: &'a [Start<'a>], all: &'a [Start<'a>]) -> HashMap<usize, &'a Start<'a>> {
+fn of_hosts<'a>(run: &'a [Start<'a>], all: &'a [Start<'a>], usual: Usual) -> HashMap<usize, &'a Start<'a>> {
     let (first, last) = (run[0].time, run[run.len() - 1].time);
-    let from = all.partition_point(|start| start.time.0 < first.0.saturating_sub(JITTER));
-    let to = all.partition_point(|start| start.time.0 <= last.0.saturating_add(JITTER));
+    let near = usual.near();
+    let from = all.partition_point(|start| start.time.0 < first.0.saturating_sub(near));
+    let to = all.partition_point(|start| start.time.0 <= last.0.saturating_add(near));
     let distance = |start: &Start| (first.0 - start.time.0).max(start.time.0 - last.0).max(0);
     let mut near: Vec<&Start> = all[from..to].iter().collect();
     // Of two that are as near, the earlier one: a time means what is not newer.
@@ -124,8 +125,9 @@ fn point(
     wholeness: &[HashMap<&Tag, bool>],
     joined: &[bool],
     (run, all): (&[Start], &[Start]),
+    usual: Usual,
 ) -> ClusterPoint {
-    let of_host = of_hosts(run, all);
+    let of_host = of_hosts(run, all, usual);
     let mut absences = Vec::new();
     for (host, sets) in hosts.iter().enumerate().filter(|(host, _)| joined[*host]) {
         let absence = match of_host.get(&host) {

@@ -15,12 +15,22 @@ pub(super) struct Rhythm {
     pub(super) fulls: Vec<Timestamp>,
 }
 
+/// So many pauses make a rhythm.
+const STEADY: usize = 2;
+
 /// The usual pause between two sets, and between two fulls, microseconds; `None` where there are
 /// too few.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Usual {
     pub(super) sets: Option<i64>,
     pub(super) fulls: Option<i64>,
+}
+
+impl Usual {
+    /// Sets that are less apart are of one run: where sets are minutes apart, much less.
+    pub(super) fn near(self) -> i64 {
+        self.sets.map_or(JITTER, |usual| (usual / 4).clamp(MINUTES, JITTER))
+    }
 }
 
 impl Rhythm {
@@ -43,6 +53,12 @@ impl Rhythm {
     }
 }
 
+/// The usual pause, where all are about as long.
+pub(super) fn steady_pause(starts: &[Timestamp]) -> Option<i64> {
+    let pause = median(pauses(starts).collect()).filter(|_| starts.len() > STEADY)?;
+    pauses(starts).all(|own| own.abs_diff(pause) <= (pause / 8).unsigned_abs()).then_some(pause)
+}
+
 /// What is usual in the cluster: half of the hosts make longer pauses.
 pub(super) fn usual(rhythms: &[Rhythm]) -> Usual {
     let of = |starts: fn(&Rhythm) -> &[Timestamp]| {
@@ -57,6 +73,8 @@ pub(super) fn pauses(starts: &[Timestamp]) -> impl Iterator<Item = i64> + '_ {
 
 /// Differences that are none, microseconds: tags tell minutes only, and hosts are not all as quick.
 pub(super) const JITTER: i64 = 10 * 60 * 1_000_000;
+/// As far may tags of one moment be apart.
+const MINUTES: i64 = 2 * 60 * 1_000_000;
 
 /// By half, so that neither jitter nor a run that came late counts.
 pub(super) fn is_clearly_longer(pause: i64, than: i64) -> bool {

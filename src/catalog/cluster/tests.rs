@@ -155,6 +155,37 @@ fn a_host_that_is_a_minute_behind_lacks_no_run() {
     assert!(view.hosts.iter().all(|host| host.lacking == 0 && host.faults.is_empty()));
 }
 
+/// A host that made fulls these seconds after the beginning.
+fn fulls(name: &str, starts: impl IntoIterator<Item = i64>) -> Arc<HostSets> {
+    let full = |start| TestSet { start: NOVEMBER + start, length: 10, kind: Some(SetKind::Full), ..TestSet::default() };
+    let sets: Vec<TestSet> = starts.into_iter().map(full).collect();
+    Arc::new(host_sets_of(name, &sets))
+}
+
+#[test]
+fn no_host_is_restored_to_a_set_that_it_lacks_however_near_its_last_one_is() {
+    let view = only_view(&[fulls("a", [0, 300, 600]), fulls("b", [0, 300])]);
+    assert_eq!(view.newest().unwrap().absences, [(Host::new("b"), Absence::NoSet)]);
+    assert_eq!(&*view.newest_of_all().unwrap().tag.0, "2026-11-01-00-05");
+}
+
+#[test]
+fn a_host_of_few_sets_is_late_by_its_own_rhythm() {
+    let faults = |days: i64, weekly: [i64; 3]| {
+        let daily = |name: &str| fulls(name, (0..=days).map(|day| day * DAY));
+        let view = only_view(&[daily("a"), daily("b"), fulls("w", weekly.map(|day| day * DAY))]);
+        assert!(view.hosts[..2].iter().all(|host| host.faults.is_empty()));
+        view.hosts[2].faults.clone()
+    };
+    let weekly = [0, 7, 14];
+    let last = || Tag::new("2026-11-15-00-00");
+    assert_eq!(faults(21, weekly), []);
+    assert_eq!(faults(22, weekly), [HostFault::Overdue { last: last(), pause: 7 * DAY, seconds: 8 * DAY }]);
+    assert_eq!(faults(25, weekly), [HostFault::Stopped { last: last(), seconds: 11 * DAY }]);
+    // By no rhythm nothing is due.
+    assert!(!faults(22, [0, 4, 14]).iter().any(|fault| matches!(fault, HostFault::Overdue { .. })));
+}
+
 #[test]
 fn days_have_their_sets() {
     let view = only_view(&fleet());

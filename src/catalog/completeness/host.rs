@@ -2,8 +2,9 @@
 
 use super::evidence::{Cause, SetEvidence, Subject};
 use super::lack::Lack;
+use super::members::PeerRuns;
 use super::own::{Context, attribute, of_strays, why_left_out};
-use super::peers::{Gap, PeerRuns, foreign, gaps, late, same_files, system_keyspaces};
+use super::peers::{Gap, foreign, gaps, late, system_keyspaces};
 use super::running::is_running;
 use crate::cassandra::TableName;
 use crate::catalog::set::BackupSet;
@@ -73,7 +74,7 @@ impl HostCompleteness {
             sets,
             context: Context::new(sets),
             gaps: gaps(sets, peers),
-            foreign: same_files(sets, peers).into_iter().chain(foreign(sets, peers)).collect(),
+            foreign: foreign(sets, peers),
             system: system_keyspaces(sets, peers),
             unlisted,
             strayed,
@@ -153,6 +154,11 @@ impl HostCompleteness {
     /// The sets that are in no restore point although they are not being uploaded.
     pub fn outside(&self) -> &[Lack] {
         &self.outside
+    }
+
+    /// The newest set, where others of the cluster have one of that run, and this host has none.
+    pub fn newest_missing(&self) -> Option<&Lack> {
+        self.outside.iter().find(|lack| matches!(lack.cause, Cause::OtherHost { .. }))
     }
 
     /// Data beside all sets, which is in no restore point.

@@ -4,7 +4,8 @@
 //! two are: one that comes hours after the others is not accused before its time. A host that has
 //! made none for long is taken for one that is gone: no restore point is judged by it for ever.
 
-use super::peers::{Gap, Own, PeerRuns, is_clearly_longer, pauses};
+use super::members::PeerRuns;
+use super::peers::{Gap, Own, is_clearly_longer, pauses};
 use crate::catalog::local::LocalTime;
 use crate::time::Timestamp;
 

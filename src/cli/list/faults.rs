@@ -66,11 +66,14 @@ type FaultKind = (&'static str, &'static str, fn(&HostView) -> bool);
 /// What is wrong with which hosts, a line for each kind: rows of a large cluster run off the
 /// screen.
 pub(super) fn hosts_with_faults(view: &ClusterView) -> Vec<String> {
-    let kinds: [FaultKind; 8] = [
+    let kinds: [FaultKind; 9] = [
         ("has no finished set", "have no finished set", |host| has(host, |fault| matches!(fault, HostFault::Nothing))),
         ("has no full", "have no full", |host| host.no_full().is_some()),
         ("lacks its newest set", "lack their newest sets", |host| host.only_newest_missing().is_some()),
         ("stopped", "stopped", |host| has(host, |fault| matches!(fault, HostFault::Stopped { .. }))),
+        ("is late by its own rhythm", "are late by their own rhythms", |host| {
+            has(host, |fault| matches!(fault, HostFault::Overdue { .. }))
+        }),
         ("paused", "paused", |host| has(host, |fault| matches!(fault, HostFault::Pause { .. }))),
         ("missed a full", "missed a full", |host| has(host, |fault| matches!(fault, HostFault::FullMissed { .. }))),
         ("has incomplete restore points", "have incomplete restore points", |host| host.lacking > 0),
@@ -93,6 +96,9 @@ pub(in crate::cli) fn host_fault(host: &HostView, fault: &HostFault) -> String {
     match fault {
         HostFault::Nothing => "no finished set".to_owned(),
         HostFault::Stopped { seconds, .. } => format!("STOPPED: {} without", words::span(*seconds)),
+        HostFault::Overdue { pause, seconds, .. } => {
+            format!("LATE: a set every {}, and none for {}", words::span(*pause), words::span(*seconds))
+        }
         HostFault::Pause { before, seconds, .. } => {
             format!("{} without before {}", words::span(*seconds), moment(host, before))
         }

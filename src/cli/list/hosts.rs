@@ -173,7 +173,8 @@ async fn as_listed(catalog: &Arc<Catalog>) -> Result<HostsAsListed> {
         let (catalog, host) = (catalog.clone(), host.clone());
         asked.push(async move { (catalog.host_now(&host).await, host) });
     }
-    HostsAsListed::of(futures::stream::iter(asked).buffered(AT_ONCE), false).await
+    let listed = HostsAsListed::of(futures::stream::iter(asked).buffered(AT_ONCE), false).await?;
+    Ok(HostsAsListed { hosts: catalog.told_apart(listed.hosts).await, ..listed })
 }
 
 pub(super) async fn hosts(source: &str, catalog: &Arc<Catalog>) -> Result<Hosts> {

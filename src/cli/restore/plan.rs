@@ -121,6 +121,7 @@ async fn outline(args: &PlanArgs, session: &Session, machines: Option<Vec<Machin
             found => found?,
         };
         warnings.extend(mixed::passed_over(sets, &args.at, found, source));
+        warnings.extend(mixed::newest_missing(sets, &args.at)?);
         if newest.as_ref().is_none_or(|(time, _, _)| *time < found.time()) {
             newest = Some((found.time(), sets.host.clone(), found.tag().clone()));
         }

@@ -129,9 +129,25 @@ impl MedusaManifest {
         }
     }
 
+    /// The other backup that all of its files are of, where none are of its own and none shared: as
+    /// another backup's manifest has it.
+    pub(super) fn of_another(&self, owner: &Owner) -> Option<&str> {
+        let below = format!("{}/", owner.host);
+        let objects = self.tables.iter().flat_map(|table| &table.objects);
+        let mut backups = objects.map(|object| backup_of(&object.directory, &below));
+        let first = backups.next()??;
+        (first != owner.backup && backups.all(|backup| backup == Some(first))).then_some(first)
+    }
+
     pub(super) fn table(&self, directory: &str) -> Option<&ListedTable> {
         self.tables.iter().find(|table| table.to_string() == directory)
     }
+}
+
+/// The backup in whose own place a directory lies that begins with `below`, the host's.
+fn backup_of<'a>(directory: &'a str, below: &str) -> Option<&'a str> {
+    let (backup, rest) = directory.strip_prefix(below)?.split_once('/')?;
+    rest.starts_with("data/").then_some(backup)
 }
 
 /// Where the host's directory begins in a path, and from there the length of the table's directory.

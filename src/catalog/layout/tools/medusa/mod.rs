@@ -9,6 +9,7 @@
 mod manifest;
 
 use crate::cassandra::{SstableName, TableName};
+use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::layout::copied::original_of_any;
 use crate::catalog::layout::listed::{files, object_at, parts_of, tables};
 use crate::catalog::layout::manifest_stream::LastManifest;
@@ -35,6 +36,8 @@ const INDEX: &str = "index";
 const DATA: &str = "data";
 const META: &str = "meta";
 const MANIFEST: &str = "manifest.json";
+/// What a differential backup has beside its manifest: it may list files of any backup.
+const DIFFERENTIAL: &str = "differential";
 
 /// Odd entries that are named.
 const NAMED: usize = 5;
@@ -161,8 +164,14 @@ impl Medusa {
             strays: Strays::default(),
         };
         if let Some(object) = files.get(MANIFEST) {
-            match self.manifest(objects, object, Owner { host: host.0.to_string(), backup: name.to_owned() }).await? {
+            let owner = Owner { host: host.0.to_string(), backup: name.to_owned() };
+            match self.manifest(objects, object, owner.clone()).await? {
                 Ok(manifest) => {
+                    if !files.contains_key(DIFFERENTIAL)
+                        && let Some(other) = manifest.of_another(&owner)
+                    {
+                        found.evidence.extend(unlisted(objects, &owner, other).await?);
+                    }
                     let finished = finished(objects, host, name).await?.unwrap_or(object.modified);
                     let mut parsed = tables(objects, &manifest.tables, &object.key, finished, &mut found).await?;
                     found.evidence.extend(manifest.unplaced.evidence());
@@ -191,6 +200,17 @@ impl Medusa {
     }
 }
 
+/// That a full backup has data of its own, and a manifest that lists only another one's.
+async fn unlisted(objects: &dyn Objects, Owner { host, backup }: &Owner, other: &str) -> Result<Option<SetEvidence>> {
+    let data = format!("{host}/{backup}/{DATA}/");
+    if objects.list_level(&data).await?.prefixes.is_empty() {
+        return Ok(None);
+    }
+    let why = format!("its manifest lists nothing of it, and only files of {other}: it may be that one's");
+    let subject = Subject::Object { key: data.into(), table: None };
+    Ok(Some(SetEvidence::new(subject, Cause::Stray { why: why.into() })))
+}
+
 /// When Medusa says that it finished. The time of the manifest's object is only as good as whoever
 /// copied it.
 async fn finished(objects: &dyn Objects, host: &Host, backup: &str) -> Result<Option<Timestamp>> {
@@ -213,4 +233,49 @@ fn names(keys: &[String], more: usize) -> String {
         names.push(format!("and {more} more"));
     }
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::testing::MemoryObjects;
+    use crate::catalog::{Catalog, CatalogOptions, LayoutChoice};
+
+    /// A host with two full backups that have a file each; what the second one's manifest says is
+    /// the file's place, and what else it has.
+    async fn told(listed: &str, files: &[&str]) -> Vec<String> {
+        const TABLE: &str = "shop/users-763dab90e55511f185a85b65bc0eb462";
+        let objects = MemoryObjects::default();
+        let time = Timestamp::from_secs(1_795_226_400);
+        for (backup, place) in [("b1", "b1/data"), ("b2", listed)] {
+            let object =
+                serde_json::json!({ "path": format!("h/{place}/{TABLE}/nb-1-big-Data.db"), "MD5": "", "size": 1 });
+            let (keyspace, directory) = TABLE.split_once('/').unwrap();
+            let section = serde_json::json!([{ "keyspace": keyspace, "columnfamily": directory, "objects": [object] }]);
+            objects.put(format!("h/{backup}/meta/manifest.json"), section.to_string(), time);
+        }
+        for place in ["b1/data", "data"] {
+            objects.put(format!("h/{place}/{TABLE}/nb-1-big-Data.db"), "x", time);
+        }
+        for file in files {
+            objects.put(format!("h/b2/{file}"), "x", time);
+        }
+        let layout = LayoutChoice::Certain(Arc::new(Medusa::default()));
+        let catalog = Catalog::open(Arc::new(objects), CatalogOptions { layout, ..CatalogOptions::default() });
+        let sets = catalog.host(&Host::new("h")).await.unwrap();
+        let strays = sets.completeness.lacks().filter(|lack| lack.cause.name() == "stray");
+        strays.map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn a_full_that_has_got_the_manifest_of_another_is_told() {
+        let own = format!("data/{}/nb-2-big-Data.db", "shop/users-763dab90e55511f185a85b65bc0eb462");
+        let said = "b2 lacks h/b2/data/: it may hold rows, and no restore point shows it: its manifest lists \
+                    nothing of it, and only files of b1: it may be that one's";
+        assert_eq!(told("b1/data", &[&own]).await, [said]);
+        // A differential one may have found nothing new, and a shared place is nobody's.
+        assert_eq!(told("b1/data", &[&own, "meta/differential"]).await, [""; 0]);
+        assert_eq!(told("b1/data", &[]).await, [""; 0]);
+        assert_eq!(told("data", &[&own]).await, [""; 0]);
+    }
 }
