@@ -299,13 +299,13 @@ fn a_newest_set_that_another_host_has_is_missing_where_no_cluster_is_named() {
     assert!(host.contains(said), "{host}");
     text(&[lost.path(), "a"]);
     // So does whatever takes the host's latest.
-    let target = lost.0.path().join("target");
+    let target = tempfile::tempdir().unwrap();
     for command in [&["chain"][..], &["verify"], &["extract"]] {
         let cache = tempfile::tempdir().unwrap();
         let mut program = cassmount();
         program.args(command).args([lost.path(), "b", "latest"]).arg("--cache-dir").arg(cache.path());
         if command == ["extract"] {
-            program.arg(&target);
+            program.arg(target.path().join("b"));
         }
         let output = program.output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
