@@ -13,8 +13,8 @@ use futures::StreamExt;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// Fulls that are as large as other hosts' and are read to find out whether those are the same: the
-/// newest. Where they are, all others are read as well.
+/// Kinds of fulls that are as large as other hosts', of which the newest of each host is read to find
+/// out whether those are the same: the newest kinds. Where they are, all others are read as well.
 const LOOKED_INTO: usize = 8;
 /// Tables of such a full that are read, the largest, and the one that tells the node.
 const TABLES: usize = 3;
@@ -52,25 +52,28 @@ fn is_full(set: &BackupSet) -> bool {
     is_one && set.automatic().is_none() && !set.is_of_future()
 }
 
+/// A host's number, a full of it, and what tells that from others.
+type Full = (usize, Print, Arc<BackupSet>);
+
 /// Fulls of several hosts that are as large as each other, table by table, the newest first, where
 /// nothing else tells that they are the same. Each is given as a host's number and a set.
 fn alike(hosts: &[Arc<HostSets>]) -> Vec<Vec<(usize, Arc<BackupSet>)>> {
-    let mut groups: HashMap<blake3::Hash, Vec<(usize, Print, &Arc<BackupSet>)>> = HashMap::new();
+    let mut groups: HashMap<blake3::Hash, Vec<Full>> = HashMap::new();
     for (at, host) in hosts.iter().enumerate().filter(|(_, host)| !host.is_linked) {
         for set in &host.sets {
             let Some(print) = Print::of(set, None) else { continue };
             if let Some(sizes) = print.sizes() {
-                groups.entry(sizes).or_default().push((at, print, set));
+                groups.entry(sizes).or_default().push((at, print, set.clone()));
             }
         }
     }
-    let is_open = |group: &Vec<(usize, Print, &Arc<BackupSet>)>| {
+    let is_open = |group: &Vec<Full>| {
         let (first, print, _) = &group[0];
         group.iter().any(|(at, other, _)| at != first && !print.is_same(other))
     };
     let mut found: Vec<_> = groups.into_values().filter(is_open).collect();
-    found.sort_by_key(|group| std::cmp::Reverse(group.iter().map(|(_, _, set)| (set.time, &set.tag)).max()));
-    found.into_iter().map(|group| group.into_iter().map(|(at, _, set)| (at, set.clone())).collect()).collect()
+    found.sort_by_key(|group| std::cmp::Reverse(group.iter().map(|(_, _, set)| (set.time, set.tag.clone())).max()));
+    found.into_iter().map(|group| group.into_iter().map(|(at, _, set)| (at, set)).collect()).collect()
 }
 
 impl Catalog {
@@ -80,13 +83,21 @@ impl Catalog {
         if groups.is_empty() {
             return hosts;
         }
-        let (first, others) = groups.split_at(groups.len().min(LOOKED_INTO));
-        let mut read = self.read_all(&hosts, first.concat()).await;
+        // Of each host the newest: the older ones come first.
+        let newest = |(number, group): (usize, Vec<(usize, Arc<BackupSet>)>)| {
+            let is_first =
+                |at: usize| number < LOOKED_INTO && group.get(at + 1).is_none_or(|(next, _)| *next != group[at].0);
+            (0..group.len()).map(|at| (is_first(at), group[at].clone())).collect::<Vec<_>>()
+        };
+        let (first, others): (Vec<_>, Vec<_>) =
+            groups.into_iter().enumerate().flat_map(newest).partition(|(is_first, _)| *is_first);
+        let sets = |chosen: Vec<(bool, (usize, Arc<BackupSet>))>| chosen.into_iter().map(|(_, set)| set).collect();
+        let mut read = self.read_all(&hosts, sets(first)).await;
         let mut seen: HashMap<blake3::Hash, usize> = HashMap::new();
         let is_same = |(at, hash): (usize, blake3::Hash)| *seen.entry(hash).or_insert(at) != at;
         let all = read.iter().flat_map(|(at, read)| read.values().map(|hash| (*at, *hash)));
         if !others.is_empty() && all.map(is_same).fold(false, |any, is_same| any | is_same) {
-            for (at, more) in self.read_all(&hosts, others.concat()).await {
+            for (at, more) in self.read_all(&hosts, sets(others)).await {
                 read.entry(at).or_default().extend(more);
             }
         }
