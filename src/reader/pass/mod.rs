@@ -230,7 +230,7 @@ impl Passes {
     /// what the other stages leave of theirs.
     fn helpers_of_stream(&self, size: u64) -> Helpers {
         match (self.options.helpers, self.spare(size)) {
-            (None, (Some(0), memory)) => Helpers::between_stages(memory),
+            (None, (Some(0), memory)) => Helpers::within(1, memory),
             _ => self.helpers(size),
         }
     }

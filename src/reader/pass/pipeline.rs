@@ -21,8 +21,9 @@ use tokio::sync::mpsc;
 /// Decrypted at a time: fits into a core's cache on its way to the decoder.
 const CHUNK: usize = 256 << 10;
 
-/// Chunks and segments between two stages: enough that neither waits for the other's hiccups.
-const QUEUE: usize = 4;
+/// Chunks and segments between two stages: enough that neither waits for the other's hiccups, also
+/// with two cores for all stages, where one that has work may not run for some milliseconds.
+const QUEUE: usize = 8;
 
 /// How long the decoder waits for more before it goes on with what it has. A store that is slower
 /// than this gives one core time enough.

@@ -42,15 +42,7 @@ impl Helpers {
     /// At most so many threads on cores of their own, as far as there is memory (bytes) for their
     /// pieces.
     pub fn within(threads: usize, memory: usize) -> Self {
-        Self::leaving(usize::from(threads < Self::BUSY), threads, memory)
-    }
-
-    /// One thread, which shares a core with the other stages: a guess takes nearly twice as long.
-    pub fn between_stages(memory: usize) -> Self {
-        Self::leaving(2, 1, memory)
-    }
-
-    fn leaving(leave: usize, threads: usize, memory: usize) -> Self {
+        let leave = usize::from(threads < Self::BUSY);
         let pieces = |threads| Self { threads, piece_len: 0, leave }.pieces();
         let threads = threads.min((memory / Self::SHARE / Self::SHORTEST).saturating_sub(pieces(0)));
         let piece_len = (memory / Self::SHARE / pieces(threads)).clamp(Self::SHORTEST, Self::LONGEST);
