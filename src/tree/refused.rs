@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 impl BackupTree {
     /// Opens a table's file.
@@ -22,7 +22,7 @@ impl BackupTree {
         }
         let (hosts, file) = (Arc::clone(&self.hosts), Arc::clone(file));
         match opened {
-            Ok(opened) => Ok(Arc::new(Noting { opened, hosts, file })),
+            Ok(opened) => Ok(Arc::new(Noting { opened, hosts, file, noted: Once::new() })),
             Err(error) => {
                 note(&hosts, &file, &error);
                 Err(error)
@@ -36,13 +36,19 @@ struct Noting {
     opened: Arc<dyn OpenFile>,
     hosts: Hosts,
     file: Arc<ContentFile>,
+    /// Whoever reads it may try again and again.
+    noted: Once,
 }
 
 impl OpenFile for Noting {
     fn read_at(&self, offset: u64, len: u32) -> BoxFuture<'_, Result<Bytes>> {
         async move {
             let read = self.opened.read_at(offset, len).await;
-            read.inspect_err(|error| note(&self.hosts, &self.file, error))
+            read.inspect_err(|error| {
+                if error.kind() == Kind::Corrupt {
+                    self.noted.call_once(|| note(&self.hosts, &self.file, error));
+                }
+            })
         }
         .boxed()
     }

@@ -1,6 +1,7 @@
 //! Bundles: a table's files as objects of their own. Their listing costs a listing of the store;
 //! there is no pass and no index.
 
+mod beside;
 mod judge;
 pub(super) mod loose;
 pub(super) mod pieces;
