@@ -145,27 +145,10 @@ fn component_reader(member: &Member) -> Option<ComponentReader> {
     ComponentReader::of(&sstable, component, member.size, 0)
 }
 
-/// Lets files pass.
-pub(super) struct Nobody;
-
-impl MemberSink for Nobody {
-    fn begin(&mut self, _: &Member) -> Result<()> {
-        Ok(())
-    }
-
-    fn data(&mut self, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn end(&mut self, _: &Member) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Collector<Nobody> {
+impl Collector<()> {
     /// A second look at these Data.db, by the plain offsets of their data.
     pub(super) fn again(doubtful: HashSet<u64>) -> Self {
-        Self { again: Some(doubtful), ..Self::new(Nobody) }
+        Self { again: Some(doubtful), ..Self::new(()) }
     }
 }
 
