@@ -65,12 +65,16 @@ pub(super) fn wrong(sets: &[Arc<BackupSet>]) -> HashMap<usize, Timestamp> {
 impl BackupSet {
     /// What its manifest has for a time, where the store contradicts it.
     pub(super) fn contradicted_time(&self) -> Option<Timestamp> {
-        self.manifest.good().map(|manifest| manifest.time).filter(|time| *time != self.time)
+        let manifest = self.manifest.good().filter(|manifest| !manifest.is_stored)?;
+        Some(manifest.time).filter(|time| *time != self.time)
     }
 
     /// When it was started, by its host's clock as far as that was right; `None`: its name is no
     /// time.
     pub(super) fn local_tag(&self) -> Option<LocalTime> {
+        if self.is_by_name() {
+            return self.named();
+        }
         let tag = self.tag_time?;
         Some(self.contradicted_time().map_or(tag, |_| LocalTime::of(self.time, self.utc_offset)))
     }

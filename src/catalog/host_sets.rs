@@ -7,6 +7,7 @@ use super::copies;
 use super::layout::logs::HostLogs;
 use super::local::Offsets;
 use super::manifest::own_offset;
+use super::order::{self, ByName};
 use super::print::Print;
 use super::same_files;
 use super::set::BackupSet;
@@ -159,6 +160,11 @@ impl HostSets {
         newest.or_else(|| chain::latest(points))
     }
 
+    /// The sets that are put in order by their names, because the store contradicts these.
+    pub fn by_name(&self) -> impl Iterator<Item = &Arc<BackupSet>> {
+        self.sets.iter().filter(|set| set.is_by_name())
+    }
+
     /// Notes whether its directory is a link.
     pub(super) fn with_link(self, is_linked: bool) -> Self {
         Self { is_linked, ..self }
@@ -232,7 +238,14 @@ pub(super) fn is_settled(set: &BackupSet) -> bool {
 /// Where a manifest is written in UTC, a long run and a zone west of Greenwich look alike in it: an
 /// offset that both neighbours contradict, both with the same later one, is taken for a long run.
 fn settle_times(sets: &mut [Arc<BackupSet>]) -> Offsets {
-    let wrong = clock::wrong(sets);
+    // What a copy brought tells no zone, nor when it was made.
+    let named = order::by_name(sets);
+    let at = |named: &ByName, offsets: &Offsets| {
+        named.finished(offsets.moment(named.local).unwrap_or_else(|| named.local.at_offset(0)))
+    };
+    let unplaced = Offsets::default();
+    let mut wrong = clock::wrong(sets);
+    wrong.extend(named.iter().map(|(index, named)| (*index, at(named, &unplaced))));
     let time = |i: usize| wrong.get(&i).copied().or_else(|| Some(sets[i].manifest.good()?.time));
     let mut order: Vec<usize> = (0..sets.len()).filter(|i| sets[*i].is_finished()).collect();
     order.sort_by_key(|i| (time(*i), sets[*i].tag.clone()));
@@ -245,7 +258,8 @@ fn settle_times(sets: &mut [Arc<BackupSet>]) -> Offsets {
     let offsets = Offsets::new(told.iter().zip(&settled).filter_map(|(told, offset)| Some((told.time, (*offset)?))));
 
     for ((index, told), offset) in order.iter().zip(&told).zip(&settled) {
-        set_time(&mut sets[*index], told.time, offset.or_else(|| offsets.near(told.time)));
+        let time = named.get(index).map_or(told.time, |named| at(named, &offsets));
+        set_time(&mut sets[*index], time, offset.or_else(|| offsets.near(time)));
     }
     for set in sets.iter_mut().filter(|set| !set.is_finished()) {
         let time = estimated_time(set, &offsets);

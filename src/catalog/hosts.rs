@@ -108,6 +108,7 @@ impl Catalog {
                 parallel,
                 lists_all: options.lists_all,
                 readable_logs: Arc::default(),
+                told: Arc::default(),
             },
             disk,
             hosts: Mutex::default(),

@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 /// What a listing needs.
@@ -37,6 +37,8 @@ pub(super) struct Lister {
     /// As [`super::CatalogOptions`] has it.
     pub(super) lists_all: bool,
     pub(super) readable_logs: Arc<Readable>,
+    /// Hosts of which it was said that their sets are in the order of names.
+    pub(super) told: Arc<Mutex<HashSet<Host>>>,
 }
 
 /// Largest manifest that is read, bytes: one of a million tables has some 40 MB.
@@ -244,7 +246,23 @@ impl Lister {
             }
             sets.push(Arc::new(gathered_set(host, set, &mut interner, now)?));
         }
-        Ok((host_sets(host, sets, strays, now).await?, logs))
+        let sets = host_sets(host, sets, strays, now).await?;
+        self.tell_by_name(&sets);
+        Ok((sets, logs))
+    }
+
+    /// Says once of each host that its sets are not in the order in which they were stored.
+    fn tell_by_name(&self, sets: &HostSets) {
+        let tags: Vec<&str> = sets.by_name().map(|set| &*set.tag.0).collect();
+        let (Some(first), Some(last)) = (tags.first(), tags.last()) else { return };
+        if self.told.lock().is_ok_and(|mut told| told.insert(sets.host.clone())) {
+            let host = &sets.host;
+            tracing::warn!(
+                "{host}: the store contradicts the dates in the names of {count} sets ({first} to {last}), as where they were \
+                 copied: they are taken as made when their names say, in that order",
+                count = tags.len(),
+            );
+        }
     }
 
     /// Names below a set's prefix that the store could not list.

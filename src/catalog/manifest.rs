@@ -66,6 +66,8 @@ pub struct Manifest {
     pub kind: SetKind,
     /// Absolute time of the set (`timestamp_utc` with its offset): when the script had finished.
     pub time: Timestamp,
+    /// Nothing but the store, or the set's name, tells that time.
+    pub is_stored: bool,
     /// The UTC offset that `timestamp_utc` carries, seconds. 0 says nothing: some scripts write UTC
     /// whatever the host's zone.
     pub stated_offset: i32,
@@ -171,6 +173,7 @@ pub fn parse(tag: &str, bytes: &[u8]) -> Result<ParsedManifest, String> {
     let manifest = Manifest {
         kind,
         time,
+        is_stored: false,
         stated_offset,
         cluster: text(&json["cluster_name"]),
         datacenter: text(&node["datacenter"]),

@@ -36,6 +36,9 @@ pub mod merge;
 mod missing;
 mod names;
 mod objects;
+mod order;
+#[cfg(test)]
+mod order_tests;
 mod overview;
 mod packed;
 mod peers;

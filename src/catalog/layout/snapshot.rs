@@ -354,6 +354,7 @@ pub(super) fn without_manifest(kind: SetKind, time: Timestamp, scope: Scope) -> 
     let manifest = Manifest {
         kind,
         time,
+        is_stored: false,
         stated_offset: 0,
         cluster: None,
         datacenter: None,

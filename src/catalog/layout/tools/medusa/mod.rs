@@ -172,8 +172,10 @@ impl Medusa {
                     {
                         found.evidence.extend(unlisted(objects, &owner, other).await?);
                     }
-                    let finished = finished(objects, host, name).await?.unwrap_or(object.modified);
-                    let mut parsed = tables(objects, &manifest.tables, &object.key, finished, &mut found).await?;
+                    let finished = finished(objects, host, name).await?;
+                    let time = finished.unwrap_or(object.modified);
+                    let mut parsed = tables(objects, &manifest.tables, &object.key, time, &mut found).await?;
+                    parsed.manifest.is_stored = finished.is_none();
                     found.evidence.extend(manifest.unplaced.evidence());
                     if !manifest.odd.is_empty() {
                         let odd = names(&manifest.odd, manifest.more_odd);

@@ -241,6 +241,7 @@ fn sets(directory: Directory, own: Option<&[TableName]>, before: &Before<'_>, kn
     let tags = [SetKind::Full, SetKind::Incremental].map(|kind| directory.place.tag(kind));
     let Directory { place, archives, schema, mut strays } = directory;
     let mut made = Vec::new();
+    let mut full = None;
     for (kind, tag) in [SetKind::Full, SetKind::Incremental].into_iter().zip(tags) {
         let mut tables = Vec::new();
         let mut by_keyspace = Vec::new();
@@ -269,8 +270,18 @@ fn sets(directory: Directory, own: Option<&[TableName]>, before: &Before<'_>, kn
         }
         let modified = || tables.iter().map(|found| found.object.modified);
         let period = modified().min().zip(modified().max());
-        let times = time::of_set(place.date, kind, period);
+        let mut times = time::of_set(place.date, kind, period);
+        match (kind, period) {
+            (SetKind::Full, Some((first, _))) => full = Some((first, times.finished)),
+            // It stands on the full of its directory, unless that was begun later on that day.
+            (SetKind::Incremental, Some((_, last))) => {
+                let base = full.filter(|(first, _)| !place.date.is_day || last >= *first);
+                times.finished = base.map_or(times.finished, |(_, finished)| times.finished.max(finished));
+            }
+            (_, None) => {}
+        }
         let mut parsed = without_manifest(kind, times.finished, Scope::Whole);
+        parsed.manifest.is_stored = true;
         parsed.manifest.warnings = warnings(&by_keyspace);
         let manifest = match &place.name_before {
             None => Ok(Some(parsed)),

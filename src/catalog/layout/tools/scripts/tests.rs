@@ -63,13 +63,18 @@ async fn a_date_may_hold_a_full_and_what_came_after() {
     let sets = host(&source(&objects)).await;
     let expected = [
         "20261120_incr incremental: shop.users",
-        "20261121_incr incremental: shop.users",
         "20261121 full: shop.orders shop.users",
+        "20261121_incr incremental: shop.users",
         "20261122_incr incremental: shop.users",
     ];
     assert_eq!(shown(&sets), expected);
-    assert_eq!(points(&sets), ["20261121", "20261121+20261121_incr+20261122_incr"]);
-    assert_eq!(sets.chains.problems.len(), 2, "no base: {:?}", sets.chains.problems);
+    assert_eq!(points(&sets), ["20261121", "20261121+20261121_incr", "20261121+20261121_incr+20261122_incr"]);
+    assert_eq!(sets.chains.problems.len(), 1, "no base: {:?}", sets.chains.problems);
+    // A full that was begun later on that day has all that it had.
+    let mut later = objects;
+    later[3].1 = "2026-11-21T00:30:00Z";
+    let sets = host(&source(&later)).await;
+    assert_eq!(points(&sets), ["20261121", "20261121+20261122_incr"]);
 
     // Copied since, so that the store does not tell any more which came first: what was flushed is
     // never left out.
