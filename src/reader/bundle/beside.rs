@@ -15,7 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
-pub(super) const COMPRESSION_INFO: &str = "CompressionInfo.db";
+const COMPRESSION_INFO: &str = "CompressionInfo.db";
 const STATISTICS: &str = "Statistics.db";
 
 /// Longest Digest.crc32 that is read, bytes: a decimal number of 32 bits, and some slack.
@@ -121,6 +121,15 @@ impl LooseFile {
         listing.files.iter().position(|file| *file.path == *path)
     }
 
+    /// Who judges a Data.db that is not what its Digest.crc32 says; `None` where nothing tells.
+    pub(super) fn judge_by_chunks<'a>(
+        files: &'a Arc<LooseFiles>,
+        archive: &'a Arc<Archive>,
+        number: usize,
+    ) -> BoxFuture<'a, Option<Judge>> {
+        judge_by_chunks(files, archive, number)
+    }
+
     pub(super) fn size_of(&self, number: usize) -> u64 {
         self.archive.listing.files[number].size
     }
@@ -131,9 +140,8 @@ impl LooseFile {
     }
 }
 
-/// Who judges a Data.db that is not what its Digest.crc32 says; `None` where nothing tells.
-/// Boxed: to land a file is part of opening a file here.
-pub(super) fn judge_by_chunks<'a>(
+/// What [`LooseFile::judge_by_chunks`] finds. Boxed: to land a file is part of opening a file here.
+fn judge_by_chunks<'a>(
     files: &'a Arc<LooseFiles>,
     archive: &'a Arc<Archive>,
     number: usize,

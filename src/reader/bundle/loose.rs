@@ -7,7 +7,6 @@
 //! they say is not read at all.
 
 use super::LooseFiles;
-use super::beside::{COMPRESSION_INFO, judge_by_chunks};
 use super::judge::Judge;
 use super::pieces::DividedData;
 use crate::cache::CacheFile;
@@ -33,7 +32,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::OnceCell;
 
 /// The lists of pieces, best first.
-const LISTS: [&str; 2] = [COMPRESSION_INFO, "CRC.db"];
+const LISTS: [&str; 2] = ["CompressionInfo.db", "CRC.db"];
 
 /// A list longer than this share of its Data.db does not spare enough.
 const LIST_SHARE: u64 = 4;
@@ -287,7 +286,7 @@ impl LooseFile {
                 if let Err(error) = &landed
                     && error.kind() == Kind::Corrupt
                     && expected.crc32.is_some()
-                    && let Some(judge) = judge_by_chunks(&files, &archive, number).await
+                    && let Some(judge) = Self::judge_by_chunks(&files, &archive, number).await
                 {
                     let no_digest = Expected { crc32: None, ..expected };
                     match files.land_object(&object, identity, no_digest, Some(judge)).await {
