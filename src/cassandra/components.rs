@@ -86,7 +86,7 @@ fn is_made_anew(component: &str) -> bool {
 
 /// Whether an SSTable of which only this component is damaged has all its rows without it.
 pub fn is_spare(component: &str) -> bool {
-    is_made_anew(component) || component == DIGEST
+    is_made_anew(component) || matches!(component, DIGEST | CRC)
 }
 
 /// Whether an SSTable without this component, of those that [`missing_components`] names, is one

@@ -4,11 +4,12 @@ use super::broker::Outside;
 use super::control::{Handler, Request};
 use super::mount::{MountArgs, ViewArgs};
 use super::options;
+use super::remembered::OfMount;
 use super::runtime_state::RunningMount;
 use super::session::Session;
 use super::terminal::say;
 use super::watched_hosts::WatchedHosts;
-use super::{glance, key_check, mixed, remembered, session, state_dir};
+use super::{glance, key_check, mixed, session, state_dir};
 use cassmount::cache::Cache;
 use cassmount::catalog::cluster::Meant;
 use cassmount::catalog::{Catalog, Host};
@@ -235,8 +236,13 @@ impl Parts {
         let mounted = cassmount::fs::serve(Arc::clone(&self.overlay), device, greeting, options, settled)?;
         // Looks for new sets in the background; ends with the catalog, that is with the mount.
         drop(self.session.catalog.keep_fresh(REFRESH));
-        remembered::watch(&self.overlay, self.session.cache_dir.verify(), self.session.catalog.source().to_owned());
         Ok(mounted)
+    }
+
+    /// Begins to keep what the mount finds damaged.
+    pub(super) fn remember(&self) -> Arc<OfMount> {
+        let session = &self.session;
+        OfMount::watch(&self.overlay, session.cache_dir.verify(), session.catalog.source().to_owned())
     }
 
     /// Begins to look at all hosts, for metrics and the page.

@@ -9,7 +9,7 @@ use cassmount::tree::{BackupTree, Damage};
 use cassmount::verify::{self, FoundDamage};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How often it is looked whether a mount has found more.
@@ -29,23 +29,41 @@ pub(super) async fn keep(directory: &Path, source: &str, host: &Host, damages: V
     .await
 }
 
-/// Keeps what a mount finds, until it ends.
-pub(super) fn watch(overlay: &Arc<Overlay<BackupTree>>, directory: PathBuf, source: String) {
-    let overlay = Arc::downgrade(overlay);
-    tokio::spawn(async move {
-        let mut kept: HashMap<Host, Vec<Damage>> = HashMap::new();
-        loop {
-            tokio::time::sleep(PAUSE).await;
-            let Some(all) = overlay.upgrade().map(|overlay| overlay.view().all_damages()) else { return };
-            for (host, damages) in all {
-                if damages.is_empty() || kept.get(&host) == Some(&damages) {
-                    continue;
-                }
-                if let Err(error) = keep(&directory, &source, &host, damages.clone()).await {
-                    tracing::warn!("{error}: later commands will not know what was found of {host}");
-                }
-                kept.insert(host, damages);
+/// What a mount has found so far, and was kept.
+pub(super) struct OfMount {
+    overlay: Weak<Overlay<BackupTree>>,
+    directory: PathBuf,
+    source: String,
+    kept: tokio::sync::Mutex<HashMap<Host, Vec<Damage>>>,
+}
+
+impl OfMount {
+    /// Keeps what the mount finds, from now on, until it ends.
+    pub(super) fn watch(overlay: &Arc<Overlay<BackupTree>>, directory: PathBuf, source: String) -> Arc<Self> {
+        let overlay = Arc::downgrade(overlay);
+        let this = Arc::new(Self { overlay, directory, source, kept: tokio::sync::Mutex::default() });
+        let watching = Arc::clone(&this);
+        tokio::spawn(async move {
+            while watching.overlay.strong_count() > 0 {
+                tokio::time::sleep(PAUSE).await;
+                watching.keep_news().await;
             }
+        });
+        this
+    }
+
+    /// Keeps what was found since the last time.
+    pub(super) async fn keep_news(&self) {
+        let mut kept = self.kept.lock().await;
+        let found = self.overlay.upgrade().map(|overlay| overlay.view().all_damages());
+        for (host, damages) in found.unwrap_or_default() {
+            if damages.is_empty() || kept.get(&host) == Some(&damages) {
+                continue;
+            }
+            if let Err(error) = keep(&self.directory, &self.source, &host, damages.clone()).await {
+                tracing::warn!("{error}: later commands will not know what was found of {host}");
+            }
+            kept.insert(host, damages);
         }
-    });
+    }
 }

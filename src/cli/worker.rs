@@ -128,11 +128,13 @@ fn serve(
         }
         let renewing = watched.map(|watched| tokio::spawn(renew(watched, Arc::clone(&mounted), supervisor.clone())));
         let giving_back = tokio::spawn(memory::give_back());
+        let found = parts.remember();
         let ended = until_unmounted(&mounted, &mountpoint, &outside, supervisor.orders()?).await;
         if let Some(renewing) = renewing {
             renewing.abort();
         }
         giving_back.abort();
+        found.keep_news().await;
         drop((scraped, answering, announced));
         ended
     });

@@ -24,9 +24,12 @@ impl ChunkLists {
     }
 
     pub(super) fn put(&mut self, owner: Owner, list: &List) {
-        if list.is_whole() && !self.passed.contains(&owner) {
+        // An SSTable has one of the two lists; one that has both is read by CompressionInfo.db.
+        let counts = list.is_of_chunks() || !self.waiting.contains_key(&owner);
+        if counts && list.is_whole() && !self.passed.contains(&owner) {
             self.bytes += list.weight();
-            self.waiting.insert(owner, list.clone());
+            let before = self.waiting.insert(owner, list.clone());
+            self.bytes -= before.as_ref().map_or(0, List::weight);
         }
     }
 

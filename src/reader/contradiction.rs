@@ -10,7 +10,7 @@ use crate::cassandra::sstable::checksums::{Checked, DataCheck, List, Verdict};
 use crate::cassandra::sstable::{CompressionRatio, Told};
 use crate::{Kind, Result};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// Bytes of a Data.db that are read again at once.
@@ -38,7 +38,7 @@ pub(super) fn contradictions<'a>(files: &[File<'a>], digests: &Digests) -> (Vec<
         // A digest without data is an SSTable that is not whole: the catalog's to report.
         let Some(&data) = data.get(&sstable) else { continue };
         let text = digests.texts.get(&digest.offset);
-        match text.and_then(|content| std::str::from_utf8(content).ok()?.trim().parse::<u32>().ok()) {
+        match text.and_then(|content| parsed(content)) {
             None => {
                 warnings.push(format!("{}: not a CRC-32, so {} was not checked against it", digest.path, data.path));
             }
@@ -58,6 +58,29 @@ pub(super) fn contradictions<'a>(files: &[File<'a>], digests: &Digests) -> (Vec<
     (found, warnings)
 }
 
+/// Each Data.db that no Digest.crc32 tells of, and that passed before its list of chunks or CRC-32s.
+pub(super) fn unchecked<'a>(files: &[File<'a>], digests: &Digests) -> Vec<File<'a>> {
+    let told = |file: &File<'_>| matches!(digests.told.get(&file.offset), Some(Ok(Told::Chunks(_) | Told::Pieces(_))));
+    let listed: HashSet<Sstable<'_>> =
+        files.iter().filter(|file| told(file)).filter_map(|file| Some(component(file.path)?.0)).collect();
+    let said: HashSet<Sstable<'_>> = said(files, digests).into_keys().collect();
+    let data = named(files, "Data.db");
+    let unchecked = data.filter(|(sstable, data)| {
+        listed.contains(sstable) && !said.contains(sstable) && !digests.chunks.contains_key(&data.offset)
+    });
+    unchecked.map(|(_, data)| data).collect()
+}
+
+/// The CRC-32 of each Data.db by its Digest.crc32.
+pub(super) fn said<'a>(files: &[File<'a>], digests: &Digests) -> HashMap<Sstable<'a>, u32> {
+    let of = named(files, "Digest.crc32");
+    of.filter_map(|(sstable, file)| Some((sstable, parsed(digests.texts.get(&file.offset)?)?))).collect()
+}
+
+fn parsed(digest: &[u8]) -> Option<u32> {
+    std::str::from_utf8(digest).ok()?.trim().parse().ok()
+}
+
 fn named<'a>(files: &[File<'a>], component: &'static str) -> impl Iterator<Item = (Sstable<'a>, File<'a>)> {
     files.iter().filter_map(move |file| {
         let (sstable, name) = self::component(file.path)?;
@@ -65,7 +88,7 @@ fn named<'a>(files: &[File<'a>], component: &'static str) -> impl Iterator<Item 
     })
 }
 
-fn of_component<'a>(files: &[File<'a>], component: &'static str) -> HashMap<Sstable<'a>, File<'a>> {
+pub(super) fn of_component<'a>(files: &[File<'a>], component: &'static str) -> HashMap<Sstable<'a>, File<'a>> {
     named(files, component).collect()
 }
 

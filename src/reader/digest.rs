@@ -18,9 +18,10 @@ use std::ops::Range;
 pub(super) struct Digests {
     /// Contents of Digest.crc32 files and of manifest.json.
     pub(super) texts: HashMap<u64, Vec<u8>>,
-    /// What Statistics.db, the index and CompressionInfo.db tell; or what is wrong with these.
+    /// What Statistics.db, the index, CompressionInfo.db and CRC.db tell; or what is wrong with these.
     pub(super) told: HashMap<u64, Result<Told>>,
-    /// Of a Data.db: whether its chunks are where its CompressionInfo.db says, where that came first.
+    /// Of a Data.db: whether its chunks are where its CompressionInfo.db says, or have the CRC-32s of
+    /// its CRC.db, where that came first.
     pub(super) chunks: HashMap<u64, Checked>,
     pub(super) lookups: Lookups,
     /// Not of an archive, which has checksums of its own.
@@ -190,7 +191,7 @@ impl<S: MemberSink> MemberSink for Collector<S> {
             Some(Current::Component(owner, reader)) => {
                 let mut told = reader.finish();
                 match &mut told {
-                    Ok(Told::Chunks(list)) => {
+                    Ok(Told::Chunks(list) | Told::Pieces(list)) => {
                         self.lists.put(owner, list);
                         list.forget();
                     }

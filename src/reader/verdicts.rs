@@ -6,12 +6,11 @@
 //! was damaged on the node's disk, changed while tar read it, or copied in part, is found only here.
 
 use crate::Result;
-use crate::cassandra::SstableName;
 use crate::cassandra::sstable::Told;
 use crate::cassandra::sstable::checksums::Verdict;
-use crate::reader::contradiction::{Contradiction, contradictions};
+use crate::reader::contradiction::{Contradiction, contradictions, of_component, said};
 use crate::reader::digest::{Digests, File, Sstable, component};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// When it was, as far as it is known: an archive's own checksums vouch for what was archived.
 fn damaged(digests: &Digests) -> &'static str {
@@ -27,7 +26,7 @@ const SPARE: &str = "it is left out, and Cassandra makes it anew: no rows are lo
 /// For each file: why its SSTable must not be read, if it must not. Second, what could not be
 /// checked.
 pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String>>, Vec<String>) {
-    let mut verdicts: HashMap<(&str, SstableName), String> = HashMap::new();
+    let mut verdicts: HashMap<Sstable<'_>, String> = HashMap::new();
     let damaged = damaged(digests);
     let (contradictions, mut warnings) = contradictions(files, digests);
     let mut data = HashMap::new();
@@ -38,15 +37,21 @@ pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String
     }
     let mut spare = HashMap::new();
     for found in contradictions {
-        let Contradiction { sstable, data, digest, said, .. } = &found;
+        let Contradiction { sstable, data, digest, said: by_digest, .. } = &found;
         if found.is_digest_wrong(digests) {
             spare.insert(digest.offset, found.why_spare());
         } else {
-            let why = format!("{}: its CRC-32 is {}, {} says {said}: {damaged}", data.path, data.crc32, digest.path);
+            let why =
+                format!("{}: its CRC-32 is {}, {} says {by_digest}: {damaged}", data.path, data.crc32, digest.path);
             verdicts.insert(sstable.clone(), why);
         }
     }
-    for (sstable, why) in unreadable(files, &data, digests).into_iter().chain(miscounted(files, digests)) {
+    let pieces = by_pieces(files, &data, digests);
+    spare.extend(pieces.spare);
+    warnings.extend(pieces.unchecked);
+    for (sstable, why) in
+        pieces.damaged.into_iter().chain(unreadable(files, &data, digests)).chain(miscounted(files, digests))
+    {
         if data.contains_key(&sstable) {
             verdicts.entry(sstable).or_insert(why);
         }
@@ -72,6 +77,47 @@ pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String
     };
     let verdicts = files.iter().map(verdict).collect();
     (verdicts, warnings)
+}
+
+/// What CRC.db files tell, the lists of CRC-32s of Data.db that are not compressed.
+#[derive(Default)]
+struct ByPieces<'a> {
+    damaged: Vec<(Sstable<'a>, String)>,
+    /// Those that are wrong themselves, as Digest.crc32 vouches for Data.db; by their offset.
+    spare: Vec<(u64, String)>,
+    /// Data.db that nothing vouches for.
+    unchecked: Vec<String>,
+}
+
+fn by_pieces<'a>(files: &[File<'a>], data: &HashMap<Sstable<'a>, &File<'a>>, digests: &Digests) -> ByPieces<'a> {
+    let said = said(files, digests);
+    let compressed: HashSet<Sstable<'_>> = of_component(files, "CompressionInfo.db").into_keys().collect();
+    let mut found = ByPieces::default();
+    for (sstable, list) in
+        of_component(files, "CRC.db").into_iter().filter(|(sstable, _)| !compressed.contains(sstable))
+    {
+        let (Some(data), Some(told)) = (data.get(&sstable), digests.told.get(&list.offset)) else { continue };
+        let verdict = |of| Some(digests.chunks.get(&data.offset)?.verdict(of, data.size));
+        let wrong = match told {
+            Ok(Told::Pieces(of)) => match verdict(of) {
+                Some(Verdict::Bad(bad)) => format!("{} of {} pieces of Data.db have another CRC-32", bad.count, bad.of),
+                Some(Verdict::Differs) if of.is_usual() => "it is not of this Data.db".to_owned(),
+                _ => continue,
+            },
+            Ok(_) => continue,
+            Err(error) => error.to_string(),
+        };
+        if said.get(&sstable) == Some(&data.crc32) {
+            let without = "it is left out, and Cassandra does without it: no rows are lost";
+            let why = format!("{}: {wrong}, and Digest.crc32 tells that Data.db is right: {without}", list.path);
+            found.spare.push((list.offset, why));
+        } else if told.is_ok() {
+            found.damaged.push((sstable, format!("{}: {wrong}: {}", list.path, damaged(digests))));
+        } else if !said.contains_key(&sstable) {
+            found.unchecked.push(format!("{}: {wrong}, so {} was not checked against it", list.path, data.path));
+        }
+    }
+    found
 }
 
 /// SSTables that Cassandra does not open, or whose chunks it does not find.

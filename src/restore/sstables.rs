@@ -1,6 +1,6 @@
 //! Files of a directory as SSTables, and the names under which they come into another directory.
 
-use crate::cassandra::{Effect, SstableId, SstableName, lacking};
+use crate::cassandra::{Effect, NEITHER_LIST, SstableId, SstableName, lacking};
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -31,12 +31,16 @@ impl SstableNames {
     }
 }
 
-/// The SSTables that the files of a directory make; other files are left out.
+/// The lines of an SSTable's TOC.txt.
+pub(super) type Toc<'a> = &'a dyn Fn(&SstableName) -> Option<Vec<String>>;
+
+/// The SSTables that the files of a directory make; other files are left out. `toc` is asked where
+/// no name tells what an SSTable consists of.
 ///
 /// # Errors
 /// `Corrupt` where one lacks a component that Cassandra does not open it without.
-pub(super) fn group(files: impl IntoIterator<Item = (String, u64)>) -> Result<Vec<Sstable>> {
-    let (sstables, broken) = split(files);
+pub(super) fn group(files: impl IntoIterator<Item = (String, u64)>, toc: Toc<'_>) -> Result<Vec<Sstable>> {
+    let (sstables, broken) = split(files, toc);
     match broken.first() {
         Some(why) => Err(Error::corrupt(format!("{why}: `cassmount verify` tells more"))),
         None => Ok(sstables),
@@ -44,7 +48,7 @@ pub(super) fn group(files: impl IntoIterator<Item = (String, u64)>) -> Result<Ve
 }
 
 /// The SSTables that Cassandra opens, and of each other one what it lacks.
-pub(super) fn split(files: impl IntoIterator<Item = (String, u64)>) -> (Vec<Sstable>, Vec<String>) {
+pub(super) fn split(files: impl IntoIterator<Item = (String, u64)>, toc: Toc<'_>) -> (Vec<Sstable>, Vec<String>) {
     let mut found: BTreeMap<SstableName, BTreeMap<String, u64>> = BTreeMap::new();
     for (file, size) in files {
         if let Some(parsed) = SstableName::parse_component(&file) {
@@ -54,7 +58,10 @@ pub(super) fn split(files: impl IntoIterator<Item = (String, u64)>) -> (Vec<Ssta
     let (mut sstables, mut broken) = (Vec::new(), Vec::new());
     for (name, components) in found {
         let present: Vec<&str> = components.keys().map(String::as_str).collect();
-        let lacks = lacking(name.format, &present, None);
+        let mut lacks = lacking(name.format, &present, None);
+        if lacks.iter().any(|lack| lack.component == NEITHER_LIST) {
+            lacks = lacking(name.format, &present, toc(&name).as_deref());
+        }
         match lacks.iter().find(|lack| lack.effect == Effect::Unreadable) {
             Some(lack) => broken.push(format!("{name} has no {}", lack.component)),
             None => sstables.push(Sstable { name, components }),
@@ -128,29 +135,39 @@ impl Generations {
 mod tests {
     use super::*;
 
+    const NO_TOC: Toc<'_> = &|_| None;
+
     fn files(names: &[&str]) -> Vec<(String, u64)> {
         names.iter().map(|name| ((*name).to_owned(), 10)).collect()
     }
 
     #[test]
     fn files_make_sstables() {
-        let sstables = group(files(&[
-            "nb-2-big-Data.db",
-            "nb-2-big-Index.db",
-            "nb-2-big-Statistics.db",
-            "nb-2-big-CompressionInfo.db",
-            "manifest.json",
-            "schema.cql",
-        ]))
+        let sstables = group(
+            files(&[
+                "nb-2-big-Data.db",
+                "nb-2-big-Index.db",
+                "nb-2-big-Statistics.db",
+                "nb-2-big-CompressionInfo.db",
+                "manifest.json",
+                "schema.cql",
+            ]),
+            NO_TOC,
+        )
         .unwrap();
         assert_eq!(sstables.len(), 1);
         assert_eq!((&*sstables[0].name.to_string(), sstables[0].components.len()), ("nb-2-big", 4));
-        let error = group(files(&["nb-2-big-Data.db", "nb-2-big-Index.db"])).unwrap_err().to_string();
+        let error = group(files(&["nb-2-big-Data.db", "nb-2-big-Index.db"]), NO_TOC).unwrap_err().to_string();
         assert!(error.starts_with("nb-2-big has no Statistics.db"), "{error}");
         let whole = ["nb-3-big-Data.db", "nb-3-big-Index.db", "nb-3-big-Statistics.db", "nb-3-big-CRC.db"];
-        let (sstables, broken) = split(files(&[&whole[..], &["nb-2-big-Data.db"]].concat()));
+        let (sstables, broken) = split(files(&[&whole[..], &["nb-2-big-Data.db"]].concat()), NO_TOC);
         assert_eq!((sstables.len(), &*sstables[0].name.to_string()), (1, "nb-3-big"));
         assert!(broken.len() == 1 && broken[0].starts_with("nb-2-big has no "), "{broken:?}");
+        // What is left when a CRC.db was lost.
+        let toc = |lists: &'static str| move |_: &SstableName| Some(vec!["Data.db".to_owned(), lists.to_owned()]);
+        assert!(group(files(&whole[..3]), NO_TOC).is_err());
+        assert!(group(files(&whole[..3]), &toc("CompressionInfo.db")).is_err());
+        assert_eq!(group(files(&whole[..3]), &toc("CRC.db")).unwrap().len(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::content::{ContentFile, ContentTree};
 use super::ino::identity;
 use super::model::{ContentKind, HostModel, TableDir};
 use super::node::ContentPlace;
-use crate::cassandra::{SstableName, TableName};
+use crate::cassandra::{SstableName, TableName, is_spare};
 use crate::catalog::incarnation::{ArchiveFacts, SstableFacts, attribute};
 use crate::catalog::merge::{self, Merged, merge};
 use crate::catalog::{BackupSet, SetKind, TableArchive, declared_id};
@@ -15,7 +15,7 @@ use crate::reader::Listing;
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Archives of one chain listed at the same time.
@@ -62,7 +62,7 @@ impl BackupTree {
             return Ok(None);
         }
         let is_merged = kind == ContentKind::Snapshot && model.points()[index].kind() == SetKind::Incremental;
-        let tocs = if is_merged { self.tocs(&pieces, &listings).await? } else { vec![HashMap::new(); pieces.len()] };
+        let tocs = self.tocs(&pieces, &listings, is_merged).await?;
         let listings = if is_merged { self.with_digests(&pieces, listings).await? } else { listings };
         let assembly = Assembly { pieces, listings, tocs, is_merged };
         if kind == ContentKind::Snapshot {
@@ -199,11 +199,15 @@ impl BackupTree {
         Ok(heard)
     }
 
-    /// The TOC.txt of SSTables that have other components in one archive than in another: it says
-    /// which of them are complete.
-    async fn tocs(&self, pieces: &[Piece], listings: &[Arc<Listing>]) -> Result<Vec<HashMap<usize, Vec<String>>>> {
+    /// The TOC.txt of SSTables of which nothing else says whether they are complete.
+    async fn tocs(
+        &self,
+        pieces: &[Piece],
+        listings: &[Arc<Listing>],
+        is_merged: bool,
+    ) -> Result<Vec<HashMap<usize, Vec<String>>>> {
         let mut tocs = vec![HashMap::new(); pieces.len()];
-        for (source, file) in ambiguous_tocs(listings) {
+        for (source, file) in ambiguous_tocs(listings, is_merged) {
             match self.source.read_file(&pieces[source].1.object, file, MAX_TEXT).await {
                 Ok(text) => {
                     let text = String::from_utf8_lossy(&text);
@@ -272,11 +276,14 @@ pub(super) fn facts((set, archive): &Piece, listing: &Listing) -> ArchiveFacts {
     ArchiveFacts { tag: set.tag.clone(), time, sstables: sstables.into_values().collect() }
 }
 
-/// Archive and number of the TOC.txt of each SSTable whose components are not the same everywhere.
-fn ambiguous_tocs(listings: &[Arc<Listing>]) -> Vec<(usize, usize)> {
+/// Archive and number of the TOC.txt of each SSTable that has neither list of chunks or CRC-32s, or,
+/// where archives are merged, other components in one than in another.
+fn ambiguous_tocs(listings: &[Arc<Listing>], is_merged: bool) -> Vec<(usize, usize)> {
     #[derive(Default)]
     struct Copies {
         components: Vec<(usize, u64)>,
+        /// Archives in which it has a list, at least.
+        lists: BTreeSet<usize>,
         tocs: Vec<(usize, usize)>,
     }
     let mut sstables: BTreeMap<(&str, SstableName), Copies> = BTreeMap::new();
@@ -288,13 +295,18 @@ fn ambiguous_tocs(listings: &[Arc<Listing>]) -> Vec<(usize, usize)> {
                 Some((last, count)) if *last == source => *count += 1,
                 _ => copies.components.push((source, 1)),
             }
-            if parsed.component == "TOC.txt" {
-                copies.tocs.push((source, number));
+            match parsed.component {
+                "TOC.txt" => copies.tocs.push((source, number)),
+                "CompressionInfo.db" | "CRC.db" => drop(copies.lists.insert(source)),
+                _ => {}
             }
         }
     }
-    let differ = |copies: &Copies| copies.components.iter().any(|(_, count)| *count != copies.components[0].1);
-    sstables.into_values().filter(differ).flat_map(|copies| copies.tocs).collect()
+    let is_ambiguous = |copies: &Copies| {
+        let mut each = copies.components.iter();
+        each.any(|(source, count)| !copies.lists.contains(source) || is_merged && *count != copies.components[0].1)
+    };
+    sstables.into_values().filter(is_ambiguous).flat_map(|copies| copies.tocs).collect()
 }
 
 /// The archives of a directory as they were listed: all that its files follow from.
@@ -333,16 +345,25 @@ impl Assembly {
         let file = |file: merge::MergedFile| {
             content_file(&self.pieces[file.source].1, &self.listings[file.source], file.file, Some(file.path))
         };
-        merged.files.into_iter().map(file).collect()
+        let is_whole = |file: &merge::MergedFile| !is_left_out(&self.listings[file.source], file.file);
+        merged.files.into_iter().filter(is_whole).map(file).collect()
     }
 
     fn archived_files(&self) -> Vec<ContentFile> {
         let mut files = Vec::new();
         for ((_, archive), listing) in self.pieces.iter().zip(&self.listings) {
-            files.extend((0..listing.files.len()).map(|index| content_file(archive, listing, index, None)));
+            let shown = (0..listing.files.len()).filter(|&index| !is_left_out(listing, index));
+            files.extend(shown.map(|index| content_file(archive, listing, index, None)));
         }
         files
     }
+}
+
+/// Whether it is a damaged file that Cassandra does without. To read it would be an error, for
+/// Cassandra as well.
+fn is_left_out(listing: &Listing, index: usize) -> bool {
+    let file = &listing.files[index];
+    file.damage.is_some() && component(&file.path).is_some_and(|(_, parsed)| is_spare(parsed.component))
 }
 
 fn content_file(archive: &TableArchive, listing: &Listing, index: usize, shown_as: Option<Arc<str>>) -> ContentFile {

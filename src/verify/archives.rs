@@ -290,6 +290,9 @@ impl Subject<'_> {
         let parts = sink.sstables.get(sstable)?;
         let (problem, message, lost) = match parts.sums() {
             Sums::Fine => return None,
+            // Then it is the list that is wrong: among the warnings.
+            Sums::BadList { component: "CRC.db", .. } => return None,
+            Sums::Verdict { component: "CRC.db", .. } if parts.is_as_digest_says() => return None,
             Sums::BadList { component, error } => (
                 Problem::ChunkListDamaged,
                 format!("{component} cannot be read: {error}"),
@@ -421,7 +424,7 @@ fn component_problem(why: &str) -> Problem {
     let component = why.split_once(": ").and_then(|(path, _)| SstableName::parse_path(path));
     match component.map(|(_, parsed)| parsed.component) {
         Some("Statistics.db" | "Index.db" | "Partitions.db" | "Filter.db" | "Summary.db") => Problem::ComponentDamaged,
-        Some("CompressionInfo.db") => Problem::ChunkListDamaged,
+        Some("CompressionInfo.db" | "CRC.db") => Problem::ChunkListDamaged,
         _ => Problem::DigestDiffers,
     }
 }

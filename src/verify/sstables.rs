@@ -278,6 +278,11 @@ impl Parts {
         }
     }
 
+    /// Whether Data.db has the CRC-32 of its Digest.crc32.
+    pub(super) fn is_as_digest_says(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| self.digest == Some(data.crc32))
+    }
+
     /// What the checksums say.
     pub(super) fn sums(&self) -> Sums {
         let Some(ListSeen { component, list }) = &self.list else { return Sums::Fine };

@@ -114,12 +114,22 @@ async fn of_archive(files: impl Iterator<Item = (&String, &Vec<u8>)>) -> [Condem
 async fn a_damaged_component_is_told_or_costs_no_row() {
     let plain_data = [
         ("Data.db", [Readers; 6]),
-        ("CRC.db", [Nobody; 6]),
+        ("CRC.db", [Spare; 6]),
         ("Statistics.db", [All; 6]),
         ("Index.db", [All, All, All, All, Readers, All]),
     ];
-    for (table, expected) in [("users", &COMPRESSED[..]), ("events", &plain_data)] {
-        let sound = sample(table);
+    // Of an SSTable without Digest.crc32.
+    let by_list = [("Data.db", [Readers, All, All, All, All, All])];
+    for (table, expected, has_digest) in [
+        ("users", &COMPRESSED[..], true),
+        ("events", &plain_data, true),
+        ("users", &by_list, false),
+        ("events", &by_list, false),
+    ] {
+        let mut sound = sample(table);
+        if !has_digest {
+            sound.remove("Digest.crc32");
+        }
         let mut cases = vec![(format!("{table}, sound"), "", Nobody)];
         let mut files = Files::new();
         let mut add = |number: usize, components: &Files| {
@@ -158,12 +168,17 @@ async fn a_damaged_component_is_told_or_costs_no_row() {
             let by = [&archive, &extracted, &copied, &archive_backwards, &extracted_backwards];
             let found = by.map(|found| found.contains_key(&number));
             let who = "archive in a mount, extracted, plain files read; both again backwards";
-            let is_late = case.contains("CompressionInfo.db flipped");
+            // Where Digest.crc32 vouches for Data.db, nobody reads that once more for a CRC.db.
+            let is_late = ["CompressionInfo.db flipped", "CRC.db flipped"].iter().any(|late| case.contains(late));
             assert_eq!(found[..3], [*told != Nobody; 3], "{case}: {who}");
             assert!(is_late || found[3..] == [*told != Nobody; 2], "{case}: {who}: {found:?}");
             if *told == Spare {
                 let alone = BTreeSet::from([(*component).to_owned()]);
-                assert_eq!(by.map(|found| &found[&number]), [&alone; 5], "{case}: {who}");
+                let left_out = by.into_iter().filter_map(|found| found.get(&number));
+                assert!(
+                    left_out.clone().count() >= 3 && left_out.clone().all(|found| *found == alone),
+                    "{case}: {who}"
+                );
                 let in_mount = in_mount.get(&number);
                 assert!(in_mount.is_none_or(|found| !found.contains("Data.db")), "{case}: {in_mount:?}");
             }

@@ -4,7 +4,7 @@
 //! opens no SSTable; half an index it opens, and finds the partitions that are left.
 
 use super::checksums::{List, ListReader};
-use super::{CompressionRatio, Layout, PartitionCount};
+use super::{CompressionRatio, PartitionCount};
 use crate::Result;
 use crate::cassandra::SstableName;
 
@@ -28,14 +28,15 @@ pub enum Told {
     Partitions(u64),
     /// Where the chunks of Data.db are: CompressionInfo.db.
     Chunks(List),
+    /// The CRC-32s of a Data.db that is not compressed: CRC.db.
+    Pieces(List),
 }
 
 impl ComponentReader {
     /// Of a component of `size` bytes; `None` where it tells nothing, or is of a version that is not
     /// known. `keep`: bytes of memory that a list of chunks may take.
     pub fn of(name: &SstableName, component: &str, size: u64, keep: usize) -> Option<Self> {
-        if component == "CompressionInfo.db" {
-            Layout::of(name).ok()?;
+        if matches!(component, "CompressionInfo.db" | "CRC.db") {
             return ListReader::new(name, component, keep).ok()?.map(|reader| Self(Of::Chunks(Box::new(reader))));
         }
         PartitionCount::of(name, component, size).map(|count| Self(Of::Count(count)))
@@ -63,7 +64,9 @@ impl ComponentReader {
                     None => Told::Partitions(partitions),
                 })
             }
-            Of::Chunks(reader) => reader.finish().map(Told::Chunks),
+            Of::Chunks(reader) => {
+                reader.finish().map(|list| if list.is_of_chunks() { Told::Chunks(list) } else { Told::Pieces(list) })
+            }
         }
     }
 }

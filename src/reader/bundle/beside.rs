@@ -4,7 +4,6 @@ use super::LooseFiles;
 use super::judge::Judge;
 use super::loose::LooseFile;
 use crate::cassandra::SstableName;
-use crate::cassandra::sstable::checksums::DataCheck;
 use crate::cassandra::sstable::{ComponentReader, MAX_STATISTICS, Told};
 use crate::reader::contradiction;
 use crate::reader::known::{Archive, LooseObject};
@@ -61,6 +60,26 @@ impl LooseFile {
             }
         }
         Ok(Some(Judge::Component { reader, partitions, data }))
+    }
+
+    /// Who judges this Data.db by its chunks, or by the CRC-32s of one that is not compressed, where
+    /// no Digest.crc32 tells of that. `None` where nothing tells.
+    ///
+    /// Boxed, as [`Self::partitions`].
+    pub(super) fn judge_of_data<'a>(
+        &'a self,
+        sstable: &'a SstableName,
+        has_digest: bool,
+    ) -> BoxFuture<'a, Result<Option<Judge>>> {
+        let work = async move {
+            let mut told = self.told(sstable, COMPRESSION_INFO, MAX_LIST).await?;
+            if told.is_none() && !has_digest {
+                told = self.told(sstable, "CRC.db", MAX_LIST).await?;
+            }
+            let Some(Told::Chunks(list) | Told::Pieces(list)) = told else { return Ok(None) };
+            Ok(Some(Judge::of_data(list, self.size())))
+        };
+        work.boxed()
     }
 
     /// By Statistics.db beside it, where that is whole: if not, who opens the SSTable hears of that.
@@ -154,8 +173,7 @@ fn judge_by_chunks<'a>(
         let Told::Statistics { compression, .. } = file.told(&sstable, STATISTICS, MAX_STATISTICS).await.ok()?? else {
             return None;
         };
-        let check = DataCheck::new(size, Some(&list));
-        contradiction::is_of(&list, size, compression).then_some(Judge::Data { check, list, size })
+        contradiction::is_of(&list, size, compression).then(|| Judge::of_data(list, size))
     };
     work.boxed()
 }

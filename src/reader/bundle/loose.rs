@@ -277,7 +277,10 @@ impl LooseFile {
     async fn landing(&self) -> Result<Flight<()>> {
         let identity = self.identity();
         let expected = self.known_sums().await?;
-        let judge = self.judge().await?;
+        let judge = match self.of_data() {
+            Some(sstable) => self.judge_of_data(&sstable, expected.crc32.is_some()).await?,
+            None => self.judge().await?,
+        };
         Ok(self.files.landings.join(&identity, || {
             let (files, object) = (Arc::clone(&self.files), Arc::clone(&self.object));
             let (archive, number) = (Arc::clone(&self.archive), self.number);

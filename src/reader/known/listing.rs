@@ -5,7 +5,7 @@ use super::members::Files;
 use super::snapshot::{self, CountedPart};
 use super::warnings::{MAX_WARNINGS, Warnings};
 use crate::archive::{Member, names};
-use crate::reader::contradiction::contradictions;
+use crate::reader::contradiction::{contradictions, unchecked};
 use crate::reader::digest::{self, Digests};
 use crate::reader::verdicts;
 use serde::{Deserialize, Serialize};
@@ -110,12 +110,13 @@ impl Listing {
         self.files.push(file);
     }
 
-    /// Offset and size of each Data.db that has to be read once more: its Digest.crc32 contradicts
-    /// it, and its chunks may tell which of the two is right.
+    /// Offset and size of each Data.db that has to be read once more, as its chunks may tell whether
+    /// it is right: its Digest.crc32 contradicts it, or there is none.
     pub(in crate::reader) fn doubtful(&self, offsets: &[u64], digests: &Digests) -> Vec<(u64, u64)> {
-        let (found, _) = contradictions(&self.as_read(offsets), digests);
-        let open = found.iter().filter(|found| found.is_open(digests));
-        open.map(|found| (found.data.offset, found.data.size)).collect()
+        let files = self.as_read(offsets);
+        let (found, _) = contradictions(&files, digests);
+        let open = found.iter().filter(|found| found.is_open(digests)).map(|found| found.data);
+        open.chain(unchecked(&files, digests)).map(|data| (data.offset, data.size)).collect()
     }
 
     fn as_read<'a>(&'a self, offsets: &'a [u64]) -> Vec<digest::File<'a>> {

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::cassandra::{TableId, TableName, node_in_tokenmap};
+use crate::cassandra::{SstableName, TableId, TableName, node_in_tokenmap};
 use crate::incomplete::{self, Archived, FILE_NAME as INCOMPLETE};
 use crate::restore::look;
 use crate::restore::request::Selection;
@@ -330,7 +330,7 @@ impl BackupTable {
         if !allow_incomplete {
             return Ok((self.sstables()?, Vec::new()));
         }
-        let (sstables, broken) = sstables::split(files_of(&self.directory)?);
+        let (sstables, broken) = sstables::split(files_of(&self.directory)?, &|name| toc_of(&self.directory, name));
         let of = |why: String| format!("{} of {}: {}: {why}, and is left out", self.tag, self.host, self.name);
         Ok((sstables, broken.into_iter().map(of).collect()))
     }
@@ -338,8 +338,14 @@ impl BackupTable {
 
 /// The SSTables in a directory of the backup. What is below it belongs to secondary indexes.
 pub(in crate::restore) fn sstables_of(directory: &Path) -> Result<Vec<Sstable>> {
-    sstables::group(files_of(directory)?)
+    sstables::group(files_of(directory)?, &|name| toc_of(directory, name))
         .map_err(|error| Error::new(error.kind(), format!("{}: {error}", directory.display())))
+}
+
+/// `None` where it cannot be read: then nothing tells that the SSTable is whole.
+fn toc_of(directory: &Path, name: &SstableName) -> Option<Vec<String>> {
+    let toc = fs::read_to_string(directory.join(name.file_name("TOC.txt"))).ok()?;
+    Some(toc.lines().map(str::to_owned).collect())
 }
 
 fn files_of(directory: &Path) -> Result<Vec<(String, u64)>> {

@@ -85,7 +85,7 @@ mod tests {
             host: "node1".to_owned(),
             point: "2026-11-20-03-00".to_owned(),
             directory: directory.clone(),
-            sstables: group(names.map(|name| (name, 1))).unwrap(),
+            sstables: group(names.map(|name| (name, 1)), &|_| None).unwrap(),
         };
         let links = Links::make(&job).unwrap();
         assert!(links.directory().ends_with("media/docs-763dab90e55511f185a85b65bc0eb462"));

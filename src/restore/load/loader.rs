@@ -84,7 +84,7 @@ mod tests {
     fn sstables(numbers: &[u32]) -> Vec<Sstable> {
         let components = ["Data.db", "Index.db", "Statistics.db", "CompressionInfo.db"];
         let files = numbers.iter().flat_map(|n| components.map(|component| (format!("nb-{n}-big-{component}"), 1)));
-        group(files).unwrap()
+        group(files, &|_| None).unwrap()
     }
 
     const BEGIN: &str =

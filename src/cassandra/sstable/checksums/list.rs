@@ -6,6 +6,7 @@ use super::super::bytes::Cursor;
 use super::super::chunks::InfoHead;
 use super::super::partitions::CompressionRatio;
 use super::Trail;
+use super::scan::USUAL_PIECE;
 use crate::cassandra::SstableName;
 use crate::{Error, Result};
 
@@ -63,6 +64,16 @@ impl List {
             Kind::Pieces { crcs, .. } => *crcs = None,
         }
         freed
+    }
+
+    /// Whether it is of a compressed Data.db.
+    pub fn is_of_chunks(&self) -> bool {
+        matches!(self.0, Kind::Chunks { .. })
+    }
+
+    /// Whether a Data.db that was read without it can be held against it.
+    pub fn is_usual(&self) -> bool {
+        !matches!(self.0, Kind::Pieces { length, .. } if length != USUAL_PIECE)
     }
 
     /// Whether it can tell which piece is wrong.
