@@ -11,7 +11,7 @@ use crate::cassandra::{SstableName, TableName, is_spare};
 use crate::catalog::incarnation::{ArchiveFacts, SstableFacts, attribute};
 use crate::catalog::merge::{self, Merged, merge};
 use crate::catalog::{BackupSet, SetKind, TableArchive, declared_id};
-use crate::reader::Listing;
+use crate::reader::{ListedFile, Listing};
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
@@ -359,11 +359,16 @@ impl Assembly {
     }
 }
 
-/// Whether it is a damaged file that Cassandra does without. To read it would be an error, for
-/// Cassandra as well.
+/// Whether it is the one damaged file of an SSTable, and Cassandra does without it. To read it would
+/// be an error, for Cassandra as well.
 fn is_left_out(listing: &Listing, index: usize) -> bool {
     let file = &listing.files[index];
-    file.damage.is_some() && component(&file.path).is_some_and(|(_, parsed)| is_spare(parsed.component))
+    let Some((directory, parsed)) = component(&file.path).filter(|_| file.damage.is_some()) else { return false };
+    let is_sound_data = |other: &ListedFile| {
+        let (theirs, data) = component(&other.path).filter(|(_, data)| data.component == "Data.db")?;
+        (theirs == directory && data.sstable == parsed.sstable).then_some(other.damage.is_none())
+    };
+    is_spare(parsed.component) && listing.files.iter().find_map(is_sound_data).unwrap_or(false)
 }
 
 fn content_file(archive: &TableArchive, listing: &Listing, index: usize, shown_as: Option<Arc<str>>) -> ContentFile {

@@ -106,7 +106,16 @@ const TAG: &str = "2026-11-20-03-00";
 
 #[test]
 fn an_sstable_without_a_component_that_cassandra_needs_is_a_lack() {
-    for (gone, is_needed) in [("Statistics.db", true), ("Index.db", true), ("CRC.db", true), ("Filter.db", false)] {
+    // CompressionInfo.db may be the list that is gone, if TOC.txt does not tell.
+    let toc = "Data.db\nCRC.db\nTOC.txt\n";
+    let cases = [
+        ("Statistics.db", "", true),
+        ("Index.db", "", true),
+        ("CRC.db", "", true),
+        ("CRC.db", toc, false),
+        ("Filter.db", "", false),
+    ];
+    for (gone, toc, is_needed) in cases {
         let bucket = Bucket::new();
         bucket.add_set(TAG, "full");
         let components = [
@@ -115,8 +124,10 @@ fn an_sstable_without_a_component_that_cassandra_needs_is_a_lack() {
             ("Index.db", index_db([&b"key"[..]])),
             ("CRC.db", crc_db(b"rows")),
             ("Filter.db", filter_db(1)),
+            ("TOC.txt", toc.as_bytes().to_vec()),
         ];
-        let there = components.into_iter().filter(|(component, _)| *component != gone);
+        let is_there = |(component, content): &(&str, Vec<u8>)| *component != gone && !content.is_empty();
+        let there = components.into_iter().filter(is_there);
         let add = |tar: Tar, (component, content)| tar.file(format!("./nb-1-big-{component}"), content);
         let tar = there.fold(Tar::new(), add);
         bucket.add_archive(TAG, "ks", "t", &tar.end());

@@ -6,6 +6,7 @@ use crate::data_dir::DataDirs;
 use crate::history::{history, names};
 use crate::skip;
 use std::fs;
+use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -20,20 +21,26 @@ fn a_file_that_a_mount_refuses_is_a_lack_everywhere() {
     DataDirs::write(history(), source.path());
     let mounted = Mounted::start(source.path().to_str().unwrap(), &[]);
     let shop = source.path().join(HOST).join("shop");
-    let table = names(&shop).into_iter().find(|name| name.starts_with("users-")).unwrap();
-    let point = names(&shop.join(&table).join("snapshots")).remove(0);
-    let snapshot = shop.join(&table).join("snapshots").join(&point);
-    let mut files = fs::read_dir(&snapshot).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
-    let name = files.find(|name| name.ends_with("-Statistics.db")).unwrap();
-    let file = snapshot.join(&name);
+    let table = |start: &str| names(&shop).into_iter().find(|name| name.starts_with(start)).unwrap();
+    let snapshots = |table: &str| shop.join(table).join("snapshots");
+    let point = names(&snapshots(&table("users-"))).remove(0);
     let shown = mounted.path(HOST).join("restore-points").join(&point);
+    // Damages an SSTable in a way that the listing does not tell. Where it is shown, and its name.
+    let damage = |start: &str| {
+        let table = table(start);
+        let snapshot = snapshots(&table).join(&point);
+        let name = names(&snapshot).into_iter().find(|name| name.ends_with("-Statistics.db")).unwrap();
+        let file = snapshot.join(&name);
+        let (mut bytes, time) = (fs::read(&file).unwrap(), fs::metadata(&file).unwrap().modified().unwrap());
+        let at = bytes.len() / 2;
+        bytes[at] ^= 4;
+        fs::write(&file, bytes).unwrap();
+        fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+        (shown.join("shop").join(table).join(&name), name)
+    };
+    let refuses = |path: &Path| assert_eq!(fs::read(path).unwrap_err().raw_os_error(), Some(libc::EIO));
+    let (file, name) = damage("users-");
     let told = shown.join("INCOMPLETE.txt");
-    // The listing still tells the same of it.
-    let (mut bytes, time) = (fs::read(&file).unwrap(), fs::metadata(&file).unwrap().modified().unwrap());
-    let at = bytes.len() / 2;
-    bytes[at] ^= 4;
-    fs::write(&file, bytes).unwrap();
-    fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
 
     let chain = || -> Output {
         let mut command = cassmount();
@@ -41,8 +48,7 @@ fn a_file_that_a_mount_refuses_is_a_lack_everywhere() {
         command.arg("--cache-dir").arg(mounted.cache_dir()).output().unwrap()
     };
     assert_eq!((told.exists(), chain().status.code()), (false, Some(0)));
-    let refused = fs::read(shown.join("shop").join(&table).join(&name)).unwrap_err();
-    assert_eq!(refused.raw_os_error(), Some(libc::EIO));
+    refuses(&file);
     let until = |what: &str, is_so: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !is_so() {
@@ -59,4 +65,9 @@ fn a_file_that_a_mount_refuses_is_a_lack_everywhere() {
     let status = mounted.status(Duration::from_secs(10));
     // Not of the newest point, of which warnings are.
     assert!(status["hosts"][0]["incomplete"].as_u64() > Some(0), "{status}");
+    // Found in its last moment, too.
+    refuses(&damage("events-").0);
+    assert!(mounted.unmount().status.success());
+    let said = String::from_utf8(chain().stdout).unwrap();
+    assert!(said.contains("users:") && said.contains("events:"), "{said}");
 }

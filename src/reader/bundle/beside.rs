@@ -2,7 +2,7 @@
 
 use super::LooseFiles;
 use super::judge::Judge;
-use super::loose::LooseFile;
+use super::loose::{COMPRESSION_INFO, LooseFile};
 use crate::cassandra::SstableName;
 use crate::cassandra::sstable::{ComponentReader, MAX_STATISTICS, Told};
 use crate::reader::contradiction;
@@ -14,7 +14,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
-const COMPRESSION_INFO: &str = "CompressionInfo.db";
 const STATISTICS: &str = "Statistics.db";
 
 /// Longest Digest.crc32 that is read, bytes: a decimal number of 32 bits, and some slack.
@@ -140,15 +139,6 @@ impl LooseFile {
         listing.files.iter().position(|file| *file.path == *path)
     }
 
-    /// Who judges a Data.db that is not what its Digest.crc32 says; `None` where nothing tells.
-    pub(super) fn judge_by_chunks<'a>(
-        files: &'a Arc<LooseFiles>,
-        archive: &'a Arc<Archive>,
-        number: usize,
-    ) -> BoxFuture<'a, Option<Judge>> {
-        judge_by_chunks(files, archive, number)
-    }
-
     pub(super) fn size_of(&self, number: usize) -> u64 {
         self.archive.listing.files[number].size
     }
@@ -157,23 +147,25 @@ impl LooseFile {
         let object = &self.archive.loose[number].object;
         Self::open(Arc::clone(&self.files), Arc::clone(&self.archive), number, object).await
     }
-}
 
-/// What [`LooseFile::judge_by_chunks`] finds. Boxed: to land a file is part of opening a file here.
-fn judge_by_chunks<'a>(
-    files: &'a Arc<LooseFiles>,
-    archive: &'a Arc<Archive>,
-    number: usize,
-) -> BoxFuture<'a, Option<Judge>> {
-    let work = async move {
-        let object = &archive.loose[number].object;
-        let file = LooseFile::open(Arc::clone(files), Arc::clone(archive), number, object).await.ok()?;
-        let (sstable, size) = (file.of_data()?, file.size());
-        let Told::Chunks(list) = file.told(&sstable, COMPRESSION_INFO, MAX_LIST).await.ok()?? else { return None };
-        let Told::Statistics { compression, .. } = file.told(&sstable, STATISTICS, MAX_STATISTICS).await.ok()?? else {
-            return None;
+    /// Who judges a Data.db that is not what its Digest.crc32 says; `None` where nothing tells.
+    /// Boxed: to land a file is part of opening a file here.
+    pub(super) fn judge_by_chunks<'a>(
+        files: &'a Arc<LooseFiles>,
+        archive: &'a Arc<Archive>,
+        number: usize,
+    ) -> BoxFuture<'a, Option<Judge>> {
+        let work = async move {
+            let object = &archive.loose[number].object;
+            let file = Self::open(Arc::clone(files), Arc::clone(archive), number, object).await.ok()?;
+            let (sstable, size) = (file.of_data()?, file.size());
+            let Told::Chunks(list) = file.told(&sstable, COMPRESSION_INFO, MAX_LIST).await.ok()?? else { return None };
+            let Told::Statistics { compression, .. } = file.told(&sstable, STATISTICS, MAX_STATISTICS).await.ok()??
+            else {
+                return None;
+            };
+            contradiction::is_of(&list, size, compression).then(|| Judge::of_data(list, size))
         };
-        contradiction::is_of(&list, size, compression).then(|| Judge::of_data(list, size))
-    };
-    work.boxed()
+        work.boxed()
+    }
 }

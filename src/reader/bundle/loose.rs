@@ -31,8 +31,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::OnceCell;
 
+pub(super) const COMPRESSION_INFO: &str = "CompressionInfo.db";
+
 /// The lists of pieces, best first.
-const LISTS: [&str; 2] = ["CompressionInfo.db", "CRC.db"];
+const LISTS: [&str; 2] = [COMPRESSION_INFO, "CRC.db"];
 
 /// A list longer than this share of its Data.db does not spare enough.
 const LIST_SHARE: u64 = 4;
