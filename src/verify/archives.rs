@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Oddities of one archive that are findings of their own; the others are counted.
+/// Of a Data.db that is not compressed.
+const CRC: &str = "CRC.db";
+
 const MAX_ODDITIES: usize = 20;
 
 /// What a set's script writes last.
@@ -213,7 +216,7 @@ impl Subject<'_> {
         }
         for (sstable, present) in &components {
             self.judge_components(sstable, present, sink, outcome);
-            let of_sums = self.judge_sums(sstable, sink);
+            let of_sums = self.judge_sums(sstable, listing, sink);
             let is_told = |problem: Problem| problem == Problem::ChunkListDamaged && of_sums.is_some();
             if let Some((problem, why)) = damage.get(sstable).filter(|(problem, _)| !is_told(*problem)) {
                 let content = sink.sstables.get(sstable).and_then(|parts| parts.content(sstable));
@@ -286,13 +289,14 @@ impl Subject<'_> {
         }
     }
 
-    fn judge_sums(&self, sstable: &SstableRef, sink: &Sink) -> Option<Finding> {
+    fn judge_sums(&self, sstable: &SstableRef, listing: &Listing, sink: &Sink) -> Option<Finding> {
         let parts = sink.sstables.get(sstable)?;
         let (problem, message, lost) = match parts.sums() {
             Sums::Fine => return None,
-            // Then it is the list that is wrong: among the warnings.
-            Sums::BadList { component: "CRC.db", .. } => return None,
-            Sums::Verdict { component: "CRC.db", .. } if parts.is_as_digest_says() => return None,
+            Sums::BadList { component: CRC, error } => return self.odd_crc(sstable, listing, &error.to_string()),
+            Sums::Verdict { component: CRC, .. } if parts.is_as_digest_says() => {
+                return self.odd_crc(sstable, listing, "it is not of Data.db, which is what its Digest.crc32 says");
+            }
             Sums::BadList { component, error } => (
                 Problem::ChunkListDamaged,
                 format!("{component} cannot be read: {error}"),
@@ -308,6 +312,14 @@ impl Subject<'_> {
             ),
         };
         Some(self.of_sstable(problem, sstable, message, parts.content(sstable)).lost(lost))
+    }
+
+    /// Tells of a CRC.db that is wrong itself, unless the listing does.
+    fn odd_crc(&self, sstable: &SstableRef, listing: &Listing, why: &str) -> Option<Finding> {
+        let file = format!("{sstable}-{CRC}: ");
+        let is_told = listing.warnings.iter().any(|warning| warning.starts_with(&file));
+        let finding = || self.finding(Problem::Oddity, file + why).lost("nothing: Cassandra does without it");
+        (!is_told).then(finding)
     }
 
     /// Files that may hold rows, and that are none of an SSTable's that Cassandra opens.

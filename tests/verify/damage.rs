@@ -296,12 +296,12 @@ fn sstables_that_contradict_themselves() {
             flip(&dir.join("nb-1-big-Data.db"), 1000);
             fit_digest(dir, "nb-1-big");
         });
-        // Not compressed: by CRC.db.
+        // Not compressed: by CRC.db, where no digest vouches for it.
         sample.edit(FULL, "shop.events", order, |dir| {
-            assert!(dir.join("nb-1-big-CRC.db").exists());
             flip(&dir.join("nb-1-big-Data.db"), 100);
-            fit_digest(dir, "nb-1-big");
+            fs::remove_file(dir.join("nb-1-big-Digest.crc32")).unwrap();
         });
+        sample.edit(LATER, "shop.events", order, |dir| flip(&dir.join("nb-2-big-CRC.db"), 5));
         // In a secondary index.
         sample.edit(FULL, "shop.users", order, |dir| {
             flip(&dir.join(".users_email/nb-1-big-Data.db"), 1);
@@ -316,6 +316,7 @@ fn sstables_that_contradict_themselves() {
             "cass-a 2026-11-21-02-45 shop.users: oddity",
             "cass-a 2026-11-21-02-45 shop.orders nb-1-big: chunk_damaged",
             "cass-a 2026-11-21-02-45 shop.events nb-1-big: chunk_damaged",
+            "cass-a 2026-11-21-02-47 shop.events: oddity",
             "cass-a 2026-11-21-02-45 shop.users .users_emailnb-1-big: chunk_damaged",
             "cass-a 2026-11-21-02-45 shop.hits nb-1-big: chunk_list_damaged",
         ]);
