@@ -29,7 +29,8 @@ fn a_file_that_a_mount_refuses_is_a_lack_everywhere() {
     let damage = |start: &str| {
         let table = table(start);
         let snapshot = snapshots(&table).join(&point);
-        let name = names(&snapshot).into_iter().find(|name| name.ends_with("-Statistics.db")).unwrap();
+        let mut files = fs::read_dir(&snapshot).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let name = files.find(|name| name.ends_with("-Statistics.db")).unwrap();
         let file = snapshot.join(&name);
         let (mut bytes, time) = (fs::read(&file).unwrap(), fs::metadata(&file).unwrap().modified().unwrap());
         let at = bytes.len() / 2;
