@@ -160,6 +160,10 @@ pub struct SstableName {
     pub format: Format,
 }
 
+/// What is said of an index's SSTable that is not in a snapshot.
+pub const INDEX_ABSENT: &str = "an index's SSTable that the snapshot's manifest.json lists, and that is not there: \
+                                Cassandra builds the index anew, and no rows are lost";
+
 impl SstableName {
     /// Splits `nb-1-big-Data.db` into the SSTable's name and its component, here `Data.db`.
     ///
@@ -184,6 +188,13 @@ impl SstableName {
     pub fn parse_path(path: &str) -> Option<(&str, Component<'_>)> {
         let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
         Some((directory, Self::parse_component(file)?))
+    }
+
+    /// Whether a path below a table's directory is of a secondary index, which has `.<index>` there.
+    pub fn is_of_index(path: &str) -> bool {
+        path.strip_prefix('.')
+            .and_then(|rest| rest.split_once('/'))
+            .is_some_and(|(name, file)| !name.is_empty() && !name.starts_with('.') && !file.contains('/'))
     }
 
     /// The file name of a component of this SSTable.

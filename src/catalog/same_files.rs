@@ -16,10 +16,17 @@ pub(super) fn evidence(sets: &[Arc<BackupSet>], read: &Read, peers: &[Arc<PeerRu
     let own: Vec<(Print, &Tag)> =
         sets.iter().filter_map(|set| Some((Print::of(set, read.get(&set.tag).copied())?, &set.tag))).collect();
     let is_one_node = nodes(own.iter().map(|(print, _)| print)) == 1;
+    let prints = || peers.iter().flat_map(|peer| &peer.prints);
+    // A full of before, of this host's own: nothing was written since, and the other one is the copy.
+    let is_own = |theirs: &Print| {
+        let mut earlier = own.iter().map(|(print, _)| print).filter(|print| print.is_same(theirs));
+        earlier.any(|print| !prints().any(|(other, _)| print.is_copy_of(other)))
+    };
     let mut found = Vec::new();
     for (print, tag) in &own {
         let in_peer = |peer: &Arc<PeerRuns>| {
-            let (_, of) = peer.prints.iter().find(|(theirs, _)| print.is_copy_of(theirs))?;
+            let is_of = |theirs: &Print| print.is_copy_of(theirs) && !is_own(theirs);
+            let (_, of) = peer.prints.iter().find(|(theirs, _)| is_of(theirs))?;
             // All fulls of this host are of one node, and those of the other one are not.
             if is_one_node && nodes(peer.prints.iter().map(|(print, _)| print)) > 1 {
                 return None;

@@ -1,6 +1,7 @@
 //! One backup set of one host, and how it is put together from a listing.
 
 use super::completeness::{Cause, SetEvidence, Subject};
+use super::layout::original_archive;
 use super::local::LocalTime;
 use super::manifest::{Manifest, ManifestState, ParsedManifest, Scope, SetKind};
 use super::packed::{ETag, Interner, PackedArchive, TableKey};
@@ -214,7 +215,8 @@ impl BackupSet {
     /// What a full's own files told when they were read.
     pub(super) fn evidence_of_own_files(&self) -> Vec<SetEvidence> {
         let of_files = |one: &&SetEvidence| {
-            one.is_remark() || matches!(one.cause, Cause::SchemaCql | Cause::SchemaMapping | Cause::MappingAlone)
+            use Cause::{MappingAlone, SchemaCql, SchemaMapping, Silent};
+            matches!(one.cause, Silent { .. } | SchemaCql | SchemaMapping | MappingAlone)
         };
         self.evidence.iter().filter(of_files).cloned().collect()
     }
@@ -327,7 +329,12 @@ impl SetBuilder {
         };
         for object in std::mem::take(&mut self.named_otherwise) {
             let is_copy = content(&object).is_some_and(|content| shown.contains(&content));
-            let reason = if is_copy { StrayReason::Duplicate } else { StrayReason::NotATable };
+            let is_of = |original: &str| archives.iter().any(|found| *found.object.key == *original);
+            let reason = match original_archive(&object.key) {
+                _ if is_copy => StrayReason::Duplicate,
+                Some(original) if is_of(&original) => StrayReason::CopiedArchive,
+                _ => StrayReason::NotATable,
+            };
             self.set.strays.push(object.key, Some(object.size), reason);
         }
         self.set.strays.sort();

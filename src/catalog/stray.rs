@@ -55,6 +55,8 @@ pub enum StrayReason {
     CopiedHost,
     /// The same of a set that is here; all below the key.
     CopiedSet,
+    /// An archive that is called as a copy of a table's.
+    CopiedArchive,
 }
 
 impl StrayReason {
@@ -77,6 +79,7 @@ impl StrayReason {
             | Self::BeforeTable
             | Self::CopiedHost
             | Self::CopiedSet
+            | Self::CopiedArchive
             | Self::CommitLogs => true,
             Self::NotAHost | Self::NotATag | Self::Unknown | Self::DirectoryMarker | Self::LiveFiles => false,
         }
@@ -100,6 +103,7 @@ impl StrayReason {
                 | Self::Archives
                 | Self::BeforeTable
                 | Self::CopiedHost
+                | Self::CopiedArchive
                 | Self::CommitLogs
         )
     }
@@ -124,6 +128,9 @@ impl fmt::Display for StrayReason {
             }
             Self::CopiedSet => {
                 "by its name a copy of a set that is here, or an unfinished one: no restore point has what is in it"
+            }
+            Self::CopiedArchive => {
+                "by its name a copy of a table's archive: delete it if that is here and the same, byte for byte"
             }
             Self::CopiedHost => {
                 "by its name a copy of a host's directory, or an unfinished one: no restore point has what is in it"

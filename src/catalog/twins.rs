@@ -253,6 +253,25 @@ mod tests {
         assert_eq!(told(&catalog(objects, None)).await.0, [format!("b {copy}")]);
     }
 
+    /// A test cluster that was made of a backup, and is backed up beside what it was made of.
+    #[tokio::test]
+    async fn a_full_that_is_as_the_one_before_is_no_copy_of_what_was_copied_from_that() {
+        let objects = MemoryObjects::default();
+        for (host, tag, modified) in
+            [("a", "20261121-0245", 0), ("b", "20261121-0345", 3_600_000_001), ("a", "20261121-0445", 7_200_000_002)]
+        {
+            for (at, table) in ["t", "u", "v", "w"].into_iter().enumerate() {
+                let directory = format!("{tag}/{host}/ks/{table}-57ccb290ecb311f1b05ba1965ab0f8f5");
+                for file in ["Data.db", "Statistics.db", "Index.db", "CompressionInfo.db", "TOC.txt"] {
+                    let time = Timestamp(MODIFIED + modified + at as i64);
+                    objects.put(format!("{directory}/nb-1-big-{file}"), "x".repeat(9 + at), time);
+                }
+            }
+        }
+        let (told, twins) = told(&catalog(objects, Some(Arc::new(Rsync)))).await;
+        assert_eq!((told, twins), (vec!["b 20261121-0345".to_owned()], 1));
+    }
+
     #[tokio::test]
     async fn of_plain_files_sizes_times_and_statistics_tell() {
         let put = |objects: &MemoryObjects, (host, tag): (&str, &str), modified: i64, size: usize, node: &str| {

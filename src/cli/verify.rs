@@ -327,18 +327,19 @@ fn below(sentence: &str) -> String {
 
 fn described(group: &[&Finding]) -> String {
     let first = group[0];
-    let what = match (group.len(), first.table_name(), &first.sstable) {
-        (2.., ..) => {
-            let tables = group.iter().filter_map(|finding| finding.table_name());
-            format!("{} tables ({})", group.len(), list(tables, group.len()))
-        }
+    let mut tables: Vec<_> = group.iter().filter_map(|finding| finding.table_name()).collect();
+    // Of one table there may be several that are alike.
+    tables.sort();
+    tables.dedup();
+    let what = match (tables.len(), first.table_name(), &first.sstable) {
+        (count @ 2.., ..) => format!("{count} tables ({})", list(tables.iter(), count)),
         (_, Some(table), Some(sstable)) => format!("{table} {sstable}"),
         (_, Some(table), None) => table.to_string(),
         (_, None, _) => "the set".into(),
     };
     let warning = if first.severity == Severity::Warning { "warning: " } else { "" };
     let mut text = format!("  {what}: {warning}{}\n", below(&first.message));
-    if let (1, Some(key)) = (group.len(), &first.key) {
+    if let Some(key) = first.key.as_ref().filter(|_| group.iter().all(|finding| finding.key == first.key)) {
         let _ = writeln!(text, "    object: {key}");
     }
     let _ = writeln!(text, "    lost: {}", below(&first.lost));

@@ -83,17 +83,12 @@ pub(super) fn missing_by_manifest<'a>(manifest: &[u8], paths: impl Iterator<Item
         json["files"].as_array().map(Vec::as_slice).unwrap_or_default().iter().filter_map(|file| file.as_str());
     let wanted = listed.filter(|path| {
         component(path).is_some_and(|(sstable, component)| {
-            (sstable.0.is_empty() || is_of_index(path)) && component == "Data.db" && !there.contains(&sstable)
+            (sstable.0.is_empty() || SstableName::is_of_index(path))
+                && component == "Data.db"
+                && !there.contains(&sstable)
         })
     });
     wanted.map(ToOwned::to_owned).collect()
-}
-
-/// Whether it is a file of a secondary index, which Cassandra keeps in `.<index>`.
-pub(super) fn is_of_index(path: &str) -> bool {
-    path.strip_prefix('.')
-        .and_then(|rest| rest.split_once('/'))
-        .is_some_and(|(name, file)| !name.is_empty() && !name.starts_with('.') && !file.contains('/'))
 }
 
 /// Hands files on to `sink`, and keeps what those that come by say of others.
@@ -236,7 +231,7 @@ mod tests {
         let missing = |paths: &[&str]| missing_by_manifest(manifest.as_bytes(), paths.iter().copied());
         let of_index = ".idx/nb-2-big-Data.db";
         assert_eq!(missing(&["nb-1-big-Data.db", "manifest.json"]), ["nb-2-big-Data.db", of_index]);
-        assert_eq!([is_of_index(of_index), is_of_index("../nb-9-big-Data.db")], [true, false]);
+        assert_eq!([of_index, "../nb-9-big-Data.db"].map(SstableName::is_of_index), [true, false]);
         // One of which a part is there is judged by its parts.
         assert_eq!(missing(&["nb-1-big-Data.db", "nb-2-big-Index.db", ".idx/nb-2-big-Index.db"]), [""; 0]);
         assert_eq!(missing_by_manifest(b"{", std::iter::empty()), [""; 0]);

@@ -1,7 +1,7 @@
 //! One archive: a glance at its ends, or all of it.
 
 use super::finding::{Content, Finding, Note, Problem, SstableRef};
-use super::sets::{not_fetched, sentence};
+use super::sets::{NO_ROWS, not_fetched, sentence};
 use super::sstables::{Sink, Sums};
 use super::tables::KnownTables;
 use crate::archive::compression::Compression;
@@ -253,8 +253,11 @@ impl Subject<'_> {
             lacks.iter().filter(|lack| effects.contains(&lack.effect)).map(|lack| &*lack.component).collect()
         };
         let content = || parts.and_then(|parts| parts.content(sstable));
-        let unreadable = of(&[Effect::Unreadable]);
-        let unknown = of(&[Effect::Unknown]);
+        let (mut unreadable, mut unknown) = (of(&[Effect::Unreadable]), of(&[Effect::Unknown]));
+        let mut broken = of(&[Effect::IndexBroken]);
+        if sstable.directory.starts_with('.') {
+            broken.extend(unreadable.drain(..).chain(unknown.drain(..)));
+        }
         if !unreadable.is_empty() || !unknown.is_empty() {
             let message = format!("{} missing", names(&[&unreadable[..], &unknown].concat()));
             let finding = self.of_sstable(Problem::ComponentMissing, sstable, message, content());
@@ -265,11 +268,10 @@ impl Subject<'_> {
             };
             outcome.findings.push(finding.lost(lost));
         }
-        let broken = of(&[Effect::IndexBroken]);
         if !broken.is_empty() {
             let message = format!("{} missing", names(&broken));
             let finding = self.of_sstable(Problem::IndexIncomplete, sstable, message, content());
-            outcome.findings.push(finding.lost("no rows; Cassandra has to build the index anew"));
+            outcome.findings.push(finding.lost(NO_ROWS));
         }
         let unfinished = of(&[Effect::IndexUnfinished]);
         if !unfinished.is_empty() {

@@ -14,6 +14,9 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
+/// What is lost with a part of an index.
+pub(super) const NO_ROWS: &str = "no rows; Cassandra has to build the index anew";
+
 /// A file that only fulls have.
 const SCHEMA: &str = "schema.cql";
 const MAPPING: &str = "schema_mapping.json";
@@ -144,6 +147,7 @@ fn problem(cause: &Cause) -> Problem {
         | Cause::Clock { .. } => Problem::ManifestDamaged,
         Cause::Copied { .. } | Cause::SameFiles { .. } => Problem::ArchiveCopied,
         Cause::Silent { .. } => Problem::SetFileDamaged,
+        Cause::IndexAbsent => Problem::IndexIncomplete,
         Cause::OtherHost { .. } | Cause::NoFull { .. } => Problem::SetMissing,
         Cause::Archived => Problem::ObjectArchived,
         Cause::Empty => Problem::CutShort,
@@ -170,6 +174,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         (_, Cause::Unlisted { .. }) => "rows of tables that its manifest lists, if it is so".to_owned(),
         (_, Cause::FewTables { .. }) => "tables as of this full; which ones nothing tells".to_owned(),
         (_, Cause::Undescribed) => "nothing, if all of its SSTables are there".to_owned(),
+        (_, Cause::IndexAbsent) => NO_ROWS.to_owned(),
         (_, Cause::SnapshotManifest | Cause::BackupManifest) => "the SSTable that it is a part of".to_owned(),
         (Subject::Table { .. } | Subject::Set, _) if set.kind() == SetKind::Full => {
             "all of the table as of this full".to_owned()

@@ -1,7 +1,7 @@
 //! One piece of evidence that a set does not hold all that it should. A new kind of evidence is a
 //! new [`Cause`].
 
-use crate::cassandra::TableName;
+use crate::cassandra::{INDEX_ABSENT, TableName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -143,6 +143,9 @@ pub enum Cause {
     NamedUnfinished,
     /// The table's snapshot has no manifest.json, and other tables' have.
     Undescribed,
+    /// The snapshot's own manifest.json lists an index's SSTable, and it is not there: nothing is
+    /// missing on account of it.
+    IndexAbsent,
 }
 
 impl Cause {
@@ -165,6 +168,7 @@ impl Cause {
             Self::Unreadable { .. } => "unreadable",
             Self::SnapshotManifest => "snapshot_manifest",
             Self::Undescribed => "undescribed",
+            Self::IndexAbsent => "index_absent",
             Self::BackupManifest => "backup_manifest",
             Self::Stray { .. } => "stray",
             Self::Member { .. } => "member",
@@ -223,6 +227,7 @@ impl fmt::Display for Cause {
             Self::Undescribed => f.write_str(
                 "other tables of the snapshot have theirs, and without it nothing tells which SSTables should be there",
             ),
+            Self::IndexAbsent => f.write_str(INDEX_ABSENT),
             Self::SnapshotManifest => f.write_str("the snapshot's manifest.json lists it, and it is not there"),
             Self::BackupManifest => {
                 f.write_str("the backup's manifest lists it, and it is not there, or not as it was uploaded")
@@ -280,7 +285,8 @@ impl fmt::Display for Cause {
             Self::SameFiles { of, .. } => write!(
                 f,
                 "its files are those of {of}, one by one: one of the two is a copy, and what this host had in its \
-                 place is lost"
+                 place is lost (if the host was renamed, --rename-host OLD=NEW heals it; if not, delete the copy \
+                 where nobody needs it)"
             ),
             Self::Unlisted { tables } => {
                 let s = if *tables == 1 { "" } else { "s" };
@@ -316,7 +322,7 @@ impl SetEvidence {
 
     /// Whether it is worth a word, and nothing is missing because of it.
     pub fn is_remark(&self) -> bool {
-        matches!(self.cause, Cause::Silent { .. })
+        matches!(self.cause, Cause::Silent { .. } | Cause::IndexAbsent)
     }
 
     pub fn new(subject: Subject, cause: Cause) -> Self {

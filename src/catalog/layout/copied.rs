@@ -1,6 +1,7 @@
 //! Names that people and file managers give to a copy, or to what they put aside: `x.bak`,
 //! `x (copy)`, `x~`. And those of a host's directory whose copy was not finished. Pure.
 
+use super::names::archive_name;
 use crate::catalog::unfinished;
 
 /// What is put behind a name, in small letters; anything but a letter or digit stands before it.
@@ -22,6 +23,13 @@ pub(super) fn original_of_any(name: &str) -> Option<&str> {
     let is_mark = |rest: &&str| name[rest.len()..].starts_with(['.', '~', ' ', '(']);
     let copied = original(name).filter(|rest| !name.starts_with(*rest) || is_mark(rest));
     copied.or_else(|| unfinished::bare_name(name).filter(|rest| name.starts_with(*rest) && is_mark(rest)))
+}
+
+/// The key of the archive whose copy one is by its name: `d/x.tar.gz` of `d/x (1).tar.gz`.
+pub(in crate::catalog) fn original_archive(key: &str) -> Option<String> {
+    let (directory, file) = key.split_at(key.rfind('/').map_or(0, |at| at + 1));
+    let stem = archive_name(file)?;
+    original(stem).map(|bare| format!("{directory}{bare}{}", &file[stem.len()..]))
 }
 
 /// `x~`, `x.~1~`, `x (1)`, `x (another copy)`.
@@ -49,6 +57,17 @@ fn without_word(name: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_of_archives() {
+        for copy in ["x (1).tar.gz", "x.bak.tar.gz", "copy of x.tar.gz", "x - Copy.tar.gz"] {
+            assert_eq!(original_archive(&format!("d (1)/{copy}")).as_deref(), Some("d (1)/x.tar.gz"), "{copy}");
+        }
+        assert_eq!(original_archive("x (1).tar.gz.enc").as_deref(), Some("x.tar.gz.enc"));
+        for other in ["x.tar.gz", "d (1)/x.tar.gz", "x (1).txt", "(1).tar.gz"] {
+            assert_eq!(original_archive(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn names_of_copies() {

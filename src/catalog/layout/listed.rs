@@ -101,12 +101,32 @@ impl Unplaced {
         }
     }
 
-    pub(super) fn evidence(&self) -> impl Iterator<Item = SetEvidence> + '_ {
+    /// `tables`: those of the manifest. Where no file of any is in its place, one word is enough.
+    pub(super) fn evidence(&self, tables: &[ListedTable]) -> Vec<SetEvidence> {
         const WHY: &str = "the manifest lists it in a place that no table of this host has";
-        self.0.iter().map(|(table, key)| {
-            let subject = Subject::Object { key: key.as_str().into(), table: table.clone() };
-            SetEvidence::new(subject, Cause::Stray { why: WHY.into() })
-        })
+        let of_key = |(key, table): (&str, Option<TableName>)| {
+            SetEvidence::new(Subject::Object { key: key.into(), table }, Cause::Stray { why: WHY.into() })
+        };
+        let is_any_placed = tables.iter().any(|table| !table.objects.is_empty());
+        if self.0.len() > 1
+            && !is_any_placed
+            && let Some(directory) = self.directory()
+        {
+            return vec![of_key((directory, None))];
+        }
+        self.0.iter().map(|(table, key)| of_key((key.as_str(), table.clone()))).collect()
+    }
+
+    /// The directory that all are below.
+    fn directory(&self) -> Option<&str> {
+        let mut keys = self.0.values().map(String::as_str);
+        let first = keys.next()?;
+        let shared = |directory: &'_ str, key: &str| {
+            let same = directory.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
+            directory.as_bytes()[..same].iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1)
+        };
+        let length = keys.fold(first.len(), |length, key| shared(&first[..length], key));
+        Some(&first[..length]).filter(|directory| !directory.is_empty())
     }
 }
 

@@ -27,6 +27,7 @@ mod tools;
 
 pub use choice::LayoutChoice;
 pub(super) use choice::SourceLayout;
+pub(super) use copied::original_archive;
 pub use gathered::{FoundSet, FoundTable, Gathered, GatheredSets, HostScan};
 pub(crate) use names::is_safe_name;
 pub(super) use names::may_be_archive;

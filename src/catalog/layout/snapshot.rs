@@ -7,7 +7,7 @@ use super::gathered::{FoundSet, FoundTable, HostScan};
 use super::own_schema;
 use super::snapshot_manifest::{DataNames, SnapshotManifest};
 use super::table_path::is_of_snapshot;
-use crate::cassandra::{TableId, TableName};
+use crate::cassandra::{SstableName, TableId, TableName};
 use crate::catalog::automatic::{Automatic, millis};
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::local::local_time;
@@ -245,9 +245,11 @@ impl Snapshot {
                         (Some(a), Some(b)) => Some(a || b),
                         (a, b) => a.or(b),
                     };
-                    all.missing.extend(missing.into_iter().map(|key| {
-                        let subject = Subject::Object { key: key.into(), table: Some(table.table.clone()) };
-                        SetEvidence::new(subject, Cause::SnapshotManifest)
+                    all.missing.extend(missing.into_iter().map(|file| {
+                        let is_of_index = SstableName::is_of_index(&file);
+                        let cause = if is_of_index { Cause::IndexAbsent } else { Cause::SnapshotManifest };
+                        let key = format!("{}{file}", table.prefixes[0]).into();
+                        SetEvidence::new(Subject::Object { key, table: Some(table.table.clone()) }, cause)
                     }));
                 }
                 Look::Unusable(why) => {
@@ -275,7 +277,7 @@ enum Look {
     Read {
         created_at: Option<Timestamp>,
         is_ephemeral: Option<bool>,
-        /// Keys of Data.db files that it lists and that are not there.
+        /// Data.db files that it lists and that are not there.
         missing: Vec<String>,
     },
     Unusable(String),
@@ -326,7 +328,7 @@ impl SnapshotTable {
             for file in files_below(objects, &self.prefixes.join(SEPARATOR)).await? {
                 wanted.remove(&*file.path);
             }
-            missing.extend(wanted.into_iter().map(|file| format!("{}{file}", self.prefixes[0])));
+            missing.extend(wanted.into_iter().map(ToOwned::to_owned));
         }
         Ok(Look::Read { created_at, is_ephemeral, missing })
     }
@@ -343,7 +345,8 @@ fn as_before(scan: &HostScan<'_>, tag: &str, tables: &[FoundTable]) -> Option<(M
         return None;
     }
     let is_of_files = |cause: &Cause| {
-        matches!(cause, Cause::SnapshotManifest | Cause::Undescribed | Cause::Component { .. } | Cause::OwnSchema)
+        use Cause::{Component, IndexAbsent, OwnSchema, SnapshotManifest, Undescribed};
+        matches!(cause, SnapshotManifest | IndexAbsent | Undescribed | Component { .. } | OwnSchema)
     };
     let missing = known.evidence.iter().filter(|evidence| is_of_files(&evidence.cause));
     Some((known.manifest.good()?.clone(), missing.cloned().collect()))

@@ -336,6 +336,26 @@ async fn the_disks_of_a_node_are_one_and_each_alone_is_known_to_lack_something()
     assert_eq!((again.sets.len(), missing(&again).len()), (1, 0));
 }
 
+#[tokio::test]
+async fn an_sstable_of_an_index_that_the_manifest_lists_is_no_lack() {
+    let place = format!("node1/shop/{USERS}/snapshots/daily/");
+    let manifest = format!("{place}manifest.json");
+    let content = r#"{"files":["nb-1-big-Data.db",".by_mail/nb-1-big-Data.db"],"created_at":"2026-11-21T02:45:00Z"}"#;
+    let keys = snapshot("node1/", "daily", &[1]);
+    for left in ["", ".by_mail/nb-1-big-Index.db"] {
+        let file = format!("{place}{left}");
+        let mut keys = at(&keys, T);
+        keys.push((&manifest, T));
+        keys.extend((!left.is_empty()).then_some((&*file, T)));
+        let host = host_of(with_contents(&keys, &[(&manifest, content)]), "node1", &[]).await;
+        assert!(host.completeness.lacks().next().is_none(), "{left}");
+        let told: Vec<String> =
+            host.sets[0].evidence.iter().map(|one| format!("{}: {}", one.subject, one.cause)).collect();
+        let start = format!("{place}.by_mail/nb-1-big-Data.db of shop.users: an index's SSTable that the snapshot's");
+        assert!(told.len() == 1 && told[0].starts_with(&start), "{told:?}");
+    }
+}
+
 /// Cassandra writes one for each table: where none has one, the backup is made without them.
 #[tokio::test]
 async fn a_table_without_its_manifest_json_is_a_lack_where_others_have_theirs() {
@@ -485,7 +505,15 @@ async fn a_source_in_which_nothing_is_known_says_what_there_is() {
     assert_eq!(layout_of(&[], "auto").await.as_deref(), Ok("cass_ops"));
     // Beside archives of single tables it is a finding.
     let table = format!("20261121/node1/shop_{USERS}.tar.gz");
-    let keys = [(&*table, T), ("20261121/node1/all.tar.gz", T), ("20261121/node2.tar.gz", T)];
+    let copies =
+        ["20261121/node1/shop_x (1).tar.gz", "20261121/node1/shop_x.bak.tar.gz"].map(|key| key.replace('x', USERS));
+    let keys = [
+        (&*table, T),
+        (&copies[0], T),
+        (&copies[1], T),
+        ("20261121/node1/all.tar.gz", T),
+        ("20261121/node2.tar.gz", T),
+    ];
     let catalog =
         Catalog::open(objects(&keys), CatalogOptions { layout: LayoutChoice::Auto, ..CatalogOptions::default() });
     let hosts = catalog.hosts().await.unwrap();
@@ -493,7 +521,8 @@ async fn a_source_in_which_nothing_is_known_says_what_there_is() {
     let strays = hosts.strays.list().iter().chain(node1.sets[0].strays.list());
     let found: Vec<(&str, StrayReason)> = strays.map(|stray| (&*stray.key, stray.reason)).collect();
     let many = |key| (key, StrayReason::ManyTables);
-    assert_eq!(found, [many("20261121/node2.tar.gz"), many("20261121/node1/all.tar.gz")]);
+    let [first, second] = copies.each_ref().map(|key| (&**key, StrayReason::CopiedArchive));
+    assert_eq!(found, [many("20261121/node2.tar.gz"), many("20261121/node1/all.tar.gz"), first, second]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use super::members::Files;
 use super::snapshot::{self, CountedPart};
 use super::warnings::{MAX_WARNINGS, Warnings};
 use crate::archive::{Member, names};
+use crate::cassandra::{INDEX_ABSENT, SstableName};
 use crate::reader::contradiction::{contradictions, unchecked};
 use crate::reader::digest::{self, Digests};
 use crate::reader::verdicts;
@@ -88,9 +89,8 @@ impl Listing {
         let Some(manifest) = contents.texts.get(&offsets[number]) else { return };
         let mtime = self.files[number].mtime;
         for path in digest::missing_by_manifest(manifest, self.files.iter().map(|file| &*file.path)) {
-            if digest::is_of_index(&path) {
-                let listed = "an index's SSTable that the snapshot's manifest.json lists, and that is not there";
-                self.warn(format!("{path}: {listed}: Cassandra builds the index anew, and no rows are lost"));
+            if SstableName::is_of_index(&path) {
+                self.warn(format!("{path}: {INDEX_ABSENT}"));
             } else {
                 self.add_absent(ListedFile::absent(&path, mtime), offsets);
             }

@@ -341,15 +341,16 @@ mod tests {
         let objects = MemoryObjects::default();
         let time = Timestamp::from_secs(1_795_226_400);
         let tag = objects.put_set("node1", time, true, &["shop/users"]);
-        for (name, bytes) in [("users (copy)", "x"), ("users (old)", "y")] {
+        for (name, bytes) in [("users (copy)", "x"), ("users (old)", "y"), ("users - Copy", "z")] {
             objects.put(format!("node1/{tag}/shop/{name}.tar.gz.enc"), bytes, time);
         }
         let host = Catalog::open(Arc::new(objects), CatalogOptions::default()).host(&Host::new("node1")).await.unwrap();
         let lacks: Vec<String> = host.completeness.of_point(0).map(ToString::to_string).collect();
-        assert!(lacks.len() == 1 && lacks[0].contains("users (old)"), "{lacks:?}");
+        assert!(lacks.len() == 2 && lacks[0].contains("users (old)"), "{lacks:?}");
+        assert!(lacks[1].contains("delete it if that is here and the same, byte for byte"), "{lacks:?}");
         let strays = host.sets[0].strays.list();
         let reasons: Vec<StrayReason> = strays.iter().map(|stray| stray.reason).collect();
-        assert_eq!(reasons, [StrayReason::Duplicate, StrayReason::NotATable]);
+        assert_eq!(reasons, [StrayReason::Duplicate, StrayReason::NotATable, StrayReason::CopiedArchive]);
     }
 
     #[tokio::test]

@@ -301,7 +301,7 @@ impl Esop {
             found.manifest = match self.manifest(scan.objects, &object).await? {
                 Ok(read) => {
                     let mut parsed = tables(scan.objects, &read.tables, &object.key, time, &mut found).await?;
-                    found.evidence.extend(read.unplaced.evidence());
+                    found.evidence.extend(read.unplaced.evidence(&read.tables));
                     let manifest = &mut parsed.manifest;
                     (manifest.cluster, manifest.datacenter) = (Some(node.cluster.clone()), Some(node.dc.clone()));
                     manifest.tokens = read.tokens.clone().into();

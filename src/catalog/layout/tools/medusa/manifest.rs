@@ -287,8 +287,19 @@ mod tests {
         assert_eq!(*table.objects[1].directory, format!("node1/b1/data/shop/users-{ID}/"));
         assert_eq!(manifest.odd.len(), 3, "{:?}", manifest.odd);
         // An SSTable's file of another host may hold rows of this table; others hold none.
-        let unplaced: Vec<String> = manifest.unplaced.evidence().map(|evidence| evidence.subject.to_string()).collect();
-        assert_eq!(unplaced, [format!("node2/data/shop/users-{ID}/nb-2-big-Index.db of shop.users")]);
+        let unplaced = |manifest: &MedusaManifest| -> Vec<String> {
+            manifest.unplaced.evidence(&manifest.tables).iter().map(|evidence| evidence.subject.to_string()).collect()
+        };
+        assert_eq!(unplaced(&manifest), [format!("node2/data/shop/users-{ID}/nb-2-big-Index.db of shop.users")]);
+        // Of what lies all in another host's place, that place is told.
+        let section = |table: &str| {
+            let path = format!("node2/b1/data/shop/{table}-{ID}/nb-2-big-Data.db");
+            let objects = serde_json::json!([{ "path": path, "MD5": "", "size": 1 }]);
+            serde_json::json!({ "keyspace": "shop", "columnfamily": format!("{table}-{ID}"), "objects": objects })
+        };
+        let json = serde_json::json!([section("orders"), section("users")]).to_string();
+        let copied = MedusaManifest::parse(json.as_bytes(), owner()).unwrap();
+        assert_eq!(unplaced(&copied), ["node2/b1/data/shop/"]);
         for bad in ["", "{}", "[1]", r#"[{"keyspace":"a"}]"#] {
             assert!(MedusaManifest::parse(bad.as_bytes(), owner()).is_err(), "{bad}");
         }

@@ -176,7 +176,7 @@ impl Medusa {
                     let time = finished.unwrap_or(object.modified);
                     let mut parsed = tables(objects, &manifest.tables, &object.key, time, &mut found).await?;
                     parsed.manifest.is_stored = finished.is_none();
-                    found.evidence.extend(manifest.unplaced.evidence());
+                    found.evidence.extend(manifest.unplaced.evidence(&manifest.tables));
                     if !manifest.odd.is_empty() {
                         let odd = names(&manifest.odd, manifest.more_odd);
                         let warning = format!("there are entries that are of no table of this host: {odd}");

@@ -12,6 +12,7 @@ mod tests;
 mod time;
 
 use crate::cassandra::TableName;
+use crate::catalog::layout::copied::original_archive;
 use crate::catalog::layout::names::{is_archive, key_reason, unfinished_copy};
 use crate::catalog::layout::snapshot::without_manifest;
 use crate::catalog::layout::{
@@ -145,6 +146,8 @@ async fn look(objects: &dyn Objects, place: Place) -> Result<Option<Directory>> 
             found.schema = Some(object);
         } else if let Some(name) = ArchiveName::parse(file) {
             found.archives.push((name, object));
+        } else if original_archive(file).is_some_and(|original| ArchiveName::parse(&original).is_some()) {
+            found.strays.push(object.key.clone(), Some(object.size), StrayReason::CopiedArchive);
         } else if unfinished_copy(file).is_some() {
             unfinished.push(object);
         } else {
