@@ -287,6 +287,30 @@ impl Collected {
     }
 }
 
+/// As of an archive: of plain files, too, whoever reads them is told, each time once.
+#[test]
+fn an_index_that_is_not_among_plain_files_is_told_and_is_no_lack() {
+    let source = Collected::of(&[("2026-11-21", "a", 1)]);
+    let table = source.0.path().join("2026-11-21/a/shop/t-57ccb290ecb311f1b05ba1965ab0f8f5");
+    let files = r#"{"files": ["nb-1-big-Data.db", ".idx/nb-1-big-Data.db"]}"#;
+    std::fs::write(table.join("manifest.json"), files).unwrap();
+    std::fs::create_dir(table.join(".idx")).unwrap();
+    std::fs::write(table.join(".idx/nb-2-big-Index.db"), "x").unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let mut verify = cassmount();
+        verify.args(["verify", source.path(), "-t", "shop.t", "--deep", "--json", "--cache-dir"]).arg(cache.path());
+        let report: serde_json::Value = serde_json::from_slice(&verify.output().unwrap().stdout).unwrap();
+        let found = report["findings"].as_array().unwrap();
+        let is_of_index = |one: &&serde_json::Value| {
+            let said = one["message"].as_str().unwrap();
+            said.starts_with(".idx/nb-1-big-Data.db: an index's SSTable") || one["problem"] == "index_incomplete"
+        };
+        let told: Vec<_> = found.iter().filter(is_of_index).collect();
+        assert!(told.len() == 2 && told.iter().all(|one| one["severity"] == "warning"), "{report:#}");
+    }
+}
+
 #[test]
 fn a_newest_set_that_another_host_has_is_missing_where_no_cluster_is_named() {
     let both = [("2026-11-20", "a", 1), ("2026-11-20", "b", 2), ("2026-11-21", "a", 3), ("2026-11-21", "b", 4)];
@@ -320,6 +344,7 @@ fn a_host_in_the_place_of_another_is_told_and_a_link_to_one_is_not() {
     assert!(overview.contains("THE SAME FILES as a"), "{overview}");
     let host = with_status(1, &[copied.path(), "b"]);
     assert!(host.contains("its files are those of a 2026-11-21, one by one: one of the two is a copy"), "{host}");
+    assert!(host.contains("if the host was renamed, --rename-host OLD=NEW heals it"), "{host}");
     let linked = Collected::of(&[("2026-11-21", "a", 1)]);
     std::os::unix::fs::symlink("a", linked.0.path().join("2026-11-21/b")).unwrap();
     let overview = text(&[linked.path()]);

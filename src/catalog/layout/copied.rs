@@ -1,7 +1,6 @@
 //! Names that people and file managers give to a copy, or to what they put aside: `x.bak`,
 //! `x (copy)`, `x~`. And those of a host's directory whose copy was not finished. Pure.
 
-use super::names::archive_name;
 use crate::catalog::unfinished;
 
 /// What is put behind a name, in small letters; anything but a letter or digit stands before it.
@@ -28,7 +27,8 @@ pub(super) fn original_of_any(name: &str) -> Option<&str> {
 /// The key of the archive whose copy one is by its name: `d/x.tar.gz` of `d/x (1).tar.gz`.
 pub(in crate::catalog) fn original_archive(key: &str) -> Option<String> {
     let (directory, file) = key.split_at(key.rfind('/').map_or(0, |at| at + 1));
-    let stem = archive_name(file)?;
+    let at = file.rfind(".tar").or_else(|| file.rfind(".tgz")).filter(|_| !file.starts_with("._"))?;
+    let stem = &file[..at];
     original(stem).map(|bare| format!("{directory}{bare}{}", &file[stem.len()..]))
 }
 

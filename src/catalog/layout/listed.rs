@@ -104,17 +104,18 @@ impl Unplaced {
     /// `tables`: those of the manifest. Where no file of any is in its place, one word is enough.
     pub(super) fn evidence(&self, tables: &[ListedTable]) -> Vec<SetEvidence> {
         const WHY: &str = "the manifest lists it in a place that no table of this host has";
-        let of_key = |(key, table): (&str, Option<TableName>)| {
-            SetEvidence::new(Subject::Object { key: key.into(), table }, Cause::Stray { why: WHY.into() })
+        const WHY_ALL: &str = "all files that the manifest lists are below it, where no table of this host has any";
+        let of_key = |key: &str, table, why: &str| {
+            SetEvidence::new(Subject::Object { key: key.into(), table }, Cause::Stray { why: why.into() })
         };
         let is_any_placed = tables.iter().any(|table| !table.objects.is_empty());
         if self.0.len() > 1
             && !is_any_placed
             && let Some(directory) = self.directory()
         {
-            return vec![of_key((directory, None))];
+            return vec![of_key(directory, None, WHY_ALL)];
         }
-        self.0.iter().map(|(table, key)| of_key((key.as_str(), table.clone()))).collect()
+        self.0.iter().map(|(table, key)| of_key(key, table.clone(), WHY)).collect()
     }
 
     /// The directory that all are below.

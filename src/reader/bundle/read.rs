@@ -140,6 +140,8 @@ impl Reader {
             listing.files[*number].crc32 = Some(*crc32);
         }
         listing.check_digests(&archive.offsets, &digests);
+        // That others are absent is known since they were listed.
+        listing.check_indexes(&archive.offsets, &digests);
         for (number, (_, wrong)) in sums {
             let file = &mut listing.files[number];
             file.damage = wrong.map(|wrong| format!("{}: {wrong}", file.path).into()).or(file.damage.take());

@@ -85,20 +85,30 @@ impl Listing {
     /// Takes in the SSTables that the snapshot's manifest.json lists and that are not there, as
     /// files that cannot be read.
     pub(in crate::reader) fn check_manifest(&mut self, offsets: &mut Vec<u64>, contents: &Digests) {
-        let Some(number) = self.files.iter().position(|file| &*file.path == digest::MANIFEST) else { return };
-        let Some(manifest) = contents.texts.get(&offsets[number]) else { return };
-        let mtime = self.files[number].mtime;
-        for path in digest::missing_by_manifest(manifest, self.files.iter().map(|file| &*file.path)) {
-            if SstableName::is_of_index(&path) {
-                self.warn(format!("{path}: {INDEX_ABSENT}"));
-            } else {
-                self.add_absent(ListedFile::absent(&path, mtime), offsets);
-            }
+        for file in self.check_indexes(offsets, contents) {
+            self.add_absent(file, offsets);
         }
     }
 
+    /// Tells of SSTables of indexes that the snapshot's manifest.json lists and that are not there. The
+    /// others are returned.
+    pub(in crate::reader) fn check_indexes(&mut self, offsets: &[u64], contents: &Digests) -> Vec<ListedFile> {
+        let number = self.files.iter().position(|file| &*file.path == digest::MANIFEST);
+        let Some(number) = number else { return Vec::new() };
+        let Some(manifest) = contents.texts.get(&offsets[number]) else { return Vec::new() };
+        let mtime = self.files[number].mtime;
+        let absent = digest::missing_by_manifest(manifest, self.files.iter().map(|file| &*file.path));
+        let (of_indexes, others): (Vec<_>, Vec<_>) =
+            absent.into_iter().partition(|path| SstableName::is_of_index(path));
+        for path in of_indexes {
+            self.warn(format!("{path}: {INDEX_ABSENT}"));
+        }
+        others.iter().map(|path| ListedFile::absent(path, mtime)).collect()
+    }
+
+    /// Plain files may have been read before.
     fn warn(&mut self, warning: String) {
-        if self.warnings.len() <= MAX_WARNINGS {
+        if self.warnings.len() <= MAX_WARNINGS && !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
     }
@@ -135,7 +145,9 @@ impl Listing {
         for (file, verdict) in self.files.iter_mut().zip(verdicts) {
             file.damage = file.damage.take().or(verdict.map(Into::into));
         }
-        self.warnings.extend(warnings.into_iter().take(MAX_WARNINGS));
+        for warning in warnings.into_iter().take(MAX_WARNINGS) {
+            self.warn(warning);
+        }
     }
 }
 
@@ -198,6 +210,19 @@ mod tests {
         let told = listing.files[2].damage.clone().unwrap();
         assert_eq!(ListedFile::absent_by(&told, listing.files[2].mtime).as_ref(), Some(&listing.files[2]));
         assert_eq!(ListedFile::absent_by("nb-2-big-Data.db: it is a hard link", crate::time::Timestamp(0)), None);
+    }
+
+    #[test]
+    fn an_index_is_told_once_however_often_its_table_is_read() {
+        let members = [member("nb-1-big-Data.db", MemberKind::File, 0), member("manifest.json", MemberKind::File, 7)];
+        let (mut listing, offsets) = Listing::build(&members, 10_240, &[]);
+        let manifest = br#"{"files":["nb-2-big-Data.db",".idx/nb-1-big-Data.db"]}"#;
+        let read = Digests { texts: offsets.iter().map(|at| (*at, manifest.to_vec())).collect(), ..Digests::default() };
+        for _ in 0..2 {
+            let others = listing.check_indexes(&offsets, &read);
+            assert_eq!(others.iter().map(|file| &*file.path).collect::<Vec<_>>(), ["nb-2-big-Data.db"]);
+            assert_eq!(listing.warnings, [format!(".idx/nb-1-big-Data.db: {INDEX_ABSENT}")]);
+        }
     }
 
     #[test]
