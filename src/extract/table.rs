@@ -47,7 +47,11 @@ pub(super) async fn extract(work: &Work, table: PointTable) -> Result<Option<Tab
     }
     match before(work, &table).await {
         Ok(None) => {}
-        Ok(Some(outcome)) => return Ok(Some(outcome)),
+        Ok(Some(outcome)) => {
+            // Of a run that was killed right after the table had got its name.
+            work.leave_staging(&table, false).await;
+            return Ok(Some(outcome));
+        }
         Err(error) => return Ok(Some(TableOutcome::failed(work, &table, 0, &error))),
     }
     let staging = Arc::new(work.staging(&table).await?);

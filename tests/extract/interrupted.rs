@@ -132,6 +132,31 @@ async fn killed_at_any_moment_a_second_run_goes_on_to_the_same_end() {
 }
 
 #[tokio::test]
+async fn what_is_staged_of_a_table_that_got_its_name_goes() {
+    let bucket = bucket();
+    let key = bucket.key_file();
+    let expected = shown(&bucket.path(), vec![key.clone().into()], HOST, LATER).await;
+    let user = User::new();
+    let mut child = start(&user, &bucket);
+    assert!(wait_for(&mut child, &user.target(), 3 * MIB as u64));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let hidden = user.target().join(HIDDEN);
+    let names = std::fs::read_dir(&hidden).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let staged: Vec<String> = names.filter(|name| name.starts_with("table-")).collect();
+    assert!(!staged.is_empty());
+    // As if the second run had been killed between the name and the end.
+    for is_left in [false, true] {
+        for name in staged.iter().filter(|_| is_left) {
+            std::fs::create_dir(hidden.join(name)).unwrap();
+        }
+        let (status, report) = user.json(&bucket.source(), HOST, LATER, &["--key-file", &key]);
+        assert_eq!(status, 0, "{report}");
+        user.assert_complete(&expected);
+    }
+}
+
+#[tokio::test]
 async fn ctrl_c_leaves_nothing_half_written_and_says_how_to_go_on() {
     let bucket = bucket();
     let key = bucket.key_file();
