@@ -17,7 +17,7 @@ use super::{Host, Tag};
 use crate::cassandra::TableName;
 use crate::cassandra::schema::is_system_keyspace;
 use crate::store::ObjectMeta;
-use crate::task::blocking;
+use crate::task::{blocking, lock};
 use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
@@ -255,11 +255,11 @@ impl Lister {
     fn tell_by_name(&self, sets: &HostSets) {
         let tags: Vec<&str> = sets.by_name().map(|set| &*set.tag.0).collect();
         let (Some(first), Some(last)) = (tags.first(), tags.last()) else { return };
-        if self.told.lock().is_ok_and(|mut told| told.insert(sets.host.clone())) {
+        if lock(&self.told).insert(sets.host.clone()) {
             let host = &sets.host;
             tracing::warn!(
-                "{host}: the store contradicts the dates in the names of {count} sets ({first} to {last}), as where they were \
-                 copied: they are taken as made when their names say, in that order",
+                "{host}: the store contradicts the dates in the names of {count} sets ({first} to {last}), as where \
+                 they were copied. They are taken as made when their names say",
                 count = tags.len(),
             );
         }

@@ -16,6 +16,9 @@ use std::ops::Range;
 /// Bytes of a Data.db that are read again at once.
 const PIECE: u64 = 4 << 20;
 
+/// What is said of a wrong file of checksums beside a Data.db that is right.
+pub(super) const WITHOUT: &str = "it is left out, and Cassandra does without it: no rows are lost";
+
 /// A Data.db and its Digest.crc32.
 #[derive(Debug)]
 pub(super) struct Contradiction<'a> {
@@ -115,8 +118,7 @@ impl Contradiction<'_> {
     /// Why the Digest.crc32 is left out.
     pub(super) fn why_spare(&self) -> String {
         let (data, digest) = (&self.data, &self.digest);
-        let without = "it is left out, and Cassandra does without it: no rows are lost";
-        format!("{}: it is not of {}, all of whose chunks have their own CRC-32: {without}", digest.path, data.path)
+        format!("{}: it is not of {}, all of whose chunks have their own CRC-32: {WITHOUT}", digest.path, data.path)
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::Result;
 use crate::cassandra::sstable::Told;
 use crate::cassandra::sstable::checksums::Verdict;
-use crate::reader::contradiction::{Contradiction, contradictions, of_component, said};
+use crate::reader::contradiction::{Contradiction, WITHOUT, contradictions, of_component, said};
 use crate::reader::digest::{Digests, File, Sstable, component};
 use std::collections::{HashMap, HashSet};
 
@@ -29,12 +29,7 @@ pub(super) fn check(files: &[File<'_>], digests: &Digests) -> (Vec<Option<String
     let mut verdicts: HashMap<Sstable<'_>, String> = HashMap::new();
     let damaged = damaged(digests);
     let (contradictions, mut warnings) = contradictions(files, digests);
-    let mut data = HashMap::new();
-    for file in files {
-        if let Some((sstable, "Data.db")) = component(file.path) {
-            data.insert(sstable, file);
-        }
-    }
+    let data = of_component(files, "Data.db");
     let mut spare = HashMap::new();
     for found in contradictions {
         let Contradiction { sstable, data, digest, said: by_digest, .. } = &found;
@@ -89,7 +84,7 @@ struct ByPieces<'a> {
     unchecked: Vec<String>,
 }
 
-fn by_pieces<'a>(files: &[File<'a>], data: &HashMap<Sstable<'a>, &File<'a>>, digests: &Digests) -> ByPieces<'a> {
+fn by_pieces<'a>(files: &[File<'a>], data: &HashMap<Sstable<'a>, File<'a>>, digests: &Digests) -> ByPieces<'a> {
     let said = said(files, digests);
     let compressed: HashSet<Sstable<'_>> = of_component(files, "CompressionInfo.db").into_keys().collect();
     let mut found = ByPieces::default();
@@ -108,8 +103,7 @@ fn by_pieces<'a>(files: &[File<'a>], data: &HashMap<Sstable<'a>, &File<'a>>, dig
             Err(error) => error.to_string(),
         };
         if said.get(&sstable) == Some(&data.crc32) {
-            let without = "it is left out, and Cassandra does without it: no rows are lost";
-            let why = format!("{}: {wrong}, and Digest.crc32 tells that Data.db is right: {without}", list.path);
+            let why = format!("{}: {wrong}, and Digest.crc32 tells that Data.db is right: {WITHOUT}", list.path);
             found.spare.push((list.offset, why));
         } else if told.is_ok() {
             found.damaged.push((sstable, format!("{}: {wrong}: {}", list.path, damaged(digests))));
@@ -123,7 +117,7 @@ fn by_pieces<'a>(files: &[File<'a>], data: &HashMap<Sstable<'a>, &File<'a>>, dig
 /// SSTables that Cassandra does not open, or whose chunks it does not find.
 fn unreadable<'a>(
     files: &[File<'a>],
-    data: &HashMap<Sstable<'a>, &File<'a>>,
+    data: &HashMap<Sstable<'a>, File<'a>>,
     digests: &Digests,
 ) -> Vec<(Sstable<'a>, String)> {
     let damaged = damaged(digests);

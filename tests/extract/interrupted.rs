@@ -5,7 +5,7 @@ use super::bucket::{Bucket, HOST, Tar, crc_db, long_index_db, statistics_db};
 use super::user::{HIDDEN, User, noise, shown, text};
 use super::walk::{Seen, Tree, walk_path};
 use rustix::process::{Pid, Signal, kill_process};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,15 @@ fn wait_for(child: &mut Child, target: &Path, bytes: u64) -> bool {
     true
 }
 
+/// Kills a run when it has written so many bytes. Returns the directory that it works in.
+fn kill_at(user: &User, bucket: &Bucket, bytes: usize) -> PathBuf {
+    let mut child = start(user, bucket);
+    assert!(wait_for(&mut child, &user.target(), bytes as u64));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    user.target().join(HIDDEN)
+}
+
 /// Whatever has a final name is whole: every table directory that is there is as it will be in the
 /// end.
 #[track_caller]
@@ -137,11 +146,7 @@ async fn what_is_staged_of_a_table_that_got_its_name_goes() {
     let key = bucket.key_file();
     let expected = shown(&bucket.path(), vec![key.clone().into()], HOST, LATER).await;
     let user = User::new();
-    let mut child = start(&user, &bucket);
-    assert!(wait_for(&mut child, &user.target(), 3 * MIB as u64));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let hidden = user.target().join(HIDDEN);
+    let hidden = kill_at(&user, &bucket, 3 * MIB);
     let names = std::fs::read_dir(&hidden).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let staged: Vec<String> = names.filter(|name| name.starts_with("table-")).collect();
     assert!(!staged.is_empty());
@@ -189,13 +194,9 @@ async fn what_a_journal_does_not_vouch_for_is_not_used() {
     let key = bucket.key_file();
     let expected = shown(&bucket.path(), vec![key.clone().into()], HOST, LATER).await;
     let user = User::new();
-    let mut child = start(&user, &bucket);
-    // Some archives are staged by now, and some are not.
-    assert!(wait_for(&mut child, &user.target(), 7 * MIB as u64));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    // Some archives are staged by then, and some are not.
+    let hidden = kill_at(&user, &bucket, 7 * MIB);
     // Staged files lose bytes, as after a power failure; others appear.
-    let hidden = user.target().join(HIDDEN);
     for path in walk_path(&hidden).into_iter().filter(|(_, seen)| matches!(seen, Seen::File(..))).map(|(path, _)| path)
     {
         if path.contains('/') {

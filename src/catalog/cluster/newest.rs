@@ -55,7 +55,8 @@ impl fmt::Display for NewestFault {
             }
             Self::Overdue { last, pause, seconds } => write!(
                 f,
-                "it is late by its own rhythm, a set every {}: its last set {last} is {} older than the newest of its cluster",
+                "it is late by its own rhythm, a set every {}: its last set {last} is {} older than the newest of its \
+                 cluster",
                 span(*pause),
                 span(*seconds)
             ),

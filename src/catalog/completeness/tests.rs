@@ -110,8 +110,8 @@ fn a_table_of_the_manifest_without_an_archive_concerns_that_table_only() {
         format!("{lack}; {}", lack.reach()),
         format!(
             "{day}-01-00 lacks ks.gone: its manifest lists the table, and there is no archive of it (rows written \
-             between {day}-00-00 and {day}-01-00, unless a later set has them); restore points that lack it: {day}-01-00 to \
-             {day}-02-00; the full {day}-03-00 and later ones have it again"
+             between {day}-00-00 and {day}-01-00, unless a later set has them); restore points that lack it: \
+             {day}-01-00 to {day}-02-00; the full {day}-03-00 and later ones have it again"
         )
     );
 }

@@ -39,8 +39,8 @@ impl Helpers {
     /// So many threads have the one that inflates put in bytes for marks all the time.
     const BUSY: usize = 8;
 
-    /// At most so many threads on cores of their own, as far as there is memory (bytes) for their
-    /// pieces.
+    /// At most so many threads, as far as there is memory (bytes) for their pieces. One shares a core
+    /// with the stages of the pass where there are but two.
     pub fn within(threads: usize, memory: usize) -> Self {
         let leave = usize::from(threads < Self::BUSY);
         let pieces = |threads| Self { threads, piece_len: 0, leave }.pieces();
