@@ -26,11 +26,15 @@ pub(super) struct Print {
     stored: Timestamp,
 }
 
+/// Whether it is a full that its host made, as far as its time can be believed.
+pub(super) fn is_full(set: &BackupSet) -> bool {
+    set.is_finished() && set.kind() == SetKind::Full && set.automatic().is_none() && !set.is_of_future()
+}
+
 impl Print {
     /// `None` where nothing tells it from others. `read`: what was read of it.
     pub(super) fn of(set: &BackupSet, read: Option<blake3::Hash>) -> Option<Self> {
-        let is_one = set.is_finished() && set.kind() == SetKind::Full && set.automatic().is_none();
-        let manifest = set.manifest.good().filter(|_| is_one && !set.is_of_future())?;
+        let manifest = set.manifest.good().filter(|_| is_full(set))?;
         let print = Self::of_archives(set.archives(), manifest)?;
         Some(Self { read, ..print })
     }

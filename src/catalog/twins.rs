@@ -4,7 +4,7 @@
 use super::HostSets;
 use super::completeness::Read;
 use super::hosts::Catalog;
-use super::print::Print;
+use super::print::{Print, is_full};
 use super::set::{BackupSet, TableArchive};
 use crate::cassandra::TableName;
 use crate::store::{Bundles, ObjectMeta};
@@ -45,11 +45,6 @@ pub fn of_hosts(hosts: &[Arc<HostSets>]) -> Vec<Option<usize>> {
         first
     };
     hosts.iter().map(newest).enumerate().map(&mut find).collect()
-}
-
-fn is_full(set: &BackupSet) -> bool {
-    let is_one = set.is_finished() && set.kind() == super::SetKind::Full;
-    is_one && set.automatic().is_none() && !set.is_of_future()
 }
 
 /// A host's number, a full of it, and what tells that from others.
