@@ -141,6 +141,7 @@ fn problem(cause: &Cause) -> Problem {
         Cause::ManifestDamaged { .. }
         | Cause::OtherNode
         | Cause::OtherAddress { .. }
+        | Cause::OtherManifest { .. }
         | Cause::SaysFull
         | Cause::SaysIncremental
         | Cause::Future { .. }
@@ -172,6 +173,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         (_, Cause::SaysIncremental) => "nothing, if it is a full".to_owned(),
         (_, Cause::Future { .. } | Cause::Clock { .. }) => "nothing of it; `latest` passes over it".to_owned(),
         (_, Cause::Unlisted { .. }) => "rows of tables that its manifest lists, if it is so".to_owned(),
+        (_, Cause::OtherManifest { .. }) => "rows of any table, if it is another backup's".to_owned(),
         (_, Cause::FewTables { .. }) => "tables as of this full; which ones nothing tells".to_owned(),
         (_, Cause::Undescribed) => "nothing, if all of its SSTables are there".to_owned(),
         (_, Cause::IndexAbsent) => NO_ROWS.to_owned(),

@@ -146,6 +146,8 @@ pub enum Cause {
     /// The snapshot's own manifest.json lists an index's SSTable, and it is not there: nothing is
     /// missing on account of it.
     IndexAbsent,
+    /// The manifest and the copy of it that the backup tool keeps elsewhere differ. `copy`: its key.
+    OtherManifest { copy: Arc<str> },
 }
 
 impl Cause {
@@ -192,6 +194,7 @@ impl Cause {
             Self::SaysIncremental => "says_incremental",
             Self::NoFull { .. } => "no_full",
             Self::Silent { .. } => "silent",
+            Self::OtherManifest { .. } => "other_manifest",
         }
     }
 }
@@ -296,6 +299,12 @@ impl fmt::Display for Cause {
                      copied into it, and of tables that both had, one set's rows are lost"
                 )
             }
+            Self::OtherManifest { copy } => write!(
+                f,
+                "its manifest is not the one of which {} is the copy: one of the two is another backup's, and nothing \
+                 tells which files are missing (the right one belongs in both places)",
+                copy.escape_debug()
+            ),
             Self::NoFiles => f.write_str("there is no file in its archive, which is none that a backup makes"),
             Self::SchemaTable => {
                 f.write_str("every Cassandra keeps its schema there too, and there is no archive of it")

@@ -48,7 +48,7 @@ impl fmt::Display for Lack {
             Subject::Set if matches!(cause, Cause::SameFiles { .. }) => {
                 write!(f, "{set} may be of another host: {cause}")?;
             }
-            Subject::Set if matches!(cause, Cause::Unlisted { .. }) => {
+            Subject::Set if matches!(cause, Cause::Unlisted { .. } | Cause::OtherManifest { .. }) => {
                 write!(f, "{set} is not as it was made: {cause}")?;
             }
             Subject::Set if matches!(cause, Cause::NoFull { .. }) => {

@@ -6,9 +6,11 @@
 //! The manifest decides what belongs to a backup; each backup has all that is needed to restore it,
 //! so each is a full. One without a manifest did not finish.
 
+mod index;
 mod manifest;
 
 use crate::cassandra::{SstableName, TableName};
+use crate::catalog::Tag;
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::layout::copied::original_of_any;
 use crate::catalog::layout::listed::{files, object_at, parts_of, tables};
@@ -20,12 +22,11 @@ use crate::catalog::layout::{
 };
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::{StrayReason, Strays};
-use crate::catalog::{Host, Tag};
 use crate::store::{BundledFile, ObjectMeta};
-use crate::time::Timestamp;
 use crate::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryStreamExt};
+use index::Entry;
 use manifest::{MedusaManifest, Owner};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -172,10 +173,11 @@ impl Medusa {
                     {
                         found.evidence.extend(unlisted(objects, &owner, other).await?);
                     }
-                    let finished = finished(objects, host, name).await?;
-                    let time = finished.unwrap_or(object.modified);
+                    let entry = Entry::of(objects, host, name).await?;
+                    found.evidence.extend(entry.contradicts(objects, object).await?);
+                    let time = entry.finished.unwrap_or(object.modified);
                     let mut parsed = tables(objects, &manifest.tables, &object.key, time, &mut found).await?;
-                    parsed.manifest.is_stored = finished.is_none();
+                    parsed.manifest.is_stored = entry.finished.is_none();
                     found.evidence.extend(manifest.unplaced.evidence(&manifest.tables));
                     if !manifest.odd.is_empty() {
                         let odd = names(&manifest.odd, manifest.more_odd);
@@ -213,21 +215,6 @@ async fn unlisted(objects: &dyn Objects, Owner { host, backup }: &Owner, other: 
     Ok(Some(SetEvidence::new(subject, Cause::Stray { why: why.into() })))
 }
 
-/// When Medusa says that it finished. The time of the manifest's object is only as good as whoever
-/// copied it.
-async fn finished(objects: &dyn Objects, host: &Host, backup: &str) -> Result<Option<Timestamp>> {
-    let directory = format!("{INDEX}/backup_index/{backup}/");
-    let prefix = format!("{directory}finished_{host}_");
-    let mut listed = objects.list(&directory);
-    while let Some(object) = listed.try_next().await? {
-        let seconds = object.key.strip_prefix(&*prefix).and_then(|rest| rest.strip_suffix(".timestamp")?.parse().ok());
-        if let Some(seconds) = seconds.filter(|seconds| (0..1 << 40).contains(seconds)) {
-            return Ok(Some(Timestamp::from_secs(seconds)));
-        }
-    }
-    Ok(None)
-}
-
 fn names(keys: &[String], more: usize) -> String {
     let mut names: Vec<String> = keys.iter().take(NAMED).map(|key| key.escape_debug().to_string()).collect();
     let more = keys.len().saturating_sub(NAMED) + more;
@@ -241,7 +228,8 @@ fn names(keys: &[String], more: usize) -> String {
 mod tests {
     use super::*;
     use crate::catalog::testing::MemoryObjects;
-    use crate::catalog::{Catalog, CatalogOptions, LayoutChoice};
+    use crate::catalog::{Catalog, CatalogOptions, Host, LayoutChoice};
+    use crate::time::Timestamp;
 
     /// A host with two full backups that have a file each; what the second one's manifest says is
     /// the file's place, and what else it has.
@@ -279,5 +267,41 @@ mod tests {
         assert_eq!(told("b1/data", &[&own, "meta/differential"]).await, [""; 0]);
         assert_eq!(told("b1/data", &[]).await, [""; 0]);
         assert_eq!(told("data", &[&own]).await, [""; 0]);
+    }
+    /// What is told of a backup whose manifest and the index's copy of it list these SSTables.
+    async fn told_of_copy(own: u32, copy: u32) -> Vec<String> {
+        const TABLE: &str = "shop/users-763dab90e55511f185a85b65bc0eb462";
+        let objects = MemoryObjects::default();
+        let time = Timestamp::from_secs(1_795_226_400);
+        let manifest = |number: u32| {
+            let path = format!("h/data/{TABLE}/nb-{number}-big-Data.db");
+            let (keyspace, directory) = TABLE.split_once('/').unwrap();
+            let listed = serde_json::json!([{ "path": path, "MD5": "", "size": 1 }]);
+            serde_json::json!([{ "keyspace": keyspace, "columnfamily": directory, "objects": listed }]).to_string()
+        };
+        objects.put("h/b1/meta/manifest.json", manifest(own), time);
+        objects.put("h/b1/meta/differential", "", time);
+        objects.put("index/backup_index/b1/manifest_h.json", manifest(copy), time);
+        // Another host's, which is no copy of it.
+        objects.put("index/backup_index/b1/manifest_h2.json", "[]", time);
+        for number in 1..=10 {
+            objects.put(format!("h/data/{TABLE}/nb-{number}-big-Data.db"), "x", time);
+        }
+        let layout = LayoutChoice::Certain(Arc::new(Medusa::default()));
+        let catalog = Catalog::open(Arc::new(objects), CatalogOptions { layout, ..CatalogOptions::default() });
+        let sets = catalog.host(&Host::new("h")).await.unwrap();
+        let lacks = sets.completeness.lacks().filter(|lack| lack.cause.name() == "other_manifest");
+        lacks.map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn a_manifest_in_the_place_of_another_is_told_by_the_copy_in_the_index() {
+        let said = "b1 is not as it was made: its manifest is not the one of which \
+                    index/backup_index/b1/manifest_h.json is the copy: one of the two is another backup's, and nothing \
+                    tells which files are missing (the right one belongs in both places)";
+        // Of the same length and of another one.
+        assert_eq!(told_of_copy(1, 2).await, [said]);
+        assert_eq!(told_of_copy(1, 10).await, [said]);
+        assert_eq!(told_of_copy(2, 2).await, [""; 0]);
     }
 }
