@@ -70,14 +70,18 @@ pub(super) fn of(hosts: &[Arc<HostSets>], usual: Usual) -> Vec<ClusterPoint> {
     let wholeness: Vec<HashMap<&Tag, bool>> = hosts.iter().map(|sets| wholeness(sets)).collect();
     let mut joined = vec![false; hosts.len()];
     let mut points = Vec::new();
+    let mut runs: Vec<&[Start]> = Vec::new();
     let mut rest = &starts[..];
     while !rest.is_empty() {
         let (run, later) = rest.split_at(length_of_run(rest, usual, hosts.len()));
-        for start in run {
+        runs.push(run);
+        rest = later;
+    }
+    for at in 0..runs.len() {
+        for start in runs[at] {
             joined[start.host] = true;
         }
-        points.push(point(hosts, &wholeness, &joined, (run, &starts), usual));
-        rest = later;
+        points.push(point(hosts, &wholeness, &joined, (at, &runs), usual));
     }
     points
 }
@@ -107,14 +111,20 @@ fn wholeness(sets: &HostSets) -> HashMap<&Tag, bool> {
 }
 
 /// What each host has of a run. A host whose set lies so near that the difference is none has that:
-/// nothing else accuses it of a missing one.
-fn of_hosts<'a>(run: &'a [Start<'a>], all: &'a [Start<'a>], usual: Usual) -> HashMap<usize, &'a Start<'a>> {
+/// nothing else accuses it of a missing one. But a set of another run, which has sets of the same
+/// hosts as well, is none of these incrementals. A full each host may make at a time of its own.
+fn of_hosts<'a>(at: usize, runs: &[&'a [Start<'a>]], usual: Usual) -> HashMap<usize, &'a Start<'a>> {
+    let run = runs[at];
     let (first, last) = (run[0].time, run[run.len() - 1].time);
     let near = usual.near();
-    let from = all.partition_point(|start| start.time.0 < first.0.saturating_sub(near));
-    let to = all.partition_point(|start| start.time.0 <= last.0.saturating_add(near));
     let distance = |start: &Start| (first.0 - start.time.0).max(start.time.0 - last.0).max(0);
-    let mut near: Vec<&Start> = all[from..to].iter().collect();
+    let are_fulls = run.iter().all(|start| start.kind == SetKind::Full);
+    let shares = |other: &[Start]| other.iter().any(|start| run.iter().any(|own| own.host == start.host));
+    let is_of_this = |other: &&&[Start]| are_fulls || !shares(other);
+    let is_near = |other: &&&[Start]| other.iter().any(|start| distance(start) <= near);
+    let before = runs[..at].iter().rev().take_while(is_near);
+    let others = before.chain(runs[at + 1..].iter().take_while(is_near)).filter(is_of_this);
+    let mut near: Vec<&Start> = others.flat_map(|other| other.iter()).filter(|start| distance(start) <= near).collect();
     // Of two that are as near, the earlier one: a time means what is not newer.
     near.sort_by_key(|start| (std::cmp::Reverse(distance(start)), std::cmp::Reverse(start.time)));
     near.into_iter().chain(run).map(|start| (start.host, start)).collect()
@@ -124,10 +134,11 @@ fn point(
     hosts: &[Arc<HostSets>],
     wholeness: &[HashMap<&Tag, bool>],
     joined: &[bool],
-    (run, all): (&[Start], &[Start]),
+    (at, runs): (usize, &[&[Start]]),
     usual: Usual,
 ) -> ClusterPoint {
-    let of_host = of_hosts(run, all, usual);
+    let run = runs[at];
+    let of_host = of_hosts(at, runs, usual);
     let mut absences = Vec::new();
     for (host, sets) in hosts.iter().enumerate().filter(|(host, _)| joined[*host]) {
         let absence = match of_host.get(&host) {

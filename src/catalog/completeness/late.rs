@@ -1,11 +1,14 @@
 //! The newest set of a host, where others of its cluster have one of that run and it has none.
 //!
 //! How many sets another host makes from one set of this host to the next tells how far apart the
-//! two are: one that comes hours after the others is not accused before its time. A host that has
-//! made none for long is taken for one that is gone: no restore point is judged by it for ever.
+//! two are: one that comes hours after the others is not accused before its time. Where that number
+//! changes, as it does with sets that are minutes apart, the longest time that the host ever came
+//! after the other one tells as much, later. A host that has made none for long is taken for one that
+//! is gone: no restore point is judged by it for ever.
 
 use super::members::PeerRuns;
 use super::peers::{Gap, Own, is_clearly_longer, pauses};
+use crate::catalog::Tag;
 use crate::catalog::local::LocalTime;
 use crate::time::Timestamp;
 
@@ -63,8 +66,25 @@ impl Own<'_> {
             let pause = usual.max(time - theirs[at - 1].0);
             (time - last) * 4 >= pause * 3 && time <= now - (pause / 2).min(STILL_TO_COME)
         };
-        let (time, set) = *theirs.get(missing)?;
-        (missing..theirs.len()).any(is_due).then(|| Gap::after((last, newest), time, peer, set))
+        let gap = |(time, set): (i64, &Tag)| Gap::after((last, newest), time, peer, set);
+        if (missing..theirs.len()).any(is_due) {
+            return theirs.get(missing).copied().map(gap);
+        }
+        let [.., before, _] = self.sets[..] else { return None };
+        // One of theirs from before the last set, and after the one before that, is of its run.
+        let has_run = is_near(last) || between(&[before, (last, newest)]) > 0;
+        let unmatched = theirs.get(first + usize::from(!has_run)).copied()?;
+        let behind = self.longest_behind(&theirs, near)?;
+        (unmatched.0 <= now - behind / 2 * 3 - STILL_TO_COME).then(|| gap(unmatched))
+    }
+
+    /// How long after a set of the other host this one made its own, at most, seconds. `near`: as much
+    /// earlier it may be.
+    fn longest_behind(&self, theirs: &[(i64, &Tag)], near: i64) -> Option<i64> {
+        let next = |time: i64| self.sets.get(self.sets.partition_point(|(own, _)| *own < time - near));
+        let first = self.sets.first()?.0 - near;
+        let known = theirs.iter().filter(|(time, _)| *time >= first);
+        known.filter_map(|(time, _)| Some((next(*time)?.0 - time).max(0))).max()
     }
 }
 
@@ -136,6 +156,18 @@ mod tests {
         // Fulls of a host among the incrementals of another one.
         let often: Vec<i64> = (0..24).map(|at| at * 6).collect();
         assert_eq!(told(&daily(5, 0), &often, 5 * DAY + 23, false), None);
+    }
+
+    #[test]
+    fn a_newest_set_is_told_where_the_hosts_come_in_turns() {
+        // Of the fifth run this host's set is the later one, so one is between twice.
+        let (own, other) = ([0, 20, 40, 60, 90], [0, 20, 40, 60, 70, 110]);
+        assert_eq!(told(&own, &other, 200, false).as_deref(), Some("110"));
+        // It may come as late as it ever did, and a half.
+        assert_eq!(told(&own, &other, 145, false), None);
+        // The last two are of one run, whichever is first.
+        assert_eq!(told(&own, &other[..5], 200, false), None);
+        assert_eq!(told(&other[..5], &own, 200, false), None);
     }
 
     #[test]
