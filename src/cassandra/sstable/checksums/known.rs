@@ -1,6 +1,7 @@
 //! A `Data.db` whose list is at hand: each piece is checked by its own CRC-32.
 
-use super::list::{CRC_LEN, Kind, List};
+use super::list::{Kind, List, can_end};
+use super::scan::CRC_LEN;
 use super::{BadPieces, Verdict};
 
 /// Where the file is, piece by piece.
@@ -31,7 +32,7 @@ impl Known {
         let (pieces, misfit) = match &list.0 {
             Kind::Chunks { starts, last, .. } => {
                 let starts = starts.clone()?;
-                (Pieces::Chunks { starts, next: 0 }, size > 0 && size <= last + CRC_LEN)
+                (Pieces::Chunks { starts, next: 0 }, size > 0 && !can_end(*last, size))
             }
             Kind::Pieces { length, crcs, .. } => {
                 let crcs = crcs.clone()?;

@@ -6,15 +6,12 @@ use super::super::bytes::Cursor;
 use super::super::chunks::InfoHead;
 use super::super::partitions::CompressionRatio;
 use super::Trail;
-use super::scan::USUAL_PIECE;
+use super::scan::{CRC_LEN, USUAL_PIECE};
 use crate::cassandra::SstableName;
 use crate::{Error, Result};
 
 /// What comes before the offsets is no longer than this in any SSTable.
 pub(super) const MAX_HEAD: usize = 64 << 10;
-
-/// A chunk has at least its CRC-32.
-pub(super) const CRC_LEN: u64 = 4;
 
 /// What a CompressionInfo.db or CRC.db says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,7 +87,7 @@ impl List {
     /// `Kind::Corrupt` where it cannot.
     pub fn check_size(&self, size: u64) -> Result<()> {
         match &self.0 {
-            Kind::Chunks { last, .. } if size <= last + CRC_LEN => {
+            Kind::Chunks { last, .. } if !can_end(*last, size) => {
                 Err(Error::corrupt(format!("it has a chunk at {last}, and Data.db has {size} bytes")))
             }
             _ => Ok(()),
@@ -122,6 +119,12 @@ pub(super) fn follows(before: Option<u64>, offset: u64) -> Result<()> {
         Some(before) => offset > before && offset - before > CRC_LEN,
     };
     if can { Ok(()) } else { Err(Error::corrupt(format!("a chunk at {offset} cannot follow the one before"))) }
+}
+
+/// Whether a file can end at `size` when its last chunk begins at `last`. A compaction may end it with
+/// a chunk of nothing, of which DeflateCompressor makes no byte: then there is the CRC-32 alone.
+pub(super) fn can_end(last: u64, size: u64) -> bool {
+    last.checked_add(CRC_LEN).is_some_and(|end| end <= size)
 }
 
 /// The first number of a CRC.db: bytes of a piece.

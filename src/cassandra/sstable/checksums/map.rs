@@ -8,8 +8,8 @@
 use super::super::Layout;
 use super::super::bytes::Cursor;
 use super::super::chunks::InfoHead;
-use super::list::{CRC_LEN, MAX_HEAD, follows, piece_length};
-use super::scan::LONGEST_CHUNK;
+use super::list::{MAX_HEAD, can_end, follows, piece_length};
+use super::scan::{CRC_LEN, LONGEST_CHUNK};
 use crate::cassandra::SstableName;
 use crate::{Error, Result};
 use std::ops::Range;
@@ -105,8 +105,8 @@ fn check_chunks(range: &Range<u64>, list: &[u8], bytes: &[u8]) -> Result<()> {
     let mut at = range.start;
     let mut rest = bytes;
     for end in starts.chain([range.end]) {
-        follows(Some(at), end).map_err(|_| changed())?;
-        let (chunk, behind) = rest.split_at_checked((end - at) as usize).ok_or_else(changed)?;
+        let length = end.checked_sub(at).ok_or_else(changed)?;
+        let (chunk, behind) = rest.split_at_checked(length as usize).ok_or_else(changed)?;
         let (stored, crc) = chunk.split_last_chunk().ok_or_else(changed)?;
         if crc32fast::hash(stored) != u32::from_be_bytes(*crc) {
             let message = format!(
@@ -236,8 +236,12 @@ impl MapReader {
                 if draft.left > 0 {
                     return Err(Error::corrupt("it is cut short"));
                 }
-                // An end is where another chunk could begin.
-                follows(draft.last, self.size)?;
+                if !draft.last.map_or(self.size == 0, |last| can_end(last, self.size)) {
+                    return Err(Error::corrupt(format!(
+                        "its last chunk cannot end with Data.db's {} bytes",
+                        self.size
+                    )));
+                }
                 draft.check_length(self.size)?;
             }
             Kind::Plain { length } => {

@@ -79,7 +79,7 @@ fn one_that_cannot_be_of_the_file_is_refused() {
     }
     // The file ends before its last chunk does; chunks that go back, or hold nothing.
     for (list, size) in [
-        (good.clone(), 18 * 404 + 4),
+        (good.clone(), 18 * 404 + 3),
         (info(&[0, 100, 50]), size),
         (info(&[0, 4]), size),
         (info(&[1, 100]), size),
@@ -126,4 +126,14 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_last_chunk_of_nothing_is_checked_as_the_others() {
+    let (data, info) = super::tests::compressed(&[noise(1, 10), Vec::new()]);
+    let map = map(&info, data.len() as u64, 7).unwrap();
+    assert_eq!(bad_spans(&map, &info, &data), [0; 0]);
+    let mut damaged = data.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(bad_spans(&map, &info, &damaged), [0]);
 }

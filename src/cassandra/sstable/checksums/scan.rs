@@ -10,6 +10,9 @@ use super::Trail;
 /// Piece of a plain file (`CRC.db`): the buffer of Cassandra's `SequentialWriter`.
 pub(super) const USUAL_PIECE: u32 = 64 << 10;
 
+/// The CRC-32 behind a chunk.
+pub(super) const CRC_LEN: u64 = 4;
+
 /// No chunk is longer: Cassandra's largest `chunk_length_in_kb` that anybody uses is a small part
 /// of it.
 pub(super) const LONGEST_CHUNK: u64 = 8 << 20;
@@ -171,7 +174,12 @@ impl Scan {
             self.end_piece();
         }
         let paths = self.paths.filter(|_| self.at == size);
-        let whole = paths.and_then(|paths| paths.candidates.into_iter().find(|candidate| candidate.start == size));
+        let whole = paths.and_then(|paths| {
+            let at = |start: u64| paths.candidates.iter().find(|candidate| candidate.start == start);
+            // The last chunk may be of nothing, with the CRC-32 of that.
+            let of_nothing = || at(size.checked_sub(CRC_LEN)?).filter(|_| self.tail == 0).map(|path| path.next(size));
+            at(size).cloned().or_else(of_nothing)
+        });
         (whole.map(|path| path.trail), self.pieces)
     }
 }

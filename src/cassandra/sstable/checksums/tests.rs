@@ -78,6 +78,15 @@ fn a_sound_file_is_good_either_way() {
     assert_eq!(verdicts(&data, &list(&info)), (Verdict::Good, Verdict::Good));
     let (data, info) = compressed(&[noise(1, 10), vec![0, 0, 0, 0, 0]]);
     assert_eq!(verdicts(&data, &list(&info)), (Verdict::Good, Verdict::Good));
+    // Of nothing DeflateCompressor makes no byte: its CRC-32 alone is there.
+    let (mut data, info) = compressed(&[noise(1, 10), noise(2, 9), Vec::new()]);
+    assert_eq!(verdicts(&data, &list(&info)), (Verdict::Good, Verdict::Good));
+    list(&info).check_size(data.len() as u64).unwrap();
+    *data.last_mut().unwrap() ^= 1;
+    assert_eq!(verdicts(&data, &list(&info)), (Verdict::Differs, bad(&[27], 3)));
+    data.pop();
+    assert_eq!(verdicts(&data, &list(&info)), (Verdict::Differs, Verdict::Differs));
+    list(&info).check_size(data.len() as u64).unwrap_err();
     for length in [1, 65_535, 65_536, 65_537, 300_000] {
         let data = noise(7, length);
         assert_eq!(verdicts(&data, &list(&crc_db(64 << 10, &data))), (Verdict::Good, Verdict::Good), "{length}");
