@@ -294,7 +294,8 @@ impl OffsetEvidence {
         let Some(manifest) = set.manifest.good() else {
             return Self { time: set.time, offset: None, certain: false };
         };
-        let offset = own_offset(manifest, set.tag_time, set.modified().map(|(first, _)| first));
+        let local = set.tag_time.filter(|_| order::tells_the_hour(&set.tag));
+        let offset = own_offset(manifest, local, set.modified().map(|(first, _)| first));
         Self { time: manifest.time, offset, certain: manifest.stated_offset != 0 }
     }
 }

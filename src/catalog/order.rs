@@ -5,9 +5,9 @@
 //! two sets of names alike that tell: the later one stored before the earlier one, or both together
 //! though hours are between their names. Pure.
 
-use super::SetKind;
 use super::local::{LocalTime, local_time};
 use super::set::BackupSet;
+use super::{SetKind, Tag};
 use crate::time::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -48,6 +48,12 @@ impl<'a> Named<'a> {
         let is_day = date.bytes().filter(u8::is_ascii_digit).count() == 8;
         Some(Self { prefix, local: local_time(date)?, is_day })
     }
+}
+
+/// Whether a set's name may tell at what hour it was made, by the host's clock. A date does not, nor
+/// the name of the full in whose directory incrementals lie.
+pub(super) fn tells_the_hour(tag: &Tag) -> bool {
+    !tag.0.ends_with(INCREMENTAL) && Named::of(&tag.0).is_none_or(|named| !named.is_day)
 }
 
 /// A finished set as its name and the store have it.

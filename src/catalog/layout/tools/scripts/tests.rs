@@ -229,3 +229,38 @@ async fn a_date_that_somebody_renamed_is_left_out_and_told() {
     let strays: Vec<_> = hosts.strays.list().iter().map(|stray| (&*stray.key, stray.reason)).collect();
     assert_eq!(strays, [("old/", StrayReason::Archives)]);
 }
+
+#[tokio::test]
+async fn a_date_tells_no_zone() {
+    let mut objects = Vec::new();
+    let days: Vec<String> = (20..24).map(|day| day.to_string()).collect();
+    for day in &days {
+        let dir = format!("202611{day}/node1");
+        for (name, time) in [
+            ("schema.cql", "03:00:00"),
+            ("my_app_users_by_name-ID.tar.gz", "03:00:09"),
+            // Made again six hours later, and one of them only.
+            ("my_app_users_by_name-ID_incr.tar.gz", "09:00:00"),
+            ("my_app_orders-ID_incr.tar.gz", "15:00:00"),
+        ] {
+            objects.push((format!("{dir}/{name}"), format!("2026-11-{day}T{time}Z")));
+        }
+    }
+    let objects: Vec<(&str, &str)> = objects.iter().map(|(key, time)| (&**key, &**time)).collect();
+    let host = host(&source(&objects)).await;
+    assert_eq!(host.offsets.near(at("2026-11-23T00:00:00Z")), None);
+    let expected = [
+        "20261120",
+        "20261120+20261120_incr",
+        "20261121",
+        "20261121+20261121_incr",
+        "20261122",
+        "20261122+20261122_incr",
+        "20261123",
+        "20261123+20261123_incr",
+    ];
+    assert_eq!(points(&host), expected);
+    let asked = |time: &str| host.find_point(time).unwrap().tag().to_string();
+    assert_eq!(asked("2026-11-21-03-15"), "20261121");
+    assert_eq!(asked("2026-11-21-16-00"), "20261121_incr");
+}
