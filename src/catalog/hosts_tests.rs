@@ -247,3 +247,24 @@ async fn a_later_process_starts_with_what_is_on_disk() {
 fn names_on_disk(catalog: &Catalog, host: &Host) -> Option<usize> {
     catalog.disk().unwrap().load(host).map(|(_, sets)| sets.sets.len())
 }
+
+#[tokio::test]
+async fn a_set_that_lacks_something_is_looked_at_until_it_is_mended() {
+    let objects = source();
+    let tag = objects.put_set("cass-a", old(6), false, &["shop/users", "shop/orders"]);
+    objects.put_set("cass-a", old(7), false, &["shop/users"]);
+    let archive = format!("cass-a/{tag}/shop/orders.tar.gz.enc");
+    objects.remove(&archive);
+    let catalog = open(&objects, None);
+    let node = Host::new("cass-a");
+    let lacking = |sets: &HostSets| sets.completeness.lacks().map(|lack| lack.set.to_string()).collect::<Vec<_>>();
+    assert_eq!(lacking(&*catalog.host(&node).await.unwrap()), [&*tag]);
+    objects.put(archive, "x", old(6));
+    objects.requests();
+    assert_eq!(lacking(&*catalog.host_now(&node).await.unwrap()), [""; 0]);
+    let (_, lists, _) = objects.requests();
+    assert_eq!(lists, 3, "the two oldest, and this one");
+    // What is whole needs no other look.
+    catalog.host_now(&node).await.unwrap();
+    assert_eq!(objects.requests().1, 2);
+}

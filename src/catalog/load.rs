@@ -509,10 +509,14 @@ enum SetListing {
     Unread(Box<(ListedSet, String)>),
 }
 
-/// The sets that were not looked at for longest.
-fn to_audit(known: &HostSets, now: Timestamp) -> Vec<Tag> {
+/// The sets that were not looked at for longest, and the newest that lack something: somebody may have
+/// mended them.
+fn to_audit(known: &HostSets, now: Timestamp) -> HashSet<Tag> {
     let mut due: Vec<&Arc<BackupSet>> =
         known.sets.iter().filter(|set| now.0.saturating_sub(set.listed.0) > AUDIT_US).collect();
     due.sort_by_key(|set| set.listed);
-    due.into_iter().take(AUDITED_AT_ONCE).map(|set| set.tag.clone()).collect()
+    let due = due.into_iter().take(AUDITED_AT_ONCE).map(|set| set.tag.clone());
+    let lacking: HashSet<&Tag> = known.completeness.lacks().map(|lack| &lack.set).collect();
+    let newest = known.sets.iter().rev().map(|set| &set.tag).filter(|tag| lacking.contains(tag));
+    due.chain(newest.take(AUDITED_AT_ONCE).cloned()).collect()
 }
