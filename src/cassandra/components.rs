@@ -46,12 +46,17 @@ pub const NEITHER_LIST: &str = "CompressionInfo.db or CRC.db";
 /// What no format does without, and what a format that has it does not do without.
 const NEEDED: [&str; 6] = [DATA, "Statistics.db", COMPRESSION_INFO, "Index.db", "Partitions.db", "Rows.db"];
 
+/// Whether these can be the lines of a TOC.txt: each lists Data.db.
+pub fn is_toc(lines: &[String]) -> bool {
+    lines.iter().any(|line| line.trim() == DATA)
+}
+
 /// What an SSTable with the components `present` lacks: those without which none of its format
-/// opens, and those that its TOC.txt lists.
+/// opens, and those that its TOC.txt lists. One that cannot be a TOC.txt lists nothing.
 pub fn lacking(format: Format, present: &[&str], toc: Option<&[String]>) -> Vec<Lack> {
     let has = |component: &str| present.contains(&component);
-    let listed: Vec<&str> =
-        toc.unwrap_or_default().iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    let toc = toc.filter(|lines| is_toc(lines)).unwrap_or_default();
+    let listed: Vec<&str> = toc.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
     let needed: &[&str] = match format {
         Format::Big => &[DATA, "Statistics.db", "Index.db"],
         Format::Bti => &[DATA, "Statistics.db", "Partitions.db", "Rows.db"],
@@ -129,6 +134,7 @@ mod tests {
         assert!(missing_components(Format::Big, &big, None).is_empty());
         assert!(missing_components(Format::Big, &big, Some(&toc(&["Data.db", "", "Index.db\r"]))).is_empty());
         assert_eq!(missing_components(Format::Big, &big, Some(&toc(&["Filter.db", "Data.db"]))), ["Filter.db"]);
+        assert_eq!(missing_components(Format::Big, &big, Some(&toc(&["12345"]))), [""; 0]);
         assert_eq!(missing_components(Format::Big, &big[..3], None), ["CompressionInfo.db or CRC.db"]);
         assert_eq!(missing_components(Format::Big, &[], None).len(), 4);
         let bti = ["Data.db", "Statistics.db", "Partitions.db", "CRC.db"];
@@ -154,7 +160,7 @@ mod tests {
         }
         // A plain Data.db is read without its checksums.
         assert_eq!(effects(&all[..3], &["Data.db", "Statistics.db", "Index.db", "CRC.db"]), [Effect::Unchecked]);
-        assert_eq!(effects(&all, &["SI_name.db"]), [Effect::Unknown]);
+        assert_eq!(effects(&all, &["Data.db", "SI_name.db"]), [Effect::Unknown]);
     }
 
     #[test]

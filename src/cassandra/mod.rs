@@ -11,7 +11,7 @@ pub mod schema;
 pub mod sstable;
 mod tokenmap;
 
-pub use components::{Effect, Lack, NEITHER_LIST, is_needed, is_spare, lacking, missing_components};
+pub use components::{Effect, Lack, NEITHER_LIST, is_needed, is_spare, is_toc, lacking, missing_components};
 pub use names::{Component, Format, INDEX_ABSENT, SstableId, SstableName, TableId, TableName};
 pub use releases::opened_since;
 pub use tokenmap::{TokenMapNode, node_in_tokenmap, tokens_in_tokenmap};

@@ -1,12 +1,12 @@
 //! One archive: a glance at its ends, or all of it.
 
-use super::finding::{Content, Finding, Note, Problem, SstableRef};
+use super::finding::{Content, Finding, Note, Problem, Severity, SstableRef};
 use super::sets::{NO_ROWS, not_fetched, sentence};
 use super::sstables::{Sink, Sums};
 use super::tables::KnownTables;
 use crate::archive::compression::Compression;
 use crate::cassandra::sstable::checksums::{BadPieces, Verdict};
-use crate::cassandra::{Effect, SstableName, is_spare, lacking};
+use crate::cassandra::{Effect, SstableName, is_spare, is_toc, lacking};
 use crate::catalog::{BackupSet, Cause, HostSets, TableArchive, Unread};
 use crate::reader::{Broken, ListedFile, Listing, Reader, Seal, Stage};
 use crate::{Kind, Result};
@@ -258,11 +258,18 @@ impl Subject<'_> {
         if sstable.directory.starts_with('.') {
             broken.extend(unreadable.drain(..).chain(unknown.drain(..)));
         }
+        if toc.as_deref().is_some_and(|toc| !is_toc(toc)) {
+            let message = format!("{sstable}-TOC.txt: it does not list Data.db, so it is damaged");
+            outcome.findings.push(self.finding(Problem::Oddity, message).lost("nothing: Cassandra does without it"));
+        }
         if !unreadable.is_empty() || !unknown.is_empty() {
             let message = format!("{} missing", names(&[&unreadable[..], &unknown].concat()));
-            let finding = self.of_sstable(Problem::ComponentMissing, sstable, message, content());
+            let mut finding = self.of_sstable(Problem::ComponentMissing, sstable, message, content());
+            if unreadable.is_empty() {
+                finding.severity = Severity::Warning;
+            }
             let lost = match &unreadable[..] {
-                [] => "perhaps nothing: TOC.txt lists it",
+                [] => "no row: TOC.txt lists it, and Cassandra opens the SSTable without it",
                 ["Index.db"] => "the SSTable: no node opens it, though sstabledump reads its rows",
                 _ => "the SSTable: Cassandra does not open it",
             };
