@@ -4,7 +4,8 @@ use super::locked::Asked;
 use super::options::{BackupArgs, KeyspaceArgs, PointArgs, TableArgs};
 use super::session::{self, Session};
 use super::{locked, mixed, output};
-use cassmount::tree::SchemaOptions;
+use cassmount::catalog::Tag;
+use cassmount::tree::{SchemaOptions, untold_tables};
 use cassmount::{Error, Kind, Result};
 
 /// Prints the schema as of a restore point, in an order that cqlsh accepts. It comes from the sets'
@@ -40,7 +41,7 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
         let text = tree.schema_cql(&host, point, &options).await?;
         let doubt = tree.schema_doubt(&host, point).await?;
         let tag = session.catalog.host(&host).await?.find_point(point)?.tag().clone();
-        let opened = locked::keys_fit(&session, &[(host.clone(), Asked::Points(vec![tag]))]).await;
+        let opened = locked::keys_fit(&session, &[(host.clone(), Asked::Points(vec![tag.clone()]))]).await;
         if let Err(error) = &opened
             && options.ids
             && !tree.tells_ids(&host, point).await?
@@ -49,7 +50,10 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
             let message = format!("{error}. --no-ids prints what a full wrote down, which has no ids");
             return Err(Error::new(error.kind(), message));
         }
-        let Some(doubt) = doubt else { return output::write(&text) };
+        let Some(doubt) = doubt else {
+            output::write(&text)?;
+            return all_told(&text, &tag);
+        };
         // A part would be taken for all where the key is all that is missing. Who wants no ids asks for what
         // a full wrote down.
         if doubt.kind() != Kind::NoKey || !options.ids {
@@ -58,4 +62,14 @@ pub(super) fn run(args: &SchemaArgs) -> Result<()> {
         // Where it is for want of a key, that one sentence says more.
         opened.and(Err(doubt))
     })
+}
+
+/// # Errors
+/// `Kind::Corrupt` where a table of the point has no statement. The text says so in comments, which
+/// nobody sees who has cqlsh read it.
+fn all_told(text: &[u8], tag: &Tag) -> Result<()> {
+    let untold: Vec<_> = untold_tables(text).collect();
+    let [first, others @ ..] = &untold[..] else { return Ok(()) };
+    let more = if others.is_empty() { String::new() } else { format!(", nor of {} more", others.len()) };
+    Err(Error::corrupt(format!("the schema of {tag} does not tell of {first}{more}: its comments name them")))
 }

@@ -46,6 +46,6 @@ pub use report::{
     AbsentTable, ArchiveReport, ChainReport, LeftOutSet, OtherSstable, ReportOptions, SetReport, SstableReport,
     TableContents, TableReport,
 };
-pub use schema_text::SchemaOptions;
+pub use schema_text::{SchemaOptions, untold_tables};
 pub use source::{Backups, Source};
 pub use warnings::HostJudgement;

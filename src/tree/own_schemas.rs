@@ -3,7 +3,7 @@
 
 use super::backup::BackupTree;
 use super::model::{HostModel, TableDir};
-use super::schema_text::SchemaOptions;
+use super::schema_text::{SchemaOptions, UNTOLD};
 use crate::cassandra::TableId;
 use crate::cassandra::schema::is_system_keyspace;
 use crate::catalog::{Tag, declared_id};
@@ -85,7 +85,7 @@ impl BackupTree {
             let _ = writeln!(text, "-- {gap}");
         }
         for (dir, why) in untold {
-            let _ = writeln!(text, "-- It does not tell of {}: {why}.", dir.table);
+            let _ = writeln!(text, "{UNTOLD}{}: {why}.", dir.table);
         }
         for (keyspace, (tables, views)) in &by_keyspace {
             let _ = writeln!(

@@ -11,11 +11,22 @@ use crate::store::ObjectMeta;
 use crate::task::blocking;
 use crate::{Error, Kind, Result};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Longest schema.cql of a set, bytes.
 const MAX_SCHEMA: u64 = 64 << 20;
+
+/// What stands before the name of a table whose statement is missing: a comment, because half a schema
+/// is worth more than none.
+pub(super) const UNTOLD: &str = "-- It does not tell of ";
+
+/// The tables that a schema's text says it does not tell of, each with why, as far as that is known.
+pub fn untold_tables(text: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
+    let lines = text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(UNTOLD.as_bytes()));
+    lines.map(|line| String::from_utf8_lossy(line.strip_suffix(b".").unwrap_or(line)))
+}
 
 impl HostModel {
     /// A digest of all that the point's schema.cql is made from; `None` if there is nothing to make
@@ -210,14 +221,13 @@ fn from_history(model: &HostModel, knowledge: &Knowledge, point: usize, options:
     if !options.tables.is_empty() {
         text.push_str("-- Only these tables: their keyspaces, and types of these that they use, have to be there.\n");
     }
-    // A comment, because half a schema is worth more than none.
     let is_wanted = |dir: &&TableDir| match keyspaces {
         _ if !options.tables.is_empty() => options.tables.contains(&dir.table),
         [] => !is_system_keyspace(&dir.table.keyspace),
         some => some.iter().any(|keyspace| *dir.table.keyspace == **keyspace),
     };
     for dir in model.tables_at(point).filter(is_wanted).filter(|dir| timeline.at(&dir.table, at).is_none()) {
-        let _ = writeln!(text, "-- It does not tell of {}.", dir.table);
+        let _ = writeln!(text, "{UNTOLD}{}.", dir.table);
     }
     text.push('\n');
     let SchemaOptions { ids, tables, .. } = options;
