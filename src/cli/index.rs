@@ -207,6 +207,14 @@ struct Failed {
     kind: Kind,
 }
 
+impl Failed {
+    /// The object once, and why.
+    fn line(&self) -> String {
+        let Self { object, reason, .. } = self;
+        if reason.starts_with(&**object) { reason.clone() } else { format!("{object}: {reason}") }
+    }
+}
+
 impl Shown for Outcome {
     fn text(&self) -> String {
         let mut text = String::new();
@@ -226,8 +234,17 @@ impl Shown for Outcome {
             let _ =
                 writeln!(text, "{nothing}indexes of {published} published, of {} there already", self.published_before);
         }
-        for failed in &self.failed {
-            let _ = writeln!(text, "failed: {}: {}", failed.object, failed.reason);
+        let (locked, failed): (Vec<&Failed>, _) = self.failed.iter().partition(|failed| failed.kind == Kind::NoKey);
+        if let Some(first) = locked.first() {
+            let more = if locked.len() > 1 {
+                format!("{}, as ", words::count(locked.len(), "archive"))
+            } else {
+                String::new()
+            };
+            let _ = writeln!(text, "failed: {more}{}", first.line());
+        }
+        for failed in failed {
+            let _ = writeln!(text, "failed: {}", failed.line());
         }
         text
     }
@@ -236,6 +253,19 @@ impl Shown for Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_key_that_is_missing_is_one_line() {
+        let failed = |object: &str, kind| Failed { object: object.into(), reason: format!("{object}: why"), kind };
+        let failed = vec![
+            failed("a", Kind::NoKey),
+            failed("b", Kind::Corrupt),
+            failed("c", Kind::NoKey),
+            failed("d", Kind::NoKey),
+        ];
+        let text = Outcome { archives: 5, failed, ..Outcome::default() }.text();
+        assert!(text.ends_with("failed: 3 archives, as a: why\nfailed: b: why\n"), "{text}");
+    }
 
     #[test]
     fn a_run_that_publishes_nothing_says_so() {

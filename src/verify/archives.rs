@@ -184,7 +184,12 @@ impl Subject<'_> {
 
     /// What a sound archive holds.
     fn judge(&self, listing: &Listing, sink: &Sink, outcome: &mut Outcome) {
-        let odd = |what: String| self.finding(Problem::Oddity, what).lost("nothing that Cassandra put there");
+        let odd = |what: String| {
+            let is_of_snapshot = what.starts_with("the snapshot ");
+            let others = "nothing of the snapshot; what others have since it, no restore point shows";
+            let lost = if is_of_snapshot { others } else { "nothing that Cassandra put there" };
+            self.finding(Problem::Oddity, what).lost(lost)
+        };
         outcome.findings.extend(listing.warnings.iter().take(MAX_ODDITIES).cloned().map(odd));
         if let Some(more) = listing.warnings.len().checked_sub(MAX_ODDITIES).filter(|more| *more > 0) {
             outcome.findings.push(odd(format!("and {more} more like that")));
