@@ -258,10 +258,10 @@ async fn a_set_that_lacks_something_is_looked_at_until_it_is_mended() {
     let catalog = open(&objects, None);
     let node = Host::new("cass-a");
     let lacking = |sets: &HostSets| sets.completeness.lacks().map(|lack| lack.set.to_string()).collect::<Vec<_>>();
-    assert_eq!(lacking(&*catalog.host(&node).await.unwrap()), [&*tag]);
+    assert_eq!(lacking(&catalog.host(&node).await.unwrap()), [&*tag]);
     objects.put(archive, "x", old(6));
     objects.requests();
-    assert_eq!(lacking(&*catalog.host_now(&node).await.unwrap()), [""; 0]);
+    assert_eq!(lacking(&catalog.host_now(&node).await.unwrap()), [""; 0]);
     let (_, lists, _) = objects.requests();
     assert_eq!(lists, 3, "the two oldest, and this one");
     // What is whole needs no other look.
