@@ -42,16 +42,18 @@ impl NodeArchives {
     /// The directory below which the files of an archive are shown; ends in `/`. `None` for a key
     /// that is no archive's. Several archives may share one.
     ///
-    /// The host is the first name that is neither a date nor a word for a backup. Dates and such
-    /// words tell its backups apart.
+    /// The host is the first name that is neither a date nor a word for a backup. Dates tell its
+    /// backups apart; where there is none, such words do. Beside a date they tell the parts of one
+    /// backup: `backup-0`, `data2`.
     pub fn directory(key: &str) -> Option<String> {
         let (above, file) = key.rsplit_once('/').unwrap_or(("", key));
         let name = archive_name(file)?;
         let names = || above.split('/').filter(|name| !name.is_empty()).chain([name]);
         let host = names().position(|name| !is_of_backup(name));
+        let has_date = names().any(is_date);
         let (mut backup, mut rest) = (Vec::new(), String::new());
         for (at, name) in names().enumerate() {
-            if is_of_backup(name) {
+            if if has_date { is_date(name) } else { is_of_backup(name) } {
                 backup.push(name.replace(OF, "_"));
             } else if Some(at) != host {
                 rest.push_str(name);
@@ -68,10 +70,21 @@ impl NodeArchives {
     }
 }
 
-/// Whether a name tells which backup it is, and not of what.
+/// Whether a name tells which backup it is, or which part of one, and not of what.
 fn is_of_backup(name: &str) -> bool {
+    local_time(name).is_some() || is_word(name)
+}
+
+/// Whether a name tells when a backup was made: `20261121`, `backup-2018.02.26,21.12.16`.
+fn is_date(name: &str) -> bool {
+    /// A day, or seconds since 1970.
+    const DIGITS: usize = 8;
+    local_time(name).is_some() || is_word(name) && name.bytes().filter(u8::is_ascii_digit).count() >= DIGITS
+}
+
+fn is_word(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    local_time(name).is_some() || BACKUPS.iter().any(|word| lower.starts_with(word))
+    BACKUPS.iter().any(|word| lower.starts_with(word))
 }
 
 impl Layout for NodeArchives {
@@ -208,6 +221,11 @@ mod tests {
             ("node1/backup-0.tar.gz", "node1@backup-0/"),
             ("backup-2018.02.26,21.12.16.tar.gz", "node@backup-2018.02.26,21.12.16/"),
             ("20261121.tar", "node@20261121/"),
+            // Parts of one backup.
+            ("node1/20261121/backup-0.tar.gz", "node1@20261121/backup-0/"),
+            ("20261121/node1/data2.tar.gz", "node1@20261121/data2/"),
+            ("node1/20261121/cassandra-shop.tar.gz", "node1@20261121/cassandra-shop/"),
+            ("node1/backup-20261121/data1.tar.gz", "node1@backup-20261121/data1/"),
         ] {
             assert_eq!(NodeArchives::directory(key).as_deref(), Some(directory), "{key}");
         }
