@@ -17,6 +17,7 @@ mod places;
 
 use crate::Result;
 use crate::catalog::Host;
+use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::layout::files::files_below;
 use crate::catalog::layout::flushed;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
@@ -39,6 +40,10 @@ const ONLY_HOST: &str = "node";
 const AFTER_HOST: char = ':';
 /// Data directories of one host that are listed.
 const MAX_PLACES: usize = 256;
+
+/// Why no restore point of a host has all of it.
+const SEVERAL: &str = "several data directories in it have the same snapshot of a table: if it is above the \
+                       directories of hosts, give it as SOURCE; else they are copies, and one is too many";
 
 /// Cassandra's own tree.
 #[derive(Clone, Copy, Debug, Default)]
@@ -196,12 +201,16 @@ impl GatheredSets for DataDir {
             };
             let mut gathered = match contents::unite(contents) {
                 Ok(all) => all.gather(&scan).await?,
-                // Copies of one data directory, beside each other.
+                // Copies of one data directory, beside each other, or several hosts': no restore point has
+                // all of them.
                 Err(apart) => {
                     let mut gathered = Gathered::default();
                     for (number, contents) in apart.into_iter().enumerate() {
                         gathered.add(contents.gather(&scan).await?, &(number + 1).to_string());
                     }
+                    let subject = Subject::Object { key: format!("{}/", scan.host).into(), table: None };
+                    let several = SetEvidence::new(subject, Cause::Stray { why: SEVERAL.into() });
+                    gathered.sets.iter_mut().for_each(|set| set.evidence.push(several.clone()));
                     gathered
                 }
             };
@@ -261,4 +270,43 @@ async fn disks(objects: &dyn Objects, hosts: &[Host]) -> Result<Option<Disks>> {
         logs.extend(logs::take(objects, &base, &mut beside).await?);
     }
     Ok(any.then_some(Disks { contents, strays, logs }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::testing::MemoryObjects;
+    use crate::catalog::{Catalog, CatalogOptions, LayoutChoice};
+    use crate::time::Timestamp;
+    use std::sync::Arc;
+
+    /// What the snapshots of a host lack in which two directories have a table's snapshot.
+    async fn lacks(described: [bool; 2]) -> Vec<(String, String)> {
+        let objects = MemoryObjects::default();
+        let table = "data/shop/users-763dab90e55511f185a85b65bc0eb462/snapshots/daily";
+        let at = Timestamp::from_secs(1_795_229_160);
+        for (number, is_described) in described.into_iter().enumerate() {
+            let prefix = format!("prod/n{number}/{table}");
+            for component in ["Data.db", "Statistics.db", "Index.db", "CRC.db"] {
+                objects.put(format!("{prefix}/nb-{number}-big-{component}"), "x", at);
+            }
+            if is_described {
+                let files = format!(r#"{{"files":["nb-{number}-big-Data.db"]}}"#);
+                objects.put(format!("{prefix}/manifest.json"), files, at);
+            }
+        }
+        let layout = LayoutChoice::Certain(Arc::new(DataDir));
+        let options = CatalogOptions { layout, ..CatalogOptions::default() };
+        let host = Catalog::open(Arc::new(objects), options).host(&Host::new("prod")).await.unwrap();
+        host.completeness.lacks().map(|lack| (lack.set.to_string(), lack.cause.to_string())).collect()
+    }
+
+    #[tokio::test]
+    async fn several_hosts_below_one_directory_are_told_and_disks_are_united() {
+        let lacks_of = lacks([true, true]).await;
+        assert_eq!(lacks_of.iter().map(|(tag, _)| &**tag).collect::<Vec<_>>(), ["daily", "daily_2"]);
+        assert!(lacks_of.iter().all(|(_, why)| why.ends_with(SEVERAL)), "{lacks_of:?}");
+        // Of several disks one has the manifest; that it lists less than is there is told elsewhere.
+        assert!(!lacks([true, false]).await.iter().any(|(_, why)| why.ends_with(SEVERAL)));
+    }
 }
