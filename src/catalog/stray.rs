@@ -120,7 +120,9 @@ impl fmt::Display for StrayReason {
             Self::Hostile => "a name with bytes that no host or table has",
             Self::DirectoryMarker => "an object that only marks a directory",
             Self::Duplicate => "a second archive of one table",
-            Self::Unreadable => "its name cannot be shown, or it may not be looked into",
+            Self::Unreadable => {
+                "its name cannot be shown, it may not be looked into, or it is a link to what is not here"
+            }
             Self::OtherArchive => "an archive that is packed in another way than this layout's are",
             Self::Archives => "archives or SSTables where no backup set has any: their rows are in no restore point",
             Self::BeforeTable => {

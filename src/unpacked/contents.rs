@@ -1,9 +1,13 @@
 //! Which archives there are, and the files of one in order of their names.
 
-use crate::reader::Listing;
-use crate::store::ObjectMeta;
+use crate::catalog::layout::NodeArchives;
+use crate::reader::{ListedFile, Listing};
+use crate::store::{ObjectMeta, SkippedName};
 use std::collections::HashSet;
 use std::sync::Arc;
+
+/// What one archive lacks that is told.
+const MOST_LOST: usize = 100;
 
 /// The objects of a source.
 #[derive(Debug)]
@@ -71,7 +75,8 @@ pub(super) struct Members {
 
 impl Members {
     pub(super) fn new(placed: &Placed, version: [u8; 32], listing: Arc<Listing>) -> Self {
-        let mut order: Vec<u32> = (0..listing.files.len() as u32).collect();
+        let is_file = |number: &u32| !listing.files[*number as usize].is_of_no_sstable();
+        let mut order: Vec<u32> = (0..listing.files.len() as u32).filter(is_file).collect();
         order.sort_by(|a, b| listing.files[*a as usize].path.cmp(&listing.files[*b as usize].path));
         let directory = Arc::clone(&placed.directory);
         Self { directory, version, listing, archived: placed.object.archived, order }
@@ -83,6 +88,17 @@ impl Members {
         let start = self.order.partition_point(|number| path(number) < prefix);
         let rest = self.order[start..].iter().map(move |number| (path(number), *number as usize));
         rest.take_while(move |(path, _)| path.starts_with(prefix))
+    }
+
+    /// What stands for rows that the archive does not hold, below its host.
+    pub(super) fn lost(&self) -> Vec<SkippedName> {
+        let lost = self.listing.files.iter().filter(|file| file.is_of_no_sstable());
+        let name = |file: &ListedFile| SkippedName {
+            name: format!("{}{}", NodeArchives::below_host(&self.directory), file.path),
+            reason: file.damage.as_deref().unwrap_or_default().to_owned().into(),
+            may_hold_backups: true,
+        };
+        lost.take(MOST_LOST).map(name).collect()
     }
 
     /// The file at that path.

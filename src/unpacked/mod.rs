@@ -26,6 +26,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use lru::LruCache;
 use pages::ArchivePages;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
@@ -59,6 +60,7 @@ impl Unpacked {
             reader,
             contents: Mutex::default(),
             in_order: Mutex::new(LruCache::new(IN_ORDER)),
+            lost: Mutex::default(),
             said: AtomicBool::new(false),
         });
         let store = Store::derived(name, Arc::new(Unpacking(Arc::clone(&archives))));
@@ -110,7 +112,9 @@ impl Objects for Unpacked {
     }
 
     fn left_out(&self) -> Vec<SkippedName> {
-        Objects::left_out(&self.archives.packed)
+        let mut names = Objects::left_out(&self.archives.packed);
+        names.extend(lock(&self.archives.lost).values().flatten().cloned());
+        names
     }
 
     fn is_link<'a>(&'a self, name: &'a str) -> BoxFuture<'a, bool> {
@@ -126,6 +130,8 @@ struct Archives {
     /// As they were last listed.
     contents: Mutex<Option<Arc<Contents>>>,
     in_order: Mutex<LruCache<[u8; 32], Arc<Members>>>,
+    /// What archives that were looked into do not hold, by their directories.
+    lost: Mutex<HashMap<Arc<str>, Vec<SkippedName>>>,
     /// Whether the log has that archives are read whole.
     said: AtomicBool,
 }
@@ -152,6 +158,8 @@ impl Archives {
             }
         }
         let contents = Arc::new(Contents::new(archives, beside));
+        let there: HashSet<&str> = contents.archives.iter().map(|placed| &*placed.directory).collect();
+        lock(&self.lost).retain(|directory, _| there.contains(&**directory));
         *lock(&self.contents) = Some(Arc::clone(&contents));
         Ok(contents)
     }
@@ -184,6 +192,7 @@ impl Archives {
             }
         };
         let members = Arc::new(Members::new(placed, version, listing));
+        lock(&self.lost).insert(Arc::clone(&placed.directory), members.lost());
         lock(&self.in_order).put(version, Arc::clone(&members));
         Ok(Some(members))
     }

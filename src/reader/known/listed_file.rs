@@ -1,5 +1,6 @@
 //! A file as the listing of an archive or a bundle has it.
 
+use crate::cassandra::SstableName;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -34,6 +35,12 @@ impl ListedFile {
     pub(in crate::reader) fn absent_by(damage: &str, mtime: Timestamp) -> Option<Self> {
         let path = damage.strip_suffix(NOT_THERE)?.strip_suffix(": ")?;
         Some(Self::absent(path, mtime))
+    }
+
+    /// Whether it stands for what the archive does not hold, and is of no SSTable that can be told: a
+    /// directory that is a symbolic link, a piece of a file.
+    pub fn is_of_no_sstable(&self) -> bool {
+        self.damage.is_some() && SstableName::parse_path(&self.path).is_none()
     }
 
     /// Whether the archive does not hold it at all: the snapshot's manifest.json lists it.

@@ -3,6 +3,7 @@
 use super::listed_file::ListedFile;
 use super::members::Files;
 use super::snapshot::{self, CountedPart};
+use super::symbolic_links::Holds;
 use super::warnings::{MAX_WARNINGS, Warnings};
 use crate::archive::{Member, names};
 use crate::cassandra::{INDEX_ABSENT, SstableName};
@@ -38,7 +39,7 @@ impl Listing {
     /// stream. Nothing is damaged yet.
     pub(in crate::reader) fn build(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
         let mut warnings = Warnings::of(warnings);
-        let Files { files, directories } = Files::of(members, &mut warnings);
+        let Files { files, directories } = Files::of(members, Holds::Table, &mut warnings);
         Self::of_table(files, &directories, plain_size, warnings)
     }
 
@@ -46,7 +47,7 @@ impl Listing {
     /// its whole path.
     pub(in crate::reader) fn of_tree(members: &[Member], plain_size: u64, warnings: &[String]) -> (Self, Vec<u64>) {
         let mut warnings = Warnings::of(warnings);
-        let Files { files, directories } = Files::of(members, &mut warnings);
+        let Files { files, directories } = Files::of(members, Holds::Tree, &mut warnings);
         let (files, offsets) = files.into_iter().unzip();
         let directories = directories.into_iter().collect();
         (Self { files, directories, warnings: warnings.finish(), plain_size, root: "".into() }, offsets)
@@ -61,7 +62,7 @@ impl Listing {
         let common = names::common_directory(files.iter().map(|(file, _)| &*file.path));
         let chosen = snapshot::choose(&files, common);
         if let Some(CountedPart { root, warnings: told }) = &chosen {
-            files.retain(|(file, _)| file.path.starts_with(&**root));
+            files.retain(|(file, _)| file.path.starts_with(&**root) || file.is_of_no_sstable());
             told.iter().cloned().for_each(|warning| warnings.push(warning));
         }
         let (mut files, offsets): (Vec<ListedFile>, _) = files.into_iter().unzip();
@@ -70,7 +71,10 @@ impl Listing {
             let paths: Vec<String> = directories.iter().map(|path| format!("{path}/")).collect();
             names::common_directory(paths.iter().map(String::as_str)).into()
         } else {
-            names::common_directory(files.iter().map(|file| &*file.path)).into()
+            // What a lost directory is called says nothing of where the others are.
+            let has_others = files.iter().any(|file| !file.is_of_no_sstable());
+            let counted = files.iter().filter(|file| !has_others || !file.is_of_no_sstable());
+            names::common_directory(counted.map(|file| &*file.path)).into()
         };
         let below = |path: &Arc<str>| path.strip_prefix(&*root).map(Arc::from);
         if !root.is_empty() {

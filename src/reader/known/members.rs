@@ -3,6 +3,7 @@
 //! which a part is such a name is not whole, and must not look so.
 
 use super::listed_file::ListedFile;
+use super::symbolic_links::{self, Holds};
 use super::warnings::Warnings;
 use crate::archive::{Member, MemberKind, names};
 use crate::reader::digest::component;
@@ -24,8 +25,9 @@ pub(in crate::reader) struct Files {
 type Data<'a> = Result<&'a Member, String>;
 
 impl Files {
-    pub(in crate::reader) fn of(members: &[Member], warnings: &mut Warnings) -> Self {
+    pub(super) fn of(members: &[Member], holds: Holds, warnings: &mut Warnings) -> Self {
         let links = Links::of(members);
+        let lost_links = symbolic_links::lost(members, holds);
         let mut files: Vec<Option<(ListedFile, u64)>> = Vec::new();
         let mut places: HashMap<Arc<str>, usize> = HashMap::new();
         let mut directories = BTreeSet::new();
@@ -59,12 +61,19 @@ impl Files {
                 MemberKind::File | MemberKind::Sparse(_) => Ok(member),
                 MemberKind::HardLink(target) => links.resolve(number, target),
                 MemberKind::SymbolicLink(target) => {
-                    Err(format!("it is a symbolic link to {}, and its data is not in the archive", shown(target)))
+                    let is_left_out = match () {
+                        () if lost_links.contains(&number) => {
+                            ", and what it leads to is not in the archive (tar -h packs that)"
+                        }
+                        () if component(&path).is_some() => ", and its data is not in the archive",
+                        () => "",
+                    };
+                    Err(format!("it is a symbolic link to {}{is_left_out}", shown(target)))
                 }
                 MemberKind::Unsupported(kind) => Err(unsupported(*kind)),
             };
             // A piece of a file is data whatever its name is.
-            let is_data = matches!(member.kind, MemberKind::Unsupported(b'M' | b'S'));
+            let is_data = matches!(member.kind, MemberKind::Unsupported(b'M' | b'S')) || lost_links.contains(&number);
             if let Err(why) = &data
                 && (path.is_empty() || !is_data && component(&path).is_none())
             {
@@ -216,7 +225,7 @@ mod tests {
     /// The files, and the number of warnings.
     fn files(members: &[Member]) -> (Vec<PlacedFile>, usize) {
         let mut warnings = Warnings::default();
-        let files = Files::of(members, &mut warnings).files.into_iter().map(|(file, offset)| {
+        let files = Files::of(members, Holds::Table, &mut warnings).files.into_iter().map(|(file, offset)| {
             let data = file.damage.map_or(Ok(offset), |why| Err(why.to_string()));
             (file.path.to_string(), data)
         });
@@ -271,8 +280,13 @@ mod tests {
         let members = [member("nb-1-big-Data.db", MemberKind::Elsewhere, 1), file("nb-1-big-Data.db")];
         assert_eq!(files(&members).0, [("nb-1-big-Data.db".to_owned(), Ok(1))]);
         // What can hold no rows is only told.
-        let odd =
-            [member("pipe", MemberKind::Unsupported(b'6'), 1), member("l", MemberKind::SymbolicLink("x".into()), 1)];
-        assert_eq!(files(&odd), (vec![], 2));
+        let link = |target: &str| member("l", MemberKind::SymbolicLink(target.into()), 1);
+        let odd = [member("pipe", MemberKind::Unsupported(b'6'), 1), link("a/b"), file("a/b/notes")];
+        assert_eq!(files(&odd), (vec![("a/b/notes".to_owned(), Ok(1))], 2));
+        // What is behind such a link is lost.
+        let (lost, warnings) = files(&[link("/disk2/b")]);
+        let why =
+            "l: it is a symbolic link to /disk2/b, and what it leads to is not in the archive (tar -h packs that)";
+        assert_eq!((lost, warnings), (vec![("l".to_owned(), Err(why.to_owned()))], 0));
     }
 }

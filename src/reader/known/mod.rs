@@ -6,6 +6,7 @@ pub(super) mod listed_file;
 pub(super) mod listing;
 mod members;
 mod snapshot;
+mod symbolic_links;
 mod warnings;
 
 use super::identity::Identity;

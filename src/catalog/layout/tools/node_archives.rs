@@ -64,6 +64,13 @@ impl NodeArchives {
         Some(format!("{host}{OF}{}/{rest}", backup.join("_")))
     }
 
+    /// The same with the host as a directory of its own: `node1/20261121/…` of `node1@20261121/…`.
+    pub fn below_host(directory: &str) -> String {
+        let (top, rest) = directory.split_once('/').unwrap_or((directory, ""));
+        let (host, backup) = top.rsplit_once(OF).unwrap_or((top, ""));
+        format!("{host}/{backup}/{rest}")
+    }
+
     /// The host of a directory at the top.
     pub fn host(directory: &str) -> Option<&str> {
         directory.rsplit_once(OF).map(|(host, _)| host)
