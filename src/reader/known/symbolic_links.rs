@@ -27,7 +27,9 @@ pub(super) fn lost(members: &[Member], holds: Holds) -> HashSet<usize> {
     }
     let tree = Tree::of(members);
     let is_lost = |(number, path, target): (usize, String, Vec<u8>)| {
-        let is_there = destination(&path, &target).is_some_and(|path| tree.paths.contains(&path));
+        // Of several members of one name another one may be the directory.
+        let is_there =
+            tree.paths.contains(&path) || destination(&path, &target).is_some_and(|path| tree.paths.contains(&path));
         (!is_there && (holds == Holds::Table || tree.is_of_cassandra(&path))).then_some(number)
     };
     links.into_iter().filter_map(is_lost).collect()
