@@ -39,6 +39,8 @@ pub enum StrayReason {
     NotLookedAt,
     /// An archive of many tables, of a whole node or keyspace.
     ManyTables,
+    /// An archive of one table by its name, without the table's id.
+    WithoutId,
     /// An archive where no layout has one: its rows are in no restore point.
     Misplaced,
     /// An archive that is packed in another way than this layout's are.
@@ -73,6 +75,7 @@ impl StrayReason {
             | Self::Sstable
             | Self::NotLookedAt
             | Self::ManyTables
+            | Self::WithoutId
             | Self::Misplaced
             | Self::OtherArchive
             | Self::Archives
@@ -98,6 +101,7 @@ impl StrayReason {
                 | Self::Sstable
                 | Self::NotLookedAt
                 | Self::ManyTables
+                | Self::WithoutId
                 | Self::OtherArchive
                 | Self::Misplaced
                 | Self::Archives
@@ -145,6 +149,9 @@ impl fmt::Display for StrayReason {
             Self::Misplaced => "an archive where no backup set has one: its rows are in no restore point",
             Self::NotLookedAt => {
                 "not looked into, because there are too many directories: if there are backups in it, give it as SOURCE"
+            }
+            Self::WithoutId => {
+                "an archive without its table's id in its name: <keyspace>_<table>-<id>.tar.gz is read (docs/layouts.md)"
             }
             Self::ManyTables => {
                 "an archive of many tables: --layout node_archives looks into such ones (docs/layouts.md)"

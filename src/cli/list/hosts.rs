@@ -359,6 +359,9 @@ const WEEK: usize = 7;
 impl Strip {
     fn of(view: &ClusterView, now: Timestamp) -> Self {
         let spans: Vec<(i64, i64)> = view.hosts.iter().filter_map(|host| first_and_last_day(&host.sets)).collect();
+        if spans.is_empty() {
+            return Self { first: 0, count: 0 };
+        }
         let first = spans.iter().map(|(first, _)| *first).min().unwrap_or(0);
         let mut last = spans.iter().map(|(_, last)| *last).max().unwrap_or(0);
         let room = if terminal::width().is_some_and(|width| width >= 120) { MORE_DAYS } else { DAYS };
@@ -387,7 +390,7 @@ impl Strip {
     /// A date each week.
     fn ruler(&self) -> String {
         let date = |day: usize| words::date(LocalTime((self.first + day as i64) * 24 * 3600));
-        let dates = (0..self.count.max(1)).step_by(WEEK).map(|day| format!("{:WEEK$}", date(day)));
+        let dates = (0..self.count).step_by(WEEK).map(|day| format!("{:WEEK$}", date(day)));
         dates.collect::<String>().trim_end().to_owned()
     }
 }

@@ -27,7 +27,7 @@ use crate::time::Timestamp;
 use crate::{Kind, Result};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use names::{ArchiveName, Date};
+use names::{ArchiveName, Date, lacks_id};
 use places::Place;
 use split::{KnownTables, Split, by_itself, split};
 use std::collections::HashMap;
@@ -151,7 +151,11 @@ async fn look(objects: &dyn Objects, place: Place) -> Result<Option<Directory>> 
         } else if unfinished_copy(file).is_some() {
             unfinished.push(object);
         } else {
-            let reason = if is_archive(file) { StrayReason::ManyTables } else { key_reason(file) };
+            let reason = match is_archive(file) {
+                true if lacks_id(file) => StrayReason::WithoutId,
+                true => StrayReason::ManyTables,
+                false => key_reason(file),
+            };
             found.strays.push(object.key.clone(), Some(object.size), reason);
         }
     }

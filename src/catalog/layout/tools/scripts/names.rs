@@ -1,6 +1,6 @@
 //! Names that people's own backup scripts give: of an archive, and of the directory of a date.
 
-use crate::cassandra::TableId;
+use crate::cassandra::{TableId, TableName};
 use crate::catalog::SetKind;
 use crate::catalog::layout::names::ARCHIVES;
 use crate::catalog::local::LocalTime;
@@ -31,6 +31,13 @@ impl ArchiveName {
         let id = TableId::parse(id).ok().filter(|_| id.len() == 32)?;
         Some(Self { joined: joined.to_owned(), id, kind })
     }
+}
+
+/// Whether an archive is called as one of a table, but for the id.
+pub(super) fn lacks_id(file: &str) -> bool {
+    let stem = file.split('.').next().unwrap_or(file);
+    let parts = stem.split_once('_').filter(|_| !stem.ends_with(INCREMENTAL));
+    parts.is_some_and(|(keyspace, table)| TableName::is_valid_part(keyspace) && TableName::is_valid_part(table))
 }
 
 /// When a set was made, as its directory's name has it: local time of the host.
@@ -83,6 +90,11 @@ mod tests {
             let found = ArchiveName::parse(&format!("shop_users_by_name-{ID}{suffix}"));
             assert_eq!(found.as_ref().map(|name| name.kind), kind, "{suffix}");
             assert!(found.is_none_or(|name| name.joined == "shop_users_by_name" && name.id.to_string() == ID));
+        }
+        for (file, is_one) in
+            [("shop_users.tar.gz", true), ("all.tar.gz", false), ("shop_users-763d.tar", false), ("_x.tar", false)]
+        {
+            assert_eq!(lacks_id(file), is_one, "{file}");
         }
         for bad in
             ["shop_users.tar.gz", "shop_users-763d.tar.gz", "shop_users-763dab90-e555-11f1-85a8-5b65bc0eb462.tar"]
