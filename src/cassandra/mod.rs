@@ -3,6 +3,7 @@
 //!
 //! A leaf: it knows nothing of stores, archives or mounts, and does no I/O.
 
+mod automatic;
 pub mod commit_log;
 mod components;
 mod names;
@@ -11,6 +12,7 @@ pub mod schema;
 pub mod sstable;
 mod tokenmap;
 
+pub use automatic::{Automatic, millis};
 pub use components::{Effect, Lack, NEITHER_LIST, is_needed, is_spare, is_toc, lacking, missing_components};
 pub use names::{Component, Format, INDEX_ABSENT, SstableId, SstableName, TableId, TableName};
 pub use releases::opened_since;

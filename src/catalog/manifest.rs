@@ -1,9 +1,8 @@
 //! backup_manifest.json: tolerant of anything but a missing kind or time, because a set without
 //! these has no place in a chain.
 
-use super::automatic::Automatic;
 use super::local::{LocalTime, offset_between};
-use crate::cassandra::TableName;
+use crate::cassandra::{Automatic, TableName};
 use crate::time::Timestamp;
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use serde::{Deserialize, Serialize};

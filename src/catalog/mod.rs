@@ -7,7 +7,6 @@
 
 mod as_listed;
 mod asked;
-mod automatic;
 pub mod chain;
 #[cfg(test)]
 mod chain_tests;
@@ -56,9 +55,9 @@ mod upload_tests;
 mod verified;
 pub mod when;
 
+pub use crate::cassandra::Automatic;
 pub use crate::incomplete::Archived;
 pub use as_listed::{HostsAsListed, LOST_AND_FOUND};
-pub use automatic::Automatic;
 pub use chain::{Chains, Problem, RestorePoint};
 pub use completeness::{Cause, HostCompleteness, Lack, Nearest, SetEvidence, Subject};
 pub use history::{Depth, HostHistory, MAX_SCHEMA_COMPONENT, SchemaReader, is_schema_component};

@@ -155,6 +155,9 @@ fn of_listing<'a>(
     shown: impl Iterator<Item = &'a MergedSstable>,
 ) -> Vec<SetEvidence> {
     let mut found: BTreeMap<Subject, Cause> = BTreeMap::new();
+    if let Some(why) = listing.automatic() {
+        found.insert(Subject::Table { table: table.clone() }, Cause::Automatic { why: why.into() });
+    }
     for file in &listing.files {
         let Some(why) = &file.damage else { continue };
         let name = match SstableName::parse_path(&file.path) {
@@ -198,6 +201,7 @@ fn of_listing<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cassandra::Automatic;
     use crate::reader::ListedFile;
     use crate::time::Timestamp;
 
@@ -269,6 +273,16 @@ mod tests {
             damage.note(&Tag::new("s"), &archive(), &listing(&files), [sstable(missing)].iter());
             assert_eq!(told(&damage), expected);
         }
+    }
+
+    #[test]
+    fn a_snapshot_of_cassandras_own_lacks_rows_of_the_table() {
+        let damage = ArchiveDamage::default();
+        let mut automatic = listing(&[("nb-1-big-Data.db", false)]);
+        automatic.warnings = vec![format!("it is of a snapshot {}", Automatic::Truncate)];
+        damage.note(&Tag::new("s"), &archive(), &automatic, [].iter());
+        let why = "its archive is of a snapshot made by Cassandra before a table was truncated";
+        assert_eq!(told(&damage), [format!("ks.t: {why}")]);
     }
 
     #[test]

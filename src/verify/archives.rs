@@ -190,8 +190,16 @@ impl Subject<'_> {
             let lost = if is_of_snapshot { others } else { "nothing that Cassandra put there" };
             self.finding(Problem::Oddity, what).lost(lost)
         };
-        outcome.findings.extend(listing.warnings.iter().take(MAX_ODDITIES).cloned().map(odd));
-        if let Some(more) = listing.warnings.len().checked_sub(MAX_ODDITIES).filter(|more| *more > 0) {
+        let automatic = listing.automatic();
+        if let Some(why) = automatic {
+            let finding = self.finding(Problem::SstableMissing, Cause::Automatic { why: why.into() }.to_string());
+            outcome.findings.push(finding.lost("the rows of the table that this snapshot does not have"));
+        }
+        let is_odd = |warning: &&String| automatic.is_none_or(|why| !warning.ends_with(why));
+        let warnings: Vec<String> = listing.warnings.iter().filter(is_odd).cloned().collect();
+        let more = warnings.len().saturating_sub(MAX_ODDITIES);
+        outcome.findings.extend(warnings.into_iter().take(MAX_ODDITIES).map(odd));
+        if more > 0 {
             outcome.findings.push(odd(format!("and {more} more like that")));
         }
         if sink.overflow {

@@ -158,6 +158,7 @@ fn problem(cause: &Cause) -> Problem {
         Cause::SnapshotManifest | Cause::BackupManifest | Cause::Undescribed => Problem::FileMissing,
         Cause::Stray { .. } => Problem::NameAmbiguous,
         Cause::Member { .. } => Problem::MemberUnreadable,
+        Cause::Automatic { .. } => Problem::SstableMissing,
         Cause::Verified { .. } => Problem::FoundBefore,
     }
 }
@@ -170,6 +171,7 @@ fn of_evidence(set: &BackupSet, evidence: &SetEvidence) -> Finding {
         (_, Cause::Stray { .. }) => "nothing yet, but no restore point shows it".to_owned(),
         (_, Cause::SomeTables { .. }) => "nothing that the snapshot was made of".to_owned(),
         (_, Cause::SaysFull) => "nothing, if it is an incremental".to_owned(),
+        (_, Cause::Automatic { .. }) => "the rows of the table that this snapshot does not have".to_owned(),
         (_, Cause::SaysIncremental) => "nothing, if it is a full".to_owned(),
         (_, Cause::Future { .. } | Cause::Clock { .. }) => "nothing of it; `latest` passes over it".to_owned(),
         (_, Cause::Unlisted { .. }) => "rows of tables that its manifest lists, if it is so".to_owned(),

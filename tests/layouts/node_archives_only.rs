@@ -119,3 +119,78 @@ fn where_no_key_opens_the_only_archive_the_status_says_so() {
         assert_eq!(status, 3, "{arguments:?}: {told}");
     }
 }
+
+#[test]
+fn archives_of_one_date_are_one_backup_whatever_they_are_called() {
+    let (source, cache, target) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    pack(&source.path().join("20261121/node1/backup-0.tar.gz"), "shop", "daily", "shop");
+    pack(&source.path().join("20261121/node1/backup-1.tar.gz"), "media", "daily", "media");
+    let run = |arguments: &[&str]| run(source.path(), cache.path(), arguments);
+    let (status, listed) = run(&["list", "node1"]);
+    assert!(status == 0 && listed.contains("daily ") && !listed.contains("daily_"), "{listed}");
+    let into = target.path().join("into");
+    let (status, told) = run(&["extract", "node1", "latest", into.to_str().unwrap()]);
+    assert_eq!(status, 0, "{told}");
+    for keyspace in ["shop", "media"] {
+        let data = fs::read_to_string(into.join(format!("{keyspace}/users-{ID}/nb-1-big-Data.db")));
+        assert_eq!(data.unwrap(), keyspace);
+    }
+}
+
+/// Packs with `script`, in a directory with `real/`, a whole snapshot.
+fn pack_linked(archive: &Path, script: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let first = directory.path().join("first.tar.gz");
+    pack(&first, "shop", "daily", "rows");
+    fs::create_dir_all(archive.parent().unwrap()).unwrap();
+    let unpack = "tar -xzf first.tar.gz && cp -r var/lib/cassandra/data/shop/users-*/snapshots/daily real";
+    let packed = Command::new("sh")
+        .args(["-ec", &format!("{unpack}\n{script}")])
+        .env("INTO", archive)
+        .current_dir(directory.path())
+        .status();
+    assert!(packed.unwrap().success());
+}
+
+#[test]
+fn a_link_in_the_place_of_a_table_is_a_lack() {
+    let (source, cache, target) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let orders = "var/lib/cassandra/data/shop/orders-771e4790e55511f185a85b65bc0eb462";
+    pack_linked(&source.path().join("20261121/n1.tar.gz"), &format!("ln -s /disk2/o {orders}; tar -czf $INTO var"));
+    let run = |arguments: &[&str]| run(source.path(), cache.path(), arguments);
+    let into = target.path().join("into");
+    let extract = ["extract", "n1", "latest", into.to_str().unwrap()];
+    for (arguments, expected) in [(&["list", "n1"][..], 1), (&["verify"], 1), (&["verify", "--deep"], 1), (&extract, 5)]
+    {
+        let (status, said) = run(arguments);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(status, expected, "{arguments:?}: {said}");
+        assert!(said.contains(orders), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn an_archive_of_a_link_or_of_a_snapshot_of_a_repair_is_told_once_it_was_read() {
+    let name = format!("20261121/n1/shop_users-{ID}.tar.gz");
+    let ephemeral = r#"{"files":["nb-1-big-Data.db"],"ephemeral":true}"#;
+    let repair = format!("echo '{ephemeral}' > real/manifest.json; tar -czf $INTO real");
+    for (script, why) in [
+        ("ln -s /disk2/daily daily; tar -czf $INTO daily", "daily: it is a symbolic link to /disk2/daily"),
+        (&*repair, "a snapshot left over from a repair"),
+    ] {
+        let (source, cache, target) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        pack_linked(&source.path().join(&name), script);
+        let run = |arguments: &[&str]| run_as("scripts", source.path(), cache.path(), arguments);
+        let extract = |into: &str| run(&["extract", "n1", "latest", target.path().join(into).to_str().unwrap()]);
+        for (done, expected) in [(extract("a"), 1), (extract("b"), 5), (run(&["list", "n1"]), 1)] {
+            let said = done.1.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(done.0 == expected && said.contains(why), "{} instead of {expected}: {said}", done.0);
+        }
+        fs::remove_dir_all(cache.path()).unwrap();
+        let (status, said) = run(&["verify", "--deep"]);
+        assert!(status == 1 && said.split_whitespace().collect::<Vec<_>>().join(" ").contains(why), "{said}");
+    }
+}

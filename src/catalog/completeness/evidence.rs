@@ -129,6 +129,8 @@ pub enum Cause {
     Unlisted { tables: u64 },
     /// Its archive has no files, and the manifest or other sets tell that there are some.
     NoFiles,
+    /// Its archive is of a snapshot that Cassandra made by itself. `why`: for what.
+    Automatic { why: Arc<str> },
     /// The manifest says that it is an incremental, and all else that it is a full: it is taken for
     /// one.
     SaysIncremental,
@@ -191,6 +193,7 @@ impl Cause {
             Self::SameFiles { .. } => "same_files",
             Self::Unlisted { .. } => "unlisted",
             Self::NoFiles => "no_files",
+            Self::Automatic { .. } => "automatic",
             Self::SaysIncremental => "says_incremental",
             Self::NoFull { .. } => "no_full",
             Self::Silent { .. } => "silent",
@@ -305,6 +308,7 @@ impl fmt::Display for Cause {
                  tells which files are missing (the right one belongs in both places)",
                 copy.escape_debug()
             ),
+            Self::Automatic { why } => write!(f, "its archive is of a snapshot {why}"),
             Self::NoFiles => f.write_str("there is no file in its archive, which is none that a backup makes"),
             Self::SchemaTable => {
                 f.write_str("every Cassandra keeps its schema there too, and there is no archive of it")

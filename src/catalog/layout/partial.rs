@@ -2,9 +2,9 @@
 //! from what else the host has. Pure.
 
 use super::gathered::{FoundSet, FoundTable};
+use crate::cassandra::Automatic;
 use crate::cassandra::schema::is_system_keyspace;
 use crate::cassandra::{TableId, TableName};
-use crate::catalog::automatic::Automatic;
 use crate::catalog::completeness::{Cause, SetEvidence};
 use crate::catalog::manifest::Scope;
 use crate::time::Timestamp;

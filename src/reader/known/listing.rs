@@ -6,13 +6,18 @@ use super::snapshot::{self, CountedPart};
 use super::symbolic_links::Holds;
 use super::warnings::{MAX_WARNINGS, Warnings};
 use crate::archive::{Member, names};
-use crate::cassandra::{INDEX_ABSENT, SstableName};
+use crate::cassandra::{Automatic, INDEX_ABSENT, SstableName, TableName};
 use crate::reader::contradiction::{contradictions, unchecked};
 use crate::reader::digest::{self, Digests};
 use crate::reader::verdicts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// What Cassandra puts into the snapshot of a repair, before 4.1.
+const MARKER: &str = "ephemeral.snapshot";
+/// Before why Cassandra made the snapshot by itself, among the warnings.
+const OF_SNAPSHOT: &str = "it is of a snapshot ";
 
 /// What an archive holds. A file's number is its place in `files`; it never changes for one version
 /// of the object.
@@ -32,6 +37,14 @@ pub struct Listing {
     /// in it that counts, with a slash behind it. Known right after a pass only.
     #[serde(skip)]
     pub root: Arc<str>,
+}
+
+/// Whether an archive's name is that of a table, with or without keyspace and id.
+fn is_called(key: &str, table: &str) -> bool {
+    let file = key.rsplit('/').next().unwrap_or(key);
+    let stem = file.split('.').next().unwrap_or(file);
+    let bare = stem.rsplit_once('-').map_or(stem, |(bare, _)| bare);
+    bare.strip_suffix(table).is_some_and(|keyspace| keyspace.is_empty() || keyspace.ends_with('_'))
 }
 
 impl Listing {
@@ -88,10 +101,41 @@ impl Listing {
 
     /// Takes in the SSTables that the snapshot's manifest.json lists and that are not there, as
     /// files that cannot be read.
-    pub(in crate::reader) fn check_manifest(&mut self, offsets: &mut Vec<u64>, contents: &Digests) {
+    ///
+    /// `key`: the archive's, which may tell its table.
+    pub(in crate::reader) fn check_manifest(&mut self, key: &str, offsets: &mut Vec<u64>, contents: &Digests) {
+        self.check_snapshot(key, offsets, contents);
         for file in self.check_indexes(offsets, contents) {
             self.add_absent(file, offsets);
         }
+    }
+
+    /// Tells if the snapshot that counts is one that Cassandra made by itself.
+    fn check_snapshot(&mut self, key: &str, offsets: &[u64], contents: &Digests) {
+        let tag = self.root.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let is_only_table = |name: &str| {
+            let mut directories = self.root.split('/').filter_map(TableName::parse_directory);
+            directories.any(|(table, _)| table == name) || is_called(key, name)
+        };
+        let has_marker = self.files.iter().any(|file| &*file.path == MARKER);
+        let is_repair = || Automatic::is_repair(tag, has_marker, self.is_ephemeral(offsets, contents));
+        let told = Automatic::of_tag(tag, is_only_table).map(|(kind, _)| kind);
+        if let Some(kind) = told.or_else(|| is_repair().then_some(Automatic::Repair)) {
+            // Before the others, so that it is kept however many they are.
+            self.warnings.insert(0, format!("{OF_SNAPSHOT}{kind}"));
+        }
+    }
+
+    /// Whether the snapshot's manifest.json says that a repair made it.
+    fn is_ephemeral(&self, offsets: &[u64], contents: &Digests) -> Option<bool> {
+        let number = self.files.iter().position(|file| &*file.path == digest::MANIFEST)?;
+        let json: serde_json::Value = serde_json::from_slice(contents.texts.get(offsets.get(number)?)?).ok()?;
+        json["ephemeral"].as_bool()
+    }
+
+    /// Why Cassandra made the snapshot by itself that the archive is of, if it did.
+    pub fn automatic(&self) -> Option<&str> {
+        self.warnings.iter().find_map(|warning| warning.strip_prefix(OF_SNAPSHOT))
     }
 
     /// Tells of SSTables of indexes that the snapshot's manifest.json lists and that are not there. The
@@ -206,14 +250,54 @@ mod tests {
             [member("nb-1-big-Data.db", MemberKind::File, 512), member("manifest.json", MemberKind::File, 1536)];
         let (mut listing, mut offsets) = Listing::build(&members, 10_240, &[]);
         let manifest = br#"{"files":["nb-1-big-Data.db","nb-2-big-Data.db","nb-3-big-Data.db"]}"#;
-        listing
-            .check_manifest(&mut offsets, &Digests { texts: [(1536, manifest.to_vec())].into(), ..Digests::default() });
+        listing.check_manifest(
+            "a",
+            &mut offsets,
+            &Digests { texts: [(1536, manifest.to_vec())].into(), ..Digests::default() },
+        );
         let absent: Vec<&str> = listing.files.iter().filter(|file| file.is_absent()).map(|file| &*file.path).collect();
         assert_eq!(absent, ["nb-2-big-Data.db", "nb-3-big-Data.db"]);
         assert_eq!(offsets, [512, 1536, 10_241, 10_242]);
         let told = listing.files[2].damage.clone().unwrap();
         assert_eq!(ListedFile::absent_by(&told, listing.files[2].mtime).as_ref(), Some(&listing.files[2]));
         assert_eq!(ListedFile::absent_by("nb-2-big-Data.db: it is a hard link", crate::time::Timestamp(0)), None);
+    }
+
+    #[test]
+    fn a_snapshot_that_cassandra_made_by_itself_is_told() {
+        let told = |directory: &str, manifest: &str| {
+            let file = |name: &str, at| member(&format!("{directory}{name}"), MemberKind::File, at);
+            let members = [file("nb-1-big-Data.db", 512), file("manifest.json", 1536)];
+            let (mut listing, mut offsets) = Listing::build(&members, 10_240, &[]);
+            let texts = [(1536, manifest.as_bytes().to_vec())].into();
+            let key = "20261121/n1/shop_orders-771e4790e55511f185a85b65bc0eb462.tar.gz";
+            listing.check_manifest(key, &mut offsets, &Digests { texts, ..Digests::default() });
+            listing.automatic().map(ToOwned::to_owned)
+        };
+        let (own, repair) = (r#"{"files":[]}"#, r#"{"files":[],"ephemeral":true}"#);
+        let users = "users-763dab90e55511f185a85b65bc0eb462/snapshots/";
+        for (directory, manifest, kind) in [
+            ("6d1c2c30-e5aa-11f1-85a8-5b65bc0eb462/".to_owned(), own, Automatic::Repair),
+            ("daily/".to_owned(), repair, Automatic::Repair),
+            (String::new(), repair, Automatic::Repair),
+            ("truncated-1795230000123-users/".to_owned(), own, Automatic::Truncate),
+            (format!("{users}1795230000123-users/"), own, Automatic::Drop),
+            ("1795230000123-orders/".to_owned(), own, Automatic::Drop),
+            ("1795230000123-compact-orders/".to_owned(), own, Automatic::Compaction),
+            ("1795230000123-upgrade-4.0.7-4.1.3/".to_owned(), own, Automatic::Upgrade),
+        ] {
+            assert_eq!(told(&directory, manifest), Some(kind.to_string()), "{directory}");
+        }
+        let said = r#"{"files":[],"ephemeral":false}"#;
+        for (directory, manifest) in [
+            ("daily/", own),
+            ("daily/", said),
+            ("6d1c2c30-e5aa-11f1-85a8-5b65bc0eb462/", said),
+            ("1795230000123-users/", own),
+            ("", "{"),
+        ] {
+            assert_eq!(told(directory, manifest), None, "{directory} {manifest}");
+        }
     }
 
     #[test]

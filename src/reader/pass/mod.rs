@@ -368,7 +368,7 @@ impl PreparedPass {
         }
         digests.look_again(&listing.doubtful(&offsets, &digests), read)?;
         listing.check_digests(&offsets, &digests);
-        listing.check_manifest(&mut offsets, &digests);
+        listing.check_manifest(&object.key, &mut offsets, &digests);
         let damaged: HashSet<u64> = listing
             .files
             .iter()

@@ -194,7 +194,7 @@ impl Contents {
     fn judge(self, passes: &Passes, object: &ObjectMeta) -> Arc<Archive> {
         let Self { mut listing, mut offsets, digests } = self;
         listing.check_digests(&offsets, &digests);
-        listing.check_manifest(&mut offsets, &digests);
+        listing.check_manifest(&object.key, &mut offsets, &digests);
         let archive = Arc::new(Archive::new(passes.fetcher.identity(object), listing, offsets));
         let known = &passes.known;
         if known.archives.get(&archive.identity).is_none() {

@@ -4,7 +4,7 @@
 //! None of them is a backup of the node: each is of one table, or of Cassandra's own tables, or of
 //! what one repair needed. They can be had by their names; nothing is built on them.
 
-use crate::cassandra::TableId;
+use super::TableId;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -52,7 +52,7 @@ impl fmt::Display for Automatic {
 impl Automatic {
     /// What the tag tells, with the time in it where it has one. `is_only_table` tells whether the
     /// snapshot is of the one table of that name.
-    pub(super) fn of_tag(tag: &str, is_only_table: impl Fn(&str) -> bool) -> Option<(Self, Option<Timestamp>)> {
+    pub fn of_tag(tag: &str, is_only_table: impl Fn(&str) -> bool) -> Option<(Self, Option<Timestamp>)> {
         for (prefix, kind) in [("truncated-", Self::Truncate), ("dropped-", Self::Drop)] {
             if let Some((time, _)) = tag.strip_prefix(prefix).and_then(|rest| rest.split_once('-'))
                 && let Some(time) = millis(time)
@@ -80,14 +80,14 @@ impl Automatic {
     /// Whether a snapshot is a repair's: it says so (`ephemeral` in manifest.json, from 4.1 on; a
     /// file `ephemeral.snapshot` before), or its manifest.json does not say and its tag is the id
     /// of a repair session, a UUID of version 1.
-    pub(super) fn is_repair(tag: &str, has_marker: bool, ephemeral: Option<bool>) -> bool {
+    pub fn is_repair(tag: &str, has_marker: bool, ephemeral: Option<bool>) -> bool {
         let is_session = || tag.len() == 36 && TableId::parse(tag).is_ok_and(|id| id.created_at().is_some());
         has_marker || ephemeral.unwrap_or_else(is_session)
     }
 }
 
 /// What `nodetool snapshot` names a snapshot that nobody named: milliseconds since 1970.
-pub(super) fn millis(text: &str) -> Option<Timestamp> {
+pub fn millis(text: &str) -> Option<Timestamp> {
     let digits = text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit());
     Some(Timestamp(digits.then(|| text.parse::<i64>().ok())??.checked_mul(1000)?))
 }
