@@ -66,7 +66,10 @@ fn each_stray<'a>(strays: &'a Strays, set: Option<&'a BackupSet>) -> impl Iterat
     strays.list().iter().filter_map(move |stray| {
         let why = || stray.reason.to_string().into();
         let (table, cause) = match (stray.reason, set) {
-            (StrayReason::Unreadable, _) => (None, Cause::Unreadable { why: why() }),
+            (StrayReason::Unreadable, _) => {
+                let table = spoilt_table(&format!("{}/", stray.key)).map(|(table, _)| table);
+                (table, Cause::Unreadable { why: why() })
+            }
             (StrayReason::Plaintext, Some(set)) => {
                 let table = table_of(&stray.key);
                 if table.as_ref().is_some_and(|table| set.has(table) || set.missing.contains(table)) {

@@ -53,9 +53,12 @@ impl NodeArchives {
         let has_date = names().any(is_date);
         let (mut backup, mut rest) = (Vec::new(), String::new());
         for (at, name) in names().enumerate() {
-            if if has_date { is_date(name) } else { is_of_backup(name) } {
+            let is_word = is_of_backup(name);
+            if is_word && (!has_date || is_date(name)) {
                 backup.push(name.replace(OF, "_"));
             } else if Some(at) != host {
+                // No keyspace is called so.
+                rest.push_str(if is_word { "archive-" } else { "" });
                 rest.push_str(name);
                 rest.push('/');
             }
@@ -229,10 +232,10 @@ mod tests {
             ("backup-2018.02.26,21.12.16.tar.gz", "node@backup-2018.02.26,21.12.16/"),
             ("20261121.tar", "node@20261121/"),
             // Parts of one backup.
-            ("node1/20261121/backup-0.tar.gz", "node1@20261121/backup-0/"),
-            ("20261121/node1/data2.tar.gz", "node1@20261121/data2/"),
-            ("node1/20261121/cassandra-shop.tar.gz", "node1@20261121/cassandra-shop/"),
-            ("node1/backup-20261121/data1.tar.gz", "node1@backup-20261121/data1/"),
+            ("node1/20261121/backup-0.tar.gz", "node1@20261121/archive-backup-0/"),
+            ("20261121/node1/data2.tar.gz", "node1@20261121/archive-data2/"),
+            ("node1/20261121/cassandra-shop.tar.gz", "node1@20261121/archive-cassandra-shop/"),
+            ("node1/backup-20261121/data1.tar.gz", "node1@backup-20261121/archive-data1/"),
         ] {
             assert_eq!(NodeArchives::directory(key).as_deref(), Some(directory), "{key}");
         }
