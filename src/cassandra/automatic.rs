@@ -31,6 +31,8 @@ pub enum Automatic {
     Diagnostic,
     /// Somebody made it of some tables (`nodetool snapshot --table`).
     SomeTables,
+    /// It lay below the same tables as the one that somebody collected.
+    CopiedAlong,
 }
 
 /// `a snapshot that …`
@@ -45,6 +47,7 @@ impl fmt::Display for Automatic {
             Self::Compaction => "made by Cassandra before a compaction, of one table",
             Self::Diagnostic => "made by Cassandra for diagnosis, of one table",
             Self::SomeTables => "made of some tables only: an earlier snapshot has more of their keyspaces",
+            Self::CopiedAlong => "copied along: another one in its directory has the directory's name, or all tables",
         })
     }
 }

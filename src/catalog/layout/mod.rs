@@ -8,6 +8,7 @@ mod copied;
 mod files;
 mod flushed;
 mod gathered;
+mod inner_snapshots;
 mod listed;
 pub(crate) mod logs;
 mod manifest_stream;

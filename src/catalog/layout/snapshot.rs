@@ -6,7 +6,7 @@ use super::files::{SEPARATOR, files_below};
 use super::gathered::{FoundSet, FoundTable, HostScan};
 use super::own_schema;
 use super::snapshot_manifest::{DataNames, SnapshotManifest};
-use super::table_path::is_of_snapshot;
+use super::table_path::{SNAPSHOT_MANIFEST as MANIFEST, is_of_snapshot};
 use crate::cassandra::{Automatic, SstableName, TableId, TableName, millis};
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::local::local_time;
@@ -25,8 +25,6 @@ use std::sync::Arc;
 const MAX_MANIFEST: u64 = 32 << 20;
 /// Manifests of one snapshot that are read at the same time.
 const PARALLEL: usize = 8;
-/// What describes a table's snapshot.
-const MANIFEST: &str = "manifest.json";
 /// Before 4.1, an empty file that marks the snapshot of a repair.
 const EPHEMERAL: &str = "ephemeral.snapshot";
 
@@ -109,6 +107,45 @@ impl Snapshot {
             tables.map(|table| (table.table.clone(), table.id)).collect()
         };
         described(self).is_disjoint(&described(other))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// The tables, each with its id where that is known.
+    pub(super) fn tables(&self) -> HashSet<(&TableName, Option<TableId>)> {
+        self.tables.values().map(|table| (&table.table, table.id)).collect()
+    }
+
+    /// Forgets the table whose files lie below `prefix`.
+    pub(super) fn remove(&mut self, prefix: &str) {
+        self.tables.remove(prefix);
+    }
+
+    /// Takes in another snapshot, whose tables stay by themselves even where they are the same.
+    pub(super) fn add_all(&mut self, other: Self) {
+        self.tables.extend(other.tables);
+        self.is_ephemeral |= other.is_ephemeral;
+        self.described = self.described.max(other.described);
+        self.newest = self.newest.max(other.newest);
+    }
+
+    /// Whether Cassandra made it by itself, as far as its names tell.
+    pub(super) fn is_automatic(&self, tag: &str) -> bool {
+        self.by_tag(tag).is_some() || self.is_ephemeral
+    }
+
+    /// Whether it is a repair's, by its tag and its first manifest.json.
+    pub(super) async fn is_of_repair(&self, tag: &str, objects: &dyn Objects) -> Result<bool> {
+        let told = match self.tables.values().find(|table| table.manifest.is_some()) {
+            Some(table) => match table.look(objects).await? {
+                Look::Read { is_ephemeral, .. } => is_ephemeral,
+                Look::Unusable(_) => None,
+            },
+            None => None,
+        };
+        Ok(Automatic::is_repair(tag, self.is_ephemeral, told))
     }
 
     /// What the keys of each table's files start with.
@@ -223,6 +260,10 @@ impl Snapshot {
         if Automatic::is_repair(tag, self.is_ephemeral, described.is_ephemeral) {
             return Some((Automatic::Repair, None));
         }
+        self.by_tag(tag)
+    }
+
+    fn by_tag(&self, tag: &str) -> Option<(Automatic, Option<Timestamp>)> {
         let names: BTreeSet<&str> = self.tables.values().map(|table| &*table.table.table).collect();
         Automatic::of_tag(tag, |name| names.len() == 1 && names.contains(name))
     }

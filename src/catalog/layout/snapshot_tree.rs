@@ -3,15 +3,13 @@
 
 use super::copied;
 use super::gathered::{FoundSet, Gathered, HostScan};
-use super::names::key_reason;
+use super::inner_snapshots::{Apart, Chosen, Inner, SnapshotFile, choose};
 use super::partial::{Sightings, tell_partial};
-use super::snapshot::Snapshot;
-use super::table_path::is_table_file;
 use crate::Result;
-use crate::cassandra::TableId;
+use crate::cassandra::Automatic;
 use crate::catalog::completeness::{Cause, SetEvidence};
 use crate::catalog::local::{LocalTime, local_time};
-use crate::catalog::manifest::ParsedManifest;
+use crate::catalog::manifest::{ParsedManifest, Scope};
 use crate::catalog::stray::{StrayReason, Strays};
 use crate::catalog::unfinished;
 use crate::catalog::{BackupSet, Tag};
@@ -20,15 +18,15 @@ use std::collections::HashSet;
 
 /// Directories listed at the same time.
 const PARALLEL: usize = 8;
-/// What a backup's schema is called that covers all tables.
-const SCHEMA: &str = "schema.cql";
+/// Between a place's name and the tag of a snapshot in it that stands apart.
+const BEFORE_INNER: char = '_';
 
 /// A directory with one snapshot of one host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct SnapshotPlace {
     pub(super) tag: String,
-    /// Ends in `/`.
-    pub(super) prefix: String,
+    /// Each ends in `/`; several where the host has several disks.
+    pub(super) prefixes: Vec<String>,
     /// Why it is no restore point, whatever it holds.
     pub(super) left_out: Option<String>,
 }
@@ -39,7 +37,7 @@ impl SnapshotPlace {
         let left_out = copied_date(&tag).map(|date| {
             format!("the set was renamed, so that it is no restore point: name it {date}, or move it away")
         });
-        Self { tag, prefix, left_out }
+        Self { tag, prefixes: vec![prefix], left_out }
     }
 }
 
@@ -57,31 +55,36 @@ fn without_copies(mut places: Vec<SnapshotPlace>) -> (Vec<SnapshotPlace>, Strays
     };
     let mut strays = Strays::default();
     for place in places.extract_if(.., is_there) {
-        strays.push(place.prefix, None, StrayReason::CopiedSet);
+        for prefix in place.prefixes {
+            strays.push(prefix, None, StrayReason::CopiedSet);
+        }
     }
     (places, strays)
 }
 
-/// What a key below such a directory is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct SnapshotFile<'a> {
-    pub(super) keyspace: &'a str,
-    pub(super) table: &'a str,
-    pub(super) id: Option<TableId>,
-    /// `(.<index>/)?<file>`.
-    pub(super) file: &'a str,
+/// The places that have to be looked at, and the others. One that holds several snapshots is looked
+/// at as a whole.
+fn to_look_at(scan: &HostScan<'_>, places: Vec<SnapshotPlace>) -> (Vec<SnapshotPlace>, Vec<SnapshotPlace>) {
+    let known = scan.known.map(|known| &known.sets[..]).unwrap_or_default();
+    let is_apart = |place: &SnapshotPlace| {
+        let of_place = |set: &str| set.strip_prefix(&*place.tag).is_some_and(|rest| rest.starts_with(BEFORE_INNER));
+        known.iter().any(|set| of_place(&set.tag.0))
+    };
+    places.into_iter().partition(|place| !scan.is_settled(&place.tag) || is_apart(place))
 }
 
-/// The sets in these directories; `parse` takes the part of a key below one of them apart.
+/// The sets in these directories; `parse` takes the part of a key below one of them apart. `None`
+/// where those of one place are not the disks of one node.
 pub(super) async fn gather(
     scan: &HostScan<'_>,
     places: Vec<SnapshotPlace>,
     parse: fn(&str) -> Option<SnapshotFile<'_>>,
-) -> Result<Gathered> {
+) -> Result<Option<Gathered>> {
     let (places, strays) = without_copies(places);
-    let (settled, looked_at): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| scan.is_settled(&place.tag));
+    let (looked_at, settled) = to_look_at(scan, places);
     let settled = settled.into_iter().map(|place| Tag::new(place.tag)).collect();
-    Ok(Gathered { sets: look(scan, looked_at, parse).await?, settled, strays, ..Gathered::default() })
+    let Some(sets) = look(scan, looked_at, parse).await? else { return Ok(None) };
+    Ok(Some(Gathered { sets, settled, strays, ..Gathered::default() }))
 }
 
 /// The same, where a snapshot has something of each table: what one is without, the others tell.
@@ -89,10 +92,10 @@ pub(super) async fn gather_compared(
     scan: &HostScan<'_>,
     places: Vec<SnapshotPlace>,
     parse: fn(&str) -> Option<SnapshotFile<'_>>,
-) -> Result<Gathered> {
+) -> Result<Option<Gathered>> {
     let (places, strays) = without_copies(places);
-    let (settled, looked_at): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| scan.is_settled(&place.tag));
-    let mut found = look(scan, looked_at, parse).await?;
+    let (looked_at, settled) = to_look_at(scan, places);
+    let Some(mut found) = look(scan, looked_at, parse).await? else { return Ok(None) };
     // Those that are not looked at again count in the comparison, and are looked at where it tells
     // something else of them than before.
     let known = settled.into_iter().filter_map(|place| Some((stand_in(scan.known?.set(&place.tag)?), place)));
@@ -111,23 +114,25 @@ pub(super) async fn gather_compared(
     }
     let settled = same.iter().map(|set| set.tag.clone()).collect();
     if !changed.is_empty() {
-        found.extend(look(scan, changed, parse).await?);
+        let Some(looked_at) = look(scan, changed, parse).await? else { return Ok(None) };
+        found.extend(looked_at);
         let looked_at = found.len();
         found.extend(same);
         tell_partial(&mut found, Sightings::default());
         found.truncate(looked_at);
     }
-    Ok(Gathered { sets: found, settled, strays, ..Gathered::default() })
+    Ok(Some(Gathered { sets: found, settled, strays, ..Gathered::default() }))
 }
 
+/// `None` where the directories of one place are not the disks of one node.
 async fn look(
     scan: &HostScan<'_>,
     places: Vec<SnapshotPlace>,
     parse: fn(&str) -> Option<SnapshotFile<'_>>,
-) -> Result<Vec<FoundSet>> {
-    let sets = places.into_iter().map(|place| set(scan, place, parse));
-    let sets: Vec<Option<FoundSet>> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
-    Ok(sets.into_iter().flatten().collect())
+) -> Result<Option<Vec<FoundSet>>> {
+    let sets = places.into_iter().map(|place| sets(scan, place, parse));
+    let sets: Vec<Option<Vec<FoundSet>>> = futures::stream::iter(sets).buffered(PARALLEL).try_collect().await?;
+    Ok(sets.into_iter().collect::<Option<Vec<_>>>().map(|sets| sets.into_iter().flatten().collect()))
 }
 
 /// What is compared of a set that is not looked at again.
@@ -159,44 +164,51 @@ fn judged(set: &FoundSet) -> String {
     format!("{others:?} {scope:?}")
 }
 
-/// `None` when nothing is there.
-async fn set(
+/// The sets of a place: mostly one, or none where nothing is there.
+async fn sets(
     scan: &HostScan<'_>,
     place: SnapshotPlace,
     parse: fn(&str) -> Option<SnapshotFile<'_>>,
-) -> Result<Option<FoundSet>> {
-    let mut snapshot = Snapshot::default();
-    let mut strays = Strays::default();
-    let mut files = Vec::new();
-    let mut listed = scan.objects.list(&place.prefix);
-    let mut seen = false;
-    while let Some(object) = listed.try_next().await? {
-        let Some(below) = object.key.strip_prefix(&*place.prefix) else { continue };
-        seen = true;
-        match parse(below).filter(|file| is_table_file(file.file)) {
-            Some(SnapshotFile { keyspace, table, id, file }) => {
-                let prefix = &object.key[..object.key.len() - file.len()];
-                snapshot.add(prefix, (keyspace, table, id), file, &object);
-            }
-            None if below == SCHEMA => files.push((SCHEMA.into(), object)),
-            None => {
-                let reason = key_reason(below);
-                strays.push(object.key, Some(object.size), reason);
-            }
+) -> Result<Option<Vec<FoundSet>>> {
+    let mut inner = Inner::default();
+    for prefix in &place.prefixes {
+        let disk = Inner::list(scan.objects, prefix, parse).await?;
+        if !inner.may_unite(&disk) {
+            return Ok(None);
+        }
+        inner.unite(disk);
+    }
+    if inner.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let Inner { bare, tagged, files, strays, .. } = inner;
+    let Chosen { own, apart, strays: live } = choose(scan.objects, &place.tag, bare, tagged).await?;
+    let mut found = Vec::with_capacity(1);
+    if let Some(own) = own {
+        found.push(FoundSet { files, ..own.set(scan, &place.tag, &place.tag).await? });
+    }
+    for Apart { tag, snapshot, is_automatic } in apart {
+        let mut set = snapshot.set(scan, &tag, &format!("{}{BEFORE_INNER}{tag}", place.tag)).await?;
+        if let Ok(Some(parsed)) = &mut set.manifest
+            && !is_automatic
+        {
+            parsed.manifest.scope = Scope::Apart(Automatic::CopiedAlong);
+        }
+        found.push(set);
+    }
+    if let Some(first) = found.first_mut() {
+        first.strays.extend(&strays);
+        first.strays.extend(&live);
+        first.strays.sort();
+    }
+    for set in &mut found {
+        if let Some(why) = &place.left_out {
+            set.manifest = Err(why.clone());
+            set.local = copied_date(&place.tag).and_then(local_time).or(set.local);
+        } else if let Some(bare) = unfinished::bare_name(&place.tag) {
+            set.manifest = Ok(None);
+            set.local = local_time(bare);
         }
     }
-    if !seen {
-        return Ok(None);
-    }
-    let mut found = snapshot.set(scan, &place.tag, &place.tag).await?;
-    found.strays.extend(&strays);
-    found.strays.sort();
-    if let Some(why) = place.left_out {
-        found.manifest = Err(why);
-        found.local = copied_date(&place.tag).and_then(local_time).or(found.local);
-    } else if let Some(bare) = unfinished::bare_name(&place.tag) {
-        found.manifest = Ok(None);
-        found.local = local_time(bare);
-    }
-    Ok(Some(FoundSet { files, ..found }))
+    Ok(Some(found))
 }

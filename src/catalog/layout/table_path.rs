@@ -69,9 +69,12 @@ pub(super) fn is_sstable(path: &str) -> bool {
     SstableName::parse_path(path).is_some()
 }
 
+/// What describes a table's snapshot.
+pub(super) const SNAPSHOT_MANIFEST: &str = "manifest.json";
+
 /// The files that Cassandra puts into a snapshot beside the SSTables.
 pub(super) fn is_of_snapshot(file: &str) -> bool {
-    matches!(file, "manifest.json" | "schema.cql")
+    matches!(file, SNAPSHOT_MANIFEST | "schema.cql")
 }
 
 /// `<file>`, or `.<index>/<file>`.

@@ -9,7 +9,8 @@ use crate::Result;
 use crate::cassandra::{SstableName, TableName};
 use crate::catalog::Host;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
-use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather};
+use crate::catalog::layout::inner_snapshots::SnapshotFile;
+use crate::catalog::layout::snapshot_tree::{SnapshotPlace, gather};
 use crate::catalog::layout::table_path::{is_of_snapshot, is_table_file};
 use crate::catalog::layout::{Hosts, Layout, Sets, directories, is_safe_name, logs, name_reason};
 use crate::catalog::objects::Objects;
@@ -83,7 +84,7 @@ fn parse(below: &str) -> Option<SnapshotFile<'_>> {
     // ids.
     let valid = TableName::is_valid_part(keyspace) && TableName::is_valid_part(table) && is_table_file(file);
     let valid = valid && keyspace != "snapshots";
-    valid.then_some(SnapshotFile { keyspace, table, id: None, file })
+    valid.then_some(SnapshotFile { keyspace, table, id: None, tag: None, file, is_certain: true })
 }
 
 impl GatheredSets for Mesos {
@@ -106,7 +107,7 @@ impl GatheredSets for Mesos {
             }
             strays.add_beside(level.objects);
             strays.sort();
-            Ok(Gathered { logs, strays, ..gather(&scan, places, parse).await? })
+            Ok(Gathered { logs, strays, ..gather(&scan, places, parse).await?.unwrap_or_default() })
         })
     }
 }

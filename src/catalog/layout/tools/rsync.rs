@@ -3,12 +3,14 @@
 //! may lie beside the keyspaces of each host.
 
 use crate::Result;
+use crate::cassandra::TableName;
 use crate::catalog::Host;
 use crate::catalog::layout::copied::original_of_any;
 use crate::catalog::layout::gathered::{Gathered, GatheredSets, HostScan};
+use crate::catalog::layout::inner_snapshots::SnapshotFile;
 use crate::catalog::layout::names::{is_data, is_log_directory};
-use crate::catalog::layout::snapshot_tree::{SnapshotFile, SnapshotPlace, gather_compared};
-use crate::catalog::layout::table_path::{Place, TablePath};
+use crate::catalog::layout::snapshot_tree::{SnapshotPlace, gather_compared};
+use crate::catalog::layout::table_path::{Place, SNAPSHOT_MANIFEST, TablePath, is_table_file};
 use crate::catalog::layout::{Hosts, Layout, Sets, is_safe_name, name_reason};
 use crate::catalog::objects::Objects;
 use crate::catalog::stray::StrayReason;
@@ -91,13 +93,36 @@ fn place(host: &Host, tag: String, level: &Level) -> Option<SnapshotPlace> {
     let left_out = Some(format!(
         "its directory is called {name}, as a copy is, or an unfinished one: if it is whole, name it {host}"
     ));
-    Some(SnapshotPlace { prefix: format!("{tag}/{name}/"), tag, left_out })
+    Some(SnapshotPlace { prefixes: vec![format!("{tag}/{name}/")], tag, left_out })
 }
 
 fn parse(below: &str) -> Option<SnapshotFile<'_>> {
-    let TablePath { keyspace, table, id, place, file } = TablePath::parse(below)?;
-    // What was flushed beside a snapshot says nothing of when.
-    (place != Place::Backups).then_some(SnapshotFile { keyspace, table, id, file })
+    let Some(TablePath { keyspace, table, id, place, file }) = TablePath::parse(below) else {
+        return without_id(below);
+    };
+    let tag = match place {
+        Place::Live => None,
+        Place::Snapshot(tag) => Some(tag),
+        // What was flushed beside a snapshot says nothing of when.
+        Place::Backups => return None,
+    };
+    Some(SnapshotFile { keyspace, table, id, tag, file, is_certain: true })
+}
+
+/// What lies beside the SSTables of a table without an id, and nothing but these tells.
+fn without_id(below: &str) -> Option<SnapshotFile<'_>> {
+    let (keyspace, rest) = below.split_once('/')?;
+    let (table, file) = rest.split_once('/')?;
+    let is_name = |name: &str| TableName::is_valid_part(name) && !matches!(name, "snapshots" | "backups");
+    let is_tables = is_name(keyspace) && is_name(table) && is_table_file(file);
+    is_tables.then_some(SnapshotFile {
+        keyspace,
+        table,
+        id: None,
+        tag: None,
+        file,
+        is_certain: file == SNAPSHOT_MANIFEST,
+    })
 }
 
 impl GatheredSets for Rsync {
@@ -108,7 +133,24 @@ impl GatheredSets for Rsync {
             }
             let snapshots = snapshots(scan.objects, &mut Hosts::default()).await?;
             let places = snapshots.into_iter().filter_map(|(tag, level)| place(scan.host, tag, &level));
-            gather_compared(&scan, places.collect(), parse).await
+            Ok(gather_compared(&scan, places.collect(), parse).await?.unwrap_or_default())
+        })
+    }
+
+    fn gather_disks<'a>(&'a self, scan: HostScan<'a>, disks: &'a [Host]) -> BoxFuture<'a, Result<Option<Gathered>>> {
+        Box::pin(async move {
+            let mut places = Vec::new();
+            for (tag, level) in snapshots(scan.objects, &mut Hosts::default()).await? {
+                let own = disks.iter().filter(|disk| is_safe_name(&disk.0));
+                let mut own = own.filter_map(|disk| place(disk, tag.clone(), &level));
+                let Some(mut first) = own.next() else { continue };
+                for other in own {
+                    first.prefixes.extend(other.prefixes);
+                    first.left_out = first.left_out.or(other.left_out);
+                }
+                places.push(first);
+            }
+            gather_compared(&scan, places, parse).await
         })
     }
 }
