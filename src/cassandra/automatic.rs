@@ -89,6 +89,9 @@ impl Automatic {
     }
 }
 
+/// An empty file in the snapshot of a repair, before 4.1.
+pub const REPAIR_MARKER: &str = "ephemeral.snapshot";
+
 /// What `nodetool snapshot` names a snapshot that nobody named: milliseconds since 1970.
 pub fn millis(text: &str) -> Option<Timestamp> {
     let digits = text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit());

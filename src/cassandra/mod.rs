@@ -12,7 +12,7 @@ pub mod schema;
 pub mod sstable;
 mod tokenmap;
 
-pub use automatic::{Automatic, millis};
+pub use automatic::{Automatic, REPAIR_MARKER, millis};
 pub use components::{Effect, Lack, NEITHER_LIST, is_needed, is_spare, is_toc, lacking, missing_components};
 pub use names::{Component, Format, INDEX_ABSENT, SstableId, SstableName, TableId, TableName};
 pub use releases::opened_since;

@@ -74,12 +74,11 @@ impl Inner {
             if !is_certain {
                 let own = doubtful.entry(directory.into()).or_default();
                 own.push(Arc::clone(&object.key), Some(object.size), key_reason(below));
-            } else if id.is_none() && tag.is_none() && !certain.contains(directory) {
+            } else if id.is_none() && tag.is_none() {
                 certain.insert(directory.into());
             }
             let snapshot = match tag {
                 None => &mut found.bare,
-                Some(tag) if found.tagged.contains_key(tag) => found.tagged.get_mut(tag).unwrap_or(&mut found.bare),
                 Some(tag) => found.tagged.entry(tag.to_owned()).or_default(),
             };
             snapshot.add(directory, (keyspace, table, id), file, &object);

@@ -7,7 +7,7 @@ use super::gathered::{FoundSet, FoundTable, HostScan};
 use super::own_schema;
 use super::snapshot_manifest::{DataNames, SnapshotManifest};
 use super::table_path::{SNAPSHOT_MANIFEST as MANIFEST, is_of_snapshot};
-use crate::cassandra::{Automatic, SstableName, TableId, TableName, millis};
+use crate::cassandra::{Automatic, REPAIR_MARKER, SstableName, TableId, TableName, millis};
 use crate::catalog::completeness::{Cause, SetEvidence, Subject};
 use crate::catalog::local::local_time;
 use crate::catalog::manifest::{Manifest, ParsedManifest, Scope};
@@ -25,8 +25,6 @@ use std::sync::Arc;
 const MAX_MANIFEST: u64 = 32 << 20;
 /// Manifests of one snapshot that are read at the same time.
 const PARALLEL: usize = 8;
-/// Before 4.1, an empty file that marks the snapshot of a repair.
-const EPHEMERAL: &str = "ephemeral.snapshot";
 
 /// A snapshot while it is listed.
 #[derive(Debug, Default)]
@@ -95,7 +93,7 @@ impl Snapshot {
         if is_of_snapshot(file) {
             self.described = self.described.max(Some(object.modified));
         }
-        self.is_ephemeral |= file == EPHEMERAL;
+        self.is_ephemeral |= file == REPAIR_MARKER;
         is_first
     }
 

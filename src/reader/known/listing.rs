@@ -6,7 +6,7 @@ use super::snapshot::{self, CountedPart};
 use super::symbolic_links::Holds;
 use super::warnings::{MAX_WARNINGS, Warnings};
 use crate::archive::{Member, names};
-use crate::cassandra::{Automatic, INDEX_ABSENT, SstableName, TableName};
+use crate::cassandra::{Automatic, INDEX_ABSENT, REPAIR_MARKER, SstableName, TableName};
 use crate::reader::contradiction::{contradictions, unchecked};
 use crate::reader::digest::{self, Digests};
 use crate::reader::verdicts;
@@ -14,8 +14,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What Cassandra puts into the snapshot of a repair, before 4.1.
-const MARKER: &str = "ephemeral.snapshot";
 /// Before why Cassandra made the snapshot by itself, among the warnings.
 const OF_SNAPSHOT: &str = "it is of a snapshot ";
 
@@ -117,7 +115,7 @@ impl Listing {
             let mut directories = self.root.split('/').filter_map(TableName::parse_directory);
             directories.any(|(table, _)| table == name) || is_called(key, name)
         };
-        let has_marker = self.files.iter().any(|file| &*file.path == MARKER);
+        let has_marker = self.files.iter().any(|file| &*file.path == REPAIR_MARKER);
         let is_repair = || Automatic::is_repair(tag, has_marker, self.is_ephemeral(offsets, contents));
         let told = Automatic::of_tag(tag, is_only_table).map(|(kind, _)| kind);
         if let Some(kind) = told.or_else(|| is_repair().then_some(Automatic::Repair)) {

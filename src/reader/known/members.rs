@@ -44,6 +44,7 @@ impl Files {
                     continue;
                 }
             };
+            let is_lost_link = lost_links.contains(&number);
             let data: Data<'_> = match &member.kind {
                 MemberKind::Directory => {
                     if !path.is_empty() {
@@ -61,19 +62,19 @@ impl Files {
                 MemberKind::File | MemberKind::Sparse(_) => Ok(member),
                 MemberKind::HardLink(target) => links.resolve(number, target),
                 MemberKind::SymbolicLink(target) => {
-                    let is_left_out = match () {
-                        () if lost_links.contains(&number) => {
-                            ", and what it leads to is not in the archive (tar -h packs that)"
-                        }
-                        () if component(&path).is_some() => ", and its data is not in the archive",
-                        () => "",
+                    let missing = if is_lost_link {
+                        ", and what it leads to is not in the archive (tar -h packs that)"
+                    } else if component(&path).is_some() {
+                        ", and its data is not in the archive"
+                    } else {
+                        ""
                     };
-                    Err(format!("it is a symbolic link to {}{is_left_out}", shown(target)))
+                    Err(format!("it is a symbolic link to {}{missing}", shown(target)))
                 }
                 MemberKind::Unsupported(kind) => Err(unsupported(*kind)),
             };
             // A piece of a file is data whatever its name is.
-            let is_data = matches!(member.kind, MemberKind::Unsupported(b'M' | b'S')) || lost_links.contains(&number);
+            let is_data = is_lost_link || matches!(member.kind, MemberKind::Unsupported(b'M' | b'S'));
             if let Err(why) = &data
                 && (path.is_empty() || !is_data && component(&path).is_none())
             {

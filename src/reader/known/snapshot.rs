@@ -59,9 +59,9 @@ pub(super) fn choose(files: &[(ListedFile, u64)], root: &str) -> Option<CountedP
         let place = if place.is_empty() { "the live files".to_owned() } else { format!("{place}/") };
         let names: Vec<&str> = sstables.iter().take(NAMED).copied().collect();
         let more = if sstables.len() > NAMED { ", …" } else { "" };
-        let (s, have) = if sstables.len() == 1 { ("", "is") } else { ("s", "are") };
+        let (s, are) = if sstables.len() == 1 { ("", "is") } else { ("s", "are") };
         format!(
-            "the snapshot {tag} counts; of {place} in the archive {} SSTable{s} {have} not in it ({}{more})",
+            "the snapshot {tag} counts; of {place} in the archive {} SSTable{s} {are} not in it ({}{more})",
             sstables.len(),
             names.join(", ")
         )

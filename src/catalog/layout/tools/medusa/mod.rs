@@ -231,35 +231,44 @@ mod tests {
     use crate::catalog::{Catalog, CatalogOptions, Host, LayoutChoice};
     use crate::time::Timestamp;
 
-    /// A host with two full backups that have a file each; what the second one's manifest says is
-    /// the file's place, and what else it has.
-    async fn told(listed: &str, files: &[&str]) -> Vec<String> {
-        const TABLE: &str = "shop/users-763dab90e55511f185a85b65bc0eb462";
-        let objects = MemoryObjects::default();
-        let time = Timestamp::from_secs(1_795_226_400);
-        for (backup, place) in [("b1", "b1/data"), ("b2", listed)] {
-            let object =
-                serde_json::json!({ "path": format!("h/{place}/{TABLE}/nb-1-big-Data.db"), "MD5": "", "size": 1 });
-            let (keyspace, directory) = TABLE.split_once('/').unwrap();
-            let section = serde_json::json!([{ "keyspace": keyspace, "columnfamily": directory, "objects": [object] }]);
-            objects.put(format!("h/{backup}/meta/manifest.json"), section.to_string(), time);
-        }
-        for place in ["b1/data", "data"] {
-            objects.put(format!("h/{place}/{TABLE}/nb-1-big-Data.db"), "x", time);
-        }
-        for file in files {
-            objects.put(format!("h/b2/{file}"), "x", time);
-        }
+    const TABLE: &str = "shop/users-763dab90e55511f185a85b65bc0eb462";
+    const AT: Timestamp = Timestamp(1_795_226_400_000_000);
+
+    /// A manifest that lists one file, of a table.
+    fn manifest(path: &str) -> String {
+        let (keyspace, directory) = TABLE.split_once('/').unwrap();
+        let listed = serde_json::json!([{ "path": path, "MD5": "", "size": 1 }]);
+        serde_json::json!([{ "keyspace": keyspace, "columnfamily": directory, "objects": listed }]).to_string()
+    }
+
+    /// What the host lacks for this cause.
+    async fn lacks(objects: MemoryObjects, cause: &str) -> Vec<String> {
         let layout = LayoutChoice::Certain(Arc::new(Medusa::default()));
         let catalog = Catalog::open(Arc::new(objects), CatalogOptions { layout, ..CatalogOptions::default() });
         let sets = catalog.host(&Host::new("h")).await.unwrap();
-        let strays = sets.completeness.lacks().filter(|lack| lack.cause.name() == "stray");
-        strays.map(ToString::to_string).collect()
+        sets.completeness.lacks().filter(|lack| lack.cause.name() == cause).map(ToString::to_string).collect()
+    }
+
+    /// A host with two full backups that have a file each; what the second one's manifest says is
+    /// the file's place, and what else it has.
+    async fn told(listed: &str, files: &[&str]) -> Vec<String> {
+        let objects = MemoryObjects::default();
+        for (backup, place) in [("b1", "b1/data"), ("b2", listed)] {
+            let listed = manifest(&format!("h/{place}/{TABLE}/nb-1-big-Data.db"));
+            objects.put(format!("h/{backup}/meta/manifest.json"), listed, AT);
+        }
+        for place in ["b1/data", "data"] {
+            objects.put(format!("h/{place}/{TABLE}/nb-1-big-Data.db"), "x", AT);
+        }
+        for file in files {
+            objects.put(format!("h/b2/{file}"), "x", AT);
+        }
+        lacks(objects, "stray").await
     }
 
     #[tokio::test]
     async fn a_full_that_has_got_the_manifest_of_another_is_told() {
-        let own = format!("data/{}/nb-2-big-Data.db", "shop/users-763dab90e55511f185a85b65bc0eb462");
+        let own = format!("data/{TABLE}/nb-2-big-Data.db");
         let said = "b2 lacks h/b2/data/: it may hold rows, and no restore point shows it: its manifest lists \
                     nothing of it, and only files of b1: it may be that one's";
         assert_eq!(told("b1/data", &[&own]).await, [said]);
@@ -268,30 +277,20 @@ mod tests {
         assert_eq!(told("b1/data", &[]).await, [""; 0]);
         assert_eq!(told("data", &[&own]).await, [""; 0]);
     }
+
     /// What is told of a backup whose manifest and the index's copy of it list these SSTables.
     async fn told_of_copy(own: u32, copy: u32) -> Vec<String> {
-        const TABLE: &str = "shop/users-763dab90e55511f185a85b65bc0eb462";
         let objects = MemoryObjects::default();
-        let time = Timestamp::from_secs(1_795_226_400);
-        let manifest = |number: u32| {
-            let path = format!("h/data/{TABLE}/nb-{number}-big-Data.db");
-            let (keyspace, directory) = TABLE.split_once('/').unwrap();
-            let listed = serde_json::json!([{ "path": path, "MD5": "", "size": 1 }]);
-            serde_json::json!([{ "keyspace": keyspace, "columnfamily": directory, "objects": listed }]).to_string()
-        };
-        objects.put("h/b1/meta/manifest.json", manifest(own), time);
-        objects.put("h/b1/meta/differential", "", time);
-        objects.put("index/backup_index/b1/manifest_h.json", manifest(copy), time);
+        let of = |number: u32| manifest(&format!("h/data/{TABLE}/nb-{number}-big-Data.db"));
+        objects.put("h/b1/meta/manifest.json", of(own), AT);
+        objects.put("h/b1/meta/differential", "", AT);
+        objects.put("index/backup_index/b1/manifest_h.json", of(copy), AT);
         // Another host's, which is no copy of it.
-        objects.put("index/backup_index/b1/manifest_h2.json", "[]", time);
+        objects.put("index/backup_index/b1/manifest_h2.json", "[]", AT);
         for number in 1..=10 {
-            objects.put(format!("h/data/{TABLE}/nb-{number}-big-Data.db"), "x", time);
+            objects.put(format!("h/data/{TABLE}/nb-{number}-big-Data.db"), "x", AT);
         }
-        let layout = LayoutChoice::Certain(Arc::new(Medusa::default()));
-        let catalog = Catalog::open(Arc::new(objects), CatalogOptions { layout, ..CatalogOptions::default() });
-        let sets = catalog.host(&Host::new("h")).await.unwrap();
-        let lacks = sets.completeness.lacks().filter(|lack| lack.cause.name() == "other_manifest");
-        lacks.map(ToString::to_string).collect()
+        lacks(objects, "other_manifest").await
     }
 
     #[tokio::test]
